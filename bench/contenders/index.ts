@@ -1,0 +1,23 @@
+import type { Contender } from "./contender.ts"
+
+/** Each is imported only where it runs: nobody's code is in the process of another. */
+export const load = async (name: string): Promise<Contender> => {
+  switch (name) {
+    case "ours":
+      return (await import("./ours.ts")).ours
+    case "ours-service":
+      return (await import("./ours.ts")).oursService
+    case "effect":
+      return (await import("./effect.ts")).effectOwn
+    case "cockatiel":
+      return (await import("./cockatiel.ts")).cockatiel
+    case "opossum":
+      return (await import("./opossum.ts")).opossum
+    case "timeout-alone":
+      return (await import("./floors.ts")).timeoutAlone
+    case "map-get":
+      return (await import("./floors.ts")).mapGet
+    default:
+      throw new Error(`no contender ${name}`)
+  }
+}

@@ -1,0 +1,134 @@
+import { defineConfig } from "oxlint"
+
+// A later override replaces an earlier one's rule whole, so every folder lists all that binds it.
+const inward = "Dependencies point inward: see \"Where things are\" in CONTRIBUTING.md."
+
+const everywhere = [
+  { regex: "^effect(-breaker(/.*)?)?$", message: "Name the module: a barrel reaches what this file must not." },
+  {
+    regex: "^(\\.\\./)+(examples|test|bench|scripts)(/|$)",
+    message: "The library does not know what is built around it."
+  },
+  { regex: "/index\\.ts$", message: "The entry points are for users." }
+]
+
+const noDriver = {
+  regex: "^([^.e]|e[^f])",
+  message: "A driver or a runtime's own module, where every user would load it."
+}
+
+// A first guard that fails where the import is written; test/packaging/entry.test.ts follows the graph and reads the tags.
+const noUnstable = {
+  regex: "^effect/(" + [
+    "[a-z]",
+    "(Arbitrary|ByteSize|Bytes|ChannelSchema|ErrorReporter|ExecutionPlan|FileSystem|Glob|Graph|HashRing|LayerMap)$",
+    "(LayerRef|Newtype|PartitionedSemaphore|Path|PlatformError|SemVer|SemVerRange|Stdio|Terminal|TextDiff|Version)$",
+    "TxChunk$"
+  ].join("|") + ")",
+  message: "The root entry keeps to Effect's stable modules."
+}
+
+const storagesButTheService = (up: string) => ({
+  group: [`${up}Storage/*`, `!${up}Storage/Storage.ts`],
+  message: inward
+})
+
+const noOtherStorage = { group: ["./*", "!./Storage.ts"], message: "No storage knows another." }
+
+const onlyUp = (folder: string) => ({ group: ["../**", `!../${folder}/*`], message: inward })
+
+interface Pattern {
+  readonly regex?: string
+  readonly group?: ReadonlyArray<string>
+  readonly message: string
+  readonly allowTypeImports?: boolean
+}
+
+const only = (...patterns: ReadonlyArray<Pattern>) => ({
+  "no-restricted-imports": ["error", { patterns: [...patterns, ...everywhere] }] as ["error", object]
+})
+
+export default defineConfig({
+  plugins: ["eslint", "typescript", "import", "unicorn", "oxc", "promise", "vitest"],
+  categories: { correctness: "error" },
+  options: { typeAware: true },
+  rules: {
+    "import/no-cycle": "error",
+    "eqeqeq": "error",
+    "no-var": "error",
+    "prefer-const": "error",
+    "typescript/consistent-type-imports": "error",
+    "no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
+    "typescript/no-misused-spread": "off",
+    "typescript/prefer-as-const": "off",
+    "unicorn/no-new-array": "off",
+    "vitest/expect-expect": "off"
+  },
+  overrides: [
+    { files: ["src/**/*.ts"], rules: { "no-console": "error" } },
+    { files: ["test/types/**/*.ts"], rules: { "no-unused-vars": "off" } },
+    { files: ["bench/**/*.ts"], rules: { "typescript/await-thenable": "off" } },
+    {
+      files: ["src/*.ts"],
+      rules: only(
+        { regex: "^\\./layers/", message: inward },
+        storagesButTheService("./"),
+        noDriver,
+        noUnstable
+      )
+    },
+    {
+      files: ["src/index.ts", "src/Storage.ts"],
+      rules: only(
+        { group: ["./layers/*", "!./layers/MemoryStorageLive.ts", "!./layers/NullStorageLive.ts"], message: inward },
+        storagesButTheService("./"),
+        noDriver,
+        noUnstable
+      )
+    },
+    {
+      files: ["src/core/**/*.ts"],
+      rules: only(
+        { regex: "^\\.\\./", message: inward },
+        { regex: "^effect/", message: "The core is pure: no Effect at run time.", allowTypeImports: true },
+        noDriver,
+        noUnstable
+      )
+    },
+    {
+      files: ["src/internal/**/*.ts"],
+      rules: only(
+        { regex: "^\\.\\./layers/", message: inward },
+        { regex: "^\\.\\./Storage\\.ts$", message: inward },
+        storagesButTheService("../"),
+        noDriver,
+        noUnstable
+      )
+    },
+    {
+      files: ["src/Storage/**/*.ts"],
+      rules: only(
+        onlyUp("core"),
+        noOtherStorage
+      )
+    },
+    {
+      files: ["src/Storage/{Storage,Memory,Null}.ts"],
+      rules: only(
+        onlyUp("core"),
+        noOtherStorage,
+        noDriver,
+        noUnstable
+      )
+    },
+    {
+      files: ["src/layers/**/*.ts"],
+      rules: only(onlyUp("Storage"))
+    },
+    {
+      files: ["src/layers/{Memory,Null}StorageLive.ts"],
+      rules: only(onlyUp("Storage"), noDriver, noUnstable)
+    }
+  ],
+  ignorePatterns: ["dist", "coverage", ".scratch"]
+})

@@ -1,0 +1,61 @@
+/**
+ * What `npm test` runs: every step, whatever became of the one before, and at the end a count of all of them. A step
+ * counts as one; of Vitest's steps, each test does.
+ */
+import { spawn } from "node:child_process"
+import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+interface Count {
+  readonly passed: number
+  readonly failed: number
+}
+
+const reports = await mkdtemp(join(tmpdir(), "effect-breaker-test-"))
+
+const npmRun = (script: string, ...options: ReadonlyArray<string>): Promise<boolean> =>
+  new Promise((resolve) => {
+    console.log(`\n=== ${script}`)
+    const child = spawn("npm", ["run", "--silent", script, "--", ...options], { stdio: "inherit" })
+    child.on("error", () => resolve(false))
+    child.on("close", (code) => resolve(code === 0))
+  })
+
+const step = async (script: string): Promise<Count> =>
+  await npmRun(script) ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 }
+
+/** A run that ends badly without a failed test (no tests, a suite that does not load, a stray rejection) is a failure itself. */
+const tests = async (script: string): Promise<Count> => {
+  const report = join(reports, `${script.replace(":", "-")}.json`)
+  const ok = await npmRun(script, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`)
+  const counted = await readFile(report, "utf8").then(JSON.parse, () => undefined)
+  const passed = Number(counted?.numPassedTests ?? 0)
+  const failed = Number(counted?.numFailedTests ?? 0)
+  return { passed, failed: failed === 0 && (!ok || passed === 0) ? 1 : failed }
+}
+
+const steps: ReadonlyArray<readonly [script: string, run: (script: string) => Promise<Count>]> = [
+  ["check:types", step],
+  ["lint", step],
+  ["check:format", step],
+  ["check:unused", step],
+  ["test:unit", tests],
+  ["test:packaging", tests]
+]
+
+const summary: Array<string> = []
+let total: Count = { passed: 0, failed: 0 }
+for (const [script, run] of steps) {
+  const start = performance.now()
+  const { passed, failed } = await run(script)
+  total = { passed: total.passed + passed, failed: total.failed + failed }
+  const seconds = ((performance.now() - start) / 1000).toFixed(1)
+  summary.push(
+    `${failed === 0 ? "ok  " : "FAIL"} ${script.padEnd(16)} ${passed} passed, ${failed} failed, ${seconds} s`
+  )
+}
+await rm(reports, { recursive: true, force: true })
+
+console.log(`\n${summary.join("\n")}\n\n${total.passed} passed, ${total.failed} failed`)
+process.exitCode = total.failed === 0 ? 0 : 1

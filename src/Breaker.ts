@@ -1,0 +1,637 @@
+/**
+ * Circuit breakers as Effect services.
+ *
+ * A breaker runs calls through a circuit. While the circuit is closed, calls run and are counted; when the trip policy says
+ * so, it opens, and calls fail at once with `BreakerOpenError`; after the open time it is half-open and lets probes through,
+ * whose success closes it and whose failure reopens it.
+ *
+ * **Gotchas**
+ *
+ * - Provide a breaker's layer once, where the program starts. Provided per request it would begin anew each time and never
+ *   open.
+ * - Interruption from outside counts for nothing, so put `Effect.timeout` inside a breaker, or use the policy's `timeout`.
+ * - Calls that were admitted before a change of state run to their end, and change nothing.
+ * - A breaker keeps the `Clock` that was there when it was made.
+ *
+ * **Example** (Guarding a call)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect } from "effect"
+ * import { Breaker, Storage, Trip } from "effect-breaker"
+ *
+ * class Payments extends Breaker.Service<Payments>()("payments", {
+ *   trip: Trip.consecutiveFailures(2),
+ *   openFor: "30 seconds"
+ * }) {}
+ *
+ * const charge = Effect.fail("declined").pipe(Payments.wrap)
+ *
+ * const program = Effect.gen(function*() {
+ *   yield* Effect.ignore(charge)
+ *   yield* Effect.ignore(charge)
+ *   return yield* Effect.flip(charge)
+ * }).pipe(
+ *   Effect.map((error) => Breaker.isRejection(error) ? `${error.circuit} is open` : error),
+ *   Effect.provide(Payments.layer),
+ *   Effect.provide(Storage.MemoryStorageLive)
+ * )
+ *
+ * await Effect.runPromise(program) // => "payments is open"
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { UnhandledLogLevel } from "effect/References"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { BreakerError, BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "./BreakerError.ts"
+import type { Event, OverrideMode, Snapshot } from "./Event.ts"
+import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
+import { Circuit } from "./internal/Circuit.ts"
+import { claim, type Owner } from "./internal/Claims.ts"
+import { run } from "./internal/Gate.ts"
+import { type Guard, makeGuard } from "./internal/Guard.ts"
+import { Keys, type Overflow } from "./internal/Keys.ts"
+import type { AnyClassify } from "./internal/Permitted.ts"
+import * as Resolve from "./internal/Resolve.ts"
+import { testBreaker } from "./internal/TestBreaker.ts"
+import type { Classify, Data, Policy } from "./Policy.ts"
+import { Sensible, TripFromJson } from "./Policy.ts"
+import { Storage, type StorageError } from "./Storage/Storage.ts"
+
+export * from "./BreakerError.ts"
+export { bypass, Enforcement, type EnforcementMode } from "./Enforcement.ts"
+export type { Event, OverrideMode, Snapshot, Statistics, WindowSnapshot } from "./Event.ts"
+export type { Outcome } from "./Outcome.ts"
+export { type Classify, type Consistency, Data, type HalfOpen, type Policy } from "./Policy.ts"
+
+// -----------------------------------------------------------------------------
+// which errors can happen
+// -----------------------------------------------------------------------------
+
+// A field counts as there when its key is and it is not just `undefined`: sound for a widened policy, too.
+type Field<P, K extends PropertyKey> = P extends unknown ? K extends keyof P ? Exclude<P[K], undefined> : never : never
+
+type TimeoutOf<P> = [Field<P, "timeout"> | Field<Field<P, "halfOpen">, "timeout">] extends [never] ? never
+  : BreakerTimeoutError
+type BulkheadOf<P> = [Field<P, "maxConcurrent">] extends [never] ? never : BulkheadFullError
+type StorageOf<P> = [Exclude<Field<P, "consistency">, "local">] extends [never] ? never
+  : "fail" extends Field<P, "onStorageError"> ? StorageError
+  : never
+
+/**
+ * What a breaker with this policy adds to the errors of a call: `BreakerOpenError`, and each of the others only where the
+ * policy makes it possible.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ErrorOf<P> = BreakerOpenError | TimeoutOf<P> | BulkheadOf<P> | StorageOf<P>
+
+/**
+ * What the policy's `classify` needs.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ServicesOf<P> = Field<P, "classify"> extends (...args: any) => infer X
+  ? X extends Effect.Effect<any, any, infer R> ? R : never
+  : never
+
+// -----------------------------------------------------------------------------
+// models
+// -----------------------------------------------------------------------------
+
+/**
+ * Runs an effect through a breaker. One signature, no options, so that `effect.pipe(X.wrap)` infers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Wrap<out Err, out Ctx> {
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Err, R | Ctx>
+}
+
+/**
+ * `Wrap` with options for this call: how to classify it, in place of the policy's `classify`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WrapWith<out Err, out Ctx> {
+  <A, E, R2 = never>(
+    options: { readonly classify?: Classify<A, E, R2> | undefined }
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Err, R | R2 | Ctx>
+  <A, E, R, R2 = never>(
+    self: Effect.Effect<A, E, R>,
+    options: { readonly classify?: Classify<A, E, R2> | undefined }
+  ): Effect.Effect<A, E | Err, R | R2 | Ctx>
+}
+
+/**
+ * `WrapWith` for a keyed breaker. A key is a well-formed text of at least one character; any other is a defect of the call.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WrapKeyed<out Err, out Ctx> {
+  <A, E, R2 = never>(
+    options: { readonly key: string; readonly classify?: Classify<A, E, R2> | undefined }
+  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Err, R | R2 | Ctx>
+  <A, E, R, R2 = never>(
+    self: Effect.Effect<A, E, R>,
+    options: { readonly key: string; readonly classify?: Classify<A, E, R2> | undefined }
+  ): Effect.Effect<A, E | Err, R | R2 | Ctx>
+}
+
+/**
+ * What an operator says with an override: who, why, and for how long (default: until it is cleared).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface OverrideOptions {
+  readonly mode: OverrideMode
+  readonly reason: string
+  readonly actor: string
+  readonly expiresIn?: Duration.Input | undefined
+}
+
+/**
+ * A breaker of one circuit.
+ *
+ * - `wrap`, `wrapWith`: run calls through it.
+ * - `state`, `snapshot`: read it. Reading moves nothing and takes no permit.
+ * - `events`: what happens from now on. Costs nothing while nobody listens; a listener that is more than 1,024 events behind
+ *   loses the oldest and is told how many. Never ends by itself.
+ * - `override`: puts the operator's will on top of the state, replacing an earlier one; the state beneath stays, its time
+ *   running. `clearOverride` lifts it.
+ * - `forceHalfOpen`: takes probes at once. `reset`: closes, with an empty window and no memory of openings; an override stays.
+ *
+ * Calls that were running when an operator acted change nothing.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Breaker<out Err> {
+  readonly circuit: string
+  readonly wrap: Wrap<Err, never>
+  readonly wrapWith: WrapWith<Err, never>
+  readonly state: Effect.Effect<Snapshot["state"]>
+  readonly snapshot: Effect.Effect<Snapshot>
+  readonly events: Stream.Stream<Event>
+  readonly override: (options: OverrideOptions) => Effect.Effect<void, StorageError>
+  readonly clearOverride: (options: { readonly actor: string }) => Effect.Effect<void, StorageError>
+  readonly forceHalfOpen: Effect.Effect<void, StorageError>
+  readonly reset: Effect.Effect<void, StorageError>
+}
+
+/**
+ * One policy, a circuit for each key, made when the key is first used.
+ *
+ * `get` is for operators: it makes the circuit, too, if there is none. `size` tells how many there are. `events` are those of
+ * all circuits.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeyedBreaker<out Err> {
+  readonly name: string
+  readonly wrap: WrapKeyed<Err, never>
+  readonly get: (key: string) => Breaker<Err>
+  readonly size: Effect.Effect<number>
+  readonly events: Stream.Stream<Event>
+}
+
+/**
+ * How many circuits a keyed breaker keeps.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeyedOptions {
+  /** The most circuits there can be at once. Default 10,000. */
+  readonly capacity?: number | undefined
+  /** A circuit that was not used for this long is forgotten, once nothing that runs out is still running. Default 1 hour. */
+  readonly idleTimeToLive?: Duration.Input | undefined
+  /**
+   * What a new key gets when there is no room. `evictIdle` (the default): the place of the least recently used circuit that
+   * nothing would be lost with, and where there is none, as `shareOne`: one circuit shared by all that found no room.
+   * `passThrough`: no circuit, the call runs unguarded.
+   */
+  readonly overflow?: Overflow | undefined
+}
+
+/**
+ * A breaker as a service: what `Service` returns, to be extended by a class.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface ServiceClass<Self, Name extends string, P extends Policy>
+  extends Context.ServiceClass<Self, `effect-breaker/Breaker/${Name}`, Breaker<ErrorOf<P>>>
+{
+  readonly policy: P
+  readonly wrap: Wrap<ErrorOf<P>, Self>
+  readonly wrapWith: WrapWith<ErrorOf<P>, Self>
+  readonly layer: Layer.Layer<Self, never, Storage | ServicesOf<P>>
+  /** The layer with some of the policy's fields from config: only those it declares, so that the error type cannot lie. */
+  readonly layerConfig: (
+    overrides: Config.Wrap<Pick<Data, keyof Data & keyof P>>
+  ) => Layer.Layer<Self, Config.ConfigError, Storage | ServicesOf<P>>
+  /** For tests of code that uses it: no storage, no clock, closed or open as long as it lives. */
+  readonly layerTest: (options?: { readonly state?: "Closed" | "Open" | undefined }) => Layer.Layer<Self>
+}
+
+/**
+ * A keyed breaker as a service: what `KeyedService` returns, to be extended by a class.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeyedServiceClass<Self, Name extends string, P extends Policy>
+  extends Context.ServiceClass<Self, `effect-breaker/KeyedBreaker/${Name}`, KeyedBreaker<ErrorOf<P>>>
+{
+  readonly policy: P
+  readonly wrap: WrapKeyed<ErrorOf<P>, Self>
+  readonly layer: Layer.Layer<Self, never, Storage | ServicesOf<P>>
+}
+
+// -----------------------------------------------------------------------------
+// references
+// -----------------------------------------------------------------------------
+
+/**
+ * Policy fields for every breaker that is made below and does not say otherwise, without those that change error types.
+ * Default: none.
+ *
+ * @category references
+ * @since 0.1.0
+ */
+export const Defaults: Context.Reference<Omit<Data, "timeout" | "maxConcurrent" | "halfOpen" | "onStorageError">> =
+  Context
+    .Reference("effect-breaker/Breaker/Defaults", { defaultValue: () => ({}) })
+
+/**
+ * 16 hex digits that are equal for policies whose data decides alike, however they were written. A `Schedule` and `classify`
+ * are not data, and not in it.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const fingerprint: (policy: Policy) => string = Resolve.fingerprint
+
+// -----------------------------------------------------------------------------
+// constructors
+// -----------------------------------------------------------------------------
+
+/** From a name and a policy to what circuits share, in the scope that ends its fibers. */
+const guardFor = (name: string, policy: Policy): Effect.Effect<Guard, never, Storage | Scope.Scope> =>
+  Effect.gen(function*() {
+    if (!name.isWellFormed()) refuse("Breaker", [{ field: "name", value: name, range: "well-formed Unicode" }])
+    yield* Storage
+    const defaults = yield* Defaults
+    const scope = yield* Effect.scope
+    const context = yield* Effect.context<never>()
+    const resolved = Resolve.resolve(name, { ...defaults, ...Resolve.given(policy) })
+    return makeGuard(name, resolved, policy.classify, context, scope)
+  })
+
+/**
+ * Makes a breaker of one circuit, for as long as the scope is open.
+ *
+ * Throws a `RangeError` at once where the policy makes no sense, naming the field, the value and the range. Makes nothing
+ * and writes nothing before the first call.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <const P extends Policy>(
+  name: string,
+  policy: P
+): Effect.Effect<Breaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
+  Resolve.resolve(name, policy)
+  return Effect.map(guardFor(name, policy), (guard) => breakerOf<ErrorOf<P>>(new Circuit(guard, undefined)))
+}
+
+/**
+ * Makes a keyed breaker, for as long as the scope is open. Circuit names are `name/key`.
+ *
+ * Throws as `make` does.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeKeyed = <const P extends Policy & KeyedOptions>(
+  name: string,
+  policy: P
+): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
+  const { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle" } = policy
+  Resolve.resolve(name, policy)
+  refuse(`Keyed breaker ${JSON.stringify(name)}`, [
+    ...countIn("capacity", capacity, 1, 10_000_000),
+    ...durationIn("idleTimeToLive", idleTimeToLive, 1, Number.MAX_SAFE_INTEGER),
+    ...oneOf("overflow", overflow, ["evictIdle", "shareOne", "passThrough"])
+  ])
+  return Effect.map(guardFor(name, policy), (guard): KeyedBreaker<ErrorOf<P>> => {
+    const keys = new Keys(guard, capacity, Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive)), overflow)
+    return {
+      name,
+      wrap: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, { classify, key }: KeyedCall) => {
+        return Effect.withFiber((fiber) => {
+          const circuit = keys.get(key)
+          return circuit === undefined ? self : run(circuit, self, classify, fiber)
+        })
+      }),
+      get: (key) => breakerOf(keys.get(key) ?? new Circuit(guard, key)),
+      size: Effect.sync(() => keys.size),
+      events: guard.hub.events
+    }
+  })
+}
+
+interface KeyedCall {
+  readonly key: string
+  readonly classify?: AnyClassify | undefined
+}
+
+/** Where a breaker of this module keeps its circuit, so that a service's `wrap` goes straight to it. */
+const circuitKey: unique symbol = Symbol.for("effect-breaker/Breaker/circuit")
+interface HasCircuit {
+  readonly [circuitKey]: Circuit
+}
+
+const breakerOf = <Err>(circuit: Circuit): Breaker<Err> & HasCircuit => {
+  const { hub, ticker } = circuit.plan
+  const operate = (f: (now: number) => void): Effect.Effect<void> => Effect.sync(() => f(ticker.exact()))
+  return {
+    [circuitKey]: circuit,
+    circuit: circuit.name,
+    wrap: (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)),
+    wrapWith: dual(
+      2,
+      <A, E, R>(self: Effect.Effect<A, E, R>, { classify }: { readonly classify?: AnyClassify | undefined }) =>
+        Effect.withFiber((fiber) => run(circuit, self, classify, fiber))
+    ),
+    state: Effect.sync(() => circuit.view(ticker.exact()).state),
+    snapshot: Effect.sync(() => circuit.snapshot(ticker.exact())),
+    events: circuit.key === undefined
+      ? hub.events
+      : Stream.filter(hub.events, (event) => event._tag === "Lost" || event.circuit === circuit.name),
+    override: ({ actor, expiresIn, mode, reason }) => {
+      if (expiresIn !== undefined) {
+        refuse("override", durationIn("expiresIn", expiresIn, 1, Number.MAX_SAFE_INTEGER))
+      }
+      const lasts = expiresIn === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(expiresIn))
+      return operate((now) => circuit.putOverride({ mode, reason, actor, until: now + lasts }, now))
+    },
+    clearOverride: ({ actor }) => operate((now) => circuit.liftOverride(actor, now)),
+    forceHalfOpen: operate((now) => circuit.forceHalfOpen(now)),
+    reset: operate((now) => circuit.reset(now))
+  }
+}
+
+// -----------------------------------------------------------------------------
+// services
+// -----------------------------------------------------------------------------
+
+/**
+ * A breaker as a service class.
+ *
+ * The class is the key of the service in the context: `yield* Payments` is the breaker, `Payments.wrap` runs a call through
+ * it, `Payments.layer` provides it. Two services with one name in a process are a defect that names both.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Service = <Self>() =>
+<const Name extends string, const P extends Policy>(
+  name: Name,
+  policy: P
+): ServiceClass<Self, Name, P> => {
+  Resolve.resolve(name, policy)
+  const Key = Context.Service<Self, Breaker<ErrorOf<P>>>()(`effect-breaker/Breaker/${name}`)
+  const layerOf = (owner: Owner, policy: P) => Layer.effect(Key, Effect.andThen(claim(name, owner), make(name, policy)))
+  class BreakerService extends Key {
+    static readonly policy = policy
+    static readonly wrap = wrapThrough(Key)
+    static readonly wrapWith = dual(
+      2,
+      <A, E, R>(self: Effect.Effect<A, E, R>, options: { readonly classify?: AnyClassify | undefined }) =>
+        Effect.flatMap(Key, (breaker) => breaker.wrapWith(self, options))
+    )
+    static get layer() {
+      return once(this, "layer", layerOf({ identity: this, title: this.name }, policy))
+    }
+    static readonly layerConfig = (overrides: Config.Wrap<Partial<Policy>>) =>
+      Layer.effect(
+        Key,
+        Effect.gen(function*() {
+          yield* claim(name, { identity: Key, title: `${name}.layerConfig` })
+          return yield* make(name, { ...policy, ...Resolve.given(yield* configured(Config.unwrap(overrides))) })
+        })
+      )
+    static readonly layerTest = (options?: { readonly state?: "Closed" | "Open" | undefined }) =>
+      Layer.sync(Key, () => testBreaker(name, policy, options?.state ?? "Closed"))
+  }
+  return BreakerService as any
+}
+
+/**
+ * A keyed breaker as a service class: `Service`, with a circuit for each key.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const KeyedService = <Self>() =>
+<const Name extends string, const P extends Policy & KeyedOptions>(
+  name: Name,
+  policy: P
+): KeyedServiceClass<Self, Name, P> => {
+  const made = makeKeyed(name, policy)
+  const Key = Context.Service<Self, KeyedBreaker<ErrorOf<P>>>()(`effect-breaker/KeyedBreaker/${name}`)
+  class KeyedBreakerService extends Key {
+    static readonly policy = policy
+    static readonly wrap = dual(
+      2,
+      <A, E, R>(self: Effect.Effect<A, E, R>, options: KeyedCall) =>
+        Effect.withFiber((fiber) => Context.getUnsafe(fiber.context, Key).wrap(self, options))
+    )
+    static get layer() {
+      return once(
+        this,
+        "layer",
+        Layer.effect(Key, Effect.andThen(claim(`${name}/`, { identity: this, title: this.name }), made))
+      )
+    }
+  }
+  return KeyedBreakerService as any
+}
+
+/** Keeps what a getter made on the class that it was asked of: layers are memoised by identity. */
+const once = <A>(target: object, key: string, value: A): A => {
+  Object.defineProperty(target, key, { value })
+  return value
+}
+
+/**
+ * The default breaker of a context, for programs that need no more than one.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Breaker: Context.Service<Breaker<BreakerError>, Breaker<BreakerError>> = Context.Service<
+  Breaker<BreakerError>
+>("effect-breaker/Breaker")
+
+/**
+ * Provides the default breaker.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <const P extends Policy & { readonly onStorageError?: "allow" | undefined }>(
+  name: string,
+  policy: P
+): Layer.Layer<Breaker<BreakerError>, never, Storage | ServicesOf<P>> => {
+  const made = make(name, policy) as Effect.Effect<Breaker<BreakerError>, never, Storage | Scope.Scope | ServicesOf<P>>
+  return Layer.effect(Breaker, Effect.andThen(claim(name, defaultOwner(name)), made))
+}
+
+/**
+ * Provides the default breaker with its policy from config. Nonsense is a `ConfigError` that names the field, the value and
+ * the range.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  name: string,
+  policy: Config.Wrap<Data>
+): Layer.Layer<Breaker<BreakerError>, Config.ConfigError, Storage> =>
+  Layer.effect(
+    Breaker,
+    Effect.gen(function*() {
+      yield* claim(name, defaultOwner(name))
+      const data = yield* configured(Config.unwrap<Data>(policy))
+      return (yield* make(name, data)) as Breaker<BreakerError>
+    })
+  )
+
+const defaultOwner = (name: string): Owner => ({ identity: Breaker, title: `Breaker.layer(${JSON.stringify(name)})` })
+
+/**
+ * Runs an effect through the default breaker.
+ *
+ * @category combinators
+ * @since 0.1.0
+ */
+export const wrap: Wrap<BreakerError, Breaker<BreakerError>> = wrapThrough(Breaker)
+
+function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<Err, Self> {
+  return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Err, R | Self> =>
+    Effect.withFiber((fiber) => {
+      const breaker = Context.getUnsafe(fiber.context, key) as Breaker<Err> & Partial<HasCircuit>
+      const circuit = breaker[circuitKey]
+      return circuit === undefined ? breaker.wrap(self) : run(circuit, self, undefined, fiber)
+    })
+}
+
+// -----------------------------------------------------------------------------
+// config
+// -----------------------------------------------------------------------------
+
+/**
+ * A policy from config, each field optional, under a prefix: for `PAYMENTS`, in environment variables, `PAYMENTS_OPEN_FOR`,
+ * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_HALF_OPEN_PROBES`, `…_SUCCESSES`,
+ * `…_LEASE`, `…_TIMEOUT`, `…_RAMP`, and `PAYMENTS_TRIP`, a trip policy as JSON. Nonsense is a `ConfigError` that names the
+ * field, the value and the range.
+ *
+ * **Example** (From an environment)
+ *
+ * ```ts import.meta.vitest
+ * import { ConfigProvider, Duration, Effect } from "effect"
+ * import { Breaker } from "effect-breaker"
+ *
+ * const provider = ConfigProvider.fromEnvRecord({ PAYMENTS_OPEN_FOR: "10 seconds", PAYMENTS_MAX_CONCURRENT: "5" })
+ * const program = Effect.provideService(Breaker.config("PAYMENTS"), ConfigProvider.ConfigProvider, provider)
+ *
+ * const policy = await Effect.runPromise(program)
+ * policy.openFor // => Duration.seconds(10)
+ * policy.maxConcurrent // => 5
+ * ```
+ *
+ * @category config
+ * @since 0.1.0
+ */
+export const config = (prefix: string): Config.Config<Data> => {
+  const optional = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined)
+  return configured(Config.nested(
+    Config.all({
+      trip: optional(Config.schema(Schema.fromJsonString(TripFromJson), "TRIP")),
+      openFor: optional(Config.Duration("OPEN_FOR")),
+      maxOpenFor: optional(Config.Duration("MAX_OPEN_FOR")),
+      timeout: optional(Config.Duration("TIMEOUT")),
+      maxConcurrent: optional(Config.Finite("MAX_CONCURRENT")),
+      halfOpen: Config.all({
+        probes: optional(Config.Finite("HALF_OPEN_PROBES")),
+        successes: optional(Config.Finite("HALF_OPEN_SUCCESSES")),
+        lease: optional(Config.Duration("HALF_OPEN_LEASE")),
+        timeout: optional(Config.Duration("HALF_OPEN_TIMEOUT")),
+        ramp: optional(Config.Duration("HALF_OPEN_RAMP"))
+      })
+    }),
+    prefix
+  ))
+}
+
+/** A config whose policy is checked. */
+const configured = <P extends Policy>(config: Config.Config<P>): Config.Config<P> =>
+  Config.flatMap(config, (policy) => {
+    const checked = Schema.decodeUnknownResult(Sensible)(policy)
+    return Result.isSuccess(checked) ? Config.succeed(policy) : Config.fail(checked.failure)
+  })
+
+// -----------------------------------------------------------------------------
+// hooks
+// -----------------------------------------------------------------------------
+
+/**
+ * A layer that runs an effect for each event of a breaker, in order, one at a time, in a fiber of its own, from when the layer
+ * is built until its scope closes. What the effect fails or dies with is reported at `References.UnhandledLogLevel`, and the
+ * next event is taken. It can neither fail nor slow a call.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const onEvent = <Self, Shape extends { readonly events: Stream.Stream<Event> }, E, R>(
+  service: Context.Service<Self, Shape>,
+  f: (event: Event) => Effect.Effect<unknown, E, R>
+): Layer.Layer<never, never, Self | R> =>
+  Layer.effectDiscard(Effect.gen(function*() {
+    const { events } = yield* service
+    yield* events.pipe(
+      Stream.runForEach((event) =>
+        Effect.suspend(() => f(event)).pipe(
+          Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.failCause(cause) : unheard(cause))
+        )
+      ),
+      Effect.forkScoped({ startImmediately: true })
+    )
+  })) as Layer.Layer<never, never, Self | R>
+
+const unheard = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Effect.flatMap(
+    UnhandledLogLevel,
+    (level) => level === undefined ? Effect.void : Effect.logWithLevel(level)("A hook on breaker events failed", cause)
+  )

@@ -1,0 +1,13 @@
+/**
+ * No storage at all: each breaker is alone with what it saw itself.
+ *
+ * @since 0.1.0
+ */
+import * as Layer from "effect/Layer"
+import { Storage } from "./Storage.ts"
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<Storage> = Layer.sync(Storage, () => Storage.of({ backend: "null" }))

@@ -1,0 +1,129 @@
+/**
+ * Trip policies: when a closed circuit opens. Plain data, made by these constructors, which check their arguments and throw
+ * a `RangeError` that names the field, the value and the range.
+ *
+ * Thresholds are reached at `>=`. A success can trip, too, when it completes the minimum of calls. A window without failures
+ * never trips. Ignored outcomes and rejected calls are in no count.
+ *
+ * @since 0.1.0
+ */
+import type * as Duration from "effect/Duration"
+import { refuse } from "./internal/Check.ts"
+import { problems } from "./internal/TripCheck.ts"
+
+/**
+ * How far back a rate looks: a span of time (10 hours at most), or a number of calls (100,000 at most).
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Window =
+  | { readonly _tag: "Within"; readonly duration: Duration.Input }
+  | { readonly _tag: "LastCalls"; readonly calls: number }
+
+/**
+ * A trip policy. See the constructors.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Trip =
+  | { readonly _tag: "ConsecutiveFailures"; readonly failures: number }
+  | { readonly _tag: "Failures"; readonly count: number; readonly within: Duration.Input }
+  | { readonly _tag: "FailureRate"; readonly threshold: number; readonly minimumCalls: number; readonly window: Window }
+  | {
+    readonly _tag: "SlowCallRate"
+    readonly threshold: number
+    readonly slowerThan: Duration.Input
+    readonly minimumCalls: number
+    readonly window: Window
+  }
+  | { readonly _tag: "Any" | "All"; readonly policies: ReadonlyArray<Trip> }
+
+type WindowOption =
+  | { readonly within: Duration.Input; readonly lastCalls?: undefined }
+  | { readonly lastCalls: number; readonly within?: undefined }
+
+/**
+ * Trips after this many failures in a row, in the order in which calls end. Only a success ends a row. This is the default
+ * of a breaker, with 5.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const consecutiveFailures = (failures: number): Trip => checked({ _tag: "ConsecutiveFailures", failures })
+
+/**
+ * Trips at this many failures within a span of time, however many calls succeed. An absolute number does not grow with the
+ * traffic: prefer `failureRate` where traffic varies.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const failures = (options: { readonly count: number; readonly within: Duration.Input }): Trip =>
+  checked({ _tag: "Failures", count: options.count, within: options.within })
+
+/**
+ * Trips when the share of failures, in `[0, 1]`, reaches `threshold` over the calls `within` a span of time or over the
+ * `lastCalls`, once there are `minimumCalls` (default 10, or `lastCalls` where that is less).
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const failureRate = (
+  options: { readonly threshold: number; readonly minimumCalls?: number | undefined } & WindowOption
+): Trip =>
+  checked({
+    _tag: "FailureRate",
+    threshold: options.threshold,
+    minimumCalls: options.minimumCalls ?? defaultMinimum(options),
+    window: windowFrom(options)
+  })
+
+/**
+ * Trips when the share of calls that take `slowerThan` or longer, in `[0, 1]`, reaches `threshold`. A slow call counts whether
+ * it succeeds or fails, and a slow probe reopens a half-open circuit though it succeeded. Costs two looks at the clock a call.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const slowCallRate = (
+  options:
+    & { readonly threshold: number; readonly slowerThan: Duration.Input; readonly minimumCalls?: number | undefined }
+    & WindowOption
+): Trip =>
+  checked({
+    _tag: "SlowCallRate",
+    threshold: options.threshold,
+    slowerThan: options.slowerThan,
+    minimumCalls: options.minimumCalls ?? defaultMinimum(options),
+    window: windowFrom(options)
+  })
+
+/**
+ * Trips when any of the policies does, for the reason of the first that does.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const any = (...policies: readonly [Trip, Trip, ...Array<Trip>]): Trip => checked({ _tag: "Any", policies })
+
+/**
+ * Trips when all of the policies do at once.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const all = (...policies: readonly [Trip, Trip, ...Array<Trip>]): Trip => checked({ _tag: "All", policies })
+
+const defaultMinimum = (options: WindowOption): number => Math.min(10, options.lastCalls ?? 10)
+
+const windowFrom = (options: WindowOption): Window =>
+  options.lastCalls === undefined
+    ? { _tag: "Within", duration: options.within }
+    : { _tag: "LastCalls", calls: options.lastCalls }
+
+const checked = (trip: Trip): Trip => {
+  refuse(`Trip`, problems(trip, ""))
+  return trip
+}

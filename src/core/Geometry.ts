@@ -1,0 +1,64 @@
+/**
+ * The shared window of a circuit: counts in buckets that are cut by the storage's clock.
+ *
+ * The width of a bucket follows from a policy's longest `within` alone, so instances with other thresholds share counts.
+ * Each bucket names its width: instances whose widths differ count side by side in one window, and see only their own.
+ *
+ * A call never counts once it is `within` old, and leaves at most one bucket early. Where `within` is shorter than a bucket
+ * (because another rule of the policy looks much further back), what the current bucket holds stands for it.
+ */
+import { add, type AgedCounts, type Counts, noCounts } from "./Delta.ts"
+
+/** The calls that ended from `index * width` on, by the storage's clock, and before `(index + 1) * width`. */
+export interface Bucket extends Counts {
+  readonly width: number
+  readonly index: number
+}
+
+const MOST_BUCKETS = 60
+const WIDTHS = [1000, 10_000, 60_000, 600_000] as const
+
+/** The bucket width for a policy that looks back over these spans; `undefined` for one that looks at none. */
+export const widthFor = (withins: ReadonlyArray<number>): number | undefined => {
+  if (withins.length === 0) return undefined
+  const longest = Math.max(...withins)
+  // No policy looks back further than ten hours, which is sixty of the widest.
+  return WIDTHS.find((width) => width * MOST_BUCKETS >= longest) ?? WIDTHS[3]
+}
+
+const isWithin = ({ index, width }: Bucket, within: number, now: number): boolean => {
+  const start = index * width
+  return start <= now && (start > now - within || start + width > now)
+}
+
+const isKept = (bucket: Bucket, now: number): boolean => isWithin(bucket, MOST_BUCKETS * bucket.width, now)
+
+/** The window with a report's counts in it, and without what has become too old. */
+export const enter = (
+  window: ReadonlyArray<Bucket>,
+  counts: ReadonlyArray<AgedCounts>,
+  withins: ReadonlyArray<number>,
+  now: number
+): ReadonlyArray<Bucket> => {
+  const kept = window.filter((bucket) => isKept(bucket, now))
+  const width = widthFor(withins)
+  if (width === undefined) return kept
+  return counts.reduce((window, { age, ...counted }) => {
+    // An age below zero comes from a clock that was set back, and nothing ends in the future.
+    const index = Math.floor((now - Math.max(0, age)) / width)
+    const old = window.find((bucket) => bucket.width === width && bucket.index === index)
+    const bucket = { ...add(old ?? noCounts, counted), width, index }
+    return isKept(bucket, now) ? [...window.filter((other) => other !== old), bucket] : window
+  }, kept)
+}
+
+/** What the window holds over each of the spans of one policy, in their order. */
+export const totals = (
+  window: ReadonlyArray<Bucket>,
+  withins: ReadonlyArray<number>,
+  now: number
+): ReadonlyArray<Counts> => {
+  const width = widthFor(withins)
+  const own = window.filter((bucket) => bucket.width === width)
+  return withins.map((within) => own.filter((bucket) => isWithin(bucket, within, now)).reduce(add, noCounts))
+}

@@ -1,0 +1,474 @@
+/**
+ * The state machine of one circuit in one instance: closed, open, half-open, and what an operator put on top of it.
+ *
+ * Pure: it holds numbers, reads no clock (every question carries `now`, milliseconds that never go backwards) and runs
+ * nothing. Open and half-open move on when they are asked, not by a timer. Reading (`view`) never writes.
+ *
+ * ```text
+ *            trips                    open time is over, asked to admit
+ *   Closed ─────────▶ Open ──────────────────────────▶ HalfOpen
+ *     ▲                ▲      a probe fails or lapses     │ │
+ *     │                └──────────────────────────────────┘ │
+ *     └─────────────────────────────────────────────────────┘ enough probes succeed
+ * ```
+ *
+ * Every change, an override and a reset included, begins a new `epoch`. A permit carries the epoch it was given in, and a
+ * permit of another epoch settles nothing but the lifetime counts: late results cannot move the machine (the idea of
+ * gobreaker's generations).
+ */
+import type { Evidence, RuleWindow, Totals, TripRule } from "./TripRule.ts"
+import { sameWindow, trips } from "./TripRule.ts"
+import { makeWindows, type Window } from "./Window.ts"
+
+/** What a machine goes by. Durations in milliseconds. */
+export interface Plan {
+  readonly rule: TripRule
+  /** The windows that the rule looks at. */
+  readonly windows: ReadonlyArray<RuleWindow>
+  /** How long the n-th consecutive opening lasts, n from 1. */
+  readonly openFor: (opening: number) => number
+  /** Bounds what a `Retry-After` hint can make of it. */
+  readonly maxOpenFor: number
+  /** A call that takes this long is slow; `undefined` where no rule asks. */
+  readonly slowerThan: number | undefined
+  /** How many probes may run at once in half-open. */
+  readonly probes: number
+  /** How many of them must succeed to close. */
+  readonly successes: number
+  /** After this long a probe that has not settled counts as failed. */
+  readonly lease: number
+  /** How long a growing share of the calls is admitted after closing; 0 for all at once. */
+  readonly ramp: number
+}
+
+export type State = "Closed" | "Open" | "HalfOpen"
+export type OverrideMode = "ForcedOpen" | "Disabled" | "MetricsOnly"
+
+/** The operator's will on top of the state. `until` is `Infinity` where it does not expire. */
+export interface Override {
+  readonly mode: OverrideMode
+  readonly reason: string
+  readonly actor: string
+  readonly until: number
+}
+
+/** What every state remembers of how the circuit came into it. */
+interface Past {
+  readonly since: number
+  readonly reason: string | undefined
+  /** Openings in a row, as the open time counts them. */
+  readonly openings: number
+  /** How long the last of them was to last. */
+  readonly openFor: number
+  readonly timesOpened: number
+}
+interface Closed extends Past {
+  readonly _tag: "Closed"
+  /** Until this time calls are admitted by share. */
+  readonly rampUntil: number
+  /** The shares that refused calls have left over, towards admitting the next. */
+  readonly credit: number
+  /** From this time on the openings are forgotten. */
+  readonly calmAt: number
+}
+interface Open extends Past {
+  readonly _tag: "Open"
+  readonly until: number
+}
+interface HalfOpen extends Past {
+  readonly _tag: "HalfOpen"
+  readonly probes: ReadonlyArray<Permit>
+  readonly successes: number
+}
+
+// Circuits that never opened share it: they are most, and their memory counts.
+const neverOpened: Closed = {
+  _tag: "Closed",
+  since: -Infinity,
+  reason: undefined,
+  openings: 0,
+  openFor: 0,
+  timesOpened: 0,
+  rampUntil: -Infinity,
+  credit: 0,
+  calmAt: -Infinity
+}
+
+/** A change of the machine, announced before it is made, so that what caused it can still be read. */
+export interface Change {
+  readonly from: State
+  readonly to: State
+  readonly reason: string
+}
+
+/** Why a call may not run now. */
+export type Refusal = "Open" | "HalfOpen" | "ForcedOpen" | "Ramp"
+
+/** An admission. It settles once; afterwards it is spent. */
+export class Permit {
+  readonly epoch: number
+  /** Whether the call decides if a half-open circuit closes. */
+  readonly probe: boolean
+  readonly startedAt: number
+  /** When the permit lapses; `Infinity` for all but probes. */
+  readonly until: number
+  /** Set where a trip is to be reported and not made. */
+  readonly metricsOnly: boolean
+  /** Not set where nothing is to be recorded. */
+  readonly recorded: boolean
+  spent = false
+
+  constructor(
+    epoch: number,
+    startedAt: number,
+    kind: { probe?: boolean; until?: number; metricsOnly?: boolean; recorded?: boolean }
+  ) {
+    this.epoch = epoch
+    this.startedAt = startedAt
+    this.probe = kind.probe ?? false
+    this.until = kind.until ?? Infinity
+    this.metricsOnly = kind.metricsOnly ?? false
+    this.recorded = kind.recorded ?? true
+  }
+}
+
+/** How a call ended, as far as the machine cares. `hint` is a `Retry-After` in milliseconds, 0 for none. */
+export interface Settlement {
+  readonly outcome: "Success" | "Failure" | "Ignored"
+  readonly slow: boolean
+  readonly timeout: boolean
+  readonly hint: number
+}
+
+/** What can be read of a machine at a time. Times are on the machine's own clock; a state that never changed has none. */
+export interface View {
+  readonly state: State
+  readonly since: number | undefined
+  /** When an open circuit takes a probe, or the next half-open place frees at the latest. */
+  readonly retryAt: number | undefined
+  readonly openings: number
+  readonly override: Override | undefined
+  readonly timesOpened: number
+  readonly reason: string | undefined
+  readonly windows: ReadonlyArray<{ readonly of: RuleWindow } & Totals>
+}
+
+const GATE_STATE = 1
+/** The bit of a gate that an override shuts. */
+export const GATE_OVERRIDE = 2
+const GATE_POLICY = 4
+
+// The least share that a ramp starts with: of nothing, nothing would be learnt.
+const LEAST_SHARE = 0.1
+
+export class Machine<P extends Plan = Plan> implements Evidence {
+  readonly plan: P
+  /** 0 lets calls straight through; whoever finds anything else asks `admit`. */
+  gate: number
+  epoch = 1
+  /** Failures since the last success. */
+  streak = 0
+  success = 0
+  failure = 0
+  ignored = 0
+  timeout = 0
+  slow = 0
+  rejected = 0
+  lastSuccessAt = NaN
+  lastFailureAt = NaN
+  /** What `success` was at the last failure: the rest came in a row. */
+  successAtFailure = 0
+  /** The first of the windows that the rule looks at, linked in the order of the plan's. */
+  windows: Window | undefined = undefined
+  #phase: Closed | Open | HalfOpen = neverOpened
+  #override: Override | undefined = undefined
+  /** The longest `Retry-After` of this epoch, 0 for none. */
+  #hintUntil = 0
+
+  /** `alwaysAsk` keeps the gate shut for policies that want more of every call than counting it. */
+  constructor(plan: P, alwaysAsk: boolean) {
+    this.plan = plan
+    this.gate = alwaysAsk ? GATE_POLICY : 0
+    this.#clearEvidence()
+  }
+
+  /** Called before every change. */
+  protected changing(_change: Change, _now: number): void {}
+
+  /** Called when an override has run out. */
+  protected overrideExpired(_override: Override, _now: number): void {}
+
+  /** What the trip rule is judged on. */
+  totals(of: RuleWindow): Totals {
+    const window = this.plan.windows.findIndex((window) => sameWindow(window, of))
+    return this.#windows()[window]!
+  }
+
+  /** Whether nothing but the policy makes a call ask. */
+  isClosed(): boolean {
+    return (this.gate & ~GATE_POLICY) === 0
+  }
+
+  /** Why a call would be refused, taking no permit and moving nothing: for a quick no. */
+  refuses(now: number): Refusal | undefined {
+    const override = this.#overrideAt(now)
+    if (override !== undefined) return override.mode === "ForcedOpen" ? "ForcedOpen" : undefined
+    const phase = this.#phase
+    if (phase._tag === "Open" && now < phase.until) return "Open"
+    const full = phase._tag === "HalfOpen" && phase.probes.length >= this.plan.probes
+    return full && phase.probes.every((probe) => now < probe.until) ? "HalfOpen" : undefined
+  }
+
+  /** Lets a call through or refuses it. Moves on what time has moved. `metricsOnly` refuses nothing. */
+  admit(now: number, metricsOnly = false): Permit | Refusal {
+    const override = this.#expireOverride(now)
+    if (override?.mode === "ForcedOpen" && !metricsOnly) return "ForcedOpen"
+    if (override?.mode === "Disabled") return new Permit(this.epoch, now, { recorded: false })
+    if (metricsOnly || override !== undefined) return new Permit(this.epoch, now, { metricsOnly: true })
+    switch (this.#phase._tag) {
+      case "Closed":
+        return this.#admitOnRamp(now, this.#phase) ? new Permit(this.epoch, now, {}) : "Ramp"
+      case "Open":
+        if (now < this.#phase.until) return "Open"
+        this.#halfOpen("the open time is over", now)
+        return this.#admitProbe(now)
+      case "HalfOpen":
+        return this.#admitProbe(now)
+    }
+  }
+
+  /** Records how a permitted call ended and makes the change that follows. The second settlement of a permit does nothing. */
+  settle(permit: Permit, now: number, { hint, outcome, slow, timeout }: Settlement): void {
+    if (permit.spent) return
+    permit.spent = true
+    if (!permit.recorded) return
+    if (timeout) this.timeout++
+    if (outcome === "Ignored") this.ignored++
+    else {
+      if (slow) this.slow++
+      if (outcome === "Success") this.countSuccess(now)
+      else this.countFailure(now)
+    }
+    if (permit.epoch !== this.epoch) return
+    const phase = this.#phase
+    if (phase._tag === "HalfOpen" && permit.probe) {
+      this.#settleProbe(permit, phase, now, outcome === "Success" && slow ? "Failure" : outcome, hint)
+    } else if (phase._tag === "Closed" && outcome !== "Ignored") {
+      this.record(now, outcome === "Failure", slow, hint, permit.metricsOnly)
+    }
+  }
+
+  countSuccess(now: number): void {
+    this.success++
+    this.lastSuccessAt = now
+  }
+
+  countFailure(now: number): void {
+    this.failure++
+    this.lastFailureAt = now
+    this.successAtFailure = this.success
+  }
+
+  /** Takes an outcome of the current epoch, in Closed, into the evidence, and trips when the rule says so. */
+  record(now: number, failed: boolean, slow: boolean, hint: number, metricsOnly: boolean): void {
+    this.streak = failed ? this.streak + 1 : 0
+    if (failed && hint > 0) this.#hintUntil = Math.max(this.#hintUntil, now + Math.min(hint, this.plan.maxOpenFor))
+    let suspicious = failed
+    for (let window = this.windows; window !== undefined; window = window.next) {
+      window.record(now, failed, slow)
+      suspicious ||= window.failure > 0 || window.slow > 0
+    }
+    if (!suspicious) return
+    const reason = trips(this.plan.rule, this)
+    if (reason === undefined) return
+    if (metricsOnly) return this.#become({ ...this.#phase, reason: `${reason} (metrics only)` }, now)
+    this.#open(now, reason)
+  }
+
+  /** An operator's override: a new epoch, the state beneath it as it was, its time running. `undefined` lifts it. */
+  setOverride(override: Override | undefined): void {
+    this.#override = override
+    // Their epoch is over, so they could neither settle nor lapse.
+    if (this.#phase._tag === "HalfOpen") this.#phase = { ...this.#phase, probes: [] }
+    this.#nextEpoch()
+  }
+
+  /** Closes from any state, with nothing remembered but the lifetime counts; an override stays. */
+  reset(now: number): void {
+    this.#become({ ...neverOpened, since: now, reason: "reset", timesOpened: this.#phase.timesOpened }, now)
+  }
+
+  /** Takes probes at once, from any state. */
+  forceHalfOpen(now: number): void {
+    this.#halfOpen("forced half-open", now)
+  }
+
+  /** The override in force at `now`, with nothing written. */
+  #overrideAt(now: number): Override | undefined {
+    return this.#override !== undefined && now < this.#override.until ? this.#override : undefined
+  }
+
+  /** What can be read at `now`. Moves nothing: an open time that is over reads as Open until a call asks. */
+  view(now: number): View {
+    const phase = this.#phase
+    return {
+      state: phase._tag,
+      since: phase.since === -Infinity ? undefined : phase.since,
+      retryAt: this.retryAt(now),
+      openings: this.#openingsAt(now),
+      override: this.#overrideAt(now),
+      reason: phase.reason,
+      timesOpened: phase.timesOpened,
+      windows: this.#windows().map((window, i) => {
+        window.advance(now)
+        const { failure, slow, success } = window
+        return { of: this.plan.windows[i]!, success, failure, slow }
+      })
+    }
+  }
+
+  /** Whether nothing would be lost with this machine: closed, no opening and no failure in memory, no override. */
+  isCalm(now: number): boolean {
+    return this.#phase._tag === "Closed" && this.streak === 0 && this.#openingsAt(now) === 0 &&
+      this.#overrideAt(now) === undefined && this.#windows().every((window) => {
+        window.advance(now)
+        return window.failure === 0 && window.slow === 0
+      })
+  }
+
+  /** Whether nothing that runs out is still running: no open time, no memory of one, no probe, no override. */
+  isOver(now: number): boolean {
+    const phase = this.#phase
+    if (this.#overrideAt(now) !== undefined) return false
+    switch (phase._tag) {
+      case "Closed":
+        return now >= phase.calmAt
+      case "Open":
+        return now >= phase.until + phase.openFor
+      case "HalfOpen":
+        return phase.probes.every((probe) => now >= probe.until) && now >= phase.since + phase.openFor
+    }
+  }
+
+  /** When a refused call may come back; `undefined` where nobody knows (a forced open circuit) or nothing refuses. */
+  retryAt(now: number): number | undefined {
+    if (this.#overrideAt(now) !== undefined) return undefined
+    const phase = this.#phase
+    switch (phase._tag) {
+      case "Open":
+        return phase.until
+      case "HalfOpen":
+        return phase.probes.length < this.plan.probes ? now : Math.min(...phase.probes.map((probe) => probe.until))
+      case "Closed":
+        return now < phase.rampUntil ? phase.rampUntil : undefined
+    }
+  }
+
+  #expireOverride(now: number): Override | undefined {
+    const override = this.#override
+    if (override === undefined || now < override.until) return override
+    this.setOverride(undefined)
+    this.overrideExpired(override, now)
+    return undefined
+  }
+
+  #admitOnRamp(now: number, phase: Closed): boolean {
+    if (now >= phase.rampUntil) {
+      this.#phase = { ...phase, rampUntil: -Infinity }
+      this.#setGate()
+      return true
+    }
+    const share = Math.max(LEAST_SHARE, 1 - (phase.rampUntil - now) / this.plan.ramp)
+    const credit = phase.credit + share
+    this.#phase = { ...phase, credit: credit < 1 ? credit : credit - 1 }
+    return credit >= 1
+  }
+
+  #admitProbe(now: number): Permit | Refusal {
+    const phase = this.#phase as HalfOpen
+    const lapsed = phase.probes.find((probe) => probe.until <= now)
+    if (lapsed !== undefined) {
+      this.settle(lapsed, now, { outcome: "Failure", slow: false, timeout: false, hint: 0 })
+      return "Open"
+    }
+    if (phase.probes.length >= this.plan.probes) return "HalfOpen"
+    const permit = new Permit(this.epoch, now, { probe: true, until: now + this.plan.lease })
+    this.#phase = { ...phase, probes: [...phase.probes, permit] }
+    return permit
+  }
+
+  #settleProbe(permit: Permit, phase: HalfOpen, now: number, outcome: Settlement["outcome"], hint: number): void {
+    const probes = phase.probes.filter((probe) => probe !== permit)
+    if (outcome === "Failure") {
+      if (hint > 0) this.#hintUntil = now + Math.min(hint, this.plan.maxOpenFor)
+      return this.#open(now, "a probe failed")
+    }
+    const successes = phase.successes + (outcome === "Success" ? 1 : 0)
+    if (successes < this.plan.successes) {
+      this.#phase = { ...phase, probes, successes }
+      return
+    }
+    this.#become({
+      _tag: "Closed",
+      since: now,
+      reason: `${successes} of ${this.plan.successes} probes succeeded`,
+      openings: phase.openings,
+      openFor: phase.openFor,
+      timesOpened: phase.timesOpened,
+      rampUntil: this.plan.ramp > 0 ? now + this.plan.ramp : -Infinity,
+      credit: 0,
+      calmAt: now + phase.openFor
+    }, now)
+  }
+
+  #open(now: number, reason: string): void {
+    const openings = this.#openingsAt(now) + 1
+    const until = Math.max(now + this.plan.openFor(openings), this.#hintUntil)
+    const timesOpened = this.#phase.timesOpened + 1
+    this.#become({ _tag: "Open", since: now, reason, openings, openFor: until - now, timesOpened, until }, now)
+  }
+
+  #halfOpen(reason: string, now: number): void {
+    const { openFor, openings, timesOpened } = this.#phase
+    this.#become(
+      { _tag: "HalfOpen", since: now, reason, openings, openFor, timesOpened, probes: [], successes: 0 },
+      now
+    )
+  }
+
+  #openingsAt(now: number): number {
+    const phase = this.#phase
+    return phase._tag === "Closed" && now >= phase.calmAt ? 0 : phase.openings
+  }
+
+  #become(phase: Closed | Open | HalfOpen, now: number): void {
+    this.changing({ from: this.#phase._tag, to: phase._tag, reason: phase.reason! }, now)
+    this.#phase = phase
+    this.#hintUntil = 0
+    this.#clearEvidence()
+    this.#nextEpoch()
+  }
+
+  #clearEvidence(): void {
+    this.streak = 0
+    this.windows = makeWindows(this.plan.windows, this.plan.slowerThan !== undefined)
+  }
+
+  #windows(): ReadonlyArray<Window> {
+    const all = []
+    for (let window = this.windows; window !== undefined; window = window.next) all.push(window)
+    return all
+  }
+
+  #nextEpoch(): void {
+    this.epoch++
+    this.#setGate()
+  }
+
+  #setGate(): void {
+    const phase = this.#phase
+    const straight = phase._tag === "Closed" && phase.rampUntil === -Infinity
+    this.gate = (this.gate & GATE_POLICY) | (straight ? 0 : GATE_STATE) |
+      (this.#override === undefined ? 0 : GATE_OVERRIDE)
+  }
+}

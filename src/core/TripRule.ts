@@ -1,0 +1,129 @@
+/**
+ * Trip rules: when does a closed circuit open? Plain data with every duration in milliseconds, evaluated here and nowhere
+ * else, over a streak and the totals of one or more windows.
+ *
+ * A rule is reached at `>=` its threshold, a window without failures (or slow calls) never trips, and nothing is divided
+ * before it is compared, so a rate of exactly 1 is met by a window of failures only.
+ */
+
+/** How far back a rate looks: a span of time in milliseconds, or a number of calls. */
+export type RuleWindow =
+  | { readonly _tag: "Within"; readonly duration: number }
+  | { readonly _tag: "LastCalls"; readonly calls: number }
+
+/** A trip policy with its durations in milliseconds. */
+export type TripRule =
+  | { readonly _tag: "ConsecutiveFailures"; readonly failures: number }
+  | { readonly _tag: "Failures"; readonly count: number; readonly window: RuleWindow }
+  | {
+    readonly _tag: "FailureRate"
+    readonly threshold: number
+    readonly minimumCalls: number
+    readonly window: RuleWindow
+  }
+  | {
+    readonly _tag: "SlowCallRate"
+    readonly threshold: number
+    readonly slowerThan: number
+    readonly minimumCalls: number
+    readonly window: RuleWindow
+  }
+  | { readonly _tag: "Any" | "All"; readonly policies: ReadonlyArray<TripRule> }
+
+/** What a window holds: calls that succeeded, calls that failed, and how many of both were slow. */
+export interface Totals {
+  readonly success: number
+  readonly failure: number
+  readonly slow: number
+}
+
+/** What a rule is judged on. `totals` answers for the windows the rule names. */
+export interface Evidence {
+  readonly streak: number
+  readonly totals: (window: RuleWindow) => Totals
+}
+
+/** Whether two windows look back equally far: then they are one window. */
+export const sameWindow = (a: RuleWindow, b: RuleWindow): boolean =>
+  a._tag === "Within"
+    ? b._tag === "Within" && a.duration === b.duration
+    : b._tag === "LastCalls" && a.calls === b.calls
+
+/** The windows that a rule looks at, each once. */
+export const windowsOf = (rule: TripRule): ReadonlyArray<RuleWindow> => {
+  switch (rule._tag) {
+    case "ConsecutiveFailures":
+      return []
+    case "Any":
+    case "All": {
+      const all = rule.policies.flatMap(windowsOf)
+      return all.filter((window, i) => all.findIndex((other) => sameWindow(window, other)) === i)
+    }
+    default:
+      return [rule.window]
+  }
+}
+
+const inWords = (window: RuleWindow): string =>
+  window._tag === "Within" ? `within ${window.duration} ms` : `in the last ${window.calls} calls`
+
+/** The shortest duration that a rule calls slow, or `undefined` where it asks for none. */
+export const slowerThanOf = (rule: TripRule): number | undefined => {
+  switch (rule._tag) {
+    case "SlowCallRate":
+      return rule.slowerThan
+    case "Any":
+    case "All": {
+      const all = rule.policies.map(slowerThanOf).filter((slow) => slow !== undefined)
+      return all.length === 0 ? undefined : Math.min(...all)
+    }
+    default:
+      return undefined
+  }
+}
+
+/** Why the rule trips on this evidence, in words for a person on call, or `undefined` when it does not. */
+export const trips = (rule: TripRule, evidence: Evidence): string | undefined => {
+  switch (rule._tag) {
+    case "ConsecutiveFailures":
+      return evidence.streak >= rule.failures ? `${evidence.streak} consecutive failures` : undefined
+    case "Failures": {
+      const { failure } = evidence.totals(rule.window)
+      return failure >= rule.count ? `${failure} failures ${inWords(rule.window)}` : undefined
+    }
+    case "FailureRate": {
+      const totals = evidence.totals(rule.window)
+      return rateReason("failure rate", totals.failure, totals, rule)
+    }
+    case "SlowCallRate": {
+      const totals = evidence.totals(rule.window)
+      return rateReason("slow call rate", totals.slow, totals, rule)
+    }
+    case "Any":
+      return firstReason(rule.policies, evidence)
+    case "All": {
+      const reasons = rule.policies.map((policy) => trips(policy, evidence))
+      return reasons.every((reason) => reason !== undefined) ? reasons.join(" and ") : undefined
+    }
+  }
+}
+
+const firstReason = (rules: ReadonlyArray<TripRule>, evidence: Evidence): string | undefined => {
+  for (const rule of rules) {
+    const reason = trips(rule, evidence)
+    if (reason !== undefined) return reason
+  }
+  return undefined
+}
+
+const rateReason = (
+  what: string,
+  bad: number,
+  totals: Totals,
+  rule: { readonly threshold: number; readonly minimumCalls: number; readonly window: RuleWindow }
+): string | undefined => {
+  const calls = totals.success + totals.failure
+  return bad > 0 && calls >= rule.minimumCalls && bad >= rule.threshold * calls
+    ? `${what} ${(bad / calls).toFixed(2)} of ${calls} calls ${inWords(rule.window)}`
+    : undefined
+}

@@ -1,0 +1,126 @@
+/**
+ * Sliding windows: O(1) per call, fixed memory, right after idle gaps of any length. Both keep running totals and subtract
+ * what leaves ("subtract on evict", as resilience4j's sliding windows do), so reading them costs nothing.
+ *
+ * A time window is a ring of `BUCKETS` buckets, each `within / BUCKETS` long: a call never counts once it is `within` old,
+ * and leaves at most one bucket early. A count window is a ring of the last `calls` outcomes.
+ */
+import type { RuleWindow, Totals } from "./TripRule.ts"
+
+/** Into how many buckets a time window is cut. */
+export const BUCKETS = 60
+
+/**
+ * What both kinds of window do. `now` is in milliseconds and never goes backwards. Windows of one rule are linked: most rules
+ * have one, and an array for it would be a tenth of its memory.
+ */
+export interface Window extends Totals {
+  readonly next: Window | undefined
+  readonly record: (now: number, failed: boolean, slow: boolean) => void
+  /** Forgets what has become too old by `now`. */
+  readonly advance: (now: number) => void
+}
+
+/** Empty windows for these, in their order. `countsSlow: false` spares a time window the ring that no rule would read. */
+export const makeWindows = (windows: ReadonlyArray<RuleWindow>, countsSlow: boolean): Window | undefined =>
+  windows.reduceRight<Window | undefined>(
+    (next, window) =>
+      window._tag === "Within"
+        ? new TimeWindow(window.duration, countsSlow, next)
+        : new CountWindow(window.calls, next),
+    undefined
+  )
+
+/** Where the rings of a time window begin, and the last of them. */
+const RINGS = 3
+const SLOW_RING = RINGS + 2 * BUCKETS
+
+/** What a count window keeps of a call. */
+const FAILURE = 1
+const SLOW = 2
+const RECORDED = 4
+
+class TimeWindow implements Window {
+  readonly next: Window | undefined
+  readonly #within: number
+  /** The three totals, then the rings side by side: successes, failures and, where they are asked for, slow calls. */
+  readonly #counts: Uint32Array
+  /** The number of the newest bucket, counted from time zero. */
+  #newest = 0
+
+  constructor(within: number, countsSlow: boolean, next: Window | undefined) {
+    this.next = next
+    this.#within = within
+    this.#counts = new Uint32Array(RINGS + (countsSlow ? 3 : 2) * BUCKETS)
+  }
+
+  get success(): number {
+    return this.#counts[0]!
+  }
+
+  get failure(): number {
+    return this.#counts[1]!
+  }
+
+  get slow(): number {
+    return this.#counts[2]!
+  }
+
+  record(now: number, failed: boolean, slow: boolean): void {
+    this.advance(now)
+    const counts = this.#counts
+    const kind = failed ? 1 : 0
+    const bucket = RINGS + this.#newest % BUCKETS
+    counts[kind]!++
+    counts[bucket + kind * BUCKETS]!++
+    if (slow && counts.length > SLOW_RING) {
+      counts[2]!++
+      counts[bucket + 2 * BUCKETS]!++
+    }
+  }
+
+  advance(now: number): void {
+    // Multiplied first: for whole milliseconds the quotient is exact at every boundary, so a call leaves on time.
+    const newest = Math.floor((now * BUCKETS) / this.#within)
+    if (newest <= this.#newest) return
+    const counts = this.#counts
+    for (let bucket = Math.max(this.#newest + 1, newest - BUCKETS + 1); bucket <= newest; bucket++) {
+      for (let at = RINGS + bucket % BUCKETS, kind = 0; at < counts.length; at += BUCKETS, kind++) {
+        counts[kind]! -= counts[at]!
+        counts[at] = 0
+      }
+    }
+    this.#newest = newest
+  }
+}
+
+class CountWindow implements Window {
+  readonly next: Window | undefined
+  success = 0
+  failure = 0
+  slow = 0
+  readonly #ring: Uint8Array
+  #next = 0
+
+  constructor(calls: number, next: Window | undefined) {
+    this.next = next
+    this.#ring = new Uint8Array(calls)
+  }
+
+  record(_now: number, failed: boolean, slow: boolean): void {
+    const left = this.#ring[this.#next]!
+    if (left !== 0) this.#count(left, -1)
+    const outcome = RECORDED | (failed ? FAILURE : 0) | (slow ? SLOW : 0)
+    this.#ring[this.#next] = outcome
+    this.#count(outcome, 1)
+    this.#next = (this.#next + 1) % this.#ring.length
+  }
+
+  advance(): void {}
+
+  #count(outcome: number, by: number): void {
+    if ((outcome & FAILURE) === 0) this.success += by
+    else this.failure += by
+    if ((outcome & SLOW) !== 0) this.slow += by
+  }
+}

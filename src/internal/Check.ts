@@ -1,0 +1,56 @@
+/** Bad input at the border: what is wrong is said with the field, the value and the range. */
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+
+export interface Problem {
+  readonly field: string
+  readonly value: unknown
+  readonly range: string
+}
+
+/** A problem in words. The value is quoted and cut short: it may come from anywhere. */
+export const inWords = ({ field, range, value }: Problem): string => {
+  const text = typeof value === "number" || typeof value === "boolean" || value === undefined
+    ? String(value)
+    : typeof value === "bigint"
+    ? `${value}n`
+    : JSON.stringify(value)
+  return `${field} must be ${range}, got ${text.length > 100 ? `${text.slice(0, 100)}…` : text}`
+}
+
+/** Throws what is wrong, all of it. */
+export const refuse = (what: string, problems: ReadonlyArray<Problem>): void => {
+  if (problems.length > 0) throw new RangeError(`${what}: ${problems.map(inWords).join("; ")}`)
+}
+
+const none: ReadonlyArray<Problem> = []
+
+const between = (least: number, most: number, unit = ""): string =>
+  most === Number.MAX_SAFE_INTEGER ? `at least ${least}${unit}` : `from ${least}${unit} to ${most}${unit}`
+
+/** A whole number in a range. */
+export const countIn = (field: string, value: number, least: number, most: number): ReadonlyArray<Problem> =>
+  Number.isSafeInteger(value) && value >= least && value <= most
+    ? none
+    : [{ field, value, range: `a whole number ${between(least, most)}` }]
+
+/** A rate that something can reach and that not everything does. */
+export const rateIn = (field: string, value: number): ReadonlyArray<Problem> =>
+  value >= 0 && value <= 1 ? none : [{ field, value, range: "a rate in [0, 1]" }]
+
+/** A finite duration in a range of milliseconds. */
+export const durationIn = (
+  field: string,
+  value: Duration.Input,
+  least: number,
+  most: number
+): ReadonlyArray<Problem> => {
+  const millis = Option.map(Duration.fromInput(value), Duration.toMillis)
+  return Option.isSome(millis) && Number.isFinite(millis.value) && millis.value >= least && millis.value <= most
+    ? none
+    : [{ field, value, range: `a finite duration ${between(least, most, " ms")}` }]
+}
+
+/** One of a few words. */
+export const oneOf = (field: string, value: unknown, words: ReadonlyArray<string>): ReadonlyArray<Problem> =>
+  words.includes(value as string) ? none : [{ field, value, range: `one of ${words.join(", ")}` }]

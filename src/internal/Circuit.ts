@@ -1,0 +1,210 @@
+/**
+ * One circuit: the machine of the core, with a name, events, and the errors that it rejects with.
+ */
+import * as Duration from "effect/Duration"
+import * as Exit from "effect/Exit"
+import { BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "../BreakerError.ts"
+import {
+  type Change,
+  GATE_OVERRIDE,
+  Machine,
+  type Override,
+  type Permit,
+  type Refusal,
+  type Settlement
+} from "../core/Machine.ts"
+import type { Snapshot } from "../Event.ts"
+import type { Guard } from "./Guard.ts"
+
+type Rejection = Exit.Exit<never, BreakerOpenError>
+
+export class Circuit extends Machine<Guard> {
+  readonly key: string | undefined
+  /** Calls that were let through and have not ended. */
+  inFlight = 0
+  /** The error of the last failure, until a reset. */
+  #lastFailure: unknown = undefined
+  /** What a refused call gets, for as long as nothing changes. */
+  #rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined = undefined
+
+  constructor(guard: Guard, key: string | undefined) {
+    super(guard, guard.alwaysAsk)
+    this.key = key
+  }
+
+  /** When a call last ended that counted, if one did. */
+  lastUse(): number {
+    const { lastFailureAt, lastSuccessAt } = this
+    return lastFailureAt > lastSuccessAt || Number.isNaN(lastSuccessAt) ? lastFailureAt : lastSuccessAt
+  }
+
+  /** The circuit's own name: unlike any other's, whatever the key is, as `/` in a keyed breaker's name is written `~1`. */
+  get name(): string {
+    const { name } = this.plan
+    return this.key === undefined ? name : `${name.replaceAll("~", "~0").replaceAll("/", "~1")}/${this.key}`
+  }
+
+  /** The failure of a refused call, counted and told. */
+  reject(refusal: Refusal, now: number): Rejection {
+    this.rejected++
+    this.#publishRejected("BreakerOpenError", now)
+    return this.rejection(refusal, now)
+  }
+
+  /** What a refused call fails with: prepared once. */
+  rejection(refusal: Refusal, now: number): Rejection {
+    let rejection = this.#rejection
+    if (rejection === undefined || rejection.epoch !== this.epoch || rejection.refusal !== refusal) {
+      this.#rejection = rejection = { epoch: this.epoch, refusal, exit: this.#prepare(refusal, now) }
+    }
+    return rejection.exit
+  }
+
+  rejectFull(now: number): Exit.Exit<never, BulkheadFullError> {
+    this.rejected++
+    this.#publishRejected("BulkheadFullError", now)
+    return Exit.fail(new BulkheadFullError({ circuit: this.name, maxConcurrent: this.plan.maxConcurrent! }))
+  }
+
+  /** Whether an operator has switched the circuit off. */
+  isDisabled(now: number): boolean {
+    return (this.gate & GATE_OVERRIDE) !== 0 && this.view(now).override?.mode === "Disabled"
+  }
+
+  /** Settles a failed call and keeps its error. */
+  failed(permit: Permit, now: number, settlement: Settlement, error: unknown): void {
+    if (permit.spent) return
+    this.#lastFailure = error
+    this.settle(permit, now, settlement)
+  }
+
+  /** `failed` for calls that went straight through. */
+  failedStraight(epoch: number, now: number, hint: number, error: unknown): void {
+    this.#lastFailure = error
+    this.countFailure(now)
+    if (epoch === this.epoch) this.record(now, true, false, hint, false)
+  }
+
+  override countFailure(now: number): void {
+    super.countFailure(now)
+    const { hub } = this.plan
+    if (!hub.listening) return
+    const error = this.#lastFailure
+    const own = error instanceof BreakerTimeoutError && error.circuit === this.name
+    hub.publish({ _tag: own ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
+  }
+
+  putOverride(override: Override, now: number): void {
+    this.setOverride(override)
+    this.#publishOverride("set", override, now)
+  }
+
+  liftOverride(actor: string, now: number): void {
+    const { override } = this.view(now)
+    if (override === undefined) return
+    this.setOverride(undefined)
+    this.#publishOverride("cleared", { ...override, actor }, now)
+  }
+
+  #publishOverride(change: "set" | "cleared" | "expired", { actor, mode, reason }: Override, now: number): void {
+    const { hub } = this.plan
+    if (!hub.listening) return
+    hub.publish({ _tag: "Override", circuit: this.name, change, mode, reason, actor, snapshot: this.snapshot(now) })
+  }
+
+  override reset(now: number): void {
+    this.#lastFailure = undefined
+    super.reset(now)
+  }
+
+  snapshot(now: number): Snapshot {
+    const view = this.view(now)
+    const wall = this.plan.clock.currentTimeMillisUnsafe() - now
+    const unix = (at: number): number | undefined => Number.isNaN(at) ? undefined : Math.round(wall + at)
+    const left = (until: number): Duration.Duration => Duration.millis(Math.max(0, until - now))
+    const { override } = view
+    return {
+      circuit: this.name,
+      state: view.state,
+      isolated: view.state !== "Closed",
+      elapsed: view.since === undefined ? undefined : Duration.millis(now - view.since),
+      retryAfter: view.retryAt === undefined ? undefined : left(view.retryAt),
+      openings: view.openings,
+      why: view.reason,
+      override: override === undefined ? undefined : {
+        mode: override.mode,
+        reason: override.reason,
+        actor: override.actor,
+        expiresIn: override.until === Infinity ? undefined : left(override.until)
+      },
+      statistics: {
+        success: this.success,
+        failure: this.failure,
+        ignored: this.ignored,
+        timeout: this.timeout,
+        slow: this.slow,
+        rejected: this.rejected,
+        consecutiveFailures: this.streak,
+        consecutiveSuccesses: this.success - this.successAtFailure,
+        timesOpened: view.timesOpened,
+        lastSuccessTime: unix(this.lastSuccessAt),
+        lastFailureTime: unix(this.lastFailureAt)
+      },
+      windows: view.windows.map(({ failure, of, slow, success }) => {
+        const calls = success + failure
+        return {
+          window: of._tag === "Within" ? { within: Duration.millis(of.duration) } : { lastCalls: of.calls },
+          calls,
+          failures: failure,
+          slow,
+          failureRate: calls === 0 ? 0 : failure / calls,
+          slowCallRate: calls === 0 ? 0 : slow / calls
+        }
+      })
+    }
+  }
+
+  protected override changing({ from, reason, to }: Change, now: number): void {
+    const { hub } = this.plan
+    if (!hub.listening) return
+    hub.publish({ _tag: "Transition", circuit: this.name, from, to, reason, snapshot: this.snapshot(now) })
+  }
+
+  protected override overrideExpired(override: Override, now: number): void {
+    this.#publishOverride("expired", override, now)
+  }
+
+  #publishRejected(by: "BreakerOpenError" | "BulkheadFullError", now: number): void {
+    const { hub } = this.plan
+    if (hub.listening) hub.publish({ _tag: "Rejected", circuit: this.name, by, snapshot: this.snapshot(now) })
+  }
+
+  #prepare(refusal: Refusal, now: number): Rejection {
+    const { override, reason, retryAt } = this.view(now)
+    const forced = refusal === "ForcedOpen"
+    const why = forced ? override?.reason : reason
+    const error = new BreakerOpenError({
+      circuit: this.name,
+      state: refusal === "Ramp" ? "HalfOpen" : refusal,
+      openedBy: forced ? "override" : "instance",
+      ...(why === undefined ? {} : { reason: why }),
+      ...(this.#lastFailure === undefined || forced ? {} : { lastFailure: this.#lastFailure })
+    })
+    if (!forced) this.#computeRetryAfter(error, retryAt ?? now)
+    return Exit.fail(error)
+  }
+
+  // An open time is over when it is over, whatever happened since; a half-open place may free sooner, and then sooner again.
+  #computeRetryAfter(error: BreakerOpenError, retryAt: number): void {
+    const { ticker } = this.plan
+    const { epoch } = this
+    Object.defineProperty(error, "retryAfter", {
+      enumerable: true,
+      get: () => {
+        const now = ticker.exact()
+        const at = epoch === this.epoch ? this.retryAt(now) ?? now : retryAt
+        return Duration.millis(Math.max(0, at - now))
+      }
+    })
+  }
+}

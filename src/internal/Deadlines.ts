@@ -1,0 +1,72 @@
+/**
+ * The deadlines of calls that all take the same time: first come, first due, so one sleeping fiber serves them all and a call
+ * pays for a list node and no timer.
+ */
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+
+export interface Deadline {
+  readonly at: number
+  readonly due: () => void
+  previous: Deadline | undefined
+  next: Deadline | undefined
+}
+
+export class Deadlines {
+  readonly millis: number
+  readonly #now: () => number
+  readonly #clock: Clock.Clock
+  readonly #fork: (effect: Effect.Effect<void>) => unknown
+  #first: Deadline | undefined = undefined
+  #last: Deadline | undefined = undefined
+  #asleep = false
+
+  constructor(
+    millis: number,
+    now: () => number,
+    clock: Clock.Clock,
+    fork: (effect: Effect.Effect<void>) => unknown
+  ) {
+    this.millis = millis
+    this.#now = now
+    this.#clock = clock
+    this.#fork = fork
+  }
+
+  /** Calls `due` once `millis` have passed, unless it is removed before. */
+  add(due: () => void): Deadline {
+    const deadline: Deadline = { at: this.#now() + this.millis, due, previous: this.#last, next: undefined }
+    if (this.#last === undefined) this.#first = deadline
+    else this.#last.next = deadline
+    this.#last = deadline
+    if (!this.#asleep) {
+      this.#asleep = true
+      this.#fork(this.#wake)
+    }
+    return deadline
+  }
+
+  /** Once for each deadline that was added. */
+  remove({ next, previous }: Deadline): void {
+    if (previous === undefined) this.#first = next
+    else previous.next = next
+    if (next === undefined) this.#last = previous
+    else next.previous = previous
+  }
+
+  // Sleeps on until nothing waits, so that a call which ends in time has no timer to clear.
+  readonly #wake: Effect.Effect<void> = Effect.suspend(() => {
+    const now = this.#now()
+    while (this.#first !== undefined && this.#first.at <= now) {
+      const deadline = this.#first
+      this.remove(deadline)
+      deadline.due()
+    }
+    if (this.#first === undefined) {
+      this.#asleep = false
+      return Effect.void
+    }
+    return Effect.andThen(this.#clock.sleep(Duration.millis(this.#first.at - now)), this.#wake)
+  })
+}

@@ -1,0 +1,84 @@
+/**
+ * The hot path: what a call through a closed circuit pays, and what a rejected one does.
+ *
+ * The budget is ratios to other breakers in one run of `npm run bench`. What keeps it: no storage, timer, generator or scope;
+ * no look at the clock but for failures; two Effect primitives and one closure a call; a look-up of `Enforcement` only where
+ * the context is not the last call's. A rejection is a look at the clock and an exit that is made once an opening.
+ *
+ * `circuit.gate` answers for all that can make a call ask: the state, an override, a policy that wants more than counting.
+ * What goes straight through took no permit and has none to give back: it captures the epoch, and what ends in another one
+ * counts for the lifetime statistics alone.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Fiber } from "effect/Fiber"
+import { Enforcement, type EnforcementMode } from "../Enforcement.ts"
+import { fromCause } from "../Outcome.ts"
+import type { Circuit } from "./Circuit.ts"
+import { type AnyClassify, hintOf, runPermitted } from "./Permitted.ts"
+
+// Effect's contexts are immutable: while calls come with the same one, its mode holds.
+let context: Context.Context<never> | undefined
+let enforcement: EnforcementMode = "enforce"
+
+/** Runs an effect through a circuit, in the fiber that asks. */
+export const run = <A, E, R>(
+  circuit: Circuit,
+  self: Effect.Effect<A, E, R>,
+  classify: AnyClassify | undefined,
+  fiber: Fiber<unknown, unknown>
+): Effect.Effect<A, any, R> => {
+  if (fiber.context !== context) {
+    context = fiber.context
+    enforcement = Context.get(context, Enforcement)
+  }
+  if (circuit.gate !== 0 || classify !== undefined || enforcement !== "enforce") {
+    return ask(circuit, self, classify, fiber)
+  }
+  const epoch = circuit.epoch
+  // Only keeps the circuit of a key from being evicted: a fiber interrupted before the next line's primitive runs leaves it
+  // one too high, and eviction does not trust it for longer than the idle time.
+  circuit.inFlight++
+  return Effect.onExitPrimitive(self, (exit) => {
+    circuit.inFlight--
+    if (exit._tag === "Success") {
+      const { ticker } = circuit.plan
+      succeeded(circuit, epoch, ticker.fresh ? ticker.now : ticker.refresh())
+    } else failed(circuit, epoch, exit.cause)
+    return undefined
+  })
+}
+
+const succeeded = (circuit: Circuit, epoch: number, now: number): void => {
+  circuit.countSuccess(now)
+  if (epoch !== circuit.epoch) return
+  if (circuit.windows === undefined) circuit.streak = 0
+  else circuit.record(now, false, false, 0, false)
+}
+
+const failed = (circuit: Circuit, epoch: number, cause: Cause.Cause<unknown>): void => {
+  const outcome = fromCause(cause)
+  if (outcome._tag === "Ignored") {
+    circuit.ignored++
+    return
+  }
+  const now = circuit.plan.ticker.exact()
+  if (outcome._tag === "Success") succeeded(circuit, epoch, now)
+  else circuit.failedStraight(epoch, now, hintOf(outcome), Cause.squash(cause))
+}
+
+const ask = <A, E, R>(
+  circuit: Circuit,
+  self: Effect.Effect<A, E, R>,
+  classify: AnyClassify | undefined,
+  fiber: Fiber<unknown, unknown>
+): Effect.Effect<A, any, R> => {
+  if (enforcement === "bypass") return self
+  if (enforcement === "enforce" && !circuit.isClosed()) {
+    const now = circuit.plan.ticker.exact()
+    const refusal = circuit.refuses(now)
+    if (refusal !== undefined) return circuit.reject(refusal, now)
+  }
+  return runPermitted(circuit, self, classify, enforcement === "metricsOnly", fiber)
+}

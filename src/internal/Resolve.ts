@@ -1,0 +1,109 @@
+/** From the policy that a user writes to the numbers that the machine goes by: defaults, checks, fingerprint. */
+import * as Duration from "effect/Duration"
+import { isSchedule, type Schedule } from "effect/Schedule"
+import { slowerThanOf, type TripRule, windowsOf } from "../core/TripRule.ts"
+import type { RuleWindow } from "../core/TripRule.ts"
+import type { Policy } from "../Policy.ts"
+import type { Trip } from "../Trip.ts"
+import { countIn, durationIn, oneOf, type Problem, refuse } from "./Check.ts"
+import { problems as tripProblems, toRule } from "./TripCheck.ts"
+
+// Defaults that the README's table repeats, and a test compares with it.
+export const defaultTrip: Trip = { _tag: "ConsecutiveFailures", failures: 5 }
+export const defaultOpenFor = 60_000
+export const defaultMaxOpenFor = 60 * 60 * 1000
+export const defaultLease = 30_000
+const leaseAfterTimeout = 1000
+
+/** A policy with every default filled in, durations in milliseconds. */
+export interface Resolved {
+  readonly rule: TripRule
+  readonly windows: ReadonlyArray<RuleWindow>
+  readonly slowerThan: number | undefined
+  readonly openFor: number | Schedule<unknown, number>
+  readonly maxOpenFor: number
+  readonly probes: number
+  readonly successes: number
+  readonly lease: number
+  readonly probeTimeout: number | undefined
+  readonly ramp: number
+  readonly timeout: number | undefined
+  readonly maxConcurrent: number | undefined
+}
+
+const LONGEST = 365 * 24 * 60 * 60 * 1000
+
+/** What makes no sense in a policy; empty for a good one. */
+export const problems = (policy: Policy): ReadonlyArray<Problem> => {
+  const duration = (field: string, value: Duration.Input | undefined, least: number, most = LONGEST) =>
+    value === undefined ? [] : durationIn(field, value, least, most)
+  const count = (field: string, value: number | undefined) =>
+    value === undefined ? [] : countIn(field, value, 1, 1_000_000)
+  const { consistency, halfOpen, maxOpenFor, openFor } = policy
+  const found = [
+    ...(policy.trip === undefined ? [] : tripProblems(policy.trip, "trip.")),
+    ...(isSchedule(openFor) ? [] : duration("openFor", openFor, 1)),
+    ...duration("maxOpenFor", maxOpenFor, 1),
+    ...count("halfOpen.probes", halfOpen?.probes),
+    ...count("halfOpen.successes", halfOpen?.successes),
+    ...duration("halfOpen.lease", halfOpen?.lease, 1),
+    ...duration("halfOpen.timeout", halfOpen?.timeout, 1),
+    ...duration("halfOpen.ramp", halfOpen?.ramp, 0),
+    ...duration("timeout", policy.timeout, 1),
+    ...count("maxConcurrent", policy.maxConcurrent),
+    ...duration("syncEvery", policy.syncEvery, 10),
+    ...(typeof consistency === "object"
+      ? durationIn("consistency.maxAge", consistency.maxAge, 1, LONGEST)
+      : oneOf("consistency", consistency ?? "local", ["local", "strict"])),
+    ...oneOf("evidence", policy.evidence ?? "any", ["pooled", "any"]),
+    ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"])
+  ]
+  if (found.length > 0 || maxOpenFor === undefined || openFor === undefined || isSchedule(openFor)) return found
+  return durationIn("maxOpenFor", maxOpenFor, millis(openFor), LONGEST)
+}
+
+const millis = (duration: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(duration))
+const orElse = (duration: Duration.Input | undefined, otherwise: number): number =>
+  duration === undefined ? otherwise : millis(duration)
+
+/** The policy with its defaults, or a `RangeError` that says all that is wrong with it. */
+export const resolve = (circuit: string, policy: Policy): Resolved => {
+  refuse(`Circuit ${JSON.stringify(circuit)}`, problems(policy))
+  const rule = toRule(policy.trip ?? defaultTrip)
+  const halfOpen = policy.halfOpen ?? {}
+  const openFor = isSchedule(policy.openFor) ? policy.openFor : orElse(policy.openFor, defaultOpenFor)
+  const timeout = policy.timeout === undefined ? undefined : millis(policy.timeout)
+  const probeTimeout = halfOpen.timeout === undefined ? timeout : millis(halfOpen.timeout)
+  return {
+    rule,
+    windows: windowsOf(rule),
+    slowerThan: slowerThanOf(rule),
+    openFor,
+    maxOpenFor: orElse(policy.maxOpenFor, Math.max(defaultMaxOpenFor, typeof openFor === "number" ? openFor : 0)),
+    probes: halfOpen.probes ?? 1,
+    successes: halfOpen.successes ?? 1,
+    lease: orElse(halfOpen.lease, probeTimeout === undefined ? defaultLease : probeTimeout + leaseAfterTimeout),
+    probeTimeout,
+    ramp: orElse(halfOpen.ramp, 0),
+    timeout,
+    maxConcurrent: policy.maxConcurrent
+  }
+}
+
+/** The fields that are given, and not as `undefined`. */
+export const given = <P extends object>(policy: P): P =>
+  Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined)) as P
+
+/**
+ * 16 hex digits, equal for policies whose data decides alike, however they were written. A `Schedule` and `classify` are not
+ * data, and not in it. FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/).
+ */
+export const fingerprint = (policy: Policy): string => {
+  const { openFor, windows: _, ...data } = resolve("", policy)
+  const text = JSON.stringify({ ...data, openFor: isSchedule(openFor) ? null : openFor })
+  let hash = 0xcbf29ce484222325n
+  for (let i = 0; i < text.length; i++) {
+    hash = BigInt.asUintN(64, (hash ^ BigInt(text.charCodeAt(i))) * 0x100000001b3n)
+  }
+  return hash.toString(16).padStart(16, "0")
+}

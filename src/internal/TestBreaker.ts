@@ -1,0 +1,49 @@
+/** A breaker that stands still: for tests of code that uses one. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Stream from "effect/Stream"
+import { BreakerOpenError } from "../BreakerError.ts"
+import type { Snapshot } from "../Event.ts"
+import type { Policy } from "../Policy.ts"
+import { defaultOpenFor, resolve } from "./Resolve.ts"
+
+export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "Open") => {
+  const { openFor } = resolve(circuit, policy)
+  const retryAfter = Duration.millis(typeof openFor === "number" ? openFor : defaultOpenFor)
+  const open = Effect.fail(
+    new BreakerOpenError({ circuit, state: "Open", openedBy: "instance", retryAfter, reason: "a test said so" })
+  )
+  const wrap = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | BreakerOpenError, R> =>
+    state === "Open" ? open : self
+  const snapshot: Snapshot = {
+    circuit,
+    state,
+    isolated: state === "Open",
+    openings: 0,
+    statistics: {
+      success: 0,
+      failure: 0,
+      ignored: 0,
+      timeout: 0,
+      slow: 0,
+      rejected: 0,
+      consecutiveFailures: 0,
+      consecutiveSuccesses: 0,
+      timesOpened: 0
+    },
+    windows: []
+  }
+  return {
+    circuit,
+    wrap,
+    wrapWith: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, _options: unknown) => wrap(self)),
+    state: Effect.succeed<Snapshot["state"]>(state),
+    snapshot: Effect.succeed(snapshot),
+    events: Stream.never,
+    override: () => Effect.void,
+    clearOverride: () => Effect.void,
+    forceHalfOpen: Effect.void,
+    reset: Effect.void
+  }
+}

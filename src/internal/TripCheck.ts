@@ -1,0 +1,85 @@
+/** From the trip policies that users write to the rules that the core evaluates. */
+import * as Duration from "effect/Duration"
+import type { RuleWindow, TripRule } from "../core/TripRule.ts"
+import type { Trip, Window } from "../Trip.ts"
+import { countIn, durationIn, oneOf, type Problem, rateIn } from "./Check.ts"
+
+const LONGEST_WINDOW = 10 * 60 * 60 * 1000
+const MOST_CALLS = 100_000
+
+/** What makes no sense in a trip policy, `path` leading to it; empty for a good one. */
+export const problems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
+  switch (trip._tag) {
+    case "ConsecutiveFailures":
+      return countIn(`${path}failures`, trip.failures, 1, Number.MAX_SAFE_INTEGER)
+    case "Failures":
+      return [
+        ...countIn(`${path}count`, trip.count, 1, Number.MAX_SAFE_INTEGER),
+        ...durationIn(`${path}within`, trip.within, 1, LONGEST_WINDOW)
+      ]
+    case "FailureRate":
+      return [...rateIn(`${path}threshold`, trip.threshold), ...windowProblems(trip.window, trip.minimumCalls, path)]
+    case "SlowCallRate":
+      return [
+        ...rateIn(`${path}threshold`, trip.threshold),
+        ...durationIn(`${path}slowerThan`, trip.slowerThan, 0, Number.MAX_SAFE_INTEGER),
+        ...windowProblems(trip.window, trip.minimumCalls, path)
+      ]
+    case "Any":
+    case "All":
+      return [
+        ...countIn(`${path}policies.length`, trip.policies.length, 1, 100),
+        ...trip.policies.flatMap((policy, i) => problems(policy, `${path}policies[${i}].`))
+      ]
+    default:
+      return oneOf(`${path}_tag`, (trip as { readonly _tag: unknown })._tag, tags)
+  }
+}
+
+const tags = ["ConsecutiveFailures", "Failures", "FailureRate", "SlowCallRate", "Any", "All"]
+
+const windowProblems = (window: Window, minimumCalls: number, path: string): ReadonlyArray<Problem> =>
+  window._tag === "Within"
+    ? [
+      ...durationIn(`${path}within`, window.duration, 1, LONGEST_WINDOW),
+      ...countIn(`${path}minimumCalls`, minimumCalls, 1, Number.MAX_SAFE_INTEGER)
+    ]
+    : [
+      ...countIn(`${path}lastCalls`, window.calls, 1, MOST_CALLS),
+      ...countIn(`${path}minimumCalls`, minimumCalls, 1, window.calls)
+    ]
+
+const millis = (duration: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(duration))
+
+const toWindow = (window: Window): RuleWindow =>
+  window._tag === "Within"
+    ? { _tag: "Within", duration: millis(window.duration) }
+    : { _tag: "LastCalls", calls: window.calls }
+
+/** The rule of a checked trip policy. */
+export const toRule = (trip: Trip): TripRule => {
+  switch (trip._tag) {
+    case "ConsecutiveFailures":
+      return { _tag: "ConsecutiveFailures", failures: trip.failures }
+    case "Failures":
+      return { _tag: "Failures", count: trip.count, window: toWindow({ _tag: "Within", duration: trip.within }) }
+    case "FailureRate":
+      return {
+        _tag: "FailureRate",
+        threshold: trip.threshold,
+        minimumCalls: trip.minimumCalls,
+        window: toWindow(trip.window)
+      }
+    case "SlowCallRate":
+      return {
+        _tag: "SlowCallRate",
+        threshold: trip.threshold,
+        slowerThan: millis(trip.slowerThan),
+        minimumCalls: trip.minimumCalls,
+        window: toWindow(trip.window)
+      }
+    case "Any":
+    case "All":
+      return { _tag: trip._tag, policies: trip.policies.map(toRule) }
+  }
+}

@@ -1,0 +1,169 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import type { AgedCounts, Delta, Streak } from "../../src/core/Delta.ts"
+import { aged, concat, extendRun, isEmpty, merge, noDelta, noLifetimeCounts, noStreak, streakOf } from "../../src/core/Delta.ts"
+import { type Bucket, enter, totals, widthFor } from "../../src/core/Geometry.ts"
+
+const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 5 }))
+const Age = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 8 }))
+const Outcomes = Schema.Array(Schema.Boolean).check(Schema.isMaxLength(6))
+/** Calls as (age, failed, slow): what a delta is made of. */
+const Calls = Schema.Array(Schema.Struct({ age: Age, failed: Schema.Boolean, slow: Schema.Boolean, hint: Count }))
+  .check(Schema.isMaxLength(6))
+type Calls = typeof Calls.Type
+
+const countsOf = (calls: Calls) => ({
+  success: calls.filter((call) => !call.failed).length,
+  failure: calls.filter((call) => call.failed).length,
+  slow: calls.filter((call) => call.slow).length
+})
+
+const ages = (calls: Calls) => calls.map(({ age }) => age)
+const last = (key: string, calls: Calls) => calls.length === 0 ? {} : { [key]: Math.min(...ages(calls)) }
+
+const deltaOf = (calls: Calls): Delta => ({
+  buckets: [...new Set(ages(calls))].sort((a, b) => b - a)
+    .map((age) => ({ age, ...countsOf(calls.filter((call) => call.age === age)) })),
+  streak: streakOf(calls.map(({ failed }) => failed)),
+  lifetime: {
+    ...noLifetimeCounts,
+    ...countsOf(calls),
+    ...last("lastSuccessAge", calls.filter(({ failed }) => !failed)),
+    ...last("lastFailureAge", calls.filter(({ failed }) => failed))
+  },
+  hint: Math.max(0, ...calls.map(({ hint }) => hint))
+})
+
+describe("Streak", () => {
+  it("tells the rows of failures at both ends", () => {
+    const of = (text: string): Streak => streakOf([...text].map((outcome) => outcome === "F"))
+    assert.deepStrictEqual(of(""), noStreak)
+    assert.deepStrictEqual(of("FFF"), { leading: 3, sawSuccess: false, trailing: 3 })
+    assert.deepStrictEqual(of("S"), { leading: 0, sawSuccess: true, trailing: 0 })
+    assert.deepStrictEqual(of("FFSFSFFF"), { leading: 2, sawSuccess: true, trailing: 3 })
+  })
+
+  it("a row goes on over reports, and only a success ends it", () => {
+    const reports = [[true, true], [], [true], [true, false, true], [true]].map(streakOf)
+    assert.deepStrictEqual(reports.map((streak, i) => reports.slice(0, i + 1).reduce(extendRun, 0)), [2, 2, 3, 1, 2])
+  })
+
+  it.prop("one streak of two lists is that of the joined list", [Outcomes, Outcomes], ([a, b]) => {
+    assert.deepStrictEqual(concat(streakOf(a), streakOf(b)), streakOf([...a, ...b]))
+  })
+
+  it.prop("is a monoid", [Outcomes, Outcomes, Outcomes], ([x, y, z]) => {
+    const [a, b, c] = [streakOf(x), streakOf(y), streakOf(z)]
+    assert.deepStrictEqual(concat(concat(a, b), c), concat(a, concat(b, c)))
+    assert.deepStrictEqual(concat(noStreak, a), a)
+    assert.deepStrictEqual(concat(a, noStreak), a)
+  })
+})
+
+describe("Delta", () => {
+  it.prop("the merge of two is the delta of all their calls: nothing is lost", [Calls, Calls], ([a, b]) => {
+    assert.deepStrictEqual(merge(deltaOf(a), deltaOf(b)), deltaOf([...a, ...b]))
+  })
+
+  it.prop("merging is associative, and with nothing changes nothing", [Calls, Calls, Calls], ([x, y, z]) => {
+    const [a, b, c] = [deltaOf(x), deltaOf(y), deltaOf(z)]
+    assert.deepStrictEqual(merge(merge(a, b), c), merge(a, merge(b, c)))
+    assert.deepStrictEqual(merge(noDelta, a), a)
+    assert.deepStrictEqual(merge(a, noDelta), a)
+  })
+
+  it("a retry keeps its counts and grows older", () => {
+    const delta = deltaOf([{ age: 2, failed: true, slow: true, hint: 5 }, { age: 1, failed: false, slow: false, hint: 0 }])
+    const late = aged(delta, 3)
+    assert.deepStrictEqual(late.buckets, [
+      { age: 5, success: 0, failure: 1, slow: 1 },
+      { age: 4, success: 1, failure: 0, slow: 0 }
+    ])
+    assert.deepStrictEqual(late.lifetime, { ...delta.lifetime, lastFailureAge: 5, lastSuccessAge: 4 })
+    assert.strictEqual(late.hint, 2)
+    assert.strictEqual(aged(delta, 10).hint, 0)
+    assert.deepStrictEqual(aged(noDelta, 3), noDelta)
+  })
+
+  it.prop("is empty when there was no call of any kind", [Calls], ([calls]) => {
+    assert.strictEqual(isEmpty(deltaOf(calls)), calls.length === 0)
+  })
+
+  it("a rejected, ignored or timed out call is one, too", () => {
+    assert.isTrue(isEmpty(noDelta))
+    for (const key of ["rejected", "ignored", "timeout"] as const) {
+      assert.isFalse(isEmpty({ ...noDelta, lifetime: { ...noLifetimeCounts, [key]: 1 } }))
+    }
+  })
+})
+
+describe("Geometry", () => {
+  const MINUTE = 60_000
+  const HOUR = 60 * MINUTE
+
+  it("the width is the smallest of which sixty buckets cover the longest span", () => {
+    const widths = [1, 1000, MINUTE, MINUTE + 1, 10 * MINUTE, 10 * MINUTE + 1, HOUR, HOUR + 1, 10 * HOUR]
+      .map((within) => widthFor([5, within]))
+    assert.deepStrictEqual(widths, [1000, 1000, 1000, 10_000, 10_000, MINUTE, MINUTE, 10 * MINUTE, 10 * MINUTE])
+    assert.strictEqual(widthFor([]), undefined)
+  })
+
+  const one = (age: number): ReadonlyArray<AgedCounts> => [{ age, success: 0, failure: 1, slow: 0 }]
+  const failures = (window: ReadonlyArray<Bucket>, withins: ReadonlyArray<number>, now: number) =>
+    totals(window, withins, now).map(({ failure }) => failure)
+
+  const Millis = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 70_000 }))
+
+  it.prop("a call never counts once it is `within` old, and leaves at most a bucket early", [Millis, Millis, Millis], (
+    [at, later, within]
+  ) => {
+    const span = Math.max(1000, Math.min(within, MINUTE))
+    const now = at + later
+    const [counted] = failures(enter([], one(0), [span], at), [span], now)
+    if (later >= span) assert.strictEqual(counted, 0)
+    if (later < span - 1000) assert.strictEqual(counted, 1)
+  })
+
+  it.prop("when a report arrives changes nothing about when its calls were", [Count, Age], ([at, late]) => {
+    const window = enter([], one(0), [MINUTE], at * 777)
+    assert.deepStrictEqual(enter([], one(late * 7000), [MINUTE], at * 777 + late * 7000), window)
+  })
+
+  it("what is older than the window is dropped, and an idle gap brings nothing back", () => {
+    assert.deepStrictEqual(enter([], one(60_000), [MINUTE], 100_000), [])
+    const window = enter([], one(0), [MINUTE], 100_500)
+    assert.deepStrictEqual(failures(window, [MINUTE, 1000], 159_999), [1, 0])
+    assert.deepStrictEqual(failures(window, [MINUTE], 160_000), [0])
+    assert.deepStrictEqual(enter(window, one(0), [MINUTE], 7_000_000).length, 1)
+  })
+
+  it("an age below zero is now, and a clock set back leaves no future behind", () => {
+    assert.deepStrictEqual(enter([], one(-5000), [MINUTE], 100_000), enter([], one(0), [MINUTE], 100_000))
+    const window = enter([], one(0), [MINUTE], 100_000)
+    assert.deepStrictEqual(failures(window, [MINUTE], 50_000), [0])
+    assert.deepStrictEqual(enter(window, [], [MINUTE], 50_000), [])
+  })
+
+  it("other thresholds share counts, another width does not, and both keep theirs", () => {
+    const narrow = enter([], one(0), [MINUTE], 100_000)
+    const both = enter(narrow, one(0), [HOUR, 5000], 100_000)
+    const more = enter(both, one(0), [30_000], 100_000)
+    assert.deepStrictEqual(failures(more, [30_000, 5000], 100_000), [2, 2])
+    assert.deepStrictEqual(failures(more, [HOUR, MINUTE], 100_000), [1, 1])
+    assert.deepStrictEqual(failures(more, [10 * HOUR], 100_000), [0])
+    assert.deepStrictEqual(totals(more, [], 100_000), [])
+    assert.strictEqual(enter(more, one(0), [], 100_000).length, 2, "a policy that looks at no span enters none")
+  })
+
+  it("a span shorter than a bucket sees the current one", () => {
+    const window = enter([], one(0), [500], 100_000)
+    assert.deepStrictEqual(failures(window, [500], 100_999), [1])
+    assert.deepStrictEqual(failures(window, [500], 101_000), [0])
+  })
+
+  it("holds sixty buckets at most", () => {
+    let window: ReadonlyArray<Bucket> = []
+    for (let now = 0; now < 200_000; now += 500) window = enter(window, one(0), [MINUTE], now)
+    assert.strictEqual(window.length, 60)
+  })
+})

@@ -1,0 +1,84 @@
+/** What the root entry makes its users load: nothing of ours but stable modules of Effect, and no driver at all. */
+import { assert, describe, inject, it } from "@effect/vitest"
+import { existsSync, readFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import { dirname, isAbsolute, join, resolve } from "node:path"
+import { rolldown } from "rolldown"
+
+const packed = inject("packed")
+const effectRoot = dirname(createRequire(import.meta.url).resolve("effect/package.json"))
+
+interface Import {
+  readonly importer: string
+  readonly specifier: string
+}
+
+/** All that a bundle of the entry takes from outside the package, nothing shaken off. */
+const importsOf = async (entry: string): Promise<ReadonlyArray<Import>> => {
+  const imports: Array<Import> = []
+  const bundle = await rolldown({
+    input: entry,
+    treeshake: false,
+    external: (specifier, importer) => {
+      if (importer === undefined || specifier.startsWith(".") || isAbsolute(specifier)) return false
+      imports.push({ importer, specifier })
+      return true
+    }
+  })
+  await bundle.generate({ format: "esm" })
+  await bundle.close()
+  return imports
+}
+
+/** The same for the declarations, which a bundler does not read. */
+const typeImportsOf = (entry: string, seen = new Set<string>()): ReadonlyArray<Import> => {
+  if (seen.has(entry)) return []
+  seen.add(entry)
+  const code = readFileSync(entry, "utf8").replaceAll(/\/\*[^]*?\*\//g, "")
+  const specifiers = [...code.matchAll(/(?:\bfrom|\bimport\(|\bimport)\s*"([^"]+)"/g)].map(([, specifier]) =>
+    specifier!
+  )
+  return specifiers.flatMap((specifier) =>
+    specifier.startsWith(".")
+      ? typeImportsOf(resolve(dirname(entry), specifier.replace(/\.[jt]s$/, ".d.ts")), seen)
+      : [{ importer: entry, specifier }]
+  )
+}
+
+/** What a module of Effect states of itself: the tag of its first doc comment. A folder has none and is as yet unstable. */
+const stabilityOf = (specifier: string): string => {
+  const file = join(effectRoot, "src", `${specifier.replace(/^effect\/?/, "")}.ts`)
+  if (!specifier.startsWith("effect/") || !existsSync(file)) return "not a module of Effect's own"
+  const stability = /\/\*\*[^]*?\*\//.exec(readFileSync(file, "utf8"))?.[0].match(/@stability (\w+)/)?.[1]
+  return specifier.split("/").length === 2 && stability !== undefined ? stability : "unstable"
+}
+
+const strangers = (imports: ReadonlyArray<Import>) =>
+  imports
+    .map(({ importer, specifier }) => ({ importer, specifier, stability: stabilityOf(specifier) }))
+    .filter(({ stability }) => stability !== "stable")
+
+describe("the root entry", () => {
+  it("runs on stable modules of Effect alone", async () => {
+    const imports = await importsOf(join(packed, "dist/index.js"))
+    assert.isAbove(imports.length, 0)
+    assert.deepEqual(strangers(imports), [])
+  })
+
+  it("names stable modules of Effect alone in its types", () => {
+    const imports = typeImportsOf(join(packed, "dist/index.d.ts"))
+    assert.isAbove(imports.length, 0)
+    assert.deepEqual(strangers(imports), [])
+  })
+})
+
+describe("the judge of stability", () => {
+  it("knows stable, unstable and foreign modules", () => {
+    assert.strictEqual(stabilityOf("effect/Effect"), "stable")
+    assert.strictEqual(stabilityOf("effect/FileSystem"), "unstable")
+    assert.strictEqual(stabilityOf("effect/persistence/Redis"), "unstable")
+    for (const foreign of ["effect", "effect/persistence", "ioredis", "node:fs", "@effect/platform-node"]) {
+      assert.strictEqual(stabilityOf(foreign), "not a module of Effect's own")
+    }
+  })
+})

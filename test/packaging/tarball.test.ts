@@ -1,0 +1,54 @@
+import { assert, describe, inject, it } from "@effect/vitest"
+import { execFileSync } from "node:child_process"
+import { globSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { publint } from "publint"
+import { formatMessage } from "publint/utils"
+
+const packed = inject("packed")
+const manifest = JSON.parse(readFileSync(join(packed, "package.json"), "utf8"))
+const files = globSync("**/*", { cwd: packed, exclude: ["node_modules/**"], withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map((entry) => join(entry.parentPath, entry.name).slice(packed.length + 1))
+
+describe("the tarball", () => {
+  it("holds the sources, what is built from each, and the papers", () => {
+    const modules = globSync("src/**/*.ts").map((file) => file.slice("src/".length, -".ts".length))
+    const built = modules.flatMap((module) => [
+      `src/${module}.ts`,
+      ...["js", "js.map", "d.ts", "d.ts.map"].map((extension) => `dist/${module}.${extension}`)
+    ])
+    assert.include(modules, "index")
+    assert.sameMembers(files, [...built, "package.json", "README.md", "LICENSE", "CHANGELOG.md"])
+  })
+
+  it("has maps that lead to the sources it holds", () => {
+    for (const file of files.filter((file) => file.endsWith(".map"))) {
+      const { sources } = JSON.parse(readFileSync(join(packed, file), "utf8"))
+      for (const source of sources) assert.include(files, join(file, "..", source))
+    }
+  })
+
+  it("is without fault to publint", async () => {
+    const { messages } = await publint({ pkgDir: packed, strict: true })
+    assert.deepEqual(messages.map((message) => formatMessage(message, manifest)), [])
+  })
+
+  it("has types that resolve wherever ES modules do", () => {
+    const entrypoints = globSync("dist/{layers,Storage}/*.js", { cwd: packed }).map((file) =>
+      file.slice("dist/".length, -".js".length)
+    )
+    const attw = [
+      "--profile",
+      "esm-only",
+      "--format",
+      "ascii",
+      "--entrypoints",
+      ".",
+      ...entrypoints,
+      "--",
+      inject("tarball")
+    ]
+    execFileSync("node_modules/.bin/attw", attw, { stdio: "pipe" })
+  })
+})
