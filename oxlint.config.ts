@@ -60,6 +60,7 @@ export default defineConfig({
     "typescript/consistent-type-imports": "error",
     "no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
     "typescript/no-misused-spread": "off",
+    "typescript/restrict-template-expressions": "off",
     "typescript/prefer-as-const": "off",
     "unicorn/no-new-array": "off",
     "vitest/expect-expect": "off"
@@ -130,5 +131,5 @@ export default defineConfig({
       rules: only(onlyUp("Storage"), noDriver, noUnstable)
     }
   ],
-  ignorePatterns: ["dist", "coverage", ".scratch"]
+  ignorePatterns: ["dist", "coverage"]
 })

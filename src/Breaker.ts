@@ -145,6 +145,7 @@ export interface WrapWith<out Err, out Ctx> {
  * @since 0.1.0
  */
 export interface WrapKeyed<out Err, out Ctx> {
+  (options: { readonly key: string; readonly classify?: undefined }): Wrap<Err, Ctx>
   <A, E, R2 = never>(
     options: { readonly key: string; readonly classify?: Classify<A, E, R2> | undefined }
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Err, R | R2 | Ctx>
@@ -433,14 +434,14 @@ export const Service = <Self>() =>
     static get layer() {
       return once(this, "layer", layerOf({ identity: this, title: this.name }, policy))
     }
-    static readonly layerConfig = (overrides: Config.Wrap<Partial<Policy>>) =>
-      Layer.effect(
-        Key,
-        Effect.gen(function*() {
-          yield* claim(name, { identity: Key, title: `${name}.layerConfig` })
-          return yield* make(name, { ...policy, ...Resolve.given(yield* configured(Config.unwrap(overrides))) })
-        })
+    static layerConfig(overrides: Config.Wrap<Partial<Policy>>) {
+      const owner = { identity: this, title: this.name }
+      const layer = Effect.map(
+        configured(Config.unwrap(overrides)),
+        (given) => layerOf(owner, { ...policy, ...Resolve.given(given) })
       )
+      return Layer.unwrap(layer)
+    }
     static readonly layerTest = (options?: { readonly state?: "Closed" | "Open" | undefined }) =>
       Layer.sync(Key, () => testBreaker(name, policy, options?.state ?? "Closed"))
   }

@@ -42,7 +42,7 @@ export class Deadlines {
     this.#last = deadline
     if (!this.#asleep) {
       this.#asleep = true
-      this.#fork(this.#wake)
+      this.#fork(this.#sleep)
     }
     return deadline
   }
@@ -69,4 +69,11 @@ export class Deadlines {
     }
     return Effect.andThen(this.#clock.sleep(Duration.millis(this.#first.at - now)), this.#wake)
   })
+
+  // Interrupted with the breaker's scope, it goes on for the calls that still run.
+  readonly #sleep: Effect.Effect<void> = Effect.onInterrupt(this.#wake, () =>
+    Effect.sync(() => {
+      this.#asleep = this.#first !== undefined
+      if (this.#asleep) this.#fork(this.#sleep)
+    }))
 }

@@ -48,8 +48,10 @@ export const makeGuard = (
   context: Context.Context<never>,
   scope: Scope
 ): Guard => {
+  // A call that outlives the scope still has its timeout; what has nothing left to do for a call ends with the scope.
   const fork = (effect: Effect.Effect<void>): void => {
-    Fiber.runIn(Effect.runForkWith(context)(effect), scope)
+    const fiber = Effect.runForkWith(context)(effect)
+    if (scope.state._tag !== "Closed") Fiber.runIn(fiber, scope)
   }
   const clock = Effect.runSyncWith(context)(Clock.Clock)
   const spans = policy.windows.flatMap((window) => window._tag === "Within" ? [window.duration / BUCKETS] : [])

@@ -29,18 +29,22 @@ export class Ticker {
     this.now = this.exact()
   }
 
+  readonly #stale = Effect.sync(() => {
+    this.fresh = false
+  })
+
+  /** Looks at the clock. */
   exact(): number {
     return this.now = Number(this.#clock.monotonicTimeNanosUnsafe()) / 1e6
   }
 
+  /** Looks at the clock for all calls until the tick is over. */
   refresh(): number {
     const now = this.exact()
     if (this.#period >= SHORTEST) {
       this.fresh = true
       const left = this.#period - now % this.#period
-      this.#fork(Effect.map(this.#clock.sleep(Duration.millis(left)), () => {
-        this.fresh = false
-      }))
+      this.#fork(Effect.ensuring(this.#clock.sleep(Duration.millis(left)), this.#stale))
     }
     return now
   }

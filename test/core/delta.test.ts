@@ -1,7 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import type { AgedCounts, Delta, Streak } from "../../src/core/Delta.ts"
-import { aged, concat, extendRun, isEmpty, merge, noDelta, noLifetimeCounts, noStreak, streakOf } from "../../src/core/Delta.ts"
+import {
+  aged,
+  concat,
+  extendRun,
+  isEmpty,
+  merge,
+  noDelta,
+  noLifetimeCounts,
+  noStreak,
+  streakOf
+} from "../../src/core/Delta.ts"
 import { type Bucket, enter, totals, widthFor } from "../../src/core/Geometry.ts"
 
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 5 }))
@@ -73,7 +83,12 @@ describe("Delta", () => {
   })
 
   it("a retry keeps its counts and grows older", () => {
-    const delta = deltaOf([{ age: 2, failed: true, slow: true, hint: 5 }, { age: 1, failed: false, slow: false, hint: 0 }])
+    const delta = deltaOf([{ age: 2, failed: true, slow: true, hint: 5 }, {
+      age: 1,
+      failed: false,
+      slow: false,
+      hint: 0
+    }])
     const late = aged(delta, 3)
     assert.deepStrictEqual(late.buckets, [
       { age: 5, success: 0, failure: 1, slow: 1 },

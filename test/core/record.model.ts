@@ -25,22 +25,28 @@ export interface Calls {
   readonly withins: ReadonlyArray<number>
 }
 
-type Fact = { readonly at: number; readonly generation: number } & (
-  | { readonly is: "report"; readonly report: Calls; readonly evidence: boolean }
-  | { readonly is: "closed" | "round" | "reset" | "removed"; readonly why: Why; readonly fingerprint?: string | undefined }
-  | {
-    readonly is: "opened"
-    readonly opening: Opening
-    readonly hint: number
-    readonly why: Why
-    readonly fingerprint?: string | undefined
-  }
-  | { readonly is: "restored"; readonly snapshot: Snapshot; readonly age: number; readonly why: Why | undefined }
-  | { readonly is: "overridden"; readonly override: SnapshotOverride | undefined; readonly age: number }
-  | { readonly is: "granted"; readonly lease: LeaseName; readonly until: number; readonly asked: boolean }
-  | { readonly is: "settled"; readonly lease: LeaseName; readonly success: boolean }
-  | { readonly is: "operated"; readonly id: string }
-)
+type Fact =
+  & { readonly at: number; readonly generation: number }
+  & (
+    | { readonly is: "report"; readonly report: Calls; readonly evidence: boolean }
+    | {
+      readonly is: "closed" | "round" | "reset" | "removed"
+      readonly why: Why
+      readonly fingerprint?: string | undefined
+    }
+    | {
+      readonly is: "opened"
+      readonly opening: Opening
+      readonly hint: number
+      readonly why: Why
+      readonly fingerprint?: string | undefined
+    }
+    | { readonly is: "restored"; readonly snapshot: Snapshot; readonly age: number; readonly why: Why | undefined }
+    | { readonly is: "overridden"; readonly override: SnapshotOverride | undefined; readonly age: number }
+    | { readonly is: "granted"; readonly lease: LeaseName; readonly until: number; readonly asked: boolean }
+    | { readonly is: "settled"; readonly lease: LeaseName; readonly success: boolean }
+    | { readonly is: "operated"; readonly id: string }
+  )
 
 const same = (a: LeaseName, b: LeaseName) => a.instance === b.instance && a.sequence === b.sequence
 const greatest = (a: number | undefined, b: number | undefined) => a === undefined ? b : Math.max(a, b ?? a)

@@ -1,0 +1,142 @@
+/** That the lint rules hold the direction of dependencies: each line below is a file of its own, in a tree laid out as `src`. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { dirname, join, resolve } from "node:path"
+
+const refused = {
+  "src": [
+    `import "./layers/MemoryStorageLive.ts"`,
+    `import "./Storage/Memory.ts"`,
+    `import "./index.ts"`,
+    `import "effect"`,
+    `import "effect-breaker"`,
+    `import "effect/FileSystem"`,
+    `import "effect/persistence/Redis"`,
+    `import type {} from "effect/LayerMap"`,
+    `import "@effect/platform-node"`,
+    `import "node:fs"`,
+    `import "ioredis"`,
+    `import "eventemitter3"`,
+    `import "../examples/gateway.ts"`,
+    `import "../test/support/docs.ts"`
+  ],
+  "src/core": [
+    `import "../Breaker.ts"`,
+    `import "../internal/Gate.ts"`,
+    `import "../Storage/Storage.ts"`,
+    `import type {} from "../Policy.ts"`,
+    `import "effect/Effect"`,
+    `import type {} from "effect/FileSystem"`,
+    `import "node:fs"`,
+    `import "../../bench/main.ts"`
+  ],
+  "src/internal": [
+    `import "../layers/MemoryStorageLive.ts"`,
+    `import "../Storage/Memory.ts"`,
+    `import "../Storage.ts"`,
+    `import "../index.ts"`,
+    `import "effect/sql/SqlClient"`,
+    `import "ioredis"`
+  ],
+  "src/Storage": [
+    `import "./Memory.ts"`,
+    `import "../Storage/Memory.ts"`,
+    `import "../layers/MemoryStorageLive.ts"`,
+    `import "../internal/Gate.ts"`,
+    `import "../Breaker.ts"`,
+    `import "../../test/support/docs.ts"`
+  ],
+  "src/layers": [
+    `import "../Breaker.ts"`,
+    `import "../core/Machine.ts"`,
+    `import "../internal/Gate.ts"`,
+    `import "effect"`
+  ]
+}
+
+const accepted = {
+  "src": [
+    `import "./internal/Gate.ts"`,
+    `import "./Storage/Storage.ts"`,
+    `import "./core/Machine.ts"`,
+    `import "effect/Effect"`
+  ],
+  "src/core": [`import "./Machine.ts"`, `import type {} from "effect/Duration"`],
+  "src/internal": [
+    `import "./Gate.ts"`,
+    `import "../Storage/Storage.ts"`,
+    `import "../core/Machine.ts"`,
+    `import "../Event.ts"`
+  ],
+  "src/Storage": [
+    `import "./Storage.ts"`,
+    `import "../core/Machine.ts"`,
+    `import "ioredis"`,
+    `import "effect/sql/SqlClient"`
+  ],
+  "src/layers": [
+    `import "../Storage/Memory.ts"`,
+    `import "./Client.ts"`,
+    `import "ioredis"`,
+    `import "effect/persistence/Redis"`
+  ]
+}
+
+const cycle = { "src/internal/One.ts": `import "./Two.ts"`, "src/internal/Two.ts": `import "./One.ts"` }
+
+interface Case {
+  readonly file: string
+  readonly folder: string
+  readonly line: string
+}
+
+const casesOf = (name: string, lines: Readonly<Record<string, ReadonlyArray<string>>>): ReadonlyArray<Case> =>
+  Object.entries(lines).flatMap(([folder, each]) =>
+    each.map((line, index) => ({ file: `${folder}/${name}${index}.ts`, folder, line }))
+  )
+
+const bad = casesOf("Refused", refused)
+const good = casesOf("Accepted", accepted)
+
+let tree: string
+const complaints = new Map<string, string>()
+
+beforeAll(async () => {
+  tree = await mkdtemp(join(tmpdir(), "effect-breaker-lint-"))
+  await cp("oxlint.config.ts", join(tree, "oxlint.config.ts"))
+  await symlink(resolve("node_modules"), join(tree, "node_modules"))
+  const files = [...bad, ...good].map(({ file, line }): readonly [string, string] => [file, line])
+  for (const [file, line] of [...files, ...Object.entries(cycle)]) {
+    await mkdir(join(tree, dirname(file)), { recursive: true })
+    await writeFile(join(tree, file), `${line}\n`)
+  }
+  const report = await new Promise<string>((done) =>
+    execFile(
+      process.execPath,
+      ["node_modules/oxlint/bin/oxlint", "--format", "json", "src"],
+      { cwd: tree },
+      (_, stdout) => done(stdout)
+    )
+  )
+  for (const { code, filename } of JSON.parse(report).diagnostics) complaints.set(filename, code)
+})
+
+afterAll(() => rm(tree, { recursive: true, force: true }))
+
+describe("the lint rules", () => {
+  for (const { file, folder, line } of bad) {
+    it(`refuse ${line} in ${folder}`, () => {
+      assert.include(complaints.get(file) ?? "nothing", "no-restricted-imports")
+    })
+  }
+
+  it("accept what points inward", () => {
+    assert.deepEqual(good.filter(({ file }) => complaints.has(file)), [])
+  })
+
+  it("refuse a cycle", () => {
+    for (const file of Object.keys(cycle)) assert.include(complaints.get(file) ?? "nothing", "no-cycle")
+  })
+})
