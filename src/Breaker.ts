@@ -436,11 +436,8 @@ export const Service = <Self>() =>
     }
     static layerConfig(overrides: Config.Wrap<Partial<Policy>>) {
       const owner = { identity: this, title: this.name }
-      const layer = Effect.map(
-        configured(Config.unwrap(overrides)),
-        (given) => layerOf(owner, { ...policy, ...Resolve.given(given) })
-      )
-      return Layer.unwrap(layer)
+      const merged = Config.map(Config.unwrap(overrides), (given): P => ({ ...policy, ...Resolve.given(given) }))
+      return Layer.unwrap(Effect.map(configured(merged), (policy) => layerOf(owner, policy)))
     }
     static readonly layerTest = (options?: { readonly state?: "Closed" | "Open" | undefined }) =>
       Layer.sync(Key, () => testBreaker(name, policy, options?.state ?? "Closed"))

@@ -145,13 +145,13 @@ export class Model {
   }
 
   leases(now: number): ReadonlyArray<LeaseName & { readonly until: number }> {
-    const granted = this.facts.flatMap((fact) => fact.is === "granted" ? [fact] : [])
-    const settled = this.facts.flatMap((fact) => fact.is === "settled" ? [fact] : [])
-    return granted
-      .filter(({ generation, lease, until }) =>
-        generation === this.generation() && now < until && !settled.some((one) => same(one.lease, lease))
-      )
-      .map(({ lease, until }) => ({ ...lease, until }))
+    const settled = (lease: LeaseName, from: number) =>
+      this.facts.slice(from).some((fact) => fact.is === "settled" && same(fact.lease, lease))
+    return this.facts.flatMap((fact, i) =>
+      fact.is === "granted" && fact.generation === this.generation() && now < fact.until && !settled(fact.lease, i)
+        ? [{ ...fact.lease, until: fact.until }]
+        : []
+    )
   }
 
   evidence(): ReadonlyArray<Calls & { readonly at: number }> {

@@ -345,8 +345,8 @@ it("dbg", () => {
   const fails = (steps: Array<Step>) => { try { const p = new Pair(); for (const st of steps) p.step(st); return undefined } catch (e) { return e as any } }
   const r = (n: number) => Math.floor(Math.random() * n)
   let found = 0
-  for (let k = 0; k < 20000 && found < 2; k++) {
-    let steps: Array<Step> = Array.from({ length: 40 }, () => ({ op: r(20), who: r(12), what: r(12), view: r(12), bits: r(12) }))
+  for (let k = 0; k < 30000 && found < 2; k++) {
+    let steps: Array<Step> = Array.from({ length: 50 }, () => ({ op: r(20), who: r(12), what: r(12), view: r(12), bits: r(12) }))
     if (!fails(steps)) continue
     found++
     for (let n = 0; n < 30; n++) for (let i = steps.length - 1; i >= 0; i--) { const t = steps.toSpliced(i, 1); if (fails(t)) steps = t }
@@ -354,4 +354,4 @@ it("dbg", () => {
     console.log("N", k, JSON.stringify(steps.map((s) => ({ ...s, op: OPS[s.op] })), null, 0), e.message, JSON.stringify(e.actual), JSON.stringify(e.expected))
   }
   assert.strictEqual(found, 0)
-})
+}, 400000)

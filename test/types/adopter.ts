@@ -1,4 +1,3 @@
-// @effect-diagnostics multipleEffectProvide:off
 import { Config, Context, Effect, Exit, Layer, Schedule } from "effect"
 import { Breaker, Trip } from "../../src/index.ts"
 import * as Storage from "./laterStorages.ts"
@@ -38,36 +37,62 @@ const program = Effect.gen(function*() {
 })
 eq<Effect.Error<typeof program>, "declined" | Breaker.BreakerError | Storage.StorageError>(true)
 eq<Effect.Services<typeof program>, Payments | Search | Ledger>(true)
-const page = Breaker.onEvent(Payments, (e) => e._tag === "Transition" && e.to === "Open" ? Alerts.use((a) => a.page(e.circuit)) : Effect.void)
-const breakers = Layer.mergeAll(Payments.layer, Search.layer, Ledger.layer).pipe(Layer.provide(Storage.RedisStorageLive))
+const page = Breaker.onEvent(
+  Payments,
+  (e) => e._tag === "Transition" && e.to === "Open" ? Alerts.use((a) => a.page(e.circuit)) : Effect.void
+)
+const breakers = Layer.mergeAll(Payments.layer, Search.layer, Ledger.layer).pipe(
+  Layer.provide(Storage.RedisStorageLive)
+)
 const app = Layer.mergeAll(breakers, page.pipe(Layer.provide(breakers)))
 eq<typeof app, Layer.Layer<Payments | Search | Ledger, Config.ConfigError, Alerts>>(true)
 
 // 3 per host
 class Hosts extends Breaker.KeyedService<Hosts>()("http", { timeout: "1 second", capacity: 1000 }) {}
-interface Res { readonly status: number }
+interface Res {
+  readonly status: number
+}
 declare const get: (url: { readonly host: string }) => Effect.Effect<Res, "network">
-const fetchIt = (url: { readonly host: string }) => get(url).pipe(Hosts.wrap({
-  key: url.host,
-  classify: (exit) => Exit.isSuccess(exit) && exit.value.status >= 500 ? { _tag: "Failure" } : { _tag: "Success" }
-}))
-eq<ReturnType<typeof fetchIt>, Effect.Effect<Res, "network" | Breaker.BreakerOpenError | Breaker.BreakerTimeoutError, Hosts>>(true)
+const fetchIt = (url: { readonly host: string }) =>
+  get(url).pipe(Hosts.wrap({
+    key: url.host,
+    classify: (exit) => Exit.isSuccess(exit) && exit.value.status >= 500 ? { _tag: "Failure" } : { _tag: "Success" }
+  }))
+eq<
+  ReturnType<typeof fetchIt>,
+  Effect.Effect<Res, "network" | Breaker.BreakerOpenError | Breaker.BreakerTimeoutError, Hosts>
+>(true)
 const dataFirst = Hosts.wrap(charge, { key: "a" })
-eq<typeof dataFirst, Effect.Effect<string, "declined" | Breaker.BreakerOpenError | Breaker.BreakerTimeoutError, Hosts>>(true)
+eq<typeof dataFirst, Effect.Effect<string, "declined" | Breaker.BreakerOpenError | Breaker.BreakerTimeoutError, Hosts>>(
+  true
+)
 
 // 4, 5 handler and fallback
-const handler = Effect.fn("handler")(function*(id: string) { return yield* charge }, Payments.wrap,
-  Effect.catchIf(Breaker.isRejection, (e) => Effect.succeed(`cached, because ${e._tag} on ${e.circuit}`)))
+const handler = Effect.fn("handler")(
+  function*(id: string) {
+    return yield* charge
+  },
+  Payments.wrap,
+  Effect.catchIf(Breaker.isRejection, (e) => Effect.succeed(`cached, because ${e._tag} on ${e.circuit}`))
+)
 eq<ReturnType<typeof handler>, Effect.Effect<string, "declined", Payments>>(true)
-const pc = charge.pipe(Payments.wrapWith({ classify: (exit) => Exit.isSuccess(exit) && exit.value.length === 0 ? { _tag: "Failure" } : { _tag: "Success" } }))
-eq<typeof pc, Effect.Effect<string, "declined" | Breaker.BreakerOpenError | Breaker.BreakerTimeoutError, Payments>>(true)
+const pc = charge.pipe(
+  Payments.wrapWith({
+    classify: (exit) => Exit.isSuccess(exit) && exit.value.length === 0 ? { _tag: "Failure" } : { _tag: "Success" }
+  })
+)
+eq<typeof pc, Effect.Effect<string, "declined" | Breaker.BreakerOpenError | Breaker.BreakerTimeoutError, Payments>>(
+  true
+)
 
 // 6 tests of code that uses a breaker
 const t = handler("1").pipe(Effect.provide(Payments.layerTest({ state: "Open" })))
 eq<typeof t, Effect.Effect<string, "declined">>(true)
 
 // 7 overriding in production; the operator hears whether the fleet got it
-const kill = Payments.use((b) => b.override({ mode: "ForcedOpen", reason: "incident 42", actor: "oncall", expiresIn: "10 minutes" }))
+const kill = Payments.use((b) =>
+  b.override({ mode: "ForcedOpen", reason: "incident 42", actor: "oncall", expiresIn: "10 minutes" })
+)
 eq<typeof kill, Effect.Effect<void, Storage.StorageError, Payments>>(true)
 const off = charge.pipe(Payments.wrap, Effect.provideService(Breaker.Enforcement, "bypass"))
 
@@ -94,4 +119,7 @@ class None extends Breaker.Service<None>()("none", { timeout: undefined }) {}
 const nw = charge.pipe(None.wrap)
 eq<Effect.Error<typeof nw>, "declined" | Breaker.BreakerOpenError>(true)
 // covariance: any breaker is a Breaker<BreakerError>
-export const asDefault: Layer.Layer<Breaker.Breaker<Breaker.BreakerError>, never, Payments> = Layer.effect(Breaker.Breaker, Payments)
+export const asDefault: Layer.Layer<Breaker.Breaker<Breaker.BreakerError>, never, Payments> = Layer.effect(
+  Breaker.Breaker,
+  Payments
+)
