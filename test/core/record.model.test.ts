@@ -1,126 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { type Change, change, type Operation, type OperationTo } from "../../src/core/Change.ts"
-import { aged, type Delta, noDelta, noLifetimeCounts, streakOf } from "../../src/core/Delta.ts"
+import { type Change, change, type OperationTo } from "../../src/core/Change.ts"
+import { type Delta, noLifetimeCounts, streakOf } from "../../src/core/Delta.ts"
 import { ask, settle } from "../../src/core/Lease.ts"
-import type { CircuitRecord, LeaseName, Opening, Snapshot, SnapshotOverride } from "../../src/core/Record.ts"
-import { created, expired, expiresAt, FORMAT, snapshot } from "../../src/core/Record.ts"
+import { type CircuitRecord, type LeaseName, type Opening, type Snapshot, snapshot } from "../../src/core/Record.ts"
 import { report } from "../../src/core/Report.ts"
 import { type Call, type Calls, Model } from "./record.model.ts"
 
-const IDLE = 3_600_000
-const MINUTE = 60_000
-const WITHINS = [30_000]
 const why = { reason: "5 consecutive failures" }
-const opening: Opening = { openFor: MINUTE, maxOpenFor: 60 * MINUTE }
-
-const failures = (n: number, hint = 0): Delta => ({
-  buckets: [{ age: 0, success: 0, failure: n, slow: 0 }],
-  streak: streakOf(Array.from({ length: n }, () => true)),
-  lifetime: { ...noLifetimeCounts, failure: n, lastFailureAge: 0 },
-  hint
-})
-
-/** One circuit in a storage, whose clock starts at a small number, so that it is not what orders generations. */
-class Circuit {
-  record: CircuitRecord | undefined
-  now = 0
-  readonly #sequences = new Map<string, number>()
-
-  get generation(): number {
-    return this.snapshot().generation
-  }
-  get state(): Snapshot["state"]["_tag"] {
-    return this.snapshot().state._tag
-  }
-  /** A second storage with the same data: a replica that goes its own way from here. */
-  clone(): Circuit {
-    const copy = new Circuit()
-    copy.record = this.record
-    copy.now = this.now
-    return copy
-  }
-  wait(by: number): this {
-    this.now += by
-    return this
-  }
-  wipe(): this {
-    this.record = undefined
-    return this
-  }
-  snapshot(withins = WITHINS): Snapshot {
-    return snapshot(this.record, withins, this.now, IDLE)
-  }
-  report(
-    instance: string,
-    delta: Delta,
-    options: { sequence?: number; generation?: number; withins?: Array<number> } = {}
-  ) {
-    const sequence = options.sequence ?? (this.#sequences.get(instance) ?? 0) + 1
-    this.#sequences.set(instance, sequence)
-    const generation = options.generation ?? this.generation
-    const input = { instance, sequence, generation, delta, withins: options.withins ?? WITHINS }
-    const result = report(this.record, input, this.now, IDLE)
-    this.record = result.record
-    return result.reported
-  }
-  change(input: Change): boolean {
-    const result = change(this.record, input, this.now, IDLE)
-    this.record = result.record
-    return result.committed
-  }
-  trip(on: Snapshot = this.snapshot(), how: Opening | undefined = opening, maxAge = 2000): boolean {
-    return this.change({ _tag: "Trip", generation: on.generation, asOf: on.asOf, maxAge, opening: how, why })
-  }
-  putBack(known: Snapshot, age = 0, leases: Array<LeaseName & { remaining: number }> = []): boolean {
-    return this.change({ _tag: "PutBack", snapshot: known, age, leases })
-  }
-  operate(to: OperationTo, id = Math.random().toString(), known = this.generation): boolean {
-    return this.change({ _tag: "Operation", id, known, why: { reason: "by hand", actor: "ann" }, to })
-  }
-  ask(
-    instance: string,
-    sequence = 1,
-    options: { probes?: number; duration?: number; generation?: number } = {}
-  ): boolean {
-    const { duration = 10_000, generation = this.generation, probes = 1 } = options
-    const result = ask(this.record, { lease: { instance, sequence }, generation, duration, probes }, this.now, IDLE)
-    this.record = result.record
-    return result.granted
-  }
-  settle(
-    instance: string,
-    tag: "Success" | "Failure" | "Ignored",
-    options: { sequence?: number; generation?: number; successes?: number; hint?: number; opening?: Opening } = {}
-  ): boolean {
-    const { generation = this.generation, hint = 0, sequence = 1, successes = 1 } = options
-    const outcome = tag === "Success"
-      ? { _tag: tag, successes, why: { reason: "recovered" } }
-      : tag === "Failure"
-      ? { _tag: tag, opening: options.opening ?? opening, hint, why: { reason: "a probe failed" } }
-      : { _tag: tag }
-    const result = settle(this.record, { lease: { instance, sequence }, generation, outcome }, this.now, IDLE)
-    this.record = result.record
-    return result.settled
-  }
-}
-
-const open = (): Circuit => {
-  const circuit = new Circuit()
-  circuit.trip()
-  return circuit
-}
-
-const halfOpen = (): Circuit => {
-  const circuit = open().wait(MINUTE)
-  circuit.ask("opener", 1)
-  circuit.settle("opener", "Ignored")
-  return circuit
-}
-
-const forced: SnapshotOverride = { kind: "ForcedOpen", reason: "maintenance", actor: "ann" }
-
-// ---- against the model
 
 const Index = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 11 }))
 const Step = Schema.Struct({
@@ -340,18 +227,9 @@ class Pair {
   }
 }
 
-
-it("dbg", () => {
-  const fails = (steps: Array<Step>) => { try { const p = new Pair(); for (const st of steps) p.step(st); return undefined } catch (e) { return e as any } }
-  const r = (n: number) => Math.floor(Math.random() * n)
-  let found = 0
-  for (let k = 0; k < 30000 && found < 2; k++) {
-    let steps: Array<Step> = Array.from({ length: 50 }, () => ({ op: r(20), who: r(12), what: r(12), view: r(12), bits: r(12) }))
-    if (!fails(steps)) continue
-    found++
-    for (let n = 0; n < 30; n++) for (let i = steps.length - 1; i >= 0; i--) { const t = steps.toSpliced(i, 1); if (fails(t)) steps = t }
-    const e = fails(steps)
-    console.log("N", k, JSON.stringify(steps.map((s) => ({ ...s, op: OPS[s.op] })), null, 0), e.message, JSON.stringify(e.actual), JSON.stringify(e.expected))
-  }
-  assert.strictEqual(found, 0)
-}, 400000)
+describe("the record and the model of it", () => {
+  it.prop("answer alike, whatever happens", [Schema.Array(Step).check(Schema.isMaxLength(60))], ([steps]) => {
+    const pair = new Pair()
+    for (const step of steps) pair.step(step)
+  }, { arbitrary: { runs: 500, size: 60 }, timeout: 120_000 })
+})

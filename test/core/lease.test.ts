@@ -1,0 +1,170 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Circuit, failures, forced, halfOpen, MINUTE, open } from "./circuit.ts"
+
+describe("leases", () => {
+  it("none where the circuit is closed, absent or still open; at the open time's end it is granted at once", () => {
+    const circuit = new Circuit()
+    assert.isFalse(circuit.ask("a"))
+    circuit.report("a", failures(1))
+    assert.isFalse(circuit.ask("a"))
+    circuit.trip()
+    const opened = circuit.wait(MINUTE - 1).record
+    assert.isFalse(circuit.ask("a"))
+    assert.strictEqual(circuit.record, opened)
+    const before = circuit.generation
+    assert.isTrue(circuit.wait(1).ask("a"))
+    assert.isAbove(circuit.generation, before)
+    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 1, successes: 0, nextLapse: 10_000 })
+  })
+
+  it("asking twice grants once and prolongs nothing", () => {
+    const circuit = halfOpen()
+    assert.isTrue(circuit.ask("a"))
+    const granted = circuit.wait(4000).record
+    assert.isTrue(circuit.ask("a"))
+    assert.strictEqual(circuit.record, granted)
+    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 1, successes: 0, nextLapse: 6000 })
+  })
+
+  it("no more than the asker's probes at once, in the fleet; a denial says when the next one lapses", () => {
+    const circuit = halfOpen()
+    assert.isTrue(circuit.ask("a", 1, { probes: 2 }))
+    assert.isTrue(circuit.wait(1000).ask("b", 1, { probes: 2 }))
+    const full = circuit.record
+    assert.isFalse(circuit.ask("c", 1, { probes: 2 }))
+    assert.strictEqual(circuit.record, full)
+    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 2, successes: 0, nextLapse: 9000 })
+    assert.isTrue(circuit.ask("c", 1, { probes: 3 }))
+    circuit.wait(9000)
+    assert.isFalse(circuit.ask("d", 1, { probes: 2 }))
+    assert.isTrue(circuit.ask("d", 1, { probes: 3 }))
+  })
+
+  it("a grant is whole when granted, however long it waited for the record", () => {
+    const circuit = halfOpen().wait(5 * MINUTE)
+    circuit.ask("a")
+    assert.strictEqual(
+      circuit.record?.state._tag === "HalfOpen" && circuit.record.state.leases[0]?.until,
+      circuit.now + 10_000
+    )
+  })
+
+  it("a success frees, counts, and closes at the last; an ignored outcome only frees; a failure reopens", () => {
+    const circuit = halfOpen()
+    const round = circuit.generation
+    circuit.ask("a", 1)
+    circuit.settle("a", "Success", { successes: 2 })
+    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 0, successes: 1, nextLapse: undefined })
+    circuit.ask("a", 2)
+    circuit.settle("a", "Ignored", { sequence: 2 })
+    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 0, successes: 1, nextLapse: undefined })
+    assert.strictEqual(circuit.generation, round)
+    const other = circuit.clone()
+    circuit.ask("a", 3)
+    circuit.settle("a", "Success", { sequence: 3, successes: 2 })
+    assert.strictEqual(circuit.state, "Closed")
+    other.ask("a", 3)
+    other.settle("a", "Failure", {
+      sequence: 3,
+      hint: 10 * MINUTE,
+      opening: { openFor: MINUTE, maxOpenFor: 5 * MINUTE }
+    })
+    assert.deepStrictEqual(other.snapshot().state, { _tag: "Open", remaining: 5 * MINUTE })
+    assert.deepStrictEqual([other.snapshot().elapsed, other.snapshot().openings], [0, 2])
+  })
+
+  it("two probes that both fail reopen once; the next round starts with all its places and no success", () => {
+    const circuit = halfOpen()
+    circuit.ask("a", 1, { probes: 3 })
+    circuit.ask("b", 1, { probes: 3 })
+    circuit.ask("c", 1, { probes: 3 })
+    const { generation } = circuit
+    circuit.settle("c", "Success", { successes: 2 })
+    assert.isTrue(circuit.settle("a", "Failure", { generation }))
+    assert.isFalse(circuit.settle("b", "Failure", { generation }))
+    assert.strictEqual(circuit.snapshot().openings, 2)
+    circuit.wait(MINUTE).ask("d", 1, { probes: 3 })
+    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 1, successes: 0, nextLapse: 10_000 })
+  })
+
+  it("a lapsed holder fails, then succeeds, after a takeover: neither reopens nor closes", () => {
+    const circuit = halfOpen()
+    const { generation } = circuit
+    circuit.ask("a")
+    circuit.wait(10_000)
+    for (const outcome of ["Failure", "Success"] as const) {
+      assert.isFalse(circuit.clone().settle("a", outcome, { generation }), "lapsed, and its place still free")
+    }
+    assert.isTrue(circuit.ask("b"))
+    const taken = circuit.record
+    assert.isFalse(circuit.settle("a", "Failure", { generation }))
+    assert.isFalse(circuit.settle("a", "Success", { generation }))
+    assert.strictEqual(circuit.record, taken)
+  })
+
+  it("a lapsed lease counts for nothing, also while nobody has taken its place", () => {
+    const circuit = halfOpen()
+    circuit.ask("a")
+    circuit.wait(9999)
+    assert.isTrue(circuit.clone().settle("a", "Success"))
+    assert.isFalse(circuit.wait(1).settle("a", "Success"))
+    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 0, successes: 0, nextLapse: undefined })
+  })
+
+  it("a settled lease settles once, and a request for it that comes late brings nothing back", () => {
+    const circuit = halfOpen()
+    circuit.ask("a")
+    assert.isTrue(circuit.settle("a", "Success", { successes: 3 }))
+    assert.isFalse(circuit.settle("a", "Success", { successes: 3 }))
+    assert.isFalse(circuit.ask("a"))
+    assert.isFalse(circuit.settle("a", "Success", { successes: 3 }))
+    const { state } = circuit.snapshot()
+    assert.strictEqual(state._tag === "HalfOpen" && state.successes, 1)
+    circuit.operate({ _tag: "HalfOpen" })
+    assert.isFalse(circuit.ask("a"), "nor in the next round")
+    assert.isTrue(circuit.ask("a", 2))
+  })
+
+  it("a lease of an older generation is none of this one's", () => {
+    const circuit = halfOpen()
+    circuit.ask("a")
+    const { generation } = circuit
+    circuit.operate({ _tag: "HalfOpen" })
+    assert.isFalse(circuit.settle("a", "Failure", { generation }))
+    assert.isFalse(circuit.settle("a", "Failure"))
+    assert.strictEqual(circuit.state, "HalfOpen")
+    assert.isTrue(circuit.ask("b"))
+  })
+
+  it("a storage that has lost its data may lease the same name again, and what settles the old lease settles nothing", () => {
+    const circuit = halfOpen()
+    circuit.ask("a")
+    const { generation } = circuit
+    circuit.wipe().trip()
+    assert.isTrue(circuit.wait(MINUTE).ask("a", 1, { generation: 0 }))
+    assert.notStrictEqual(circuit.generation, generation)
+    assert.isFalse(circuit.settle("a", "Failure", { generation }))
+    assert.isTrue(circuit.settle("a", "Success"))
+  })
+
+  it("none while an override is in force: no probe is needed", () => {
+    for (const kind of ["ForcedOpen", "Disabled", "MetricsOnly"] as const) {
+      const circuit = halfOpen()
+      circuit.ask("a")
+      circuit.operate({ _tag: "Override", ...forced, kind, remaining: 1000 })
+      assert.isFalse(circuit.ask("b"))
+      assert.isFalse(circuit.settle("a", "Failure"))
+      assert.isTrue(circuit.wait(1000).ask("b"))
+    }
+    const circuit = open()
+    circuit.operate({ _tag: "Override", ...forced })
+    assert.isFalse(circuit.wait(MINUTE).ask("b"))
+    assert.strictEqual(circuit.state, "Open")
+  })
+
+  it("none for an asker who knows a newer record: it is put back first", () => {
+    const circuit = halfOpen()
+    assert.isFalse(circuit.ask("a", 1, { generation: circuit.generation + 1 }))
+    assert.isTrue(circuit.ask("a", 1, { generation: circuit.generation - 1 }))
+  })
+})

@@ -1,0 +1,132 @@
+import { assert, describe, it } from "@effect/vitest"
+import { aged, noDelta, noLifetimeCounts, streakOf } from "../../src/core/Delta.ts"
+import { created, snapshot } from "../../src/core/Record.ts"
+import { Circuit, failures, IDLE, MINUTE, open, WITHINS } from "./circuit.ts"
+
+describe("report", () => {
+  it("an absent circuit is Closed at generation 0, and reading it writes nothing", () => {
+    const circuit = new Circuit()
+    assert.strictEqual(circuit.report("a", noDelta), "Counted")
+    assert.strictEqual(circuit.record, undefined)
+    const { generation, state, streak, totals } = circuit.snapshot()
+    assert.deepStrictEqual({ generation, state, streak, totals }, {
+      generation: 0,
+      state: { _tag: "Closed" },
+      streak: 0,
+      totals: [{ success: 0, failure: 0, slow: 0 }]
+    })
+  })
+
+  it("creates a record, never a generation, and what it creates reads as Closed at 0", () => {
+    const circuit = new Circuit()
+    circuit.report("a", failures(2))
+    assert.deepStrictEqual(circuit.snapshot().totals, [{ success: 0, failure: 2, slow: 0 }])
+    assert.strictEqual(circuit.generation, 0)
+    assert.strictEqual(circuit.snapshot().elapsed, undefined)
+    assert.deepStrictEqual(snapshot(created(0), WITHINS, 5, IDLE), snapshot(undefined, WITHINS, 5, IDLE))
+  })
+
+  it("counts once by instance and sequence; a lost reply, more outcomes, then the retry", () => {
+    const circuit = new Circuit()
+    circuit.report("a", failures(2), { sequence: 1 })
+    circuit.wait(400)
+    assert.strictEqual(circuit.report("a", aged(failures(2), 400), { sequence: 1 }), "Counted")
+    circuit.report("a", failures(3), { sequence: 2 })
+    circuit.report("b", failures(1), { sequence: 1 })
+    assert.strictEqual(circuit.report("a", aged(failures(2), 900), { sequence: 1 }), "Counted")
+    assert.deepStrictEqual(circuit.snapshot().totals, [{ success: 0, failure: 6, slow: 0 }])
+    assert.strictEqual(circuit.snapshot().streak, 6)
+    assert.strictEqual(circuit.snapshot().lifetime.failure, 6)
+  })
+
+  it("a pure read leaves the very same record, also of who has reported before", () => {
+    const circuit = new Circuit()
+    circuit.report("a", failures(2))
+    const before = circuit.record
+    circuit.wait(1000).report("a", noDelta)
+    assert.strictEqual(circuit.record, before)
+  })
+
+  it("an outcome of an older generation changes nothing but the lifetime", () => {
+    const circuit = open()
+    circuit.report("a", failures(3, 5 * MINUTE), { generation: 0 })
+    const { hint, lifetime, streak, totals } = circuit.snapshot()
+    assert.deepStrictEqual([hint, lifetime.failure, streak, totals[0]?.failure], [0, 3, 0, 0])
+  })
+
+  it("an outcome of a newer one waits until the record is put back, and counts then", () => {
+    const known = open().snapshot()
+    const circuit = new Circuit()
+    assert.strictEqual(circuit.report("a", failures(3), { sequence: 7, generation: known.generation }), "Behind")
+    assert.strictEqual(circuit.record, undefined)
+    circuit.putBack(known)
+    assert.strictEqual(circuit.report("a", failures(3), { sequence: 7, generation: known.generation }), "Counted")
+    assert.strictEqual(circuit.snapshot().streak, 3)
+  })
+
+  it("one of 40 that fails adds up with the others' successes, in the order of the reports", () => {
+    const circuit = new Circuit()
+    circuit.report("bad", failures(9))
+    circuit.report("good", {
+      ...noDelta,
+      streak: streakOf([false, true]),
+      lifetime: { ...noLifetimeCounts, success: 1 }
+    })
+    circuit.report("bad", failures(1))
+    assert.strictEqual(circuit.snapshot().streak, 2)
+  })
+
+  it("another bucket width shares the state and the row of failures, and keeps its own window", () => {
+    const circuit = new Circuit()
+    circuit.report("a", failures(2))
+    circuit.report("b", failures(3), { withins: [60 * MINUTE] })
+    assert.strictEqual(circuit.snapshot().totals[0]?.failure, 2)
+    assert.strictEqual(circuit.snapshot([60 * MINUTE]).totals[0]?.failure, 3)
+    assert.strictEqual(circuit.snapshot().streak, 5)
+  })
+
+  it("the longest hint not yet over counts, whoever trips, and up to the tripper's maximum", () => {
+    const circuit = new Circuit()
+    circuit.report("a", failures(1, 10 * MINUTE))
+    circuit.report("b", failures(1, 2 * MINUTE))
+    circuit.wait(MINUTE)
+    assert.strictEqual(circuit.snapshot().hint, 9 * MINUTE)
+    const other = circuit.clone()
+    circuit.trip()
+    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "Open", remaining: 9 * MINUTE })
+    assert.strictEqual(circuit.snapshot().openFor, 9 * MINUTE)
+    other.trip(other.snapshot(), { openFor: MINUTE, maxOpenFor: 5 * MINUTE })
+    assert.deepStrictEqual(other.snapshot().state, { _tag: "Open", remaining: 5 * MINUTE })
+    const later = circuit.clone()
+    later.wait(9 * MINUTE).ask("a")
+    later.settle("a", "Success")
+    assert.strictEqual(later.snapshot().hint, 0)
+  })
+
+  it("who was silent for the idle time is forgotten", () => {
+    const circuit = new Circuit()
+    circuit.report("a", failures(1), { sequence: 1 })
+    circuit.wait(IDLE - 1).report("b", failures(1), { sequence: 1 })
+    assert.strictEqual(circuit.record?.seen.length, 2)
+    circuit.wait(1).report("b", failures(1), { sequence: 2 })
+    assert.deepStrictEqual(circuit.record?.seen.map(({ instance, sequence }) => [instance, sequence]), [["b", 2]])
+  })
+
+  it("hostile names are names like others", () => {
+    const circuit = new Circuit()
+    for (const instance of ["__proto__", "constructor", "toString", ""]) {
+      circuit.record = JSON.parse(JSON.stringify(circuit.record ?? null)) ?? undefined
+      circuit.report(instance, failures(1), { sequence: 1 })
+      circuit.report(instance, failures(1), { sequence: 1 })
+    }
+    assert.strictEqual(circuit.snapshot().streak, 4)
+    circuit.trip()
+    circuit.wait(MINUTE)
+    assert.isTrue(circuit.ask("__proto__"))
+    assert.isFalse(circuit.ask("constructor"))
+    circuit.record = JSON.parse(JSON.stringify(circuit.record))
+    assert.isTrue(circuit.settle("__proto__", "Success"))
+    assert.strictEqual(circuit.state, "Closed")
+    assert.deepStrictEqual(Object.keys({}), [])
+  })
+})
