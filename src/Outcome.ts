@@ -9,7 +9,7 @@
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
-import { hasProperty } from "effect/Predicate"
+import { hasProperty, isTagged } from "effect/Predicate"
 
 /**
  * A classified end of a call. `retryAfter` on a failure is a hint, such as an HTTP `Retry-After`: it can only lengthen the
@@ -73,6 +73,25 @@ export const outcome: "~effect-breaker/Outcome" = "~effect-breaker/Outcome"
 
 const plainFailure = failure()
 
+const outcomeOf = (error: unknown): Outcome => {
+  try {
+    const own = hasProperty(error, outcome) ? error[outcome] : undefined
+    return isOutcome(own) ? own : plainFailure
+  } catch {
+    // A getter that throws must not cost the call its own error.
+    return plainFailure
+  }
+}
+
+/**
+ * Whether a value is an outcome.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isOutcome = (value: unknown): value is Outcome =>
+  isTagged(value, "Success") || isTagged(value, "Failure") || isTagged(value, "Ignored")
+
 /**
  * How an exit is classified where nobody says otherwise: a success is a `Success`; an exit that is only interruption is
  * `Ignored`; an error that carries its own outcome under `Outcome.outcome` is that, as a rejection by another breaker is
@@ -95,7 +114,7 @@ export const fromCause = (cause: Cause.Cause<unknown>): Outcome => {
   for (const reason of cause.reasons) {
     if (Cause.isInterruptReason(reason)) continue
     const error = Cause.isFailReason(reason) ? reason.error : reason.defect
-    own = hasProperty(error, outcome) ? error[outcome] as Outcome : plainFailure
+    own = outcomeOf(error)
     if (own._tag === "Failure") return own
   }
   return own ?? ignored

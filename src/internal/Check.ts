@@ -14,8 +14,16 @@ export const inWords = ({ field, range, value }: Problem): string => {
     ? String(value)
     : typeof value === "bigint"
     ? `${value}n`
-    : JSON.stringify(value)
+    : quoted(value)
   return `${field} must be ${range}, got ${text.length > 100 ? `${text.slice(0, 100)}…` : text}`
+}
+
+const quoted = (value: unknown): string => {
+  try {
+    return JSON.stringify(value) ?? String(value)
+  } catch {
+    return typeof value
+  }
 }
 
 /** Throws what is wrong, all of it. */

@@ -18,11 +18,19 @@ import type { Guard } from "./Guard.ts"
 
 type Rejection = Exit.Exit<never, BreakerOpenError>
 
+/** The error of the failure that is being counted: here and not in a field, for the memory of circuits counts. */
+let counting: unknown = undefined
+
+/** What the names of a keyed breaker's circuits begin with. */
+export const prefixOf = (name: string): string => `${name.replaceAll("~", "~0").replaceAll("/", "~1")}/`
+
 export class Circuit extends Machine<Guard> {
   readonly key: string | undefined
   /** Calls that were let through and have not ended. */
   inFlight = 0
-  /** The error of the last failure, until a reset. */
+  /** When a call last asked for it by its key, as fine as a tick. */
+  usedAt = NaN
+  /** The error of the last failure that could open it, until a reset. */
   #lastFailure: unknown = undefined
   /** What a refused call gets, for as long as nothing changes. */
   #rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined = undefined
@@ -32,16 +40,15 @@ export class Circuit extends Machine<Guard> {
     this.key = key
   }
 
-  /** When a call last ended that counted, if one did. */
+  /** When a call last asked for it by its key, or ended and counted. */
   lastUse(): number {
-    const { lastFailureAt, lastSuccessAt } = this
-    return lastFailureAt > lastSuccessAt || Number.isNaN(lastSuccessAt) ? lastFailureAt : lastSuccessAt
+    return Math.max(this.usedAt, this.lastFailureAt || 0, this.lastSuccessAt || 0)
   }
 
   /** The circuit's own name: unlike any other's, whatever the key is, as `/` in a keyed breaker's name is written `~1`. */
   get name(): string {
     const { name } = this.plan
-    return this.key === undefined ? name : `${name.replaceAll("~", "~0").replaceAll("/", "~1")}/${this.key}`
+    return this.key === undefined ? name : prefixOf(name) + this.key
   }
 
   /** The failure of a refused call, counted and told. */
@@ -66,30 +73,35 @@ export class Circuit extends Machine<Guard> {
     return Exit.fail(new BulkheadFullError({ circuit: this.name, maxConcurrent: this.plan.maxConcurrent! }))
   }
 
-  /** Whether an operator has switched the circuit off. */
-  isDisabled(now: number): boolean {
-    return (this.gate & GATE_OVERRIDE) !== 0 && this.view(now).override?.mode === "Disabled"
+  /** Whether an operator's override decides what runs. */
+  isOverridden(now: number): boolean {
+    return (this.gate & GATE_OVERRIDE) !== 0 && this.view(now).override !== undefined
   }
 
   /** Settles a failed call and keeps its error. */
   failed(permit: Permit, now: number, settlement: Settlement, error: unknown): void {
     if (permit.spent) return
-    this.#lastFailure = error
+    counting = error
+    if (permit.epoch === this.epoch) this.#lastFailure = error
     this.settle(permit, now, settlement)
+    counting = undefined
   }
 
   /** `failed` for calls that went straight through. */
   failedStraight(epoch: number, now: number, hint: number, error: unknown): void {
-    this.#lastFailure = error
+    const late = epoch !== this.epoch
+    counting = error
+    if (!late) this.#lastFailure = error
     this.countFailure(now)
-    if (epoch === this.epoch) this.record(now, true, false, hint, false)
+    counting = undefined
+    if (!late) this.record(now, true, false, hint, false)
   }
 
   override countFailure(now: number): void {
     super.countFailure(now)
     const { hub } = this.plan
     if (!hub.listening) return
-    const error = this.#lastFailure
+    const error = counting
     const own = error instanceof BreakerTimeoutError && error.circuit === this.name
     hub.publish({ _tag: own ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
   }
@@ -194,7 +206,8 @@ export class Circuit extends Machine<Guard> {
     return Exit.fail(error)
   }
 
-  // An open time is over when it is over, whatever happened since; a half-open place may free sooner, and then sooner again.
+  // An open time is over when it is over, or sooner where calls get through again; a half-open place may free sooner, and then
+  // sooner again.
   #computeRetryAfter(error: BreakerOpenError, retryAt: number): void {
     const { ticker } = this.plan
     const { epoch } = this
@@ -202,6 +215,7 @@ export class Circuit extends Machine<Guard> {
       enumerable: true,
       get: () => {
         const now = ticker.exact()
+        if (epoch !== this.epoch && this.refuses(now) === undefined) return Duration.zero
         const at = epoch === this.epoch ? this.retryAt(now) ?? now : retryAt
         return Duration.millis(Math.max(0, at - now))
       }

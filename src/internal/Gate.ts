@@ -22,6 +22,17 @@ import { type AnyClassify, hintOf, runPermitted } from "./Permitted.ts"
 let context: Context.Context<never> | undefined
 let enforcement: EnforcementMode = "enforce"
 
+/** Whether a fiber's calls pass every breaker. */
+export const isBypassed = (fiber: Fiber<unknown, unknown>): boolean => modeOf(fiber) === "bypass"
+
+const modeOf = (fiber: Fiber<unknown, unknown>): EnforcementMode => {
+  if (fiber.context !== context) {
+    context = fiber.context
+    enforcement = Context.get(context, Enforcement)
+  }
+  return enforcement
+}
+
 /** Runs an effect through a circuit, in the fiber that asks. */
 export const run = <A, E, R>(
   circuit: Circuit,
@@ -29,11 +40,7 @@ export const run = <A, E, R>(
   classify: AnyClassify | undefined,
   fiber: Fiber<unknown, unknown>
 ): Effect.Effect<A, any, R> => {
-  if (fiber.context !== context) {
-    context = fiber.context
-    enforcement = Context.get(context, Enforcement)
-  }
-  if (circuit.gate !== 0 || classify !== undefined || enforcement !== "enforce") {
+  if (modeOf(fiber) !== "enforce" || circuit.gate !== 0 || classify !== undefined) {
     return ask(circuit, self, classify, fiber)
   }
   const epoch = circuit.epoch

@@ -22,6 +22,9 @@ import { Ticker } from "./Ticker.ts"
 /** One second is as fine as statistics need to be, and what the cheapest tick is. */
 const COARSEST_TICK = 1000
 
+/** How far a schedule is replayed, which nothing else bounds: an opening must not cost more than about a millisecond. */
+const MOST_STEPS = 1000
+
 export interface Guard extends Plan {
   /** The breaker's name; a keyed breaker's circuits add their key. */
   readonly name: string
@@ -107,7 +110,7 @@ const makeOpenFor = (
       const step = yield* Schedule.toStep(openFor)
       let now = yield* Clock.currentTimeMillis
       let delay = 0
-      for (let n = 1; n <= opening; n++) {
+      for (let n = 1; n <= Math.min(opening, MOST_STEPS); n++) {
         const next = yield* Effect.exit(step(now, n))
         // A schedule that has run out repeats its last delay; one that died has none to trust.
         if (Exit.isFailure(next)) {
@@ -115,8 +118,7 @@ const makeOpenFor = (
           break
         }
         delay = Duration.toMillis(next.value[1])
-        now += delay
-        if (delay >= maxOpenFor) break
+        now += Math.min(delay, maxOpenFor)
       }
       return delay
     }))

@@ -7,10 +7,16 @@ import type { Event } from "../Event.ts"
 /** How many events wait for one listener before the oldest is dropped. */
 export const CAPACITY = 1024
 
+/** An event with its number, from which a listener sees how many it lost before it. */
+interface Numbered {
+  readonly event: Event
+  readonly number: number
+}
+
 interface Listener {
-  readonly queue: Queue.Queue<{ readonly event: Event; readonly lost: number }>
-  /** How many were dropped since it began to listen. */
-  lost: number
+  readonly queue: Queue.Queue<Numbered>
+  /** How many events there were since it began to listen. */
+  count: number
 }
 
 export class Hub {
@@ -22,24 +28,23 @@ export class Hub {
 
   publish(event: Event): void {
     for (const listener of this.#listeners) {
-      if (Queue.sizeUnsafe(listener.queue) >= CAPACITY) listener.lost++
-      Queue.offerUnsafe(listener.queue, { event, lost: listener.lost })
+      Queue.offerUnsafe(listener.queue, { event, number: listener.count++ })
     }
   }
 
   readonly events: Stream.Stream<Event> = Stream.unwrap(Effect.map(
     Effect.acquireRelease(
-      Effect.map(Queue.sliding<{ readonly event: Event; readonly lost: number }>(CAPACITY), (queue) => {
-        const listener: Listener = { queue, lost: 0 }
+      Effect.map(Queue.sliding<Numbered>(CAPACITY), (queue) => {
+        const listener: Listener = { queue, count: 0 }
         this.#listeners.add(listener)
         return listener
       }),
       (listener) => Effect.sync(() => this.#listeners.delete(listener))
     ),
     ({ queue }) =>
-      Stream.mapAccum(Stream.fromQueue(queue), () => 0, (told, { event, lost }) => [
-        lost,
-        lost > told ? [{ _tag: "Lost", count: lost - told }, event] : [event]
+      Stream.mapAccum(Stream.fromQueue(queue), () => 0, (expected, { event, number }) => [
+        number + 1,
+        number > expected ? [{ _tag: "Lost", count: number - expected }, event] : [event]
       ])
   ))
 }

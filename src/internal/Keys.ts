@@ -40,7 +40,11 @@ export class Keys {
 
   /** The circuit of a key, or `undefined` where the call is to pass by. */
   get(key: string): Circuit | undefined {
-    return this.#circuits.get(key) ?? this.#make(key)
+    const circuit = this.#circuits.get(key) ?? this.#make(key)
+    if (circuit === undefined) return undefined
+    const { ticker } = this.#guard
+    circuit.usedAt = ticker.fresh ? ticker.now : ticker.refresh()
+    return circuit
   }
 
   #make(key: string): Circuit | undefined {
@@ -67,14 +71,13 @@ export class Keys {
       if (next.done === true) next = (this.#hand = this.#circuits.values()).next()
       const circuit = next.value!
       const lastUse = circuit.lastUse()
-      const unused = Number.isNaN(lastUse)
       // A count of calls in flight that stayed too high is not believed once the idle time is over.
       if (now - lastUse >= this.#idleTimeToLive && circuit.isOver(now)) {
         this.#circuits.delete(circuit.key!)
         makeRoom = false
-      } else if (circuit.inFlight === 0 && circuit.isCalm(now) && (unused || !(lastUse >= oldestUse))) {
+      } else if (circuit.inFlight === 0 && lastUse < oldestUse && circuit.isCalm(now)) {
         oldest = circuit
-        oldestUse = unused ? -Infinity : lastUse
+        oldestUse = lastUse
       }
     }
     if (makeRoom && oldest !== undefined) this.#circuits.delete(oldest.key!)

@@ -12,7 +12,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import { BreakerTimeoutError } from "../BreakerError.ts"
 import type { Permit } from "../core/Machine.ts"
-import { fromExit, ignored, type Outcome } from "../Outcome.ts"
+import { fromExit, ignored, isOutcome, type Outcome } from "../Outcome.ts"
 import type { Classify } from "../Policy.ts"
 import type { Circuit } from "./Circuit.ts"
 
@@ -33,9 +33,8 @@ export const runPermitted = <A, E, R>(
     const now = slowerThan === undefined && circuit.isClosed() ? ticker.now : ticker.exact()
     const refusal = metricsOnly ? undefined : circuit.refuses(now)
     if (refusal !== undefined) return circuit.reject(refusal, now)
-    if (maxConcurrent !== undefined && circuit.inFlight >= maxConcurrent && !circuit.isDisabled(now)) {
-      return circuit.rejectFull(ticker.exact())
-    }
+    const full = maxConcurrent !== undefined && circuit.inFlight >= maxConcurrent
+    if (full && !metricsOnly && !circuit.isOverridden(now)) return circuit.rejectFull(ticker.exact())
     const permit = circuit.admit(now, metricsOnly)
     if (typeof permit === "string") return circuit.reject(permit, now)
     if (!permit.recorded) return restore(self)
@@ -69,19 +68,24 @@ const settled = <A, E, R>(
     }
     const classification = Effect.suspend(() => {
       const outcome = classify(exit)
-      return Effect.isEffect(outcome) ? outcome : Effect.succeed(outcome)
+      return Effect.isEffect(outcome) ? Effect.map(outcome, checked) : Effect.succeed(checked(outcome))
     })
     const provided = perCall === undefined ? Effect.provide(classification, circuit.plan.context) : classification
     return Effect.flatMap(Effect.exit(restore(provided)), (classified) => {
       settle(circuit, permit, exit, Exit.isSuccess(classified) ? classified.value : ignored)
-      if (Exit.isFailure(classified)) {
-        // A fiber that is interrupted while it classifies ends interrupted; the call's own result outlives any other fault.
-        if (Cause.hasInterruptsOnly(classified.cause)) return Effect.failCause(classified.cause)
+      if (Exit.isFailure(classified) && !Cause.hasInterruptsOnly(classified.cause)) {
         circuit.plan.report("classify failed, the call counts as ignored", classified.cause)
       }
+      // A fiber that was interrupted while it classified ends so, once it may; any other fault the call's own result outlives.
       return exit
     })
   })
+}
+
+/** Types cannot keep a `classify` from giving something else. */
+const checked = (outcome: unknown): Outcome => {
+  if (!isOutcome(outcome)) throw new TypeError("classify gave no outcome")
+  return outcome
 }
 
 /** Milliseconds that a failure asks to stay away; 0 for none, and for what is no duration. */
@@ -162,6 +166,16 @@ const bounded = <A, E, R>(
   // The fiber may have been interrupted before it began to wait, so that the child is ended here and not by the callback.
   return Effect.onExitPrimitive(restore(end), () => {
     stopWaiting()
-    return child.pollUnsafe() === undefined ? Fiber.interrupt(child) : undefined
+    return child.pollUnsafe() === undefined ? Effect.andThen(Fiber.interrupt(child), faultsOf(child)) : undefined
   })
 }
+
+/** What an interrupted call failed with besides, in its finalizers: its caller hears of it, as it would without a timeout. */
+const faultsOf = <A, E>(child: Fiber.Fiber<A, E>): Effect.Effect<void, E> =>
+  Effect.suspend(() => {
+    const exit = child.pollUnsafe()
+    const faults = exit?._tag === "Failure"
+      ? exit.cause.reasons.filter((reason) => !Cause.isInterruptReason(reason))
+      : []
+    return faults.length === 0 ? Effect.void : Effect.failCause(Cause.fromReasons(faults))
+  })

@@ -66,9 +66,12 @@ const millis = (duration: Duration.Input): number => Duration.toMillis(Duration.
 const orElse = (duration: Duration.Input | undefined, otherwise: number): number =>
   duration === undefined ? otherwise : millis(duration)
 
-/** The policy with its defaults, or a `RangeError` that says all that is wrong with it. */
+/** The policy with its defaults, or a `RangeError` that says all that is wrong with it or with the name. */
 export const resolve = (circuit: string, policy: Policy): Resolved => {
-  refuse(`Circuit ${JSON.stringify(circuit)}`, problems(policy))
+  refuse(`Circuit ${JSON.stringify(circuit)}`, [
+    ...(circuit.isWellFormed() ? [] : [{ field: "name", value: circuit, range: "well-formed Unicode" }]),
+    ...problems(policy)
+  ])
   const rule = toRule(policy.trip ?? defaultTrip)
   const halfOpen = policy.halfOpen ?? {}
   const openFor = isSchedule(policy.openFor) ? policy.openFor : orElse(policy.openFor, defaultOpenFor)
@@ -93,6 +96,13 @@ export const resolve = (circuit: string, policy: Policy): Resolved => {
 /** The fields that are given, and not as `undefined`. */
 export const given = <P extends object>(policy: P): P =>
   Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined)) as P
+
+/** A policy with what is given in place of its own, field by field. */
+export const merge = <P extends Policy>(policy: P, { halfOpen, ...fields }: Policy): P => ({
+  ...policy,
+  ...given(fields),
+  ...(halfOpen === undefined ? {} : { halfOpen: { ...policy.halfOpen, ...given(halfOpen) } })
+})
 
 /**
  * 16 hex digits, equal for policies whose data decides alike, however they were written. A `Schedule` and `classify` are not

@@ -1,0 +1,138 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { Breaker, Outcome, Trip } from "../src/index.ts"
+import { make, makeKeyed } from "./utils.ts"
+
+const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
+
+/** Whether there is room for exactly so many calls at once. */
+const room = <Err>(breaker: Breaker.Breaker<Err>, places: number) =>
+  Effect.gen(function*() {
+    const gate = yield* Deferred.make<void>()
+    const call = Effect.exit(breaker.wrapWith(Deferred.await(gate), { classify: () => Outcome.success }))
+    const fibers = yield* Effect.forEach(Array.from({ length: places + 1 }), () => fork(call))
+    const waiting = fibers.filter((fiber) => fiber.pollUnsafe() === undefined).length
+    yield* Deferred.succeed(gate, undefined)
+    yield* Effect.forEach(fibers, Fiber.join)
+    return waiting === places
+  })
+
+describe("a bulkhead", () => {
+  it.effect("runs so many calls at once, and fails the others without running them", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("full", { maxConcurrent: 2, trip: Trip.consecutiveFailures(1) })
+      const fibers = [yield* fork(breaker.wrap(Effect.never)), yield* fork(breaker.wrap(Effect.never))]
+      for (let i = 0; i < 10; i++) {
+        const error = yield* Effect.flip(breaker.wrap(Effect.die("ran")))
+        assert.instanceOf(error, Breaker.BulkheadFullError)
+        assert.deepInclude(error, { circuit: "full", maxConcurrent: 2 })
+      }
+      assert.strictEqual(yield* breaker.state, "Closed")
+      assert.deepInclude((yield* breaker.snapshot).statistics, { rejected: 10, failure: 0, ignored: 0, success: 0 })
+      yield* Effect.forEach(fibers, Fiber.interrupt)
+      assert.isTrue(yield* room(breaker, 2))
+    }))
+
+  const policy = { maxConcurrent: 2, timeout: "2 seconds", trip: Trip.consecutiveFailures(1000) } as const
+  const endings: Record<string, Effect.Effect<unknown, unknown>> = {
+    "succeeds": Effect.void,
+    "succeeds later": Effect.sleep("1 second"),
+    "fails": Effect.fail("no"),
+    "dies": Effect.die("no"),
+    "throws": Effect.sync(() => JSON.parse("{")),
+    "interrupts itself": Effect.interrupt,
+    "times out": Effect.never,
+    "times out with slow finalizers": Effect.onInterrupt(Effect.never, () => Effect.sleep("1 second"))
+  }
+  for (const [how, ending] of Object.entries(endings)) {
+    it.effect(`frees the place of a call that ${how}`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* make("ends", policy)
+        for (let i = 0; i < 3; i++) {
+          const fiber = yield* fork(Effect.exit(breaker.wrap(ending)))
+          yield* TestClock.adjust("3 seconds")
+          yield* Fiber.join(fiber)
+        }
+        assert.isTrue(yield* room(breaker, 2))
+      }))
+  }
+
+  it.effect("keeps the place of a call that timed out until its finalizers have run", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("held", { ...policy, maxConcurrent: 1 })
+      yield* fork(Effect.exit(breaker.wrap(Effect.onInterrupt(Effect.never, () => Effect.sleep("5 seconds")))))
+      yield* TestClock.adjust("4 seconds")
+      assert.instanceOf(yield* Effect.flip(breaker.wrap(Effect.void)), Breaker.BulkheadFullError)
+      yield* TestClock.adjust("3 seconds")
+      assert.isTrue(yield* room(breaker, 1))
+    }))
+
+  it.effect("frees the place of a call whose classify throws or dies", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("classify", { maxConcurrent: 1 })
+      for (let i = 0; i < 3; i++) {
+        yield* breaker.wrapWith(Effect.void, { classify: () => Effect.die("no") })
+        yield* breaker.wrapWith(Effect.void, {
+          classify: () => {
+            throw new Error("no")
+          }
+        })
+      }
+      assert.isTrue(yield* room(breaker, 1))
+    }))
+
+  it.effect("gives no place to calls that an open circuit rejects", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("open", { maxConcurrent: 1, trip: Trip.consecutiveFailures(1), openFor: "1 second" })
+      yield* Effect.exit(breaker.wrap(Effect.fail("no")))
+      for (let i = 0; i < 3; i++) {
+        assert.instanceOf(yield* Effect.flip(breaker.wrap(Effect.void)), Breaker.BreakerOpenError)
+      }
+      yield* TestClock.adjust("1 second")
+      yield* breaker.wrap(Effect.void)
+      assert.isTrue(yield* room(breaker, 1))
+    }))
+
+  it.effect("takes no probe's place when it is full", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("probe", { maxConcurrent: 1, trip: Trip.consecutiveFailures(1) })
+      const gate = yield* Deferred.make<void>()
+      const early = yield* fork(breaker.wrap(Deferred.await(gate)))
+      yield* breaker.forceHalfOpen
+      for (let i = 0; i < 3; i++) {
+        assert.instanceOf(yield* Effect.flip(breaker.wrap(Effect.void)), Breaker.BulkheadFullError)
+      }
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(early)
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("counts the calls that an override or a reset found running", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("across", { maxConcurrent: 2 })
+      const fibers = [yield* fork(breaker.wrap(Effect.never)), yield* fork(breaker.wrap(Effect.never))]
+      yield* breaker.reset
+      assert.instanceOf(yield* Effect.flip(breaker.wrap(Effect.void)), Breaker.BulkheadFullError)
+      yield* Effect.forEach(fibers, Fiber.interrupt)
+      assert.isTrue(yield* room(breaker, 2))
+    }))
+
+  it.effect("is each key's own", () =>
+    Effect.gen(function*() {
+      const keyed = yield* makeKeyed("bulkheads", { maxConcurrent: 1 })
+      yield* fork(keyed.wrap(Effect.never, { key: "a" }))
+      assert.instanceOf(yield* Effect.flip(keyed.wrap(Effect.void, { key: "a" })), Breaker.BulkheadFullError)
+      assert.deepStrictEqual(yield* Effect.exit(keyed.wrap(Effect.void, { key: "b" })), Exit.void)
+    }))
+
+  it.effect("does not count against an outer breaker", () =>
+    Effect.gen(function*() {
+      const inner = yield* make("inner", { maxConcurrent: 1 })
+      const outer = yield* make("outer", { trip: Trip.consecutiveFailures(1) })
+      yield* fork(inner.wrap(Effect.never))
+      yield* Effect.exit(outer.wrap(inner.wrap(Effect.void)))
+      assert.strictEqual(yield* outer.state, "Closed")
+    }))
+})

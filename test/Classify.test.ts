@@ -1,0 +1,231 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Context, Data, Effect, Exit, Layer, References } from "effect"
+import { Breaker, Outcome, Storage, Trip } from "../src/index.ts"
+import { make, makeKeyed, withReports } from "./utils.ts"
+
+const counts = <Err>(breaker: Breaker.Breaker<Err>) =>
+  Effect.map(breaker.snapshot, ({ statistics: { failure, ignored, success } }) => ({ success, failure, ignored }))
+
+class NotFound extends Data.TaggedError("NotFound") {
+  readonly [Outcome.outcome] = Outcome.ignored
+}
+
+describe("without a classify", () => {
+  const cases: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>, object]> = [
+    ["a success is a success", Effect.succeed(1), { success: 1 }],
+    ["an error is a failure", Effect.fail("e"), { failure: 1 }],
+    ["an undefined error is a failure", Effect.fail(undefined), { failure: 1 }],
+    ["a defect is a failure", Effect.die("d"), { failure: 1 }],
+    ["interruption alone is ignored", Effect.interrupt, { ignored: 1 }],
+    ["an error that says so is ignored", Effect.fail(new NotFound()), { ignored: 1 }],
+    ["a defect that says so is ignored", Effect.die(new NotFound()), { ignored: 1 }],
+    ["an error that says so is a success", Effect.fail({ [Outcome.outcome]: Outcome.success }), { success: 1 }],
+    [
+      "a failure and an interruption in one cause is a failure",
+      Effect.failCause(Cause.combine(Cause.interrupt(), Cause.fail("e"))),
+      { failure: 1 }
+    ],
+    [
+      "an ignored error beside one that is not is a failure",
+      Effect.failCause(Cause.combine(Cause.fail(new NotFound()), Cause.die("d"))),
+      { failure: 1 }
+    ],
+    ["an outcome that makes no sense is a failure", Effect.fail({ [Outcome.outcome]: undefined }), { failure: 1 }],
+    ["an outcome of another kind is a failure", Effect.fail({ [Outcome.outcome]: { _tag: "Maybe" } }), { failure: 1 }],
+    [
+      "an outcome that throws when read is a failure",
+      Effect.fail({
+        get [Outcome.outcome]() {
+          throw new Error("no")
+        }
+      }),
+      { failure: 1 }
+    ]
+  ]
+  for (const timeout of [undefined, "1 second"] as const) {
+    for (const [what, call, expected] of cases) {
+      it.effect(`${what} (timeout ${timeout})`, () =>
+        Effect.gen(function*() {
+          const breaker = yield* make("default", { timeout })
+          const exit = yield* Effect.exit(breaker.wrap(call))
+          const said = (exit: Exit.Exit<unknown, unknown>) => String(exit).replace(/Interrupt\(\d+\)/, "Interrupt")
+          assert.strictEqual(said(exit), said(yield* Effect.exit(call)))
+          assert.deepStrictEqual(yield* counts(breaker), { success: 0, failure: 0, ignored: 0, ...expected })
+        }))
+    }
+  }
+
+  it.effect("an ignored outcome neither ends a streak nor adds to it", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("streak", { trip: Trip.consecutiveFailures(3) })
+      const ignoredOnes = Effect.repeat(Effect.ignore(breaker.wrap(Effect.fail(new NotFound()))), { times: 9 })
+      for (const state of ["Closed", "Closed", "Open"]) {
+        yield* ignoredOnes
+        yield* Effect.exit(breaker.wrap(Effect.fail("e")))
+        assert.strictEqual(yield* breaker.state, state)
+      }
+    }))
+})
+
+describe("classify", () => {
+  const outcomes = { success: Outcome.success, failure: Outcome.failure(), ignored: Outcome.ignored }
+  for (const [name, outcome] of Object.entries(outcomes)) {
+    for (const how of ["plain", "effect"]) {
+      const classify = () => how === "plain" ? outcome : Effect.andThen(Effect.yieldNow, Effect.succeed(outcome))
+      it.effect(`of the policy decides: ${name}, ${how}; the result is the call's own`, () =>
+        Effect.gen(function*() {
+          const breaker = yield* make("policy", { classify })
+          assert.strictEqual(yield* breaker.wrap(Effect.succeed("mine")), "mine")
+          assert.strictEqual(yield* Effect.flip(breaker.wrap(Effect.fail("mine"))), "mine")
+          assert.deepStrictEqual(yield* Effect.exit(breaker.wrap(Effect.die("mine"))), Exit.die("mine"))
+          assert.deepStrictEqual(yield* counts(breaker), { success: 0, failure: 0, ignored: 0, [name]: 3 })
+        }))
+
+      it.effect(`of a call overrides the policy's: ${name}, ${how}`, () =>
+        Effect.gen(function*() {
+          const breaker = yield* make("call", {
+            classify: () => {
+              throw new Error("the policy's was asked")
+            }
+          })
+          assert.strictEqual(yield* breaker.wrapWith(Effect.succeed("mine"), { classify }), "mine")
+          assert.strictEqual(yield* Effect.succeed("mine").pipe(breaker.wrapWith({ classify })), "mine")
+          assert.deepStrictEqual(yield* counts(breaker), { success: 0, failure: 0, ignored: 0, [name]: 2 })
+        }))
+    }
+  }
+
+  it.effect("sees the exit of the call, and not an interruption", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const classify = (exit: Exit.Exit<unknown, unknown>) => {
+        seen.push(exit)
+        return Outcome.success
+      }
+      const breaker = yield* make("sees", { classify })
+      yield* breaker.wrap(Effect.succeed(1))
+      yield* Effect.exit(breaker.wrap(Effect.fail("e")))
+      yield* Effect.exit(breaker.wrap(Effect.interrupt))
+      assert.deepStrictEqual(seen, [Exit.succeed(1), Exit.fail("e")])
+      assert.strictEqual((yield* counts(breaker)).ignored, 1)
+    }))
+
+  it.effect("opens on a value that is classified as a failure, and the value is the last failure", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("value", {
+        trip: Trip.consecutiveFailures(1),
+        classify: (exit) => Exit.isSuccess(exit) && exit.value === 500 ? Outcome.failure() : Outcome.fromExit(exit)
+      })
+      assert.strictEqual(yield* breaker.wrap(Effect.succeed(500)), 500)
+      const error = yield* Effect.flip(breaker.wrap(Effect.succeed(200)))
+      assert.strictEqual(error.lastFailure, 500)
+    }))
+
+  it.effect("is not asked for a rejected call", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const breaker = yield* make("rejected", {
+        trip: Trip.consecutiveFailures(1),
+        classify: () => {
+          asked++
+          return Outcome.failure()
+        }
+      })
+      yield* breaker.wrap(Effect.void)
+      yield* Effect.exit(breaker.wrap(Effect.void))
+      assert.strictEqual(asked, 1)
+    }))
+
+  it.effect("of a keyed call is the call's own", () =>
+    Effect.gen(function*() {
+      const keyed = yield* makeKeyed("keyed-classify", {})
+      yield* keyed.wrap(Effect.void, { key: "a", classify: () => Outcome.failure() })
+      yield* Effect.void.pipe(keyed.wrap({ key: "a", classify: () => Outcome.failure() }))
+      assert.strictEqual((yield* keyed.get("a").snapshot).statistics.failure, 2)
+    }))
+})
+
+describe("a classify with requirements", () => {
+  class Limits extends Context.Service<Limits, { readonly worst: number }>()("test/Limits") {}
+  const classify = (exit: Exit.Exit<unknown, unknown>) =>
+    Effect.map(
+      Limits,
+      ({ worst }) => Exit.isSuccess(exit) && Number(exit.value) >= worst ? Outcome.failure() : Outcome.success
+    )
+  class Api extends Breaker.Service<Api>()("api-with-limits", { classify }) {}
+
+  it.effect("of the policy has them from where the breaker was made", () =>
+    Effect.gen(function*() {
+      yield* Api.wrap(Effect.succeed(400))
+      yield* Api.wrap(Effect.succeed(500)).pipe(Effect.provideService(Limits, { worst: 1000 }))
+      assert.deepStrictEqual(yield* counts(yield* Api), { success: 1, failure: 1, ignored: 0 })
+    }).pipe(
+      Effect.provide(
+        Api.layer.pipe(
+          Layer.provide([Storage.MemoryStorageLive, Layer.succeed(Limits, { worst: 500 })])
+        )
+      )
+    ))
+
+  it.effect("of a call has them from the call", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("per-call", {})
+      const call = breaker.wrapWith(Effect.succeed(7), { classify })
+      yield* call.pipe(Effect.provideService(Limits, { worst: 8 }))
+      yield* call.pipe(Effect.provideService(Limits, { worst: 7 }))
+      assert.deepStrictEqual(yield* counts(breaker), { success: 1, failure: 1, ignored: 0 })
+    }))
+})
+
+describe("a classify that goes wrong", () => {
+  const ways: Record<string, () => Outcome.Outcome | Effect.Effect<Outcome.Outcome>> = {
+    "throws": () => {
+      throw new Error("bad classify")
+    },
+    "dies": () => Effect.die(new Error("bad classify")),
+    "fails against its type": () => Effect.fail(new Error("bad classify")) as never,
+    "gives nothing": () => undefined as never,
+    "gives null": () => null as never,
+    "gives a word": () => "Failure" as never,
+    "gives an effect of nothing": () => Effect.void as never,
+    "gives another tag": () => ({ _tag: "Maybe" }) as never
+  }
+  for (const [how, classify] of Object.entries(ways)) {
+    for (const policy of [{ classify }, { classify, timeout: "1 second", maxConcurrent: 1 }] as const) {
+      it.effect(`${how}: ignored, reported, and the call's result stands (${Object.keys(policy).length} fields)`, () =>
+        withReports((reports) =>
+          Effect.gen(function*() {
+            const breaker = yield* make("bad-classify", policy)
+            yield* breaker.forceHalfOpen
+            assert.strictEqual(yield* breaker.wrap(Effect.succeed("mine")), "mine")
+            assert.strictEqual(yield* Effect.flip(breaker.wrap(Effect.fail("mine"))), "mine")
+            assert.deepStrictEqual(yield* Effect.exit(breaker.wrap(Effect.die("mine"))), Exit.die("mine"))
+            assert.deepStrictEqual(yield* counts(breaker), { success: 0, failure: 0, ignored: 3 })
+            assert.deepStrictEqual(reports.map(({ level }) => level), ["Warn", "Warn", "Warn"])
+            assert.include(reports[0]?.message, "bad-classify")
+            yield* breaker.wrapWith(Effect.void, { classify: () => Outcome.success })
+            assert.strictEqual(yield* breaker.state, "Closed")
+          })
+        ))
+    }
+  }
+
+  it.effect("ends interrupted by its own doing: ignored, and the call's result stands", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("interrupts", { classify: () => Effect.interrupt, maxConcurrent: 1 })
+      assert.strictEqual(yield* breaker.wrap(Effect.succeed("mine")), "mine")
+      assert.strictEqual(yield* Effect.flip(breaker.wrap(Effect.fail("mine"))), "mine")
+      assert.deepStrictEqual(yield* counts(breaker), { success: 0, failure: 0, ignored: 2 })
+    }))
+
+  it.effect("is reported nowhere where UnhandledLogLevel is undefined", () =>
+    withReports((reports) =>
+      Effect.gen(function*() {
+        const breaker = yield* make("silent", { classify: ways["throws"]! }).pipe(
+          Effect.provideService(References.UnhandledLogLevel, undefined)
+        )
+        assert.strictEqual(yield* breaker.wrap(Effect.succeed("mine")), "mine")
+        assert.deepStrictEqual(reports, [])
+      })
+    ))
+})

@@ -1,0 +1,209 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Config, ConfigProvider, Duration, Effect, Exit, Layer, Schema } from "effect"
+import { TestClock } from "effect/testing"
+import { Breaker, Outcome, Storage, Trip } from "../src/index.ts"
+import { failTimes, rejectionOf } from "./utils.ts"
+
+const memory = Storage.MemoryStorageLive
+const environment = (record: Record<string, string>) => ConfigProvider.layer(ConfigProvider.fromEnvRecord(record))
+const read = (record: Record<string, string>) => Effect.provide(Breaker.config("PAYMENTS"), environment(record))
+
+describe("Breaker.config", () => {
+  it.effect("reads every field from the environment", () =>
+    Effect.gen(function*() {
+      const policy = yield* read({
+        PAYMENTS_TRIP: JSON.stringify({
+          _tag: "FailureRate",
+          threshold: 0.5,
+          minimumCalls: 20,
+          window: { _tag: "Within", duration: "30 seconds" }
+        }),
+        PAYMENTS_OPEN_FOR: "10 seconds",
+        PAYMENTS_MAX_OPEN_FOR: "1 minute",
+        PAYMENTS_TIMEOUT: "2 seconds",
+        PAYMENTS_MAX_CONCURRENT: "5",
+        PAYMENTS_HALF_OPEN_PROBES: "2",
+        PAYMENTS_HALF_OPEN_SUCCESSES: "3",
+        PAYMENTS_HALF_OPEN_LEASE: "4 seconds",
+        PAYMENTS_HALF_OPEN_TIMEOUT: "1 second",
+        PAYMENTS_HALF_OPEN_RAMP: "20 seconds",
+        PAYMENTS_UNKNOWN: "?"
+      })
+      assert.strictEqual(
+        Breaker.fingerprint(policy),
+        Breaker.fingerprint({
+          trip: Trip.failureRate({ threshold: 0.5, minimumCalls: 20, within: "30 seconds" }),
+          openFor: "10 seconds",
+          maxOpenFor: "1 minute",
+          timeout: "2 seconds",
+          maxConcurrent: 5,
+          halfOpen: { probes: 2, successes: 3, lease: "4 seconds", timeout: "1 second", ramp: "20 seconds" }
+        })
+      )
+    }))
+
+  it.effect("is the defaults where nothing is set, or to nothing", () =>
+    Effect.map(
+      read({ PAYMENTS_TIMEOUT: "" }),
+      (policy) => assert.strictEqual(Breaker.fingerprint(policy), Breaker.fingerprint({}))
+    ))
+
+  const bad: ReadonlyArray<readonly [Record<string, string>, RegExp]> = [
+    [{ PAYMENTS_OPEN_FOR: "0 seconds" }, /openFor must be a finite duration from 1 ms to \d+ ms, got/],
+    [{ PAYMENTS_OPEN_FOR: "-5 seconds" }, /openFor must be a finite duration/],
+    [{ PAYMENTS_OPEN_FOR: "Infinity" }, /openFor must be a finite duration/],
+    [{ PAYMENTS_MAX_CONCURRENT: "0" }, /maxConcurrent must be a whole number from 1 to 1000000, got 0/],
+    [{ PAYMENTS_MAX_CONCURRENT: "2.5" }, /maxConcurrent must be a whole number .* got 2.5/],
+    [{ PAYMENTS_HALF_OPEN_PROBES: "-1" }, /halfOpen\.probes must be a whole number .* got -1/],
+    [{ PAYMENTS_OPEN_FOR: "2 hours", PAYMENTS_MAX_OPEN_FOR: "1 hour" }, /maxOpenFor must be .* got/],
+    [
+      { PAYMENTS_TRIP: JSON.stringify({ _tag: "ConsecutiveFailures", failures: 0 }) },
+      /trip\.failures must be a whole number at least 1, got 0/
+    ],
+    [{ PAYMENTS_TRIP: JSON.stringify({ _tag: "Sometimes" }) }, /TRIP/],
+    [{ PAYMENTS_TRIP: "{" }, /TRIP/],
+    [{ PAYMENTS_OPEN_FOR: "soon" }, /OPEN_FOR/],
+    [{ PAYMENTS_MAX_CONCURRENT: "NaN" }, /MAX_CONCURRENT/]
+  ]
+  for (const [record, message] of bad) {
+    it.effect(`refuses ${JSON.stringify(record).slice(0, 70)} with a ConfigError that says what`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(read(record))
+        assert.strictEqual(error._tag, "ConfigError")
+        assert.match(String(error.message), message)
+        const layer = Breaker.layerConfig("bad-config", Breaker.config("PAYMENTS")).pipe(Layer.provide(memory))
+        const exit = yield* Effect.exit(Layer.build(Layer.provide(Layer.fresh(layer), environment(record))))
+        assert.isTrue(Exit.hasFails(exit))
+        assert.include(String(exit), "ConfigError")
+      }))
+  }
+})
+
+describe("layerConfig", () => {
+  it.effect("of the default breaker has its policy from config", () =>
+    Effect.gen(function*() {
+      const breaker = yield* Breaker.Breaker
+      yield* failTimes(breaker, 1)
+      assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.seconds(10))
+    }).pipe(
+      Effect.provide(Breaker.layerConfig("from-config", Breaker.config("PAYMENTS"))),
+      Effect.provide([
+        memory,
+        environment({ PAYMENTS_OPEN_FOR: "10 seconds", PAYMENTS_TRIP: `{"_tag":"ConsecutiveFailures","failures":1}` })
+      ])
+    ))
+
+  class Api extends Breaker.Service<Api>()("api-config", {
+    trip: Trip.consecutiveFailures(1),
+    openFor: "10 seconds",
+    maxOpenFor: "30 seconds",
+    timeout: "2 seconds"
+  }) {}
+  const layer = Api.layerConfig({ openFor: Config.Duration("OPEN_FOR"), timeout: Config.Duration("TIMEOUT") })
+
+  it.effect("of a service takes what it declares from config, and the rest from its policy", () =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(Effect.exit(Api.wrap(Effect.never)), { startImmediately: true })
+      yield* TestClock.adjust("3 seconds")
+      assert.isDefined(fiber.pollUnsafe())
+      assert.deepStrictEqual((yield* rejectionOf(yield* Api)).retryAfter, Duration.seconds(20))
+    }).pipe(
+      Effect.provide(layer),
+      Effect.provide([memory, environment({ OPEN_FOR: "20 seconds", TIMEOUT: "3 seconds" })])
+    ))
+
+  class Probing extends Breaker.Service<Probing>()("probing-config", {
+    trip: Trip.consecutiveFailures(1),
+    halfOpen: { probes: 1, lease: "5 seconds" }
+  }) {}
+
+  it.effect("of a service keeps the half-open fields that config leaves alone", () =>
+    Effect.gen(function*() {
+      const probing = yield* Probing
+      yield* Effect.orDie(probing.forceHalfOpen)
+      for (let i = 0; i < 2; i++) {
+        yield* Effect.forkChild(Effect.exit(Probing.wrap(Effect.never)), { startImmediately: true })
+      }
+      assert.deepStrictEqual((yield* rejectionOf(probing)).retryAfter, Duration.seconds(5))
+    }).pipe(
+      Effect.provide(Probing.layerConfig({ halfOpen: { probes: Config.Finite("PROBES") } })),
+      Effect.provide([memory, environment({ PROBES: "2" })])
+    ))
+
+  const bad: ReadonlyArray<readonly [Record<string, string>, RegExp]> = [
+    [{ OPEN_FOR: "0 seconds", TIMEOUT: "3 seconds" }, /openFor must be a finite duration/],
+    [{ OPEN_FOR: "1 minute", TIMEOUT: "3 seconds" }, /maxOpenFor must be a finite duration from 60000 ms/],
+    [{ OPEN_FOR: "1 second" }, /TIMEOUT/]
+  ]
+  for (const [record, message] of bad) {
+    it.effect(`of a service refuses ${JSON.stringify(record)} with a ConfigError`, () =>
+      Effect.gen(function*() {
+        const built = Layer.build(Layer.provide(Layer.fresh(layer), [memory, environment(record)]))
+        const error = yield* Effect.flip(built)
+        assert.strictEqual(error._tag, "ConfigError")
+        assert.match(error.message, message)
+      }))
+  }
+})
+
+describe("a policy that makes no sense", () => {
+  const never = { failures: 2 } as const
+  const bad: ReadonlyArray<readonly [() => Breaker.Policy, RegExp]> = [
+    [() => ({ openFor: 0 }), /openFor must be .* got 0/],
+    [() => ({ openFor: -1 }), /openFor must be .* got -1/],
+    [() => ({ openFor: Infinity }), /openFor/],
+    [() => ({ openFor: NaN }), /openFor/],
+    [() => ({ openFor: "a while" as never }), /openFor must be .* got "a while"/],
+    [() => ({ timeout: 0 }), /timeout/],
+    [() => ({ timeout: Duration.infinity }), /timeout/],
+    [() => ({ maxOpenFor: "1 second", openFor: "2 seconds" }), /maxOpenFor must be a finite duration from 2000 ms/],
+    [() => ({ maxConcurrent: 0 }), /maxConcurrent/],
+    [() => ({ maxConcurrent: NaN }), /maxConcurrent must be .* got NaN/],
+    [() => ({ halfOpen: { probes: 0 } }), /halfOpen\.probes/],
+    [() => ({ halfOpen: { successes: 1.5 } }), /halfOpen\.successes/],
+    [() => ({ halfOpen: { lease: 0 } }), /halfOpen\.lease/],
+    [() => ({ halfOpen: { timeout: -1 } }), /halfOpen\.timeout/],
+    [() => ({ halfOpen: { ramp: Infinity } }), /halfOpen\.ramp/],
+    [() => ({ consistency: { maxAge: 0 } }), /consistency\.maxAge/],
+    [() => ({ consistency: "eventual" as never }), /consistency must be one of local, strict, got "eventual"/],
+    [() => ({ syncEvery: 0 }), /syncEvery/],
+    [() => ({ evidence: "hearsay" as never }), /evidence/],
+    [() => ({ onStorageError: "panic" as never }), /onStorageError/],
+    [() => ({ trip: Trip.consecutiveFailures(0) }), /failures must be .* got 0/],
+    [
+      () => ({ trip: Trip.failureRate({ threshold: 1.1, within: "1 second" }) }),
+      /threshold must be a rate in \[0, 1\]/
+    ],
+    [() => ({ trip: Trip.failureRate({ threshold: NaN, within: "1 second" }) }), /threshold must be .* got NaN/],
+    [() => ({ trip: Trip.failureRate({ threshold: 0.5, within: 0 }) }), /within/],
+    [() => ({ trip: Trip.failureRate({ threshold: 0.5, lastCalls: 10, minimumCalls: 11 }) }), /minimumCalls .* got 11/],
+    [() => ({ trip: Trip.slowCallRate({ threshold: 1, slowerThan: -1, lastCalls: 10 }) }), /slowerThan/],
+    [() => ({ trip: { _tag: "Never", ...never } as never }), /trip\._tag must be one of/]
+  ]
+  for (const [policy, message] of bad) {
+    it(`is refused at once: ${message.source.slice(0, 60)}`, () => {
+      assert.throws(() => Breaker.make("nonsense", policy()), RangeError)
+      assert.throws(() => Breaker.make("nonsense", policy()), message)
+      assert.throws(() => Breaker.layer("nonsense", policy() as {}), message)
+      assert.throws(() => Breaker.Service()("nonsense", policy()), message)
+      assert.throws(() => Breaker.makeKeyed("nonsense", policy()), message)
+      assert.throws(() => Breaker.KeyedService()("nonsense", policy()), message)
+    })
+  }
+
+  it("names all that is wrong", () => {
+    assert.throws(() => Breaker.make("both", { openFor: 0, maxConcurrent: 0 }), /"both": openFor .*; maxConcurrent /)
+  })
+
+  it("is a SchemaError from decoded data", () => {
+    const decode = Schema.decodeUnknownExit(Breaker.Data)
+    assert.match(String(decode({ maxConcurrent: 0 })), /maxConcurrent must be a whole number from 1 to 1000000, got 0/)
+    assert.isTrue(Exit.isFailure(decode({ openFor: "soon" })))
+    assert.isTrue(Exit.isSuccess(decode({})))
+  })
+
+  it("does not mind what is undefined", () => {
+    const policy = { trip: undefined, openFor: undefined, timeout: undefined, halfOpen: undefined, classify: undefined }
+    assert.strictEqual(Breaker.fingerprint(policy), Breaker.fingerprint({ classify: () => Outcome.success }))
+  })
+})

@@ -1,0 +1,296 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { Breaker, Storage, Trip } from "../src/index.ts"
+import { failTimes, inBrief, listen, make, makeKeyed, settle, withReports } from "./utils.ts"
+
+const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
+
+describe("events", () => {
+  it.effect("tell the life of a circuit in order", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("life", { ...two, maxConcurrent: 1, timeout: "1 second" })
+      const heard = yield* listen(breaker)
+      yield* breaker.wrap(Effect.void)
+      yield* failTimes(breaker, 1)
+      const slow = yield* Effect.forkChild(Effect.exit(breaker.wrap(Effect.never)), { startImmediately: true })
+      yield* Effect.exit(breaker.wrap(Effect.void))
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(slow)
+      yield* Effect.exit(breaker.wrap(Effect.void))
+      yield* TestClock.adjust("10 seconds")
+      yield* breaker.wrap(Effect.void)
+      const events = yield* heard
+      assert.deepStrictEqual(events.map(inBrief), [
+        "Failure",
+        "Rejected by BulkheadFullError",
+        "Timeout",
+        "Closed > Open",
+        "Rejected by BreakerOpenError",
+        "Open > HalfOpen",
+        "HalfOpen > Closed"
+      ])
+      for (const event of events) assert.deepInclude(event, { circuit: "life" })
+    }))
+
+  it.effect("of a transition carry the counts that caused it", () =>
+    Effect.gen(function*() {
+      const trip = Trip.failureRate({ threshold: 0.5, lastCalls: 10, minimumCalls: 4 })
+      const breaker = yield* make("counts", { trip, openFor: "10 seconds" })
+      const heard = yield* listen(breaker)
+      yield* breaker.wrap(Effect.void)
+      yield* breaker.wrap(Effect.void)
+      yield* failTimes(breaker, 2)
+      const transition = (yield* heard).find((event) => event._tag === "Transition")
+      assert.deepInclude(transition, { from: "Closed", to: "Open" })
+      assert.include(transition?.reason, "failure rate 0.50 of 4 calls")
+      const { snapshot } = transition!
+      assert.strictEqual(snapshot.state, "Closed")
+      assert.deepInclude(snapshot.windows[0], { calls: 4, failures: 2, failureRate: 0.5 })
+      assert.deepInclude(snapshot.statistics, { success: 2, failure: 2, timesOpened: 0 })
+    }))
+
+  it.effect("of a failure carry its error, defect or value", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("errors", {})
+      const heard = yield* listen(breaker)
+      yield* failTimes(breaker, 1, "an error")
+      yield* Effect.exit(breaker.wrap(Effect.die("a defect")))
+      yield* breaker.wrapWith(Effect.succeed("a value"), { classify: () => ({ _tag: "Failure" }) })
+      const errors = (yield* heard).map((event) => event._tag === "Failure" ? event.error : event._tag)
+      assert.deepStrictEqual(errors, ["an error", "a defect", "a value"])
+    }))
+
+  it.effect("of a failure that came late carry its own error", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("late", two)
+      const gate = yield* Deferred.make<never, string>()
+      const late = yield* Effect.forkChild(breaker.wrap(Deferred.await(gate)), { startImmediately: true })
+      yield* failTimes(breaker, 2)
+      const heard = yield* listen(breaker)
+      yield* Deferred.fail(gate, "late")
+      yield* Fiber.await(late)
+      assert.deepInclude((yield* heard)[0], { _tag: "Failure", error: "late" })
+    }))
+
+  it.effect("say nothing of another breaker's timeout but that it failed", () =>
+    Effect.gen(function*() {
+      const inner = yield* make("inner", { timeout: "1 second" })
+      const outer = yield* make("outer", {})
+      const heard = yield* listen(outer)
+      const fiber = yield* Effect.forkChild(Effect.exit(outer.wrap(inner.wrap(Effect.never))), {
+        startImmediately: true
+      })
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual((yield* heard).map(inBrief), ["Failure"])
+    }))
+
+  it.effect("begin when somebody listens, and reach every listener", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("two-listeners", {})
+      yield* failTimes(breaker, 1)
+      const first = yield* listen(breaker)
+      yield* failTimes(breaker, 1)
+      const second = yield* listen(breaker)
+      yield* failTimes(breaker, 1)
+      assert.strictEqual((yield* first).length, 2)
+      assert.strictEqual((yield* second).length, 1)
+    }))
+
+  it.effect("tell a listener that never read how many it lost, before the first that is left", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("slow-listener", { trip: Trip.consecutiveFailures(1_000_000) })
+      const begun = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const heard: Array<Breaker.Event> = []
+      const fiber = yield* breaker.events.pipe(
+        Stream.rechunk(1),
+        Stream.runForEach((event) =>
+          Effect.gen(function*() {
+            heard.push(event)
+            if (heard.length > 1) return
+            yield* Deferred.succeed(begun, undefined)
+            yield* Deferred.await(go)
+          })
+        ),
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* failTimes(breaker, 1, 0)
+      yield* Deferred.await(begun)
+      for (let n = 1; n <= 3000; n++) yield* failTimes(breaker, 1, n)
+      yield* Deferred.succeed(go, undefined)
+      yield* settle
+      yield* Fiber.interrupt(fiber)
+      const numbers = heard.map((event) => event._tag === "Failure" ? event.error : inBrief(event))
+      const lost = heard.filter((event) => event._tag === "Lost")
+      const got = numbers.filter((number) => typeof number === "number")
+      assert.strictEqual(lost.length, 1, "one gap is told once")
+      assert.strictEqual(got.length + lost[0]!.count, 3001)
+      assert.isAtLeast(got.length, 1024)
+      const at = numbers.findIndex((number) => typeof number === "string")
+      assert.strictEqual(Number(numbers[at + 1]) - Number(numbers[at - 1]) - 1, lost[0]!.count, "where the gap is")
+      assert.strictEqual(numbers.at(-1), 3000)
+    }))
+
+  it.effect("make nothing where nobody listens, before and after", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("unheard", two)
+      let looked = 0
+      const clock = yield* Effect.clockWith((clock) => Effect.succeed(clock))
+      const counted = yield* make("unheard", two).pipe(
+        Effect.provideService(
+          Clock.Clock,
+          new Proxy(clock, {
+            get: (target, key, receiver) => {
+              // Only a snapshot needs the wall clock.
+              if (key === "currentTimeMillisUnsafe") looked++
+              return Reflect.get(target, key, receiver)
+            }
+          })
+        )
+      )
+      yield* failTimes(counted, 3)
+      assert.strictEqual(looked, 0)
+      const heard = yield* listen(counted)
+      yield* failTimes(counted, 1)
+      assert.isAbove(looked, 0)
+      yield* heard
+      looked = 0
+      yield* counted.reset
+      yield* failTimes(counted, 3)
+      assert.strictEqual(looked, 0)
+      yield* breaker.reset
+    }))
+
+  it.effect("of a keyed breaker are those of all keys; of a key its own", () =>
+    Effect.gen(function*() {
+      const keyed = yield* makeKeyed("events", {})
+      const all = yield* listen(keyed)
+      const a = yield* listen(keyed.get("a"))
+      for (const key of ["a", "b", "a"]) yield* Effect.exit(keyed.wrap(Effect.fail("no"), { key }))
+      const circuits = (events: ReadonlyArray<Breaker.Event>) =>
+        events.map((event) => event._tag === "Lost" ? "" : event.circuit)
+      assert.deepStrictEqual(circuits(yield* all), ["events/a", "events/b", "events/a"])
+      assert.deepStrictEqual(circuits(yield* a), ["events/a", "events/a"])
+    }))
+})
+
+describe("onEvent", () => {
+  class Api extends Breaker.Service<Api>()("api-events", { trip: Trip.consecutiveFailures(2), openFor: "1 minute" }) {}
+  const live = Api.layer.pipe(Layer.provide(Storage.MemoryStorageLive))
+  const fail = Effect.ignore(Api.wrap(Effect.fail("no")))
+  const withHook = <E>(hook: (event: Breaker.Event) => Effect.Effect<unknown, E>) =>
+    Layer.provideMerge(Breaker.onEvent(Api, hook), live)
+
+  it.effect("runs a hook for each event, in order and one at a time", () => {
+    const log: Array<string> = []
+    const hook = (event: Breaker.Event) =>
+      Effect.gen(function*() {
+        log.push(`begin ${inBrief(event)}`)
+        yield* Effect.yieldNow
+        log.push(`end ${inBrief(event)}`)
+      })
+    return Effect.gen(function*() {
+      yield* fail
+      yield* fail
+      yield* settle
+      const expected = ["Failure", "Failure", "Closed > Open"].flatMap((event) => [`begin ${event}`, `end ${event}`])
+      assert.deepStrictEqual(log, expected)
+    }).pipe(Effect.provide(withHook(hook)))
+  })
+
+  const faults: Record<string, () => Effect.Effect<unknown, string>> = {
+    "fails": () => Effect.fail("bad hook"),
+    "dies": () => Effect.die("bad hook"),
+    "throws": () => {
+      throw new Error("bad hook")
+    }
+  }
+  for (const [how, fault] of Object.entries(faults)) {
+    it.effect(`reports a hook that ${how}, goes on with the next event, and leaves calls alone`, () =>
+      withReports((reports) => {
+        const heard: Array<string> = []
+        const hook = (event: Breaker.Event) => {
+          heard.push(event._tag)
+          return fault()
+        }
+        return Effect.gen(function*() {
+          assert.strictEqual(yield* Effect.flip(Api.wrap(Effect.fail("mine"))), "mine")
+          yield* fail
+          yield* settle
+          assert.deepStrictEqual(heard, ["Failure", "Failure", "Transition"])
+          assert.deepStrictEqual(reports.map(({ level }) => level), ["Warn", "Warn", "Warn"])
+        }).pipe(Effect.provide(withHook(hook)))
+      }))
+  }
+
+  it.effect("goes on after a hook that was interrupted by its own doing", () => {
+    const heard: Array<string> = []
+    const hook = (event: Breaker.Event) => {
+      heard.push(event._tag)
+      return Effect.interrupt
+    }
+    return Effect.gen(function*() {
+      yield* fail
+      yield* fail
+      yield* settle
+      assert.deepStrictEqual(heard, ["Failure", "Failure", "Transition"])
+    }).pipe(Effect.provide(withHook(hook)))
+  })
+
+  it.effect("is slowed by a hook that never returns, and calls are not", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 5000; i++) yield* fail
+      assert.strictEqual(yield* Effect.flatMap(Api, (api) => api.state), "Open")
+    }).pipe(Effect.provide(withHook(() => Effect.never))))
+
+  it.effect("has what the hook needs from where the layer is built", () => {
+    class Pager extends Context.Service<Pager, Array<string>>()("test/Pager") {}
+    const pages: Array<string> = []
+    const hook = Breaker.onEvent(Api, (event) =>
+      event._tag === "Transition"
+        ? Effect.map(Pager, (pager) => pager.push(`${event.circuit} ${event.to}`))
+        : Effect.void)
+    return Effect.gen(function*() {
+      yield* fail
+      yield* fail
+      yield* settle
+      yield* TestClock.adjust("1 minute")
+      yield* Effect.orDie(Api.wrap(Effect.void))
+      yield* settle
+      assert.deepStrictEqual(pages, ["api-events Open", "api-events HalfOpen", "api-events Closed"])
+    }).pipe(Effect.provide(hook.pipe(Layer.provideMerge(live), Layer.provide(Layer.succeed(Pager, pages)))))
+  })
+
+  it.effect("listens to a keyed service, too", () => {
+    class Hosts extends Breaker.KeyedService<Hosts>()("hosts-events", {}) {}
+    const heard: Array<string> = []
+    const hook = Breaker.onEvent(Hosts, (event) => Effect.sync(() => heard.push(inBrief(event))))
+    return Effect.gen(function*() {
+      yield* Effect.exit(Hosts.wrap(Effect.fail("no"), { key: "a" }))
+      yield* settle
+      assert.deepStrictEqual(heard, ["Failure"])
+    }).pipe(Effect.provide(hook.pipe(Layer.provideMerge(Hosts.layer), Layer.provide(Storage.MemoryStorageLive))))
+  })
+
+  it.effect("ends with its scope", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const heard: Array<string> = []
+      const finalized: Array<string> = []
+      const hook = (event: Breaker.Event) =>
+        Effect.sync(() => heard.push(event._tag)).pipe(
+          Effect.andThen(Effect.never),
+          Effect.onInterrupt(() => Effect.sync(() => finalized.push(event._tag)))
+        )
+      const api = yield* Api
+      yield* Layer.buildWithScope(Layer.provide(Breaker.onEvent(Api, hook), Layer.succeed(Api, api)), scope)
+      yield* fail
+      yield* settle
+      yield* Scope.close(scope, Exit.void)
+      yield* fail
+      yield* settle
+      assert.deepStrictEqual([heard, finalized], [["Failure"], ["Failure"]])
+    }).pipe(Effect.provide(live)))
+})

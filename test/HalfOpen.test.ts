@@ -1,0 +1,270 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { Breaker, Outcome, Trip } from "../src/index.ts"
+import { failTimes, inBrief, listen, make, rejectionOf } from "./utils.ts"
+
+const base = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
+
+/** A breaker whose open time is over. */
+const ready = <const P extends Breaker.Policy>(policy: P) =>
+  Effect.gen(function*() {
+    const breaker = yield* make("half", { ...base, ...policy })
+    yield* failTimes(breaker, 1)
+    yield* TestClock.adjust("10 seconds")
+    return breaker
+  })
+
+/** A call that runs until it is told how to end. */
+const pending = <Err>(breaker: Breaker.Breaker<Err>) =>
+  Effect.gen(function*() {
+    const gate = yield* Deferred.make<string, string>()
+    const fiber = yield* Effect.forkChild(breaker.wrap(Deferred.await(gate)), { startImmediately: true })
+    const end = (exit: Exit.Exit<string, string>) => Effect.andThen(Deferred.done(gate, exit), Fiber.await(fiber))
+    return { fiber, end }
+  })
+
+describe("half-open", () => {
+  it.effect("runs as many probes at once as there are places, of any number that come together", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { probes: 3, successes: 3 } })
+      let ran = 0
+      const gate = yield* Deferred.make<void>()
+      const call = breaker.wrap(Effect.suspend(() => {
+        ran++
+        return Deferred.await(gate)
+      }))
+      const fibers = yield* Effect.forEach(Array.from({ length: 10 }), () => Effect.forkChild(Effect.exit(call)))
+      yield* Effect.yieldNow
+      assert.strictEqual(ran, 3)
+      assert.strictEqual(yield* breaker.state, "HalfOpen")
+      yield* Deferred.succeed(gate, undefined)
+      const exits = yield* Effect.forEach(fibers, Fiber.join)
+      assert.strictEqual(exits.filter(Exit.isSuccess).length, 3)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("closes after as many successes as asked for, also one at a time", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { successes: 3 } })
+      for (const state of ["HalfOpen", "HalfOpen", "Closed"]) {
+        yield* breaker.wrap(Effect.void)
+        assert.strictEqual(yield* breaker.state, state)
+      }
+    }))
+
+  it.effect("reopens on one failure, for a fresh open time and then a full round", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { probes: 2, successes: 3 } })
+      yield* breaker.wrap(Effect.void)
+      yield* breaker.wrap(Effect.void)
+      yield* failTimes(breaker, 1)
+      assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.seconds(10))
+      yield* TestClock.adjust("10 seconds")
+      const probes = [yield* pending(breaker), yield* pending(breaker)]
+      assert.strictEqual((yield* rejectionOf(breaker)).state, "HalfOpen")
+      for (const { end } of probes) yield* end(Exit.succeed("ok"))
+      assert.strictEqual(yield* breaker.state, "HalfOpen")
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("says when a refused call may come back: when the first lease ends", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { lease: "8 seconds" } })
+      const probe = yield* pending(breaker)
+      yield* TestClock.adjust("3 seconds")
+      const error = yield* rejectionOf(breaker)
+      assert.deepStrictEqual(error.retryAfter, Duration.seconds(5))
+      yield* probe.end(Exit.succeed("ok"))
+      assert.deepStrictEqual(error.retryAfter, Duration.zero)
+    }))
+
+  const endings = {
+    "is ignored": Effect.fail({ [Outcome.outcome]: Outcome.ignored }),
+    "interrupts itself": Effect.interrupt
+  }
+  for (const [how, ending] of Object.entries(endings)) {
+    it.effect(`gives the place of a probe that ${how} to the next, and does not close`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* ready({})
+        for (let i = 0; i < 3; i++) {
+          yield* Effect.exit(breaker.wrap(ending))
+          assert.strictEqual(yield* breaker.state, "HalfOpen")
+        }
+        yield* breaker.wrap(Effect.void)
+        assert.strictEqual(yield* breaker.state, "Closed")
+      }))
+  }
+
+  it.effect("frees the place of an interrupted probe at once", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({})
+      const { fiber } = yield* pending(breaker)
+      yield* rejectionOf(breaker)
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual((yield* breaker.snapshot).statistics.ignored, 1)
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("reopens on a probe that dies", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({})
+      yield* Effect.exit(breaker.wrap(Effect.die("defect")))
+      assert.strictEqual((yield* rejectionOf(breaker)).lastFailure, "defect")
+    }))
+
+  it.effect("makes one transition of two failing probes", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { probes: 2 } })
+      const heard = yield* listen(breaker)
+      const [a, b] = [yield* pending(breaker), yield* pending(breaker)]
+      yield* a.end(Exit.fail("a"))
+      yield* b.end(Exit.fail("b"))
+      assert.deepStrictEqual((yield* heard).map(inBrief), ["Open > HalfOpen", "Failure", "HalfOpen > Open", "Failure"])
+      assert.deepInclude((yield* breaker.snapshot).statistics, { timesOpened: 2, failure: 3 })
+      assert.strictEqual((yield* rejectionOf(breaker)).lastFailure, "a")
+    }))
+
+  it.effect("reopens on a slow probe, though it succeeded", () =>
+    Effect.gen(function*() {
+      const trip = Trip.any(base.trip, Trip.slowCallRate({ slowerThan: "1 second", threshold: 1, lastCalls: 10 }))
+      const breaker = yield* ready({ trip })
+      const probe = yield* pending(breaker)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* probe.end(Exit.succeed("slow")), Exit.succeed("slow"))
+      assert.strictEqual(yield* breaker.state, "Open")
+    }))
+
+  it.effect("reading takes no place and moves nothing", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({})
+      const read = Effect.andThen(breaker.state, breaker.snapshot)
+      for (let i = 0; i < 10; i++) yield* read
+      assert.strictEqual(yield* breaker.state, "Open")
+      const { end } = yield* pending(breaker)
+      for (let i = 0; i < 10; i++) yield* read
+      yield* end(Exit.succeed("ok"))
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("admits a probe by itself to nobody: no timer moves the state", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({})
+      const heard = yield* listen(breaker)
+      yield* TestClock.adjust("1 day")
+      assert.deepStrictEqual(yield* heard, [])
+    }))
+})
+
+describe("a hung probe", () => {
+  it.effect("is interrupted when its lease ends, reopens, and its caller gets BreakerOpenError", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({})
+      let finalized = false
+      const hung = Effect.onInterrupt(Effect.never, () =>
+        Effect.sync(() => {
+          finalized = true
+        }))
+      const probe = yield* Effect.forkChild(breaker.wrap(hung), { startImmediately: true })
+      yield* TestClock.adjust(29_999)
+      assert.isUndefined(probe.pollUnsafe())
+      yield* TestClock.adjust(1)
+      const error = yield* Effect.flip(Fiber.join(probe))
+      assert.instanceOf(error, Breaker.BreakerOpenError)
+      assert.isTrue(finalized)
+      assert.strictEqual(yield* breaker.state, "Open")
+      assert.deepInclude((yield* breaker.snapshot).statistics, { failure: 2, timeout: 0, ignored: 0 })
+      yield* TestClock.adjust("10 seconds")
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("that cannot be interrupted loses its place all the same, and its result is discarded", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { lease: "5 seconds" } })
+      const gate = yield* Deferred.make<string>()
+      const probe = yield* Effect.forkChild(breaker.wrap(Effect.uninterruptible(Deferred.await(gate))), {
+        startImmediately: true
+      })
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* breaker.state, "Open")
+      assert.isUndefined(probe.pollUnsafe())
+      yield* TestClock.adjust("10 seconds")
+      const next = yield* pending(breaker)
+      yield* Deferred.succeed(gate, "late")
+      assert.instanceOf(yield* Effect.flip(Fiber.join(probe)), Breaker.BreakerOpenError)
+      assert.strictEqual(yield* breaker.state, "HalfOpen")
+      assert.strictEqual((yield* breaker.snapshot).statistics.success, 0)
+      yield* next.end(Exit.succeed("ok"))
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("in a caller that cannot be interrupted is no exception", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { lease: "5 seconds" } })
+      const probe = yield* Effect.forkChild(Effect.uninterruptible(breaker.wrap(Effect.never)), {
+        startImmediately: true
+      })
+      yield* TestClock.adjust("5 seconds")
+      assert.instanceOf(yield* Effect.flip(Fiber.join(probe)), Breaker.BreakerOpenError)
+    }))
+
+  it.effect("has a timeout of its own, for probes only, that is not the policy's", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ timeout: "8 seconds", halfOpen: { timeout: "2 seconds" } })
+      const probe = yield* Effect.forkChild(breaker.wrap(Effect.never), { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      const error = yield* Effect.flip(Fiber.join(probe))
+      assert.deepInclude(error, { _tag: "BreakerTimeoutError", timeout: Duration.seconds(2) })
+      assert.strictEqual((yield* breaker.snapshot).statistics.timeout, 1)
+      yield* TestClock.adjust("10 seconds")
+      yield* breaker.wrap(Effect.void)
+      const call = yield* Effect.forkChild(breaker.wrap(Effect.never), { startImmediately: true })
+      yield* TestClock.adjust(7999)
+      assert.isUndefined(call.pollUnsafe())
+      yield* TestClock.adjust(1)
+      assert.deepInclude(yield* Effect.flip(Fiber.join(call)), { timeout: Duration.seconds(8) })
+    }))
+
+  it.effect("may take the timeout it was given and a second, and 30 seconds without one", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { timeout: "2 seconds" } })
+      yield* pending(breaker)
+      assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.seconds(3))
+      const other = yield* ready({})
+      yield* pending(other)
+      assert.deepStrictEqual((yield* rejectionOf(other)).retryAfter, Duration.seconds(30))
+    }))
+})
+
+describe("a ramp", () => {
+  it.effect("admits a growing share after closing, then all", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ trip: Trip.consecutiveFailures(1), halfOpen: { ramp: "10 seconds" } })
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+      const admitted: Array<number> = []
+      for (let second = 0; second < 11; second++) {
+        let ran = 0
+        const call = breaker.wrap(Effect.sync(() => ran++))
+        for (let i = 0; i < 100; i++) yield* Effect.exit(call)
+        admitted.push(ran)
+        yield* TestClock.adjust("1 second")
+      }
+      const expected = [10, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+      admitted.forEach((ran, second) => assert.approximately(ran, expected[second]!, 1))
+      assert.strictEqual(admitted[10], 100)
+    }))
+
+  it.effect("refuses the rest with the time until all are admitted", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { ramp: "10 seconds" } })
+      yield* breaker.wrap(Effect.void)
+      yield* TestClock.adjust("4 seconds")
+      const error = yield* rejectionOf(breaker)
+      assert.deepInclude(error, { state: "HalfOpen" })
+      assert.deepStrictEqual(error.retryAfter, Duration.seconds(6))
+    }))
+})

@@ -1,0 +1,256 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { Breaker, Trip } from "../src/index.ts"
+import { failTimes, inBrief, listen, make, rejectionOf } from "./utils.ts"
+
+const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
+const said = { reason: "incident 42", actor: "oncall" } as const
+
+const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
+
+describe("ForcedOpen", () => {
+  it.effect("rejects everything, however long, with the operator's reason and no retryAfter", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("forced", two)
+      yield* failTimes(breaker, 1)
+      yield* breaker.override({ mode: "ForcedOpen", ...said })
+      for (let i = 0; i < 3; i++) {
+        const error = yield* rejectionOf(breaker)
+        assert.deepInclude(error, { state: "ForcedOpen", openedBy: "override", reason: "incident 42" })
+        assert.isFalse("retryAfter" in error)
+        assert.isFalse("lastFailure" in error)
+        yield* TestClock.adjust("10 days")
+      }
+      const { override, state, statistics } = yield* breaker.snapshot
+      assert.deepInclude(override, { mode: "ForcedOpen", ...said })
+      assert.strictEqual(state, "Closed")
+      assert.strictEqual(statistics.rejected, 3)
+    }))
+
+  it.effect("is not moved by calls that end late, good or bad", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("isolated", two)
+      const gates = [yield* Deferred.make<string, string>(), yield* Deferred.make<string, string>()] as const
+      const fibers = yield* Effect.forEach(gates, (gate) => fork(Effect.exit(breaker.wrap(Deferred.await(gate)))))
+      yield* breaker.override({ mode: "ForcedOpen", ...said })
+      yield* Deferred.succeed(gates[0], "ok")
+      yield* Deferred.fail(gates[1], "no")
+      assert.deepStrictEqual(yield* Effect.forEach(fibers, Fiber.join), [Exit.succeed("ok"), Exit.fail("no")])
+      yield* rejectionOf(breaker)
+      yield* breaker.clearOverride({ actor: "oncall" })
+      assert.strictEqual((yield* breaker.snapshot).statistics.consecutiveFailures, 0)
+      yield* failTimes(breaker, 1)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+})
+
+describe("Disabled", () => {
+  it.effect("lets everything through: no recording, no events, no timeout, no bulkhead", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("disabled", { ...two, timeout: "1 second", maxConcurrent: 1 })
+      yield* failTimes(breaker, 2)
+      yield* breaker.override({ mode: "Disabled", ...said })
+      const heard = yield* listen(breaker)
+      const before = (yield* breaker.snapshot).statistics
+      const fibers = [yield* fork(breaker.wrap(Effect.never)), yield* fork(breaker.wrap(Effect.never))]
+      yield* TestClock.adjust("1 minute")
+      for (const fiber of fibers) assert.isUndefined(fiber.pollUnsafe())
+      yield* failTimes(breaker, 10)
+      yield* breaker.wrap(Effect.void)
+      yield* Effect.forEach(fibers, Fiber.interrupt)
+      assert.deepStrictEqual((yield* breaker.snapshot).statistics, before)
+      assert.deepStrictEqual(yield* heard, [])
+    }))
+})
+
+describe("MetricsOnly", () => {
+  it.effect("runs and records everything, and tells where it would have opened", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("metrics", { ...two, maxConcurrent: 1 })
+      yield* breaker.override({ mode: "MetricsOnly", ...said })
+      const heard = yield* listen(breaker)
+      yield* failTimes(breaker, 3)
+      yield* breaker.wrap(breaker.wrap(Effect.void))
+      const events = yield* heard
+      assert.deepStrictEqual(events.map(inBrief), ["Failure", "Failure", "Closed > Closed", "Failure"])
+      const would = events.find((event) => event._tag === "Transition")
+      assert.strictEqual(would?.reason, "2 consecutive failures (metrics only)")
+      assert.strictEqual(would?.snapshot.statistics.consecutiveFailures, 2)
+      const { state, statistics } = yield* breaker.snapshot
+      assert.strictEqual(state, "Closed")
+      assert.deepInclude(statistics, { failure: 3, success: 2, timesOpened: 0, rejected: 0 })
+    }))
+
+  it.effect("lets calls through an open circuit, which stays open beneath", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("beneath", two)
+      yield* failTimes(breaker, 2)
+      yield* breaker.override({ mode: "MetricsOnly", ...said })
+      yield* breaker.wrap(Effect.void)
+      yield* breaker.clearOverride({ actor: "oncall" })
+      assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.seconds(10))
+    }))
+})
+
+describe("an override", () => {
+  it.effect("ends by the clock, to the millisecond, and is told as expired when the next call asks", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("expires", two)
+      const heard = yield* listen(breaker)
+      yield* breaker.override({ mode: "ForcedOpen", ...said, expiresIn: "10 minutes" })
+      assert.deepStrictEqual((yield* breaker.snapshot).override?.expiresIn, Duration.minutes(10))
+      yield* TestClock.adjust(599_999)
+      yield* rejectionOf(breaker)
+      yield* TestClock.adjust(1)
+      assert.isUndefined((yield* breaker.snapshot).override)
+      yield* breaker.wrap(Effect.void)
+      const events = yield* heard
+      assert.deepStrictEqual(events.map(inBrief), [
+        "ForcedOpen set",
+        "Rejected by BreakerOpenError",
+        "ForcedOpen expired"
+      ])
+      for (const event of [events[0], events[2]]) assert.deepInclude(event, said)
+    }))
+
+  it.effect("is replaced by the next, and cleared by whoever", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("replaced", two)
+      const heard = yield* listen(breaker)
+      yield* breaker.override({ mode: "ForcedOpen", ...said, expiresIn: "1 second" })
+      yield* rejectionOf(breaker)
+      yield* breaker.override({ mode: "ForcedOpen", reason: "another", actor: "boss" })
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* rejectionOf(breaker)).reason, "another")
+      yield* breaker.override({ mode: "Disabled", ...said })
+      yield* breaker.wrap(Effect.void)
+      yield* breaker.clearOverride({ actor: "a third" })
+      yield* breaker.clearOverride({ actor: "again" })
+      const overrides = (yield* heard).filter((event) => event._tag === "Override")
+      assert.deepStrictEqual(overrides.map(inBrief), [
+        "ForcedOpen set",
+        "ForcedOpen set",
+        "Disabled set",
+        "Disabled cleared"
+      ])
+      assert.deepInclude(overrides[3], { actor: "a third", reason: "incident 42" })
+    }))
+
+  it.effect("leaves the state beneath, its time running", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("running", two)
+      yield* failTimes(breaker, 2)
+      yield* breaker.override({ mode: "ForcedOpen", ...said })
+      yield* TestClock.adjust("4 seconds")
+      yield* breaker.clearOverride({ actor: "oncall" })
+      assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.seconds(6))
+      yield* breaker.override({ mode: "ForcedOpen", ...said })
+      yield* TestClock.adjust("6 seconds")
+      yield* rejectionOf(breaker)
+      yield* breaker.clearOverride({ actor: "oncall" })
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("over half-open frees the places of the probes it found", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("probes", two)
+      yield* breaker.forceHalfOpen
+      const probe = yield* fork(breaker.wrap(Effect.never))
+      yield* breaker.override({ mode: "MetricsOnly", ...said })
+      yield* breaker.clearOverride({ actor: "oncall" })
+      yield* Fiber.interrupt(probe)
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  for (const expiresIn of [0, -1, Infinity, NaN, "soon"]) {
+    it.effect(`that expires in ${expiresIn} is refused with field, value and range`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* make("refused", two)
+        const exit = yield* Effect.exit(
+          Effect.suspend(() =>
+            breaker.override({ mode: "ForcedOpen", ...said, expiresIn: expiresIn as Duration.Input })
+          )
+        )
+        assert.match(String(exit), /RangeError: .*expiresIn must be a finite duration at least 1 ms, got/)
+        yield* breaker.wrap(Effect.void)
+      }))
+  }
+})
+
+describe("forceHalfOpen", () => {
+  it.effect("takes probes at once, from open and from closed", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("half", two)
+      yield* failTimes(breaker, 2)
+      yield* breaker.forceHalfOpen
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+      yield* breaker.forceHalfOpen
+      yield* failTimes(breaker, 1)
+      assert.strictEqual(yield* breaker.state, "Open")
+    }))
+
+  it.effect("is not moved by the calls it found running", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("found", two)
+      const gate = yield* Deferred.make<string>()
+      const call = yield* fork(breaker.wrap(Deferred.await(gate)))
+      yield* breaker.forceHalfOpen
+      yield* Deferred.succeed(gate, "ok")
+      yield* Fiber.join(call)
+      assert.strictEqual(yield* breaker.state, "HalfOpen")
+    }))
+})
+
+describe("reset", () => {
+  it.effect("closes from any state, with an empty window and no memory of openings, in one event", () =>
+    Effect.gen(function*() {
+      const trip = Trip.failureRate({ threshold: 0.5, lastCalls: 4, minimumCalls: 4 })
+      const breaker = yield* make("reset", { trip })
+      for (const into of [Effect.void, breaker.forceHalfOpen]) {
+        yield* failTimes(breaker, 4)
+        yield* into
+        const heard = yield* listen(breaker)
+        yield* breaker.reset
+        assert.strictEqual((yield* heard).length, 1)
+        const { openings, state, statistics, windows } = yield* breaker.snapshot
+        assert.deepStrictEqual([state, openings, windows[0]?.calls], ["Closed", 0, 0])
+        assert.strictEqual(statistics.consecutiveFailures, 0)
+      }
+      assert.strictEqual((yield* breaker.snapshot).statistics.failure, 8)
+    }))
+
+  it.effect("empties the window of a closed circuit", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("reset-closed", two)
+      yield* failTimes(breaker, 1)
+      yield* breaker.reset
+      yield* failTimes(breaker, 1)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("leaves an override", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("reset-forced", two)
+      yield* breaker.override({ mode: "ForcedOpen", ...said })
+      yield* breaker.reset
+      assert.strictEqual((yield* rejectionOf(breaker)).state, "ForcedOpen")
+    }))
+
+  it.effect("is not undone by a probe it found running", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("reset-probe", { ...two, halfOpen: { lease: "5 seconds" } })
+      yield* breaker.forceHalfOpen
+      const probe = yield* fork(Effect.exit(breaker.wrap(Effect.never)))
+      yield* breaker.reset
+      yield* TestClock.adjust("5 seconds")
+      const exit = yield* Fiber.join(probe)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.strictEqual(yield* breaker.state, "Closed")
+      assert.strictEqual((yield* breaker.snapshot).statistics.consecutiveFailures, 0)
+      assert.instanceOf(yield* Effect.flip(exit), Breaker.BreakerOpenError)
+    }))
+})

@@ -1,0 +1,96 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, type Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { Breaker, Storage, Trip } from "../src/index.ts"
+import { failTimes, make, makeKeyed, rejectionOf, settle } from "./utils.ts"
+
+const one = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
+const policy = { trip: Trip.consecutiveFailures(3), timeout: "2 seconds" } as const
+
+const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
+
+describe("the scope of a breaker", () => {
+  it.effect("once closed, leaves calls that work, and hangs none", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const breaker = yield* make("closed-scope", { ...one, maxConcurrent: 1 }).pipe(Scope.provide(scope))
+      const keyed = yield* makeKeyed("closed-scope-keyed", {}).pipe(Scope.provide(scope))
+      yield* Scope.close(scope, Exit.void)
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(yield* breaker.wrap(Effect.as(Effect.yieldNow, 1)), 1)
+      assert.strictEqual(yield* keyed.wrap(Effect.succeed(2), { key: "a" }), 2)
+      yield* failTimes(breaker, 1)
+      yield* rejectionOf(breaker)
+      yield* breaker.override({ mode: "ForcedOpen", reason: "r", actor: "a" })
+      assert.strictEqual((yield* rejectionOf(breaker)).state, "ForcedOpen")
+    }))
+})
+
+describe("a timeout and the breaker's scope", () => {
+  it.effect("holds for calls that outlive it, and for later ones", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const breaker = yield* make("outlived", policy).pipe(Scope.provide(scope))
+      const before = yield* fork(breaker.wrap(Effect.never))
+      yield* TestClock.adjust("1 second")
+      yield* Scope.close(scope, Exit.void)
+      const after = yield* fork(breaker.wrap(Effect.never))
+      yield* settle
+      yield* TestClock.adjust("1 second")
+      assert.isDefined(before.pollUnsafe(), "a call from before")
+      yield* TestClock.adjust("1 second")
+      assert.isDefined(after.pollUnsafe(), "a call from after")
+    }))
+
+  it.effect("leaves no timer behind", () =>
+    Effect.gen(function*() {
+      const asleep = new Set<object>()
+      const clock = yield* Effect.clockWith((clock) => Effect.succeed(clock))
+      const watched: Clock.Clock = new Proxy(clock, {
+        get: (target, key, receiver) =>
+          key !== "sleep" ? Reflect.get(target, key, receiver) : (duration: Duration.Duration) => {
+            const id = {}
+            return Effect.suspend(() => {
+              asleep.add(id)
+              return Effect.ensuring(target.sleep(duration), Effect.sync(() => asleep.delete(id)))
+            })
+          }
+      })
+      yield* Effect.gen(function*() {
+        const breaker = yield* make("tidy", policy)
+        yield* breaker.wrap(Effect.yieldNow)
+        yield* breaker.wrap(Effect.void)
+        yield* settle
+        assert.isAbove(asleep.size, 0)
+      }).pipe(Effect.scoped, Effect.provideService(Clock.Clock, watched))
+      assert.strictEqual(asleep.size, 0)
+    }))
+
+  it.effect("wakes nothing where nobody calls", () =>
+    Effect.gen(function*() {
+      let woken = 0
+      const clock = yield* Effect.clockWith((clock) => Effect.succeed(clock))
+      const watched: Clock.Clock = new Proxy(clock, {
+        get: (target, key, receiver) =>
+          key !== "sleep" ?
+            Reflect.get(target, key, receiver) :
+            (duration: Duration.Duration) => Effect.tap(target.sleep(duration), Effect.sync(() => woken++))
+      })
+      const breaker = yield* make("idle", policy).pipe(Effect.provideService(Clock.Clock, watched))
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(woken, 0)
+      yield* breaker.wrap(Effect.yieldNow)
+      yield* TestClock.adjust("1 minute")
+      const after = woken
+      yield* TestClock.adjust("1 day")
+      assert.strictEqual(woken, after)
+    }))
+
+  it.effect("lasts as long as the layer", () =>
+    Effect.gen(function*() {
+      const layer = Breaker.layer("layered", policy).pipe(Layer.provide(Storage.MemoryStorageLive))
+      const fiber = yield* fork(Effect.provide(Breaker.wrap(Effect.never), layer))
+      yield* TestClock.adjust("2 seconds")
+      assert.instanceOf(yield* Effect.flip(Fiber.join(fiber)), Breaker.BreakerTimeoutError)
+    }))
+})

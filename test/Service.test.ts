@@ -1,0 +1,178 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Config, Duration, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { Breaker, Storage, Trip } from "../src/index.ts"
+import { make, rejectionOf } from "./utils.ts"
+
+const one = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
+const memory = Storage.MemoryStorageLive
+
+describe("a service", () => {
+  class Payments extends Breaker.Service<Payments>()("payments-service", { ...one, timeout: "1 second" }) {}
+  const live = Payments.layer.pipe(Layer.provide(memory))
+
+  it.effect("is a breaker in the context, and wraps through it", () =>
+    Effect.gen(function*() {
+      const payments = yield* Payments
+      assert.strictEqual(payments.circuit, "payments-service")
+      assert.strictEqual(yield* Effect.succeed(1).pipe(Payments.wrap), 1)
+      assert.strictEqual(yield* Effect.succeed(2).pipe(Payments.wrapWith({ classify: () => ({ _tag: "Ignored" }) })), 2)
+      assert.strictEqual(yield* Payments.wrapWith(Effect.succeed(3), { classify: () => ({ _tag: "Failure" }) }), 3)
+      assert.deepInclude((yield* payments.snapshot).statistics, { success: 1, ignored: 1, failure: 1 })
+      assert.strictEqual(yield* Payments.use((breaker) => breaker.state), "Open")
+      assert.strictEqual((yield* rejectionOf(payments)).circuit, "payments-service")
+    }).pipe(Effect.provide(live)))
+
+  it.effect("has one circuit, however often its layer is named", () =>
+    Effect.gen(function*() {
+      yield* Effect.exit(Payments.wrap(Effect.fail("no")))
+      assert.strictEqual(yield* Payments.use((breaker) => breaker.state), "Open")
+      yield* Effect.gen(function*() {
+        assert.strictEqual(yield* Payments.use((breaker) => breaker.state), "Open")
+      }).pipe(Effect.provide(Payments.layer))
+    }).pipe(
+      Effect.provide(Layer.mergeAll(Payments.layer, Layer.effectDiscard(Payments).pipe(Layer.provide(Payments.layer)))),
+      Effect.provide(memory)
+    ))
+
+  it.effect("can be mocked in its context", () => {
+    const calls: Array<string> = []
+    const mock = Layer.effect(
+      Payments,
+      Effect.map(make("mocked", {}), (breaker) => ({
+        ...breaker,
+        wrap: <A, E, R>(self: Effect.Effect<A, E, R>) => {
+          calls.push("wrap")
+          return self
+        }
+      }))
+    )
+    return Effect.gen(function*() {
+      assert.strictEqual(yield* Payments.wrap(Effect.succeed("mine")), "mine")
+      assert.deepStrictEqual(calls, ["wrap"])
+      assert.strictEqual((yield* (yield* Payments).snapshot).statistics.success, 0)
+    }).pipe(Effect.provide(mock))
+  })
+
+  it.effect("can be mocked from nothing", () => {
+    const open = new Breaker.BreakerOpenError({ circuit: "mock", state: "Open", openedBy: "fleet" })
+    const mock = Layer.mock(Payments)({ circuit: "mock", wrap: () => Effect.fail(open), state: Effect.succeed("Open") })
+    return Effect.gen(function*() {
+      assert.strictEqual(yield* Effect.flip(Payments.wrap(Effect.succeed("mine"))), open)
+      assert.strictEqual(yield* Payments.use((breaker) => breaker.state), "Open")
+    }).pipe(Effect.provide(mock))
+  })
+
+  it.effect("layerTest is closed, and guards nothing", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 9; i++) yield* Effect.exit(Payments.wrap(Effect.fail("no")))
+      assert.strictEqual(yield* Effect.flip(Payments.wrap(Effect.fail("mine"))), "mine")
+      const breaker = yield* Payments
+      assert.strictEqual(yield* breaker.state, "Closed")
+      assert.deepInclude(yield* breaker.snapshot, { circuit: "payments-service", state: "Closed" })
+    }).pipe(Effect.provide(Payments.layerTest())))
+
+  it.effect("layerTest is open as long as it lives", () =>
+    Effect.gen(function*() {
+      const breaker = yield* Payments
+      yield* breaker.reset
+      for (let i = 0; i < 3; i++) {
+        const error = yield* rejectionOf({
+          wrap: (self) => Effect.provideService(Payments.wrap(self), Payments, breaker)
+        })
+        assert.deepInclude(error, { circuit: "payments-service", state: "Open" })
+        assert.deepStrictEqual(error.retryAfter, Duration.seconds(10))
+      }
+      const never = Effect.die("ran")
+      assert.isTrue(Breaker.isRejection(yield* Effect.flip(Payments.wrapWith(never, {}))))
+      assert.strictEqual(yield* breaker.state, "Open")
+      const listening = yield* Effect.forkChild(Stream.runDrain(breaker.events), { startImmediately: true })
+      assert.isUndefined(listening.pollUnsafe())
+      yield* Fiber.interrupt(listening)
+    }).pipe(Effect.provide(Payments.layerTest({ state: "Open" }))))
+})
+
+describe("the default breaker", () => {
+  it.effect("is one for a whole program", () =>
+    Effect.gen(function*() {
+      yield* Effect.exit(Breaker.wrap(Effect.fail("no")))
+      const error = yield* Effect.flip(Effect.succeed(1).pipe(Breaker.wrap))
+      assert.deepInclude(error, { _tag: "BreakerOpenError", circuit: "default" })
+      assert.strictEqual(yield* Breaker.Breaker.use((breaker) => breaker.state), "Open")
+    }).pipe(Effect.provide(Breaker.layer("default", one)), Effect.provide(memory)))
+})
+
+describe("one circuit name", () => {
+  const build = <A, E>(layer: Layer.Layer<A, E, Storage.Storage>) =>
+    Effect.exit(Layer.build(Layer.fresh(Layer.provide(layer, memory))))
+  const defectOf = (exit: Exit.Exit<unknown, unknown>) => {
+    assert.isTrue(Exit.hasDies(exit))
+    return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
+  }
+
+  it.effect("of two services is a defect that names both", () => {
+    class One extends Breaker.Service<One>()("contested", {}) {}
+    class Two extends Breaker.Service<Two>()("contested", { openFor: "1 second" }) {}
+    return Effect.gen(function*() {
+      yield* build(One.layer)
+      for (
+        const layer of [
+          Two.layer,
+          Two.layerConfig({ openFor: Config.succeed("1 second") }),
+          Breaker.layer("contested", {})
+        ]
+      ) {
+        const defect = defectOf(yield* build(layer as Layer.Layer<never, never, Storage.Storage>))
+        assert.match(defect, /Circuit "contested" belongs to One and to (Two|Breaker\.layer\("contested"\))/)
+      }
+    })
+  })
+
+  it.effect("of one service built twice is fine, and free when the last scope has closed", () => {
+    class One extends Breaker.Service<One>()("twice", {}) {}
+    class Two extends Breaker.Service<Two>()("twice", {}) {}
+    return Effect.gen(function*() {
+      const scopes = [yield* Scope.make(), yield* Scope.make()] as const
+      for (const scope of scopes) assert.isTrue(Exit.isSuccess(yield* Scope.provide(build(One.layer), scope)))
+      yield* Scope.close(scopes[0], Exit.void)
+      defectOf(yield* build(Two.layer))
+      yield* Scope.close(scopes[1], Exit.void)
+      assert.isTrue(Exit.isSuccess(yield* build(Two.layer)))
+    })
+  })
+
+  it.effect("is free again where the layer could not be built", () => {
+    class One extends Breaker.Service<One>()("unbuilt", {}) {}
+    class Two extends Breaker.Service<Two>()("unbuilt", {}) {}
+    return Effect.gen(function*() {
+      const failing = Layer.merge(One.layer, Layer.effectDiscard(Effect.fail("no")))
+      yield* Effect.exit(Effect.scoped(Layer.build(Layer.provide(failing, memory))))
+      assert.isTrue(Exit.isSuccess(yield* build(Two.layer)))
+    })
+  })
+
+  it.effect("of a service and of a keyed service are different names", () => {
+    class One extends Breaker.Service<One>()("shared-name", {}) {}
+    class Many extends Breaker.KeyedService<Many>()("shared-name", {}) {}
+    class Other extends Breaker.KeyedService<Other>()("shared-name", {}) {}
+    return Effect.gen(function*() {
+      const exit = yield* build(Layer.merge(One.layer, Many.layer))
+      assert.isTrue(Exit.isSuccess(exit))
+      assert.match(defectOf(yield* build(Other.layer)), /belongs to Many and to Other/)
+    })
+  })
+
+  it.effect("of a service and of a key of a keyed service is a defect that names both, whichever comes first", () => {
+    class Tenants extends Breaker.KeyedService<Tenants>()("tenants", {}) {}
+    class Acme extends Breaker.Service<Acme>()("tenants/acme", {}) {}
+    class Near extends Breaker.Service<Near>()("tenants-acme", {}) {}
+    return Effect.gen(function*() {
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* build(Tenants.layer)
+        assert.match(defectOf(yield* build(Acme.layer)), /belongs to Tenants and to Acme/)
+        assert.isTrue(Exit.isSuccess(yield* build(Near.layer)))
+      }))
+      yield* build(Acme.layer)
+      assert.match(defectOf(yield* build(Tenants.layer)), /belongs to Acme and to Tenants/)
+    })
+  })
+})

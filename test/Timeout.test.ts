@@ -1,0 +1,275 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { Breaker, Trip } from "../src/index.ts"
+import { inBrief, listen, make } from "./utils.ts"
+
+const policy = { trip: Trip.consecutiveFailures(3), timeout: "2 seconds" } as const
+
+const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
+
+describe("a timeout", () => {
+  it.effect("interrupts the call, and its caller hears of it once the finalizers have run", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("cooperative", policy)
+      const log: Array<string> = []
+      const finalizer = Effect.andThen(
+        Effect.sync(() => log.push("finalizing")),
+        Effect.andThen(Effect.sleep("3 seconds"), Effect.sync(() => log.push("finalized")))
+      )
+      const fiber = yield* fork(
+        Effect.onExit(
+          breaker.wrap(Effect.onInterrupt(Effect.never, () => finalizer)),
+          () => Effect.sync(() => log.push("heard"))
+        )
+      )
+      yield* TestClock.adjust(1999)
+      assert.deepStrictEqual(log, [])
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(log, ["finalizing"])
+      assert.deepInclude((yield* breaker.snapshot).statistics, { timeout: 1, failure: 1 })
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(log, ["finalizing", "finalized", "heard"])
+      const error = yield* Effect.flip(Fiber.join(fiber))
+      assert.instanceOf(error, Breaker.BreakerTimeoutError)
+      assert.deepInclude(error, { circuit: "cooperative", timeout: Duration.seconds(2) })
+      assert.deepInclude((yield* breaker.snapshot).statistics, { timeout: 1, failure: 1, success: 0, ignored: 0 })
+    }))
+
+  it.effect("closes the scope that the call opened", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("scoped", policy)
+      let released = false
+      const resource = Effect.acquireRelease(Effect.void, () =>
+        Effect.sync(() => {
+          released = true
+        }))
+      const fiber = yield* fork(breaker.wrap(Effect.scoped(Effect.andThen(resource, Effect.never))))
+      yield* TestClock.adjust("2 seconds")
+      yield* Effect.flip(Fiber.join(fiber))
+      assert.isTrue(released)
+    }))
+
+  for (const late of [Exit.succeed("late"), Exit.fail("late"), Exit.die("late")]) {
+    it.effect(`respects an uninterruptible region, and discards its late ${String(late)}`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* make("region", policy)
+        const gate = yield* Deferred.make<string, string>()
+        const fiber = yield* fork(breaker.wrap(Effect.uninterruptible(Deferred.await(gate))))
+        yield* TestClock.adjust("5 seconds")
+        assert.isUndefined(fiber.pollUnsafe())
+        yield* Deferred.done(gate, late)
+        assert.instanceOf(yield* Effect.flip(Fiber.join(fiber)), Breaker.BreakerTimeoutError)
+        assert.deepInclude((yield* breaker.snapshot).statistics, { timeout: 1, failure: 1, success: 0, ignored: 0 })
+      }))
+  }
+
+  it.effect("is the call's, also where the caller cannot be interrupted", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("outer-region", policy)
+      const fiber = yield* fork(Effect.uninterruptible(breaker.wrap(Effect.never)))
+      yield* TestClock.adjust("2 seconds")
+      assert.instanceOf(yield* Effect.flip(Fiber.join(fiber)), Breaker.BreakerTimeoutError)
+    }))
+
+  it.effect("opens the circuit after so many, and is told as a timeout", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("opens", policy)
+      const heard = yield* listen(breaker)
+      for (let i = 0; i < 3; i++) {
+        const fiber = yield* fork(breaker.wrap(Effect.never))
+        yield* TestClock.adjust("2 seconds")
+        yield* Effect.flip(Fiber.join(fiber))
+      }
+      assert.strictEqual(yield* breaker.state, "Open")
+      assert.deepStrictEqual((yield* heard).map(inBrief), ["Timeout", "Timeout", "Timeout", "Closed > Open"])
+    }))
+
+  it.effect("does not touch a call that ends in time, to the last millisecond", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("in-time", policy)
+      const ok = yield* fork(breaker.wrap(Effect.as(Effect.sleep(1999), "ok")))
+      const no = yield* fork(breaker.wrap(Effect.andThen(Effect.sleep(1999), Effect.fail("no"))))
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* Fiber.await(ok), Exit.succeed("ok"))
+      assert.deepStrictEqual(yield* Fiber.await(no), Exit.fail("no"))
+      assert.deepInclude((yield* breaker.snapshot).statistics, { success: 1, failure: 1, timeout: 0 })
+    }))
+
+  it.effect("has no timer for what ends without waiting", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("sync", policy)
+      let sleeps = 0
+      const clock = yield* Effect.clockWith((clock) => Effect.succeed(clock))
+      const counting = new Proxy(clock, {
+        get: (target, key, receiver) => {
+          if (key === "sleep") sleeps++
+          return Reflect.get(target, key, receiver)
+        }
+      })
+      const counted = yield* make("counted", policy).pipe(Effect.provideService(Clock.Clock, counting))
+      for (let i = 0; i < 10; i++) {
+        yield* counted.wrap(Effect.void)
+        yield* Effect.exit(counted.wrap(Effect.sync(() => JSON.parse("{"))))
+      }
+      yield* breaker.wrap(Effect.void)
+      // One is the tick's, not a timeout's.
+      assert.isAtMost(sleeps, 1)
+    }))
+
+  it.effect("is due for each of many calls that began at different times, in their order", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("many", { trip: Trip.consecutiveFailures(1000), timeout: "2 seconds" })
+      const order: Array<number> = []
+      const at: Array<number> = []
+      const clock = yield* Effect.clockWith((clock) => Effect.succeed(clock))
+      const begin = (n: number) =>
+        fork(
+          breaker.wrap(n % 3 === 0 ? Effect.sleep("1 second") : Effect.never).pipe(
+            Effect.onError(() =>
+              Effect.sync(() => {
+                order.push(n)
+                at.push(clock.currentTimeMillisUnsafe())
+              })
+            )
+          )
+        )
+      for (let n = 0; n < 20; n++) {
+        yield* begin(n)
+        yield* TestClock.adjust(100)
+      }
+      yield* TestClock.adjust("5 seconds")
+      const hung = Array.from({ length: 20 }, (_, n) => n).filter((n) => n % 3 !== 0)
+      assert.deepStrictEqual(order, hung)
+      assert.deepStrictEqual(at, hung.map((n) => n * 100 + 2000))
+      assert.deepInclude((yield* breaker.snapshot).statistics, { timeout: 13, success: 7 })
+      const again = yield* begin(1)
+      yield* TestClock.adjust("2 seconds")
+      assert.isDefined(again.pollUnsafe())
+    }))
+
+  it.effect("survives a call whose end makes others begin and end", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("reentrant", { trip: Trip.consecutiveFailures(1000), timeout: "1 second" })
+      const chain = (n: number): Effect.Effect<number> =>
+        breaker.wrap(Effect.never).pipe(Effect.catchCause(() => n === 0 ? Effect.succeed(0) : chain(n - 1)))
+      const fibers = [yield* fork(chain(5)), yield* fork(chain(5)), yield* fork(chain(2))]
+      yield* TestClock.adjust("10 seconds")
+      for (const fiber of fibers) assert.deepStrictEqual(fiber.pollUnsafe(), Exit.succeed(0))
+      assert.strictEqual((yield* breaker.snapshot).statistics.timeout, 15)
+    }))
+
+  it.effect("classifies with the policy's classify what ended in time, and never what did not", () =>
+    Effect.gen(function*() {
+      const asked: Array<string> = []
+      const breaker = yield* make("classified", {
+        ...policy,
+        classify: (exit) => {
+          asked.push(exit._tag)
+          return { _tag: "Ignored" }
+        }
+      })
+      yield* breaker.wrap(Effect.void)
+      const fiber = yield* fork(breaker.wrap(Effect.never))
+      yield* TestClock.adjust("2 seconds")
+      assert.instanceOf(yield* Effect.flip(Fiber.join(fiber)), Breaker.BreakerTimeoutError)
+      assert.deepStrictEqual(asked, ["Success"])
+      assert.deepInclude((yield* breaker.snapshot).statistics, { ignored: 1, timeout: 1, failure: 1 })
+    }))
+})
+
+describe("a call with a timeout", () => {
+  class Name extends Context.Service<Name, string>()("test/Name") {}
+  const Level = Context.Reference<number>("test/Level", { defaultValue: () => 0 })
+
+  it.effect("sees the services, references and spans of its caller", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("context", policy)
+      const look = Effect.gen(function*() {
+        yield* Effect.yieldNow
+        return [yield* Name, yield* Level, (yield* Effect.currentSpan).name] as const
+      })
+      const seen = yield* breaker.wrap(look).pipe(
+        Effect.provideService(Name, "caller"),
+        Effect.provideService(Level, 3),
+        Effect.withSpan("parent")
+      )
+      assert.deepStrictEqual(seen, ["caller", 3, "parent"])
+    }))
+
+  it.effect("gives its resources to the scope of its caller", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("scope", policy)
+      let open = false
+      const acquire = Effect.acquireRelease(
+        Effect.andThen(
+          Effect.yieldNow,
+          Effect.sync(() => {
+            open = true
+          })
+        ),
+        () =>
+          Effect.sync(() => {
+            open = false
+          })
+      )
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* breaker.wrap(acquire)
+        assert.isTrue(open)
+      }))
+      assert.isFalse(open)
+    }))
+
+  it.effect("that is interrupted from outside is interrupted, awaited and ignored", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("outside", { ...policy, maxConcurrent: 1 })
+      const log: Array<string> = []
+      const call = Effect.onInterrupt(Effect.never, () =>
+        Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => log.push("finalized"))))
+      const fiber = yield* fork(breaker.wrap(call))
+      const interruption = yield* fork(
+        Effect.andThen(
+          Fiber.interrupt(fiber),
+          Effect.sync(() =>
+            log.push("interrupted")
+          )
+        )
+      )
+      yield* TestClock.adjust(999)
+      assert.deepStrictEqual(log, [])
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(interruption)
+      assert.deepStrictEqual(log, ["finalized", "interrupted"])
+      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(fiber)))
+      assert.deepInclude((yield* breaker.snapshot).statistics, { ignored: 1, timeout: 0, failure: 0 })
+      yield* breaker.wrap(Effect.void)
+      yield* TestClock.adjust("1 hour")
+      assert.deepInclude((yield* breaker.snapshot).statistics, { ignored: 1, timeout: 0, failure: 0, success: 1 })
+    }))
+
+  it.effect("interrupted while its finalizers run after the timeout still counts once", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("both", policy)
+      const fiber = yield* fork(breaker.wrap(Effect.onInterrupt(Effect.never, () => Effect.sleep("5 seconds"))))
+      yield* TestClock.adjust("2 seconds")
+      const interruption = yield* fork(Fiber.interrupt(fiber))
+      yield* TestClock.adjust(4999)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(interruption)
+      assert.deepInclude((yield* breaker.snapshot).statistics, { ignored: 0, timeout: 1, failure: 1 })
+    }))
+
+  for (const timeout of [undefined, "2 seconds"] as const) {
+    it.effect(`whose finalizer dies when interrupted has failed, and its caller sees why (timeout ${timeout})`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* make("dying", { timeout })
+        const call = Effect.onInterrupt(Effect.never, () => Effect.andThen(Effect.yieldNow, Effect.die("leak")))
+        const fiber = yield* fork(breaker.wrap(call))
+        yield* Fiber.interrupt(fiber)
+        const exit = yield* Fiber.await(fiber)
+        assert.isTrue(Exit.isFailure(exit) && Cause.squash(exit.cause) === "leak")
+        assert.deepInclude((yield* breaker.snapshot).statistics, { failure: 1, ignored: 0 })
+      }))
+  }
+})

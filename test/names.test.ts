@@ -1,0 +1,65 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer } from "effect"
+import { Breaker, Storage, Trip } from "../src/index.ts"
+import { failTimes, make, makeKeyed, rejectionOf } from "./utils.ts"
+
+const one = { trip: Trip.consecutiveFailures(1) } as const
+
+const good = ["", "n".repeat(10_000), "__proto__", "constructor", "🦆 \u202e\0\n", "a/b", "a~b", "é", "e\u0301"]
+const said = (name: string) => JSON.stringify(name).slice(0, 20)
+
+describe("names", () => {
+  for (const name of good) {
+    it.effect(`${said(name)} is a name, and its own`, () => {
+      class Named extends Breaker.Service<Named>()(name, one) {}
+      class Keyed extends Breaker.KeyedService<Keyed>()(name, one) {}
+      return Effect.gen(function*() {
+        const breaker = yield* make(name, one)
+        yield* failTimes(breaker, 1)
+        const error = yield* rejectionOf(breaker)
+        assert.strictEqual(error.circuit, name)
+        assert.strictEqual(breaker.circuit, name)
+        assert.strictEqual((yield* makeKeyed(name, one)).name, name)
+        const service = yield* Named
+        assert.strictEqual(service.circuit, name)
+        assert.strictEqual(yield* service.state, "Closed")
+        yield* Keyed.wrap(Effect.void, { key: "a" })
+      }).pipe(Effect.provide(Layer.provide(Layer.merge(Named.layer, Keyed.layer), Storage.MemoryStorageLive)))
+    })
+  }
+
+  it.effect("that differ name different services", () => {
+    const services = good.map((name) => {
+      class Named extends Breaker.Service<Named>()(name, one) {}
+      return Named
+    })
+    const layers = services.map((service) => service.layer)
+    return Effect.gen(function*() {
+      yield* failTimes({ wrap: services[0]!.wrap as never }, 1)
+      const states: Array<string> = []
+      for (const service of services) states.push(yield* service.use((breaker) => breaker.state))
+      assert.deepStrictEqual(states, ["Open", ...good.slice(1).map(() => "Closed")])
+    }).pipe(
+      Effect.provide(Layer.provide(Layer.mergeAll(...layers as [typeof layers[0] & {}]), Storage.MemoryStorageLive))
+    )
+  })
+
+  for (const name of ["\ud800", "a\udfffb"]) {
+    it(`${escape(name)} is refused, eagerly, with field, value and range`, () => {
+      const message = /name must be well-formed Unicode, got "/
+      assert.throws(() => Breaker.make(name, {}), message)
+      assert.throws(() => Breaker.makeKeyed(name, {}), RangeError)
+      assert.throws(() => Breaker.layer(name, {}), message)
+      assert.throws(() => Breaker.Service()(name, {}), message)
+      assert.throws(() => Breaker.KeyedService()(name, {}), message)
+    })
+  }
+
+  it.effect("of two breakers made by hand may be the same: they are two", () =>
+    Effect.gen(function*() {
+      const [a, b] = [yield* make("same", one), yield* make("same", one)]
+      yield* failTimes(a, 1)
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Open", "Closed"])
+      assert.isTrue(Exit.isSuccess(yield* Effect.exit(b.wrap(Effect.void))))
+    }))
+})

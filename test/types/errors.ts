@@ -1,0 +1,139 @@
+/** What a call through a breaker can fail with, for each shape of a policy. */
+import { type Config, type Context, type Duration, Effect, Layer, type Scope } from "effect"
+import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
+
+type Eq<X, Y> = (<T>() => T extends X ? 1 : 2) extends (<T>() => T extends Y ? 1 : 2) ? true : false
+const eq = <X, Y>(_: Eq<X, Y>) => {}
+
+type Open = Breaker.BreakerOpenError
+type Timeout = Breaker.BreakerTimeoutError
+type Full = Breaker.BulkheadFullError
+type Of<P> = Breaker.ErrorOf<P>
+
+eq<Of<{}>, Open>(true)
+eq<Of<{ timeout: "1 second" }>, Open | Timeout>(true)
+eq<Of<{ timeout?: "1 second" }>, Open | Timeout>(true)
+eq<Of<{ timeout: Duration.Input | undefined }>, Open | Timeout>(true)
+eq<Of<{ timeout: undefined; maxConcurrent: undefined; halfOpen: undefined }>, Open>(true)
+eq<Of<{ halfOpen: { probes: 2 } }>, Open>(true)
+eq<Of<{ halfOpen: { timeout: 5 } }>, Open | Timeout>(true)
+eq<Of<{ halfOpen: { timeout: undefined } }>, Open>(true)
+eq<Of<{ halfOpen: Breaker.HalfOpen }>, Open | Timeout>(true)
+eq<Of<{ maxConcurrent: 5 }>, Open | Full>(true)
+eq<Of<{ maxConcurrent: number | undefined }>, Open | Full>(true)
+eq<Of<{ maxConcurrent: 5; timeout: 5 }>, Open | Full | Timeout>(true)
+eq<Of<{ consistency: "strict" }>, Open>(true)
+eq<Of<{ onStorageError: "fail" }>, Open>(true)
+eq<Of<{ consistency: "local"; onStorageError: "fail" }>, Open>(true)
+eq<Of<{ consistency: "strict"; onStorageError: "allow" }>, Open>(true)
+eq<Of<{ consistency: "strict"; onStorageError: "fail" }>, Open | Storage.StorageError>(true)
+eq<Of<{ consistency: { maxAge: 5 }; onStorageError: "fail" }>, Open | Storage.StorageError>(true)
+eq<Of<{ consistency: Breaker.Consistency; onStorageError: "fail" | "allow" }>, Open | Storage.StorageError>(true)
+eq<Of<Breaker.Policy>, Breaker.BreakerError | Storage.StorageError>(true)
+eq<Of<Breaker.Data>, Breaker.BreakerError | Storage.StorageError>(true)
+// A union of policies can fail as any of them.
+eq<Of<{ timeout: 5 } | { maxConcurrent: 5 }>, Open | Timeout | Full>(true)
+eq<Of<{ consistency: "strict"; onStorageError: "fail" } | {}>, Open | Storage.StorageError>(true)
+
+// From literals, through every constructor.
+const made = Breaker.make("made", { timeout: "1 second", maxConcurrent: 5 })
+eq<Effect.Success<typeof made>, Breaker.Breaker<Open | Timeout | Full>>(true)
+eq<Effect.Services<typeof made>, Storage.Storage | Scope.Scope>(true)
+const keyed = Breaker.makeKeyed("keyed", { capacity: 10, halfOpen: { timeout: "1 second" } })
+eq<Effect.Success<typeof keyed>, Breaker.KeyedBreaker<Open | Timeout>>(true)
+class Plain extends Breaker.Service<Plain>()("plain", { trip: Trip.consecutiveFailures(3) }) {}
+class Hosts extends Breaker.KeyedService<Hosts>()("hosts", { capacity: 10 }) {}
+eq<typeof Plain.layer, Layer.Layer<Plain, never, Storage.Storage>>(true)
+eq<typeof Hosts.layer, Layer.Layer<Hosts, never, Storage.Storage>>(true)
+eq<Context.Service.Shape<typeof Plain>, Breaker.Breaker<Open>>(true)
+
+// `wrap` keeps what the call is, in both forms, and adds what it must.
+declare const call: Effect.Effect<string, "no", "service">
+const wrapped = [Plain.wrap(call), call.pipe(Plain.wrap)] as const
+eq<typeof wrapped[0], Effect.Effect<string, "no" | Open, "service" | Plain>>(true)
+eq<typeof wrapped[1], typeof wrapped[0]>(true)
+const withKey = [Hosts.wrap(call, { key: "a" }), call.pipe(Hosts.wrap({ key: "a" }))] as const
+eq<typeof withKey[0], Effect.Effect<string, "no" | Open, "service" | Hosts>>(true)
+eq<typeof withKey[1], typeof withKey[0]>(true)
+// @ts-expect-error a keyed call has a key
+Hosts.wrap(call, {})
+// @ts-expect-error which is a text
+Hosts.wrap(call, { key: 1 })
+// @ts-expect-error a wrapped call still needs its breaker
+void Effect.runPromise(Effect.orDie(Plain.wrap(Effect.void)))
+// @ts-expect-error and its layer a storage
+void Effect.runPromise(Effect.orDie(Effect.provide(Plain.wrap(Effect.void), Plain.layer)))
+// @ts-expect-error a plain value is no layer
+Effect.provide(Plain.wrap(Effect.void), { backend: "memory" })
+// @ts-expect-error and no effect that makes a storage
+Layer.effect(Storage.Storage, { backend: "memory" })
+const complete = Plain.wrap(Effect.void).pipe(Effect.provide(Plain.layer), Effect.provide(Storage.MemoryStorageLive))
+eq<typeof complete, Effect.Effect<void, Open>>(true)
+
+// What `classify` needs, the layer needs; what a call's own needs, the call.
+declare const judge: () => Effect.Effect<Outcome.Outcome, never, "judge">
+class Judged extends Breaker.Service<Judged>()("judged", { classify: judge }) {}
+eq<typeof Judged.layer, Layer.Layer<Judged, never, Storage.Storage | "judge">>(true)
+const judged = Plain.wrapWith(call, { classify: judge })
+eq<typeof judged, Effect.Effect<string, "no" | Open, "service" | "judge" | Plain>>(true)
+class Simple extends Breaker.Service<Simple>()("simple", { classify: () => Outcome.success }) {}
+eq<typeof Simple.layer, Layer.Layer<Simple, never, Storage.Storage>>(true)
+// @ts-expect-error an effect that can fail classifies nothing
+Plain.wrapWith(call, { classify: () => Effect.fail("no") })
+// @ts-expect-error nor does nothing
+Plain.wrapWith(call, { classify: () => undefined })
+
+// A policy has no field that is not one.
+// @ts-expect-error
+Breaker.layer("typo", { openfor: "1 second" })
+
+// The default breaker's error type knows no storage.
+// @ts-expect-error
+Breaker.layer("strict", { consistency: "strict", onStorageError: "fail" })
+// @ts-expect-error
+Breaker.layer("wide", {} as Breaker.Policy)
+eq<ReturnType<typeof Breaker.layer<{}>>, Layer.Layer<Breaker.Breaker<Breaker.BreakerError>, never, Storage.Storage>>(
+  true
+)
+
+// A layer's config is for declared fields that the error type knows of, or it would lie.
+declare const duration: Config.Config<Duration.Duration>
+declare const count: Config.Config<number>
+declare const fails: Config.Config<"fail">
+declare const strict: Config.Config<Breaker.Consistency>
+class Timed extends Breaker.Service<Timed>()("timed", { timeout: "1 second", openFor: "1 second" }) {}
+Timed.layerConfig({ timeout: duration, openFor: duration })
+Timed.layerConfig({ timeout: duration })
+// @ts-expect-error
+Timed.layerConfig({ timeout: duration, maxConcurrent: count })
+class Untimed extends Breaker.Service<Untimed>()("untimed", { timeout: undefined, openFor: "1 second" }) {}
+// @ts-expect-error declared as undefined is not declared
+Untimed.layerConfig({ timeout: duration })
+Untimed.layerConfig({ openFor: duration })
+class Probed extends Breaker.Service<Probed>()("probed", { halfOpen: { probes: 2 } }) {}
+Probed.layerConfig({ halfOpen: { probes: count, lease: duration } })
+// @ts-expect-error a probe's timeout is in the error type, too
+Probed.layerConfig({ halfOpen: { timeout: duration } })
+class Lenient extends Breaker.Service<Lenient>()("lenient", { consistency: "strict", onStorageError: "allow" }) {}
+// @ts-expect-error
+Lenient.layerConfig({ onStorageError: fails })
+// @ts-expect-error
+Lenient.layerConfig({ consistency: strict })
+class Strict extends Breaker.Service<Strict>()("strict", { consistency: "strict", onStorageError: "fail" }) {}
+Strict.layerConfig({ onStorageError: fails })
+class Allowing extends Breaker.Service<Allowing>()("allowing", { consistency: "local" }) {}
+Allowing.layerConfig({ consistency: strict })
+class Wide extends Breaker.Service<Wide>()("wide", {} as Breaker.Policy) {}
+Wide.layerConfig({ timeout: duration, maxConcurrent: count, onStorageError: fails, halfOpen: { timeout: duration } })
+
+// Events can be told apart.
+declare const event: Breaker.Event
+if (event._tag === "Lost") eq<typeof event.count, number>(true)
+if (event._tag === "Transition") eq<typeof event.to, "Closed" | "Open" | "HalfOpen">(true)
+// @ts-expect-error a Lost has no circuit
+void event.circuit
+
+// `isRejection` narrows to what a breaker adds, and leaves the rest.
+declare const error: "no" | Open | Timeout | { readonly _tag: "Mine" }
+if (Breaker.isRejection(error)) eq<typeof error, Open | Timeout>(true)
+else eq<typeof error, "no" | { readonly _tag: "Mine" }>(true)
