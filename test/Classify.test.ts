@@ -183,7 +183,7 @@ describe("a classify that goes wrong", () => {
       throw new Error("bad classify")
     },
     "dies": () => Effect.die(new Error("bad classify")),
-    "fails against its type": () => Effect.fail(new Error("bad classify")) as never,
+    "fails against its type": () => Effect.fail("bad classify") as never,
     "gives nothing": () => undefined as never,
     "gives null": () => null as never,
     "gives a word": () => "Failure" as never,

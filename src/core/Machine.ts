@@ -52,7 +52,7 @@ export interface Override {
   readonly until: number
 }
 
-/** What every state remembers of how the circuit came into it. */
+/** What every state remembers of how the circuit came into it, and what most circuits never have: their memory counts. */
 interface Past {
   readonly since: number
   readonly reason: string | undefined
@@ -61,6 +61,9 @@ interface Past {
   /** How long the last of them was to last. */
   readonly openFor: number
   readonly timesOpened: number
+  /** The longest `Retry-After` that was heard in it, 0 for none. */
+  readonly hintUntil: number
+  readonly override: Override | undefined
 }
 interface Closed extends Past {
   readonly _tag: "Closed"
@@ -89,6 +92,8 @@ const neverOpened: Closed = {
   openings: 0,
   openFor: 0,
   timesOpened: 0,
+  hintUntil: 0,
+  override: undefined,
   rampUntil: -Infinity,
   credit: 0,
   calmAt: -Infinity
@@ -138,6 +143,8 @@ export interface Settlement {
   readonly slow: boolean
   readonly timeout: boolean
   readonly hint: number
+  /** What a failure failed with; the machine only hands it on. */
+  readonly error?: unknown
 }
 
 /** What can be read of a machine at a time. Times are on the machine's own clock; a state that never changed has none. */
@@ -181,9 +188,6 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   /** The first of the windows that the rule looks at, linked in the order of the plan's. */
   windows: Window | undefined = undefined
   #phase: Closed | Open | HalfOpen = neverOpened
-  #override: Override | undefined = undefined
-  /** The longest `Retry-After` of this epoch, 0 for none. */
-  #hintUntil = 0
 
   /** `alwaysAsk` keeps the gate shut for policies that want more of every call than counting it. */
   constructor(plan: P, alwaysAsk: boolean) {
@@ -238,7 +242,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   }
 
   /** Records how a permitted call ended and makes the change that follows. The second settlement of a permit does nothing. */
-  settle(permit: Permit, now: number, { hint, outcome, slow, timeout }: Settlement): void {
+  settle(permit: Permit, now: number, { error, hint, outcome, slow, timeout }: Settlement): void {
     if (permit.spent) return
     permit.spent = true
     if (!permit.recorded) return
@@ -247,7 +251,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     else {
       if (slow) this.slow++
       if (outcome === "Success") this.countSuccess(now)
-      else this.countFailure(now)
+      else this.countFailure(now, error)
     }
     if (permit.epoch !== this.epoch) return
     const phase = this.#phase
@@ -263,7 +267,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     this.lastSuccessAt = now
   }
 
-  countFailure(now: number): void {
+  countFailure(now: number, _error: unknown): void {
     this.failure++
     this.lastFailureAt = now
     this.successAtFailure = this.success
@@ -272,30 +276,37 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   /** Takes an outcome of the current epoch, in Closed, into the evidence, and trips when the rule says so. */
   record(now: number, failed: boolean, slow: boolean, hint: number, metricsOnly: boolean): void {
     this.streak = failed ? this.streak + 1 : 0
-    if (failed && hint > 0) this.#hintUntil = Math.max(this.#hintUntil, now + Math.min(hint, this.plan.maxOpenFor))
-    let suspicious = failed
-    for (let window = this.windows; window !== undefined; window = window.next) {
-      window.record(now, failed, slow)
-      suspicious ||= window.failure > 0 || window.slow > 0
-    }
-    if (!suspicious) return
+    if (failed) this.#hear(hint, now)
+    for (let window = this.windows; window !== undefined; window = window.next) window.record(now, failed, slow)
+    if (!failed && !this.isSuspect()) return
     const reason = trips(this.plan.rule, this)
     if (reason === undefined) return
-    if (metricsOnly) return this.#become({ ...this.#phase, reason: `${reason} (metrics only)` }, now)
+    if (metricsOnly) {
+      return this.#become({ ...this.#phase, reason: `${reason} (metrics only)`, hintUntil: 0 }, now)
+    }
     this.#open(now, reason)
+  }
+
+  /** Whether a success could trip it, too: there are failures or slow calls that it could complete a minimum for. */
+  isSuspect(): boolean {
+    for (let window = this.windows; window !== undefined; window = window.next) {
+      if (window.failure > 0 || window.slow > 0) return true
+    }
+    return false
   }
 
   /** An operator's override: a new epoch, the state beneath it as it was, its time running. `undefined` lifts it. */
   setOverride(override: Override | undefined): void {
-    this.#override = override
-    // Their epoch is over, so they could neither settle nor lapse.
-    if (this.#phase._tag === "HalfOpen") this.#phase = { ...this.#phase, probes: [] }
+    const phase = this.#phase
+    // The epoch of its probes is over, so they could neither settle nor lapse.
+    this.#phase = phase._tag === "HalfOpen" ? { ...phase, override, probes: [] } : { ...phase, override }
     this.#nextEpoch()
   }
 
   /** Closes from any state, with nothing remembered but the lifetime counts; an override stays. */
   reset(now: number): void {
-    this.#become({ ...neverOpened, since: now, reason: "reset", timesOpened: this.#phase.timesOpened }, now)
+    const { override, timesOpened } = this.#phase
+    this.#become({ ...neverOpened, since: now, reason: "reset", override, timesOpened }, now)
   }
 
   /** Takes probes at once, from any state. */
@@ -305,7 +316,8 @@ export class Machine<P extends Plan = Plan> implements Evidence {
 
   /** The override in force at `now`, with nothing written. */
   #overrideAt(now: number): Override | undefined {
-    return this.#override !== undefined && now < this.#override.until ? this.#override : undefined
+    const { override } = this.#phase
+    return override !== undefined && now < override.until ? override : undefined
   }
 
   /** What can be read at `now`. Moves nothing: an open time that is over reads as Open until a call asks. */
@@ -365,7 +377,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   }
 
   #expireOverride(now: number): Override | undefined {
-    const override = this.#override
+    const { override } = this.#phase
     if (override === undefined || now < override.until) return override
     this.setOverride(undefined)
     this.overrideExpired(override, now)
@@ -400,7 +412,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   #settleProbe(permit: Permit, phase: HalfOpen, now: number, outcome: Settlement["outcome"], hint: number): void {
     const probes = phase.probes.filter((probe) => probe !== permit)
     if (outcome === "Failure") {
-      if (hint > 0) this.#hintUntil = now + Math.min(hint, this.plan.maxOpenFor)
+      this.#hear(hint, now)
       return this.#open(now, "a probe failed")
     }
     const successes = phase.successes + (outcome === "Success" ? 1 : 0)
@@ -408,32 +420,33 @@ export class Machine<P extends Plan = Plan> implements Evidence {
       this.#phase = { ...phase, probes, successes }
       return
     }
-    this.#become({
-      _tag: "Closed",
-      since: now,
-      reason: `${successes} of ${this.plan.successes} probes succeeded`,
-      openings: phase.openings,
-      openFor: phase.openFor,
-      timesOpened: phase.timesOpened,
-      rampUntil: this.plan.ramp > 0 ? now + this.plan.ramp : -Infinity,
-      credit: 0,
-      calmAt: now + phase.openFor
-    }, now)
+    const rampUntil = this.plan.ramp > 0 ? now + this.plan.ramp : -Infinity
+    const past = this.#past(`${successes} of ${this.plan.successes} probes succeeded`, now)
+    this.#become({ ...past, _tag: "Closed", rampUntil, credit: 0, calmAt: now + phase.openFor }, now)
   }
 
   #open(now: number, reason: string): void {
     const openings = this.#openingsAt(now) + 1
-    const until = Math.max(now + this.plan.openFor(openings), this.#hintUntil)
-    const timesOpened = this.#phase.timesOpened + 1
-    this.#become({ _tag: "Open", since: now, reason, openings, openFor: until - now, timesOpened, until }, now)
+    const until = Math.max(now + this.plan.openFor(openings), this.#phase.hintUntil)
+    const past = this.#past(reason, now)
+    const timesOpened = past.timesOpened + 1
+    this.#become({ ...past, _tag: "Open", openings, openFor: until - now, timesOpened, until }, now)
   }
 
   #halfOpen(reason: string, now: number): void {
-    const { openFor, openings, timesOpened } = this.#phase
-    this.#become(
-      { _tag: "HalfOpen", since: now, reason, openings, openFor, timesOpened, probes: [], successes: 0 },
-      now
-    )
+    this.#become({ ...this.#past(reason, now), _tag: "HalfOpen", probes: [], successes: 0 }, now)
+  }
+
+  #past(reason: string, now: number): Past {
+    const { openFor, openings, override, timesOpened } = this.#phase
+    return { since: now, reason, openings, openFor, timesOpened, hintUntil: 0, override }
+  }
+
+  /** A failure's wish to be left alone: the longest of an epoch counts. */
+  #hear(hint: number, now: number): void {
+    if (hint <= 0) return
+    const until = now + Math.min(hint, this.plan.maxOpenFor)
+    if (until > this.#phase.hintUntil) this.#phase = { ...this.#phase, hintUntil: until }
   }
 
   #openingsAt(now: number): number {
@@ -444,7 +457,6 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   #become(phase: Closed | Open | HalfOpen, now: number): void {
     this.changing({ from: this.#phase._tag, to: phase._tag, reason: phase.reason! }, now)
     this.#phase = phase
-    this.#hintUntil = 0
     this.#clearEvidence()
     this.#nextEpoch()
   }
@@ -469,6 +481,6 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     const phase = this.#phase
     const straight = phase._tag === "Closed" && phase.rampUntil === -Infinity
     this.gate = (this.gate & GATE_POLICY) | (straight ? 0 : GATE_STATE) |
-      (this.#override === undefined ? 0 : GATE_OVERRIDE)
+      (phase.override === undefined ? 0 : GATE_OVERRIDE)
   }
 }

@@ -18,9 +18,6 @@ import type { Guard } from "./Guard.ts"
 
 type Rejection = Exit.Exit<never, BreakerOpenError>
 
-/** The error of the failure that is being counted: here and not in a field, for the memory of circuits counts. */
-let counting: unknown = undefined
-
 /** What the names of a keyed breaker's circuits begin with. */
 export const prefixOf = (name: string): string => `${name.replaceAll("~", "~0").replaceAll("/", "~1")}/`
 
@@ -28,8 +25,8 @@ export class Circuit extends Machine<Guard> {
   readonly key: string | undefined
   /** Calls that were let through and have not ended. */
   inFlight = 0
-  /** When a call last asked for it by its key, as fine as a tick. */
-  usedAt = NaN
+  /** The second in which a call last asked for it by its key. */
+  usedAt = 0
   /** The error of the last failure that could open it, until a reset. */
   #lastFailure: unknown = undefined
   /** What a refused call gets, for as long as nothing changes. */
@@ -42,7 +39,7 @@ export class Circuit extends Machine<Guard> {
 
   /** When a call last asked for it by its key, or ended and counted. */
   lastUse(): number {
-    return Math.max(this.usedAt, this.lastFailureAt || 0, this.lastSuccessAt || 0)
+    return Math.max(this.usedAt * 1000, this.lastFailureAt || 0, this.lastSuccessAt || 0)
   }
 
   /** The circuit's own name: unlike any other's, whatever the key is, as `/` in a keyed breaker's name is written `~1`. */
@@ -79,29 +76,24 @@ export class Circuit extends Machine<Guard> {
   }
 
   /** Settles a failed call and keeps its error. */
-  failed(permit: Permit, now: number, settlement: Settlement, error: unknown): void {
+  failed(permit: Permit, now: number, settlement: Omit<Settlement, "outcome">): void {
     if (permit.spent) return
-    counting = error
-    if (permit.epoch === this.epoch) this.#lastFailure = error
-    this.settle(permit, now, settlement)
-    counting = undefined
+    if (permit.epoch === this.epoch) this.#lastFailure = settlement.error
+    this.settle(permit, now, { ...settlement, outcome: "Failure" })
   }
 
   /** `failed` for calls that went straight through. */
   failedStraight(epoch: number, now: number, hint: number, error: unknown): void {
     const late = epoch !== this.epoch
-    counting = error
     if (!late) this.#lastFailure = error
-    this.countFailure(now)
-    counting = undefined
+    this.countFailure(now, error)
     if (!late) this.record(now, true, false, hint, false)
   }
 
-  override countFailure(now: number): void {
-    super.countFailure(now)
+  override countFailure(now: number, error: unknown): void {
+    super.countFailure(now, error)
     const { hub } = this.plan
     if (!hub.listening) return
-    const error = counting
     const own = error instanceof BreakerTimeoutError && error.circuit === this.name
     hub.publish({ _tag: own ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
   }

@@ -61,7 +61,8 @@ const succeeded = (circuit: Circuit, epoch: number, now: number): void => {
   circuit.countSuccess(now)
   if (epoch !== circuit.epoch) return
   if (circuit.windows === undefined) circuit.streak = 0
-  else circuit.record(now, false, false, 0, false)
+  // What could trip is decided on the exact time.
+  else circuit.record(circuit.isSuspect() ? circuit.plan.ticker.exact() : now, false, false, 0, false)
 }
 
 const failed = (circuit: Circuit, epoch: number, cause: Cause.Cause<unknown>): void => {

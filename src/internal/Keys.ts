@@ -43,7 +43,8 @@ export class Keys {
     const circuit = this.#circuits.get(key) ?? this.#make(key)
     if (circuit === undefined) return undefined
     const { ticker } = this.#guard
-    circuit.usedAt = ticker.fresh ? ticker.now : ticker.refresh()
+    if (!ticker.fresh) ticker.refresh()
+    circuit.usedAt = ticker.second
     return circuit
   }
 

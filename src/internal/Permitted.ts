@@ -100,12 +100,12 @@ export const hintOf = (outcome: Extract<Outcome, { readonly _tag: "Failure" }>):
 const settle = (circuit: Circuit, permit: Permit, exit: Exit.Exit<unknown, unknown>, outcome: Outcome): void => {
   if (permit.spent) return
   const { slowerThan, ticker } = circuit.plan
-  const plain = outcome._tag === "Success" && slowerThan === undefined && !permit.probe
+  const plain = outcome._tag === "Success" && slowerThan === undefined && !permit.probe && !circuit.isSuspect()
   const now = !plain ? ticker.exact() : ticker.fresh ? ticker.now : ticker.refresh()
   const slow = slowerThan !== undefined && now - permit.startedAt >= slowerThan
   if (outcome._tag === "Failure") {
     const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : exit.value
-    circuit.failed(permit, now, { outcome: "Failure", slow, timeout: false, hint: hintOf(outcome) }, error)
+    circuit.failed(permit, now, { slow, timeout: false, hint: hintOf(outcome), error })
   } else circuit.settle(permit, now, { outcome: outcome._tag, slow, timeout: false, hint: 0 })
 }
 
@@ -149,7 +149,7 @@ const bounded = <A, E, R>(
     const now = ticker.exact()
     const slow = slowerThan !== undefined && millis >= slowerThan
     const error = new BreakerTimeoutError({ circuit: circuit.name, timeout: Duration.millis(millis) })
-    circuit.failed(permit, now, { outcome: "Failure", slow, timeout: isTimeout, hint: 0 }, error)
+    circuit.failed(permit, now, { slow, timeout: isTimeout, hint: 0, error })
     late = isTimeout ? Exit.fail(error) : circuit.rejection("Open", now)
     child.interruptUnsafe(parent.id)
   })

@@ -1,3 +1,4 @@
+// @effect-diagnostics floatingEffect:off missingEffectContext:off missingEffectError:off
 /** What a call through a breaker can fail with, for each shape of a policy. */
 import { type Config, type Context, type Duration, Effect, Layer, type Scope } from "effect"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
