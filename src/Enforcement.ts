@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 
 /**
  * - `enforce`: as the policy says.
- * - `metricsOnly`: every call runs and is recorded, and where its circuit would have opened is told as a transition from
+ * - `metricsOnly`: every call runs, within its timeout, and is recorded, and where its circuit would have opened is told as a transition from
  *   `Closed` to `Closed`.
  * - `bypass`: every call runs unguarded and unrecorded.
  *

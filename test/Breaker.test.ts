@@ -212,6 +212,16 @@ describe("late results", () => {
         }))
     }
 
+    it.effect(`of an earlier Closed do not end a row of failures in the next (${how})`, () =>
+      Effect.gen(function*() {
+        const { breaker, end } = yield* straggler(Exit.succeed("ok"), policy)
+        yield* breaker.reset
+        yield* failTimes(breaker, 1)
+        yield* end
+        yield* failTimes(breaker, 1)
+        assert.strictEqual(yield* breaker.state, "Open")
+      }))
+
     it.effect(`of an earlier Closed do not count in the next (${how})`, () =>
       Effect.gen(function*() {
         const { breaker, end } = yield* straggler(Exit.fail("no"), policy)
@@ -222,6 +232,23 @@ describe("late results", () => {
         assert.strictEqual(yield* breaker.state, "Closed")
         yield* failTimes(breaker, 1)
         assert.strictEqual(yield* breaker.state, "Open")
+      }))
+  }
+})
+
+describe("late results in a window", () => {
+  for (const timeout of [undefined, "10 minutes"] as const) {
+    it.effect(`of an earlier Closed are not in the next one's (timeout ${timeout})`, () =>
+      Effect.gen(function*() {
+        const trip = Trip.failureRate({ threshold: 0.5, lastCalls: 4, minimumCalls: 4 })
+        const breaker = yield* make("late-window", { trip, timeout })
+        const gate = yield* Deferred.make<void>()
+        const late = yield* Effect.forkChild(breaker.wrap(Deferred.await(gate)), { startImmediately: true })
+        yield* breaker.reset
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(late)
+        const { statistics, windows } = yield* breaker.snapshot
+        assert.deepStrictEqual([windows[0]?.calls, statistics.success], [0, 1])
       }))
   }
 })

@@ -12,7 +12,7 @@
  *     └─────────────────────────────────────────────────────┘ enough probes succeed
  * ```
  *
- * Every change, an override and a reset included, begins a new `epoch`. A permit carries the epoch it was given in, and a
+ * Every change, an override and a reset included, begins a new `epoch`, with empty windows. A permit carries the epoch it was given in, and a
  * permit of another epoch settles nothing but the lifetime counts: late results cannot move the machine (the idea of
  * gobreaker's generations).
  */
@@ -99,7 +99,10 @@ const neverOpened: Closed = {
   calmAt: -Infinity
 }
 
-/** A change of the machine, announced before it is made, so that what caused it can still be read. */
+/**
+ * A change of the machine, announced before it is made, so that what caused it can still be read. From Closed to Closed is a
+ * trip that was only to be reported.
+ */
 export interface Change {
   readonly from: State
   readonly to: State
@@ -282,6 +285,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     const reason = trips(this.plan.rule, this)
     if (reason === undefined) return
     if (metricsOnly) {
+      this.changing({ from: "Closed", to: "Closed", reason: `${reason} (metrics only)` }, now)
       return this.#become({ ...this.#phase, reason: `${reason} (metrics only)`, hintUntil: 0 }, now)
     }
     this.#open(now, reason)
@@ -295,11 +299,12 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     return false
   }
 
-  /** An operator's override: a new epoch, the state beneath it as it was, its time running. `undefined` lifts it. */
+  /** An operator's override: a new epoch, the state beneath as it was, its time running. `undefined` lifts it. */
   setOverride(override: Override | undefined): void {
     const phase = this.#phase
     // The epoch of its probes is over, so they could neither settle nor lapse.
-    this.#phase = phase._tag === "HalfOpen" ? { ...phase, override, probes: [] } : { ...phase, override }
+    const probes = phase._tag === "HalfOpen" ? { probes: [] } : {}
+    this.#phase = { ...phase, ...probes, override, hintUntil: 0 }
     this.#nextEpoch()
   }
 
@@ -455,9 +460,9 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   }
 
   #become(phase: Closed | Open | HalfOpen, now: number): void {
-    this.changing({ from: this.#phase._tag, to: phase._tag, reason: phase.reason! }, now)
+    const from = this.#phase._tag
+    if (from !== phase._tag) this.changing({ from, to: phase._tag, reason: phase.reason! }, now)
     this.#phase = phase
-    this.#clearEvidence()
     this.#nextEpoch()
   }
 
@@ -474,6 +479,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
 
   #nextEpoch(): void {
     this.epoch++
+    this.#clearEvidence()
     this.#setGate()
   }
 
