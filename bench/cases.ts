@@ -40,6 +40,7 @@ export interface MemoryCase {
 
 const error = new Error("unavailable")
 
+/** Done at once. Not `Effect.succeed`, which calls nothing. */
 export const succeeding: Workload = {
   effect: Effect.sync(() => 1),
   fn: async () => 1
@@ -52,7 +53,10 @@ export const failing: Workload = {
   }
 }
 
-/** Gives way once, so that calls made at once are under way at once. */
+/**
+ * Gives way once, as every call over a network does: calls made at once are under way at once, and a timeout has something to
+ * bound.
+ */
 export const suspending: Workload = {
   effect: Effect.promise(() => Promise.resolve(1)),
   fn: async () => {
@@ -70,12 +74,18 @@ const consecutive: Spec = { trip: "consecutive", failures: 5 }
 const window: Spec = { trip: "window", failures: 5 }
 
 export const cases: ReadonlyArray<Case> = [
-  { name: "closed-consecutive", spec: consecutive, workload: succeeding, mode: "sequential", contenders: all },
+  {
+    name: "closed-consecutive",
+    spec: consecutive,
+    workload: succeeding,
+    mode: "sequential",
+    contenders: [...all, "floor"]
+  },
   { name: "closed-window", spec: window, workload: succeeding, mode: "sequential", contenders: all },
   {
     name: "closed-timeout",
     spec: { ...consecutive, timeout: 2000 },
-    workload: succeeding,
+    workload: suspending,
     mode: "sequential",
     contenders: [...all, "timeout-alone"]
   },

@@ -76,7 +76,7 @@ const assert = (holds: boolean, what: string): void => {
   if (!holds) throw new Error(`${contenderName}: ${what}`)
 }
 
-const isBreaker = (name: string) => name !== "timeout-alone" && name !== "map-get"
+const isBreaker = (name: string) => !["floor", "timeout-alone", "map-get"].includes(name)
 
 const fail = async (subject: Subject, times: number): Promise<void> => {
   for (let i = 0; i < times; i++) await subject.call().catch(() => undefined)
@@ -135,8 +135,8 @@ const prepare = async (name: string, warmUpMs: number, sliceMs: number): Promise
     : await contender.keyed!(spec, workload, keys, inTurn(makeKeys(keys)))
   if (name === "rejection") await fail(subject, 1)
   // A whole round makes every key's circuit.
-  if (keys !== undefined) for (let i = 0; i < keys; i++) await subject.call()
-  const bare = await warmUp(mode, subject.bare, warmUpMs, sliceMs)
+  if (keys !== undefined) { for (let i = 0; i < keys; i++) await subject.call() }
+  const bare = await warmUp(mode, subject.bare, warmUpMs / 2, sliceMs)
   const call = await warmUp(mode, subject.call, warmUpMs, sliceMs)
   prepared.set(name, { ...subject, case: current, slices: { bare, call } })
 }

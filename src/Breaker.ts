@@ -555,13 +555,25 @@ const defaultOwner = (name: string): Owner => ({ identity: Breaker, title: `Brea
 export const wrap: Wrap<BreakerError, Breaker<BreakerError>> = wrapThrough(Breaker)
 
 function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<Err, Self> {
+  // Contexts are immutable: while calls come with the same one, so does their breaker.
+  let seen: Context.Context<never> | undefined
+  let breaker: Breaker<Err>
+  let circuit: Circuit | undefined
   return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Err, R | Self> =>
     Effect.withFiber((fiber) => {
-      const breaker = Context.getUnsafe(fiber.context, key) as Breaker<Err> & Partial<HasCircuit>
-      const circuit = breaker[circuitKey]
-      // A test's double answers for any property.
-      return circuit instanceof Circuit ? run(circuit, self, undefined, fiber) : breaker.wrap(self)
+      if (fiber.context !== seen) {
+        breaker = Context.getUnsafe(fiber.context, key)
+        circuit = circuitOf(breaker)
+        seen = fiber.context
+      }
+      return circuit === undefined ? breaker.wrap(self) : run(circuit, self, undefined, fiber)
     })
+}
+
+/** The circuit of a breaker of this module; a test's double has none, though it may answer for any property. */
+const circuitOf = (breaker: Breaker<unknown> & Partial<HasCircuit>): Circuit | undefined => {
+  const circuit = breaker[circuitKey]
+  return circuit instanceof Circuit ? circuit : undefined
 }
 
 // -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ const make = ({ failures, trip }: Spec) =>
 export const cockatiel: Contender = {
   single: async (spec, { fn }) => {
     const breaker = make(spec)
+    // Aggressive: its cooperative strategy only signals, and a call that does not listen never times out.
     const policy = spec.timeout === undefined
       ? breaker
       : Cockatiel.wrap(breaker, Cockatiel.timeout(spec.timeout, Cockatiel.TimeoutStrategy.Aggressive))

@@ -13,6 +13,8 @@ export const load = async (name: string): Promise<Contender> => {
       return (await import("./cockatiel.ts")).cockatiel
     case "opossum":
       return (await import("./opossum.ts")).opossum
+    case "floor":
+      return (await import("./floors.ts")).floor
     case "timeout-alone":
       return (await import("./floors.ts")).timeoutAlone
     case "map-get":

@@ -13,7 +13,8 @@ const policy = ({ failures, timeout, trip }: Spec): Breaker.Policy<never> => ({
 
 const storage = await build(Storage.MemoryStorageLive)
 const run = Effect.runPromiseWith(storage)
-const inScope = <A, E, R>(effect: Effect.Effect<A, E, R | Scope.Scope>) => Effect.provideService(effect, Scope.Scope, forever)
+const inScope = <A, E, R>(effect: Effect.Effect<A, E, R | Scope.Scope>) =>
+  Effect.provideService(effect, Scope.Scope, forever)
 
 const isOpen = (breaker: Pick<Breaker.Breaker<unknown>, "state">) => async () => await run(breaker.state) === "Open"
 
