@@ -1,0 +1,86 @@
+/**
+ * A gateway with two circuits, in front of an upstream that can be made slow, failing or dead: run it with `npm start` and
+ * do what it says. It listens on 127.0.0.1 only, on PORT (default 8080; 0 takes any free one).
+ */
+import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeServices } from "@effect/platform-node"
+import { Config, Console, Effect, Layer, Option, Runtime, Schedule, Schema, Stream } from "effect"
+import { HttpClient, HttpRouter, HttpServer } from "effect/http"
+import { createServer } from "node:http"
+import { Journal, Transitions } from "./gateway/Journal.ts"
+import { AnswerLog } from "./gateway/Report.ts"
+import { Routes } from "./gateway/Routes.ts"
+import { Screen } from "./gateway/Screen.ts"
+import { Circuits, Shop } from "./gateway/Shop.ts"
+import { Upstream } from "./gateway/Upstream.ts"
+
+// -----------------------------------------------------------------------------
+// the server
+// -----------------------------------------------------------------------------
+
+const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
+
+const listenOn = (port: number) =>
+  NodeHttpServer.layerServer(createServer, { port, host: "127.0.0.1", gracefulShutdownTimeout: "1 second" })
+
+/** A port that was asked for is taken or refused; the default gives way to any free one. */
+const Server = Layer.unwrap(Effect.gen(function*() {
+  const asked = yield* Config.option(Config.schema(Schema.NumberFromString.pipe(Schema.decodeTo(Port)), "PORT"))
+  if (Option.isSome(asked)) return listenOn(asked.value)
+  const { note } = yield* Journal
+  return listenOn(8080).pipe(
+    Layer.catch(() => listenOn(0).pipe(Layer.tap(() => note("Port 8080 is taken, so this is on a free one"))))
+  )
+}))
+
+const Gateway = HttpRouter.serve(Routes, { disableLogger: true, disableListenLog: true })
+
+// -----------------------------------------------------------------------------
+// the traffic
+// -----------------------------------------------------------------------------
+
+/** Callers who come whether they are answered or not, eight calls a second. */
+const Traffic = Layer.effectDiscard(Effect.gen(function*() {
+  const client = yield* HttpClient.HttpClient
+  const url = yield* HttpServer.addressFormattedWith(Effect.succeed)
+  const call = (path: string) => Effect.ignore(Effect.flatMap(client.get(`${url}${path}`), (response) => response.text))
+  yield* Stream.fromSchedule(Schedule.spaced("250 millis")).pipe(
+    Stream.mapEffect(() => Effect.all([call("/orders"), call("/search")], { concurrency: 2 }), {
+      concurrency: "unbounded",
+      unordered: true
+    }),
+    Stream.runDrain,
+    Effect.forkScoped
+  )
+}))
+
+// -----------------------------------------------------------------------------
+// the program
+// -----------------------------------------------------------------------------
+
+const App = Layer.mergeAll(Screen, Traffic, Transitions).pipe(
+  Layer.provideMerge(Gateway),
+  Layer.provide(Shop.layer),
+  Layer.provide(Layer.mergeAll(Server, Upstream.layer, Circuits, AnswerLog.layer)),
+  Layer.provide(Layer.mergeAll(Journal.layer, NodeHttpClient.layerUndici, NodeServices.layer))
+)
+
+const notStarted = (why: string) =>
+  Effect.andThen(
+    Console.error(`The gateway did not start: ${why}`),
+    Effect.sync(() => {
+      process.exitCode = 1
+    })
+  )
+
+const program = Layer.launch(App).pipe(
+  Effect.onInterrupt(() => Console.log("Stopped. Both servers are closed.")),
+  Effect.catchTags({
+    ConfigError: () => notStarted("PORT must be a whole number from 0 to 65535. 0 takes any free port."),
+    ServeError: ({ cause }) => notStarted(`${cause}. Set PORT to another port, or to 0 for any free one.`)
+  })
+)
+
+// Being stopped is how it ends, so that is no error.
+NodeRuntime.runMain(program, {
+  teardown: (exit, onExit) => Runtime.defaultTeardown(exit, (code) => onExit(code === 130 ? 0 : code))
+})

@@ -1,0 +1,40 @@
+/** What happened, line by line, for the screen to show. */
+import { Context, DateTime, Effect, Layer, PubSub, Stream } from "effect"
+import { Breaker } from "../../src/index.ts"
+import { Orders, Search } from "./Shop.ts"
+
+export class Journal extends Context.Service<Journal, {
+  readonly note: (text: string) => Effect.Effect<void>
+  /** The latest lines, then those to come. */
+  readonly lines: Stream.Stream<string>
+}>()("gateway/Journal") {
+  static readonly layer = Layer.effect(
+    Journal,
+    Effect.gen(function*() {
+      const lines = yield* PubSub.sliding<string>({ capacity: 128, replay: 50 })
+      return Journal.of({
+        note: (text) => Effect.flatMap(timeOfDay, (time) => PubSub.publish(lines, `${time}  ${text}`)),
+        lines: Stream.fromPubSub(lines)
+      })
+    })
+  )
+}
+
+export const timeOfDay: Effect.Effect<string> = Effect.map(
+  DateTime.now,
+  DateTime.formatLocal({ timeStyle: "medium", locale: "en-GB" })
+)
+
+export const stateInWords = { Closed: "CLOSED", Open: "OPEN", HalfOpen: "HALF-OPEN" } as const
+
+const noteTransition = (event: Breaker.Event) =>
+  event._tag === "Transition"
+    ? Journal.use(({ note }) =>
+      note(`${event.circuit}  ${stateInWords[event.from]} -> ${stateInWords[event.to]}: ${event.reason}`)
+    )
+    : Effect.void
+
+export const Transitions = Layer.mergeAll(
+  Breaker.onEvent(Orders, noteTransition),
+  Breaker.onEvent(Search, noteTransition)
+)

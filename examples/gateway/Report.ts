@@ -1,0 +1,92 @@
+/** How the circuits stand, and what the gateway's callers got of late: for the screen, and for `GET /circuits`. */
+import { Array, Clock, Context, Duration, Effect, Layer } from "effect"
+import type { Breaker } from "../../src/index.ts"
+import { Orders, Search } from "./Shop.ts"
+import { type Mode, Upstream } from "./Upstream.ts"
+
+export interface Answers {
+  readonly ok: number
+  readonly failed: number
+  readonly timedOut: number
+  readonly refused: number
+  readonly medianMillis: number | undefined
+  readonly slowestMillis: number | undefined
+}
+
+export interface Report {
+  readonly upstream: Mode
+  readonly circuits: ReadonlyArray<{ readonly snapshot: Breaker.Snapshot; readonly answers: Answers }>
+}
+
+interface Answer {
+  readonly at: number
+  readonly circuit: string
+  readonly status: number
+  readonly millis: number
+}
+
+/** How long an answer is looked at. */
+export const lately = Duration.seconds(10)
+
+/** The answers that the gateway gave lately. A breaker measures no latency of its own. */
+export class AnswerLog extends Context.Service<AnswerLog, {
+  readonly add: (circuit: string, status: number, took: Duration.Duration) => Effect.Effect<void>
+  readonly of: (circuit: string) => Effect.Effect<Answers>
+}>()("gateway/AnswerLog") {
+  static readonly layer = Layer.sync(AnswerLog, () => {
+    let answers: ReadonlyArray<Answer> = []
+    const recent = Effect.map(Clock.currentTimeMillis, (now) => {
+      answers = answers.filter(({ at }) => now - at < Duration.toMillis(lately))
+      return { now, answers }
+    })
+    return AnswerLog.of({
+      add: (circuit, status, took) =>
+        Effect.map(recent, ({ now }) => {
+          answers = [...answers, { at: now, circuit, status, millis: Duration.toMillis(took) }]
+        }),
+      of: (circuit) =>
+        Effect.map(recent, ({ answers }) => sumUp(answers.filter((answer) => answer.circuit === circuit)))
+    })
+  })
+}
+
+const sumUp = (answers: ReadonlyArray<Answer>): Answers => {
+  const millis = answers.map((answer) => answer.millis).sort((a, b) => a - b)
+  const count = (...statuses: ReadonlyArray<number>) => answers.filter(({ status }) => statuses.includes(status)).length
+  const tenth = (value: number | undefined) => value === undefined ? undefined : Math.round(value * 10) / 10
+  return {
+    ok: count(200),
+    failed: count(502),
+    timedOut: count(504),
+    refused: count(503),
+    medianMillis: tenth(millis[Math.floor(millis.length / 2)]),
+    slowestMillis: tenth(millis.at(-1))
+  }
+}
+
+export const report: Effect.Effect<Report, never, Orders | Search | Upstream | AnswerLog> = Effect.gen(function*() {
+  const upstream = yield* Upstream
+  const log = yield* AnswerLog
+  const snapshots = [yield* (yield* Orders).snapshot, yield* (yield* Search).snapshot]
+  const answers = yield* Effect.forEach(snapshots, ({ circuit }) => log.of(circuit))
+  return {
+    upstream: yield* upstream.mode,
+    circuits: Array.zipWith(snapshots, answers, (snapshot, answers) => ({ snapshot, answers }))
+  }
+})
+
+/** The report as plain JSON: times in milliseconds. */
+export const toJson = ({ circuits, upstream }: Report) => ({
+  upstream,
+  circuits: circuits.map(({ answers, snapshot }) => ({
+    circuit: snapshot.circuit,
+    state: snapshot.state,
+    why: snapshot.why,
+    retryAfterMillis: snapshot.retryAfter && Math.ceil(Duration.toMillis(snapshot.retryAfter)),
+    windows: snapshot.windows.map(({ window, ...rates }) =>
+      "within" in window ? { withinMillis: Duration.toMillis(window.within), ...rates } : { ...window, ...rates }
+    ),
+    statistics: snapshot.statistics,
+    last10Seconds: answers
+  }))
+})

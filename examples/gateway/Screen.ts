@@ -1,0 +1,166 @@
+/**
+ * What an operator sees: on a terminal a picture that is redrawn in place, elsewhere a line for each thing that happens and
+ * a summary every 5 seconds.
+ */
+import { Config, Console, Effect, Layer, Option, Ref, Schedule, Stdio, Stream, Terminal } from "effect"
+import { HttpServer } from "effect/http"
+import type { Breaker } from "../../src/index.ts"
+import { Journal, stateInWords, timeOfDay } from "./Journal.ts"
+import { type Answers, type Report, report } from "./Report.ts"
+import { curls } from "./Routes.ts"
+import { readings, retryAfterSeconds } from "./Shop.ts"
+import { inWords } from "./Upstream.ts"
+
+export interface Line {
+  readonly text: string
+  readonly color?: Color | undefined
+}
+
+type Color = keyof typeof colors
+type Circuit = Report["circuits"][number]
+
+// -----------------------------------------------------------------------------
+// the picture
+// -----------------------------------------------------------------------------
+
+/** Fills as many rows as there are; what happened gets those that the rest leaves. */
+export const picture = (input: {
+  readonly url: string
+  readonly time: string
+  readonly report: Report
+  readonly happened: ReadonlyArray<string>
+  readonly rows: number
+}): ReadonlyArray<Line> => {
+  const { circuits, upstream } = input.report
+  const above: ReadonlyArray<Line> = [
+    { text: `Gateway on ${input.url}, ${input.time}. Ctrl-C stops it.`, color: "bold" },
+    { text: `The upstream is ${inWords[upstream]}.`, color: upstream === "healthy" ? undefined : "red" },
+    { text: "" },
+    ...circuits.flatMap(circuitLines),
+    { text: "" },
+    { text: "LAST 10 SECONDS     OK  FAILED  TIMED OUT  REFUSED    MEDIAN   SLOWEST", color: "bold" },
+    ...circuits.map(({ answers, snapshot }) => ({ text: answersRow(snapshot.circuit, answers) })),
+    { text: "" }
+  ]
+  const below = ["", ...curls(input.url)].map((text) => ({ text }))
+  const room = Math.max(1, input.rows - above.length - below.length)
+  const happened = Array.from({ length: room }, (_, i) => ({ text: input.happened.slice(-room)[i] ?? "" }))
+  return [...above, ...happened, ...below].slice(0, input.rows)
+}
+
+const circuitLines = ({ snapshot }: Circuit): ReadonlyArray<Line> => [
+  {
+    text: `${snapshot.circuit}  ${stateInWords[snapshot.state].padEnd(9)}  ${doing(snapshot)}`,
+    color: colorOf(snapshot)
+  },
+  {
+    text: `        ${snapshot.state === "Closed" ? readings[snapshot.circuit]?.(snapshot) : `because ${snapshot.why}`}`
+  }
+]
+
+const colorOf = ({ state }: Breaker.Snapshot): Color =>
+  state === "Closed" ? "green" : state === "Open" ? "red" : "yellow"
+
+const doing = ({ retryAfter, state }: Breaker.Snapshot): string => {
+  switch (state) {
+    case "Closed":
+      return "calls go through"
+    case "Open":
+      return `calls are refused, one is tried in ${retryAfterSeconds(retryAfter)} s`
+    case "HalfOpen":
+      return "one call is being tried, the others are refused"
+  }
+}
+
+const answersRow = (circuit: string, { failed, medianMillis, ok, refused, slowestMillis, timedOut }: Answers): string =>
+  [
+    circuit.padEnd(16),
+    String(ok).padStart(6),
+    String(failed).padStart(8),
+    String(timedOut).padStart(11),
+    String(refused).padStart(9),
+    inMillis(medianMillis).padStart(10),
+    inMillis(slowestMillis).padStart(10)
+  ].join("")
+
+const inMillis = (millis: number | undefined): string => millis === undefined ? "-" : `${millis} ms`
+
+// -----------------------------------------------------------------------------
+// on a terminal
+// -----------------------------------------------------------------------------
+
+const colors = { red: 31, yellow: 33, green: 32, bold: 1 }
+
+/** A picture as what to send to a terminal. Too long a line is cut, as a wrapped one would push the rest down. */
+const draw = (lines: ReadonlyArray<Line>, columns: number, colorful: boolean): string =>
+  "\x1b[H" + lines.map(({ color, text }) => {
+    const cut = text.slice(0, columns)
+    return (color === undefined || !colorful ? cut : `\x1b[${colors[color]}m${cut}\x1b[0m`) + "\x1b[K"
+  }).join("\r\n") + "\x1b[J"
+
+const enterScreen = "\x1b[?1049h\x1b[?25l"
+const leaveScreen = "\x1b[?25h\x1b[?1049l"
+
+const onTerminal = Effect.gen(function*() {
+  const terminal = yield* Terminal.Terminal
+  const display = (text: string) => Effect.ignore(terminal.display(text))
+  const colorful = yield* Config.option(Config.String("NO_COLOR")).pipe(Effect.map(Option.isNone))
+  const url = yield* HttpServer.addressFormattedWith(Effect.succeed)
+  const happened = yield* Ref.make<ReadonlyArray<string>>([])
+  const { lines } = yield* Journal
+
+  yield* lines.pipe(
+    Stream.runForEach((line) => Ref.update(happened, (lines) => [...lines.slice(-99), line])),
+    Effect.forkScoped
+  )
+  const redraw = Effect.gen(function*() {
+    // A terminal that does not know its size says 0.
+    const columns = (yield* terminal.columns) || 80
+    const rows = (yield* terminal.rows) || 24
+    const lines = picture({
+      url,
+      time: yield* timeOfDay,
+      report: yield* report,
+      happened: yield* Ref.get(happened),
+      rows
+    })
+    yield* display(draw(lines, columns, colorful))
+  })
+  yield* Effect.acquireRelease(
+    display(enterScreen),
+    // The screen beneath comes back: what happened is kept there.
+    () =>
+      Effect.andThen(
+        display(leaveScreen),
+        Effect.flatMap(Ref.get(happened), Effect.forEach((line) => Console.log(line), { discard: true }))
+      )
+  )
+  yield* redraw.pipe(Effect.repeat(Schedule.spaced("200 millis")), Effect.forkScoped)
+})
+
+// -----------------------------------------------------------------------------
+// elsewhere
+// -----------------------------------------------------------------------------
+
+const inLines = Effect.gen(function*() {
+  const { lines } = yield* Journal
+  const url = yield* HttpServer.addressFormattedWith(Effect.succeed)
+  yield* Console.log([`Gateway on ${url}. Ctrl-C stops it.`, ...curls(url), ""].join("\n"))
+  const summaries = Stream.fromSchedule(Schedule.spaced("5 seconds")).pipe(Stream.mapEffect(() => summary))
+  yield* Stream.merge(lines, summaries).pipe(Stream.runForEach(Console.log), Effect.forkScoped)
+})
+
+const summary = Effect.gen(function*() {
+  const { circuits, upstream } = yield* report
+  return [`${yield* timeOfDay}  last 10 s, upstream ${upstream}`, ...circuits.map(circuitSummary)].join(" | ")
+})
+
+const circuitSummary = ({ answers, snapshot }: Circuit): string =>
+  `${snapshot.circuit} ${stateInWords[snapshot.state]}: ${answers.ok} ok, ${answers.failed} failed, `
+  + `${answers.timedOut} timed out, ${answers.refused} refused, median ${inMillis(answers.medianMillis)}`
+
+export const Screen = Layer.effectDiscard(
+  Stdio.Stdio.use(({ stdoutIsTerminal }) =>
+    Effect.flatMap(stdoutIsTerminal, (isTerminal) => isTerminal ? onTerminal : inLines)
+  )
+)

@@ -1,0 +1,281 @@
+/** Every example is run as its reader runs it: by Node, without a build. */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration } from "effect"
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { globSync } from "node:fs"
+import { type AddressInfo, createServer } from "node:net"
+import { join } from "node:path"
+import { setTimeout } from "node:timers/promises"
+import type { TestContext } from "vitest"
+import type { Report } from "../examples/gateway/Report.ts"
+import { picture } from "../examples/gateway/Screen.ts"
+import type { Breaker } from "../src/index.ts"
+import "../examples/testing.test.ts"
+
+const root = join(import.meta.dirname, "..")
+
+interface Running {
+  readonly child: ChildProcess
+  /** What it has printed so far. */
+  readonly out: () => string
+  readonly err: () => string
+  /** The exit code, once all of its output is here. */
+  readonly closed: Promise<number | null>
+}
+
+const start = (example: string, env: Record<string, string> = {}): Running => {
+  const child = spawn(process.execPath, [`examples/${example}`], { cwd: root, env: { ...process.env, ...env } })
+  let out = ""
+  let err = ""
+  child.stdout.setEncoding("utf8").on("data", (text: string) => out += text)
+  child.stderr.setEncoding("utf8").on("data", (text: string) => err += text)
+  return { child, out: () => out, err: () => err, closed: once(child, "close").then(([code]) => code) }
+}
+
+/** The lines of what is printed by an example that ends by itself, and well. */
+const linesOf = async (example: string): Promise<ReadonlyArray<string>> => {
+  const running = start(example)
+  const code = await running.closed
+  assert.deepStrictEqual({ code, err: running.err() }, { code: 0, err: "" })
+  return running.out().trimEnd().split("\n")
+}
+
+const printed: Record<string, ReadonlyArray<string>> = {
+  "quickstart.ts": [
+    "charged 500 cents",
+    "the payment service answers 500",
+    "the payment service answers 500",
+    "not tried: Circuit \"payments\" is open"
+  ],
+  "service-class.ts": [
+    "payments: BreakerTimeoutError, BreakerTimeoutError, BreakerTimeoutError, BreakerOpenError",
+    "search: tea, tea, BulkheadFullError",
+    "payments is Open: 3 consecutive failures",
+    "search is Closed: never changed"
+  ],
+  "keyed-by-host.ts": [
+    "bad host answers 500",
+    "good host answers 200",
+    "bad host answers 500",
+    "good host answers 200",
+    "bad host is not asked: BreakerOpenError",
+    "good host answers 200",
+    "2 circuits, the bad host's is Open"
+  ],
+  "fallback.ts": [
+    "Oslo: rain",
+    "Atlantis: NoSuchCity",
+    "Oslo: ServiceDown",
+    "Oslo: ServiceDown",
+    "Oslo: rain, as weather is not asked now",
+    "Lima: unknown, as weather is not asked now"
+  ],
+  "alerting.ts": [
+    "the webhook got {\"text\":\"payments is OPEN: 2 consecutive failures\"}",
+    "the webhook got {\"text\":\"payments is closed again: 1 of 1 probes succeeded\"}"
+  ],
+  "testing-with-testclock.ts": [
+    "  0 s  Closed  two mails are sent",
+    " 10 s  Open    two more bounce, which is half of four",
+    " 69 s  Open    a mail is refused",
+    " 70 s  Closed  a mail is sent as the probe"
+  ]
+}
+
+describe.concurrent("examples", () => {
+  it("are all run here", () => {
+    const all = globSync("*.ts", { cwd: join(root, "examples") }).sort()
+    assert.deepStrictEqual(all, [...Object.keys(printed), "gateway.ts", "testing.test.ts"].sort())
+  })
+
+  it.each(Object.entries(printed))("%s", { timeout: 20_000 }, async (example, lines) => {
+    assert.deepStrictEqual(await linesOf(example), lines)
+  })
+})
+
+// -----------------------------------------------------------------------------
+// the gateway
+// -----------------------------------------------------------------------------
+
+/** What was printed, as soon as it matches. */
+const prints = ({ child, closed, err, out }: Running, wanted: RegExp): Promise<RegExpExecArray> =>
+  new Promise((resolve, reject) => {
+    const look = () => {
+      const found = wanted.exec(out())
+      if (found === null) return
+      child.stdout?.off("data", look)
+      resolve(found)
+    }
+    child.stdout?.on("data", look)
+    void closed.then((code) => reject(new Error(`ended with ${code} and never printed ${wanted}: ${out()}${err()}`)))
+    look()
+  })
+
+/** Asks again and again, for as long as a loaded machine may need. */
+const until = async <A>(what: string, ask: () => Promise<A | undefined>): Promise<A> => {
+  for (let tries = 0; tries < 400; tries++) {
+    const answer = await ask()
+    if (answer !== undefined) return answer
+    await setTimeout(50)
+  }
+  throw new Error(`never saw ${what}`)
+}
+
+interface Circuits {
+  readonly upstream: string
+  readonly circuits: ReadonlyArray<{ readonly circuit: string; readonly state: string; readonly why?: string }>
+}
+
+describe.concurrent("the gateway", () => {
+  const startGateway = (env: Record<string, string>, { onTestFinished }: TestContext) => {
+    const gateway = start("gateway.ts", env)
+    onTestFinished(() => void gateway.child.kill("SIGKILL"))
+    return gateway
+  }
+
+  // The traffic goes on meanwhile, so that on a slow machine the circuit may have opened already: its probes tell, too.
+  const answers = (status: number, url: string) =>
+    until(
+      `${status} from ${url}`,
+      () => fetch(url).then((response) => response.status === status ? response : undefined)
+    )
+
+  const stop = async (gateway: Running, signal: NodeJS.Signals) => {
+    gateway.child.kill(signal)
+    assert.deepStrictEqual({ code: await gateway.closed, err: gateway.err() }, { code: 0, err: "" })
+    assert.match(gateway.out(), /\nStopped\. Both servers are closed\.\n$/)
+  }
+
+  it("breaks and heals as its banner says, and stops at Ctrl-C", { timeout: 60_000 }, async (context) => {
+    const gateway = startGateway({ PORT: "0" }, context)
+    const [, url = ""] = await prints(gateway, /Gateway on (http:\/\/127\.0\.0\.1:\d+)\./)
+    const [, failing = ""] = await prints(gateway, /Break it: +curl -X POST (\S+)/)
+    const [, healthy = ""] = await prints(gateway, /Heal it: +curl -X POST (\S+)/)
+    const [, orders = ""] = await prints(gateway, /Call it: +curl -i (\S+)/)
+    const [, circuits = ""] = await prints(gateway, /Read it: +curl (\S+)/)
+    const ordersAre = (state: string) =>
+      until(`orders ${state}`, async () => {
+        const { circuits: all } = await fetch(circuits).then((response) => response.json()) as Circuits
+        return all.find(({ circuit }) => circuit === "orders")?.state === state ? all : undefined
+      })
+
+    await answers(200, orders)
+    await ordersAre("Closed")
+
+    assert.strictEqual((await fetch(failing, { method: "POST" })).status, 200)
+    await answers(502, orders)
+    const open = await ordersAre("Open")
+    assert.deepStrictEqual(open.map(({ circuit }) => circuit), ["orders", "search"])
+    const refused = await answers(503, orders)
+    assert.match(refused.headers.get("retry-after") ?? "", /^[1-5]$/)
+    const body = await refused.json() as Record<string, unknown>
+    assert.strictEqual(body["circuit"], "orders")
+    assert.strictEqual(String(body["retryAfterSeconds"]), refused.headers.get("retry-after"))
+
+    await fetch(healthy, { method: "POST" })
+    await ordersAre("Closed")
+    await answers(200, orders)
+
+    assert.strictEqual((await fetch(`${url}/upstream/on-fire`, { method: "POST" })).status, 404)
+    await stop(gateway, "SIGINT")
+    assert.match(gateway.out(), /The upstream is now failing.*\n(.*\n)*.*orders  CLOSED -> OPEN: failure rate/)
+    assert.match(gateway.out(), /orders  HALF-OPEN -> CLOSED/)
+    assert.match(gateway.out(), /last 10 s, upstream \w+ \| orders \S+ \d+ ok/)
+    // oxlint-disable-next-line no-control-regex
+    assert.notMatch(gateway.out(), /\x1b/)
+  })
+
+  it(
+    "answers 504 when the upstream is too slow, and stops at once though calls are running",
+    { timeout: 60_000 },
+    async (context) => {
+      const gateway = startGateway({ PORT: "0" }, context)
+      const [, url = ""] = await prints(gateway, /Gateway on (\S+)\./)
+      await fetch(`${url}/upstream/slow`, { method: "POST" })
+      await answers(504, `${url}/orders`)
+      await answers(200, `${url}/search`)
+      await stop(gateway, "SIGTERM")
+    }
+  )
+
+  it("answers 502 when the upstream is dead, and stops", { timeout: 60_000 }, async (context) => {
+    const gateway = startGateway({ PORT: "0" }, context)
+    const [, url = ""] = await prints(gateway, /Gateway on (\S+)\./)
+    await fetch(`${url}/upstream/dead`, { method: "POST" })
+    await answers(502, `${url}/orders`)
+    await stop(gateway, "SIGINT")
+  })
+
+  it("says in a line why it does not start", { timeout: 60_000 }, async (context) => {
+    const taken = createServer().listen(0, "127.0.0.1")
+    await once(taken, "listening")
+    const { port } = taken.address() as AddressInfo
+    const whyNot = async (env: Record<string, string>) => {
+      const gateway = startGateway(env, context)
+      assert.strictEqual(await gateway.closed, 1)
+      assert.strictEqual(gateway.out(), "")
+      return gateway.err()
+    }
+    assert.match(await whyNot({ PORT: String(port) }), /^The gateway did not start: .*in use.*Set PORT .*\.\n$/)
+    assert.match(await whyNot({ PORT: "http" }), /^The gateway did not start: PORT must be .*\.\n$/)
+    taken.close()
+  })
+})
+
+describe("the gateway's picture", () => {
+  const circuit = (name: string, state: Breaker.Snapshot["state"]): Report["circuits"][number] => ({
+    snapshot: {
+      circuit: name,
+      state,
+      isolated: state !== "Closed",
+      retryAfter: state === "Open" ? Duration.millis(2100) : undefined,
+      openings: 1,
+      why: "failure rate 0.50 of 16 calls within 5000 ms",
+      statistics: {
+        success: 8,
+        failure: 8,
+        ignored: 0,
+        timeout: 0,
+        slow: 0,
+        rejected: 3,
+        consecutiveFailures: 4,
+        consecutiveSuccesses: 0,
+        timesOpened: 1
+      },
+      windows: [{ window: { lastCalls: 10 }, calls: 10, failures: 4, slow: 3, failureRate: 0.4, slowCallRate: 0.3 }]
+    },
+    answers: { ok: 8, failed: 8, timedOut: 0, refused: 3, medianMillis: 20.5, slowestMillis: 1002.8 }
+  })
+  const drawn = (circuits: Report["circuits"], rows: number) =>
+    picture({
+      url: "http://127.0.0.1:8080",
+      time: "03:00:00",
+      report: { upstream: "failing", circuits },
+      happened: Array.from({ length: 50 }, (_, i) => `03:00:${String(i).padStart(2, "0")}  something happened`),
+      rows
+    }).map(({ text }) => text)
+
+  it("fits a terminal of 80 by 24, with what happened last", () => {
+    const lines = drawn([circuit("orders", "Open"), circuit("search", "HalfOpen")], 24)
+    assert.isAtMost(lines.length, 24)
+    assert.deepStrictEqual(lines.filter((line) => line.length > 80), [])
+    assert.include(lines, "orders  OPEN       calls are refused, one is tried in 3 s")
+    assert.include(lines, "        because failure rate 0.50 of 16 calls within 5000 ms")
+    assert.include(lines, "03:00:49  something happened")
+    assert.include(lines, "Heal it:   curl -X POST http://127.0.0.1:8080/upstream/healthy")
+  })
+
+  it("says how near a closed circuit is to opening", () => {
+    const lines = drawn([circuit("orders", "Closed"), circuit("search", "Closed")], 24)
+    assert.include(lines, "        40 % of 10 calls failed or timed out, opens at 50 %")
+    assert.include(lines, "        30 % of 10 calls slow, opens at 50 %; 4 failed in a row, opens at 5")
+  })
+
+  it("has no more lines than the terminal, and shows more of what happened on a large one", () => {
+    const circuits = [circuit("orders", "Open"), circuit("search", "Open")]
+    assert.strictEqual(drawn(circuits, 10).length, 10)
+    assert.strictEqual(drawn(circuits, 50).length, 50)
+    assert.isAbove(drawn(circuits, 50).filter((line) => line.endsWith("something happened")).length, 20)
+  })
+})
