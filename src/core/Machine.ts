@@ -245,10 +245,12 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   }
 
   /** Records how a permitted call ended and makes the change that follows. The second settlement of a permit does nothing. */
-  settle(permit: Permit, now: number, { error, hint, outcome, slow, timeout }: Settlement): void {
+  settle(permit: Permit, now: number, { error, hint, outcome: ended, slow, timeout }: Settlement): void {
     if (permit.spent) return
     permit.spent = true
     if (!permit.recorded) return
+    // A probe has failed when its lease is over, also while nobody has asked for its place.
+    const outcome = permit.epoch === this.epoch && now >= permit.until ? "Failure" : ended
     if (timeout) this.timeout++
     if (outcome === "Ignored") this.ignored++
     else {
@@ -375,7 +377,8 @@ export class Machine<P extends Plan = Plan> implements Evidence {
       case "Open":
         return phase.until
       case "HalfOpen":
-        return phase.probes.length < this.plan.probes ? now : Math.min(...phase.probes.map((probe) => probe.until))
+        // Leases are all as long as each other, so the first one given is the first to end.
+        return phase.probes.length < this.plan.probes ? now : phase.probes[0]!.until
       case "Closed":
         return now < phase.rampUntil ? phase.rampUntil : undefined
     }
@@ -443,8 +446,8 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   }
 
   #past(reason: string, now: number): Past {
-    const { openFor, openings, override, timesOpened } = this.#phase
-    return { since: now, reason, openings, openFor, timesOpened, hintUntil: 0, override }
+    const { openFor, override, timesOpened } = this.#phase
+    return { since: now, reason, openings: this.#openingsAt(now), openFor, timesOpened, hintUntil: 0, override }
   }
 
   /** A failure's wish to be left alone: the longest of an epoch counts. */

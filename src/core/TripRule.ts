@@ -2,8 +2,9 @@
  * Trip rules: when does a closed circuit open? Plain data with every duration in milliseconds, evaluated here and nowhere
  * else, over a streak and the totals of one or more windows.
  *
- * A rule is reached at `>=` its threshold, a window without failures (or slow calls) never trips, and nothing is divided
- * before it is compared, so a rate of exactly 1 is met by a window of failures only.
+ * A rule is reached at `>=` its threshold, and a window without failures (or slow calls) never trips. A rate is divided before
+ * it is compared: the quotient is the number closest to the true rate, as the threshold written as a fraction is, so 7 calls
+ * of 100 reach 0.07. Multiplied, they would not: `0.07 * 100` is more than 7.
  */
 
 /** How far back a rate looks: a span of time in milliseconds, or a number of calls. */
@@ -123,7 +124,7 @@ const rateReason = (
   rule: { readonly threshold: number; readonly minimumCalls: number; readonly window: RuleWindow }
 ): string | undefined => {
   const calls = totals.success + totals.failure
-  return bad > 0 && calls >= rule.minimumCalls && bad >= rule.threshold * calls
+  return bad > 0 && calls >= rule.minimumCalls && bad / calls >= rule.threshold
     ? `${what} ${(bad / calls).toFixed(2)} of ${calls} calls ${inWords(rule.window)}`
     : undefined
 }

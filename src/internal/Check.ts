@@ -44,7 +44,7 @@ export const countIn = (field: string, value: number, least: number, most: numbe
 
 /** A rate that something can reach and that not everything does. */
 export const rateIn = (field: string, value: number): ReadonlyArray<Problem> =>
-  value >= 0 && value <= 1 ? none : [{ field, value, range: "a rate in [0, 1]" }]
+  Number.isFinite(value) && value >= 0 && value <= 1 ? none : [{ field, value, range: "a rate in [0, 1]" }]
 
 /** A finite duration in a range of milliseconds. */
 export const durationIn = (
@@ -53,7 +53,8 @@ export const durationIn = (
   least: number,
   most: number
 ): ReadonlyArray<Problem> => {
-  const millis = Option.map(Duration.fromInput(value), Duration.toMillis)
+  // Effect takes NaN for no time at all.
+  const millis = Number.isNaN(value) ? Option.none() : Option.map(Duration.fromInput(value), Duration.toMillis)
   return Option.isSome(millis) && Number.isFinite(millis.value) && millis.value >= least && millis.value <= most
     ? none
     : [{ field, value, range: `a finite duration ${between(least, most, " ms")}` }]

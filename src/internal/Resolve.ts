@@ -40,10 +40,10 @@ export const problems = (policy: Policy): ReadonlyArray<Problem> => {
   const count = (field: string, value: number | undefined) =>
     value === undefined ? [] : countIn(field, value, 1, 1_000_000)
   const { consistency, halfOpen, maxOpenFor, openFor } = policy
-  const found = [
+  return [
     ...(policy.trip === undefined ? [] : tripProblems(policy.trip, "trip.")),
     ...(isSchedule(openFor) ? [] : duration("openFor", openFor, 1)),
-    ...duration("maxOpenFor", maxOpenFor, 1),
+    ...duration("maxOpenFor", maxOpenFor, leastMaxOpenFor(openFor)),
     ...count("halfOpen.probes", halfOpen?.probes),
     ...count("halfOpen.successes", halfOpen?.successes),
     ...duration("halfOpen.lease", halfOpen?.lease, 1),
@@ -58,9 +58,13 @@ export const problems = (policy: Policy): ReadonlyArray<Problem> => {
     ...oneOf("evidence", policy.evidence ?? "any", ["pooled", "any"]),
     ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"])
   ]
-  if (found.length > 0 || maxOpenFor === undefined || openFor === undefined || isSchedule(openFor)) return found
-  return durationIn("maxOpenFor", maxOpenFor, millis(openFor), LONGEST)
 }
+
+/** No hint can make an open time shorter, so the most that one can make of it is no less. */
+const leastMaxOpenFor = (openFor: Policy["openFor"]): number =>
+  openFor === undefined || isSchedule(openFor) || durationIn("openFor", openFor, 1, LONGEST).length > 0
+    ? 1
+    : millis(openFor)
 
 const millis = (duration: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(duration))
 const orElse = (duration: Duration.Input | undefined, otherwise: number): number =>
@@ -74,7 +78,10 @@ export const resolve = (circuit: string, policy: Policy): Resolved => {
   ])
   const rule = toRule(policy.trip ?? defaultTrip)
   const halfOpen = policy.halfOpen ?? {}
-  const openFor = isSchedule(policy.openFor) ? policy.openFor : orElse(policy.openFor, defaultOpenFor)
+  const longest = orElse(policy.maxOpenFor, LONGEST)
+  const openFor = isSchedule(policy.openFor)
+    ? policy.openFor
+    : orElse(policy.openFor, Math.min(defaultOpenFor, longest))
   const timeout = policy.timeout === undefined ? undefined : millis(policy.timeout)
   const probeTimeout = halfOpen.timeout === undefined ? timeout : millis(halfOpen.timeout)
   return {

@@ -9,6 +9,11 @@ const MOST_CALLS = 100_000
 
 /** What makes no sense in a trip policy, `path` leading to it; empty for a good one. */
 export const problems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
+  const found = problemsOf(trip, path)
+  return found.length > 0 ? found : slowProblems(trip, path)
+}
+
+const problemsOf = (trip: Trip, path: string): ReadonlyArray<Problem> => {
   switch (trip._tag) {
     case "ConsecutiveFailures":
       return countIn(`${path}failures`, trip.failures, 1, Number.MAX_SAFE_INTEGER)
@@ -29,7 +34,7 @@ export const problems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
     case "All":
       return [
         ...countIn(`${path}policies.length`, trip.policies.length, 1, 100),
-        ...trip.policies.flatMap((policy, i) => problems(policy, `${path}policies[${i}].`))
+        ...trip.policies.flatMap((policy, i) => problemsOf(policy, `${path}policies[${i}].`))
       ]
     default:
       return oneOf(`${path}_tag`, (trip as { readonly _tag: unknown })._tag, tags)
@@ -38,16 +43,40 @@ export const problems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
 
 const tags = ["ConsecutiveFailures", "Failures", "FailureRate", "SlowCallRate", "Any", "All"]
 
-const windowProblems = (window: Window, minimumCalls: number, path: string): ReadonlyArray<Problem> =>
-  window._tag === "Within"
-    ? [
-      ...durationIn(`${path}within`, window.duration, 1, LONGEST_WINDOW),
-      ...countIn(`${path}minimumCalls`, minimumCalls, 1, Number.MAX_SAFE_INTEGER)
-    ]
-    : [
-      ...countIn(`${path}lastCalls`, window.calls, 1, MOST_CALLS),
-      ...countIn(`${path}minimumCalls`, minimumCalls, 1, window.calls)
-    ]
+// A circuit counts slow calls once, so what one policy calls slow would be slow to the other.
+const slowProblems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
+  const slow = [...new Set(slowerThans(trip))]
+  return slow.length < 2 ? [] : [{ field: `${path}slowerThan`, value: slow, range: "one duration for all policies" }]
+}
+
+const slowerThans = (trip: Trip): ReadonlyArray<number> => {
+  switch (trip._tag) {
+    case "SlowCallRate":
+      return [millis(trip.slowerThan)]
+    case "Any":
+    case "All":
+      return trip.policies.flatMap(slowerThans)
+    default:
+      return []
+  }
+}
+
+const windowProblems = (window: Window, minimumCalls: number, path: string): ReadonlyArray<Problem> => {
+  const minimum = (most: number) => countIn(`${path}minimumCalls`, minimumCalls, 1, most)
+  switch (window._tag) {
+    case "Within":
+      return [
+        ...durationIn(`${path}within`, window.duration, 1, LONGEST_WINDOW),
+        ...minimum(Number.MAX_SAFE_INTEGER)
+      ]
+    case "LastCalls": {
+      const found = countIn(`${path}lastCalls`, window.calls, 1, MOST_CALLS)
+      return found.length > 0 ? found : minimum(window.calls)
+    }
+    default:
+      return oneOf(`${path}window._tag`, (window as { readonly _tag: unknown })._tag, ["Within", "LastCalls"])
+  }
+}
 
 const millis = (duration: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(duration))
 

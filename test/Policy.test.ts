@@ -1,0 +1,286 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Exit, Schedule, Schema } from "effect"
+import { Breaker, Outcome, Trip } from "../src/index.ts"
+import { resolve } from "../src/internal/Resolve.ts"
+
+const decode = Schema.decodeUnknownSync(Breaker.Data)
+
+const messageOf = (make: () => unknown): { readonly error: unknown; readonly message: string } => {
+  try {
+    make()
+  } catch (error) {
+    return { error, message: error instanceof Error ? error.message : String(error) }
+  }
+  assert.fail("not refused")
+}
+
+const YEAR = "a finite duration from 1 ms to 31536000000 ms"
+const COUNT = "a whole number from 1 to 1000000"
+const within = { _tag: "Within", duration: "10 seconds" } as const
+const rate = { _tag: "FailureRate", threshold: 0.5, minimumCalls: 1, window: within } as const
+
+interface Bad {
+  readonly data: object
+  /** Every problem that must be named: a field, its range, and the value as each border sees it. */
+  readonly says: ReadonlyArray<readonly [field: string, range: string, value: string, decoded?: string]>
+}
+
+const durations = (field: string, path: (value: unknown) => object, range: string): ReadonlyArray<Bad> =>
+  [[0, "0"], [-1, "-1"], [Infinity, "Infinity"]].map(([value, got]) => ({
+    data: path(value),
+    says: [[
+      field,
+      range,
+      String(got),
+      JSON.stringify(typeof value === "number" && Number.isFinite(value) ? Duration.millis(value) : Duration.infinity)
+    ]]
+  }))
+
+const counts = (field: string, path: (value: unknown) => object): ReadonlyArray<Bad> =>
+  [0, -1, 1.5, 1_000_001].map((value) => ({ data: path(value), says: [[field, COUNT, String(value)]] }))
+
+/** What both borders refuse, in the same words. */
+const bad: ReadonlyArray<Bad> = [
+  ...durations("openFor", (openFor) => ({ openFor }), YEAR),
+  ...durations("maxOpenFor", (maxOpenFor) => ({ maxOpenFor }), YEAR),
+  ...durations("timeout", (timeout) => ({ timeout }), YEAR),
+  ...durations("halfOpen.lease", (lease) => ({ halfOpen: { lease } }), YEAR),
+  ...durations("halfOpen.timeout", (timeout) => ({ halfOpen: { timeout } }), YEAR),
+  ...durations("consistency.maxAge", (maxAge) => ({ consistency: { maxAge } }), YEAR),
+  ...durations("syncEvery", (syncEvery) => ({ syncEvery }), "a finite duration from 10 ms to 31536000000 ms"),
+  ...durations("halfOpen.ramp", (ramp) => ({ halfOpen: { ramp } }), "a finite duration from 0 ms to 31536000000 ms")
+    .slice(1),
+  ...counts("maxConcurrent", (maxConcurrent) => ({ maxConcurrent })),
+  ...counts("halfOpen.probes", (probes) => ({ halfOpen: { probes } })),
+  ...counts("halfOpen.successes", (successes) => ({ halfOpen: { successes } })),
+  ...[-0.1, 1.1].map((threshold): Bad => ({
+    data: { trip: { ...rate, threshold } },
+    says: [["trip.threshold", "a rate in [0, 1]", String(threshold)]]
+  })),
+  {
+    data: { trip: { ...rate, minimumCalls: 11, window: { _tag: "LastCalls", calls: 10 } } },
+    says: [["trip.minimumCalls", "a whole number from 1 to 10", "11"]]
+  },
+  {
+    data: { trip: { _tag: "ConsecutiveFailures", failures: 0 } },
+    says: [["trip.failures", "a whole number at least 1", "0"]]
+  },
+  {
+    data: { trip: { _tag: "Any", policies: [rate, { _tag: "ConsecutiveFailures", failures: 0.5 }] } },
+    says: [["trip.policies[1].failures", "a whole number at least 1", "0.5"]]
+  },
+  {
+    data: { openFor: "2 hours", maxOpenFor: "1 hour" },
+    says: [[
+      "maxOpenFor",
+      "a finite duration from 7200000 ms to 31536000000 ms",
+      "\"1 hour\"",
+      JSON.stringify(Duration.hours(1))
+    ]]
+  },
+  {
+    data: { openFor: "2 hours", maxOpenFor: "1 hour", maxConcurrent: 0, trip: { ...rate, threshold: 2 } },
+    says: [
+      ["trip.threshold", "a rate in [0, 1]", "2"],
+      [
+        "maxOpenFor",
+        "a finite duration from 7200000 ms to 31536000000 ms",
+        "\"1 hour\"",
+        JSON.stringify(Duration.hours(1))
+      ],
+      ["maxConcurrent", COUNT, "0"]
+    ]
+  }
+]
+
+describe("a policy that makes no sense is refused, with field, range and value (C7.104)", () => {
+  for (const { data, says } of bad) {
+    const all = (decoded: boolean) =>
+      says.map(([field, range, value, other = value]) => `${field} must be ${range}, got ${decoded ? other : value}`)
+        .join("; ")
+    it(`refused: ${all(false)}`, () => {
+      const refused = messageOf(() => Breaker.make("nonsense", data))
+      assert.instanceOf(refused.error, RangeError)
+      assert.strictEqual(refused.message, `Circuit "nonsense": ${all(false)}`)
+      const undecoded = messageOf(() => decode(data))
+      assert.isTrue(Schema.isSchemaError(undecoded.error))
+      assert.strictEqual(undecoded.message, all(true))
+    })
+  }
+
+  it("words that are none of its", () => {
+    const says = {
+      consistency: "consistency must be one of local, strict, got \"eventual\"",
+      evidence: "evidence must be one of pooled, any, got \"eventual\"",
+      onStorageError: "onStorageError must be one of allow, fail, got \"eventual\""
+    }
+    for (const [field, message] of Object.entries(says)) {
+      const data = { [field]: "eventual" }
+      assert.include(messageOf(() => Breaker.make("words", data)).message, message)
+      const undecoded = messageOf(() => decode(data))
+      assert.isTrue(Schema.isSchemaError(undecoded.error))
+      assert.include(undecoded.message, field)
+    }
+    const trip = { _tag: "Sometimes" } as never
+    assert.include(messageOf(() => Breaker.make("words", { trip })).message, "trip._tag must be one of Consec")
+    assert.isTrue(Schema.isSchemaError(messageOf(() => decode({ trip })).error))
+  })
+
+  it("what is no number and no duration", () => {
+    for (const value of [null, {}, "soon", true, NaN]) {
+      for (const field of ["openFor", "maxOpenFor", "timeout", "syncEvery", "maxConcurrent"]) {
+        const data = { [field]: value }
+        const refused = messageOf(() => Breaker.make("garbage", data))
+        assert.instanceOf(refused.error, RangeError)
+        assert.include(refused.message, `${field} must be `)
+        const undecoded = messageOf(() => decode(data))
+        assert.isTrue(Schema.isSchemaError(undecoded.error))
+        assert.include(undecoded.message, field)
+      }
+    }
+  })
+
+  it("a value of any size is cut short in the message", () => {
+    const huge = "x".repeat(10_000)
+    assert.isBelow(messageOf(() => Breaker.make("huge", { openFor: huge as never })).message.length, 300)
+  })
+})
+
+describe("the longest open time", () => {
+  it("is an hour or what openFor says, and openFor is 60 seconds or the longest", () => {
+    const of = (policy: Breaker.Policy) => {
+      const { maxOpenFor, openFor } = resolve("any", policy)
+      return [openFor, maxOpenFor]
+    }
+    assert.deepStrictEqual(of({}), [60_000, 3_600_000])
+    assert.deepStrictEqual(of({ openFor: "2 hours" }), [7_200_000, 7_200_000])
+    assert.deepStrictEqual(of({ maxOpenFor: "10 seconds" }), [10_000, 10_000])
+    assert.deepStrictEqual(of({ openFor: "1 hour", maxOpenFor: "1 hour" }), [3_600_000, 3_600_000])
+  })
+
+  it("given alone is good, as data to be merged with a policy is", () => {
+    assert.isTrue(Exit.isSuccess(Schema.decodeUnknownExit(Breaker.Data)({ maxOpenFor: "1 second" })))
+  })
+})
+
+const full: Breaker.Data = {
+  trip: Trip.any(
+    Trip.failureRate({ threshold: 0.5, within: 30_000, minimumCalls: 20 }),
+    Trip.all(
+      Trip.slowCallRate({ threshold: 0.9, slowerThan: 1500, lastCalls: 50 }),
+      Trip.failures({ count: 3, within: 1000 })
+    ),
+    Trip.consecutiveFailures(9)
+  ),
+  openFor: 10_000,
+  maxOpenFor: 60_000,
+  halfOpen: { probes: 2, successes: 3, lease: 5000, timeout: 4000, ramp: 20_000 },
+  timeout: 2000,
+  maxConcurrent: 10,
+  consistency: { maxAge: 500 },
+  evidence: "pooled",
+  onStorageError: "fail",
+  syncEvery: 250
+}
+
+describe("a policy as data", () => {
+  it("goes through JSON and back, every field of it", () => {
+    const decoded = decode(JSON.parse(JSON.stringify(full)))
+    assert.strictEqual(Breaker.fingerprint(decoded), Breaker.fingerprint(full))
+    const json: unknown = JSON.parse(JSON.stringify(Schema.encodeSync(Breaker.Data)(decoded)))
+    assert.deepStrictEqual(json, JSON.parse(JSON.stringify(full)))
+    assert.deepStrictEqual(decode(json), decoded)
+  })
+
+  it("says a duration as milliseconds, as text, or as it is", () => {
+    for (const openFor of [90_000, "90 seconds", "1.5 minutes", Duration.seconds(90)]) {
+      assert.deepStrictEqual(Duration.toMillis(Duration.fromInputUnsafe(decode({ openFor }).openFor!)), 90_000)
+    }
+  })
+
+  it("may be empty", () => {
+    assert.deepStrictEqual(decode({}), {})
+  })
+})
+
+describe("a fingerprint", () => {
+  const of = Breaker.fingerprint
+
+  it("is 16 hex digits", () => {
+    for (const policy of [{}, full, { openFor: 1 }, { timeout: 1 }]) assert.match(of(policy), /^[0-9a-f]{16}$/)
+  })
+
+  it.prop("is the same whatever the same time is called", [
+    Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100 }))
+  ], ([n]) => {
+    const spellings = [
+      n * 60_000,
+      `${n} minutes`,
+      `${n * 60} seconds`,
+      Duration.minutes(n),
+      BigInt(n) * 60_000_000_000n
+    ]
+    for (const time of spellings as ReadonlyArray<Duration.Input>) {
+      const policy = (duration: Duration.Input): Breaker.Policy => ({
+        trip: Trip.failures({ count: 1, within: duration }),
+        openFor: duration,
+        maxOpenFor: duration,
+        timeout: duration,
+        halfOpen: { lease: duration, timeout: duration, ramp: duration }
+      })
+      assert.strictEqual(of(policy(time)), of(policy(n * 60_000)))
+    }
+  })
+
+  it("is the same for what is left to the defaults and for the defaults", () => {
+    assert.strictEqual(
+      of({}),
+      of({
+        trip: Trip.consecutiveFailures(5),
+        openFor: "1 minute",
+        maxOpenFor: "1 hour",
+        halfOpen: { probes: 1, successes: 1, lease: "30 seconds", ramp: 0 },
+        timeout: undefined
+      })
+    )
+    assert.strictEqual(of({ timeout: 2000 }), of({ timeout: 2000, halfOpen: { timeout: 2000, lease: 3000 } }))
+  })
+
+  it("is another for every decision", () => {
+    const policies: ReadonlyArray<Breaker.Policy> = [
+      {},
+      full,
+      { trip: Trip.consecutiveFailures(4) },
+      { trip: Trip.failures({ count: 5, within: 1000 }) },
+      { trip: Trip.failures({ count: 5, within: 1001 }) },
+      { trip: Trip.failureRate({ threshold: 0.5, within: 1000 }) },
+      { trip: Trip.failureRate({ threshold: 0.51, within: 1000 }) },
+      { trip: Trip.failureRate({ threshold: 0.5, within: 1000, minimumCalls: 9 }) },
+      { trip: Trip.failureRate({ threshold: 0.5, lastCalls: 1000 }) },
+      { trip: Trip.slowCallRate({ threshold: 0.5, within: 1000, slowerThan: 1 }) },
+      { trip: Trip.slowCallRate({ threshold: 0.5, within: 1000, slowerThan: 2 }) },
+      { trip: Trip.any(Trip.consecutiveFailures(4), Trip.consecutiveFailures(3)) },
+      { trip: Trip.all(Trip.consecutiveFailures(4), Trip.consecutiveFailures(3)) },
+      { openFor: 1000 },
+      { maxOpenFor: "2 hours" },
+      { timeout: 1000 },
+      { timeout: 1001 },
+      { maxConcurrent: 1 },
+      { halfOpen: { probes: 2 } },
+      { halfOpen: { successes: 2 } },
+      { halfOpen: { lease: 1000 } },
+      { halfOpen: { timeout: 1000 } },
+      { halfOpen: { ramp: 1000 } }
+    ]
+    assert.strictEqual(new Set(policies.map(of)).size, policies.length)
+  })
+
+  it("does not see classify, nor which schedule it is", () => {
+    assert.strictEqual(of({ ...full, classify: () => Outcome.ignored }), of(full))
+    assert.strictEqual(of({ openFor: Schedule.spaced("1 second") }), of({ openFor: Schedule.exponential("2 seconds") }))
+  })
+
+  it("is refused to a policy that makes no sense", () => {
+    assert.instanceOf(messageOf(() => of({ openFor: 0 })).error, RangeError)
+  })
+})

@@ -1,0 +1,907 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import {
+  type Change,
+  Machine,
+  type OverrideMode,
+  type Permit,
+  type Plan,
+  type Settlement,
+  type State
+} from "../../src/core/Machine.ts"
+import { slowerThanOf, type TripRule, windowsOf } from "../../src/core/TripRule.ts"
+import { Model } from "./machine.model.ts"
+
+const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+
+const SPANS = [60, 100, 7, 1000]
+const CALLS = [1, 3, 5]
+const PERCENTS = [0, 7, 28, 50, 100]
+const OPEN_FOR = 1000
+const LEASE = 400
+const RAMP = 1000
+
+const Leaf = Schema.Struct({ kind: upTo(3), window: upTo(6), percent: upTo(4), count: upTo(3) })
+
+const leaf = ({ count, kind, percent, window: of }: typeof Leaf.Type): TripRule => {
+  const window = of < 4
+    ? { _tag: "Within", duration: SPANS[of]! } as const
+    : { _tag: "LastCalls", calls: CALLS[of - 4]! } as const
+  const rate = { threshold: PERCENTS[percent]! / 100, minimumCalls: 1 + count, window }
+  switch (kind) {
+    case 0:
+      return { _tag: "ConsecutiveFailures", failures: 1 + count }
+    case 1:
+      return { _tag: "Failures", count: 1 + count, window }
+    case 2:
+      return { _tag: "FailureRate", ...rate }
+    default:
+      return { _tag: "SlowCallRate", slowerThan: 100, ...rate }
+  }
+}
+
+const Policy = Schema.Struct({
+  leaves: Schema.Tuple([Leaf, Leaf, Leaf]),
+  shape: upTo(4),
+  probes: upTo(2),
+  successes: upTo(2),
+  ramp: Schema.Boolean,
+  recovered: Schema.Boolean
+})
+
+const planOf = ({ leaves, probes, ramp, shape, successes }: typeof Policy.Type, asked: Array<number>): Plan => {
+  const [a, b, c] = leaves.map(leaf) as [TripRule, TripRule, TripRule]
+  const rules: ReadonlyArray<TripRule> = [
+    a,
+    a,
+    { _tag: "Any", policies: [a, b] },
+    { _tag: "All", policies: [a, b] },
+    { _tag: "Any", policies: [a, { _tag: "All", policies: [b, c] }] }
+  ]
+  const rule = rules[shape]!
+  return {
+    rule,
+    windows: windowsOf(rule),
+    openFor: (opening) => {
+      asked.push(opening)
+      return Math.min(OPEN_FOR * 2 ** (opening - 1), 4 * OPEN_FOR)
+    },
+    maxOpenFor: 5 * OPEN_FOR,
+    slowerThan: slowerThanOf(rule),
+    probes: 1 + probes,
+    successes: 1 + successes,
+    lease: LEASE,
+    ramp: ramp ? RAMP : 0
+  }
+}
+
+/** What can be done, each as often as it is worth doing. */
+const OPS = [
+  ...Array.from({ length: 16 }, () => "call" as const),
+  ...Array.from({ length: 6 }, () => "begin" as const),
+  ...Array.from({ length: 8 }, () => "end" as const),
+  ...["shadow", "shadow", "override", "lift", "reset", "forceHalfOpen"] as const
+]
+
+const Step = Schema.Struct({ op: upTo(OPS.length - 1), wait: upTo(19), outcome: upTo(9), which: upTo(5) })
+type Step = typeof Step.Type
+
+class Watched extends Machine {
+  readonly changes: Array<readonly [State, State]> = []
+  protected override changing({ from, to }: Change): void {
+    this.changes.push([from, to])
+  }
+}
+
+/** A call in flight: admitted by a permit, or straight through an open gate as the hot path does it. */
+interface Call {
+  readonly permit: Permit | undefined
+  readonly epoch: number
+  readonly call: number
+}
+
+/** The machine and the model side by side. */
+class Pair {
+  now = 0
+  readonly plan: Plan
+  readonly machine: Watched
+  readonly model: Model
+  readonly #asked: Array<number> = []
+  readonly #modelAsked: Array<number> = []
+  readonly #calls: Array<Call> = []
+
+  constructor(policy: typeof Policy.Type) {
+    this.plan = planOf(policy, this.#asked)
+    this.machine = new Watched(this.plan, false)
+    this.model = new Model(planOf(policy, this.#modelAsked))
+    if (policy.recovered) this.recover()
+  }
+
+  /** To where a ramp begins. */
+  recover(): void {
+    this.forceHalfOpen()
+    while (this.model.state !== "Closed") this.call({ op: 0, wait: 0, outcome: 0, which: 1 })
+  }
+
+  step(step: Step): void {
+    this.now += this.wait(step)
+    this.compare("waited")
+    const op = OPS[step.op]!
+    this[op](step)
+    this.compare(op)
+  }
+
+  wait({ wait, which }: Step): number {
+    const { machine: { plan }, now } = this
+    const window = plan.windows[0]
+    const span = window?._tag === "Within" ? window.duration : 1
+    const until = (at: number | undefined) => at === undefined ? 0 : Math.max(0, at - now)
+    const lapse = Math.min(...this.model.leases().map((lease) => lease.until))
+    const { since } = this.model.view(now)
+    const waits = [
+      0,
+      0,
+      0,
+      0,
+      1,
+      Math.ceil(span / 60),
+      span - 1,
+      span,
+      RAMP / 4,
+      100 * span,
+      until(this.model.retryAt(now)),
+      until(this.model.retryAt(now)),
+      until(this.model.retryAt(now)),
+      Math.max(0, until(this.model.retryAt(now)) - 1),
+      lapse === Infinity ? 0 : until(lapse),
+      lapse === Infinity ? 0 : Math.max(0, until(lapse) - 1),
+      until((since ?? now) + [1, 2, 4, 5][which % 4]! * OPEN_FOR),
+      Math.max(0, until((since ?? now) + [1, 2, 4, 5][which % 4]! * OPEN_FOR) - 1),
+      until(Math.min(this.model.override(now)?.until ?? now, 1e12)),
+      10 * OPEN_FOR
+    ]
+    return waits[wait]!
+  }
+
+  compare(what: string): void {
+    const { machine, model, now } = this
+    const before = [machine.gate, machine.epoch]
+    const { reason, ...view } = machine.view(now)
+    assert.deepStrictEqual(view, model.view(now), what)
+    assert.strictEqual(reason !== undefined, view.since !== undefined || machine.changes.length > 0, what)
+    const { failure, ignored, lastFailureAt, lastSuccessAt, slow, streak, success, timeout } = machine
+    const counts = { success, failure, ignored, slow, timeout, lastSuccessAt, lastFailureAt, streak }
+    assert.deepStrictEqual({ ...counts, inARow: success - machine.successAtFailure }, model.lifetime(), what)
+    assert.strictEqual(machine.epoch, model.epoch, what)
+    assert.strictEqual(machine.refuses(now), model.refuses(now), what)
+    assert.strictEqual(machine.isCalm(now), model.isCalm(now), what)
+    assert.deepStrictEqual<unknown>(machine.changes, model.transitions, what)
+    assert.deepStrictEqual(this.#asked, this.#modelAsked, what)
+    assert.deepStrictEqual([machine.gate, machine.epoch], before, `reading wrote: ${what}`)
+  }
+
+  begin(_: Step, metricsOnly = false): Call | undefined {
+    const { machine, model, now } = this
+    const refusal = machine.refuses(now)
+    const { epoch } = machine
+    const straight = !metricsOnly && machine.gate === 0
+    const permit = straight ? undefined : machine.admit(now, metricsOnly)
+    const admitted = model.admit(now, metricsOnly, permit !== "Ramp")
+    if (typeof permit === "string" || typeof admitted === "string") {
+      assert.strictEqual<unknown>(permit, admitted)
+      return undefined
+    }
+    if (!metricsOnly) assert.isUndefined(refusal)
+    const kind = permit === undefined ? "Call" : kindOf(permit)
+    assert.strictEqual(kind, admitted.kind)
+    // Whoever was admitted as any other call opens the gate to the next.
+    assert.strictEqual(
+      machine.isClosed(),
+      kind === "Call" && now >= model.rampUntil() || metricsOnly && machine.isClosed()
+    )
+    const call = { permit, epoch, call: admitted.call }
+    this.#calls.unshift(call)
+    return call
+  }
+
+  call(step: Step): void {
+    const call = this.begin(step)
+    if (call !== undefined) this.settle(call, step)
+  }
+
+  shadow(step: Step): void {
+    const call = this.begin(step, true)
+    if (call !== undefined && step.which < 4) this.settle(call, step)
+  }
+
+  /** One of the last calls, ended or not. */
+  end(step: Step): void {
+    const call = this.#calls[step.which]
+    if (call !== undefined) this.settle(call, step)
+  }
+
+  settle({ call, epoch, permit }: Call, { outcome, which }: Step): void {
+    const { machine, model, now } = this
+    const settlement: Settlement = {
+      outcome: outcome < 5 ? "Success" : outcome < 9 ? "Failure" : "Ignored",
+      slow: this.plan.slowerThan !== undefined && which % 2 === 0,
+      timeout: outcome === 7,
+      hint: outcome === 8 ? [1, 3000, 9000][which % 3]! : 0
+    }
+    if (permit !== undefined) {
+      machine.settle(permit, now, settlement)
+      model.settle(call, now, settlement)
+      return
+    }
+    // A call that went straight through ends once and is never slow: it took no permit to keep it from that.
+    const at = this.#calls.findIndex((other) => other.call === call)
+    this.#calls.splice(at, 1)
+    const { hint, outcome: ended } = settlement
+    model.settle(call, now, { outcome: ended, hint, slow: false, timeout: false })
+    if (ended === "Ignored") machine.ignored++
+    else if (ended === "Success") machine.countSuccess(now)
+    else machine.countFailure(now, undefined)
+    if (ended !== "Ignored" && epoch === machine.epoch) machine.record(now, ended === "Failure", false, hint, false)
+  }
+
+  override({ outcome, which }: Step): void {
+    const mode = (["ForcedOpen", "Disabled", "MetricsOnly"] satisfies Array<OverrideMode>)[which % 3]!
+    const override = { mode, reason: "r", actor: "a", until: outcome < 7 ? this.now + 700 : Infinity }
+    this.machine.setOverride(override)
+    this.model.setOverride(override)
+  }
+
+  lift(): void {
+    this.machine.setOverride(undefined)
+    this.model.setOverride(undefined)
+  }
+
+  reset(): void {
+    this.machine.reset(this.now)
+    this.model.reset(this.now)
+  }
+
+  forceHalfOpen(): void {
+    this.machine.forceHalfOpen(this.now)
+    this.model.forceHalfOpen(this.now)
+  }
+}
+
+const kindOf = ({ metricsOnly, probe, recorded }: Permit) =>
+  probe ? "Probe" : metricsOnly ? "MetricsOnly" : recorded ? "Call" : "Unrecorded"
+
+const Steps = Schema.Array(Step).check(Schema.isMaxLength(100))
+
+describe("the machine and the model of it", () => {
+  it.prop("answer alike, whatever happens", [Policy, Steps], ([policy, steps]) => {
+    const pair = new Pair(policy)
+    for (const step of steps) pair.step(step)
+  }, { arbitrary: { runs: 300, size: 100 }, timeout: 60_000 })
+})
+
+const MINUTE = 60_000
+
+const planWith = (plan: Partial<Plan> & { readonly rule?: TripRule } = {}): Plan => {
+  const rule = plan.rule ?? { _tag: "ConsecutiveFailures", failures: 2 }
+  return {
+    rule,
+    windows: windowsOf(rule),
+    openFor: () => MINUTE,
+    maxOpenFor: 60 * MINUTE,
+    slowerThan: slowerThanOf(rule),
+    probes: 1,
+    successes: 1,
+    lease: 30_000,
+    ramp: 0,
+    ...plan
+  }
+}
+
+/** A machine with a clock: calls that end at once, and calls that end when told. */
+class Bench {
+  now = 0
+  readonly machine: Watched
+
+  constructor(plan: Partial<Plan> = {}) {
+    this.machine = new Watched(planWith(plan), false)
+  }
+  get state() {
+    return this.machine.view(this.now).state
+  }
+  get retryIn() {
+    return this.machine.view(this.now).retryAt! - this.now
+  }
+  wait(by: number): this {
+    this.now += by
+    return this
+  }
+  admit(metricsOnly = false): Permit {
+    const permit = this.machine.admit(this.now, metricsOnly)
+    if (typeof permit === "string") assert.fail(`refused: ${permit}`)
+    return permit
+  }
+  refusal(): string {
+    const refusal = this.machine.admit(this.now)
+    return typeof refusal === "string" ? refusal : assert.fail("admitted")
+  }
+  end(permit: Permit, outcome: Settlement["outcome"], more: Partial<Settlement> = {}): this {
+    this.machine.settle(permit, this.now, { outcome, slow: false, timeout: false, hint: 0, ...more })
+    return this
+  }
+  calls(...outcomes: ReadonlyArray<Settlement["outcome"]>): this {
+    for (const outcome of outcomes) this.end(this.admit(), outcome)
+    return this
+  }
+  override(mode: OverrideMode, until = Infinity): this {
+    this.machine.setOverride({ mode, until, reason: "maintenance", actor: "ann" })
+    return this
+  }
+}
+
+const opened = (plan: Partial<Plan> = {}) => new Bench(plan).calls("Failure", "Failure")
+const halfOpen = (plan: Partial<Plan> = {}) => opened(plan).wait((plan.openFor ?? (() => MINUTE))(1))
+
+describe("tripping", () => {
+  it("opens at exactly the threshold and not before (C1.2)", () => {
+    const rule: TripRule = {
+      _tag: "FailureRate",
+      threshold: 0.5,
+      minimumCalls: 4,
+      window: { _tag: "LastCalls", calls: 10 }
+    }
+    const bench = new Bench({ rule }).calls("Failure", "Failure", "Success")
+    assert.strictEqual(bench.state, "Closed")
+    assert.strictEqual(bench.calls("Success").state, "Open")
+  })
+
+  it("is not kept from opening by how a rate is written in binary: 7 failures of 100 calls are 0.07 (C1.2)", () => {
+    const rule: TripRule = {
+      _tag: "FailureRate",
+      threshold: 0.07,
+      minimumCalls: 100,
+      window: { _tag: "LastCalls", calls: 100 }
+    }
+    const bench = new Bench({ rule }).calls(...Array.from({ length: 93 }, () => "Success" as const))
+    assert.strictEqual(bench.calls(...Array.from({ length: 6 }, () => "Failure" as const)).state, "Closed")
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+
+  it("a success that completes the minimum opens it, too (C1.1)", () => {
+    const window = { _tag: "Within", duration: MINUTE } as const
+    const bench = new Bench({ rule: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 3, window } })
+    assert.strictEqual(bench.calls("Failure", "Failure").state, "Closed")
+    assert.strictEqual(bench.calls("Success").state, "Open")
+  })
+
+  it("failures below the minimum never open it, however long they go on (C1.7)", () => {
+    const window = { _tag: "Within", duration: MINUTE } as const
+    const bench = new Bench({ rule: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 3, window } })
+    for (let i = 0; i < 100; i++) assert.strictEqual(bench.calls("Failure").wait(MINUTE / 2).state, "Closed")
+  })
+
+  it("a success one failure before the count ends the row (C1.8)", () => {
+    const bench = new Bench().calls("Failure", "Success", "Failure")
+    assert.strictEqual(bench.state, "Closed")
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+
+  it("an ignored outcome neither ends the row nor adds to it (C1.9)", () => {
+    const bench = new Bench().calls("Failure", "Ignored", "Ignored")
+    assert.deepStrictEqual([bench.state, bench.machine.streak, bench.machine.ignored], ["Closed", 1, 2])
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+
+  it("a row and a rate that are reached by one outcome make one transition, for the row (C1.10)", () => {
+    const window = { _tag: "LastCalls", calls: 2 } as const
+    const rule: TripRule = {
+      _tag: "Any",
+      policies: [
+        { _tag: "ConsecutiveFailures", failures: 2 },
+        { _tag: "FailureRate", threshold: 1, minimumCalls: 2, window }
+      ]
+    }
+    const bench = opened({ rule })
+    assert.strictEqual(bench.machine.view(0).reason, "2 consecutive failures")
+    assert.deepStrictEqual(bench.machine.changes, [["Closed", "Open"]])
+    assert.strictEqual(bench.machine.view(0).timesOpened, 1)
+  })
+
+  it("a slow failure counts once as slow and once as failed (C1.13)", () => {
+    const window = { _tag: "LastCalls", calls: 5 } as const
+    const rule: TripRule = { _tag: "SlowCallRate", threshold: 1, slowerThan: 100, minimumCalls: 5, window }
+    const bench = new Bench({ rule })
+    bench.end(bench.admit(), "Failure", { slow: true })
+    assert.deepStrictEqual(bench.machine.view(0).windows, [{ of: window, success: 0, failure: 1, slow: 1 }])
+    assert.deepStrictEqual([bench.machine.failure, bench.machine.success, bench.machine.slow], [1, 0, 1])
+  })
+
+  it("calls that are all slow reach a rate of 1, though they succeed (C1.14)", () => {
+    const window = { _tag: "LastCalls", calls: 49 } as const
+    const bench = new Bench({
+      rule: { _tag: "SlowCallRate", threshold: 1, slowerThan: 100, minimumCalls: 49, window }
+    })
+    for (let i = 0; i < 49; i++) {
+      assert.strictEqual(bench.state, "Closed")
+      bench.end(bench.admit(), "Success", { slow: true })
+    }
+    assert.strictEqual(bench.state, "Open")
+  })
+
+  it("failures at once and failures apart decide alike within a window (C1.17)", () => {
+    for (const apart of [0, 1000]) {
+      const bench = new Bench({ rule: { _tag: "Failures", count: 5, window: { _tag: "Within", duration: MINUTE } } })
+      for (let i = 0; i < 4; i++) bench.calls("Failure").wait(apart)
+      assert.strictEqual(bench.state, "Closed")
+      assert.strictEqual(bench.calls("Failure").state, "Open")
+    }
+  })
+
+  it("refused calls are in no window and in no row (C1.19)", () => {
+    const window = { _tag: "LastCalls", calls: 10 } as const
+    const bench = opened({ rule: { _tag: "Failures", count: 2, window } })
+    for (let i = 0; i < 20; i++) bench.refusal()
+    assert.deepStrictEqual(bench.machine.view(0).windows, [{ of: window, success: 0, failure: 0, slow: 0 }])
+    bench.wait(MINUTE).calls("Success")
+    assert.strictEqual(bench.calls("Failure").state, "Closed")
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+
+  it("idle for longer than its window, it needs its minimum anew (C2.24)", () => {
+    const window = { _tag: "Within", duration: MINUTE } as const
+    const bench = new Bench({ rule: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 3, window } })
+    bench.calls("Failure", "Failure").wait(MINUTE)
+    assert.strictEqual(bench.calls("Failure", "Failure").state, "Closed")
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+})
+
+describe("opening", () => {
+  it("refuses until the open time is over and admits at that very moment (C2.27)", () => {
+    const bench = opened().wait(MINUTE - 1)
+    assert.strictEqual(bench.refusal(), "Open")
+    assert.isTrue(bench.wait(1).admit().probe)
+  })
+
+  it("an open time of a year neither overflows nor ends early (C2.30)", () => {
+    const year = 365 * 24 * 60 * MINUTE
+    const bench = opened({ openFor: () => year, maxOpenFor: year }).wait(year - 1)
+    assert.strictEqual(bench.refusal(), "Open")
+    assert.isTrue(bench.wait(1).admit().probe)
+  })
+
+  it("windows, open time, leases and backoff all follow the time they are told (C2.28)", () => {
+    const bench = halfOpen()
+    bench.admit()
+    assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
+    assert.strictEqual(bench.wait(1).refusal(), "Open")
+    assert.strictEqual(bench.machine.view(bench.now).openings, 2)
+  })
+
+  it("asks for the n-th open time at the n-th opening in a row, and for the first again once calm (C3.33, C3.34)", () => {
+    const asked: Array<number> = []
+    const openFor = (opening: number) => {
+      asked.push(opening)
+      return opening * 1000
+    }
+    const bench = opened({ openFor })
+    for (const opening of [1, 2, 3, 4]) {
+      assert.strictEqual(bench.retryIn, opening * 1000)
+      bench.wait(opening * 1000).calls("Failure")
+    }
+    bench.wait(5000).calls("Success").wait(5000).calls("Failure", "Failure")
+    assert.deepStrictEqual(asked, [1, 2, 3, 4, 5, 1])
+  })
+
+  it("a trip after closing grows the open time unless it stayed closed as long as it was open (C3.35)", () => {
+    const openFor = (opening: number) => opening * 1000
+    const early = halfOpen({ openFor }).calls("Success").wait(999)
+    assert.strictEqual(early.machine.view(early.now).openings, 1)
+    assert.strictEqual(early.calls("Failure", "Failure").retryIn, 2000)
+    const late = halfOpen({ openFor }).calls("Success").wait(1000)
+    assert.strictEqual(late.machine.view(late.now).openings, 0)
+    assert.strictEqual(late.calls("Failure", "Failure").retryIn, 1000)
+  })
+
+  it("openings that are forgotten are not remembered again when probes are forced", () => {
+    const bench = halfOpen({ openFor: (opening) => opening * 1000 }).calls("Success").wait(1000)
+    bench.machine.forceHalfOpen(bench.now)
+    assert.strictEqual(bench.machine.view(bench.now).openings, 0)
+    assert.strictEqual(bench.calls("Failure").retryIn, 1000)
+  })
+
+  it("a hint lengthens the open time up to the most that it may be, and never shortens it (C3.40)", () => {
+    for (const [hint, retryIn] of [[90_000, 90_000], [30_000, MINUTE], [1e12, 60 * MINUTE], [-5, MINUTE]] as const) {
+      const bench = new Bench().calls("Failure")
+      assert.strictEqual(bench.end(bench.admit(), "Failure", { hint }).retryIn, retryIn)
+      const probe = halfOpen()
+      assert.strictEqual(probe.end(probe.admit(), "Failure", { hint }).retryIn, retryIn)
+    }
+  })
+
+  it("of several hints the longest counts, from when it was heard, and for one opening only", () => {
+    const bench = new Bench()
+    bench.end(bench.admit(), "Failure", { hint: 2 * MINUTE }).wait(1000)
+    assert.strictEqual(bench.end(bench.admit(), "Failure", { hint: 1 }).retryIn, 2 * MINUTE - 1000)
+    assert.strictEqual(bench.wait(2 * MINUTE - 1000).calls("Failure").retryIn, MINUTE)
+  })
+
+  it("when to come back draws nearer and is never past while open (C3.44)", () => {
+    const bench = opened()
+    for (let left = MINUTE; left > 0; left -= 1000) {
+      assert.strictEqual(bench.retryIn, left)
+      assert.strictEqual(bench.machine.refuses(bench.now), "Open")
+      bench.wait(1000)
+    }
+    assert.isUndefined(bench.machine.refuses(bench.now))
+  })
+})
+
+describe("half-open", () => {
+  it("admits exactly as many as there are places (C4.46)", () => {
+    const bench = halfOpen({ probes: 3, successes: 3 })
+    const probes = [bench.admit(), bench.admit(), bench.admit()]
+    for (let i = 0; i < 10; i++) assert.strictEqual(bench.refusal(), "HalfOpen")
+    for (const probe of probes) bench.end(probe, "Success")
+    assert.strictEqual(bench.state, "Closed")
+  })
+
+  it("a reopened round begins with all its places and no success (C4.47)", () => {
+    const bench = halfOpen({ probes: 2, successes: 2 })
+    bench.end(bench.admit(), "Success").admit()
+    bench.calls("Failure").wait(MINUTE)
+    const [a] = [bench.admit(), bench.admit()]
+    assert.strictEqual(bench.refusal(), "HalfOpen")
+    assert.strictEqual(bench.end(a, "Success").state, "HalfOpen")
+  })
+
+  it("more successes than places: never more at once than places (C4.48)", () => {
+    const bench = halfOpen({ probes: 2, successes: 5 })
+    for (let i = 0; i < 2; i++) {
+      const [a, b] = [bench.admit(), bench.admit()]
+      assert.strictEqual(bench.refusal(), "HalfOpen")
+      bench.end(a, "Success").end(b, "Success")
+    }
+    assert.strictEqual(bench.state, "HalfOpen")
+    assert.strictEqual(bench.calls("Success").state, "Closed")
+  })
+
+  it("an ignored probe gives its place back, however often, and does not count (C4.49)", () => {
+    const bench = halfOpen()
+    for (let i = 0; i < 50; i++) assert.strictEqual(bench.calls("Ignored").state, "HalfOpen")
+    assert.strictEqual(bench.machine.ignored, 50)
+    assert.strictEqual(bench.calls("Success").state, "Closed")
+  })
+
+  it("a probe that never settles fails when its lease is over, and its later outcome is discarded (C4.53)", () => {
+    for (const outcome of ["Success", "Failure", "Ignored"] as const) {
+      const bench = halfOpen()
+      const hung = bench.admit()
+      assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
+      assert.strictEqual(bench.wait(1).refusal(), "Open")
+      assert.strictEqual(bench.machine.failure, 3)
+      const { epoch } = bench.machine
+      bench.end(hung, outcome)
+      assert.deepStrictEqual([bench.state, bench.machine.epoch, bench.machine.failure], ["Open", epoch, 3])
+      assert.deepStrictEqual([bench.machine.success, bench.machine.ignored], [0, 0])
+    }
+  })
+
+  it("a probe that settles after its lease has failed, also where nobody asked for its place (C4.53)", () => {
+    for (const outcome of ["Success", "Failure", "Ignored"] as const) {
+      const bench = halfOpen()
+      const late = bench.admit()
+      assert.strictEqual(bench.wait(30_000).end(late, outcome).state, "Open")
+      assert.deepInclude(bench.machine, { failure: 3, success: 0, ignored: 0 })
+      assert.strictEqual(bench.retryIn, MINUTE)
+    }
+    const bench = halfOpen()
+    const inTime = bench.admit()
+    assert.strictEqual(bench.wait(29_999).end(inTime, "Success").state, "Closed")
+  })
+
+  it("one probe that lapses reopens, and the others that were out are late", () => {
+    const bench = halfOpen({ probes: 3, successes: 3 })
+    bench.admit()
+    bench.wait(10_000)
+    const others = [bench.admit(), bench.admit()]
+    assert.strictEqual(bench.retryIn, 20_000)
+    assert.strictEqual(bench.wait(20_000).refusal(), "Open")
+    for (const other of others) bench.end(other, "Success")
+    assert.strictEqual(bench.state, "Open")
+    bench.wait(MINUTE).calls("Success", "Success")
+    assert.strictEqual(bench.state, "HalfOpen")
+  })
+
+  it("the minimum of calls is no matter (C4.55)", () => {
+    const window = { _tag: "LastCalls", calls: 20 } as const
+    const rule: TripRule = { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window }
+    for (const [outcome, state] of [["Success", "Closed"], ["Failure", "Open"]] as const) {
+      const bench = new Bench({ rule })
+      bench.machine.forceHalfOpen(0)
+      assert.strictEqual(bench.calls(outcome).state, state)
+    }
+  })
+
+  it("closes at the last success it needs; a failure before it reopens and counts from nothing (C4.56, C4.58)", () => {
+    const bench = halfOpen({ successes: 3, rule: { _tag: "ConsecutiveFailures", failures: 2 } })
+    assert.strictEqual(bench.calls("Success", "Success").state, "HalfOpen")
+    assert.strictEqual(bench.calls("Failure").wait(MINUTE).state, "Open")
+    assert.strictEqual(bench.calls("Success", "Success").state, "HalfOpen")
+    assert.strictEqual(bench.calls("Success").state, "Closed")
+  })
+
+  it("a slow probe reopens, though it succeeded (C4.60)", () => {
+    const bench = halfOpen()
+    assert.strictEqual(bench.end(bench.admit(), "Success", { slow: true }).state, "Open")
+    assert.strictEqual(bench.machine.success, 1)
+  })
+
+  it("two probes that both fail make one transition (C4.62)", () => {
+    const bench = halfOpen({ probes: 2 })
+    const [a, b] = [bench.admit(), bench.admit()]
+    bench.end(a, "Failure")
+    const { epoch } = bench.machine
+    bench.wait(1000).end(b, "Failure")
+    assert.strictEqual(bench.machine.epoch, epoch)
+    assert.deepStrictEqual(bench.machine.changes, [["Closed", "Open"], ["Open", "HalfOpen"], ["HalfOpen", "Open"]])
+    assert.strictEqual(bench.retryIn, MINUTE - 1000)
+    assert.strictEqual(bench.machine.failure, 4)
+  })
+
+  it("reading takes no place and moves nothing, also when the open time is over (C4.67)", () => {
+    const bench = halfOpen()
+    const read = () => {
+      const { machine, now } = bench
+      return [machine.view(now), machine.refuses(now), machine.retryAt(now), machine.isCalm(now), machine.isOver(now)]
+    }
+    const before = [bench.machine.epoch, bench.machine.gate]
+    for (let i = 0; i < 5; i++) read()
+    assert.deepStrictEqual([bench.state, bench.machine.epoch, bench.machine.gate], ["Open", ...before])
+    assert.isTrue(bench.admit().probe)
+  })
+})
+
+describe("a ramp", () => {
+  it("admits a tenth at first, then as much of the calls as of its time has passed, then all", () => {
+    const bench = halfOpen({ ramp: 10_000 }).calls("Success")
+    const shares: Array<number> = []
+    for (let second = 0; second <= 10; second++) {
+      const admitted = Array.from({ length: 1000 }, () => bench.machine.admit(bench.now))
+        .filter((permit) => typeof permit !== "string")
+      shares.push(Math.round(admitted.length / 10) / 10)
+      assert.strictEqual(bench.machine.isClosed(), second === 10)
+      assert.strictEqual(
+        bench.machine.view(bench.now).retryAt,
+        second === 10 ? undefined : bench.now + 10_000 - second * 1000
+      )
+      bench.wait(1000)
+    }
+    assert.deepStrictEqual(shares, [10, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100].map((share) => share / 10))
+  })
+
+  it("its calls count: it may open again", () => {
+    const bench = halfOpen({ ramp: 1000 }).calls("Success").wait(999)
+    const admitted = Array.from({ length: 4 }, () => bench.machine.admit(bench.now))
+    for (const permit of admitted) if (typeof permit !== "string") bench.end(permit, "Failure")
+    assert.strictEqual(bench.state, "Open")
+  })
+})
+
+describe("late results", () => {
+  it("admitted before it opened, a call that ends in half-open changes nothing (C5.69, C5.70)", () => {
+    for (const outcome of ["Success", "Failure", "Ignored"] as const) {
+      const bench = new Bench()
+      const late = bench.admit()
+      bench.calls("Failure", "Failure").wait(MINUTE).admit()
+      const { epoch } = bench.machine
+      bench.end(late, outcome)
+      assert.deepStrictEqual([bench.state, bench.machine.epoch], ["HalfOpen", epoch])
+      assert.strictEqual(bench.refusal(), "HalfOpen")
+    }
+  })
+
+  it("a late success while open changes nothing but the counts (C5.72)", () => {
+    const bench = new Bench()
+    const late = bench.admit()
+    bench.calls("Failure", "Failure")
+    const view = bench.machine.view(0)
+    bench.end(late, "Success")
+    assert.deepStrictEqual(bench.machine.view(0), view)
+    assert.strictEqual(bench.machine.success, 1)
+  })
+
+  it("a late failure with a hint lengthens nothing", () => {
+    const bench = new Bench()
+    const late = bench.admit()
+    bench.calls("Failure", "Failure").end(late, "Failure", { hint: 30 * MINUTE })
+    assert.strictEqual(bench.retryIn, MINUTE)
+    assert.strictEqual(bench.wait(MINUTE).calls("Failure").retryIn, MINUTE)
+  })
+
+  it("epochs only grow, whatever happens (C5.73)", () => {
+    const bench = new Bench()
+    const epochs = [bench.machine.epoch]
+    const then = (act: () => unknown) => {
+      act()
+      epochs.push(bench.machine.epoch)
+    }
+    then(() => bench.calls("Failure", "Failure"))
+    then(() => bench.override("Disabled"))
+    then(() => bench.machine.setOverride(undefined))
+    then(() => bench.wait(MINUTE).admit())
+    then(() => bench.machine.forceHalfOpen(bench.now))
+    then(() => bench.calls("Success"))
+    then(() => bench.machine.reset(bench.now))
+    then(() => bench.override("MetricsOnly", bench.now + 1))
+    then(() => bench.wait(1).admit())
+    assert.deepStrictEqual(epochs, [...new Set(epochs)].toSorted((a, b) => a - b))
+  })
+
+  it("a permit settles once", () => {
+    const bench = new Bench()
+    const permit = bench.admit()
+    for (let i = 0; i < 5; i++) bench.end(permit, "Failure")
+    assert.deepStrictEqual([bench.state, bench.machine.failure], ["Closed", 1])
+  })
+})
+
+describe("overrides", () => {
+  it("forced open, it refuses after any time, and nobody knows when to come back (C7.92)", () => {
+    const bench = opened().override("ForcedOpen")
+    for (let i = 0; i < 5; i++) {
+      assert.strictEqual(bench.wait(MINUTE).refusal(), "ForcedOpen")
+      assert.isUndefined(bench.machine.view(bench.now).retryAt)
+    }
+  })
+
+  it("forced open, a late success changes nothing (C7.93)", () => {
+    const bench = new Bench()
+    const late = bench.admit()
+    assert.strictEqual(bench.override("ForcedOpen").end(late, "Success").refusal(), "ForcedOpen")
+  })
+
+  it("disabled, every call passes, nothing is recorded and nothing moves (C7.95)", () => {
+    const bench = opened().override("Disabled")
+    const { changes, epoch } = bench.machine
+    for (let i = 0; i < 10; i++) bench.calls("Failure", "Success", "Ignored")
+    assert.deepInclude(bench.machine, { failure: 2, success: 0, ignored: 0, epoch })
+    assert.deepStrictEqual([bench.state, bench.machine.changes], ["Open", changes])
+  })
+
+  it("metrics only, it records, says once that it would have opened, and refuses nothing (C7.96)", () => {
+    const bench = new Bench().override("MetricsOnly").calls("Failure", "Failure", "Failure")
+    assert.deepStrictEqual(bench.machine.changes, [["Closed", "Closed"]])
+    assert.strictEqual(bench.machine.view(0).reason, "2 consecutive failures (metrics only)")
+    assert.deepInclude(bench.machine.view(0), { state: "Closed", openings: 0, timesOpened: 0, since: undefined })
+    assert.strictEqual(bench.machine.failure, 3)
+  })
+
+  it("metrics only on an open circuit, it admits, and the circuit stays open beneath", () => {
+    const bench = opened().override("MetricsOnly").calls("Success", "Failure")
+    assert.strictEqual(bench.state, "Open")
+    bench.machine.setOverride(undefined)
+    assert.strictEqual(bench.refusal(), "Open")
+  })
+
+  it("ends when its time is over, and not before; time beneath it went on", () => {
+    const bench = opened().override("ForcedOpen", 2 * MINUTE).wait(2 * MINUTE - 1)
+    assert.strictEqual(bench.refusal(), "ForcedOpen")
+    bench.wait(1)
+    assert.isUndefined(bench.machine.view(bench.now).override)
+    assert.isTrue(bench.admit().probe)
+  })
+
+  it("has run out for whoever reads, and is only taken away by who asks to be admitted", () => {
+    const bench = new Bench().override("ForcedOpen", 1000).wait(1000)
+    const { epoch } = bench.machine
+    assert.isUndefined(bench.machine.view(bench.now).override)
+    assert.deepInclude(bench.machine, { epoch, gate: 2 })
+    bench.admit()
+    assert.deepInclude(bench.machine, { epoch: epoch + 1, gate: 0 })
+  })
+
+  it("forced open, a call that is only to be measured runs all the same; disabled, it is not measured", () => {
+    const measured = new Bench().override("ForcedOpen")
+    measured.end(measured.admit(true), "Failure").end(measured.admit(true), "Failure")
+    assert.deepStrictEqual(measured.machine.changes, [["Closed", "Closed"]])
+    const disabled = new Bench().override("Disabled")
+    assert.strictEqual(disabled.end(disabled.admit(true), "Failure").machine.failure, 0)
+  })
+
+  it("frees the places of the probes that it makes late, and keeps what had succeeded", () => {
+    const bench = halfOpen({ successes: 2 }).calls("Success")
+    const probe = bench.admit()
+    bench.override("Disabled")
+    bench.machine.setOverride(undefined)
+    assert.strictEqual(bench.machine.view(bench.now).retryAt, bench.now)
+    assert.strictEqual(bench.wait(30_000).calls("Success").state, "Closed")
+    assert.strictEqual(bench.end(probe, "Failure").state, "Closed")
+  })
+
+  it("what was out when one was set or ran out is late", () => {
+    const bench = halfOpen()
+    const probe = bench.admit()
+    bench.override("Disabled", bench.now + 1000).end(probe, "Success")
+    assert.strictEqual(bench.state, "HalfOpen")
+    const other = new Bench({ rule: { _tag: "ConsecutiveFailures", failures: 1 } }).override("MetricsOnly", 1000)
+    const shadow = other.admit()
+    other.wait(1000).admit()
+    assert.strictEqual(other.end(shadow, "Failure").state, "Closed")
+    assert.deepStrictEqual(other.machine.changes, [])
+  })
+
+  it("a change to the state that is, is no event (C7.97)", () => {
+    const bench = new Bench()
+    bench.machine.reset(0)
+    assert.deepStrictEqual(bench.machine.changes, [])
+    bench.machine.forceHalfOpen(0)
+    bench.machine.forceHalfOpen(0)
+    assert.deepStrictEqual(bench.machine.changes, [["Closed", "HalfOpen"]])
+  })
+
+  it("set before the first call, it holds from the first call on (C7.98)", () => {
+    assert.strictEqual(new Bench().override("ForcedOpen").refusal(), "ForcedOpen")
+  })
+
+  it("a reset closes from any state with nothing remembered but the lifetime counts (C7.99)", () => {
+    const openFor = (opening: number) => opening * 1000
+    const benches = [
+      new Bench({ openFor }).calls("Failure"),
+      opened({ openFor }),
+      halfOpen({ openFor }),
+      halfOpen({ openFor }).calls("Failure"),
+      halfOpen({ openFor, ramp: 1000 }).calls("Success")
+    ]
+    for (const bench of benches) {
+      const { failure } = bench.machine
+      const { timesOpened } = bench.machine.view(bench.now)
+      bench.machine.reset(bench.now)
+      assert.deepInclude(bench.machine.view(bench.now), {
+        state: "Closed",
+        openings: 0,
+        retryAt: undefined,
+        since: bench.now,
+        timesOpened
+      })
+      assert.isTrue(bench.machine.isCalm(bench.now) && bench.machine.isClosed())
+      assert.strictEqual(bench.machine.failure, failure)
+      assert.strictEqual(bench.calls("Failure").state, "Closed")
+      assert.strictEqual(bench.calls("Failure").retryIn, 1000)
+    }
+  })
+
+  it("a probe that was out at a reset is late", () => {
+    const bench = halfOpen()
+    const probe = bench.admit()
+    bench.machine.reset(bench.now)
+    bench.end(probe, "Failure", { hint: 30 * MINUTE })
+    assert.deepStrictEqual([bench.state, bench.machine.streak, bench.machine.failure], ["Closed", 0, 3])
+    assert.strictEqual(bench.calls("Failure", "Failure").retryIn, MINUTE)
+  })
+
+  it("a reset makes one transition, and leaves an override", () => {
+    const bench = opened().override("ForcedOpen")
+    bench.machine.reset(0)
+    assert.deepStrictEqual(bench.machine.changes, [["Closed", "Open"], ["Open", "Closed"]])
+    assert.strictEqual(bench.refusal(), "ForcedOpen")
+  })
+})
+
+describe("what is over", () => {
+  it("nothing is while it runs: an open time, the memory of one, a probe, an override", () => {
+    const bench = new Bench({ openFor: () => 1000 })
+    const over = () => bench.machine.isOver(bench.now)
+    assert.isTrue(over())
+    bench.calls("Failure", "Failure")
+    assert.isFalse(bench.wait(1999).machine.isOver(bench.now))
+    assert.isTrue(bench.wait(1).machine.isOver(bench.now))
+    const probe = bench.admit()
+    assert.isFalse(bench.wait(29_999).machine.isOver(bench.now))
+    bench.end(probe, "Success")
+    assert.isFalse(bench.wait(999).machine.isOver(bench.now))
+    assert.isTrue(bench.wait(1).machine.isOver(bench.now))
+    bench.override("Disabled", bench.now + 10)
+    assert.isFalse(bench.wait(9).machine.isOver(bench.now))
+    assert.isTrue(bench.wait(1).machine.isOver(bench.now))
+  })
+})

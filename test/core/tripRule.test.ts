@@ -1,0 +1,195 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import { type RuleWindow, slowerThanOf, type TripRule, trips, windowsOf } from "../../src/core/TripRule.ts"
+import { holds, type Outcome, streakOf, totalsOf, within } from "./machine.model.ts"
+
+const span = (duration: number): RuleWindow => ({ _tag: "Within", duration })
+const last = (calls: number): RuleWindow => ({ _tag: "LastCalls", calls })
+
+const failureRate = (threshold: number, minimumCalls = 1, window = last(1000)): TripRule => ({
+  _tag: "FailureRate",
+  threshold,
+  minimumCalls,
+  window
+})
+const slowCallRate = (threshold: number, minimumCalls = 1, slowerThan = 100): TripRule => ({
+  _tag: "SlowCallRate",
+  threshold,
+  minimumCalls,
+  slowerThan,
+  window: last(1000)
+})
+const consecutive = (failures: number): TripRule => ({ _tag: "ConsecutiveFailures", failures })
+const failures = (count: number): TripRule => ({ _tag: "Failures", count, window: span(1000) })
+
+const on = (rule: TripRule, evidence: { success?: number; failure?: number; slow?: number; streak?: number }) =>
+  trips(rule, {
+    streak: evidence.streak ?? 0,
+    totals: () => ({ success: evidence.success ?? 0, failure: evidence.failure ?? 0, slow: evidence.slow ?? 0 })
+  })
+
+const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+
+const WINDOWS = [span(60), span(1000), last(1), last(5), last(20)]
+const Leaf = Schema.Struct({ kind: upTo(3), window: upTo(WINDOWS.length - 1), percent: upTo(100), count: upTo(6) })
+
+const leaf = ({ count, kind, percent, window: index }: typeof Leaf.Type): TripRule => {
+  const window = WINDOWS[index]!
+  const rate = { threshold: percent / 100, minimumCalls: 1 + count, window }
+  const rules: ReadonlyArray<TripRule> = [
+    consecutive(1 + count),
+    { _tag: "Failures", count: 1 + count, window },
+    { _tag: "FailureRate", ...rate },
+    { _tag: "SlowCallRate", slowerThan: 1, ...rate }
+  ]
+  return rules[kind]!
+}
+
+describe("a rule and the list of all calls", () => {
+  it.prop("agree whether it trips, and on a reason for every trip", [
+    Schema.Array(Leaf).check(Schema.isMinLength(1), Schema.isMaxLength(4)),
+    upTo(4),
+    Schema.Array(Schema.Struct({ wait: upTo(100), failed: Schema.Boolean, slow: Schema.Boolean })).check(
+      Schema.isMaxLength(40)
+    )
+  ], ([leaves, shape, calls]) => {
+    const policies = leaves.map(leaf)
+    const rest: TripRule = { _tag: "All", policies: policies.slice(1) }
+    const rule: TripRule = shape < 2
+      ? { _tag: "Any", policies }
+      : shape < 4
+      ? { _tag: "All", policies }
+      : { _tag: "Any", policies: policies.length === 1 ? policies : [policies[0]!, rest] }
+    const outcomes: Array<Outcome> = []
+    let now = 0
+    for (const { failed, slow, wait } of calls) {
+      now += wait
+      outcomes.push({ at: now, failed, slow })
+      const reason = trips(rule, {
+        streak: streakOf(outcomes),
+        totals: (window) => totalsOf(within(outcomes, window, now))
+      })
+      assert.strictEqual(reason !== undefined, holds(rule, outcomes, now))
+      if (reason !== undefined) assert.match(reason, /\d/)
+    }
+  }, { arbitrary: { runs: 300, size: 40 } })
+
+  it("a rate is reached at exactly the share it says, for every share of up to 200 calls (C1.2)", () => {
+    for (let calls = 1; calls <= 200; calls++) {
+      for (let bad = 1; bad <= calls; bad++) {
+        const of = (failure: number) => ({ failure, slow: failure, success: calls - failure })
+        const reached = `${bad} of ${calls}`
+        assert.isDefined(on(failureRate(bad / calls), of(bad)), reached)
+        assert.isUndefined(on(failureRate(bad / calls), of(bad - 1)), reached)
+        assert.isDefined(on(slowCallRate(bad / calls), of(bad)), reached)
+      }
+    }
+  })
+
+  it("and for every percent as it is written (C1.2)", () => {
+    for (let percent = 1; percent <= 100; percent++) {
+      const threshold = Number(`${percent}e-2`)
+      for (const hundreds of [1, 3, 1000]) {
+        const at = (failure: number) => on(failureRate(threshold), { failure, success: 100 * hundreds - failure })
+        assert.isDefined(at(percent * hundreds), `${percent} %`)
+        assert.isUndefined(at(percent * hundreds - 1), `${percent} %`)
+      }
+    }
+  })
+})
+
+describe("rates", () => {
+  it("say nothing below the minimum of calls, and decide at it (C1.1, C1.7)", () => {
+    assert.isUndefined(on(failureRate(0.5, 10), { failure: 9 }))
+    assert.isDefined(on(failureRate(0.5, 10), { failure: 10 }))
+    assert.isDefined(on(failureRate(0.5, 10), { failure: 9, success: 1 }))
+    assert.isUndefined(on(slowCallRate(0.5, 10), { success: 9, slow: 9 }))
+  })
+
+  it("no failure, no trip, also at a threshold of zero (C1.4)", () => {
+    assert.isUndefined(on(failureRate(0), { success: 1000 }))
+    assert.isDefined(on(failureRate(0), { success: 999, failure: 1 }))
+    assert.isUndefined(on(slowCallRate(0), { success: 10, failure: 10 }))
+  })
+
+  it("an empty window trips nothing, also without a minimum (C1.5)", () => {
+    for (const threshold of [0, 0.5, 1]) {
+      assert.isUndefined(on(failureRate(threshold, 0), {}))
+      assert.isUndefined(on(slowCallRate(threshold, 0), {}))
+    }
+  })
+
+  it("a slow failure is one call, failed and slow (C1.13)", () => {
+    assert.isUndefined(on(slowCallRate(0.5, 3), { failure: 2, slow: 2 }))
+    assert.isDefined(on(slowCallRate(0.5, 3), { success: 1, failure: 2, slow: 2 }))
+    assert.isDefined(on(failureRate(0.5, 3), { success: 1, failure: 2, slow: 2 }))
+  })
+
+  it("slow calls are no failures, and failures are not slow", () => {
+    assert.isUndefined(on(failureRate(0.1), { success: 10, slow: 10 }))
+    assert.isUndefined(on(slowCallRate(0.1), { failure: 10 }))
+  })
+})
+
+describe("combinations", () => {
+  const both: ReadonlyArray<TripRule> = [consecutive(2), failures(3)]
+
+  it("any trips with the first that does, and gives its reason (C1.10)", () => {
+    const any: TripRule = { _tag: "Any", policies: both }
+    assert.strictEqual(on(any, { streak: 2, failure: 3 }), "2 consecutive failures")
+    assert.strictEqual(on(any, { streak: 1, failure: 3 }), "3 failures within 1000 ms")
+    assert.isUndefined(on(any, { streak: 1, failure: 2 }))
+  })
+
+  it("all trips when all do, and gives every reason", () => {
+    const all: TripRule = { _tag: "All", policies: both }
+    assert.strictEqual(on(all, { streak: 2, failure: 3 }), "2 consecutive failures and 3 failures within 1000 ms")
+    assert.isUndefined(on(all, { streak: 2, failure: 2 }))
+    assert.isUndefined(on(all, { streak: 1, failure: 3 }))
+  })
+
+  it("nest", () => {
+    const rule: TripRule = {
+      _tag: "All",
+      policies: [failureRate(0.5, 4), { _tag: "Any", policies: [consecutive(2), slowCallRate(0.5, 4)] }]
+    }
+    assert.isUndefined(on(rule, { failure: 2, success: 2 }))
+    assert.isDefined(on(rule, { failure: 2, success: 2, streak: 2 }))
+    assert.isDefined(on(rule, { failure: 2, success: 2, slow: 2 }))
+    assert.isUndefined(on(rule, { failure: 1, success: 3, slow: 4, streak: 2 }))
+  })
+
+  it("look at each window once, in the order they come", () => {
+    const rule: TripRule = {
+      _tag: "Any",
+      policies: [
+        failureRate(0.5, 1, span(1000)),
+        consecutive(2),
+        { _tag: "All", policies: [failures(3), failureRate(1, 1, last(1000)), failureRate(0.5, 1, last(1000))] },
+        failureRate(0.5, 1, span(999))
+      ]
+    }
+    assert.deepStrictEqual(windowsOf(rule), [span(1000), last(1000), span(999)])
+    assert.deepStrictEqual(windowsOf(consecutive(1)), [])
+  })
+
+  it("say how long a slow call takes, where a rule asks", () => {
+    assert.isUndefined(slowerThanOf({ _tag: "Any", policies: both }))
+    assert.strictEqual(slowerThanOf({ _tag: "All", policies: [...both, slowCallRate(1, 1, 250)] }), 250)
+    assert.strictEqual(slowerThanOf(slowCallRate(1, 1, 0)), 0)
+  })
+})
+
+describe("reasons", () => {
+  it("give the numbers that tripped it", () => {
+    assert.strictEqual(on(consecutive(2), { streak: 3 }), "3 consecutive failures")
+    assert.strictEqual(
+      on(failureRate(0.5), { failure: 2, success: 1 }),
+      "failure rate 0.67 of 3 calls in the last 1000 calls"
+    )
+    assert.strictEqual(
+      on(slowCallRate(0.5), { slow: 2, success: 2 }),
+      "slow call rate 1.00 of 2 calls in the last 1000 calls"
+    )
+  })
+})
