@@ -15,7 +15,8 @@ import type * as Duration from "effect/Duration"
 export type OverrideMode = "ForcedOpen" | "Disabled" | "MetricsOnly"
 
 /**
- * Counts over the life of this instance. Times are Unix milliseconds; the last success is as fine as the breaker's tick.
+ * Counts over the life of this instance, but for the consecutive failures, which a change of state begins anew. Times are
+ * Unix milliseconds; the last success is as fine as the breaker's tick.
  *
  * @category models
  * @since 0.1.0

@@ -231,7 +231,7 @@ describe("the gateway's picture", () => {
       isolated: state !== "Closed",
       retryAfter: state === "Open" ? Duration.millis(2100) : undefined,
       openings: 1,
-      why: "failure rate 0.50 of 16 calls within 5000 ms",
+      why: "failure rate 0.50 of 16 calls within 5 s",
       statistics: {
         success: 8,
         failure: 8,
@@ -261,7 +261,7 @@ describe("the gateway's picture", () => {
     assert.isAtMost(lines.length, 24)
     assert.deepStrictEqual(lines.filter((line) => line.length > 80), [])
     assert.include(lines, "orders  OPEN       calls are refused, one is tried in 3 s")
-    assert.include(lines, "        because failure rate 0.50 of 16 calls within 5000 ms")
+    assert.include(lines, "        because failure rate 0.50 of 16 calls within 5 s")
     assert.include(lines, "03:00:49  something happened")
     assert.include(lines, "Heal it:   curl -X POST http://127.0.0.1:8080/upstream/healthy")
   })

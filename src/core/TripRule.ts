@@ -65,8 +65,11 @@ export const windowsOf = (rule: TripRule): ReadonlyArray<RuleWindow> => {
   }
 }
 
-const inWords = (window: RuleWindow): string =>
-  window._tag === "Within" ? `within ${window.duration} ms` : `in the last ${window.calls} calls`
+const span = (millis: number): string => millis % 1000 === 0 ? `${millis / 1000} s` : `${millis} ms`
+
+/** So many calls, or failures, and where they were counted. */
+const counted = (count: number, what: string, window: RuleWindow): string =>
+  window._tag === "Within" ? `${count} ${what} within ${span(window.duration)}` : `the last ${count} ${what}`
 
 /** The shortest duration that a rule calls slow, or `undefined` where it asks for none. */
 export const slowerThanOf = (rule: TripRule): number | undefined => {
@@ -90,7 +93,7 @@ export const trips = (rule: TripRule, evidence: Evidence): string | undefined =>
       return evidence.streak >= rule.failures ? `${evidence.streak} consecutive failures` : undefined
     case "Failures": {
       const { failure } = evidence.totals(rule.window)
-      return failure >= rule.count ? `${failure} failures ${inWords(rule.window)}` : undefined
+      return failure >= rule.count ? counted(failure, "failures", rule.window) : undefined
     }
     case "FailureRate": {
       const totals = evidence.totals(rule.window)
@@ -125,6 +128,6 @@ const rateReason = (
 ): string | undefined => {
   const calls = totals.success + totals.failure
   return bad > 0 && calls >= rule.minimumCalls && bad / calls >= rule.threshold
-    ? `${what} ${(bad / calls).toFixed(2)} of ${calls} calls ${inWords(rule.window)}`
+    ? `${what} ${(bad / calls).toFixed(2)} of ${counted(calls, "calls", rule.window)}`
     : undefined
 }
