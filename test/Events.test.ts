@@ -43,7 +43,7 @@ describe("events", () => {
       yield* failTimes(breaker, 2)
       const transition = (yield* heard).find((event) => event._tag === "Transition")
       assert.deepInclude(transition, { from: "Closed", to: "Open" })
-      assert.include(transition?.reason, "failure rate 0.50 of 4 calls")
+      assert.include(transition?.reason, "failure rate 0.50 of the last 4 calls")
       const { snapshot } = transition!
       assert.strictEqual(snapshot.state, "Closed")
       assert.deepInclude(snapshot.windows[0], { calls: 4, failures: 2, failureRate: 0.5 })
