@@ -65,7 +65,7 @@ export type Consistency = "local" | "strict" | { readonly maxAge: Duration.Input
 export interface Data {
   /** When a closed circuit opens. Default: 5 consecutive failures. */
   readonly trip?: Trip | undefined
-  /** How long it stays open. Default 60 seconds. */
+  /** How long it stays open. Default 60 seconds, or `maxOpenFor` where that is shorter. */
   readonly openFor?: Duration.Input | undefined
   /** What neither a schedule nor a `retryAfter` hint can exceed. Default 1 hour, or `openFor` where that is longer. */
   readonly maxOpenFor?: Duration.Input | undefined

@@ -83,6 +83,7 @@ export const failureRate = (
 /**
  * Trips when the share of calls that take `slowerThan` or longer, in `[0, 1]`, reaches `threshold`. A slow call counts whether
  * it succeeds or fails, and a slow probe reopens a half-open circuit though it succeeded. Costs two looks at the clock a call.
+ * A circuit counts slow calls once: all that `any` and `all` combine must have the same `slowerThan`.
  *
  * @category constructors
  * @since 0.1.0
