@@ -4,11 +4,13 @@
  *
  * @since 0.1.0
  */
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
 import { inWords } from "./internal/Check.ts"
 import { problems } from "./internal/Resolve.ts"
 import type { Outcome } from "./Outcome.ts"
@@ -113,7 +115,13 @@ const sensible = Schema.makeFilter((policy: Policy) => {
  */
 export const Sensible: Schema.Codec<Policy, Policy> = Schema.declare((_: unknown): _ is Policy => true).check(sensible)
 
-const DurationInput = Schema.Union([Schema.DurationFromMillis, Schema.DurationFromString, Schema.Duration])
+// Decodes to a `Duration`, and encodes whatever may be written for one.
+const DurationInput = Schema.Union([Schema.DurationFromMillis, Schema.DurationFromString, Schema.Duration]).pipe(
+  Schema.decodeTo(
+    Schema.declare((input): input is Duration.Input => Option.isSome(Duration.fromInput(input as Duration.Input))),
+    { decode: SchemaGetter.transform((duration) => duration), encode: SchemaGetter.transform(Duration.fromInputUnsafe) }
+  )
+)
 
 const WindowSchema = Schema.Union([
   Schema.Struct({ _tag: Schema.tag("Within"), duration: DurationInput }),

@@ -284,3 +284,17 @@ describe("a fingerprint", () => {
     assert.instanceOf(messageOf(() => of({ openFor: 0 })).error, RangeError)
   })
 })
+
+describe("the schema of a policy's data", () => {
+  it("encodes what is written in code, as JSON that decodes to the same policy", () => {
+    const policy: Breaker.Data = {
+      trip: Trip.failures({ count: 3, within: "30 seconds" }),
+      openFor: "10 seconds",
+      timeout: 500,
+      halfOpen: { lease: Duration.seconds(5) }
+    }
+    const json = JSON.stringify(Schema.encodeUnknownSync(Breaker.Data)(policy))
+    const decoded = Schema.decodeUnknownSync(Breaker.Data)(JSON.parse(json))
+    assert.strictEqual(Breaker.fingerprint(decoded), Breaker.fingerprint(policy))
+  })
+})
