@@ -218,7 +218,8 @@ export interface Breaker<out Err> {
 /**
  * One policy, a circuit for each key, made when the key is first used.
  *
- * `get` is for operators: it makes the circuit, too, if there is none. `size` tells how many there are. `events` are those of
+ * `get` is for operators: it makes the circuit, too, if there is none. What it returns is good until that circuit is evicted,
+ * and speaks of no one's calls where `passThrough` found no room: ask anew each time. `size` tells how many there are. `events` are those of
  * all circuits.
  *
  * @category models
