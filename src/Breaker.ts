@@ -219,7 +219,8 @@ export interface Breaker<out Err> {
  * One policy, a circuit for each key, made when the key is first used.
  *
  * `get` is for operators: it makes the circuit, too, if there is none. What it returns is good until that circuit is evicted,
- * and speaks of no one's calls where `passThrough` found no room: ask anew each time. `size` tells how many there are. `events` are those of
+ * and speaks of no one's calls where `passThrough` found no room: ask anew each time. `size` tells how many there are.
+ * `events` are those of
  * all circuits.
  *
  * @category models
@@ -556,7 +557,7 @@ const defaultOwner = (name: string): Owner => ({ identity: Breaker, title: `Brea
 export const wrap: Wrap<BreakerError, Breaker<BreakerError>> = wrapThrough(Breaker)
 
 function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<Err, Self> {
-  // Contexts are immutable: while calls come with the same one, so does their breaker.
+  // Contexts are immutable: while calls come with the same one, so does their breaker. The last one seen is kept alive.
   let seen: Context.Context<never> | undefined
   let breaker: Breaker<Err>
   let circuit: Circuit | undefined

@@ -78,9 +78,19 @@ export interface Data {
   readonly timeout?: Duration.Input | undefined
   /** More calls than this at once fail with `BulkheadFullError`, which counts for nothing. Default: no limit. */
   readonly maxConcurrent?: number | undefined
+  /**
+   * What a call agrees with other processes before it runs. Default `local`. With the storages of one process, which have
+   * nobody to agree with, all are alike.
+   */
   readonly consistency?: Consistency | undefined
+  /** Whether a fleet is judged on its pooled outcomes, or opens with whichever instance trips. In one process both are alike. */
   readonly evidence?: "pooled" | "any" | undefined
+  /**
+   * What a call does that would have to agree and cannot: run (`allow`, the default), or fail, which adds `StorageError` to its
+   * errors. The storages of one process never fail.
+   */
   readonly onStorageError?: "allow" | "fail" | undefined
+  /** How often a shared storage is told and asked, at least 10 ms. The storages of one process need not be. */
   readonly syncEvery?: Duration.Input | undefined
 }
 

@@ -1,9 +1,9 @@
 /**
  * The hot path: what a call through a closed circuit pays, and what a rejected one does.
  *
- * The budget is ratios to other breakers in one run of `npm run bench`. What keeps it: no storage, timer, generator or scope;
- * no look at the clock but for failures; two Effect primitives and one closure a call; a look-up of `Enforcement` only where
- * the context is not the last call's. A rejection is a look at the clock and an exit that is made once an opening.
+ * The budget is ratios to other breakers in one run of `npm run bench`. What keeps it: no storage, generator or scope; a
+ * timer and a look at the clock once a tick, and else for failures and what they could decide; two Effect primitives and one
+ * closure a call; a look-up of `Enforcement` only where the context is not the last call's. A rejection is a look at the clock and an exit that is made once an opening.
  *
  * `circuit.gate` answers for all that can make a call ask: the state, an override, a policy that wants more than counting.
  * What goes straight through took no permit and has none to give back: it captures the epoch, and what ends in another one
@@ -18,7 +18,7 @@ import { fromCause } from "../Outcome.ts"
 import type { Circuit } from "./Circuit.ts"
 import { type AnyClassify, hintOf, runPermitted } from "./Permitted.ts"
 
-// Effect's contexts are immutable: while calls come with the same one, its mode holds.
+// Effect's contexts are immutable: while calls come with the same one, its mode holds. The last one seen is kept alive.
 let context: Context.Context<never> | undefined
 let enforcement: EnforcementMode = "enforce"
 
