@@ -33,9 +33,14 @@ const storagesButTheService = (up: string) => ({
   message: inward
 })
 
-const noOtherStorage = { group: ["./*", "!./Storage.ts"], message: "No storage knows another." }
+const noOtherStorage = { group: ["./*", "!./Storage.ts", "!./Document.ts"], message: "No storage knows another." }
 
-const onlyUp = (folder: string) => ({ group: ["../**", `!../${folder}/*`], message: inward })
+const onlyUp = (...allowed: ReadonlyArray<string>) => ({
+  group: ["../**", ...allowed.map((path) => `!../${path}`)],
+  message: inward
+})
+
+const upFromStorages = onlyUp("core/*", "internal/Check.ts")
 
 interface Pattern {
   readonly regex?: string
@@ -82,7 +87,7 @@ export default defineConfig({
       files: ["src/index.ts", "src/Storage.ts"],
       rules: only(
         { group: ["./layers/*", "!./layers/MemoryStorageLive.ts", "!./layers/NullStorageLive.ts"], message: inward },
-        storagesButTheService("./"),
+        { group: ["./Storage/*", "!./Storage/Storage.ts", "!./Storage/Document.ts"], message: inward },
         noDriver,
         noUnstable
       )
@@ -109,14 +114,14 @@ export default defineConfig({
     {
       files: ["src/Storage/**/*.ts"],
       rules: only(
-        onlyUp("core"),
+        upFromStorages,
         noOtherStorage
       )
     },
     {
-      files: ["src/Storage/{Storage,Memory,Null}.ts"],
+      files: ["src/Storage/{Storage,Document,Memory,Null}.ts"],
       rules: only(
-        onlyUp("core"),
+        upFromStorages,
         noOtherStorage,
         noDriver,
         noUnstable
@@ -124,11 +129,11 @@ export default defineConfig({
     },
     {
       files: ["src/layers/**/*.ts"],
-      rules: only(onlyUp("Storage"))
+      rules: only(onlyUp("Storage/*"))
     },
     {
       files: ["src/layers/{Memory,Null}StorageLive.ts"],
-      rules: only(onlyUp("Storage"), noDriver, noUnstable)
+      rules: only(onlyUp("Storage/*"), noDriver, noUnstable)
     }
   ],
   ignorePatterns: ["dist", "coverage"]
