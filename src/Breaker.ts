@@ -59,6 +59,7 @@ import type { Event, OverrideMode, Snapshot } from "./Event.ts"
 import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
 import { Circuit, prefixOf } from "./internal/Circuit.ts"
 import { claim, claimKeys, type Owner } from "./internal/Claims.ts"
+import { makeMember, randomId } from "./internal/Engine.ts"
 import { isBypassed, run } from "./internal/Gate.ts"
 import { type Guard, makeGuard } from "./internal/Guard.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
@@ -67,7 +68,7 @@ import * as Resolve from "./internal/Resolve.ts"
 import { testBreaker } from "./internal/TestBreaker.ts"
 import type { Classify, Data, HalfOpen, Policy } from "./Policy.ts"
 import { Sensible, TripFromJson } from "./Policy.ts"
-import { Storage, type StorageError } from "./Storage/Storage.ts"
+import { type OperationTo, Storage, type StorageError, type Why } from "./Storage/Storage.ts"
 
 export * from "./BreakerError.ts"
 export { bypass, Enforcement, type EnforcementMode } from "./Enforcement.ts"
@@ -319,12 +320,14 @@ export const fingerprint: (policy: Policy) => string = Resolve.fingerprint
 /** From a name and a policy to what circuits share, in the scope that ends its fibers. */
 const guardFor = (name: string, policy: Policy): Effect.Effect<Guard, never, Storage | Scope.Scope> =>
   Effect.gen(function*() {
-    yield* Storage
+    const storage = yield* Storage
     const defaults = yield* Defaults
     const scope = yield* Effect.scope
     const context = yield* Effect.context<never>()
-    const resolved = Resolve.resolve(name, { ...defaults, ...Resolve.given(policy) })
-    return makeGuard(name, resolved, policy.classify, context, scope)
+    const whole = { ...defaults, ...Resolve.given(policy) }
+    const resolved = Resolve.resolve(name, whole)
+    const member = yield* makeMember(storage, resolved, Resolve.fingerprint(whole))
+    return makeGuard(name, resolved, policy.classify, context, scope, member)
   })
 
 /**
@@ -341,7 +344,13 @@ export const make = <const P extends Policy>(
   policy: P
 ): Effect.Effect<Breaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
   Resolve.resolve(name, policy)
-  return Effect.map(guardFor(name, policy), (guard) => breakerOf<ErrorOf<P>>(new Circuit(guard, undefined)))
+  return Effect.map(guardFor(name, policy), (guard) => {
+    const circuit = new Circuit(guard, undefined)
+    if (guard.member !== undefined) {
+      guard.member.circuits = { find: (name) => name === circuit.name ? circuit : undefined, all: () => [circuit] }
+    }
+    return breakerOf<ErrorOf<P>>(circuit)
+  })
 }
 
 /**
@@ -365,6 +374,7 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   ])
   return Effect.map(guardFor(name, policy), (guard): KeyedBreaker<ErrorOf<P>> => {
     const keys = new Keys(guard, capacity, Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive)), overflow)
+    if (guard.member !== undefined) guard.member.circuits = keys
     return {
       name,
       wrap: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, { classify, key }: KeyedCall) => {
@@ -393,7 +403,18 @@ interface HasCircuit {
 
 const breakerOf = <Err>(circuit: Circuit): Breaker<Err> & HasCircuit => {
   const { hub, ticker } = circuit.plan
-  const operate = (f: (now: number) => void): Effect.Effect<void> => Effect.sync(() => f(ticker.exact()))
+  /** On the whole fleet, or alone where there is none. */
+  const operate = (
+    to: OperationTo,
+    why: Why,
+    alone: (now: number) => void
+  ): Effect.Effect<void, StorageError> =>
+    Effect.suspend(() => {
+      const now = ticker.exact()
+      const replica = circuit.joined()
+      if (replica === undefined) return Effect.sync(() => alone(now))
+      return Effect.flatMap(randomId, (id) => replica.operate(id, to, why))
+    })
   const breaker: Breaker<Err> = {
     circuit: circuit.name,
     wrap: (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)),
@@ -412,11 +433,25 @@ const breakerOf = <Err>(circuit: Circuit): Breaker<Err> & HasCircuit => {
         refuse("override", durationIn("expiresIn", expiresIn, 1, Number.MAX_SAFE_INTEGER))
       }
       const lasts = expiresIn === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(expiresIn))
-      return operate((now) => circuit.putOverride({ mode, reason, actor, until: now + lasts }, now))
+      const remaining = lasts === Infinity ? undefined : lasts
+      return operate(
+        { _tag: "Override", kind: mode, reason, actor, remaining },
+        { reason, actor },
+        (now) => circuit.putOverride({ mode, reason, actor, until: now + lasts }, now)
+      )
     },
-    clearOverride: ({ actor }) => operate((now) => circuit.liftOverride(actor, now)),
-    forceHalfOpen: operate((now) => circuit.forceHalfOpen(now)),
-    reset: operate((now) => circuit.reset(now))
+    clearOverride: ({ actor }) =>
+      operate(
+        { _tag: "ClearOverride" },
+        { reason: "override cleared", actor },
+        (now) => circuit.liftOverride(actor, now)
+      ),
+    forceHalfOpen: operate(
+      { _tag: "HalfOpen" },
+      { reason: "forced half-open" },
+      (now) => circuit.forceHalfOpen(now)
+    ),
+    reset: operate({ _tag: "Reset" }, { reason: "reset" }, (now) => circuit.reset(now))
   }
   // Not enumerable: a breaker that is spread into another one, with a `wrap` of its own, must not keep it.
   return Object.defineProperty(breaker, circuitKey, { value: circuit }) as Breaker<Err> & HasCircuit

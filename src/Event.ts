@@ -53,6 +53,37 @@ export interface WindowSnapshot {
 }
 
 /**
+ * A circuit as the whole fleet knows it, by what the storage last said. What happened since, and what other instances have
+ * not reported yet, is not in it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface FleetSnapshot {
+  readonly backend: string
+  /** Whether the storage answers. While it does not, the instance decides on what it sees itself. */
+  readonly reachable: boolean
+  /** Grows with every change; 0 where there was none. */
+  readonly generation: number
+  readonly state: Snapshot["state"]
+  /** Of the open time. */
+  readonly remaining?: Duration.Duration | undefined
+  readonly why?: string | undefined
+  readonly consecutiveFailures: number
+  readonly windows: ReadonlyArray<WindowSnapshot>
+  readonly statistics: Pick<
+    Statistics,
+    "success" | "failure" | "ignored" | "timeout" | "slow" | "rejected" | "timesOpened"
+  >
+  /** How old this view is; absent while the storage was never heard of. */
+  readonly age?: Duration.Duration | undefined
+  /** How long the last change took to be known here. */
+  readonly lag?: Duration.Duration | undefined
+  /** Outcomes of this instance that were given up: nobody can say whether the storage has counted them. */
+  readonly lost: number
+}
+
+/**
  * A circuit as it stands. Taking one moves nothing: an open time that is over reads as `Open` with nothing left until a call
  * asks for admission.
  *
@@ -62,7 +93,7 @@ export interface WindowSnapshot {
 export interface Snapshot {
   readonly circuit: string
   readonly state: "Closed" | "Open" | "HalfOpen"
-  /** Whether this instance keeps calls back on its own evidence. */
+  /** Whether calls are kept back on this instance's own evidence. */
   readonly isolated: boolean
   /** How long it has been in this state; absent if it was never in another. */
   readonly elapsed?: Duration.Duration | undefined
@@ -80,6 +111,8 @@ export interface Snapshot {
   } | undefined
   readonly statistics: Statistics
   readonly windows: ReadonlyArray<WindowSnapshot>
+  /** What is known of the fleet; absent where there was nothing to know yet. */
+  readonly fleet?: FleetSnapshot | undefined
 }
 
 /**

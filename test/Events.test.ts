@@ -150,6 +150,7 @@ describe("events", () => {
           })
         )
       )
+      looked = 0
       yield* failTimes(counted, 3)
       assert.strictEqual(looked, 0)
       const heard = yield* listen(counted)

@@ -121,6 +121,11 @@ describe("a policy that makes no sense is refused, with field, range and value (
       assert.isTrue(Schema.isSchemaError(undecoded.error))
       assert.include(undecoded.message, field)
     }
+    const lastCalls = Trip.any(Trip.consecutiveFailures(2), Trip.failureRate({ threshold: 0.5, lastCalls: 9 }))
+    for (const trip of [lastCalls, Trip.all(lastCalls, lastCalls)]) {
+      const { message } = messageOf(() => Breaker.make("rings", { trip, evidence: "pooled" }))
+      assert.include(message, "evidence must be \"any\" for a trip policy with lastCalls, got \"pooled\"")
+    }
     const trip = { _tag: "Sometimes" } as never
     assert.include(messageOf(() => Breaker.make("words", { trip })).message, "trip._tag must be one of Consec")
     assert.isTrue(Schema.isSchemaError(messageOf(() => decode({ trip })).error))
@@ -178,7 +183,7 @@ const full: Breaker.Data = {
   timeout: 2000,
   maxConcurrent: 10,
   consistency: { maxAge: 500 },
-  evidence: "pooled",
+  evidence: "any",
   onStorageError: "fail",
   syncEvery: 250
 }

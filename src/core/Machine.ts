@@ -15,7 +15,11 @@
  * Every change, an override and a reset included, begins a new `epoch`, with empty windows. A permit carries the epoch it was given in, and a
  * permit of another epoch settles nothing but the lifetime counts: late results cannot move the machine (the idea of
  * gobreaker's generations).
+ *
+ * A machine runs alone, or follows a fleet: then it takes over the fleet's states as they come (`adopt`), and what is the
+ * fleet's to decide it asks the hooks for.
  */
+import type { LeaseName } from "./Record.ts"
 import type { Evidence, RuleWindow, Totals, TripRule } from "./TripRule.ts"
 import { sameWindow, trips } from "./TripRule.ts"
 import { makeWindows, type Window } from "./Window.ts"
@@ -43,6 +47,8 @@ export interface Plan {
 
 export type State = "Closed" | "Open" | "HalfOpen"
 export type OverrideMode = "ForcedOpen" | "Disabled" | "MetricsOnly"
+/** On whose evidence a circuit opened. */
+export type OpenedBy = "instance" | "fleet"
 
 /** The operator's will on top of the state. `until` is `Infinity` where it does not expire. */
 export interface Override {
@@ -56,6 +62,9 @@ export interface Override {
 interface Past {
   readonly since: number
   readonly reason: string | undefined
+  readonly openedBy: OpenedBy
+  /** Whether the fleet is in it, too. */
+  readonly adopted: boolean
   /** Openings in a row, as the open time counts them. */
   readonly openings: number
   /** How long the last of them was to last. */
@@ -82,6 +91,16 @@ interface HalfOpen extends Past {
   readonly _tag: "HalfOpen"
   readonly probes: ReadonlyArray<Permit>
   readonly successes: number
+  /** When the fleet has a place for a probe, as far as is known; of no use to a machine's own probes. */
+  readonly freeAt: number
+}
+
+/** What a fleet has come to, by the machine's own clock. */
+export interface Adopted extends Pick<Past, "since" | "reason" | "openedBy" | "openings" | "openFor" | "override"> {
+  readonly state:
+    | { readonly _tag: "Closed" }
+    | { readonly _tag: "Open"; readonly until: number }
+    | { readonly _tag: "HalfOpen"; readonly successes: number; readonly freeAt: number }
 }
 
 // Circuits that never opened share it: they are most, and their memory counts.
@@ -89,6 +108,8 @@ const neverOpened: Closed = {
   _tag: "Closed",
   since: -Infinity,
   reason: undefined,
+  openedBy: "instance",
+  adopted: false,
   openings: 0,
   openFor: 0,
   timesOpened: 0,
@@ -124,12 +145,14 @@ export class Permit {
   readonly metricsOnly: boolean
   /** Not set where nothing is to be recorded. */
   readonly recorded: boolean
+  /** The fleet's leave to probe. */
+  readonly lease: LeaseName | undefined
   spent = false
 
   constructor(
     epoch: number,
     startedAt: number,
-    kind: { probe?: boolean; until?: number; metricsOnly?: boolean; recorded?: boolean }
+    kind: { probe?: boolean; until?: number; metricsOnly?: boolean; recorded?: boolean; lease?: LeaseName }
   ) {
     this.epoch = epoch
     this.startedAt = startedAt
@@ -137,6 +160,7 @@ export class Permit {
     this.until = kind.until ?? Infinity
     this.metricsOnly = kind.metricsOnly ?? false
     this.recorded = kind.recorded ?? true
+    this.lease = kind.lease
   }
 }
 
@@ -160,6 +184,7 @@ export interface View {
   readonly override: Override | undefined
   readonly timesOpened: number
   readonly reason: string | undefined
+  readonly openedBy: OpenedBy
   readonly windows: ReadonlyArray<{ readonly of: RuleWindow } & Totals>
 }
 
@@ -167,6 +192,11 @@ const GATE_STATE = 1
 /** The bit of a gate that an override shuts. */
 export const GATE_OVERRIDE = 2
 const GATE_POLICY = 4
+/** The bit of a gate that is shut while its circuit has no part in the fleet's rounds: the next call brings it in. */
+export const GATE_ASLEEP = 8
+/** The bit of a gate that is shut while a lease waits for a call that uses it. */
+export const GATE_LEASE = 16
+const GATE_KEPT = GATE_POLICY | GATE_ASLEEP | GATE_LEASE
 
 // The least share that a ramp starts with: of nothing, nothing would be learnt.
 const LEAST_SHARE = 0.1
@@ -202,6 +232,39 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   /** Called before every change. */
   protected changing(_change: Change, _now: number): void {}
 
+  /** Called before an epoch ends, while its evidence is still there. */
+  protected ending(_now: number): void {}
+
+  /** Called when the machine has tripped by its own evidence. */
+  protected tripped(_reason: string, _now: number): void {}
+
+  /** Called for an outcome that is no evidence: a late one, or a probe's. */
+  protected setAside(_failed: boolean, _slow: boolean): void {}
+
+  /** Called for a success that ends a row of failures, while `streak` still counts them. */
+  protected streakEnds(): void {}
+
+  /**
+   * Whose leave a probe needs: the machine's own, or the fleet's. That one may be there to be taken, may be asked for, or is
+   * out of the question now.
+   */
+  protected leaseAt(_now: number): "Own" | "Granted" | "Ask" | "Denied" {
+    return "Own"
+  }
+
+  /** Takes the lease that is there. */
+  protected takeLease(_now: number): Permit | undefined {
+    return undefined
+  }
+
+  /** Called with the outcome of a probe that has a lease. */
+  protected settleLease(_permit: Permit, _now: number, _settlement: Settlement): void {}
+
+  /** How many probes of its own may run at once. */
+  protected ownProbes(): number {
+    return this.plan.probes
+  }
+
   /** Called when an override has run out. */
   protected overrideExpired(_override: Override, _now: number): void {}
 
@@ -211,9 +274,17 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     return this.#windows()[window]!
   }
 
+  get state(): State {
+    return this.#phase._tag
+  }
+
+  get openedBy(): OpenedBy {
+    return this.#phase.openedBy
+  }
+
   /** Whether nothing but the policy makes a call ask. */
   isClosed(): boolean {
-    return (this.gate & ~GATE_POLICY) === 0
+    return (this.gate & ~GATE_KEPT) === 0
   }
 
   /** Why a call would be refused, taking no permit and moving nothing: for a quick no. */
@@ -221,25 +292,48 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     const override = this.#overrideAt(now)
     if (override !== undefined) return override.mode === "ForcedOpen" ? "ForcedOpen" : undefined
     const phase = this.#phase
+    if (phase._tag === "Closed") return undefined
     if (phase._tag === "Open" && now < phase.until) return "Open"
-    const full = phase._tag === "HalfOpen" && phase.probes.length >= this.plan.probes
+    const lease = this.leaseAt(now)
+    if (lease !== "Own") return lease === "Denied" ? phase._tag : undefined
+    const full = phase._tag === "HalfOpen" && phase.probes.length >= this.ownProbes()
     return full && phase.probes.every((probe) => now < probe.until) ? "HalfOpen" : undefined
   }
 
-  /** Lets a call through or refuses it. Moves on what time has moved. `metricsOnly` refuses nothing. */
-  admit(now: number, metricsOnly = false): Permit | Refusal {
+  /**
+   * Lets a call through or refuses it. Moves on what time has moved. `metricsOnly` refuses nothing. `Ask`: nobody knows before
+   * the fleet was asked for a lease.
+   */
+  admit(now: number, metricsOnly = false): Permit | Refusal | "Ask" {
     const override = this.#expireOverride(now)
     if (override?.mode === "ForcedOpen" && !metricsOnly) return "ForcedOpen"
     if (override?.mode === "Disabled") return new Permit(this.epoch, now, { recorded: false })
     if (metricsOnly || override !== undefined) return new Permit(this.epoch, now, { metricsOnly: true })
     switch (this.#phase._tag) {
       case "Closed":
+        // Its own probes have closed it while nobody answered: under a lease it can tell the fleet.
+        if ((this.gate & GATE_LEASE) !== 0) {
+          const permit = this.takeLease(now)
+          if (permit !== undefined) return permit
+        }
         return this.#admitOnRamp(now, this.#phase) ? new Permit(this.epoch, now, {}) : "Ramp"
       case "Open":
-        if (now < this.#phase.until) return "Open"
-        this.#halfOpen("the open time is over", now)
-        return this.#admitProbe(now)
+        return now < this.#phase.until ? "Open" : this.#admitLeased(now)
       case "HalfOpen":
+        return this.#admitLeased(now)
+    }
+  }
+
+  #admitLeased(now: number): Permit | Refusal | "Ask" {
+    switch (this.leaseAt(now)) {
+      case "Granted":
+        return this.takeLease(now) ?? "Ask"
+      case "Ask":
+        return "Ask"
+      case "Denied":
+        return this.#phase._tag === "Open" ? "Open" : "HalfOpen"
+      case "Own":
+        if (this.#phase._tag === "Open") this.#halfOpen("the open time is over", now)
         return this.#admitProbe(now)
     }
   }
@@ -258,9 +352,15 @@ export class Machine<P extends Plan = Plan> implements Evidence {
       if (outcome === "Success") this.countSuccess(now)
       else this.countFailure(now, error)
     }
-    if (permit.epoch !== this.epoch) return
     const phase = this.#phase
-    if (phase._tag === "HalfOpen" && permit.probe) {
+    if (permit.epoch !== this.epoch || permit.probe) {
+      if (outcome !== "Ignored") this.setAside(outcome === "Failure", slow)
+      if (permit.epoch !== this.epoch) return
+    }
+    if (permit.lease !== undefined) {
+      const ended = outcome === "Success" && slow ? "Failure" : outcome
+      this.settleLease(permit, now, { outcome: ended, slow, timeout, hint })
+    } else if (phase._tag === "HalfOpen" && permit.probe) {
       this.#settleProbe(permit, phase, now, outcome === "Success" && slow ? "Failure" : outcome, hint)
     } else if (phase._tag === "Closed" && outcome !== "Ignored") {
       this.record(now, outcome === "Failure", slow, hint, permit.metricsOnly)
@@ -280,17 +380,27 @@ export class Machine<P extends Plan = Plan> implements Evidence {
 
   /** Takes an outcome of the current epoch, in Closed, into the evidence, and trips when the rule says so. */
   record(now: number, failed: boolean, slow: boolean, hint: number, metricsOnly: boolean): void {
-    this.streak = failed ? this.streak + 1 : 0
+    if (failed) this.streak++
+    else this.endStreak()
     if (failed) this.#hear(hint, now)
     for (let window = this.windows; window !== undefined; window = window.next) window.record(now, failed, slow)
     if (!failed && !this.isSuspect()) return
     const reason = trips(this.plan.rule, this)
     if (reason === undefined) return
     if (metricsOnly) {
-      this.changing({ from: "Closed", to: "Closed", reason: `${reason} (metrics only)` }, now)
-      return this.#become({ ...this.#phase, reason: `${reason} (metrics only)`, hintUntil: 0 }, now)
+      const reported = `${reason} (metrics only)`
+      this.changing({ from: "Closed", to: "Closed", reason: reported }, now)
+      this.#become({ ...this.#phase, reason: reported, hintUntil: 0 }, now)
+      return this.tripped(reported, now)
     }
     this.#open(now, reason)
+    this.tripped(reason, now)
+  }
+
+  endStreak(): void {
+    if (this.streak === 0) return
+    this.streakEnds()
+    this.streak = 0
   }
 
   /** Whether a success could trip it, too: there are failures or slow calls that it could complete a minimum for. */
@@ -302,12 +412,69 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   }
 
   /** An operator's override: a new epoch, the state beneath as it was, its time running. `undefined` lifts it. */
-  setOverride(override: Override | undefined): void {
+  setOverride(override: Override | undefined, now: number): void {
     const phase = this.#phase
     // The epoch of its probes is over, so they could neither settle nor lapse.
     const probes = phase._tag === "HalfOpen" ? { probes: [] } : {}
+    this.ending(now)
     this.#phase = { ...phase, ...probes, override, hintUntil: 0 }
     this.#nextEpoch()
+  }
+
+  /** Takes over what the fleet has come to: a new epoch, whatever the machine was in. */
+  adopt({ state, ...past }: Adopted, now: number): void {
+    const from = this.#phase
+    const timesOpened = from.timesOpened + (state._tag === "Open" && from._tag !== "Open" ? 1 : 0)
+    const common = { ...past, adopted: true, timesOpened, hintUntil: 0 }
+    const isReported = from._tag === "Closed" && state._tag === "Closed" && past.reason !== from.reason &&
+      past.override?.mode === "MetricsOnly"
+    if (isReported) this.changing({ from: "Closed", to: "Closed", reason: past.reason ?? "" }, now)
+    switch (state._tag) {
+      case "Closed": {
+        // Who was letting calls through goes on.
+        const rampUntil = from._tag === "Closed"
+          ? from.rampUntil
+          : this.plan.ramp > 0
+          ? now + this.plan.ramp
+          : -Infinity
+        const calmAt = past.openings === 0 ? -Infinity : past.since + past.openFor
+        return this.#become({ ...common, _tag: "Closed", rampUntil, credit: 0, calmAt }, now)
+      }
+      case "Open":
+        return this.#become({ ...common, ...state }, now)
+      case "HalfOpen":
+        return this.#become({ ...common, ...state, probes: [] }, now)
+    }
+  }
+
+  /** Takes over what has become of the state that was adopted. */
+  refresh(state: Adopted["state"]): void {
+    const phase = this.#phase
+    if (phase.adopted && phase._tag !== "Closed" && phase._tag === state._tag) {
+      this.#phase = { ...phase, ...state } as Open | HalfOpen
+    }
+  }
+
+  /** What the machine opened on and for how long, until when; `undefined` where it is not open. */
+  opening(): { readonly reason: string | undefined; readonly until: number } | undefined {
+    const phase = this.#phase
+    return phase._tag === "Open" ? { reason: phase.reason, until: phase.until } : undefined
+  }
+
+  /** Until when a failure of this epoch asked to be left alone; 0 for none. */
+  get hintUntil(): number {
+    return this.#phase.hintUntil
+  }
+
+  /** How long the next opening would last. */
+  nextOpenFor(now: number): number {
+    return this.plan.openFor(this.#openingsAt(now) + 1)
+  }
+
+  /** Judges by itself how a probe ended that had the fleet's leave, for nobody can be told. */
+  settleAlone(outcome: Settlement["outcome"], hint: number, now: number): void {
+    const phase = this.#phase
+    if (phase._tag === "HalfOpen") this.#settleProbe(undefined, phase, now, outcome, hint)
   }
 
   /** Closes from any state, with nothing remembered but the lifetime counts; an override stays. */
@@ -337,6 +504,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
       openings: this.#openingsAt(now),
       override: this.#overrideAt(now),
       reason: phase.reason,
+      openedBy: phase.openedBy,
       timesOpened: phase.timesOpened,
       windows: this.#windows().map((window, i) => {
         window.advance(now)
@@ -377,6 +545,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
       case "Open":
         return phase.until
       case "HalfOpen":
+        if (phase.adopted && phase.probes.length === 0) return Math.max(now, phase.freeAt)
         // Leases are all as long as each other, so the first one given is the first to end.
         return phase.probes.length < this.plan.probes ? now : phase.probes[0]!.until
       case "Closed":
@@ -387,7 +556,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   #expireOverride(now: number): Override | undefined {
     const { override } = this.#phase
     if (override === undefined || now < override.until) return override
-    this.setOverride(undefined)
+    this.setOverride(undefined, now)
     this.overrideExpired(override, now)
     return undefined
   }
@@ -411,13 +580,19 @@ export class Machine<P extends Plan = Plan> implements Evidence {
       this.settle(lapsed, now, { outcome: "Failure", slow: false, timeout: false, hint: 0 })
       return "Open"
     }
-    if (phase.probes.length >= this.plan.probes) return "HalfOpen"
+    if (phase.probes.length >= this.ownProbes()) return "HalfOpen"
     const permit = new Permit(this.epoch, now, { probe: true, until: now + this.plan.lease })
-    this.#phase = { ...phase, probes: [...phase.probes, permit] }
+    this.#phase = { ...phase, adopted: false, probes: [...phase.probes, permit] }
     return permit
   }
 
-  #settleProbe(permit: Permit, phase: HalfOpen, now: number, outcome: Settlement["outcome"], hint: number): void {
+  #settleProbe(
+    permit: Permit | undefined,
+    phase: HalfOpen,
+    now: number,
+    outcome: Settlement["outcome"],
+    hint: number
+  ): void {
     const probes = phase.probes.filter((probe) => probe !== permit)
     if (outcome === "Failure") {
       this.#hear(hint, now)
@@ -438,16 +613,20 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     const until = Math.max(now + this.plan.openFor(openings), this.#phase.hintUntil)
     const past = this.#past(reason, now)
     const timesOpened = past.timesOpened + 1
-    this.#become({ ...past, _tag: "Open", openings, openFor: until - now, timesOpened, until }, now)
+    this.#become(
+      { ...past, _tag: "Open", openedBy: "instance", openings, openFor: until - now, timesOpened, until },
+      now
+    )
   }
 
   #halfOpen(reason: string, now: number): void {
-    this.#become({ ...this.#past(reason, now), _tag: "HalfOpen", probes: [], successes: 0 }, now)
+    this.#become({ ...this.#past(reason, now), _tag: "HalfOpen", probes: [], successes: 0, freeAt: now }, now)
   }
 
   #past(reason: string, now: number): Past {
-    const { openFor, override, timesOpened } = this.#phase
-    return { since: now, reason, openings: this.#openingsAt(now), openFor, timesOpened, hintUntil: 0, override }
+    const { openedBy, openFor, override, timesOpened } = this.#phase
+    const openings = this.#openingsAt(now)
+    return { since: now, reason, openedBy, adopted: false, openings, openFor, timesOpened, hintUntil: 0, override }
   }
 
   /** A failure's wish to be left alone: the longest of an epoch counts. */
@@ -465,6 +644,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   #become(phase: Closed | Open | HalfOpen, now: number): void {
     const from = this.#phase._tag
     if (from !== phase._tag) this.changing({ from, to: phase._tag, reason: phase.reason! }, now)
+    this.ending(now)
     this.#phase = phase
     this.#nextEpoch()
   }
@@ -489,7 +669,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   #setGate(): void {
     const phase = this.#phase
     const straight = phase._tag === "Closed" && phase.rampUntil === -Infinity
-    this.gate = (this.gate & GATE_POLICY) | (straight ? 0 : GATE_STATE) |
+    this.gate = (this.gate & GATE_KEPT) | (straight ? 0 : GATE_STATE) |
       (phase.override === undefined ? 0 : GATE_OVERRIDE)
   }
 }

@@ -2,10 +2,13 @@
  * One circuit: the machine of the core, with a name, events, and the errors that it rejects with.
  */
 import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "../BreakerError.ts"
 import {
+  type Adopted,
   type Change,
+  GATE_ASLEEP,
   GATE_OVERRIDE,
   Machine,
   type Override,
@@ -13,8 +16,11 @@ import {
   type Refusal,
   type Settlement
 } from "../core/Machine.ts"
-import type { Snapshot } from "../Event.ts"
+import type { RuleWindow, Totals } from "../core/TripRule.ts"
+import type { FleetSnapshot, Snapshot, WindowSnapshot } from "../Event.ts"
+import type { Announcement, StorageError } from "../Storage/Storage.ts"
 import type { Guard } from "./Guard.ts"
+import { Replica } from "./Replica.ts"
 
 type Rejection = Exit.Exit<never, BreakerOpenError>
 
@@ -27,6 +33,8 @@ export class Circuit extends Machine<Guard> {
   inFlight = 0
   /** The second in which a call last asked for it by its key. */
   usedAt = 0
+  /** Its part in the fleet, made when there is something to know of it. */
+  replica: Replica | undefined = undefined
   /** The error of the last failure that could open it, until a reset. */
   #lastFailure: unknown = undefined
   /** What a refused call gets, for as long as nothing changes. */
@@ -35,7 +43,115 @@ export class Circuit extends Machine<Guard> {
   constructor(guard: Guard, key: string | undefined) {
     super(guard, guard.alwaysAsk)
     this.key = key
+    if (guard.member !== undefined) this.gate |= GATE_ASLEEP
   }
+
+  // -----------------------------------------------------------------------------
+  // the fleet
+  // -----------------------------------------------------------------------------
+
+  /** Its part in the fleet; `undefined` where there is none to have. */
+  joined(): Replica | undefined {
+    const { member } = this.plan
+    return this.replica ??= member === undefined || member.left ? undefined : new Replica(this, member)
+  }
+
+  /** Brings it back into the rounds, and what a call has to wait for before it is decided on, if anything. */
+  arrive(): Effect.Effect<void, StorageError> | undefined {
+    const { member } = this.plan
+    if (member === undefined) return undefined
+    if ((this.gate & GATE_ASLEEP) !== 0) {
+      this.gate &= ~GATE_ASLEEP
+      const isNew = this.replica === undefined
+      const replica = this.joined()
+      if (replica === undefined) return undefined
+      if (isNew) {
+        member.engine.subscribe()
+        const loaded = replica.load()
+        // Most circuits of a storage that nobody else writes to have nothing to remember.
+        if (!member.follows && replica.isTrivial) this.replica = undefined
+        if (member.policy.maxAge === Infinity) return loaded
+      } else replica.wake()
+    }
+    return member.policy.maxAge === Infinity ? undefined : this.joined()?.fresh()
+  }
+
+  /** Brings it back into the rounds, for a call that ended. */
+  wake(): void {
+    this.replica?.wake()
+  }
+
+  /** What to wait for before a call that has ended may return, if anything. */
+  recorded(): Effect.Effect<void> | undefined {
+    return this.replica?.recorded()
+  }
+
+  /** What to wait for before a call can be decided on that needs a lease. */
+  ask(): Effect.Effect<void> {
+    return this.replica!.ask()
+  }
+
+  announced(announcement: Extract<Announcement, { readonly _tag: "Changed" }>): void {
+    // Before its first call nothing of it is known, and its first call asks.
+    if (this.replica !== undefined || (this.gate & GATE_ASLEEP) === 0) this.joined()?.announced(announcement)
+  }
+
+  /** Takes over the fleet's state. */
+  follow(adopted: Adopted, now: number): void {
+    const before = this.view(now).override
+    this.adopt(adopted, now)
+    if (adopted.state._tag === "Closed") this.#lastFailure = undefined
+    const { override } = adopted
+    if (override !== undefined) {
+      const isSame = before?.mode === override.mode && before.reason === override.reason &&
+        before.actor === override.actor
+      if (!isSame) this.#publishOverride("set", override, now)
+    } else if (before !== undefined) {
+      this.#publishOverride("cleared", { ...before, actor: this.replica?.operator ?? "unknown" }, now)
+    }
+  }
+
+  protected override ending(now: number): void {
+    this.replica?.cut(now, true)
+  }
+
+  protected override tripped(reason: string): void {
+    this.joined()?.tripped(reason)
+  }
+
+  /** A success of another epoch. */
+  late(): void {
+    this.replica?.setAside(false, false)
+  }
+
+  protected override setAside(failed: boolean, slow: boolean): void {
+    this.replica?.setAside(failed, slow)
+  }
+
+  protected override streakEnds(): void {
+    this.replica?.streakEnds()
+  }
+
+  protected override leaseAt(now: number): "Own" | "Granted" | "Ask" | "Denied" {
+    return this.replica === undefined ? "Own" : this.replica.leaseAt(now)
+  }
+
+  protected override takeLease(now: number): Permit | undefined {
+    return this.replica?.takeLease(now)
+  }
+
+  protected override settleLease(permit: Permit, now: number, settlement: Settlement): void {
+    this.replica?.settleLease(permit, now, settlement)
+  }
+
+  /** While nobody can be asked, the whole fleet may be probing at once. */
+  protected override ownProbes(): number {
+    return this.replica?.away === true ? 1 : this.plan.probes
+  }
+
+  // -----------------------------------------------------------------------------
+  // calls
+  // -----------------------------------------------------------------------------
 
   /** When a call last asked for it by its key, or ended and counted. */
   lastUse(): number {
@@ -87,11 +203,13 @@ export class Circuit extends Machine<Guard> {
     const late = epoch !== this.epoch
     if (!late) this.#lastFailure = error
     this.countFailure(now, error)
-    if (!late) this.record(now, true, false, hint, false)
+    if (late) this.setAside(true, false)
+    else this.record(now, true, false, hint, false)
   }
 
   override countFailure(now: number, error: unknown): void {
     super.countFailure(now, error)
+    this.joined()?.hurry()
     const { hub } = this.plan
     if (!hub.listening) return
     const own = error instanceof BreakerTimeoutError && error.circuit === this.name
@@ -99,14 +217,14 @@ export class Circuit extends Machine<Guard> {
   }
 
   putOverride(override: Override, now: number): void {
-    this.setOverride(override)
+    this.setOverride(override, now)
     this.#publishOverride("set", override, now)
   }
 
   liftOverride(actor: string, now: number): void {
     const { override } = this.view(now)
     if (override === undefined) return
-    this.setOverride(undefined)
+    this.setOverride(undefined, now)
     this.#publishOverride("cleared", { ...override, actor }, now)
   }
 
@@ -130,7 +248,7 @@ export class Circuit extends Machine<Guard> {
     return {
       circuit: this.name,
       state: view.state,
-      isolated: view.state !== "Closed",
+      isolated: view.state !== "Closed" && view.openedBy === "instance",
       elapsed: view.since === undefined ? undefined : Duration.millis(now - view.since),
       retryAfter: view.retryAt === undefined ? undefined : left(view.retryAt),
       openings: view.openings,
@@ -154,17 +272,30 @@ export class Circuit extends Machine<Guard> {
         lastSuccessTime: unix(this.lastSuccessAt),
         lastFailureTime: unix(this.lastFailureAt)
       },
-      windows: view.windows.map(({ failure, of, slow, success }) => {
-        const calls = success + failure
-        return {
-          window: of._tag === "Within" ? { within: Duration.millis(of.duration) } : { lastCalls: of.calls },
-          calls,
-          failures: failure,
-          slow,
-          failureRate: calls === 0 ? 0 : failure / calls,
-          slowCallRate: calls === 0 ? 0 : slow / calls
-        }
-      })
+      windows: view.windows.map(({ of, ...totals }) => windowSnapshot(of, totals)),
+      fleet: this.replica === undefined ? undefined : this.#fleet(this.replica, now)
+    }
+  }
+
+  #fleet({ answeredAt, askedAt, away, lag, lost, member, snapshot }: Replica, now: number): FleetSnapshot {
+    const { lastFailureAge: _, lastOpenedAge: __, lastSuccessAge: ___, opened, ...statistics } = snapshot.lifetime
+    const { state } = snapshot
+    const remaining = state._tag === "Open" ? Math.max(0, state.remaining - (now - answeredAt)) : undefined
+    return {
+      backend: member.engine.storage.backend,
+      reachable: !away,
+      generation: snapshot.generation,
+      state: state._tag,
+      remaining: remaining === undefined ? undefined : Duration.millis(remaining),
+      why: snapshot.why?.reason,
+      consecutiveFailures: snapshot.streak,
+      windows: snapshot.totals.map((totals, i) =>
+        windowSnapshot({ _tag: "Within", duration: member.withins[i]! }, totals)
+      ),
+      statistics: { ...statistics, timesOpened: opened },
+      age: askedAt === -Infinity ? undefined : Duration.millis(now - askedAt),
+      lag: lag === undefined ? undefined : Duration.millis(lag),
+      lost
     }
   }
 
@@ -184,13 +315,13 @@ export class Circuit extends Machine<Guard> {
   }
 
   #prepare(refusal: Refusal, now: number): Rejection {
-    const { override, reason, retryAt } = this.view(now)
+    const { openedBy, override, reason, retryAt } = this.view(now)
     const forced = refusal === "ForcedOpen"
     const why = forced ? override?.reason : reason
     const error = new BreakerOpenError({
       circuit: this.name,
       state: refusal === "Ramp" ? "HalfOpen" : refusal,
-      openedBy: forced ? "override" : "instance",
+      openedBy: forced ? "override" : openedBy,
       ...(why === undefined ? {} : { reason: why }),
       ...(this.#lastFailure === undefined || forced ? {} : { lastFailure: this.#lastFailure })
     })
@@ -212,5 +343,17 @@ export class Circuit extends Machine<Guard> {
         return Duration.millis(Math.max(0, at - now))
       }
     })
+  }
+}
+
+const windowSnapshot = (of: RuleWindow, { failure, slow, success }: Totals): WindowSnapshot => {
+  const calls = success + failure
+  return {
+    window: of._tag === "Within" ? { within: Duration.millis(of.duration) } : { lastCalls: of.calls },
+    calls,
+    failures: failure,
+    slow,
+    failureRate: calls === 0 ? 0 : failure / calls,
+    slowCallRate: calls === 0 ? 0 : slow / calls
   }
 }

@@ -12,7 +12,9 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type { Fiber } from "effect/Fiber"
+import type { BreakerOpenError } from "../BreakerError.ts"
 import { Enforcement, type EnforcementMode } from "../Enforcement.ts"
 import { fromCause } from "../Outcome.ts"
 import type { Circuit } from "./Circuit.ts"
@@ -53,14 +55,16 @@ export const run = <A, E, R>(
       const { ticker } = circuit.plan
       succeeded(circuit, epoch, ticker.fresh ? ticker.now : ticker.refresh())
     } else failed(circuit, epoch, exit.cause)
+    // Its round has passed while the call ran.
+    if (circuit.gate !== 0) circuit.wake()
     return undefined
   })
 }
 
 const succeeded = (circuit: Circuit, epoch: number, now: number): void => {
   circuit.countSuccess(now)
-  if (epoch !== circuit.epoch) return
-  if (circuit.windows === undefined) circuit.streak = 0
+  if (epoch !== circuit.epoch) circuit.late()
+  else if (circuit.windows === undefined) circuit.endStreak()
   // What could trip is decided on the exact time.
   else circuit.record(circuit.isSuspect() ? circuit.plan.ticker.exact() : now, false, false, 0, false)
 }
@@ -83,10 +87,28 @@ const ask = <A, E, R>(
   fiber: Fiber<unknown, unknown>
 ): Effect.Effect<A, any, R> => {
   if (enforcement === "bypass") return self
-  if (enforcement === "enforce" && !circuit.isClosed()) {
-    const now = circuit.plan.ticker.exact()
-    const refusal = circuit.refuses(now)
-    if (refusal !== undefined) return circuit.reject(refusal, now)
+  if (enforcement === "metricsOnly") {
+    circuit.arrive()
+    return runPermitted(circuit, self, classify, true, fiber)
   }
-  return runPermitted(circuit, self, classify, enforcement === "metricsOnly", fiber)
+  const refusal = refusalOf(circuit)
+  if (refusal !== undefined) return refusal
+  const arrival = circuit.arrive()
+  if (arrival !== undefined) return Effect.flatMap(arrival, () => decide(circuit, self, classify, fiber))
+  return decide(circuit, self, classify, fiber)
 }
+
+const refusalOf = (circuit: Circuit): Exit.Exit<never, BreakerOpenError> | undefined => {
+  if (circuit.isClosed()) return undefined
+  const now = circuit.plan.ticker.exact()
+  const refusal = circuit.refuses(now)
+  return refusal === undefined ? undefined : circuit.reject(refusal, now)
+}
+
+/** Once all that can be known is known. */
+const decide = <A, E, R>(
+  circuit: Circuit,
+  self: Effect.Effect<A, E, R>,
+  classify: AnyClassify | undefined,
+  fiber: Fiber<unknown, unknown>
+): Effect.Effect<A, any, R> => refusalOf(circuit) ?? runPermitted(circuit, self, classify, false, fiber)

@@ -15,6 +15,7 @@ import type { Plan } from "../core/Machine.ts"
 import { BUCKETS } from "../core/Window.ts"
 import type { Classify } from "../Policy.ts"
 import { Deadlines } from "./Deadlines.ts"
+import type { Member } from "./Engine.ts"
 import { Hub } from "./Hub.ts"
 import { defaultOpenFor, type Resolved } from "./Resolve.ts"
 import { Ticker } from "./Ticker.ts"
@@ -40,6 +41,8 @@ export interface Guard extends Plan {
   readonly ticker: Ticker
   readonly hub: Hub
   readonly deadlines: (millis: number) => Deadlines
+  /** Its part in the fleet; `undefined` where the storage cannot bring one about. */
+  readonly member: Member | undefined
   /** Says at `UnhandledLogLevel` what no caller is there to hear. */
   readonly report: (message: string, cause: Cause.Cause<unknown>) => void
 }
@@ -49,7 +52,8 @@ export const makeGuard = (
   policy: Resolved,
   classify: Classify<unknown, unknown, unknown> | undefined,
   context: Context.Context<never>,
-  scope: Scope
+  scope: Scope,
+  member: Member | undefined
 ): Guard => {
   // A call that outlives the scope still has its timeout; what has nothing left to do for a call ends with the scope.
   const fork = (effect: Effect.Effect<void>): void => {
@@ -82,7 +86,7 @@ export const makeGuard = (
     classify,
     context,
     alwaysAsk: classify !== undefined || policy.timeout !== undefined || policy.maxConcurrent !== undefined ||
-      policy.slowerThan !== undefined,
+      policy.slowerThan !== undefined || (member !== undefined && policy.fleet.maxAge !== Infinity),
     clock,
     ticker,
     hub: new Hub(),
@@ -91,6 +95,7 @@ export const makeGuard = (
       if (queue === undefined) queues.set(millis, queue = new Deadlines(millis, () => ticker.exact(), clock, fork))
       return queue
     },
+    member,
     report
   }
 }

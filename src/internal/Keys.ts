@@ -6,7 +6,7 @@
  * recently used by sample, as Redis evicts).
  */
 import { refuse } from "./Check.ts"
-import { Circuit } from "./Circuit.ts"
+import { Circuit, prefixOf } from "./Circuit.ts"
 import type { Guard } from "./Guard.ts"
 
 export type Overflow = "evictIdle" | "shareOne" | "passThrough"
@@ -46,6 +46,16 @@ export class Keys {
     if (!ticker.fresh) ticker.refresh()
     circuit.usedAt = ticker.second
     return circuit
+  }
+
+  /** The circuit of this name, if there is one. */
+  find(name: string): Circuit | undefined {
+    const prefix = prefixOf(this.#guard.name)
+    return name.startsWith(prefix) ? this.#circuits.get(name.slice(prefix.length)) : undefined
+  }
+
+  all(): Iterable<Circuit> {
+    return this.#circuits.values()
   }
 
   #make(key: string): Circuit | undefined {

@@ -28,19 +28,36 @@ export const runPermitted = <A, E, R>(
   metricsOnly: boolean,
   fiber: Fiber.Fiber<unknown, unknown>
 ): Effect.Effect<A, any, R> =>
-  Effect.uninterruptibleMask((restore) => {
-    const { maxConcurrent, slowerThan, ticker } = circuit.plan
-    const now = slowerThan === undefined && circuit.isClosed() ? ticker.now : ticker.exact()
-    const refusal = metricsOnly ? undefined : circuit.refuses(now)
-    if (refusal !== undefined) return circuit.reject(refusal, now)
-    const full = maxConcurrent !== undefined && circuit.inFlight >= maxConcurrent
-    if (full && !metricsOnly && !circuit.isOverridden(now)) return circuit.rejectFull(ticker.exact())
-    const permit = circuit.admit(now, metricsOnly)
-    if (typeof permit === "string") return circuit.reject(permit, now)
-    if (!permit.recorded) return restore(self)
-    circuit.inFlight++
-    return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore)
-  })
+  Effect.uninterruptibleMask((restore) => admitted(circuit, self, classify, metricsOnly, fiber, restore, true))
+
+const admitted = <A, E, R>(
+  circuit: Circuit,
+  self: Effect.Effect<A, E, R>,
+  classify: AnyClassify | undefined,
+  metricsOnly: boolean,
+  fiber: Fiber.Fiber<unknown, unknown>,
+  restore: Restore,
+  asks: boolean
+): Effect.Effect<A, any, R> => {
+  const { maxConcurrent, slowerThan, ticker } = circuit.plan
+  const now = slowerThan === undefined && circuit.isClosed() ? ticker.now : ticker.exact()
+  const refusal = metricsOnly ? undefined : circuit.refuses(now)
+  if (refusal !== undefined) return circuit.reject(refusal, now)
+  const full = maxConcurrent !== undefined && circuit.inFlight >= maxConcurrent
+  if (full && !metricsOnly && !circuit.isOverridden(now)) return circuit.rejectFull(ticker.exact())
+  const permit = circuit.admit(now, metricsOnly)
+  if (permit === "Ask") {
+    if (!asks) return circuit.reject("HalfOpen", now)
+    return Effect.flatMap(
+      restore(circuit.ask()),
+      () => admitted(circuit, self, classify, metricsOnly, fiber, restore, false)
+    )
+  }
+  if (typeof permit === "string") return circuit.reject(permit, now)
+  if (!permit.recorded) return restore(self)
+  circuit.inFlight++
+  return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore)
+}
 
 const settled = <A, E, R>(
   circuit: Circuit,
@@ -51,13 +68,14 @@ const settled = <A, E, R>(
 ): Effect.Effect<A, E, any> => {
   const classify = perCall ?? circuit.plan.classify
   if (classify === undefined) {
-    const end = (exit: Exit.Exit<A, E>): undefined => {
+    const end = (exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined => {
       circuit.inFlight--
       settle(circuit, permit, exit, fromExit(exit))
+      return circuit.recorded()
     }
     if (!Exit.isExit(running)) return Effect.onExitPrimitive(running, end)
-    end(running as Exit.Exit<A, E>)
-    return running
+    const recorded = end(running as Exit.Exit<A, E>)
+    return recorded === undefined ? running : Effect.flatMap(recorded, (): Effect.Effect<A, E, R> => running)
   }
   return Effect.flatMap(Effect.exit(running), (exit) => {
     circuit.inFlight--
@@ -77,7 +95,8 @@ const settled = <A, E, R>(
         circuit.plan.report("classify failed, the call counts as ignored", classified.cause)
       }
       // A fiber that was interrupted while it classified ends so, once it may; any other fault the call's own result outlives.
-      return exit
+      const recorded = circuit.recorded()
+      return recorded === undefined ? exit : Effect.andThen(recorded, exit)
     })
   })
 }
@@ -107,6 +126,7 @@ const settle = (circuit: Circuit, permit: Permit, exit: Exit.Exit<unknown, unkno
     const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : exit.value
     circuit.failed(permit, now, { slow, timeout: false, hint: hintOf(outcome), error })
   } else circuit.settle(permit, now, { outcome: outcome._tag, slow, timeout: false, hint: 0 })
+  circuit.wake()
 }
 
 /** Runs a call within its timeout, or a probe within its own and its lease, whichever is shorter. */
@@ -117,7 +137,8 @@ const limited = <A, E, R>(
   fiber: Fiber.Fiber<unknown, unknown>,
   restore: Restore
 ): Effect.Effect<A, any, R> => {
-  const { lease, probeTimeout, timeout } = circuit.plan
+  const { probeTimeout, timeout } = circuit.plan
+  const lease = permit.until - permit.startedAt
   const limit = permit.probe ? Math.min(probeTimeout ?? lease, lease) : timeout
   if (limit === undefined) return restore(self)
   return bounded(circuit, permit, self, limit, limit === (permit.probe ? probeTimeout : timeout), fiber, restore)

@@ -13,6 +13,7 @@ export const defaultTrip: Trip = { _tag: "ConsecutiveFailures", failures: 5 }
 export const defaultOpenFor = 60_000
 export const defaultMaxOpenFor = 60 * 60 * 1000
 export const defaultLease = 30_000
+export const defaultSyncEvery = 1000
 const leaseAfterTimeout = 1000
 
 /** A policy with every default filled in, durations in milliseconds. */
@@ -29,6 +30,17 @@ export interface Resolved {
   readonly ramp: number
   readonly timeout: number | undefined
   readonly maxConcurrent: number | undefined
+  readonly fleet: FleetPolicy
+}
+
+/** What of a policy is between an instance and its fleet. */
+export interface FleetPolicy {
+  readonly syncEvery: number
+  /** How old the view may be that a call is decided on: 0 in `strict`, where it must be newer than the call. */
+  readonly maxAge: number
+  /** `undefined` where the storage decides. */
+  readonly evidence: "pooled" | "any" | undefined
+  readonly failsWithStorage: boolean
 }
 
 const LONGEST = 365 * 24 * 60 * 60 * 1000
@@ -55,10 +67,21 @@ export const problems = (policy: Policy): ReadonlyArray<Problem> => {
     ...(typeof consistency === "object"
       ? durationIn("consistency.maxAge", consistency.maxAge, 1, LONGEST)
       : oneOf("consistency", consistency ?? "local", ["local", "strict"])),
-    ...oneOf("evidence", policy.evidence ?? "any", ["pooled", "any"]),
+    ...evidenceProblems(policy),
     ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"])
   ]
 }
+
+/** The last calls of many instances are no ring of outcomes, so they cannot be pooled. */
+const evidenceProblems = ({ evidence = "any", trip }: Policy): ReadonlyArray<Problem> => {
+  const found = oneOf("evidence", evidence, ["pooled", "any"])
+  const isRing = trip !== undefined && tripProblems(trip, "").length === 0 && looksAtCalls(toRule(trip))
+  return found.length === 0 && evidence === "pooled" && isRing
+    ? [{ field: "evidence", value: evidence, range: "\"any\" for a trip policy with lastCalls" }]
+    : found
+}
+
+const looksAtCalls = (rule: TripRule): boolean => windowsOf(rule).some((window) => window._tag === "LastCalls")
 
 /** No hint can make an open time shorter, so the most that one can make of it is no less. */
 const leastMaxOpenFor = (openFor: Policy["openFor"]): number =>
@@ -83,6 +106,7 @@ export const resolve = (circuit: string, policy: Policy): Resolved => {
     ? policy.openFor
     : orElse(policy.openFor, Math.min(defaultOpenFor, longest))
   const timeout = policy.timeout === undefined ? undefined : millis(policy.timeout)
+  const { consistency = "local" } = policy
   const probeTimeout = halfOpen.timeout === undefined ? timeout : millis(halfOpen.timeout)
   return {
     rule,
@@ -96,7 +120,13 @@ export const resolve = (circuit: string, policy: Policy): Resolved => {
     probeTimeout,
     ramp: orElse(halfOpen.ramp, 0),
     timeout,
-    maxConcurrent: policy.maxConcurrent
+    maxConcurrent: policy.maxConcurrent,
+    fleet: {
+      syncEvery: orElse(policy.syncEvery, defaultSyncEvery),
+      maxAge: consistency === "local" ? Infinity : consistency === "strict" ? 0 : millis(consistency.maxAge),
+      evidence: looksAtCalls(rule) ? "any" : policy.evidence,
+      failsWithStorage: policy.onStorageError === "fail"
+    }
   }
 }
 
@@ -116,7 +146,7 @@ export const merge = <P extends Policy>(policy: P, { halfOpen, ...fields }: Poli
  * data, and not in it. FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/).
  */
 export const fingerprint = (policy: Policy): string => {
-  const { openFor, windows: _, ...data } = resolve("", policy)
+  const { fleet: _, openFor, windows: __, ...data } = resolve("", policy)
   const text = JSON.stringify({ ...data, openFor: isSchedule(openFor) ? null : openFor })
   let hash = 0xcbf29ce484222325n
   for (let i = 0; i < text.length; i++) {

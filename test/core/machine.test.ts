@@ -166,7 +166,7 @@ class Pair {
   compare(what: string): void {
     const { machine, model, now } = this
     const before = [machine.gate, machine.epoch]
-    const { reason, ...view } = machine.view(now)
+    const { openedBy: _, reason, ...view } = machine.view(now)
     assert.deepStrictEqual(view, model.view(now), what)
     assert.strictEqual(reason !== undefined, view.since !== undefined || machine.changes.length > 0, what)
     const { failure, ignored, lastFailureAt, lastSuccessAt, slow, streak, success, timeout } = machine
@@ -247,12 +247,12 @@ class Pair {
   override({ outcome, which }: Step): void {
     const mode = (["ForcedOpen", "Disabled", "MetricsOnly"] satisfies Array<OverrideMode>)[which % 3]!
     const override = { mode, reason: "r", actor: "a", until: outcome < 7 ? this.now + 700 : Infinity }
-    this.machine.setOverride(override)
+    this.machine.setOverride(override, this.now)
     this.model.setOverride(override)
   }
 
   lift(): void {
-    this.machine.setOverride(undefined)
+    this.machine.setOverride(undefined, this.now)
     this.model.setOverride(undefined)
   }
 
@@ -333,7 +333,7 @@ class Bench {
     return this
   }
   override(mode: OverrideMode, until = Infinity): this {
-    this.machine.setOverride({ mode, until, reason: "maintenance", actor: "ann" })
+    this.machine.setOverride({ mode, until, reason: "maintenance", actor: "ann" }, this.now)
     return this
   }
 }
@@ -727,7 +727,7 @@ describe("late results", () => {
     }
     then(() => bench.calls("Failure", "Failure"))
     then(() => bench.override("Disabled"))
-    then(() => bench.machine.setOverride(undefined))
+    then(() => bench.machine.setOverride(undefined, bench.now))
     then(() => bench.wait(MINUTE).admit())
     then(() => bench.machine.forceHalfOpen(bench.now))
     then(() => bench.calls("Success"))
@@ -779,7 +779,7 @@ describe("overrides", () => {
   it("metrics only on an open circuit, it admits, and the circuit stays open beneath", () => {
     const bench = opened().override("MetricsOnly").calls("Success", "Failure")
     assert.strictEqual(bench.state, "Open")
-    bench.machine.setOverride(undefined)
+    bench.machine.setOverride(undefined, bench.now)
     assert.strictEqual(bench.refusal(), "Open")
   })
 
@@ -812,7 +812,7 @@ describe("overrides", () => {
     const bench = halfOpen({ successes: 2 }).calls("Success")
     const probe = bench.admit()
     bench.override("Disabled")
-    bench.machine.setOverride(undefined)
+    bench.machine.setOverride(undefined, bench.now)
     assert.strictEqual(bench.machine.view(bench.now).retryAt, bench.now)
     assert.strictEqual(bench.wait(30_000).calls("Success").state, "Closed")
     assert.strictEqual(bench.end(probe, "Failure").state, "Closed")
