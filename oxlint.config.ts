@@ -128,6 +128,23 @@ export default defineConfig({
       )
     },
     {
+      files: ["src/Storage/Conformance.ts"],
+      rules: only(
+        onlyUp("core/*", "conformance/*"),
+        noOtherStorage,
+        noDriver,
+        noUnstable
+      )
+    },
+    {
+      files: ["src/conformance/**/*.ts"],
+      rules: only(
+        onlyUp("core/*", "Storage/Storage.ts"),
+        noDriver,
+        noUnstable
+      )
+    },
+    {
       files: ["src/layers/**/*.ts"],
       rules: only(onlyUp("Storage/*"))
     },

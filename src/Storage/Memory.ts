@@ -80,9 +80,8 @@ export const make = (options: Options = {}): Effect.Effect<Storage> => {
         Effect.sync(() => {
           const now = time()
           forgetSome(now)
-          const stored = documents.get(circuit)
-          const [result, document] = f(stored, now)
-          if (document !== undefined && document !== stored) documents.set(circuit, document)
+          const [result, document] = f(documents.get(circuit), now)
+          if (document !== undefined) documents.set(circuit, document)
           return result
         }),
       names: Stream.suspend(() => {
@@ -113,17 +112,10 @@ export const make = (options: Options = {}): Effect.Effect<Storage> => {
 }
 
 /**
- * The memory of `make`, as a layer: for another idle time than an hour.
+ * The memory of this process, where a circuit is forgotten after an hour without use. For another idle time, make a layer of
+ * `make`: `Layer.effect(Storage, make({ idleTimeToLive: "10 minutes" }))`.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layerWith = (options: Options): Layer.Layer<Storage> => Layer.effect(Storage, make(options))
-
-/**
- * The memory of this process, where a circuit is forgotten after an hour without use.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layer: Layer.Layer<Storage> = layerWith({})
+export const layer: Layer.Layer<Storage> = Layer.effect(Storage, make())

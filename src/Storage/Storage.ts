@@ -189,11 +189,13 @@ export interface Storage {
    * Adds what an instance saw, each circuit by itself, and answers for each in the order asked: a batch may succeed in part. A
    * report is counted once per circuit, instance and sequence. Deltas of an older generation never enter the window, those of
    * a newer one are answered `Behind`. A report without counts is a pure read, which writes nothing.
+   *
+   * It fails where nothing of the batch could be reached. Of one instance and circuit there is at most one report in a batch.
    */
   readonly sync: (reports: ReadonlyArray<CircuitReport>) => Effect.Effect<ReadonlyArray<Synced>, StorageError>
   /**
    * One compare-and-set, atomic with its row of history and its announcement. An operator's change that could not be committed
-   * fails, and has changed nothing anywhere.
+   * fails, `Denied` where it was refused, and has changed nothing anywhere.
    */
   readonly change: (circuit: string, change: Change) => Effect.Effect<Changed, StorageError>
   /** Leases a probe, beginning a half-open round when the open time is up, or settles one, each in one step. */

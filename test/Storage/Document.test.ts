@@ -260,6 +260,35 @@ describe("reading", () => {
       assert.strictEqual(table.rows.get("a"), row, "not even what has expired")
     }))
 
+  it.effect("hands back what it was handed, expired or not", () =>
+    Effect.gen(function*() {
+      const table = new Table()
+      yield* table.trip()
+      const document = table.document()
+      let runs = 0
+      const storage = table.make({
+        modify: (_, f) =>
+          Effect.sync(() => {
+            const [result, next] = f(document, table.now)
+            assert.strictEqual(next, document)
+            runs++
+            return result
+          })
+      })
+      for (table.now of [0, 100 * IDLE]) {
+        yield* storage.sync([table.reported({ delta: noDelta })])
+        yield* storage.history("a")
+        yield* storage.change("a", { _tag: "Trip", generation: 9, asOf: table.now, maxAge: 0, why })
+        yield* storage.probe("a", {
+          _tag: "Settle",
+          lease: { instance: "i", sequence: 1 },
+          generation: 9,
+          outcome: success
+        })
+      }
+      assert.strictEqual(runs, 8)
+    }))
+
   it.effect("answers with the totals that were asked for", () =>
     Effect.gen(function*() {
       const table = new Table()

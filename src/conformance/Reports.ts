@@ -1,0 +1,216 @@
+/** Laws of `sync`: what reading does not do, and what a report does. */
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import { type Delta, noCounts, noDelta, noLifetimeCounts } from "../core/Delta.ts"
+import { atLeast, is, near, Range, SLACK, unchanged } from "./Claim.ts"
+import {
+  atOnce,
+  type Definition,
+  failed,
+  failure,
+  failures,
+  FENCED,
+  HOUR,
+  ignored,
+  law,
+  MINUTE,
+  NOTHING,
+  reading,
+  WITHINS
+} from "./Law.ts"
+
+export const reads: ReadonlyArray<Definition> = [
+  law("it is what it was declared to be", {}, function*({ capabilities, idleTimeToLive, storage }) {
+    yield* is("capabilities", storage.capabilities, { ...capabilities })
+    yield* is("idleTimeToLive", Duration.toMillis(storage.idleTimeToLive), idleTimeToLive)
+    yield* is("whether backend says anything", storage.backend.length, atLeast(1))
+  }),
+
+  law(
+    "a circuit that nobody wrote is Closed at generation 0, and looking at it creates nothing",
+    {},
+    function*({ circuit, storage }) {
+      const untouched = circuit()
+      for (const time of ["first", "second"]) {
+        yield* is(`the ${time} look`, yield* untouched.send({ instance: time, sequence: 7 }), {
+          reported: "Counted",
+          snapshot: { ...NOTHING, totals: [noCounts] }
+        })
+      }
+      yield* is("a probe asked for", yield* untouched.ask("a"), { granted: false, snapshot: NOTHING })
+      yield* is("a probe settled", yield* untouched.settle("a", failure), { granted: false, snapshot: NOTHING })
+      const seen = yield* untouched.read
+      yield* is("a trip of another generation", yield* untouched.trip({ ...seen, generation: 1 }), {
+        committed: false,
+        snapshot: NOTHING
+      })
+      const names = yield* Stream.runCollect(storage.list)
+      yield* is("whether it is listed", names.includes(untouched.name), false)
+      yield* is("its history", yield* storage.history(untouched.name), [])
+    }
+  ),
+
+  law("a batch is answered in its order, circuit by circuit", {}, function*({ circuit, storage }) {
+    const [a, b, c] = [circuit("a").name, circuit("b").name, circuit("c").name]
+    const names = [b, c, a, b]
+    const answers = yield* storage.sync(names.map((name, index) => reading(name, `${index}`)))
+    yield* is("the circuits answered", answers.map(({ circuit }) => circuit), names)
+    yield* is("how many have a view", answers.filter(({ result }) => Result.isSuccess(result)).length, 4)
+    yield* is("the answer to nothing", yield* storage.sync([]), [])
+  }),
+
+  law("its clock goes by milliseconds", FENCED, function*({ circuit, unit, wait }) {
+    const before = yield* circuit().read
+    yield* wait(2 * unit)
+    const after = yield* circuit().read
+    yield* is("asOf, two units later", after.asOf - before.asOf, new Range(2 * unit - SLACK, 20 * unit + 1000))
+  })
+]
+
+export const reports: ReadonlyArray<Definition> = [
+  law(
+    "a report is counted once per circuit, instance and sequence, however often and late it comes",
+    FENCED,
+    function*({ circuit, storage }) {
+      const it = circuit("it")
+      const first = { instance: "a", sequence: 1, delta: failures(2) }
+      const answer = { reported: "Counted" }
+      yield* is("the first", yield* it.send(first), answer)
+      yield* is("the first, twice", yield* it.send(first), { ...answer, snapshot: failed(2) })
+      yield* is("a later one", yield* it.send({ ...first, sequence: 3, delta: failures(3) }), answer)
+      yield* is("one overtaken", yield* it.send({ ...first, sequence: 2, delta: failures(7) }), answer)
+      yield* is("the first, late", yield* it.send(first), { ...answer, snapshot: failed(5) })
+      yield* is("another instance's", yield* it.send({ ...first, instance: "__proto__" }), {
+        ...answer,
+        snapshot: failed(7)
+      })
+      const other = circuit("other")
+      yield* is("another circuit's", yield* other.send(first), { ...answer, snapshot: failed(2) })
+      const twice = { circuit: circuit("twice").name, generation: 0, withins: WITHINS, ...first }
+      yield* storage.sync([twice, twice, { ...twice, instance: "b" }])
+      yield* is("twice in one batch, beside another instance's", yield* circuit("twice").read, failed(4))
+      yield* it.open()
+      yield* it.operate({ _tag: "Remove" })
+      yield* it.send(first)
+      yield* is("the first, after a trip and a remove", (yield* it.read).lifetime.failure, 0)
+    }
+  ),
+
+  law("all that a report says is added up", FENCED, function*({ circuit }) {
+    const it = circuit()
+    const mixed: Delta = {
+      buckets: [{ age: 0, success: 3, failure: 2, slow: 1 }],
+      streak: { leading: 1, sawSuccess: true, trailing: 1 },
+      lifetime: {
+        success: 3,
+        failure: 2,
+        ignored: 4,
+        timeout: 1,
+        slow: 1,
+        rejected: 6,
+        lastSuccessAge: 500,
+        lastFailureAge: 0
+      },
+      hint: MINUTE
+    }
+    yield* it.report(failures(2))
+    yield* is("after failures", yield* it.read, { ...failed(2), hint: 0 })
+    yield* is("with a success amid failures", yield* it.report(mixed), {
+      snapshot: { streak: 1, totals: [{ success: 3, failure: 4, slow: 1 }], hint: near(MINUTE) }
+    })
+    yield* is("with a shorter hint", yield* it.report(failures(2, 1000), { instance: "b", sequence: 1 }), {
+      snapshot: { streak: 3, hint: new Range(MINUTE / 2, MINUTE) }
+    })
+    yield* is("what changes only the lifetime", yield* it.report(ignored(5)), {
+      snapshot: {
+        ...NOTHING,
+        hint: new Range(MINUTE / 2, MINUTE),
+        streak: 3,
+        totals: [{ success: 3, failure: 6, slow: 1 }],
+        lifetime: {
+          success: 3,
+          failure: 6,
+          ignored: 9,
+          timeout: 1,
+          slow: 1,
+          rejected: 6,
+          opened: 0,
+          lastSuccessAge: atLeast(500),
+          lastFailureAge: atLeast(0)
+        }
+      }
+    })
+    const good: Delta = {
+      ...noDelta,
+      streak: { leading: 0, sawSuccess: true, trailing: 0 },
+      lifetime: { ...noLifetimeCounts, success: 1 }
+    }
+    yield* is("after a success", yield* it.report(good), { snapshot: { streak: 0, lifetime: { success: 4 } } })
+  }),
+
+  law(
+    "counts are dated by their age, kept by the width of their window, and leave it in time",
+    FENCED,
+    function*({ circuit, wait }) {
+      const it = circuit()
+      const counts = (age: number, failure: number) => ({ ...noCounts, age, failure })
+      const delta: Delta = {
+        ...failures(1),
+        buckets: [
+          counts(70_000, 32),
+          counts(30_000, 16),
+          counts(9000, 8),
+          counts(5000, 4),
+          counts(0, 2),
+          counts(-90_000, 1)
+        ]
+      }
+      const seen = yield* it.report(delta, { withins: [10_000, 60_000] })
+      yield* is("over 10 s and a minute", seen.snapshot.totals, [{ failure: 15 }, { failure: 31 }])
+      yield* is("over other spans of the same width", yield* it.send({ withins: [6500, 20_000] }), {
+        snapshot: { totals: [{ failure: 7 }, { failure: 15 }] }
+      })
+      yield* is("by who looks back an hour", yield* it.send({ withins: [HOUR] }), { snapshot: { totals: [noCounts] } })
+      yield* is("without a window", yield* it.send({ withins: [] }), { snapshot: { totals: [] } })
+      yield* wait(1000)
+      yield* is("over 10 s, a second later", yield* it.send({ withins: [10_000] }), {
+        snapshot: { totals: [{ failure: 7 }] }
+      })
+    }
+  ),
+
+  law(
+    "what is reported of an older generation enters nothing but the lifetime, of a newer one nothing at all",
+    FENCED,
+    function*({ circuit }) {
+      const it = circuit()
+      yield* it.report(failures(3))
+      const { snapshot: opened } = yield* it.open()
+      const late = { sequence: 9, generation: 0, delta: failures(2, MINUTE) }
+      const counted = yield* it.send(late)
+      yield* is("after an older one", counted, {
+        reported: "Counted",
+        snapshot: { generation: opened.generation, streak: 0, totals: [noCounts], hint: 0, lifetime: { failure: 5 } }
+      })
+      const early = { ...late, sequence: 10, generation: opened.generation + 1 }
+      const behind = yield* it.send(early)
+      yield* is("a newer one", behind.reported, "Behind")
+      yield* unchanged("after a newer one", behind.snapshot, counted.snapshot)
+      yield* is("it sent again under the storage's", yield* it.send({ ...early, generation: opened.generation }), {
+        reported: "Counted",
+        snapshot: { ...failed(2), lifetime: { failure: 7 } }
+      })
+      yield* is("one of no generation the circuit ever had", yield* circuit("absent").send(early), {
+        reported: "Behind",
+        snapshot: NOTHING
+      })
+    }
+  ),
+
+  law("a hundred reports at once count exactly a hundred", FENCED, function*({ circuit }) {
+    const it = circuit()
+    yield* atOnce(100, (index) => it.send({ instance: `${index}`, sequence: 1, delta: failures(1) }))
+    yield* is("all of them", yield* it.read, failed(100))
+  })
+]

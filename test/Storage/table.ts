@@ -1,0 +1,150 @@
+/**
+ * A table of texts that compares and sets, as a server would have it: it outlives the storages on it, several share it, and
+ * none of its operations answers at once. Then ways to use it badly.
+ */
+import { Clock, Effect, Layer, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import type { CircuitRecord } from "../../src/core/Record.ts"
+import type * as Conformance from "../../src/Storage/Conformance.ts"
+import { decodeDocument, type Document, encodeDocument, fromDocument, type Modify } from "../../src/Storage/Document.ts"
+import { type Capabilities, Storage, StorageError } from "../../src/Storage/Storage.ts"
+
+const capabilities: Capabilities = { shared: true, durable: true, pushes: false, history: true, fences: true }
+
+class Table {
+  readonly texts = new Map<string, string>()
+  isDown = false
+
+  private readonly answer = <A>(f: () => A): Effect.Effect<A, StorageError> =>
+    Effect.suspend(() =>
+      this.isDown
+        ? Effect.fail(new StorageError({ operation: "answer", reason: "Unavailable", cause: "cut off" }))
+        : Effect.sync(f)
+    ).pipe(Effect.tap(Effect.yieldNow))
+
+  readonly get = (key: string) => this.answer(() => this.texts.get(key))
+  readonly compareAndSet = (key: string, was: string | undefined, text: string) =>
+    this.answer(() => this.texts.get(key) === was && this.texts.set(key, text) !== undefined)
+  readonly set = (key: string, text: string) => this.answer(() => this.texts.set(key, text))
+  readonly names = Stream.fromIterableEffect(this.answer(() => [...this.texts.keys()]))
+}
+
+/** Where using it badly comes in. */
+interface Uses {
+  readonly get: (table: Table, circuit: string) => Effect.Effect<string | undefined, StorageError>
+  readonly decode: (text: string) => Effect.Effect<Document | undefined, StorageError>
+  readonly write: (
+    table: Table,
+    circuit: string,
+    was: string | undefined,
+    text: string
+  ) => Effect.Effect<boolean, StorageError>
+  readonly around: (storage: Storage, table: Table) => Storage
+}
+
+const well: Uses = {
+  get: (table, circuit) => table.get(circuit),
+  decode: decodeDocument,
+  write: (table, circuit, was, text) => table.compareAndSet(circuit, was, text),
+  around: (storage) => storage
+}
+
+const modifyOf = (table: Table, { decode, get, write }: Uses): Modify =>
+  Effect.fnUntraced(function*(circuit, f) {
+    while (true) {
+      const text = yield* get(table, circuit)
+      const document = text === undefined ? undefined : yield* decode(text)
+      const [result, next] = f(document, yield* Clock.currentTimeMillis)
+      if (next === undefined || next === document) return result
+      if (yield* write(table, circuit, text, yield* encodeDocument(next))) return result
+    }
+  })
+
+const paramsOf = (bad: Partial<Uses>): Conformance.Params => {
+  const uses = { ...well, ...bad }
+  const table = new Table()
+  return {
+    capabilities,
+    layer: ({ idleTimeToLive }) =>
+      Layer.sync(Storage, () =>
+        uses.around(
+          fromDocument({
+            backend: "table",
+            capabilities,
+            idleTimeToLive,
+            names: table.names,
+            modify: modifyOf(table, uses)
+          }),
+          table
+        )),
+    advance: TestClock.adjust,
+    maxBlocking: "100 millis",
+    rewrite: (circuit, f) =>
+      Effect.sync(() => {
+        const document = JSON.parse(table.texts.get(circuit) ?? "null")
+        table.texts.set(circuit, JSON.stringify({ ...document, record: f(document.record) }))
+      }),
+    outage: Effect.acquireRelease(
+      Effect.sync(() => {
+        table.isDown = true
+      }),
+      () =>
+        Effect.sync(() => {
+          table.isDown = false
+        })
+    )
+  }
+}
+
+/** As it should be. */
+export const table = paramsOf({})
+
+export const withoutCompareAndSet = paramsOf({
+  write: (table, circuit, _, text) => Effect.map(table.set(circuit, text), () => true)
+})
+
+export const deletesOnRemove = paramsOf({
+  around: (storage, table) => ({
+    ...storage,
+    change: (circuit, change) =>
+      Effect.tap(storage.change(circuit, change), () =>
+        Effect.sync(() => {
+          if (change._tag === "Operation" && change.to._tag === "Remove") table.texts.delete(circuit)
+        }))
+  })
+})
+
+const lastWrites = new Map<string, number>()
+export const deletesWhenIdle = paramsOf({
+  get: (table, circuit) =>
+    Effect.flatMap(
+      Clock.currentTimeMillis,
+      (now) => now < (lastWrites.get(circuit) ?? now) + 1000 ? table.get(circuit) : Effect.undefined
+    ),
+  write: (table, circuit, was, text) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      lastWrites.set(circuit, now)
+      return table.compareAndSet(circuit, was, text)
+    })
+})
+
+export const emptyWhenCutOff = paramsOf({
+  get: (table, circuit) => table.get(circuit).pipe(Effect.orElseSucceed(() => undefined))
+})
+
+export const emptyWhenDamaged = paramsOf({
+  decode: (text) => decodeDocument(text).pipe(Effect.orElseSucceed(() => undefined))
+})
+
+const changing = (f: (record: CircuitRecord) => CircuitRecord): Partial<Uses> => ({
+  decode: (text) => Effect.map(decodeDocument(text), (document) => ({ ...document, record: f(document.record) }))
+})
+
+export const forgetsTheFormat = paramsOf(changing((record) => ({ ...record, format: 1 })))
+
+export const keepsWhatItKnows = paramsOf(
+  changing((record) => {
+    const { colour: _, ...known } = record as CircuitRecord & { readonly colour?: string }
+    return known
+  })
+)
