@@ -65,20 +65,21 @@ export class Circuit extends Machine<Guard> {
       const isNew = this.replica === undefined
       const replica = this.joined()
       if (replica === undefined) return undefined
-      if (isNew) {
-        member.engine.subscribe()
+      if (isNew) member.engine.subscribe()
+      if (isNew && member.policy.maxAge === Infinity) {
         const loaded = replica.load()
         // Most circuits of a storage that nobody else writes to have nothing to remember.
         if (!member.follows && replica.isTrivial) this.replica = undefined
-        if (member.policy.maxAge === Infinity) return loaded
-      } else replica.wake()
+        return loaded
+      }
+      replica.wake()
     }
     return member.policy.maxAge === Infinity ? undefined : this.joined()?.fresh()
   }
 
   /** Brings it back into the rounds, for a call that ended. */
   wake(): void {
-    this.replica?.wake()
+    if ((this.gate & GATE_ASLEEP) !== 0) this.replica?.wake()
   }
 
   /** What to wait for before a call that has ended may return, if anything. */
@@ -167,6 +168,8 @@ export class Circuit extends Machine<Guard> {
   /** The failure of a refused call, counted and told. */
   reject(refusal: Refusal, now: number): Rejection {
     this.rejected++
+    this.wake()
+    this.plan.trace?.("Trace", "Call rejected", { circuit: this.name, refusal })
     this.#publishRejected("BreakerOpenError", now)
     return this.rejection(refusal, now)
   }
@@ -182,6 +185,7 @@ export class Circuit extends Machine<Guard> {
 
   rejectFull(now: number): Exit.Exit<never, BulkheadFullError> {
     this.rejected++
+    this.plan.trace?.("Trace", "Call rejected", { circuit: this.name, refusal: "BulkheadFull" })
     this.#publishRejected("BulkheadFullError", now)
     return Exit.fail(new BulkheadFullError({ circuit: this.name, maxConcurrent: this.plan.maxConcurrent! }))
   }

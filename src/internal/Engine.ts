@@ -13,15 +13,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import * as LogLevel from "effect/LogLevel"
 import * as Random from "effect/Random"
-import { MinimumLogLevel } from "effect/References"
 import * as Result from "effect/Result"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Announcement, type Storage, StorageError, type Synced } from "../Storage/Storage.ts"
 import type { Circuit } from "./Circuit.ts"
 import { Deadlines } from "./Deadlines.ts"
+import { type Log, makeLog } from "./Log.ts"
 import type { Replica, Request } from "./Replica.ts"
 import type { FleetPolicy, Resolved } from "./Resolve.ts"
 
@@ -37,7 +36,7 @@ const BATCH = 100
 const CONCURRENCY = 8
 /** After so many failed requests in a row the storage counts as away. */
 const AWAY = 2
-/** The most requests that ignore their interruption before no more are made. */
+/** So many requests may ignore their interruption; with each further one the next is made later, twice as late. */
 const MOST_ABANDONED = 16
 
 /** The circuits that a breaker has now. */
@@ -45,6 +44,9 @@ export interface Circuits {
   readonly find: (name: string) => Circuit | undefined
   readonly all: () => Iterable<Circuit>
 }
+
+/** The most rounds in which a breaker that ends says what it has to say. */
+const DRAINS = 3
 
 /** What a breaker tells the engine of itself. */
 export interface Member {
@@ -62,19 +64,19 @@ export interface Member {
   circuits: Circuits
   /** Whether another policy than its own was met. */
   mismatched: boolean
+  /** Whether a newer version than this was met. */
+  outdated: boolean
   left: boolean
 }
-
-type Fields = Readonly<Record<string, unknown>>
 
 export class Engine {
   readonly storage: Storage
   readonly idleTimeToLive: number
+  readonly log: Log
   /** The newest name of a report or a lease. */
   sequence = 0
   readonly #clock: Clock.Clock
   readonly #context: Context.Context<never>
-  readonly #minimum: LogLevel.LogLevel
   readonly #fibers = new Set<Fiber.Fiber<unknown, unknown>>()
   readonly #lanes = new Map<number, Lane>()
   readonly #members = new Set<Member>()
@@ -85,6 +87,7 @@ export class Engine {
   #pumping = false
   #failed = 0
   #abandoned = 0
+  #patientUntil = -Infinity
   #subscribed = false
   readonly #complaints = new Set<string>()
 
@@ -93,7 +96,7 @@ export class Engine {
     this.idleTimeToLive = Duration.toMillis(storage.idleTimeToLive)
     this.#clock = clock
     this.#context = context
-    this.#minimum = Context.get(context, MinimumLogLevel)
+    this.log = makeLog(context)
     const now = (): number => this.now()
     const fork = (effect: Effect.Effect<void>): void => this.#fork(effect)
     this.#deadlines = new Deadlines(DEADLINE, now, clock, fork)
@@ -126,31 +129,32 @@ export class Engine {
 
   /** Sends what its circuits have to say, within the time of one request, and ends with the last member. */
   leave(member: Member): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      const until = this.now() + DEADLINE
-      const unsaid = (): ReadonlyArray<Replica> =>
-        [
-          ...new Set([
-            ...[...member.circuits.all()].flatMap(({ replica }) => replica ?? []),
-            ...[...member.lane.awake].filter((replica) => replica.member === member)
-          ])
-        ].filter((replica) => replica.isUnsaid(this.now()))
-      const drain: Effect.Effect<void> = Effect.suspend(() => {
-        const replicas = unsaid()
-        if (replicas.length === 0 || this.away || this.now() >= until) return Effect.void
-        return Effect.andThen(this.round(replicas), drain)
+    const replicas = (): ReadonlyArray<Replica> => {
+      const made = [...member.circuits.all()].flatMap(({ replica }) => replica ?? [])
+      return [...new Set([...made, ...member.lane.awake])].filter((replica) => replica.member === member)
+    }
+    const drain = (left: number): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const unsaid = this.away || left === 0 ? [] : replicas().filter((replica) => replica.isUnsaid(this.now()))
+        if (unsaid.length === 0) return Effect.void
+        const quiet = Effect.forEach(unsaid, (replica) =>
+          Effect.callback<void>((resume) => replica.whenQuiet(() => resume(Effect.void))), {
+          concurrency: "unbounded",
+          discard: true
+        })
+        return Effect.andThen(Effect.andThen(quiet, this.round(unsaid)), drain(left - 1))
       })
-      const ended = Effect.sync(() => {
-        member.left = true
-        this.#members.delete(member)
-        if (this.#members.size > 0) return
-        engines.get(this.storage)?.delete(this.#clock)
-        // Those that must not end go on in new ones.
-        const fibers = [...this.#fibers]
-        for (const fiber of fibers) fiber.interruptUnsafe()
-      })
-      return Effect.ensuring(drain, ended)
+    const ended = Effect.sync(() => {
+      member.left = true
+      this.#members.delete(member)
+      if (this.#members.size > 0) return
+      engines.get(this.storage)?.delete(this.#clock)
+      // Those that must not end go on in new ones.
+      const fibers = [...this.#fibers]
+      for (const fiber of fibers) fiber.interruptUnsafe()
     })
+    const drained = Effect.callback<void>((resume) => this.#within(drain(DRAINS), () => resume(Effect.void)))
+    return Effect.ensuring(drained, ended)
   }
 
   /** Hears of changes from now on, where the storage tells of them. */
@@ -202,7 +206,7 @@ export class Engine {
       this.#heard(result)
       ended(result)
     }
-    if (this.#abandoned >= MOST_ABANDONED) {
+    if (this.#abandoned >= MOST_ABANDONED && this.now() < this.#patientUntil) {
       return end(Result.fail(failure("Unavailable", "requests that cannot be interrupted are still under way")))
     }
     const resultOf = (exit: Exit.Exit<A, StorageError>): Result.Result<A, StorageError> => {
@@ -210,23 +214,33 @@ export class Engine {
       const error = Cause.squash(exit.cause)
       return Result.fail(error instanceof StorageError ? error : failure("Invalid", error))
     }
-    const fiber = Effect.runForkWith(this.#context)(Effect.suspend(request))
+    this.#within(Effect.suspend(request), (exit) =>
+      end(
+        exit === undefined ? Result.fail(failure("Deadline", `no answer within ${DEADLINE} ms`)) : resultOf(exit)
+      ))
+  }
+
+  /** Runs an effect and says how it ended: at once where it can, and `undefined` where it took too long. */
+  #within<A, E>(effect: Effect.Effect<A, E>, ended: (exit: Exit.Exit<A, E> | undefined) => void): void {
+    const fiber = Effect.runForkWith(this.#context)(effect)
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return end(resultOf(exit))
+    if (exit !== undefined) return ended(exit)
     let waits = true
     const deadline = this.#deadlines.add(() => {
       waits = false
       this.#abandoned++
+      this.#patientUntil = this.now() + DEADLINE * 2 ** Math.max(0, this.#abandoned - MOST_ABANDONED)
       fiber.interruptUnsafe()
-      end(Result.fail(failure("Deadline", `no answer within ${DEADLINE} ms`)))
+      ended(undefined)
     })
     fiber.addObserver((exit) => {
       if (!waits) {
         this.#abandoned--
         return
       }
+      waits = false
       this.#deadlines.remove(deadline)
-      end(resultOf(exit))
+      ended(exit)
     })
   }
 
@@ -336,11 +350,6 @@ export class Engine {
     if (fiber.pollUnsafe() !== undefined) return
     this.#fibers.add(fiber)
     fiber.addObserver(() => this.#fibers.delete(fiber))
-  }
-
-  log(level: LogLevel.Severity, message: string, fields: Fields): void {
-    if (!LogLevel.isGreaterThanOrEqualTo(level, this.#minimum)) return
-    Effect.runForkWith(this.#context)(Effect.annotateLogs(Effect.logWithLevel(level)(message), { ...fields }))
   }
 
   /** Says once an outage, and once a circuit where it is that circuit's own, that something failed. */
@@ -464,6 +473,7 @@ export const makeMember = (
             fingerprint,
             circuits: { find: () => undefined, all: () => [] },
             mismatched: false,
+            outdated: false,
             left: false
           }
           engine.join(member)

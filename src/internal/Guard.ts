@@ -17,6 +17,7 @@ import type { Classify } from "../Policy.ts"
 import { Deadlines } from "./Deadlines.ts"
 import type { Member } from "./Engine.ts"
 import { Hub } from "./Hub.ts"
+import { isLogged, type Log, makeLog } from "./Log.ts"
 import { defaultOpenFor, type Resolved } from "./Resolve.ts"
 import { Ticker } from "./Ticker.ts"
 
@@ -43,6 +44,8 @@ export interface Guard extends Plan {
   readonly deadlines: (millis: number) => Deadlines
   /** Its part in the fleet; `undefined` where the storage cannot bring one about. */
   readonly member: Member | undefined
+  /** Where every decision on a call is logged; `undefined` where nobody asks for that much. */
+  readonly trace: Log | undefined
   /** Says at `UnhandledLogLevel` what no caller is there to hear. */
   readonly report: (message: string, cause: Cause.Cause<unknown>) => void
 }
@@ -68,6 +71,7 @@ export const makeGuard = (
       Effect.flatMap(UnhandledLogLevel, (level) =>
         level === undefined ? Effect.void : Effect.logWithLevel(level)(`${message}: ${JSON.stringify(name)}`, cause))
     )
+  const trace = isLogged(context, "Trace") ? makeLog(context) : undefined
   const queues = new Map<number, Deadlines>()
   return {
     name,
@@ -85,7 +89,8 @@ export const makeGuard = (
     maxConcurrent: policy.maxConcurrent,
     classify,
     context,
-    alwaysAsk: classify !== undefined || policy.timeout !== undefined || policy.maxConcurrent !== undefined ||
+    alwaysAsk: trace !== undefined || classify !== undefined || policy.timeout !== undefined ||
+      policy.maxConcurrent !== undefined ||
       policy.slowerThan !== undefined || (member !== undefined && policy.fleet.maxAge !== Infinity),
     clock,
     ticker,
@@ -96,6 +101,7 @@ export const makeGuard = (
       return queue
     },
     member,
+    trace,
     report
   }
 }

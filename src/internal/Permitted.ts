@@ -54,6 +54,7 @@ const admitted = <A, E, R>(
     )
   }
   if (typeof permit === "string") return circuit.reject(permit, now)
+  circuit.plan.trace?.("Trace", "Call admitted", { circuit: circuit.name, probe: permit.probe })
   if (!permit.recorded) return restore(self)
   circuit.inFlight++
   return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore)

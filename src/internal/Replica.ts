@@ -120,7 +120,8 @@ export class Replica {
 
   /** Since which snapshot the evidence trips, and when that was asked for. */
   #suspect: { readonly asOf: number; readonly at: number } | undefined = undefined
-  #changing = false
+  /** How many changes are under way, the settling of probes among them. */
+  #changing = 0
   readonly #unchanging: Array<() => void> = []
 
   #asking: Asking | undefined = undefined
@@ -168,17 +169,18 @@ export class Replica {
     this.member.lane.add(this)
   }
 
-  /** A failure is not kept back. */
+  /** A failure is not kept back, unless nobody would hear of it. */
   hurry(): void {
-    if (!this.member.left) this.member.lane.hurry(this)
+    if (this.away) this.wake()
+    else this.member.lane.hurry(this)
   }
 
   /** What it has to say or to ask in a round, if anything. */
   next(): Request | undefined {
     const now = this.member.engine.now()
+    this.cut(now)
     this.#tend(now)
     if (this.current !== undefined) return undefined
-    this.cut(now)
     if (this.#pending !== undefined || this.#unsent !== undefined || this.#wantsToKnow(now)) return this.begin()
     if (!this.#isBusy()) this.#sleep()
     return undefined
@@ -189,7 +191,8 @@ export class Replica {
     const now = engine.now()
     this.cut(now)
     this.#giveUp(now)
-    if (this.#pending === undefined && this.#unsent !== undefined) {
+    // Who does not answer is asked whether it does, before what may not be sent twice.
+    if (this.#pending === undefined && this.#unsent !== undefined && !this.away) {
       this.#pending = {
         sequence: ++engine.sequence,
         delta: this.#unsent,
@@ -230,7 +233,7 @@ export class Replica {
   /** Whether something is left to be done, be it in a later round. */
   #isBusy(): boolean {
     return this.current !== undefined || this.#pending !== undefined || this.#unsent !== undefined ||
-      this.#grant !== undefined || this.#settling.size > 0 || this.#asking !== undefined || this.#changing
+      this.#grant !== undefined || this.#settling.size > 0 || this.#asking !== undefined || this.#changing > 0
   }
 
   /** Whether the storage should still hear something before the breaker ends. */
@@ -328,9 +331,15 @@ export class Replica {
     return wait
   }
 
+  /** Calls back once nothing that was asked of the storage is under way. */
+  whenQuiet(f: () => void): void {
+    if (this.current === undefined) this.#whenUnchanging(f)
+    else this.current.waiters.push(f)
+  }
+
   /** Calls back once no change is under way. */
   #whenUnchanging(f: () => void): void {
-    if (this.#changing) this.#unchanging.push(f)
+    if (this.#changing > 0) this.#unchanging.push(f)
     else f()
   }
 
@@ -390,6 +399,7 @@ export class Replica {
       this.#hintUntil = circuit.hintUntil
       this.#base = { failure, ignored, rejected, slow, success, timeout }
       this.#asideSuccess = this.#asideFailure = this.#asideSlow = 0
+      this.#called = true
       this.#calledAt = now
     }
     this.#baseStreak = epochEnds ? 0 : circuit.streak
@@ -418,11 +428,19 @@ export class Replica {
     this.#drop("A report was given up, for it was in doubt for too long")
   }
 
-  #drop(message: string): void {
+  #refused(): void {
+    const { member } = this
+    this.#drop(
+      member.outdated ? undefined : "A report was refused, for a newer version of this library owns the circuit"
+    )
+    member.outdated = true
+  }
+
+  #drop(message: string | undefined): void {
     const { failure, success } = this.#pending!.delta.lifetime
     this.lost += success + failure
     this.#pending = undefined
-    this.member.engine.log("Warn", message, { circuit: this.#name, success, failure })
+    if (message !== undefined) this.member.engine.log("Warn", message, { circuit: this.#name, success, failure })
   }
 
   // -----------------------------------------------------------------------------
@@ -431,7 +449,7 @@ export class Replica {
 
   answered(request: Request, answer: Synced["result"]): void {
     this.current = undefined
-    const result = Result.isSuccess(answer) && !isSane(answer.success.snapshot, this.member.withins.length)
+    const result = Result.isSuccess(answer) && !isSane(answer.success?.snapshot, this.member.withins.length)
       ? Result.fail(this.#invalid("sync", answer.success))
       : answer
     if (Result.isFailure(result)) {
@@ -446,7 +464,7 @@ export class Replica {
       if (reported === "Counted") {
         this.#acknowledged = this.#pending.mark
         this.#pending = undefined
-      } else if (reported === "Refused") this.#drop("A report was refused, for a newer version owns the circuit")
+      } else if (reported === "Refused") this.#refused()
     }
     this.#accept(snapshot, request.knew, request.askedAt)
     if (isFirst && (snapshot.generation > 0 || snapshot.lifetime.success + snapshot.lifetime.failure > 0)) {
@@ -577,7 +595,7 @@ export class Replica {
 
   /** The storage does not know what it once confirmed. Whoever knows it longer than it would have lived believes the storage. */
   #putBack(snapshot: Snapshot, askedAt: number, now: number): void {
-    if (this.#changing) return
+    if (this.#changing > 0) return
     const age = now - this.answeredAt
     if (age > this.member.engine.idleTimeToLive) return this.#believe(snapshot, askedAt, now)
     const { generation } = this.snapshot
@@ -604,18 +622,22 @@ export class Replica {
   ): void {
     const { engine } = this.member
     const askedAt = engine.now()
-    this.#changing = true
+    this.#changing++
     engine.attempt("change", this.#name, () => engine.storage.change(this.#name, change), (result) => {
-      this.#changing = false
-      if (Result.isFailure(result) || !isSane(result.success.snapshot)) {
+      this.#changing--
+      if (Result.isFailure(result) || !isSane(result.success?.snapshot)) {
         this.#failedTo("persist", Result.isFailure(result) ? result.failure : this.#invalid("change", result.success))
       } else {
         this.#heard()
         if (result.success.committed) this.#persisted(result.success.snapshot)
         heard(result.success, askedAt)
       }
-      for (const f of this.#unchanging.splice(0)) f()
+      this.#changed()
     })
+  }
+
+  #changed(): void {
+    if (this.#changing === 0) { for (const f of this.#unchanging.splice(0)) f() }
   }
 
   #persisted({ state }: Snapshot): void {
@@ -676,7 +698,7 @@ export class Replica {
 
   #proposeOwn(): void {
     const now = this.member.engine.now()
-    if (!this.#isUnheard(now) || this.#changing || this.away) return
+    if (!this.#isUnheard(now) || this.#changing > 0 || this.away) return
     const { reason = "", until } = this.circuit.opening()!
     this.#propose(this.#ownWhy(reason), this.#asOf(now), until - now)
   }
@@ -691,7 +713,7 @@ export class Replica {
   }
 
   #propose(why: Why, asOf: number, openFor: number | undefined): void {
-    if (this.#changing) return
+    if (this.#changing > 0) return
     const { circuit: { plan: { maxOpenFor } }, member: { fingerprint, lane: { interval } } } = this
     const opening: Opening | undefined = openFor === undefined ? undefined : { openFor, maxOpenFor }
     const { generation } = this.snapshot
@@ -710,8 +732,8 @@ export class Replica {
       const operation = { _tag: "Operation", id, known, why, to } as const
       engine.attempt("change", this.#name, () => engine.storage.change(this.#name, operation), (result) => {
         if (Result.isFailure(result)) return resume(Effect.fail(result.failure))
+        if (!isSane(result.success?.snapshot)) return resume(Effect.fail(this.#invalid("change", result.success)))
         const { committed, snapshot } = result.success
-        if (!isSane(snapshot)) return resume(Effect.fail(this.#invalid("change", snapshot)))
         this.operator = why.actor
         this.#accept(snapshot, -1, askedAt)
         this.operator = undefined
@@ -783,7 +805,7 @@ export class Replica {
     } as const
     engine.attempt("probe", this.#name, () => engine.storage.probe(this.#name, request), (result) => {
       asking.underWay = false
-      if (Result.isFailure(result) || !isSane(result.success.snapshot)) {
+      if (Result.isFailure(result) || !isSane(result.success?.snapshot)) {
         this.#failedTo("persist", Result.isFailure(result) ? result.failure : this.#invalid("probe", result.success))
         this.member.lane.add(this)
       } else {
@@ -849,22 +871,26 @@ export class Replica {
     this.#settling.add(settling)
     settling.underWay = true
     if (this.away) this.#judgeAlone()
+    this.#changing++
     engine.attempt(
       "probe",
       this.#name,
       () => engine.storage.probe(this.#name, { _tag: "Settle", ...settle }),
       (result) => {
         settling.underWay = false
-        if (Result.isFailure(result) || !isSane(result.success.snapshot)) {
+        this.#changing--
+        if (Result.isFailure(result) || !isSane(result.success?.snapshot)) {
           this.#failedTo("persist", Result.isFailure(result) ? result.failure : this.#invalid("probe", result.success))
-          return lane.add(this)
+          lane.add(this)
+        } else {
+          this.#heard()
+          this.#settling.delete(settling)
+          const { granted, snapshot } = result.success
+          if (granted) this.#persisted(snapshot)
+          this.#accept(snapshot, settle.generation, askedAt)
+          this.#deniedUntil = -Infinity
         }
-        this.#heard()
-        this.#settling.delete(settling)
-        const { granted, snapshot } = result.success
-        if (granted) this.#persisted(snapshot)
-        this.#accept(snapshot, settle.generation, askedAt)
-        this.#deniedUntil = -Infinity
+        this.#changed()
       }
     )
   }

@@ -1,0 +1,307 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Fiber } from "effect"
+import { TestClock } from "effect/testing"
+import { type Breaker, Trip } from "../src/index.ts"
+import type * as Storage from "../src/Storage/Storage.ts"
+import { failing, hanging, Link, lostReply, memory, processes, slow } from "./support/storages.ts"
+import { failTimes, inBrief, listen, rejectionOf, settle } from "./utils.ts"
+
+const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
+const any = { ...two, evidence: "any" } as const
+const interval = Duration.seconds(1)
+
+/** A round and what follows from it, a few times. */
+const rounds = (count: number) =>
+  Effect.repeat(Effect.andThen(TestClock.adjust(interval), settle), { times: count - 1 })
+
+const pair = <const P extends Breaker.Policy>(
+  name: string,
+  policy: P,
+  capabilities: Partial<Storage.Capabilities> = {}
+) =>
+  Effect.gen(function*() {
+    const [a, b] = yield* processes(2, capabilities)
+    return { a: yield* a!.make(name, policy), b: yield* b!.make(name, policy), linkA: a!, linkB: b! }
+  })
+
+describe("one circuit", () => {
+  it.effect("any: whoever trips opens for all, at once where changes are pushed", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("pushed", any)
+      yield* b.wrap(Effect.void)
+      yield* failTimes(a, 2)
+      yield* settle
+      const error = yield* rejectionOf(b)
+      assert.deepInclude(error, { state: "Open", openedBy: "fleet", reason: "2 consecutive failures" })
+      assert.strictEqual((yield* rejectionOf(a)).openedBy, "instance")
+    }))
+
+  it.effect("any: within an interval where they are not", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("polled", any, { pushes: false })
+      yield* b.wrap(Effect.void)
+      yield* failTimes(a, 2)
+      yield* settle
+      assert.strictEqual(yield* b.state, "Closed")
+      yield* rounds(1)
+      yield* rejectionOf(b)
+    }))
+
+  it.effect("pooled: what trips must last for an interval, and opens for those who saw nothing", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("pooled", { ...two, trip: Trip.failures({ count: 3, within: "1 minute" }) })
+      yield* failTimes(a, 2)
+      yield* failTimes(b, 2)
+      yield* TestClock.adjust("100 millis")
+      yield* settle
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
+      yield* rounds(3)
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Open", "Open"])
+      const { fleet, isolated, why } = yield* a.snapshot
+      assert.deepInclude(fleet, { state: "Open", backend: "memory", reachable: true })
+      assert.deepStrictEqual([isolated, why], [false, "4 failures within 60 s"])
+      assert.strictEqual((yield* rejectionOf(b)).openedBy, "fleet")
+    }))
+
+  it.effect("pooled: its own failures isolate an instance at once, and nobody else", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("isolated", two)
+      yield* failTimes(a, 2)
+      yield* settle
+      const error = yield* rejectionOf(a)
+      assert.deepInclude(error, { state: "Open", openedBy: "instance" })
+      assert.isTrue((yield* a.snapshot).isolated)
+      for (let i = 0; i < 5; i++) {
+        yield* b.wrap(Effect.void)
+        yield* rounds(1)
+      }
+      assert.strictEqual(yield* b.state, "Closed")
+      yield* TestClock.adjust("10 seconds")
+      yield* a.wrap(Effect.void)
+      assert.strictEqual(yield* a.state, "Closed")
+    }))
+
+  it.effect("an operator's override is for all, and so is what lifts it", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("override", two)
+      yield* b.wrap(Effect.void)
+      const heard = yield* listen(b)
+      yield* a.override({ mode: "ForcedOpen", reason: "incident", actor: "ann" })
+      yield* settle
+      assert.deepInclude(yield* rejectionOf(b), { state: "ForcedOpen", openedBy: "override", reason: "incident" })
+      yield* a.clearOverride({ actor: "bob" })
+      yield* settle
+      yield* b.wrap(Effect.void)
+      assert.deepStrictEqual((yield* heard).map(inBrief), [
+        "ForcedOpen set",
+        "Rejected by BreakerOpenError",
+        "ForcedOpen cleared"
+      ])
+    }))
+
+  it.effect("sends its probes as a fleet, and counts their successes across instances", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("probes", { ...any, halfOpen: { successes: 2 } })
+      yield* b.wrap(Effect.void)
+      yield* failTimes(a, 2)
+      yield* TestClock.adjust("10 seconds")
+      yield* settle
+      const probe = yield* Effect.forkChild(a.wrap(Effect.sleep("1 second")), { startImmediately: true })
+      assert.strictEqual((yield* rejectionOf(b)).state, "HalfOpen")
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(probe)
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["HalfOpen", "HalfOpen"])
+      yield* TestClock.adjust("1 second")
+      yield* settle
+      yield* b.wrap(Effect.void)
+      yield* settle
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
+    }))
+
+  it.effect("counts every outcome once, in whatever process", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("counts", two)
+      for (const breaker of [a, b]) {
+        yield* breaker.wrap(Effect.void)
+        yield* failTimes(breaker, 1)
+        yield* breaker.wrap(Effect.void)
+      }
+      yield* rounds(3)
+      yield* a.wrap(Effect.void)
+      yield* rounds(2)
+      const { fleet } = yield* a.snapshot
+      assert.deepInclude(fleet?.statistics, { success: 5, failure: 2 })
+    }))
+})
+
+describe("the storage", () => {
+  it.effect("that hangs keeps the first call for 100 ms, and no other", () =>
+    Effect.gen(function*() {
+      const [link] = yield* processes(1)
+      link!.fault(hanging)
+      const breaker = yield* link!.make("hangs", two)
+      const first = yield* Effect.forkChild(breaker.wrap(Effect.succeed(1)), { startImmediately: true })
+      yield* settle
+      assert.isUndefined(first.pollUnsafe())
+      assert.strictEqual(yield* breaker.wrap(Effect.succeed(2)), 2)
+      yield* TestClock.adjust("100 millis")
+      assert.strictEqual(yield* Fiber.join(first), 1)
+      // Two requests in a row end without an answer.
+      yield* TestClock.adjust("10 seconds")
+      assert.isFalse((yield* breaker.snapshot).fleet?.reachable)
+      yield* failTimes(breaker, 2)
+      yield* rejectionOf(breaker)
+      yield* TestClock.adjust("10 seconds")
+      yield* breaker.wrap(Effect.void)
+      link!.fault(undefined)
+      yield* rounds(4)
+      assert.isTrue((yield* breaker.snapshot).fleet?.reachable)
+      assert.deepInclude((yield* breaker.snapshot).fleet?.statistics, { success: 3, failure: 2 })
+    }))
+
+  it.effect("whose replies get lost counts nothing twice", () =>
+    Effect.gen(function*() {
+      const { a, b, linkA } = yield* pair("lost", two)
+      yield* a.wrap(Effect.void)
+      linkA.fault(lostReply)
+      yield* failTimes(a, 1)
+      yield* rounds(5)
+      yield* a.wrap(Effect.void)
+      linkA.fault(undefined)
+      yield* rounds(5)
+      yield* b.wrap(Effect.void)
+      yield* rounds(2)
+      assert.deepInclude((yield* b.snapshot).fleet?.statistics, { success: 3, failure: 1 })
+    }))
+
+  it.effect("that was lost is given back what one instance knows", () =>
+    Effect.gen(function*() {
+      const first = new Link(yield* memory)
+      const a = yield* first.make("wiped", any)
+      yield* failTimes(a, 2)
+      yield* settle
+      const other = yield* memory
+      first.fault(() => Effect.suspend(() => other.sync(first.reports.slice(-1))) as never, "sync")
+      first.fault(() => Effect.suspend(() => other.change("wiped", first.changes.at(-1)!)) as never, "change")
+      yield* rounds(3)
+      const b = yield* new Link(other).make("wiped", any)
+      yield* rejectionOf(b)
+    }))
+
+  it.effect("comes back to instances that go on, and hears of it under a lease", () =>
+    Effect.gen(function*() {
+      const { a, b, linkA } = yield* pair("defiant", any)
+      yield* b.wrap(Effect.void)
+      yield* failTimes(a, 2)
+      yield* settle
+      linkA.fault(failing("Unavailable"))
+      yield* TestClock.adjust("10 seconds")
+      yield* settle
+      yield* a.wrap(Effect.void)
+      assert.strictEqual(yield* a.state, "Closed")
+      assert.strictEqual(yield* b.state, "Open")
+      linkA.fault(undefined)
+      for (let i = 0; i < 5; i++) {
+        yield* rounds(1)
+        yield* a.wrap(Effect.void)
+      }
+      yield* settle
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
+      assert.strictEqual((yield* a.snapshot).fleet?.state, "Closed")
+    }))
+
+  it.effect("that is slow gives a lease to the next call", () =>
+    Effect.gen(function*() {
+      const { a, linkA } = yield* pair("late lease", any)
+      yield* failTimes(a, 2)
+      yield* settle
+      yield* TestClock.adjust("10 seconds")
+      linkA.fault(slow(200), "probe")
+      const late = yield* Effect.forkChild(rejectionOf(a), { startImmediately: true })
+      yield* TestClock.adjust("100 millis")
+      yield* Fiber.join(late)
+      yield* TestClock.adjust("150 millis")
+      linkA.fault(undefined)
+      yield* a.wrap(Effect.void)
+      yield* settle
+      assert.strictEqual(yield* a.state, "Closed")
+    }))
+})
+
+describe("strict", () => {
+  const strict = { ...two, consistency: "strict", onStorageError: "fail" } as const
+
+  it.effect("n failures in sequence, on whatever instances, then rejected", () =>
+    Effect.gen(function*() {
+      const { a, b, linkA, linkB } = yield* pair("strict", strict, { pushes: false })
+      linkA.fault(slow(20))
+      linkB.fault(slow(20))
+      const calls = Effect.gen(function*() {
+        yield* Effect.ignore(a.wrap(Effect.fail("boom")))
+        yield* Effect.ignore(b.wrap(Effect.fail("boom")))
+        return yield* rejectionOf(a)
+      })
+      const fiber = yield* Effect.forkChild(calls, { startImmediately: true })
+      for (let i = 0; i < 40; i++) {
+        yield* settle
+        yield* TestClock.adjust("10 millis")
+      }
+      linkA.fault(undefined)
+      linkB.fault(undefined)
+      assert.strictEqual((yield* Fiber.join(fiber)).openedBy, "fleet")
+    }))
+
+  it.effect("fails before it runs where the storage does, and never after", () =>
+    Effect.gen(function*() {
+      const { a, linkA } = yield* pair("fails", strict)
+      linkA.fault(failing("Unavailable"))
+      let ran = false
+      const error = yield* Effect.flip(a.wrap(Effect.sync(() => ran = true)))
+      assert.deepStrictEqual([error._tag, ran], ["StorageError", false])
+      linkA.fault(undefined)
+      assert.strictEqual(
+        yield* a.wrap(Effect.sync(() => {
+          linkA.fault(failing("Unavailable"))
+          return 7
+        })),
+        7
+      )
+    }))
+
+  it.effect("cached: one load for all who wait, as long as it is young enough", () =>
+    Effect.gen(function*() {
+      const { a, linkA } = yield* pair("cached", { ...two, consistency: { maxAge: "300 millis" } }, { pushes: false })
+      yield* a.wrap(Effect.void)
+      const before = linkA.asked.length
+      yield* TestClock.adjust("301 millis")
+      linkA.fault(slow(10), "sync")
+      const calls = yield* Effect.forkChild(
+        Effect.all(Array.from({ length: 10 }, () => a.wrap(Effect.void)), { concurrency: 10 }),
+        {
+          startImmediately: true
+        }
+      )
+      yield* settle
+      yield* TestClock.adjust("10 millis")
+      yield* Fiber.join(calls)
+      linkA.fault(undefined)
+      assert.isAtMost(linkA.asked.length - before, 2)
+    }))
+})
+
+describe("an idle breaker", () => {
+  it.effect("wakes nothing for an hour", () =>
+    Effect.gen(function*() {
+      for (const shared of [true, false]) {
+        const link = new Link(yield* memory, { shared })
+        const breaker = yield* link.make(`idle ${shared}`, two)
+        yield* breaker.wrap(Effect.void)
+        yield* failTimes(breaker, 1)
+        yield* rounds(3)
+        const { length } = link.asked
+        yield* TestClock.adjust("1 hour")
+        yield* settle
+        assert.strictEqual(link.asked.length, length)
+      }
+    }))
+})

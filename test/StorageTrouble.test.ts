@@ -1,0 +1,212 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Fiber, Result } from "effect"
+import { TestClock } from "effect/testing"
+import { noDelta } from "../src/core/Delta.ts"
+import { Trip } from "../src/index.ts"
+import type * as Storage from "../src/Storage/Storage.ts"
+import { failing, type Fault, hanging, Link, memory, type Operation, slow } from "./support/storages.ts"
+import { failTimes, rejectionOf, settle } from "./utils.ts"
+
+const policy = {
+  trip: Trip.any(Trip.consecutiveFailures(2), Trip.failures({ count: 100, within: "1 minute" })),
+  openFor: "10 seconds",
+  evidence: "any"
+} as const
+
+type Answer = Storage.Synced | Storage.Changed | Storage.Probed
+
+/** What a storage answered, changed. */
+const answering = (f: (answer: Answer) => unknown): Fault => (request) =>
+  Effect.map(request, (answer) => (Array.isArray(answer) ? answer.map(f) : f(answer as Answer)) as never)
+
+const withSnapshot = (f: (snapshot: Storage.Snapshot) => unknown) =>
+  answering((answer) =>
+    "result" in answer
+      ? { ...answer, result: Result.map(answer.result, (synced) => ({ ...synced, snapshot: f(synced.snapshot) })) }
+      : { ...answer, snapshot: f(answer.snapshot) }
+  )
+
+const nonsense: ReadonlyArray<readonly [string, Fault]> = [
+  ["nothing", (request) => Effect.as(request, undefined as never)],
+  ["a text", (request) => Effect.as(request, "OK" as never)],
+  ["no snapshot", withSnapshot(() => undefined)],
+  ["a snapshot of nothing", withSnapshot(() => ({}))],
+  ["a generation that is no number", withSnapshot((snapshot) => ({ ...snapshot, generation: NaN }))],
+  ["a negative generation", withSnapshot((snapshot) => ({ ...snapshot, generation: -1 }))],
+  [
+    "a state that nobody knows",
+    withSnapshot((snapshot) => ({ ...snapshot, generation: 1e18, state: { _tag: "Ajar" } }))
+  ],
+  [
+    "an open time that is no number",
+    withSnapshot((snapshot) => ({ ...snapshot, generation: 1e18, state: { _tag: "Open", remaining: "1 hour" } }))
+  ]
+]
+
+const troubles: ReadonlyArray<readonly [string, Fault]> = [
+  ["hangs", hanging],
+  ["hangs and cannot be interrupted", () => Effect.uninterruptible(Effect.never)],
+  ["dies", () => Effect.die("bug")],
+  ["throws", () => {
+    throw new Error("bug")
+  }],
+  ["is no effect", () => Promise.resolve([]) as never],
+  ...(["Unavailable", "Deadline", "Invalid", "Denied"] as const).map((reason) =>
+    [`fails: ${reason}`, failing(reason)] as const
+  ),
+  ["answers late", slow(3000)],
+  ["acts twice", (request) => Effect.andThen(request, request)],
+  ...nonsense.map(([what, fault]) => [`answers ${what}`, fault] as const)
+]
+
+const forSync: ReadonlyArray<readonly [string, Fault]> = [
+  ["answers for another circuit", answering((answer) => ({ ...answer, circuit: "another" }))],
+  ["answers for too few", (request) => Effect.map(request, () => [] as never)],
+  ["answers with the totals of another policy", withSnapshot((snapshot) => ({ ...snapshot, totals: [] }))]
+]
+
+/** A call may not wait for the storage: what it gets, it gets at once. */
+const atOnce = <A, E>(call: Effect.Effect<A, E>) =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.forkChild(Effect.exit(call), { startImmediately: true })
+    yield* settle
+    const exit = fiber.pollUnsafe()
+    assert.isDefined(exit, "the call waits")
+    return yield* yield* Fiber.join(fiber)
+  })
+
+/** The first call of a circuit and a probe may wait for 100 ms. */
+const soon = <A, E>(call: Effect.Effect<A, E>) =>
+  Effect.gen(function*() {
+    const fiber = yield* Effect.forkChild(Effect.exit(call), { startImmediately: true })
+    yield* settle
+    if (fiber.pollUnsafe() === undefined) yield* TestClock.adjust("100 millis")
+    yield* settle
+    assert.isDefined(fiber.pollUnsafe(), "the call waits")
+    return yield* yield* Fiber.join(fiber)
+  })
+
+const cases = (["sync", "change", "probe"] as const).flatMap((operation) =>
+  [...troubles, ...(operation === "sync" ? forSync : [])].map(([what, fault]) => [operation, what, fault] as const)
+)
+
+describe.each(cases)("a storage whose %s %s", (operation: Operation, _what: string, fault: Fault) => {
+  it.effect("changes nothing for calls, and once it is well the fleet knows all", () =>
+    Effect.gen(function*() {
+      const of = yield* memory
+      const link = new Link(of)
+      const breaker = yield* link.make("sick", policy)
+      link.fault(fault, operation)
+      assert.strictEqual(yield* soon(breaker.wrap(Effect.succeed(1))), 1)
+      assert.strictEqual(yield* atOnce(breaker.wrap(Effect.succeed(2))), 2)
+      assert.strictEqual(yield* Effect.flip(atOnce(breaker.wrap(Effect.fail("boom")))), "boom")
+      yield* atOnce(failTimes(breaker, 1))
+      assert.strictEqual((yield* atOnce(rejectionOf(breaker))).openedBy, "instance")
+      yield* TestClock.adjust("12 seconds")
+      yield* settle
+      // A storage that answers other things well may have granted nobody a probe, and says nothing of it until it is asked again.
+      yield* Effect.ignore(soon(breaker.wrap(Effect.succeed(3))))
+      for (let i = 0; i < 5; i++) {
+        yield* TestClock.adjust("3 seconds")
+        yield* settle
+        yield* Effect.ignore(soon(breaker.wrap(Effect.succeed(3))))
+      }
+      link.fault(undefined)
+      for (let i = 0; i < 15; i++) {
+        yield* TestClock.adjust("3 seconds")
+        yield* settle
+        yield* Effect.ignore(soon(breaker.wrap(Effect.succeed(4))))
+      }
+      yield* TestClock.adjust("3 seconds")
+      yield* settle
+      assert.strictEqual(yield* breaker.state, "Closed")
+      const { fleet, statistics } = yield* breaker.snapshot
+      assert.deepInclude(fleet, { state: "Closed", reachable: true, lost: 0 })
+      const { failure, ignored, rejected, success } = statistics
+      assert.deepInclude(fleet?.statistics, { failure, ignored, rejected, success })
+      assert.isAbove(success, 3)
+    }))
+})
+
+describe("a storage that a newer version has written to", () => {
+  it.effect("is believed, and left alone", () =>
+    Effect.gen(function*() {
+      const of = yield* memory
+      const link = new Link(of)
+      const read: Storage.CircuitReport = {
+        circuit: "future",
+        instance: "none",
+        sequence: 0,
+        generation: 0,
+        delta: noDelta,
+        withins: [60_000]
+      }
+      const refusing = (written: Partial<Storage.Snapshot>): void => {
+        const view = Effect.map(of.sync([read]), ([synced]) => ({
+          ...Result.getOrThrow(synced!.result).snapshot,
+          format: 99,
+          ...written
+        }))
+        const answered = (f: (snapshot: Storage.Snapshot) => unknown): Fault => () => Effect.map(view, f) as never
+        link.fault(
+          answered((snapshot) => [{ circuit: "future", result: Result.succeed({ reported: "Refused", snapshot }) }]),
+          "sync"
+        )
+        link.fault(answered((snapshot) => ({ committed: false, snapshot })), "change")
+        link.fault(answered((snapshot) => ({ granted: false, snapshot })), "probe")
+      }
+      refusing({})
+      const breaker = yield* link.make("future", policy)
+      assert.strictEqual(yield* breaker.wrap(Effect.succeed(1)), 1)
+      yield* failTimes(breaker, 2)
+      assert.strictEqual((yield* rejectionOf(breaker)).openedBy, "instance")
+      yield* TestClock.adjust("10 seconds")
+      yield* settle
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+      refusing({ generation: 5e15, state: { _tag: "Open", remaining: 10_000 } })
+      yield* breaker.wrap(Effect.void)
+      yield* TestClock.adjust("2 seconds")
+      yield* settle
+      assert.strictEqual((yield* rejectionOf(breaker)).openedBy, "fleet")
+    }))
+})
+
+describe("an outage of a day", () => {
+  it.effect("lets nothing grow", () =>
+    Effect.gen(function*() {
+      const link = new Link(yield* memory)
+      const trip = Trip.failureRate({ threshold: 0.9, within: "10 minutes", minimumCalls: 10 })
+      const breaker = yield* link.make("day", { trip, syncEvery: "10 seconds" })
+      const [answered, unanswered] = [link.asked, link.reports].map(({ length }) => length)
+      yield* breaker.wrap(Effect.void)
+      link.fault(hanging)
+      const hours = 24
+      for (let hour = 0; hour < hours; hour++) {
+        for (let i = 0; i < 60; i++) {
+          yield* failTimes(breaker, 1)
+          yield* breaker.wrap(Effect.void)
+          yield* TestClock.adjust("1 minute")
+        }
+        assert.isAtMost(link.reports.at(-1)!.delta.buckets.length, 61)
+        link.reports.length = 0
+      }
+      yield* settle
+      // An interval, or half of one while it is tried again, and the failures ahead of the rounds before it counts as away.
+      assert.isAtMost(link.asked.length, answered! + unanswered! + hours * 60 * 12 + 10)
+      link.fault(undefined)
+      yield* TestClock.adjust("1 minute")
+      yield* settle
+      const { fleet, statistics } = yield* breaker.snapshot
+      // What was under way as it began can have been counted, so after an hour nobody sends it again.
+      assert.strictEqual(
+        fleet!.statistics.failure + fleet!.statistics.success + fleet!.lost,
+        statistics.failure + statistics.success
+      )
+      assert.isAbove(fleet!.lost, 0)
+      assert.isBelow(fleet!.lost, 200)
+      assert.isTrue(fleet!.reachable)
+      assert.isAtMost(fleet!.windows[0]!.calls, 22)
+      assert.isTrue(Duration.isGreaterThan(Duration.seconds(70), fleet!.age!))
+    }), 60_000)
+})

@@ -1,0 +1,74 @@
+/** Storages as their processes see them: one memory behind links that can be told to misbehave. */
+import { Effect, Layer, Stream } from "effect"
+import { Breaker } from "../../src/index.ts"
+import * as Memory from "../../src/Storage/Memory.ts"
+import * as Storage from "../../src/Storage/Storage.ts"
+
+export type Operation = "sync" | "change" | "probe"
+
+/** What a link does to a request, in place of passing it on. */
+export type Fault = <A>(request: Effect.Effect<A, Storage.StorageError>) => Effect.Effect<A, Storage.StorageError>
+
+/** The way from one process to a storage. */
+export class Link {
+  readonly storage: Storage.Storage
+  readonly layer: Layer.Layer<Storage.Storage>
+  /** What was asked for, in order. */
+  readonly asked: Array<Operation> = []
+  /** What was reported. */
+  readonly reports: Array<Storage.CircuitReport> = []
+  readonly changes: Array<Storage.Change> = []
+  readonly probes: Array<Storage.Probe> = []
+  #faults: { readonly [O in Operation]?: Fault | undefined } = {}
+
+  constructor(of: Storage.Storage, capabilities: Partial<Storage.Capabilities> = {}) {
+    const through = <A>(operation: Operation, request: Effect.Effect<A, Storage.StorageError>) =>
+      Effect.suspend(() => {
+        this.asked.push(operation)
+        return this.#faults[operation]?.(request) ?? request
+      })
+    this.storage = {
+      ...of,
+      capabilities: { ...of.capabilities, shared: true, ...capabilities },
+      changes: capabilities.pushes === false ? Stream.empty : of.changes,
+      sync: (reports) => {
+        this.reports.push(...reports)
+        return through("sync", of.sync(reports))
+      },
+      change: (circuit, change) => {
+        this.changes.push(change)
+        return through("change", of.change(circuit, change))
+      },
+      probe: (circuit, probe) => {
+        this.probes.push(probe)
+        return through("probe", of.probe(circuit, probe))
+      }
+    }
+    this.layer = Layer.succeed(Storage.Storage, this.storage)
+  }
+
+  /** From now on, for these operations or all. */
+  fault(fault: Fault | undefined, ...operations: ReadonlyArray<Operation>): void {
+    const named = operations.length === 0 ? ["sync", "change", "probe"] as const : operations
+    this.#faults = { ...this.#faults, ...Object.fromEntries(named.map((operation) => [operation, fault])) }
+  }
+
+  make<const P extends Breaker.Policy>(name: string, policy: P) {
+    return Breaker.make(name, policy).pipe(Effect.provide(this.layer))
+  }
+}
+
+export const memory: Effect.Effect<Storage.Storage> = Memory.make()
+
+/** A process each on one memory. */
+export const processes = (count: number, capabilities: Partial<Storage.Capabilities> = {}) =>
+  Effect.map(memory, (storage) => Array.from({ length: count }, () => new Link(storage, capabilities)))
+
+const error = (reason: Storage.StorageError["reason"]) =>
+  new Storage.StorageError({ operation: "test", reason, cause: reason })
+
+export const failing = (reason: Storage.StorageError["reason"]): Fault => () => Effect.fail(error(reason))
+export const hanging: Fault = () => Effect.never
+export const slow = (millis: number): Fault => (request) => Effect.delay(request, millis)
+/** Done, but nobody hears of it. */
+export const lostReply: Fault = (request) => Effect.andThen(request, Effect.never)
