@@ -5,10 +5,15 @@
  * so, it opens, and calls fail at once with `BreakerOpenError`; after the open time it is half-open and lets probes through,
  * whose success closes it and whose failure reopens it.
  *
+ * Breakers of one name on one storage are one circuit, in whatever process. Each is an instance of it: it decides on what it
+ * knows, asking nobody, and agrees with the others in the background.
+ *
  * **Gotchas**
  *
- * - Provide a breaker's layer once, where the program starts. Provided per request it would begin anew each time and never
- *   open.
+ * - Provide a breaker's layer once, where the program starts, and keep it. Each time it is provided it is a new instance, which
+ *   knows nothing before its first call has asked the storage; per request it would never open by itself.
+ * - The first call of a circuit in a process waits for what the fleet knows, and one that would probe for its leave to: each at
+ *   most 100 ms, and not at all where the storage answers at once or is away.
  * - Interruption from outside counts for nothing, so put `Effect.timeout` inside a breaker, or use the policy's `timeout`.
  * - Calls that were admitted before a change of state run to their end, and change nothing.
  * - A breaker keeps the `Clock` that was there when it was made.
@@ -198,7 +203,15 @@ export interface OverrideOptions {
  *   running. `clearOverride` lifts it.
  * - `forceHalfOpen`: takes probes at once. `reset`: closes, with an empty window and no memory of openings; an override stays.
  *
- * Calls that were running when an operator acted change nothing.
+ * What an operator does is for the whole fleet: the others know it after one push or one `syncEvery`, those that are idle with
+ * their next use, and each tells its own listeners. Calls that were running then change nothing.
+ *
+ * **Gotchas**
+ *
+ * - An operator's act fails with `StorageError` where the storage did not confirm it within 1 second, and has no effect on this
+ *   instance then. `Denied` means that it has none anywhere; after `Unavailable` or `Deadline` it may hold all the same: look,
+ *   or do it again. On a storage that cannot fence (`NullStorageLive`) it holds for this breaker alone.
+ * - Others than the one who lifted an override are told that `unknown` did; the storage's history has the actor.
  *
  * @category models
  * @since 0.1.0
@@ -244,7 +257,10 @@ export interface KeyedBreaker<out Err> {
 export interface KeyedOptions {
   /** The most circuits there can be at once. Default 10,000. */
   readonly capacity?: number | undefined
-  /** A circuit that was not used for this long is forgotten, once nothing that runs out is still running. Default 1 hour. */
+  /**
+   * A circuit that was not used for this long is forgotten by this instance, once nothing that runs out is still running.
+   * Default 1 hour. A storage has an idle time of its own.
+   */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
    * What a new key gets when there is no room. `evictIdle` (the default): the place of the least recently used circuit that
@@ -333,8 +349,11 @@ const guardFor = (name: string, policy: Policy): Effect.Effect<Guard, never, Sto
 /**
  * Makes a breaker of one circuit, for as long as the scope is open.
  *
- * Throws a `RangeError` at once where the policy makes no sense, naming the field, the value and the range. Makes nothing
+ * Throws a `RangeError` at once where the policy makes no sense, naming the field, the value and the range. Asks nothing
  * and writes nothing before the first call.
+ *
+ * Closing the scope waits for the storage to hear what was not yet reported: about a second at most, and not at all while the
+ * storage is away. Calls made afterwards are decided by this breaker alone.
  *
  * @category constructors
  * @since 0.1.0
@@ -356,7 +375,7 @@ export const make = <const P extends Policy>(
 /**
  * Makes a keyed breaker, for as long as the scope is open. Circuit names are `name/key`.
  *
- * Throws as `make` does.
+ * Throws, and closes, as `make` does.
  *
  * @category constructors
  * @since 0.1.0
@@ -548,7 +567,7 @@ export const Breaker: Context.Service<Breaker<BreakerError>, Breaker<BreakerErro
 >("effect-breaker/Breaker")
 
 /**
- * Provides the default breaker.
+ * Provides the default breaker. Keep one such layer for a process.
  *
  * @category layers
  * @since 0.1.0

@@ -9,9 +9,11 @@ import * as Effect from "effect/Effect"
 
 /**
  * - `enforce`: as the policy says.
- * - `metricsOnly`: every call runs, within its timeout, and is recorded, and where its circuit would have opened is told as a transition from
- *   `Closed` to `Closed`.
+ * - `metricsOnly`: every call runs, within its timeout, and is recorded, and where its circuit would have opened is told as a
+ *   transition from `Closed` to `Closed`.
  * - `bypass`: every call runs unguarded and unrecorded.
+ *
+ * It is for calls of this process. What is to hold for the whole fleet is an override.
  *
  * @category models
  * @since 0.1.0

@@ -69,6 +69,10 @@ export interface FleetSnapshot {
   /** Of the open time. */
   readonly remaining?: Duration.Duration | undefined
   readonly why?: string | undefined
+  /** What the last change was decided on, as plain JSON: the totals of the fleet, or which instance it was. */
+  readonly evidence?: unknown
+  /** How far a closed circuit is from opening on what all instances reported; absent where it opens with whoever trips. */
+  readonly whyNot?: string | undefined
   readonly consecutiveFailures: number
   readonly windows: ReadonlyArray<WindowSnapshot>
   readonly statistics: Pick<
@@ -103,6 +107,10 @@ export interface Snapshot {
   readonly openings: number
   /** Why the state last changed. */
   readonly why?: string | undefined
+  /** How far a closed circuit is from tripping on what this instance saw. */
+  readonly whyNot?: string | undefined
+  /** On whose evidence calls are kept back, or on an operator's word; absent while they are not. */
+  readonly openedBy?: "instance" | "fleet" | "override" | undefined
   readonly override?: {
     readonly mode: OverrideMode
     readonly reason: string

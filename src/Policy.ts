@@ -34,13 +34,14 @@ export type Classify<A, E, R = never> = (exit: Exit.Exit<A, E>) => Outcome | Eff
  * @since 0.1.0
  */
 export interface HalfOpen {
-  /** How many calls may probe at once. Default 1. */
+  /** How many calls may probe at once, of the whole fleet. Default 1. */
   readonly probes?: number | undefined
-  /** How many probes must succeed before the circuit closes; one failure reopens it. Default 1. */
+  /** How many probes, of whichever instances, must succeed before the circuit closes; one failure reopens it. Default 1. */
   readonly successes?: number | undefined
   /**
-   * How long a probe may take before its place is given to another and it counts as failed; the probe is interrupted and
-   * fails with `BreakerOpenError`. Default: the probe's timeout + 1 second, else 30 seconds.
+   * How long a probe may take before it counts as failed; the probe is interrupted and fails with `BreakerOpenError`. Where
+   * its instance is gone, its place is given to another a second later. Default: the probe's timeout + 1 second, else 30
+   * seconds.
    */
   readonly lease?: Duration.Input | undefined
   /** The timeout of a probe, in place of the policy's. Adds `BreakerTimeoutError` to the error type. */
@@ -50,7 +51,15 @@ export interface HalfOpen {
 }
 
 /**
- * What is agreed with the storage before a call runs.
+ * What is agreed with the storage before a call runs, so that what other instances changed is known to it.
+ *
+ * - `local`: nothing. A change is known after one push or one `syncEvery`.
+ * - `{ maxAge }`: a call loads the fleet's view first where the one at hand was asked for longer ago than this.
+ * - `strict`: every call loads it, and returns once its outcome is recorded. A call that arrives after a trip was committed is
+ *   rejected, as long as the storage answers and keeps what it acknowledged.
+ *
+ * Calls that wait together share a request. Each waits for an answer at most as long as the storage's deadline of 1 second,
+ * and not at all once the storage is away, that is after two failed requests in a row.
  *
  * @category models
  * @since 0.1.0
@@ -78,19 +87,24 @@ export interface Data {
   readonly timeout?: Duration.Input | undefined
   /** More calls than this at once fail with `BulkheadFullError`, which counts for nothing. Default: no limit. */
   readonly maxConcurrent?: number | undefined
-  /**
-   * What a call agrees with other processes before it runs. Default `local`. With the storages of one process, which have
-   * nobody to agree with, all are alike.
-   */
+  /** What a call agrees with other instances before it runs. Default `local`. */
   readonly consistency?: Consistency | undefined
-  /** Whether a fleet is judged on its pooled outcomes, or opens with whichever instance trips. In one process both are alike. */
+  /**
+   * Whose outcomes open the circuit for all: `pooled`, the outcomes of all instances together, once they trip for a
+   * `syncEvery`; `any`, those of whichever instance trips, at once. An instance that trips by itself is open for its own calls
+   * either way. Default: `pooled` on a storage that hosts share, else `any`; always `any` with `lastCalls`, which cannot be
+   * pooled.
+   */
   readonly evidence?: "pooled" | "any" | undefined
   /**
-   * What a call does that would have to agree and cannot: run (`allow`, the default), or fail, which adds `StorageError` to its
-   * errors. The storages of one process never fail.
+   * What a call does that would have to agree, by its `consistency`, and cannot: be decided on what is known here (`allow`, the
+   * default), or `fail`, which adds `StorageError` to its errors. A call that has run never fails by it.
    */
   readonly onStorageError?: "allow" | "fail" | undefined
-  /** How often a shared storage is told and asked, at least 10 ms. The storages of one process need not be. */
+  /**
+   * The interval in which the storage is told and asked, for all circuits in use that have the same one together; at least
+   * 10 ms. Failures are told within 50 ms. Default 1 second.
+   */
   readonly syncEvery?: Duration.Input | undefined
 }
 

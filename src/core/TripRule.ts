@@ -112,6 +112,40 @@ export const trips = (rule: TripRule, evidence: Evidence): string | undefined =>
   }
 }
 
+/** How far the rule is from tripping on this evidence, in words for a person on call. */
+export const standing = (rule: TripRule, evidence: Evidence): string => {
+  switch (rule._tag) {
+    case "ConsecutiveFailures":
+      return `${evidence.streak} of ${rule.failures} consecutive failures`
+    case "Failures":
+      return `${evidence.totals(rule.window).failure} of ${counted(rule.count, "failures", rule.window)}`
+    case "FailureRate": {
+      const totals = evidence.totals(rule.window)
+      return rateStanding("failure rate", totals.failure, totals, rule)
+    }
+    case "SlowCallRate": {
+      const totals = evidence.totals(rule.window)
+      return rateStanding("slow call rate", totals.slow, totals, rule)
+    }
+    case "Any":
+    case "All":
+      return rule.policies.map((policy) => standing(policy, evidence)).join(rule._tag === "Any" ? "; " : " and ")
+  }
+}
+
+const rateStanding = (
+  what: string,
+  bad: number,
+  totals: Totals,
+  rule: { readonly threshold: number; readonly minimumCalls: number; readonly window: RuleWindow }
+): string => {
+  const calls = totals.success + totals.failure
+  const rate = calls === 0 ? 0 : bad / calls
+  return `${what} ${rate.toFixed(2)} of ${rule.threshold}, over ${calls} of ${
+    counted(rule.minimumCalls, "calls", rule.window)
+  }`
+}
+
 const firstReason = (rules: ReadonlyArray<TripRule>, evidence: Evidence): string | undefined => {
   for (const rule of rules) {
     const reason = trips(rule, evidence)

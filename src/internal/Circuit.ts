@@ -16,7 +16,7 @@ import {
   type Refusal,
   type Settlement
 } from "../core/Machine.ts"
-import type { RuleWindow, Totals } from "../core/TripRule.ts"
+import { type RuleWindow, standing, type Totals } from "../core/TripRule.ts"
 import type { FleetSnapshot, Snapshot, WindowSnapshot } from "../Event.ts"
 import type { Announcement, StorageError } from "../Storage/Storage.ts"
 import type { Guard } from "./Guard.ts"
@@ -257,6 +257,8 @@ export class Circuit extends Machine<Guard> {
       retryAfter: view.retryAt === undefined ? undefined : left(view.retryAt),
       openings: view.openings,
       why: view.reason,
+      whyNot: view.state === "Closed" ? standing(this.plan.rule, this) : undefined,
+      openedBy: override?.mode === "ForcedOpen" ? "override" : view.state === "Closed" ? undefined : view.openedBy,
       override: override === undefined ? undefined : {
         mode: override.mode,
         reason: override.reason,
@@ -281,7 +283,8 @@ export class Circuit extends Machine<Guard> {
     }
   }
 
-  #fleet({ answeredAt, askedAt, away, lag, lost, member, snapshot }: Replica, now: number): FleetSnapshot {
+  #fleet(replica: Replica, now: number): FleetSnapshot {
+    const { answeredAt, askedAt, away, lag, lost, member, snapshot } = replica
     const { lastFailureAge: _, lastOpenedAge: __, lastSuccessAge: ___, opened, ...statistics } = snapshot.lifetime
     const { state } = snapshot
     const remaining = state._tag === "Open" ? Math.max(0, state.remaining - (now - answeredAt)) : undefined
@@ -292,6 +295,8 @@ export class Circuit extends Machine<Guard> {
       state: state._tag,
       remaining: remaining === undefined ? undefined : Duration.millis(remaining),
       why: snapshot.why?.reason,
+      evidence: snapshot.why?.evidence,
+      whyNot: member.pooled && state._tag === "Closed" ? standing(this.plan.rule, replica) : undefined,
       consecutiveFailures: snapshot.streak,
       windows: snapshot.totals.map((totals, i) =>
         windowSnapshot({ _tag: "Within", duration: member.withins[i]! }, totals)

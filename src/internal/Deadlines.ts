@@ -6,6 +6,9 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
+/** Times are fractions of milliseconds, rounded, and a sleep of less than a nanosecond is none. */
+const ROUNDING = 1e-3
+
 export interface Deadline {
   readonly at: number
   readonly due: () => void
@@ -58,7 +61,7 @@ export class Deadlines {
   // Sleeps on until nothing waits, so that a call which ends in time has no timer to clear.
   readonly #wake: Effect.Effect<void> = Effect.suspend(() => {
     const now = this.#now()
-    while (this.#first !== undefined && this.#first.at <= now) {
+    while (this.#first !== undefined && this.#first.at - now < ROUNDING) {
       const deadline = this.#first
       this.remove(deadline)
       deadline.due()

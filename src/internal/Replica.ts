@@ -8,81 +8,47 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { aged, type Counts, type Delta, type LifetimeCounts, merge, noDelta, noLifetimeCounts } from "../core/Delta.ts"
-import { widthFor } from "../core/Geometry.ts"
-import { type Adopted, GATE_ASLEEP, GATE_LEASE, Permit, type Settlement } from "../core/Machine.ts"
-import { type LeaseName, type Opening, snapshot as snapshotOf, type Why } from "../core/Record.ts"
-import { sameWindow, trips } from "../core/TripRule.ts"
+import { aged, noCounts, noDelta } from "../core/Delta.ts"
+import { type Adopted, GATE_ASLEEP, type Permit, type Settlement } from "../core/Machine.ts"
+import { type Opening, snapshot as snapshotOf, type Why } from "../core/Record.ts"
+import { type Evidence, type RuleWindow, sameWindow, type Totals, trips } from "../core/TripRule.ts"
 import {
   type Announcement,
+  type Change,
   type Changed,
   type CircuitReport,
   type OperationTo,
-  type Settle,
+  type Probe,
+  type Probed,
   type Snapshot,
   StorageError,
   type Synced
 } from "../Storage/Storage.ts"
 import type { Circuit } from "./Circuit.ts"
 import { DEADLINE, type Member } from "./Engine.ts"
+import { GRACE, Leases } from "./Leases.ts"
+import { isSane } from "./Sane.ts"
+import { type Pending, Unsent } from "./Unsent.ts"
 
-/** A storage keeps a lease for longer than its holder uses it, so that a probe which took too long is still heard of. */
-const GRACE = 1000
-/** The most buckets that wait to be reported, as a storage keeps no more. */
-const MOST_BUCKETS = 60
-
-type Waiter = (result: Result.Result<void, StorageError>) => void
-
-/** A report that was sent and may have been counted: only its ages change until it is acknowledged. */
-interface Pending {
-  readonly sequence: number
-  readonly delta: Delta
-  /** When the delta's ages were right. */
-  readonly at: number
-  generation: number
-  /** Which of the awaited outcomes are in it. */
-  readonly mark: number
-}
+/** Told how the request ended, and whether it held all that there was to report. */
+type Waiter = (result: Result.Result<void, StorageError>, isAll: boolean) => void
 
 /** A request that is under way, with those who wait for its answer. */
 export interface Request {
   readonly replica: Replica
   readonly report: CircuitReport
   readonly pending: Pending | undefined
+  /** Whether nothing was left to be reported after it. */
+  readonly isAll: boolean
   /** The generation that was known when it was sent. */
   readonly knew: number
   readonly askedAt: number
   readonly waiters: Array<Waiter>
 }
 
-interface Lease {
-  readonly name: LeaseName
-  readonly generation: number
-  /** By the holder's clock, from the request. */
-  readonly until: number
-}
-
-/** A lease that was asked for. Without an answer it is asked for again by its name, for it may have been granted. */
-interface Asking {
-  readonly name: LeaseName
-  readonly at: number
-  underWay: boolean
-  readonly waiters: Array<() => void>
-}
-
-/** How a probe ended, until the storage has heard of it. */
-interface Settling {
-  readonly settle: Settle
-  readonly until: number
-  readonly settlement: Settlement
-  underWay: boolean
-  /** Whether the own machine has judged it, for nobody answered. */
-  alone: boolean
-}
-
 const nothingKnown: Snapshot = snapshotOf(undefined, [], 0, 0)
 
-export class Replica {
+export class Replica implements Evidence {
   readonly circuit: Circuit
   readonly member: Member
   /** The fleet's view, as last heard of. */
@@ -102,38 +68,20 @@ export class Replica {
   #called = true
   #calledAt: number
   #waiters: Array<Waiter> = []
-
-  #pending: Pending | undefined = undefined
-  #unsent: Delta | undefined = undefined
-  #unsentAt = 0
-  /** What the circuit had counted when the unsent was last added to. */
-  #base: LifetimeCounts = noLifetimeCounts
-  #asideSuccess = 0
-  #asideFailure = 0
-  #asideSlow = 0
-  #baseStreak = 0
-  #leading: number | undefined = undefined
-  #since: number
-  #hintUntil = 0
-  #mark = 0
-  #acknowledged = 0
-
+  readonly #unsent: Unsent
+  readonly #leases: Leases
   /** Since which snapshot the evidence trips, and when that was asked for. */
   #suspect: { readonly asOf: number; readonly at: number } | undefined = undefined
   /** How many changes are under way, the settling of probes among them. */
   #changing = 0
   readonly #unchanging: Array<() => void> = []
 
-  #asking: Asking | undefined = undefined
-  #deniedUntil = -Infinity
-  #grant: (Lease & { readonly at: number }) | undefined = undefined
-  readonly #held = new Map<number, Lease>()
-  readonly #settling = new Set<Settling>()
-
   constructor(circuit: Circuit, member: Member) {
     this.circuit = circuit
     this.member = member
-    this.#calledAt = this.#since = member.engine.now()
+    this.#calledAt = member.engine.now()
+    this.#unsent = new Unsent(circuit, member.withins, this.#calledAt)
+    this.#leases = new Leases(this)
   }
 
   get loaded(): boolean {
@@ -148,6 +96,16 @@ export class Replica {
   /** Whether there is nothing that an instance which never heard of the circuit would not assume. */
   get isTrivial(): boolean {
     return this.loaded && this.snapshot.generation === 0 && !this.#isBusy()
+  }
+
+  /** What the fleet is judged on. */
+  get streak(): number {
+    return this.snapshot.streak
+  }
+
+  totals(of: RuleWindow): Totals {
+    const window = this.member.withins.findIndex((duration) => sameWindow({ _tag: "Within", duration }, of))
+    return this.snapshot.totals[window] ?? noCounts
   }
 
   get #name(): string {
@@ -179,9 +137,10 @@ export class Replica {
   next(): Request | undefined {
     const now = this.member.engine.now()
     this.cut(now)
-    this.#tend(now)
+    this.#leases.tend(now)
+    if (this.#isDefiant() && this.#called && this.leaseAt(now) === "Ask") this.#leases.ask()
     if (this.current !== undefined) return undefined
-    if (this.#pending !== undefined || this.#unsent !== undefined || this.#wantsToKnow(now)) return this.begin()
+    if (!this.#unsent.isEmpty || this.#wantsToKnow(now)) return this.begin()
     if (!this.#isBusy()) this.#sleep()
     return undefined
   }
@@ -191,20 +150,12 @@ export class Replica {
     const now = engine.now()
     this.cut(now)
     this.#giveUp(now)
+    const { generation } = this.snapshot
     // Who does not answer is asked whether it does, before what may not be sent twice.
-    if (this.#pending === undefined && this.#unsent !== undefined && !this.away) {
-      this.#pending = {
-        sequence: ++engine.sequence,
-        delta: this.#unsent,
-        at: this.#unsentAt,
-        generation: this.snapshot.generation,
-        mark: this.#mark
-      }
-      this.#unsent = undefined
-    }
-    const pending = this.#pending
+    if (!this.away) this.#unsent.freeze(generation, () => ++engine.sequence)
+    const { pending } = this.#unsent
     const report = pending === undefined
-      ? { circuit: name, instance, sequence: 0, generation: this.snapshot.generation, delta: noDelta, withins }
+      ? { circuit: name, instance, sequence: 0, generation, delta: noDelta, withins }
       : {
         circuit: name,
         instance,
@@ -214,8 +165,9 @@ export class Replica {
         withins
       }
     this.#called = false
-    const knew = this.snapshot.generation
-    return this.current = { replica: this, report, pending, knew, askedAt: now, waiters: this.#waiters.splice(0) }
+    const { hasMore } = this.#unsent
+    const waiters = this.#waiters.splice(0)
+    return this.current = { replica: this, report, pending, isAll: !hasMore, knew: generation, askedAt: now, waiters }
   }
 
   #wantsToKnow(now: number): boolean {
@@ -232,15 +184,14 @@ export class Replica {
 
   /** Whether something is left to be done, be it in a later round. */
   #isBusy(): boolean {
-    return this.current !== undefined || this.#pending !== undefined || this.#unsent !== undefined ||
-      this.#grant !== undefined || this.#settling.size > 0 || this.#asking !== undefined || this.#changing > 0
+    return this.current !== undefined || !this.#unsent.isEmpty || this.#leases.isUnsaid || this.#leases.isAsking ||
+      this.#changing > 0
   }
 
   /** Whether the storage should still hear something before the breaker ends. */
   isUnsaid(now: number): boolean {
     this.cut(now)
-    return this.#pending !== undefined || this.#unsent !== undefined || this.#settling.size > 0 ||
-      this.#grant !== undefined
+    return !this.#unsent.isEmpty || this.#leases.isUnsaid
   }
 
   #sleep(): void {
@@ -257,7 +208,7 @@ export class Replica {
     if (generation <= this.snapshot.generation) return
     if (snapshot === undefined || !isSane(snapshot)) return this.reread()
     const now = this.member.engine.now()
-    this.#accept(snapshot, -1, now)
+    this.accept(snapshot, -1, now)
   }
 
   // -----------------------------------------------------------------------------
@@ -316,15 +267,11 @@ export class Replica {
   recorded(): Effect.Effect<void> | undefined {
     const { engine, policy } = this.member
     if (policy.maxAge > 0 || this.away) return undefined
-    const mark = ++this.#mark
     const until = engine.now() + 2 * DEADLINE
     const wait: Effect.Effect<void> = Effect.callback<void>((resume) => {
-      this.#waiters.push((result) =>
-        resume(
-          Result.isSuccess(result) && this.#acknowledged < mark && engine.now() < until && !this.away
-            ? wait
-            : Effect.void
-        )
+      // What was in doubt before goes first.
+      this.#waiters.push((result, isAll) =>
+        resume(Result.isSuccess(result) && !isAll && engine.now() < until ? wait : Effect.void)
       )
       engine.request(this)
     })
@@ -333,12 +280,12 @@ export class Replica {
 
   /** Calls back once nothing that was asked of the storage is under way. */
   whenQuiet(f: () => void): void {
-    if (this.current === undefined) this.#whenUnchanging(f)
+    if (this.current === undefined) this.whenUnchanging(f)
     else this.current.waiters.push(f)
   }
 
   /** Calls back once no change is under way. */
-  #whenUnchanging(f: () => void): void {
+  whenUnchanging(f: () => void): void {
     if (this.#changing > 0) this.#unchanging.push(f)
     else f()
   }
@@ -349,82 +296,25 @@ export class Replica {
 
   /** An outcome that counts for the lifetime alone. */
   setAside(failed: boolean, slow: boolean): void {
-    if (failed) this.#asideFailure++
-    else this.#asideSuccess++
-    if (slow) this.#asideSlow++
+    this.#unsent.setAside(failed, slow)
   }
 
-  /** A success has ended a row of failures: the first since the last cut says how many came before it. */
+  /** A success has ended a row of failures. */
   streakEnds(): void {
-    const { streak, success } = this.circuit
-    if (this.#leading === undefined && success - 1 - this.#base.success === this.#asideSuccess) {
-      this.#leading = streak - this.#baseStreak
-    }
+    this.#unsent.streakEnds()
   }
 
-  /** Adds what the circuit counted since the last time to what is to be sent. */
+  /** Looks at what the circuit has counted since the last time. */
   cut(now: number, epochEnds = false): void {
-    const { circuit } = this
-    const { failure, ignored, rejected, slow, success, timeout } = circuit
-    const base = this.#base
-    const lifetime = {
-      success: success - base.success,
-      failure: failure - base.failure,
-      ignored: ignored - base.ignored,
-      timeout: timeout - base.timeout,
-      slow: slow - base.slow,
-      rejected: rejected - base.rejected
-    }
-    if (lifetime.success + lifetime.failure + lifetime.ignored + lifetime.rejected > 0) {
-      const counts = {
-        success: lifetime.success - this.#asideSuccess,
-        failure: lifetime.failure - this.#asideFailure,
-        slow: lifetime.slow - this.#asideSlow
-      }
-      const sawSuccess = counts.success > 0
-      const trailing = sawSuccess ? circuit.streak : counts.failure
-      const hint = circuit.hintUntil > this.#hintUntil ? Math.max(0, circuit.hintUntil - now) : 0
-      this.#add({
-        buckets: this.member.withins.length > 0 && counts.success + counts.failure > 0
-          ? [{ age: Math.max(0, now - this.#since), ...counts }]
-          : [],
-        streak: { leading: sawSuccess ? this.#leading ?? 0 : trailing, sawSuccess, trailing },
-        lifetime: {
-          ...lifetime,
-          ...(lifetime.success > 0 ? { lastSuccessAge: Math.max(0, now - circuit.lastSuccessAt) } : {}),
-          ...(lifetime.failure > 0 ? { lastFailureAge: Math.max(0, now - circuit.lastFailureAt) } : {})
-        },
-        hint
-      }, now)
-      this.#hintUntil = circuit.hintUntil
-      this.#base = { failure, ignored, rejected, slow, success, timeout }
-      this.#asideSuccess = this.#asideFailure = this.#asideSlow = 0
-      this.#called = true
-      this.#calledAt = now
-    }
-    this.#baseStreak = epochEnds ? 0 : circuit.streak
-    this.#leading = undefined
-    this.#since = now
-  }
-
-  #add(delta: Delta, now: number): void {
-    if (this.#unsent === undefined) this.#unsent = delta
-    else {
-      const before = aged(this.#unsent, now - this.#unsentAt)
-      this.#unsent = thinned(merge(before, delta), this.member.withins)
-    }
-    this.#unsentAt = now
-  }
-
-  /** What was not sent in its own generation is no evidence in the next. */
-  #forgetEvidence(): void {
-    if (this.#unsent !== undefined) this.#unsent = { ...noDelta, lifetime: this.#unsent.lifetime }
-    this.#hintUntil = 0
+    if (!this.#unsent.cut(now, epochEnds)) return
+    this.#called = true
+    this.#calledAt = now
   }
 
   /** A report that nobody has acknowledged for so long might count twice. */
   #giveUp(now: number): void {
-    if (this.#pending === undefined || now - this.#pending.at < this.member.engine.idleTimeToLive - DEADLINE) return
+    const { pending } = this.#unsent
+    if (pending === undefined || now - pending.at < this.member.engine.idleTimeToLive - DEADLINE) return
     this.#drop("A report was given up, for it was in doubt for too long")
   }
 
@@ -437,9 +327,9 @@ export class Replica {
   }
 
   #drop(message: string | undefined): void {
-    const { failure, success } = this.#pending!.delta.lifetime
+    const { failure, success } = this.#unsent.pending!.delta.lifetime
     this.lost += success + failure
-    this.#pending = undefined
+    this.#unsent.pending = undefined
     if (message !== undefined) this.member.engine.log("Warn", message, { circuit: this.#name, success, failure })
   }
 
@@ -454,19 +344,17 @@ export class Replica {
       : answer
     if (Result.isFailure(result)) {
       this.#failedTo(request.pending === undefined ? "load" : "persist", result.failure)
-      for (const waiter of request.waiters) waiter(Result.fail(result.failure))
+      for (const waiter of request.waiters) waiter(Result.fail(result.failure), false)
       return
     }
     const { reported, snapshot } = result.success
     this.#heard()
     const isFirst = !this.loaded
-    if (request.pending !== undefined && request.pending === this.#pending) {
-      if (reported === "Counted") {
-        this.#acknowledged = this.#pending.mark
-        this.#pending = undefined
-      } else if (reported === "Refused") this.#refused()
+    if (request.pending !== undefined && request.pending === this.#unsent.pending) {
+      if (reported === "Counted") this.#unsent.pending = undefined
+      else if (reported === "Refused") this.#refused()
     }
-    this.#accept(snapshot, request.knew, request.askedAt)
+    this.accept(snapshot, request.knew, request.askedAt)
     if (isFirst && (snapshot.generation > 0 || snapshot.lifetime.success + snapshot.lifetime.failure > 0)) {
       const { state, streak } = this.snapshot
       this.member.engine.log("Debug", "Circuit restored", {
@@ -475,13 +363,11 @@ export class Replica {
         failure_count: streak
       })
     }
-    if (snapshot.generation === this.snapshot.generation) this.#judge(snapshot, request.askedAt)
+    if (this.askedAt === request.askedAt) this.#judge(request.askedAt)
     this.#proposeOwn()
-    if (this.#pending === undefined && this.#unsent === undefined && this.#mark > this.#acknowledged) {
-      this.#acknowledged = this.#mark
-    }
-    this.#whenUnchanging(() => {
-      for (const waiter of request.waiters) waiter(Result.void)
+    const isAll = request.isAll && reported !== "Behind"
+    this.whenUnchanging(() => {
+      for (const waiter of request.waiters) waiter(Result.void, isAll)
     })
     if (!this.member.follows && !this.#isBusy() && !this.#wantsToKnow(this.answeredAt)) this.#sleep()
   }
@@ -495,7 +381,7 @@ export class Replica {
     this.#failed++
     const message = error.reason === "Invalid" ? "Failed to decode" : `Failed to ${what}`
     this.member.engine.complain(`${message} a circuit`, this.#name, error, this.#complaints)
-    if (this.away) this.#judgeAlone()
+    if (this.away) this.#leases.judgeAlone()
   }
 
   #invalid(operation: string, cause: unknown): StorageError {
@@ -503,7 +389,7 @@ export class Replica {
   }
 
   /** Takes over what is newer, drops what is older, and puts back what the storage has lost. */
-  #accept(snapshot: Snapshot, knew: number, askedAt: number): void {
+  accept(snapshot: Snapshot, knew: number, askedAt: number): void {
     const now = this.member.engine.now()
     const known = this.snapshot.generation
     if (snapshot.generation < known) {
@@ -515,9 +401,7 @@ export class Replica {
     const totals = snapshot.totals.length > 0 ? snapshot.totals : this.snapshot.totals
     this.#confirm({ ...snapshot, totals }, askedAt, now)
     this.circuit.refresh(this.#stateOf(snapshot, now))
-    if (snapshot.state._tag === "HalfOpen" && snapshot.state.live < this.circuit.plan.probes) {
-      this.#deniedUntil = -Infinity
-    }
+    if (snapshot.state._tag === "HalfOpen" && snapshot.state.live < this.circuit.plan.probes) this.#leases.freed()
   }
 
   #confirm(snapshot: Snapshot, askedAt: number, now: number): void {
@@ -544,13 +428,10 @@ export class Replica {
       }
     }
     this.circuit.follow(adopted, now)
-    this.#forgetEvidence()
+    this.#unsent.forgetEvidence()
     this.#confirm(snapshot, askedAt, now)
     this.#suspect = undefined
-    this.#deniedUntil = -Infinity
-    this.#putGrant(undefined)
-    this.#held.clear()
-    for (const settling of this.#settling) if (settling.settle.generation < generation) this.#settling.delete(settling)
+    this.#leases.forget(generation)
     if (wasState !== state._tag) this.lag = elapsed
     this.member.engine.log("Trace", "The fleet's state was taken over", {
       circuit: this.#name,
@@ -599,62 +480,78 @@ export class Replica {
     const age = now - this.answeredAt
     if (age > this.member.engine.idleTimeToLive) return this.#believe(snapshot, askedAt, now)
     const { generation } = this.snapshot
-    const leases = [...this.#held.values()].map(({ name, until }) => ({ ...name, remaining: Math.max(0, until - now) }))
-    this.#change({ _tag: "PutBack", snapshot: this.snapshot, age, leases }, (changed, askedAt) => {
-      if (changed.snapshot.generation < generation && generation === this.snapshot.generation) {
-        this.#believe(changed.snapshot, askedAt, this.member.engine.now())
-      } else this.#accept(changed.snapshot, -1, askedAt)
-    })
+    this.#change(
+      { _tag: "PutBack", snapshot: this.snapshot, age, leases: this.#leases.held(now) },
+      (changed, askedAt) => {
+        if (changed.snapshot.generation < generation && generation === this.snapshot.generation) {
+          this.#believe(changed.snapshot, askedAt, this.member.engine.now())
+        } else this.accept(changed.snapshot, -1, askedAt)
+      }
+    )
   }
 
   #believe(snapshot: Snapshot, askedAt: number, now: number): void {
     this.#adopt(snapshot, askedAt, now)
-    if (this.#pending !== undefined) this.#pending.generation = snapshot.generation
+    if (this.#unsent.pending !== undefined) this.#unsent.pending.generation = snapshot.generation
   }
 
   // -----------------------------------------------------------------------------
   // changes
   // -----------------------------------------------------------------------------
 
-  #change(
-    change: Parameters<Member["engine"]["storage"]["change"]>[1],
-    heard: (changed: Changed, askedAt: number) => void
-  ): void {
-    const { engine } = this.member
-    const askedAt = engine.now()
-    this.#changing++
-    engine.attempt("change", this.#name, () => engine.storage.change(this.#name, change), (result) => {
-      this.#changing--
-      if (Result.isFailure(result) || !isSane(result.success?.snapshot)) {
-        this.#failedTo("persist", Result.isFailure(result) ? result.failure : this.#invalid("change", result.success))
-      } else {
-        this.#heard()
-        if (result.success.committed) this.#persisted(result.success.snapshot)
-        heard(result.success, askedAt)
-      }
-      this.#changed()
+  #change(change: Change, heard: (changed: Changed, askedAt: number) => void): void {
+    const { storage } = this.member.engine
+    const askedAt = this.member.engine.now()
+    this.#ask("change", () => storage.change(this.#name, change), (changed) => {
+      if (changed.committed) this.persisted(changed.snapshot)
+      heard(changed, askedAt)
     })
   }
 
-  #changed(): void {
-    if (this.#changing === 0) { for (const f of this.#unchanging.splice(0)) f() }
+  /** Asks for a lease or settles one. Says that it has ended, what was heard if anything, and that all is done that follows. */
+  probe(probe: Probe, ended: () => void, heard: (probed: Probed) => void, after: () => void): void {
+    const { lane, engine: { storage } } = this.member
+    this.#ask("probe", () => storage.probe(this.#name, probe), heard, (ok) => {
+      ended()
+      if (!ok) lane.add(this)
+    }, after)
   }
 
-  #persisted({ state }: Snapshot): void {
+  #ask<A extends Changed | Probed>(
+    operation: string,
+    request: () => Effect.Effect<A, StorageError>,
+    heard: (answer: A) => void,
+    ended: (ok: boolean) => void = () => {},
+    after: () => void = () => {}
+  ): void {
+    this.#changing++
+    this.member.engine.attempt(operation, this.#name, request, (result) => {
+      this.#changing--
+      const isGood = Result.isSuccess(result) && isSane(result.success?.snapshot)
+      ended(isGood)
+      if (isGood) {
+        this.#heard()
+        heard(result.success)
+      } else {this.#failedTo(
+          "persist",
+          Result.isFailure(result) ? result.failure : this.#invalid(operation, result.success)
+        )}
+      after()
+      if (this.#changing === 0) { for (const f of this.#unchanging.splice(0)) f() }
+    })
+  }
+
+  persisted({ state }: Snapshot): void {
     this.member.engine.log("Debug", "Circuit persisted", { circuit: this.#name, state: state._tag })
   }
 
   /** Judges the fleet by its pooled evidence. One bad node must not open it for all, so what trips has to last. */
-  #judge(snapshot: Snapshot, askedAt: number): void {
-    const { circuit, member: { lane: { interval }, policy, pooled, withins } } = this
+  #judge(askedAt: number): void {
+    const { circuit, member: { lane: { interval }, policy, pooled }, snapshot } = this
     const mode = snapshot.override?.kind
     const isJudged = pooled && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" && mode !== "Disabled"
     const reason = isJudged
-      ? trips(circuit.plan.rule, {
-        streak: snapshot.streak,
-        totals: (window) =>
-          snapshot.totals[withins.findIndex((duration) => sameWindow({ _tag: "Within", duration }, window))]!
-      })
+      ? trips(circuit.plan.rule, this)
       : undefined
     if (reason === undefined) {
       this.#suspect = undefined
@@ -719,7 +616,7 @@ export class Replica {
     const { generation } = this.snapshot
     this.#change(
       { _tag: "Trip", generation, asOf, maxAge: 2 * interval, opening, why, fingerprint },
-      ({ snapshot }, askedAt) => this.#accept(snapshot, generation, askedAt)
+      ({ snapshot }, askedAt) => this.accept(snapshot, generation, askedAt)
     )
   }
 
@@ -735,9 +632,9 @@ export class Replica {
         if (!isSane(result.success?.snapshot)) return resume(Effect.fail(this.#invalid("change", result.success)))
         const { committed, snapshot } = result.success
         this.operator = why.actor
-        this.#accept(snapshot, -1, askedAt)
+        this.accept(snapshot, -1, askedAt)
         this.operator = undefined
-        if (committed) this.#persisted(snapshot)
+        if (committed) this.persisted(snapshot)
         resume(
           committed
             ? Effect.void
@@ -755,172 +652,20 @@ export class Replica {
 
   leaseAt(now: number): "Own" | "Granted" | "Ask" | "Denied" {
     if (this.snapshot.state._tag === "Closed") return "Own"
-    if (this.#grantAt(now) !== undefined) return "Granted"
-    if (this.away) return "Own"
-    return this.#asking?.underWay === true || this.#settling.size > 0 || now < this.#deniedUntil ? "Denied" : "Ask"
-  }
-
-  /** No probe starts on a lease that has lapsed. */
-  #grantAt(now: number): Lease | undefined {
-    return this.#grant !== undefined && now < this.#grant.until ? this.#grant : undefined
-  }
-
-  #putGrant(grant: Lease | undefined): void {
-    this.#grant = grant === undefined ? undefined : { ...grant, at: this.member.engine.now() }
-    if (grant === undefined) this.circuit.gate &= ~GATE_LEASE
-    else this.circuit.gate |= GATE_LEASE
+    const lease = this.#leases.at(now)
+    return lease !== "Granted" && this.away ? "Own" : lease
   }
 
   takeLease(now: number): Permit | undefined {
-    const grant = this.#grantAt(now)
-    if (grant === undefined) return undefined
-    this.#putGrant(undefined)
-    this.#held.set(grant.name.sequence, grant)
-    return new Permit(this.circuit.epoch, now, { probe: true, until: grant.until, lease: grant.name })
+    return this.#leases.take(now)
   }
 
-  /** Asks for a lease, and is there to be waited for. */
+  settleLease(permit: Permit, now: number, settlement: Settlement): void {
+    this.#leases.settle(permit, now, settlement)
+  }
+
   ask(): Effect.Effect<void> {
-    const asking = this.#ask()
-    return asking.underWay ? this.member.engine.patiently((done) => asking.waiters.push(done)) : Effect.void
-  }
-
-  #ask(): Asking {
-    const { circuit: { plan }, member: { engine, fingerprint, instance } } = this
-    const now = engine.now()
-    let asking = this.#asking
-    if (asking === undefined || now >= asking.at + plan.lease) {
-      asking = { name: { instance, sequence: ++engine.sequence }, at: now, underWay: false, waiters: [] }
-    }
-    const { at, name, waiters } = this.#asking = asking
-    asking.underWay = true
-    const { generation } = this.snapshot
-    const request = {
-      _tag: "Ask",
-      lease: name,
-      generation,
-      duration: plan.lease + GRACE,
-      probes: plan.probes,
-      fingerprint
-    } as const
-    engine.attempt("probe", this.#name, () => engine.storage.probe(this.#name, request), (result) => {
-      asking.underWay = false
-      if (Result.isFailure(result) || !isSane(result.success?.snapshot)) {
-        this.#failedTo("persist", Result.isFailure(result) ? result.failure : this.#invalid("probe", result.success))
-        this.member.lane.add(this)
-      } else {
-        this.#asking = undefined
-        this.#heard()
-        const { granted, snapshot } = result.success
-        engine.log("Trace", granted ? "A lease was granted" : "A lease was denied", { circuit: this.#name })
-        this.#accept(snapshot, generation, now)
-        if (granted && snapshot.generation === this.snapshot.generation) {
-          this.#putGrant({ name, generation: snapshot.generation, until: at + plan.lease })
-          this.member.lane.add(this)
-        } else this.#denied(snapshot)
-        if (snapshot.generation < generation) return this.#whenUnchanging(() => this.#askAgain(waiters.splice(0)))
-      }
-      for (const done of waiters.splice(0)) done()
-    })
-    return asking
-  }
-
-  /** For those who waited, when the storage had lost what it would have granted. */
-  #askAgain(waiters: ReadonlyArray<() => void>): void {
-    const asking = this.leaseAt(this.member.engine.now()) === "Ask" ? this.#ask() : undefined
-    if (asking?.underWay === true) asking.waiters.push(...waiters)
-    else for (const done of waiters) done()
-  }
-
-  #denied({ generation, state }: Snapshot): void {
-    if (generation !== this.snapshot.generation) return
-    const { engine, lane: { interval } } = this.member
-    const isFull = state._tag === "HalfOpen" && state.live >= this.circuit.plan.probes
-    const wait = state._tag === "Open" ? state.remaining : isFull ? state.nextLapse : undefined
-    this.#deniedUntil = engine.now() + (wait ?? interval)
-  }
-
-  settleLease({ lease, until }: Permit, now: number, settlement: Settlement): void {
-    const held = this.#held.get(lease!.sequence)
-    if (held === undefined) return
-    this.#held.delete(lease!.sequence)
-    const { circuit: { plan }, member: { fingerprint, instance } } = this
-    const { hint, outcome } = settlement
-    const settled: Settle["outcome"] = outcome === "Success"
-      ? {
-        _tag: "Success",
-        successes: plan.successes,
-        why: { reason: `${plan.successes} of ${plan.successes} probes succeeded` }
-      }
-      : outcome === "Failure"
-      ? {
-        _tag: "Failure",
-        opening: { openFor: this.circuit.nextOpenFor(now), maxOpenFor: plan.maxOpenFor },
-        hint: Math.min(hint, plan.maxOpenFor),
-        why: { reason: "a probe failed", evidence: { by: "instance", instance } }
-      }
-      : { _tag: "Ignored" }
-    const settle = { lease: held.name, generation: held.generation, outcome: settled, fingerprint }
-    this.#settle({ settle, until: until + GRACE, settlement, underWay: false, alone: false })
-  }
-
-  #settle(settling: Settling): void {
-    const { engine, lane } = this.member
-    const { settle } = settling
-    const askedAt = engine.now()
-    this.#settling.add(settling)
-    settling.underWay = true
-    if (this.away) this.#judgeAlone()
-    this.#changing++
-    engine.attempt(
-      "probe",
-      this.#name,
-      () => engine.storage.probe(this.#name, { _tag: "Settle", ...settle }),
-      (result) => {
-        settling.underWay = false
-        this.#changing--
-        if (Result.isFailure(result) || !isSane(result.success?.snapshot)) {
-          this.#failedTo("persist", Result.isFailure(result) ? result.failure : this.#invalid("probe", result.success))
-          lane.add(this)
-        } else {
-          this.#heard()
-          this.#settling.delete(settling)
-          const { granted, snapshot } = result.success
-          if (granted) this.#persisted(snapshot)
-          this.#accept(snapshot, settle.generation, askedAt)
-          this.#deniedUntil = -Infinity
-        }
-        this.#changed()
-      }
-    )
-  }
-
-  /** What nobody can be told the own machine acts on. */
-  #judgeAlone(): void {
-    const now = this.member.engine.now()
-    for (const settling of this.#settling) {
-      if (settling.alone || settling.settle.generation !== this.snapshot.generation) continue
-      settling.alone = true
-      this.circuit.settleAlone(settling.settlement.outcome, settling.settlement.hint, now)
-    }
-  }
-
-  /** Leases that were not used are given back, and what was not heard is said again while it matters. */
-  #tend(now: number): void {
-    const { circuit: { plan }, member: { lane: { interval } } } = this
-    if (this.#asking?.underWay === false && now >= this.#asking.at + plan.lease) this.#asking = undefined
-    for (const settling of this.#settling) {
-      if (now >= settling.until) this.#settling.delete(settling)
-      else if (!settling.underWay) this.#settle(settling)
-    }
-    for (const [sequence, { until }] of this.#held) if (now >= until + GRACE) this.#held.delete(sequence)
-    if (this.#grant !== undefined && now - this.#grant.at >= interval) {
-      const { generation, name, until } = this.#grant
-      this.#putGrant(undefined)
-      const settle = { lease: name, generation, outcome: { _tag: "Ignored" } } as const
-      this.#settle({ settle, until, settlement: ignored, underWay: false, alone: true })
-    }
-    if (this.#isDefiant() && this.#called && this.leaseAt(now) === "Ask") this.#ask()
+    return this.#leases.ask()
   }
 
   /** Whether the own machine has closed it while nobody answered: it goes on until it has said so under a lease. */
@@ -929,47 +674,3 @@ export class Replica {
       this.snapshot.override === undefined
   }
 }
-
-const ignored: Settlement = { outcome: "Ignored", slow: false, timeout: false, hint: 0 }
-
-/** A delta with no more buckets than a storage would keep apart. */
-const thinned = (delta: Delta, withins: ReadonlyArray<number>): Delta => {
-  const width = widthFor(withins)
-  if (width === undefined || delta.buckets.length < 2) return delta
-  const buckets = delta.buckets.filter(({ age }) => age <= (MOST_BUCKETS + 1) * width)
-  const kept = buckets.reduce<Array<Delta["buckets"][number]>>((kept, bucket) => {
-    const last = kept.at(-1)
-    if (last !== undefined && last.age - bucket.age < width) {
-      kept[kept.length - 1] = { age: last.age, ...sum(last, bucket) }
-    } else kept.push(bucket)
-    return kept
-  }, [])
-  return { ...delta, buckets: kept }
-}
-
-const sum = (a: Counts, b: Counts): Counts => ({
-  success: a.success + b.success,
-  failure: a.failure + b.failure,
-  slow: a.slow + b.slow
-})
-
-/** Whether an answer can be made sense of. A storage may say anything. */
-const isSane = (snapshot: unknown, totals?: number): snapshot is Snapshot => {
-  const { state, ...rest } = (snapshot ?? {}) as Partial<Snapshot>
-  if (!isCount(rest.generation) || !isCount(rest.openings) || !isTime(rest.asOf) || !isTime(rest.openFor)) return false
-  if (!Array.isArray(rest.totals) || (totals !== undefined && rest.totals.length !== totals)) return false
-  if (rest.lifetime === undefined || typeof rest.streak !== "number") return false
-  switch (state?._tag) {
-    case "Closed":
-      return true
-    case "Open":
-      return isTime(state.remaining)
-    case "HalfOpen":
-      return isCount(state.live) && isCount(state.successes)
-    default:
-      return false
-  }
-}
-
-const isTime = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value)
-const isCount = (value: unknown): boolean => isTime(value) && (value as number) >= 0

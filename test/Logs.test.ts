@@ -1,0 +1,164 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Effect, Logger, type LogLevel, References } from "effect"
+import { TestClock } from "effect/testing"
+import { Trip } from "../src/index.ts"
+import { StorageError } from "../src/Storage/Storage.ts"
+import { failing, Link, memory } from "./support/storages.ts"
+import { failTimes, rejectionOf, settle } from "./utils.ts"
+
+interface Line {
+  readonly level: LogLevel.LogLevel
+  readonly text: string
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+/** Runs with a logger that keeps every line of this level and above. */
+const withLogs = <A, E, R>(
+  level: LogLevel.LogLevel,
+  f: (lines: ReadonlyArray<Line>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const lines: Array<Line> = []
+    const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) => {
+      const text = Array.isArray(message) ? message.join(" ") : String(message)
+      lines.push({ level: logLevel, text, fields: fiber.getRef(References.CurrentLogAnnotations) })
+      assert.deepStrictEqual(cause, Cause.empty)
+    })
+    return f(lines).pipe(
+      Effect.provide(Logger.layer([logger])),
+      Effect.provideService(References.MinimumLogLevel, level)
+    )
+  })
+
+const policy = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds", evidence: "any" } as const
+
+const rounds = (count: number) =>
+  Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: count - 1 })
+
+describe("a log line", () => {
+  it.effect("Debug: what is kept, restored and persisted", () =>
+    withLogs("Debug", (lines) =>
+      Effect.gen(function*() {
+        const of = yield* memory
+        const breaker = yield* new Link(of).make("kept", policy)
+        assert.deepStrictEqual(lines, [])
+        yield* breaker.wrap(Effect.void)
+        assert.deepStrictEqual(lines, [{ level: "Debug", text: "Persistence enabled", fields: { backend: "memory" } }])
+        yield* failTimes(breaker, 1)
+        yield* rounds(2)
+        const another = yield* new Link(of).make("kept", policy)
+        yield* another.wrap(Effect.void)
+        assert.deepStrictEqual(lines.slice(2), [{
+          level: "Debug",
+          text: "Circuit restored",
+          fields: { circuit: "kept", state: "Closed", failure_count: 1 }
+        }])
+        yield* failTimes(breaker, 1)
+        yield* settle
+        assert.deepStrictEqual(lines.slice(3), [{
+          level: "Debug",
+          text: "Circuit persisted",
+          fields: { circuit: "kept", state: "Open" }
+        }])
+        yield* TestClock.adjust("10 seconds")
+        yield* breaker.wrap(Effect.void)
+        assert.deepStrictEqual(lines.slice(4), [{
+          level: "Debug",
+          text: "Circuit persisted",
+          fields: { circuit: "kept", state: "Closed" }
+        }])
+      })))
+
+  it.effect("Error and Warn once an outage, and Info when it is over", () =>
+    withLogs("Info", (lines) =>
+      Effect.gen(function*() {
+        const link = new Link(yield* memory)
+        const breaker = yield* link.make("down", policy)
+        for (let outage = 0; outage < 2; outage++) {
+          link.fault(failing("Unavailable"))
+          yield* failTimes(breaker, 1)
+          yield* rounds(5)
+          yield* breaker.wrap(Effect.void)
+          yield* rounds(5)
+          link.fault(undefined)
+          yield* rounds(5)
+        }
+        const brief = lines.map(({ fields, level, text }) => {
+          if ("cause" in fields) assert.instanceOf(fields.cause, StorageError)
+          return [level, text, fields.circuit ?? fields.backend]
+        })
+        assert.deepStrictEqual(brief, [
+          ["Error", "Failed to load a circuit", "down"],
+          ["Warn", "The storage is unreachable, continuing in memory", "memory"],
+          ["Error", "Failed to persist a circuit", "down"],
+          ["Info", "The storage has recovered", "memory"],
+          ["Error", "Failed to persist a circuit", "down"],
+          ["Warn", "The storage is unreachable, continuing in memory", "memory"],
+          ["Info", "The storage has recovered", "memory"]
+        ])
+      })))
+
+  it.effect("Error: what a circuit of its own cannot be made out, once, while others go on", () =>
+    withLogs("Info", (lines) =>
+      Effect.gen(function*() {
+        const link = new Link(yield* memory)
+        const sick = yield* link.make("sick", policy)
+        link.fault(failing("Invalid"), "sync")
+        for (let i = 0; i < 5; i++) {
+          yield* sick.wrap(Effect.void)
+          yield* rounds(1)
+        }
+        assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Error", "Failed to decode a circuit"]])
+        link.fault(undefined)
+        yield* rounds(2)
+        link.fault(failing("Invalid"), "sync")
+        yield* sick.wrap(Effect.void)
+        yield* rounds(2)
+        assert.strictEqual(lines.length, 2)
+      })))
+
+  it.effect("Warn: that another policy is about, once an instance", () =>
+    withLogs("Info", (lines) =>
+      Effect.gen(function*() {
+        const of = yield* memory
+        const a = yield* new Link(of).make("policies", policy)
+        const b = yield* new Link(of).make("policies", { ...policy, openFor: "20 seconds" })
+        yield* b.wrap(Effect.void)
+        yield* failTimes(a, 2)
+        yield* settle
+        yield* rejectionOf(b)
+        yield* a.reset
+        yield* failTimes(a, 2)
+        yield* settle
+        assert.deepStrictEqual(lines.map(({ fields, level, text }) => [level, text, fields.circuit]), [
+          ["Warn", "Instances of a circuit have different policies", "policies"]
+        ])
+      })))
+
+  it.effect("Trace: every decision", () =>
+    withLogs("Trace", (lines) =>
+      Effect.gen(function*() {
+        const breaker = yield* new Link(yield* memory).make("traced", policy)
+        yield* breaker.wrap(Effect.void)
+        yield* failTimes(breaker, 2)
+        yield* rejectionOf(breaker)
+        yield* TestClock.adjust("10 seconds")
+        yield* breaker.wrap(Effect.void)
+        const traced = lines.filter(({ level }) => level === "Trace").map(({ fields: { circuit, ...fields }, text }) => {
+          assert.strictEqual(circuit, "traced")
+          return [text, ...Object.values(fields)].join(" ").replace(/ \d+$/, " N")
+        })
+        assert.deepStrictEqual(traced, [
+          "Call admitted false",
+          "Call admitted false",
+          "Call admitted false",
+          "The circuit tripped 2 consecutive failures",
+          "The fleet's state was taken over Open N",
+          "Call rejected Open",
+          "The fleet's state was taken over HalfOpen N",
+          "A lease was granted",
+          "Call admitted true",
+          "The fleet's state was taken over Closed N"
+        ])
+      })))
+})
