@@ -73,11 +73,11 @@ import * as Resolve from "./internal/Resolve.ts"
 import { testBreaker } from "./internal/TestBreaker.ts"
 import type { Classify, Data, HalfOpen, Policy } from "./Policy.ts"
 import { Sensible, TripFromJson } from "./Policy.ts"
-import { type OperationTo, Storage, type StorageError, type Why } from "./Storage/Storage.ts"
+import { type OperationTo, Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
 export * from "./BreakerError.ts"
 export { bypass, Enforcement, type EnforcementMode } from "./Enforcement.ts"
-export type { Event, OverrideMode, Snapshot, Statistics, WindowSnapshot } from "./Event.ts"
+export type { Event, FleetSnapshot, OverrideMode, Snapshot, Statistics, WindowSnapshot } from "./Event.ts"
 export type { Outcome } from "./Outcome.ts"
 export { type Classify, type Consistency, Data, type HalfOpen, type Policy } from "./Policy.ts"
 
@@ -352,7 +352,7 @@ const guardFor = (name: string, policy: Policy): Effect.Effect<Guard, never, Sto
  * Throws a `RangeError` at once where the policy makes no sense, naming the field, the value and the range. Asks nothing
  * and writes nothing before the first call.
  *
- * Closing the scope waits for the storage to hear what was not yet reported: about a second at most, and not at all while the
+ * Closing the scope waits for the storage to hear what was not yet reported: at most 1 second, and not at all while the
  * storage is away. Calls made afterwards are decided by this breaker alone.
  *
  * @category constructors
@@ -429,9 +429,15 @@ const breakerOf = <Err>(circuit: Circuit): Breaker<Err> & HasCircuit => {
     alone: (now: number) => void
   ): Effect.Effect<void, StorageError> =>
     Effect.suspend(() => {
-      const now = ticker.exact()
       const replica = circuit.joined()
-      if (replica === undefined) return Effect.sync(() => alone(now))
+      const { member } = circuit.plan
+      if (member === undefined) return Effect.sync(() => alone(ticker.exact()))
+      if (replica === undefined || member.left) {
+        const cause = "the breaker's scope has closed"
+        return Effect.fail(
+          new StorageError({ operation: "change", circuit: circuit.name, reason: "Unavailable", cause })
+        )
+      }
       return Effect.flatMap(randomId, (id) => replica.operate(id, to, why))
     })
   const breaker: Breaker<Err> = {

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { type Breaker, Trip } from "../src/index.ts"
+import { snapshot as snapshotOf } from "../src/core/Record.ts"
+import { Breaker, Trip } from "../src/index.ts"
 import type * as Storage from "../src/Storage/Storage.ts"
 import { failing, hanging, Link, lostReply, memory, processes, slow } from "./support/storages.ts"
 import { failTimes, inBrief, listen, rejectionOf, settle } from "./utils.ts"
@@ -201,13 +202,16 @@ describe("the storage", () => {
       assert.strictEqual(yield* a.state, "Closed")
       assert.strictEqual(yield* b.state, "Open")
       linkA.fault(undefined)
+      const heard = yield* listen(a)
       for (let i = 0; i < 5; i++) {
         yield* rounds(1)
-        yield* a.wrap(Effect.void)
+        // Not one of them is rejected, while one of them is the probe.
+        yield* Effect.all([a.wrap(Effect.yieldNow), a.wrap(Effect.yieldNow)], { concurrency: 2 })
       }
       yield* settle
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
       assert.strictEqual((yield* a.snapshot).fleet?.state, "Closed")
+      assert.deepStrictEqual((yield* heard).map(inBrief), [])
     }))
 
   it.effect("that is slow gives a lease to the next call", () =>
@@ -225,6 +229,97 @@ describe("the storage", () => {
       yield* a.wrap(Effect.void)
       yield* settle
       assert.strictEqual(yield* a.state, "Closed")
+    }))
+})
+
+describe("a round", () => {
+  it.effect("is one request, whatever the call rate", () =>
+    Effect.gen(function*() {
+      const requests: Array<number> = []
+      for (const calls of [1, 100, 10_000]) {
+        const link = new Link(yield* memory)
+        const breaker = yield* link.make(`rate ${calls}`, two)
+        const second = Effect.gen(function*() {
+          for (let i = 0; i < calls; i++) yield* breaker.wrap(Effect.void)
+          yield* rounds(1)
+        })
+        yield* second
+        const before = link.asked.length
+        yield* Effect.repeat(second, { times: 9 })
+        requests.push(link.asked.length - before)
+      }
+      assert.deepStrictEqual(requests, [10, 10, 10])
+    }))
+
+  it.effect("is for all circuits of the process, a hundred at a time", () =>
+    Effect.gen(function*() {
+      const link = new Link(yield* memory)
+      const breaker = yield* Breaker.makeKeyed("batch", two).pipe(Effect.provide(link.layer))
+      for (let i = 0; i < 250; i++) yield* breaker.wrap(Effect.void, { key: `key ${i}` })
+      yield* rounds(2)
+      const before = [link.asked.length, link.reports.length]
+      for (let i = 0; i < 250; i++) yield* breaker.wrap(Effect.void, { key: `key ${i}` })
+      yield* rounds(1)
+      assert.deepStrictEqual([link.asked.length - before[0]!, link.reports.length - before[1]!], [3, 250])
+    }))
+})
+
+describe("who hears of a change", () => {
+  it.effect("a circuit that an operator has spoken of before its first call", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("spoken of", { ...two, syncEvery: "10 minutes" })
+      yield* a.override({ mode: "ForcedOpen", reason: "r", actor: "ann" })
+      yield* rejectionOf(a)
+      yield* b.clearOverride({ actor: "bob" })
+      yield* settle
+      yield* a.wrap(Effect.void)
+    }))
+
+  it.effect("the circuit that all keys without a place share", () =>
+    Effect.gen(function*() {
+      const links = yield* processes(2)
+      const [a, b] = yield* Effect.forEach(links, ({ layer }) =>
+        Breaker.makeKeyed("overflow", { ...any, capacity: 1, overflow: "shareOne" }).pipe(Effect.provide(layer)))
+      for (const breaker of [a!, b!]) {
+        yield* breaker.wrap(Effect.void, { key: "first" })
+        yield* breaker.wrap(Effect.void, { key: "second" })
+      }
+      yield* failTimes(a!.get("third"), 2)
+      yield* settle
+      yield* rejectionOf(b!.get("fourth"))
+    }))
+
+  it.effect("nobody of a fiber that is only watched", () =>
+    Effect.gen(function*() {
+      for (const evidence of ["any", "pooled"] as const) {
+        const { a, b } = yield* pair(`watched ${evidence}`, { ...two, evidence })
+        yield* b.wrap(Effect.void)
+        yield* failTimes(a, 5).pipe(Effect.provideService(Breaker.Enforcement, "metricsOnly"))
+        yield* rounds(4)
+        assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
+        yield* b.wrap(Effect.void)
+        yield* rounds(2)
+        assert.deepInclude((yield* b.snapshot).fleet, { state: "Closed", generation: 0 })
+        assert.deepInclude((yield* b.snapshot).fleet?.statistics, { success: 2, failure: 5 })
+      }
+    }))
+
+  it.effect("a storage that denies without saying until when is not asked by every call", () =>
+    Effect.gen(function*() {
+      const { a, linkA } = yield* pair("denied", any)
+      yield* failTimes(a, 2)
+      yield* settle
+      yield* TestClock.adjust("10 seconds")
+      // As where a newer version owns the record: the open time is over, and nobody else may end it.
+      const { asOf } = linkA.changes[0] as Storage.Trip
+      const snapshot: Storage.Snapshot = {
+        ...snapshotOf(undefined, [], asOf, Infinity),
+        generation: 1,
+        state: { _tag: "Open", remaining: 0 }
+      }
+      linkA.fault(() => Effect.succeed({ granted: false, snapshot }) as never, "probe")
+      for (let i = 0; i < 50; i++) yield* rejectionOf(a)
+      assert.strictEqual(linkA.probes.length, 1)
     }))
 })
 

@@ -144,10 +144,12 @@ describe("a log line", () => {
         yield* rejectionOf(breaker)
         yield* TestClock.adjust("10 seconds")
         yield* breaker.wrap(Effect.void)
-        const traced = lines.filter(({ level }) => level === "Trace").map(({ fields: { circuit, ...fields }, text }) => {
-          assert.strictEqual(circuit, "traced")
-          return [text, ...Object.values(fields)].join(" ").replace(/ \d+$/, " N")
-        })
+        const traced = lines.filter(({ level }) => level === "Trace").map(
+          ({ fields: { circuit, ...fields }, text }) => {
+            assert.strictEqual(circuit, "traced")
+            return [text, ...Object.values(fields)].join(" ").replace(/ \d+$/, " N")
+          }
+        )
         assert.deepStrictEqual(traced, [
           "Call admitted false",
           "Call admitted false",

@@ -21,8 +21,10 @@ describe("the scope of a breaker", () => {
       assert.strictEqual(yield* keyed.wrap(Effect.succeed(2), { key: "a" }), 2)
       yield* failTimes(breaker, 1)
       yield* rejectionOf(breaker)
-      yield* breaker.override({ mode: "ForcedOpen", reason: "r", actor: "a" })
-      assert.strictEqual((yield* rejectionOf(breaker)).state, "ForcedOpen")
+      // Nobody could be told.
+      const error = yield* Effect.flip(breaker.override({ mode: "ForcedOpen", reason: "r", actor: "a" }))
+      assert.deepInclude(error, { _tag: "StorageError", reason: "Unavailable" })
+      assert.strictEqual((yield* rejectionOf(breaker)).state, "Open")
     }))
 })
 

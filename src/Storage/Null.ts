@@ -1,6 +1,7 @@
 /**
- * No storage at all: each breaker is alone with what it saw itself. Reports are taken and dropped, trips and probes are left to
- * the breaker's own machine, and what an operator wants of everyone is `Denied`.
+ * No storage at all: each breaker is alone with what it saw itself, and what an operator wants is done to that one breaker. It
+ * takes any name, for it keeps none. Who asks it directly is told that reports count, that no trip is committed and no probe
+ * granted, and that an operation is `Denied`.
  *
  * @since 0.1.0
  */

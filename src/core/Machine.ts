@@ -353,10 +353,11 @@ export class Machine<P extends Plan = Plan> implements Evidence {
       else this.countFailure(now, error)
     }
     const phase = this.#phase
-    if (permit.epoch !== this.epoch || permit.probe) {
-      if (outcome !== "Ignored") this.setAside(outcome === "Failure", slow)
-      if (permit.epoch !== this.epoch) return
-    }
+    const isLate = permit.epoch !== this.epoch
+    // A fiber that is only to be watched must not open the circuit for the fleet either.
+    const isWatched = permit.metricsOnly && phase.override === undefined
+    if ((isLate || permit.probe || isWatched) && outcome !== "Ignored") this.setAside(outcome === "Failure", slow)
+    if (isLate) return
     if (permit.lease !== undefined) {
       const ended = outcome === "Success" && slow ? "Failure" : outcome
       this.settleLease(permit, now, { outcome: ended, slow, timeout, hint })
@@ -562,6 +563,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   }
 
   #admitOnRamp(now: number, phase: Closed): boolean {
+    if (phase.rampUntil === -Infinity) return true
     if (now >= phase.rampUntil) {
       this.#phase = { ...phase, rampUntil: -Infinity }
       this.#setGate()

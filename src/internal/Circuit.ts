@@ -24,6 +24,14 @@ import { Replica } from "./Replica.ts"
 
 type Rejection = Exit.Exit<never, BreakerOpenError>
 
+/** What a circuit that was never ill does not need, in one place: most are, and their memory counts. */
+interface Illness {
+  /** The error of the last failure that could open it, until it closes. */
+  lastFailure: unknown
+  /** What a refused call gets, for as long as nothing changes. */
+  rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
+}
+
 /** What the names of a keyed breaker's circuits begin with. */
 export const prefixOf = (name: string): string => `${name.replaceAll("~", "~0").replaceAll("/", "~1")}/`
 
@@ -35,10 +43,7 @@ export class Circuit extends Machine<Guard> {
   usedAt = 0
   /** Its part in the fleet, made when there is something to know of it. */
   replica: Replica | undefined = undefined
-  /** The error of the last failure that could open it, until a reset. */
-  #lastFailure: unknown = undefined
-  /** What a refused call gets, for as long as nothing changes. */
-  #rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined = undefined
+  #illness: Illness | undefined = undefined
 
   constructor(guard: Guard, key: string | undefined) {
     super(guard, guard.alwaysAsk)
@@ -53,7 +58,9 @@ export class Circuit extends Machine<Guard> {
   /** Its part in the fleet; `undefined` where there is none to have. */
   joined(): Replica | undefined {
     const { member } = this.plan
-    return this.replica ??= member === undefined || member.left ? undefined : new Replica(this, member)
+    if (this.replica !== undefined || member === undefined || member.left) return this.replica
+    member.engine.subscribe()
+    return this.replica = new Replica(this, member)
   }
 
   /** Brings it back into the rounds, and what a call has to wait for before it is decided on, if anything. */
@@ -62,11 +69,9 @@ export class Circuit extends Machine<Guard> {
     if (member === undefined) return undefined
     if ((this.gate & GATE_ASLEEP) !== 0) {
       this.gate &= ~GATE_ASLEEP
-      const isNew = this.replica === undefined
       const replica = this.joined()
       if (replica === undefined) return undefined
-      if (isNew) member.engine.subscribe()
-      if (isNew && member.policy.maxAge === Infinity) {
+      if (!replica.loaded && member.policy.maxAge === Infinity) {
         const loaded = replica.load()
         // Most circuits of a storage that nobody else writes to have nothing to remember.
         if (!member.follows && replica.isTrivial) this.replica = undefined
@@ -101,7 +106,7 @@ export class Circuit extends Machine<Guard> {
   follow(adopted: Adopted, now: number): void {
     const before = this.view(now).override
     this.adopt(adopted, now)
-    if (adopted.state._tag === "Closed") this.#lastFailure = undefined
+    if (adopted.state._tag === "Closed") this.#illness = undefined
     const { override } = adopted
     if (override !== undefined) {
       const isSame = before?.mode === override.mode && before.reason === override.reason &&
@@ -176,11 +181,16 @@ export class Circuit extends Machine<Guard> {
 
   /** What a refused call fails with: prepared once. */
   rejection(refusal: Refusal, now: number): Rejection {
-    let rejection = this.#rejection
+    const illness = this.#ill()
+    let { rejection } = illness
     if (rejection === undefined || rejection.epoch !== this.epoch || rejection.refusal !== refusal) {
-      this.#rejection = rejection = { epoch: this.epoch, refusal, exit: this.#prepare(refusal, now) }
+      illness.rejection = rejection = { epoch: this.epoch, refusal, exit: this.#prepare(refusal, now) }
     }
     return rejection.exit
+  }
+
+  #ill(): Illness {
+    return this.#illness ??= { lastFailure: undefined, rejection: undefined }
   }
 
   rejectFull(now: number): Exit.Exit<never, BulkheadFullError> {
@@ -198,14 +208,14 @@ export class Circuit extends Machine<Guard> {
   /** Settles a failed call and keeps its error. */
   failed(permit: Permit, now: number, settlement: Omit<Settlement, "outcome">): void {
     if (permit.spent) return
-    if (permit.epoch === this.epoch) this.#lastFailure = settlement.error
+    if (permit.epoch === this.epoch) this.#ill().lastFailure = settlement.error
     this.settle(permit, now, { ...settlement, outcome: "Failure" })
   }
 
   /** `failed` for calls that went straight through. */
   failedStraight(epoch: number, now: number, hint: number, error: unknown): void {
     const late = epoch !== this.epoch
-    if (!late) this.#lastFailure = error
+    if (!late) this.#ill().lastFailure = error
     this.countFailure(now, error)
     if (late) this.setAside(true, false)
     else this.record(now, true, false, hint, false)
@@ -239,7 +249,7 @@ export class Circuit extends Machine<Guard> {
   }
 
   override reset(now: number): void {
-    this.#lastFailure = undefined
+    this.#illness = undefined
     super.reset(now)
   }
 
@@ -325,6 +335,7 @@ export class Circuit extends Machine<Guard> {
 
   #prepare(refusal: Refusal, now: number): Rejection {
     const { openedBy, override, reason, retryAt } = this.view(now)
+    const { lastFailure } = this.#ill()
     const forced = refusal === "ForcedOpen"
     const why = forced ? override?.reason : reason
     const error = new BreakerOpenError({
@@ -332,7 +343,7 @@ export class Circuit extends Machine<Guard> {
       state: refusal === "Ramp" ? "HalfOpen" : refusal,
       openedBy: forced ? "override" : openedBy,
       ...(why === undefined ? {} : { reason: why }),
-      ...(this.#lastFailure === undefined || forced ? {} : { lastFailure: this.#lastFailure })
+      ...(lastFailure === undefined || forced ? {} : { lastFailure })
     })
     if (!forced) this.#computeRetryAfter(error, retryAt ?? now)
     return Exit.fail(error)

@@ -90,6 +90,7 @@ export class Engine {
   #patientUntil = -Infinity
   #subscribed = false
   readonly #complaints = new Set<string>()
+  #complainedAt = -Infinity
 
   constructor(storage: Storage, clock: Clock.Clock, context: Context.Context<never>) {
     this.storage = storage
@@ -357,6 +358,10 @@ export class Engine {
     const complaints = isUnreachable(error) ? this.#complaints : own
     if (complaints.has(message)) return
     complaints.add(message)
+    // A storage that makes no sense of one circuit may make none of a hundred thousand.
+    const now = this.now()
+    if (complaints === own && now - this.#complainedAt < DEADLINE) return
+    this.#complainedAt = now
     this.log("Error", message, { circuit, cause: error })
   }
 }

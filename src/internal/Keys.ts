@@ -51,11 +51,14 @@ export class Keys {
   /** The circuit of this name, if there is one. */
   find(name: string): Circuit | undefined {
     const prefix = prefixOf(this.#guard.name)
-    return name.startsWith(prefix) ? this.#circuits.get(name.slice(prefix.length)) : undefined
+    if (!name.startsWith(prefix)) return undefined
+    const key = name.slice(prefix.length)
+    return key === OVERFLOW_KEY ? this.#shared : this.#circuits.get(key)
   }
 
-  all(): Iterable<Circuit> {
-    return this.#circuits.values()
+  *all(): Iterable<Circuit> {
+    yield* this.#circuits.values()
+    if (this.#shared !== undefined) yield this.#shared
   }
 
   #make(key: string): Circuit | undefined {

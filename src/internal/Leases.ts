@@ -94,7 +94,7 @@ export class Leases {
     return asking.underWay ? this.#replica.member.engine.patiently((done) => asking.waiters.push(done)) : Effect.void
   }
 
-  #ask(): Asking {
+  #ask(isAgain = false): Asking {
     const { circuit: { plan }, member: { engine, fingerprint, instance, lane }, snapshot: { generation } } =
       this.#replica
     const now = engine.now()
@@ -117,9 +117,10 @@ export class Leases {
       if (granted && snapshot.generation === this.#replica.snapshot.generation) {
         this.#putGrant({ name, generation: snapshot.generation, until: at + plan.lease })
         lane.add(this.#replica)
+      } else if (snapshot.generation < generation && !isAgain) {
+        // The storage had lost what it would have granted: once that is put back it can.
+        this.#replica.whenUnchanging(() => this.#askAgain(waiters.splice(0)))
       } else this.#denied(snapshot)
-      // The storage had lost what it would have granted: once that is put back it can.
-      if (snapshot.generation < generation) this.#replica.whenUnchanging(() => this.#askAgain(waiters.splice(0)))
     }, () => {
       for (const done of waiters.splice(0)) done()
     })
@@ -128,17 +129,17 @@ export class Leases {
 
   #askAgain(waiters: ReadonlyArray<() => void>): void {
     const { member: { engine } } = this.#replica
-    const asking = this.#replica.leaseAt(engine.now()) === "Ask" ? this.#ask() : undefined
+    const asking = this.#replica.leaseAt(engine.now()) === "Ask" ? this.#ask(true) : undefined
     if (asking?.underWay === true) asking.waiters.push(...waiters)
     else for (const done of waiters) done()
   }
 
   #denied({ generation, state }: Snapshot): void {
     const { circuit: { plan }, member: { engine, lane: { interval } }, snapshot } = this.#replica
-    if (generation !== snapshot.generation) return
+    const isKnown = generation === snapshot.generation
     const isFull = state._tag === "HalfOpen" && state.live >= plan.probes
     const wait = state._tag === "Open" ? state.remaining : isFull ? state.nextLapse : undefined
-    this.#deniedUntil = engine.now() + (wait ?? interval)
+    this.#deniedUntil = engine.now() + (isKnown && wait !== undefined && wait > 0 ? wait : interval)
   }
 
   // -----------------------------------------------------------------------------

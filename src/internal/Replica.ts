@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { aged, noCounts, noDelta } from "../core/Delta.ts"
 import { type Adopted, GATE_ASLEEP, type Permit, type Settlement } from "../core/Machine.ts"
-import { type Opening, snapshot as snapshotOf, type Why } from "../core/Record.ts"
+import { isWritable, type Opening, snapshot as snapshotOf, type Why } from "../core/Record.ts"
 import { type Evidence, type RuleWindow, sameWindow, type Totals, trips } from "../core/TripRule.ts"
 import {
   type Announcement,
@@ -61,7 +61,7 @@ export class Replica implements Evidence {
   /** Outcomes that were given up: nobody can say whether the storage has counted them. */
   lost = 0
   current: Request | undefined = undefined
-  /** Who is acting, while what an operator did is taken over. */
+  /** Who is acting, while the storage is told of it. */
   operator: string | undefined = undefined
   #failed = 0
   readonly #complaints = new Set<string>()
@@ -314,7 +314,8 @@ export class Replica implements Evidence {
   /** A report that nobody has acknowledged for so long might count twice. */
   #giveUp(now: number): void {
     const { pending } = this.#unsent
-    if (pending === undefined || now - pending.at < this.member.engine.idleTimeToLive - DEADLINE) return
+    // By then one that was held up somewhere could still be counted.
+    if (pending === undefined || now - pending.at < this.member.engine.idleTimeToLive / 2) return
     this.#drop("A report was given up, for it was in doubt for too long")
   }
 
@@ -413,8 +414,10 @@ export class Replica implements Evidence {
   #adopt(snapshot: Snapshot, askedAt: number, now: number): void {
     const { elapsed, generation, override, state, why } = snapshot
     const wasState = this.snapshot.state._tag
+    // Others probe what it has found well: it goes on until it has said so.
+    const goesOn = this.#isDefiant() && state._tag === "HalfOpen"
     const adopted: Adopted = {
-      state: this.#stateOf(snapshot, now),
+      state: goesOn ? { _tag: "Closed" } : this.#stateOf(snapshot, now),
       since: elapsed === undefined ? -Infinity : now - elapsed,
       reason: why?.reason,
       openedBy: this.#openedBy(snapshot),
@@ -610,7 +613,7 @@ export class Replica implements Evidence {
   }
 
   #propose(why: Why, asOf: number, openFor: number | undefined): void {
-    if (this.#changing > 0) return
+    if (this.#changing > 0 || !isWritable(this.snapshot)) return
     const { circuit: { plan: { maxOpenFor } }, member: { fingerprint, lane: { interval } } } = this
     const opening: Opening | undefined = openFor === undefined ? undefined : { openFor, maxOpenFor }
     const { generation } = this.snapshot
@@ -623,19 +626,23 @@ export class Replica implements Evidence {
   /** What an operator wants, of the whole fleet. */
   operate(id: string, to: OperationTo, why: Why): Effect.Effect<void, StorageError> {
     return Effect.callback<void, StorageError>((resume) => {
+      const end = (exit: Effect.Effect<void, StorageError>): void => {
+        this.operator = undefined
+        resume(exit)
+      }
       const { engine } = this.member
       const askedAt = engine.now()
       const { generation: known } = this.snapshot
+      this.operator = why.actor
       const operation = { _tag: "Operation", id, known, why, to } as const
       engine.attempt("change", this.#name, () => engine.storage.change(this.#name, operation), (result) => {
-        if (Result.isFailure(result)) return resume(Effect.fail(result.failure))
-        if (!isSane(result.success?.snapshot)) return resume(Effect.fail(this.#invalid("change", result.success)))
+        if (Result.isFailure(result)) return end(Effect.fail(result.failure))
+        if (!isSane(result.success?.snapshot)) return end(Effect.fail(this.#invalid("change", result.success)))
         const { committed, snapshot } = result.success
-        this.operator = why.actor
+        this.#heard()
         this.accept(snapshot, -1, askedAt)
-        this.operator = undefined
         if (committed) this.persisted(snapshot)
-        resume(
+        end(
           committed
             ? Effect.void
             : Effect.fail(

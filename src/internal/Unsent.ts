@@ -89,7 +89,7 @@ export class Unsent {
         slow: lifetime.slow - this.#asideSlow
       }
       const sawSuccess = counts.success > 0
-      const trailing = sawSuccess ? streak : counts.failure
+      const trailing = sawSuccess ? Math.min(streak, counts.failure) : counts.failure
       this.#add({
         buckets: this.#withins.length > 0 && counts.success + counts.failure > 0
           ? [{ age: Math.max(0, now - this.#since), ...counts }]
