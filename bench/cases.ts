@@ -69,6 +69,7 @@ export const suspending: Workload = {
 export const CONCURRENCY = 1000
 
 const all = ["ours", "ours-service", "effect", "cockatiel", "opossum"]
+const synced = ["ours", "ours-synced"]
 const keyed = ["ours", "effect", "map-get"]
 const consecutive: Spec = { trip: "consecutive", failures: 5 }
 const window: Spec = { trip: "window", failures: 5 }
@@ -102,6 +103,15 @@ export const cases: ReadonlyArray<Case> = [
     workload: failing,
     mode: "rejecting",
     contenders: all
+  },
+  // The same numbers with a storage of the fleet's underneath as with the memory of the process.
+  { name: "closed-synced", spec: consecutive, workload: succeeding, mode: "sequential", contenders: synced },
+  {
+    name: "rejection-synced",
+    spec: { trip: "consecutive", failures: 1 },
+    workload: failing,
+    mode: "rejecting",
+    contenders: synced
   },
   { name: "concurrent-1000", spec: consecutive, workload: suspending, mode: "concurrent", contenders: all },
   {

@@ -3,8 +3,9 @@
  *
  * Numbers are medians of what is added to the bare call. Compare them within a run, never between runs.
  */
+import { measureEngine } from "./engine.ts"
 import { measureMemory } from "./memory.ts"
-import { toBounds, toJson, toTable } from "./report.ts"
+import { toBounds, toEngineTable, toJson, toTable } from "./report.ts"
 import { thorough, timeAll } from "./timing.ts"
 
 const progress = (text: string) => {
@@ -13,6 +14,7 @@ const progress = (text: string) => {
 
 const results = await timeAll(thorough, progress)
 const memory = await measureMemory(progress)
+const engine = await measureEngine(progress)
 
-if (process.argv.includes("--json")) console.log(toJson(results, memory))
-else console.log(`${toTable(results, memory)}\n\n${toBounds(results, memory)}`)
+if (process.argv.includes("--json")) console.log(toJson(results, memory, engine))
+else console.log(`${toTable(results, memory)}\n\n${toEngineTable(engine)}\n\n${toBounds(results, memory)}`)

@@ -15,11 +15,23 @@ export interface MemoryResult {
   readonly bytesPerCircuit: number
 }
 
-export const toJson = (results: ReadonlyArray<Result>, memory: ReadonlyArray<MemoryResult>): string =>
+/** What the sync engine costs. */
+export interface EngineResult {
+  readonly case: string
+  readonly value: number
+  readonly unit: string
+}
+
+export const toJson = (
+  results: ReadonlyArray<Result>,
+  memory: ReadonlyArray<MemoryResult>,
+  engine: ReadonlyArray<EngineResult>
+): string =>
   JSON.stringify(
     [
       ...results.map(({ addedNs, case: name, contender }) => ({ case: name, contender, addedNs: round(addedNs) })),
-      ...memory.map((result) => ({ ...result, bytesPerCircuit: round(result.bytesPerCircuit) }))
+      ...memory.map((result) => ({ ...result, bytesPerCircuit: round(result.bytesPerCircuit) })),
+      ...engine.map((result) => ({ ...result, value: round(result.value) }))
     ],
     undefined,
     2
@@ -49,6 +61,9 @@ export const toTable = (results: ReadonlyArray<Result>, memory: ReadonlyArray<Me
   }
   return align(rows)
 }
+
+export const toEngineTable = (engine: ReadonlyArray<EngineResult>): string =>
+  align(engine.map(({ case: name, unit, value }) => [name, unit, round(value).toLocaleString("en-US")]))
 
 const format = (value: number): string => Math.round(value).toLocaleString("en-US")
 
@@ -111,6 +126,18 @@ const boundsOf = (results: ReadonlyArray<Result>, memory: ReadonlyArray<MemoryRe
       atMost: 150,
       unit: "ns"
     },
+    times(
+      "closed: ours in a fleet / ours alone",
+      added("closed-synced", "ours-synced"),
+      added("closed-synced", "ours"),
+      1.1
+    ),
+    times(
+      "rejection: ours in a fleet / ours alone",
+      added("rejection-synced", "ours-synced"),
+      added("rejection-synced", "ours"),
+      1.1
+    ),
     times("rejection: ours / cockatiel's", added("rejection", "ours"), added("rejection", "cockatiel"), 1 / 12),
     times("keyed, 100 hot keys / a single circuit", added("keyed-100-hot", "ours"), ours, 1.5),
     {

@@ -7,6 +7,8 @@ export const load = async (name: string): Promise<Contender> => {
       return (await import("./ours.ts")).ours
     case "ours-service":
       return (await import("./ours.ts")).oursService
+    case "ours-synced":
+      return (await import("./synced.ts")).oursSynced
     case "effect":
       return (await import("./effect.ts")).effectOwn
     case "cockatiel":

@@ -3,7 +3,7 @@ import { Breaker, Storage, Trip } from "../../src/index.ts"
 import type { Spec } from "../cases.ts"
 import { build, type Contender, forever, freshName } from "./contender.ts"
 
-const policy = ({ failures, timeout, trip }: Spec): Breaker.Policy<never> => ({
+export const policy = ({ failures, timeout, trip }: Spec): Breaker.Policy<never> => ({
   trip: trip === "consecutive"
     ? Trip.consecutiveFailures(failures === Infinity ? 1_000_000_000 : failures)
     : Trip.failureRate({ threshold: 0.5, within: "60 seconds", minimumCalls: 20 }),
@@ -13,7 +13,7 @@ const policy = ({ failures, timeout, trip }: Spec): Breaker.Policy<never> => ({
 
 const storage = await build(Storage.MemoryStorageLive)
 const run = Effect.runPromiseWith(storage)
-const inScope = <A, E, R>(effect: Effect.Effect<A, E, R | Scope.Scope>) =>
+export const inScope = <A, E, R>(effect: Effect.Effect<A, E, R | Scope.Scope>) =>
   Effect.provideService(effect, Scope.Scope, forever)
 
 const isOpen = (breaker: Pick<Breaker.Breaker<unknown>, "state">) => async () => await run(breaker.state) === "Open"

@@ -1,0 +1,32 @@
+import { Effect, Layer } from "effect"
+import { Breaker, Storage } from "../../src/index.ts"
+import * as Memory from "../../src/Storage/Memory.ts"
+import { build, type Contender, forever, freshName } from "./contender.ts"
+import { inScope, policy } from "./ours.ts"
+
+/** How far away a storage of the fleet's is. */
+const ROUND_TRIP = "1 millis"
+
+const distant = Effect.map(Memory.make(), (memory): Storage.Storage => ({
+  ...memory,
+  backend: "distant",
+  capabilities: { ...memory.capabilities, shared: true },
+  sync: (reports) => Effect.delay(memory.sync(reports), ROUND_TRIP),
+  change: (circuit, change) => Effect.delay(memory.change(circuit, change), ROUND_TRIP),
+  probe: (circuit, probe) => Effect.delay(memory.probe(circuit, probe), ROUND_TRIP)
+}))
+
+const storage = await build(Layer.effect(Storage.Storage, distant))
+const run = Effect.runPromiseWith(storage)
+
+/** A breaker in hand, in step with a fleet. */
+export const oursSynced: Contender = {
+  single: async (spec, { effect }) => {
+    const breaker = await run(inScope(Breaker.make(freshName(), policy(spec))))
+    return {
+      bare: () => run(effect),
+      call: () => run(breaker.wrap(effect)),
+      isOpen: async () => await run(breaker.state) === "Open"
+    }
+  }
+}
