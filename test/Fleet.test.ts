@@ -264,6 +264,49 @@ describe("a round", () => {
     }))
 })
 
+describe("why", () => {
+  it.effect("a circuit is open, why not, and on whose evidence", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("why", { ...two, trip: Trip.failures({ count: 3, within: "1 minute" }) })
+      yield* failTimes(a, 1)
+      yield* b.wrap(Effect.void)
+      yield* rounds(1)
+      const closed = yield* b.snapshot
+      assert.deepInclude(closed, { whyNot: "0 of 3 failures within 60 s", openedBy: undefined })
+      assert.strictEqual(closed.fleet?.whyNot, "1 of 3 failures within 60 s")
+      const heard = yield* listen(b)
+      yield* failTimes(a, 2)
+      assert.deepInclude(yield* a.snapshot, { openedBy: "instance", why: "3 failures within 60 s", whyNot: undefined })
+      yield* rounds(3)
+      const open = yield* b.snapshot
+      assert.deepInclude(open, { openedBy: "fleet", isolated: false, why: "3 failures within 60 s" })
+      assert.deepInclude(open.fleet?.evidence, { by: "fleet", totals: [{ success: 1, failure: 3, slow: 0 }] })
+      const [transition] = yield* heard
+      assert.deepInclude(transition, {
+        _tag: "Transition",
+        from: "Closed",
+        to: "Open",
+        reason: "3 failures within 60 s"
+      })
+      assert.deepInclude(yield* rejectionOf(b), { openedBy: "fleet", reason: "3 failures within 60 s" })
+      yield* b.override({ mode: "ForcedOpen", reason: "incident", actor: "ann" })
+      assert.strictEqual((yield* b.snapshot).openedBy, "override")
+    }))
+
+  it.effect("what one instance saw is the evidence where that is enough", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("whose", any)
+      yield* b.wrap(Effect.void)
+      yield* failTimes(a, 2)
+      yield* settle
+      const [byA, byB] = [yield* a.snapshot, yield* b.snapshot]
+      assert.deepStrictEqual([byA.openedBy, byB.openedBy], ["instance", "fleet"])
+      assert.deepInclude(byB.fleet?.evidence, { by: "instance" })
+      assert.deepStrictEqual(byA.fleet?.evidence, byB.fleet?.evidence)
+      assert.isUndefined(byB.fleet?.whyNot)
+    }))
+})
+
 describe("who hears of a change", () => {
   it.effect("a circuit that an operator has spoken of before its first call", () =>
     Effect.gen(function*() {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Result } from "effect"
+import { Duration, Effect, Exit, Fiber, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { noDelta } from "../src/core/Delta.ts"
 import { Trip } from "../src/index.ts"
@@ -125,6 +125,61 @@ describe.each(cases)("a storage whose %s %s", (operation: Operation, _what: stri
       const { failure, ignored, rejected, success } = statistics
       assert.deepInclude(fleet?.statistics, { failure, ignored, rejected, success })
       assert.isAbove(success, 3)
+    }))
+})
+
+/** Whether they break a request: what acts twice does not. */
+const breaking = [...troubles, ...forSync].filter(([what]) => what !== "acts twice")
+
+describe.each(breaking)("a strict call on a storage that %s", (_what: string, fault: Fault) => {
+  const strict = { ...policy, consistency: "strict" } as const
+
+  /** What a call ends with, and after how many seconds. */
+  const timed = <A, E>(call: Effect.Effect<A, E>) =>
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(Effect.exit(call), { startImmediately: true })
+      yield* settle
+      let seconds = 0
+      for (; fiber.pollUnsafe() === undefined && seconds < 10; seconds++) {
+        yield* TestClock.adjust("1 second")
+        yield* settle
+      }
+      return [yield* Fiber.join(fiber), seconds] as const
+    })
+
+  it.effect("runs without it, within its deadlines, and what it returns is its own", () =>
+    Effect.gen(function*() {
+      const link = new Link(yield* memory)
+      const breaker = yield* link.make("strict", strict)
+      link.fault(fault)
+      for (let i = 0; i < 3; i++) {
+        const [exit, seconds] = yield* timed(breaker.wrap(Effect.succeed(i)))
+        assert.deepStrictEqual(exit, Exit.succeed(i))
+        assert.isAtMost(seconds, 4)
+      }
+      link.fault(undefined)
+      yield* TestClock.adjust("1 minute")
+      yield* settle
+      assert.strictEqual(yield* breaker.wrap(Effect.succeed(4)), 4)
+    }))
+
+  it.effect("fails before it runs where its policy says so, and never after", () =>
+    Effect.gen(function*() {
+      const link = new Link(yield* memory)
+      const breaker = yield* link.make("fails", { ...strict, onStorageError: "fail" })
+      link.fault(fault)
+      const [exit, seconds] = yield* timed(Effect.flip(breaker.wrap(Effect.die("it ran"))))
+      assert.isTrue(Exit.isSuccess(exit) && exit.value._tag === "StorageError", String(exit))
+      assert.isAtMost(seconds, 3)
+      link.fault(undefined)
+      yield* TestClock.adjust("1 minute")
+      yield* settle
+      const afterwards = breaker.wrap(Effect.sync(() => {
+        link.fault(fault)
+        return 7
+      }))
+      assert.deepStrictEqual((yield* timed(afterwards))[0], Exit.succeed(7))
+      link.fault(undefined)
     }))
 })
 

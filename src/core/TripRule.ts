@@ -141,9 +141,8 @@ const rateStanding = (
 ): string => {
   const calls = totals.success + totals.failure
   const rate = calls === 0 ? 0 : bad / calls
-  return `${what} ${rate.toFixed(2)} of ${rule.threshold}, over ${calls} of ${
-    counted(rule.minimumCalls, "calls", rule.window)
-  }`
+  const of = counted(calls, "calls", rule.window)
+  return `${what} ${rate.toFixed(2)} of ${of}, trips at ${rule.threshold} of at least ${rule.minimumCalls}`
 }
 
 const firstReason = (rules: ReadonlyArray<TripRule>, evidence: Evidence): string | undefined => {

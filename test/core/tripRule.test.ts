@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { type RuleWindow, slowerThanOf, type TripRule, trips, windowsOf } from "../../src/core/TripRule.ts"
+import { type RuleWindow, slowerThanOf, standing, type TripRule, trips, windowsOf } from "../../src/core/TripRule.ts"
 import { holds, type Outcome, streakOf, totalsOf, within } from "./machine.model.ts"
 
 const span = (duration: number): RuleWindow => ({ _tag: "Within", duration })
@@ -177,6 +177,41 @@ describe("combinations", () => {
     assert.isUndefined(slowerThanOf({ _tag: "Any", policies: both }))
     assert.strictEqual(slowerThanOf({ _tag: "All", policies: [...both, slowCallRate(1, 1, 250)] }), 250)
     assert.strictEqual(slowerThanOf(slowCallRate(1, 1, 0)), 0)
+  })
+})
+
+describe("how far a rule is from tripping", () => {
+  const totals = { success: 7, failure: 2, slow: 1 }
+  const stands = (rule: TripRule) => standing(rule, { streak: 1, totals: () => totals })
+
+  it("is told with what it looks at", () => {
+    assert.strictEqual(stands(consecutive(5)), "1 of 5 consecutive failures")
+    assert.strictEqual(stands(failures(3)), "2 of 3 failures within 1 s")
+    assert.strictEqual(
+      stands(failureRate(0.5, 20, span(30_000))),
+      "failure rate 0.22 of 9 calls within 30 s, trips at 0.5 of at least 20"
+    )
+    assert.strictEqual(
+      stands(slowCallRate(0.9, 4)),
+      "slow call rate 0.11 of the last 9 calls, trips at 0.9 of at least 4"
+    )
+    const both = [consecutive(5), failures(3)]
+    assert.strictEqual(
+      stands({ _tag: "Any", policies: both }),
+      "1 of 5 consecutive failures; 2 of 3 failures within 1 s"
+    )
+    assert.strictEqual(
+      stands({ _tag: "All", policies: both }),
+      "1 of 5 consecutive failures and 2 of 3 failures within 1 s"
+    )
+  })
+
+  it("is nothing before the first call", () => {
+    const none = { streak: 0, totals: () => ({ success: 0, failure: 0, slow: 0 }) }
+    assert.strictEqual(
+      standing(failureRate(0.5, 2), none),
+      "failure rate 0.00 of the last 0 calls, trips at 0.5 of at least 2"
+    )
   })
 })
 
