@@ -87,7 +87,7 @@ export class Engine {
   #pumping = false
   #failed = 0
   #abandoned = 0
-  #patientUntil = -Infinity
+  #nextAttemptAt = -Infinity
   #subscribed = false
   readonly #complaints = new Set<string>()
   #complainedAt = -Infinity
@@ -207,7 +207,7 @@ export class Engine {
       this.#heard(result)
       ended(result)
     }
-    if (this.#abandoned >= MOST_ABANDONED && this.now() < this.#patientUntil) {
+    if (this.#abandoned >= MOST_ABANDONED && this.now() < this.#nextAttemptAt) {
       return end(Result.fail(failure("Unavailable", "requests that cannot be interrupted are still under way")))
     }
     const resultOf = (exit: Exit.Exit<A, StorageError>): Result.Result<A, StorageError> => {
@@ -230,7 +230,7 @@ export class Engine {
     const deadline = this.#deadlines.add(() => {
       waits = false
       this.#abandoned++
-      this.#patientUntil = this.now() + DEADLINE * 2 ** Math.max(0, this.#abandoned - MOST_ABANDONED)
+      this.#nextAttemptAt = this.now() + DEADLINE * 2 ** Math.max(0, this.#abandoned - MOST_ABANDONED)
       fiber.interruptUnsafe()
       ended(undefined)
     })
@@ -354,13 +354,14 @@ export class Engine {
   }
 
   /** Says once an outage, and once a circuit where it is that circuit's own, that something failed. */
-  complain(message: string, circuit: string, error: StorageError, own: Set<string>): void {
-    const complaints = isUnreachable(error) ? this.#complaints : own
+  complain(message: string, circuit: string, error: StorageError, own: () => Set<string>): void {
+    const isOwn = !isUnreachable(error)
+    const complaints = isOwn ? own() : this.#complaints
     if (complaints.has(message)) return
     complaints.add(message)
     // A storage that makes no sense of one circuit may make none of a hundred thousand.
     const now = this.now()
-    if (complaints === own && now - this.#complainedAt < DEADLINE) return
+    if (isOwn && now - this.#complainedAt < DEADLINE) return
     this.#complainedAt = now
     this.log("Error", message, { circuit, cause: error })
   }

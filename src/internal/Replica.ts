@@ -64,12 +64,14 @@ export class Replica implements Evidence {
   /** Who is acting, while the storage is told of it. */
   operator: string | undefined = undefined
   #failed = 0
-  readonly #complaints = new Set<string>()
+  /** What was said of its trouble; made when there is any. */
+  #complaints: Set<string> | undefined = undefined
   #called = true
   #calledAt: number
   #waiters: Array<Waiter> = []
   readonly #unsent: Unsent
-  readonly #leases: Leases
+  /** Made when a lease is asked for. */
+  #leases: Leases | undefined = undefined
   /** Since which snapshot the evidence trips, and when that was asked for. */
   #suspect: { readonly asOf: number; readonly at: number } | undefined = undefined
   /** How many changes are under way, the settling of probes among them. */
@@ -81,7 +83,6 @@ export class Replica implements Evidence {
     this.member = member
     this.#calledAt = member.engine.now()
     this.#unsent = new Unsent(circuit, member.withins, this.#calledAt)
-    this.#leases = new Leases(this)
   }
 
   get loaded(): boolean {
@@ -137,8 +138,8 @@ export class Replica implements Evidence {
   next(): Request | undefined {
     const now = this.member.engine.now()
     this.cut(now)
-    this.#leases.tend(now)
-    if (this.#isDefiant() && this.#called && this.leaseAt(now) === "Ask") this.#leases.ask()
+    this.#leases?.tend(now)
+    if (this.#isDefiant() && this.#called && this.leaseAt(now) === "Ask") this.ask()
     if (this.current !== undefined) return undefined
     if (!this.#unsent.isEmpty || this.#wantsToKnow(now)) return this.begin()
     if (!this.#isBusy()) this.#sleep()
@@ -184,14 +185,14 @@ export class Replica implements Evidence {
 
   /** Whether something is left to be done, be it in a later round. */
   #isBusy(): boolean {
-    return this.current !== undefined || !this.#unsent.isEmpty || this.#leases.isUnsaid || this.#leases.isAsking ||
-      this.#changing > 0
+    return this.current !== undefined || !this.#unsent.isEmpty || this.#leases?.isUnsaid === true ||
+      this.#leases?.isAsking === true || this.#changing > 0
   }
 
   /** Whether the storage should still hear something before the breaker ends. */
   isUnsaid(now: number): boolean {
     this.cut(now)
-    return !this.#unsent.isEmpty || this.#leases.isUnsaid
+    return !this.#unsent.isEmpty || this.#leases?.isUnsaid === true
   }
 
   #sleep(): void {
@@ -375,14 +376,14 @@ export class Replica implements Evidence {
 
   #heard(): void {
     this.#failed = 0
-    this.#complaints.clear()
+    this.#complaints = undefined
   }
 
   #failedTo(what: "load" | "persist", error: StorageError): void {
     this.#failed++
     const message = error.reason === "Invalid" ? "Failed to decode" : `Failed to ${what}`
-    this.member.engine.complain(`${message} a circuit`, this.#name, error, this.#complaints)
-    if (this.away) this.#leases.judgeAlone()
+    this.member.engine.complain(`${message} a circuit`, this.#name, error, () => this.#complaints ??= new Set())
+    if (this.away) this.#leases?.judgeAlone()
   }
 
   #invalid(operation: string, cause: unknown): StorageError {
@@ -402,7 +403,7 @@ export class Replica implements Evidence {
     const totals = snapshot.totals.length > 0 ? snapshot.totals : this.snapshot.totals
     this.#confirm({ ...snapshot, totals }, askedAt, now)
     this.circuit.refresh(this.#stateOf(snapshot, now))
-    if (snapshot.state._tag === "HalfOpen" && snapshot.state.live < this.circuit.plan.probes) this.#leases.freed()
+    if (snapshot.state._tag === "HalfOpen" && snapshot.state.live < this.circuit.plan.probes) this.#leases?.freed()
   }
 
   #confirm(snapshot: Snapshot, askedAt: number, now: number): void {
@@ -434,7 +435,7 @@ export class Replica implements Evidence {
     this.#unsent.forgetEvidence()
     this.#confirm(snapshot, askedAt, now)
     this.#suspect = undefined
-    this.#leases.forget(generation)
+    this.#leases?.forget(generation)
     if (wasState !== state._tag) this.lag = elapsed
     this.member.engine.log("Trace", "The fleet's state was taken over", {
       circuit: this.#name,
@@ -484,7 +485,7 @@ export class Replica implements Evidence {
     if (age > this.member.engine.idleTimeToLive) return this.#believe(snapshot, askedAt, now)
     const { generation } = this.snapshot
     this.#change(
-      { _tag: "PutBack", snapshot: this.snapshot, age, leases: this.#leases.held(now) },
+      { _tag: "PutBack", snapshot: this.snapshot, age, leases: this.#leases?.held(now) ?? [] },
       (changed, askedAt) => {
         if (changed.snapshot.generation < generation && generation === this.snapshot.generation) {
           this.#believe(changed.snapshot, askedAt, this.member.engine.now())
@@ -535,10 +536,10 @@ export class Replica implements Evidence {
       if (isGood) {
         this.#heard()
         heard(result.success)
-      } else {this.#failedTo(
-          "persist",
-          Result.isFailure(result) ? result.failure : this.#invalid(operation, result.success)
-        )}
+      } else {
+        const error = Result.isFailure(result) ? result.failure : this.#invalid(operation, result.success)
+        this.#failedTo("persist", error)
+      }
       after()
       if (this.#changing === 0) { for (const f of this.#unchanging.splice(0)) f() }
     })
@@ -553,9 +554,7 @@ export class Replica implements Evidence {
     const { circuit, member: { lane: { interval }, policy, pooled }, snapshot } = this
     const mode = snapshot.override?.kind
     const isJudged = pooled && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" && mode !== "Disabled"
-    const reason = isJudged
-      ? trips(circuit.plan.rule, this)
-      : undefined
+    const reason = isJudged ? trips(circuit.plan.rule, this) : undefined
     if (reason === undefined) {
       this.#suspect = undefined
       return
@@ -659,20 +658,20 @@ export class Replica implements Evidence {
 
   leaseAt(now: number): "Own" | "Granted" | "Ask" | "Denied" {
     if (this.snapshot.state._tag === "Closed") return "Own"
-    const lease = this.#leases.at(now)
+    const lease = this.#leases?.at(now) ?? "Ask"
     return lease !== "Granted" && this.away ? "Own" : lease
   }
 
   takeLease(now: number): Permit | undefined {
-    return this.#leases.take(now)
+    return this.#leases?.take(now)
   }
 
   settleLease(permit: Permit, now: number, settlement: Settlement): void {
-    this.#leases.settle(permit, now, settlement)
+    this.#leases?.settle(permit, now, settlement)
   }
 
   ask(): Effect.Effect<void> {
-    return this.#leases.ask()
+    return (this.#leases ??= new Leases(this)).ask()
   }
 
   /** Whether the own machine has closed it while nobody answered: it goes on until it has said so under a lease. */
