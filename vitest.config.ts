@@ -8,7 +8,14 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/packaging/**"]
+          exclude: ["test/packaging/**", "test/sim/**"]
+        }
+      },
+      {
+        test: {
+          name: "sim",
+          include: ["test/sim/**/*.test.ts"],
+          testTimeout: 120_000
         }
       },
       {

@@ -41,6 +41,7 @@ const steps: ReadonlyArray<readonly [script: string, run: (script: string) => Pr
   ["check:format", step],
   ["check:unused", step],
   ["test:unit", tests],
+  ["test:invariants", tests],
   ["test:packaging", tests]
 ]
 

@@ -1,0 +1,211 @@
+/** Processes of one fleet, each on a machine of its own, behind a link of its own to the one server. */
+import { Cause, Context, Effect, Exit, type Fiber, Scope } from "effect"
+import { Breaker, Outcome } from "../../src/index.ts"
+import type { Storage } from "../../src/Storage/Storage.ts"
+import { type Exchange, Link, perfect, type Quality } from "./link.ts"
+import { Rng } from "./random.ts"
+import { type Handled, Server } from "./server.ts"
+import { Machine, World } from "./world.ts"
+
+/** What a call's dependency does to it. `hint` fails with a wish to be left alone for so many milliseconds. */
+export interface Behaviour {
+  readonly ends: "succeeds" | "fails" | "isIgnored" | "dies"
+  readonly takes: number
+  readonly hint?: number | undefined
+}
+
+export interface Call {
+  readonly process: Process
+  readonly circuit: number
+  readonly behaviour: Behaviour
+  /** In the world's time, and in its order. */
+  readonly arrivedAt: number
+  readonly arrived: number
+  startedAt?: number
+  /** Whether it was let through to be counted. */
+  isRecorded?: boolean
+  bodyEndedAt?: number
+  endedAt?: number
+  exit?: Exit.Exit<unknown, unknown>
+}
+
+export interface CircuitPlan {
+  readonly name: string
+  readonly policy: Breaker.Data
+}
+
+export interface FleetOptions {
+  readonly seed: number
+  readonly circuits: ReadonlyArray<CircuitPlan>
+  readonly idleTimeToLive?: number | undefined
+  readonly pushes?: boolean | undefined
+}
+
+/** Who looks on. */
+export interface Watcher {
+  readonly handled: (handled: Handled) => void
+  readonly sent: (process: Process, exchange: Exchange) => void
+  readonly ended: (
+    process: Process,
+    exchange: Exchange,
+    exit: Exit.Exit<unknown, unknown> | undefined
+  ) => void
+  readonly bodyStarts: (call: Call) => void
+  readonly bodyEnds: (call: Call, exit: Exit.Exit<unknown, unknown>) => void
+  readonly callEnds: (call: Call, exit: Exit.Exit<unknown, unknown>) => void
+}
+
+export class Fleet {
+  readonly world = new World()
+  readonly options: FleetOptions
+  readonly server: Server
+  readonly processes: Array<Process> = []
+  readonly watchers: Array<Partial<Watcher>> = []
+
+  constructor(options: FleetOptions) {
+    this.options = options
+    this.server = new Server(this.world, {
+      idleTimeToLive: options.idleTimeToLive ?? 60 * 60 * 1000,
+      pushes: options.pushes ?? false,
+      handled: (handled) => this.tell("handled", handled)
+    })
+  }
+
+  /** Starts a process, with its breakers. */
+  start(options: ProcessOptions = {}): Process {
+    const process = new Process(this, this.processes.length, options)
+    this.processes.push(process)
+    return process
+  }
+
+  advance(millis: number): void {
+    this.world.advance(millis)
+  }
+
+  tell<K extends keyof Watcher>(what: K, ...about: Parameters<Watcher[K]>): void {
+    for (const watcher of this.watchers) {
+      ;(watcher[what] as ((...about: Parameters<Watcher[K]>) => void) | undefined)?.(...about)
+    }
+  }
+}
+
+export interface ProcessOptions {
+  readonly skew?: number | undefined
+  readonly quality?: Quality | undefined
+  /** The policies of this process, where they are not the fleet's. */
+  readonly policies?: ReadonlyArray<Breaker.Data> | undefined
+}
+
+class Boom {
+  readonly [Outcome.outcome]: Outcome.Outcome
+  constructor(outcome: Outcome.Outcome) {
+    this[Outcome.outcome] = outcome
+  }
+}
+
+const endOf = ({ ends, hint }: Behaviour): Exit.Exit<void, unknown> => {
+  switch (ends) {
+    case "succeeds":
+      return Exit.void
+    case "fails":
+      return Exit.fail(hint === undefined ? "boom" : new Boom(Outcome.failure({ retryAfter: hint })))
+    case "isIgnored":
+      return Exit.fail(new Boom(Outcome.ignored))
+    case "dies":
+      return Exit.die("bug")
+  }
+}
+
+export class Process {
+  readonly fleet: Fleet
+  readonly index: number
+  readonly machine: Machine
+  readonly link: Link
+  readonly policies: ReadonlyArray<Breaker.Data>
+  readonly breakers: ReadonlyArray<Breaker.Breaker<unknown>>
+  readonly startedAt: number
+  isStopping = false
+  readonly calls = new Set<Call>()
+  readonly #scope = Scope.makeUnsafe()
+  readonly #context: Context.Context<Storage | Scope.Scope>
+
+  constructor(fleet: Fleet, index: number, { policies, quality, skew = 0 }: ProcessOptions) {
+    const { options: { circuits, seed }, server, world } = fleet
+    this.fleet = fleet
+    this.index = index
+    this.startedAt = world.now
+    this.policies = policies ?? circuits.map(({ policy }) => policy)
+    this.machine = new Machine(world, seed * 1000 + index, skew)
+    this.link = new Link(index, server, this.machine, new Rng(seed, index), quality ?? perfect, {
+      sent: (exchange) => fleet.tell("sent", this, exchange),
+      ended: (exchange, exit) => fleet.tell("ended", this, exchange, exit)
+    })
+    this.#context = Context.add(this.link.context, Scope.Scope, this.#scope)
+    this.breakers = circuits.map(({ name }, i) =>
+      valueOf(this.machine.fork(Breaker.make(name, this.policies[i]!), this.#context))
+    )
+  }
+
+  get isAlive(): boolean {
+    return !this.machine.isDead && !this.isStopping
+  }
+
+  snapshot(circuit: number): Breaker.Snapshot {
+    return Effect.runSync(this.breakers[circuit]!.snapshot)
+  }
+
+  /** A call comes in, or will when the machine runs on. */
+  call(circuit: number, behaviour: Behaviour): void {
+    const { fleet, machine } = this
+    const { world } = fleet
+    machine.deliver(() => {
+      const call: Call = { process: this, circuit, behaviour, arrivedAt: world.now, arrived: world.stamp() }
+      const body = Effect.suspend(() => {
+        call.startedAt = world.now
+        fleet.tell("bodyStarts", call)
+        const end = endOf(behaviour)
+        return behaviour.takes > 0 ? Effect.andThen(Effect.sleep(behaviour.takes), end) : end
+      }).pipe(Effect.onExit((exit) =>
+        Effect.sync(() => {
+          call.bodyEndedAt = world.now
+          fleet.tell("bodyEnds", call, exit)
+        })
+      ))
+      this.calls.add(call)
+      machine.fork(this.breakers[circuit]!.wrap(body), Context.empty()).addObserver((exit) => {
+        call.endedAt = world.now
+        call.exit = exit
+        this.calls.delete(call)
+        fleet.tell("callEnds", call, exit)
+      })
+    })
+  }
+
+  /** An operator acts, through this process. */
+  operate(
+    circuit: number,
+    act: (breaker: Breaker.Breaker<unknown>) => Effect.Effect<void, unknown>
+  ): Fiber.Fiber<void, unknown> {
+    return this.machine.fork(act(this.breakers[circuit]!), Context.empty())
+  }
+
+  /** Ends as a process does that is told to: it may say what it has to say. */
+  stop(): void {
+    this.isStopping = true
+    this.machine.deliver(() => {
+      this.machine.fork(Scope.close(this.#scope, Exit.void), Context.empty())
+    })
+  }
+
+  crash(): void {
+    this.machine.crash()
+  }
+}
+
+const valueOf = <A>(fiber: Fiber.Fiber<A, never>): A => {
+  const exit = fiber.pollUnsafe()
+  if (exit === undefined || !Exit.isSuccess(exit)) {
+    throw new Error(`a breaker was not made: ${exit === undefined ? "it waits" : Cause.pretty(exit.cause)}`)
+  }
+  return exit.value
+}

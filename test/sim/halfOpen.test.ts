@@ -1,0 +1,130 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Breaker } from "../../src/index.ts"
+import { type Behaviour, Fleet, type Process } from "./fleet.ts"
+
+const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
+const takes = (takes: number): Behaviour => ({ ends: "succeeds", takes })
+
+/** A fleet whose circuit was opened by its first process, when the open time is over. */
+const opened = (
+  processes: number,
+  halfOpen: Breaker.HalfOpen
+): { readonly fleet: Fleet; readonly all: ReadonlyArray<Process> } => {
+  const policy: Breaker.Data = {
+    trip: { _tag: "ConsecutiveFailures", failures: 1 },
+    evidence: "any",
+    openFor: 1000,
+    halfOpen
+  }
+  const fleet = new Fleet({ seed: 1, circuits: [{ name: "c", policy }] })
+  const all = Array.from({ length: processes }, () => fleet.start())
+  for (const process of all) process.call(0, succeeds)
+  fleet.advance(10)
+  all[0]!.call(0, { ends: "fails", takes: 0 })
+  fleet.advance(2500)
+  for (const process of all) assert.strictEqual(process.snapshot(0).state, "Open")
+  return { fleet, all }
+}
+
+const record = ({ server }: Fleet) => server.documents.get("c")!.record
+
+/** How many bodies run at once, at most. */
+const mostRunning = (fleet: Fleet) => {
+  const counted = { now: 0, most: 0, all: 0 }
+  fleet.watchers.push({
+    bodyStarts: () => {
+      counted.all++
+      counted.most = Math.max(counted.most, ++counted.now)
+    },
+    bodyEnds: () => {
+      counted.now--
+    }
+  })
+  return counted
+}
+
+describe("a half-open fleet", () => {
+  for (const probes of [1, 2, 5]) {
+    it(`runs no more than ${probes} probes at once, though 10 instances want to`, () => {
+      const { all, fleet } = opened(10, { probes, successes: 1000, lease: 5000 })
+      const running = mostRunning(fleet)
+      for (const process of all) {
+        for (let at = 0; at < 10_000; at += 50) fleet.world.after(at, () => process.call(0, takes(300)))
+      }
+      fleet.advance(12_000)
+      assert.strictEqual(running.most, probes)
+      assert.isAbove(running.all, probes * 10)
+    })
+  }
+
+  it("takes a crashed holder's place when its lease is over", () => {
+    const { all: [holder, other], fleet } = opened(2, { lease: 3000 })
+    holder!.call(0, takes(1000))
+    fleet.advance(10)
+    assert.strictEqual(record(fleet).state._tag, "HalfOpen")
+    holder!.crash()
+    const running = mostRunning(fleet)
+    for (let at = 0; at < 6000; at += 100) fleet.world.after(at, () => other!.call(0, succeeds))
+    fleet.advance(2500)
+    assert.strictEqual(running.all, 0)
+    fleet.advance(3500)
+    assert.strictEqual(record(fleet).state._tag, "Closed")
+    assert.strictEqual(other!.snapshot(0).state, "Closed")
+  })
+
+  it("reopens when a probe is over its lease, for all", () => {
+    const { all: [holder, other], fleet } = opened(2, { lease: 3000 })
+    holder!.call(0, takes(60_000))
+    fleet.advance(3100)
+    assert.strictEqual(record(fleet).state._tag, "Open")
+    assert.strictEqual(record(fleet).openings, 2)
+    assert.strictEqual(holder!.calls.size, 0)
+    fleet.advance(1100)
+    assert.strictEqual(other!.snapshot(0).openings, 2)
+  })
+
+  it("closes by three successes of three instances", () => {
+    const { all, fleet } = opened(3, { successes: 3 })
+    for (const [i, process] of all.entries()) {
+      assert.notStrictEqual(record(fleet).state._tag, "Closed")
+      process.call(0, succeeds)
+      fleet.advance(1500)
+      const { state } = record(fleet)
+      assert.deepStrictEqual(state, i < 2 ? { _tag: "HalfOpen", leases: [], successes: i + 1 } : { _tag: "Closed" })
+    }
+    fleet.advance(1100)
+    for (const process of all) assert.strictEqual(process.snapshot(0).state, "Closed")
+  })
+
+  it("ramps up everywhere after it has closed", () => {
+    const { all, fleet } = opened(3, { ramp: 10_000 })
+    all[0]!.call(0, succeeds)
+    fleet.advance(1100)
+    const running = mostRunning(fleet)
+    for (const process of all) for (let i = 0; i < 20; i++) process.call(0, succeeds)
+    fleet.advance(10)
+    assert.isBelow(running.all, 20)
+    assert.isAbove(running.all, 3)
+    fleet.advance(10_000)
+    const before = running.all
+    for (const process of all) for (let i = 0; i < 20; i++) process.call(0, succeeds)
+    fleet.advance(10)
+    assert.strictEqual(running.all - before, 60)
+  })
+
+  it("does not ramp where an instance was letting calls through while nobody answered it", () => {
+    const { all: [alone], fleet } = opened(2, { ramp: 10_000, lease: 3000 })
+    alone!.link.quality = { ...alone!.link.quality, cut: "refused" }
+    for (let at = 0; at < 20_000; at += 100) fleet.world.after(at, () => alone!.call(0, succeeds))
+    fleet.advance(20_000)
+    assert.strictEqual(alone!.snapshot(0).state, "Closed")
+    assert.notStrictEqual(record(fleet).state._tag, "Closed")
+    alone!.link.quality = { ...alone!.link.quality, cut: undefined }
+    const calls = { ran: 0, rejected: 0 }
+    fleet.watchers.push({ callEnds: ({ startedAt }) => calls[startedAt === undefined ? "rejected" : "ran"]++ })
+    for (let at = 0; at < 5000; at += 10) fleet.world.after(at, () => alone!.call(0, succeeds))
+    fleet.advance(5000)
+    assert.strictEqual(record(fleet).state._tag, "Closed")
+    assert.deepStrictEqual(calls, { ran: 500, rejected: 0 })
+  })
+})

@@ -1,0 +1,675 @@
+/**
+ * What must hold of a fleet whatever happens to it, looked at from outside: at the server, on the wire, at the calls. None of it
+ * asks the code under test for its opinion, but for what a user can read of a breaker.
+ */
+import { Duration, type Exit, Result } from "effect"
+import { isTagged } from "effect/Predicate"
+import type { CircuitRecord } from "../../src/core/Record.ts"
+import type { Breaker, Trip } from "../../src/index.ts"
+import type { Changed, CircuitReport, Probed, Snapshot, Synced } from "../../src/Storage/Storage.ts"
+import type { Call, Fleet, Process, Watcher } from "./fleet.ts"
+import type { Exchange } from "./link.ts"
+import type { Handled, Input } from "./server.ts"
+
+/** The longest that a call is kept for its load, or for its lease. */
+const PATIENCE = 100
+/** How long a storage may take to answer. */
+const DEADLINE = 1000
+
+/** A generation of a circuit, as it first came to be. */
+interface Issued {
+  readonly state: CircuitRecord["state"]["_tag"]
+  readonly reason: string | undefined
+  readonly by: Input["_tag"]
+  /** When, in the world's time. */
+  readonly at: number
+  /** When it was followed by another. */
+  endedAt: number
+  /** When its open time is over. */
+  readonly openUntil: number
+  readonly isOverridden: boolean
+}
+
+/** What a process is known to know of a circuit. */
+interface View {
+  generation: number
+  state: string
+  remaining: number
+}
+
+interface Verdicts {
+  /** Since when, by process and generation, each snapshot in a row trips: when it was asked for, by both clocks. */
+  since: { readonly asOf: number; readonly at: number } | undefined
+  last: { readonly asOf: number; readonly at: number } | undefined
+  generation: number
+}
+
+export class Invariants implements Watcher {
+  readonly broken: Array<string> = []
+  readonly #fleet: Fleet
+  /** By circuit, then generation. */
+  readonly #issued = new Map<string, Map<number, Issued>>()
+  readonly #newest = new Map<string, number>()
+  readonly #views = new Map<string, View>()
+  readonly #verdicts = new Map<string, Verdicts>()
+  /** How many exchanges of a process failed in a row, in all and by circuit. */
+  readonly #failures = new Map<string, number>()
+  /** When a process last had an answer about a circuit that it asked for at that time. */
+  readonly #answers = new Map<string, { readonly sent: number; readonly sentAt: number }>()
+  /** Since when a process should be about to hear of a change. */
+  readonly #dues = new Map<string, number>()
+  readonly #calledAt = new Map<string, number>()
+  /** How many calls a process let through in a generation, less those that it has reported as evidence of it. */
+  readonly #admitted = new Map<string, number>()
+  /** The newest report of a process that was looked at. */
+  readonly #reported = new Map<string, number>()
+  readonly #counted = new Map<string, { success: number; failure: number; ignored: number; rejected: number }>()
+  /** Probes that run, with the generation that their process knew when they began. */
+  readonly #running = new Map<Call, { readonly isLeased: boolean; readonly generation: number }>()
+  /** Leases that a process was granted and has not used. */
+  readonly #grants = new Map<string, Array<{ readonly sequence: number; readonly generation: number }>>()
+  /** When leases and generations were last upset by a clock or a loss. */
+  #upsetAt = -Infinity
+  #wasSetBack = false
+
+  constructor(fleet: Fleet) {
+    this.#fleet = fleet
+    fleet.watchers.push(this)
+  }
+
+  /** The server's clock was moved, or it has lost data. */
+  upset(by = 0): void {
+    this.#upsetAt = this.#fleet.world.now
+    this.#dues.clear()
+    if (by < 0) this.#wasSetBack = true
+  }
+
+  #check(holds: boolean, message: () => string): void {
+    if (!holds) this.broken.push(`${this.#fleet.world.now.toFixed(0)} ms: ${message()}`)
+  }
+
+  #name(circuit: number): string {
+    return this.#fleet.options.circuits[circuit]!.name
+  }
+
+  #circuit(name: string): number {
+    return this.#fleet.options.circuits.findIndex((circuit) => circuit.name === name)
+  }
+
+  /** Whether enough time has passed for a circuit to expire. */
+  #mayForget(): boolean {
+    return this.#fleet.world.now >= Duration.toMillis(this.#fleet.server.storage.idleTimeToLive)
+  }
+
+  /** The largest number of probes that any process allows. */
+  #probes(circuit: number): number {
+    return Math.max(...this.#fleet.processes.map(({ policies }) => policies[circuit]!.halfOpen?.probes ?? 1))
+  }
+
+  // -----------------------------------------------------------------------------
+  // at the server
+  // -----------------------------------------------------------------------------
+
+  handled({ after, before, circuit, input, now }: Handled): void {
+    const idle = Duration.toMillis(this.#fleet.server.storage.idleTimeToLive)
+    const old = before === undefined || now >= (before.expiresAt ?? Infinity) ? undefined : before.record
+    const record = after?.record
+    const generation = old?.generation ?? 0
+    switch (input._tag) {
+      case "Report":
+        if (input.generation !== generation) {
+          this.#check(
+            record === before?.record || (input.generation < generation && hasSameEvidence(old, record)),
+            () => `a report of generation ${input.generation} changed generation ${generation} of ${circuit}`
+          )
+        }
+        this.#check(
+          (record?.generation ?? 0) === (before === undefined ? 0 : before.record.generation) || old === undefined,
+          () => `a report changed the generation of ${circuit}`
+        )
+        break
+      case "Settle": {
+        const held = old?.state._tag === "HalfOpen" && old.generation === input.generation &&
+          old.state.leases.some(({ instance, sequence, until }) =>
+            instance === input.lease.instance && sequence === input.lease.sequence && now < until
+          )
+        this.#check(held || record === before?.record, () => `a late settle changed ${circuit}`)
+        break
+      }
+      case "Trip":
+        this.#check(
+          record === before?.record || (input.generation === generation && now - input.asOf <= input.maxAge),
+          () =>
+            `a trip decided in generation ${input.generation}, ${
+              now - input.asOf
+            } ms ago, changed ${generation} of ${circuit}`
+        )
+        break
+      case "PutBack":
+        this.#check(
+          !(old?.state._tag === "Open" && now < old.state.until && input.snapshot.state._tag === "Closed" &&
+            record?.state._tag !== "Open"),
+          () => `Closed was put back over an Open of ${circuit} whose time is not up`
+        )
+        this.#check(
+          record === before?.record || input.age <= idle,
+          () => `what was confirmed ${input.age} ms ago was put back, beyond the idle time`
+        )
+        break
+    }
+    if (record === undefined || record === before?.record) return
+    if (record.state._tag === "HalfOpen") {
+      const live = record.state.leases.filter(({ until }) => now < until).length
+      const probes = this.#probes(this.#circuit(circuit))
+      this.#check(live <= probes, () => `${live} leases of ${circuit} are live, where ${probes} may be`)
+    }
+    if (record.generation !== before?.record.generation) this.#issue(circuit, generation, record, input, now)
+  }
+
+  #issue(circuit: string, before: number, record: CircuitRecord, input: Input, now: number): void {
+    const { generation, state } = record
+    let issued = this.#issued.get(circuit)
+    if (issued === undefined) this.#issued.set(circuit, issued = new Map())
+    const known = issued.get(generation)
+    const isBack = input._tag === "PutBack" && generation === input.snapshot.generation
+    const newest = this.#newest.get(circuit) ?? 0
+    if (isBack) {
+      this.#check(known !== undefined, () => `generation ${generation} of ${circuit} was put back, and never was`)
+    } else if (input._tag !== "Report") {
+      this.#check(
+        generation > before && (generation > newest || this.#wasSetBack),
+        () => `generation ${generation} of ${circuit} follows ${before}, and ${newest} was the newest`
+      )
+    }
+    // What was forgotten, and whose time is still to come by a clock that was set back, nobody can keep from being issued again.
+    const isUnknowable = this.#wasSetBack && (this.#fleet.server.losses > 0 || this.#mayForget())
+    this.#check(
+      generation === 0 || isUnknowable || known === undefined ||
+        (known.state === state._tag && known.reason === record.why?.reason),
+      () =>
+        `generation ${generation} of ${circuit} was ${known!.state} (${
+          known!.reason
+        }), and was issued again as ${state._tag} (${record.why?.reason})`
+    )
+    const at = this.#fleet.world.now
+    for (const other of issued.values()) other.endedAt = Math.min(other.endedAt, at)
+    if (known === undefined || isBack) {
+      issued.set(generation, {
+        state: state._tag,
+        reason: record.why?.reason,
+        by: known?.by ?? input._tag,
+        at,
+        endedAt: Infinity,
+        openUntil: state._tag === "Open" ? at + state.until - now : at,
+        isOverridden: record.override !== undefined
+      })
+    }
+    this.#newest.set(circuit, Math.max(newest, generation))
+    for (const process of this.#fleet.processes) {
+      if (this.#knows(process, this.#circuit(circuit)) === before) {
+        this.#dues.delete(`${process.index} ${this.#circuit(circuit)}`)
+      }
+      const isOpen = process.snapshot(this.#circuit(circuit)).state !== "Closed"
+      if (isOpen) this.#owe(process, this.#circuit(circuit))
+    }
+  }
+
+  // -----------------------------------------------------------------------------
+  // on the wire
+  // -----------------------------------------------------------------------------
+
+  sent(process: Process, { inputs, sentAt }: Exchange): void {
+    for (const [name, input] of inputs) {
+      if (input._tag === "Report") this.#checkEvidence(process, name, input)
+      if (input._tag === "Settle") {
+        const grants = this.#grants.get(`${process.index} ${name}`) ?? []
+        this.#grants.set(`${process.index} ${name}`, grants.filter(({ sequence }) => sequence !== input.lease.sequence))
+      }
+      if (input._tag !== "Trip") continue
+      const circuit = this.#circuit(name)
+      const { consistency = "local", evidence = "pooled", syncEvery } = process.policies[circuit]!
+      if (evidence === "any" || consistency !== "local" || looksAtCalls(tripOf(process, circuit))) continue
+      const { generation, last, since } = this.#verdicts.get(`${process.index} ${name}`) ?? {}
+      const interval = syncEvery === undefined ? 1000 : Duration.toMillis(Duration.fromInputUnsafe(syncEvery))
+      this.#check(
+        generation === input.generation && since !== undefined && last !== undefined &&
+          last.asOf - since.asOf >= interval - 0.001 &&
+          last.at - since.at >= interval - 0.001,
+        () =>
+          `process ${process.index} trips ${name} on evidence that held for ${
+            (last?.at ?? 0) - (since?.at ?? 0)
+          } ms, since ${sentAt}`
+      )
+    }
+  }
+
+  /** An instance reports as evidence of a generation no more than the outcomes that it let through in it. */
+  #checkEvidence(process: Process, name: string, { delta, generation, sequence }: CircuitReport): void {
+    const who = `${process.index} ${name}`
+    if (sequence <= (this.#reported.get(who) ?? 0)) return
+    this.#reported.set(who, sequence)
+    const { buckets, streak } = delta
+    const counted = buckets.reduce((sum, { failure, success }) => sum + failure + success, 0)
+    const evidence = Math.max(counted, streak.leading, streak.trailing)
+    const left = (this.#admitted.get(`${who} ${generation}`) ?? 0) - evidence
+    this.#admitted.set(`${who} ${generation}`, left)
+    this.#check(
+      left >= 0 || this.#mayForget(),
+      () => `process ${process.index} reports ${-left} outcomes of ${name} too many as of generation ${generation}`
+    )
+  }
+
+  ended(process: Process, exchange: Exchange, exit: Exit.Exit<unknown, unknown> | undefined): void {
+    const isAnswered = exit !== undefined && exit._tag === "Success"
+    this.#failed(`${process.index}`, isAnswered)
+    if (exchange.kind === "sync") {
+      const answers = isAnswered ? exit.value as ReadonlyArray<Synced> : []
+      for (const name of exchange.inputs.keys()) {
+        const result = answers.find(({ circuit }) => circuit === name)?.result
+        const snapshot = result !== undefined && Result.isSuccess(result) ? result.success.snapshot : undefined
+        this.#failed(`${process.index} ${name}`, snapshot !== undefined)
+        if (snapshot === undefined) continue
+        this.#answered(process, name, exchange)
+        this.#judge(process, name, snapshot, exchange)
+      }
+      return
+    }
+    for (const [name, input] of exchange.inputs) {
+      const who = `${process.index} ${name}`
+      this.#failed(who, isAnswered)
+      if (!isAnswered) continue
+      const answer = exit.value as Changed | Probed
+      this.#meets(process, name, answer.snapshot)
+      if (input._tag === "Ask" && "granted" in answer && answer.granted) {
+        const grants = this.#grants.get(who) ?? []
+        this.#grants.set(who, [...grants, { sequence: input.lease.sequence, generation: answer.snapshot.generation }])
+      }
+    }
+  }
+
+  #failed(who: string, isAnswered: boolean): void {
+    this.#failures.set(who, isAnswered ? 0 : (this.#failures.get(who) ?? 0) + 1)
+  }
+
+  /** Whether the storage is away for a process. */
+  #isAway(process: Process, circuit: number): boolean {
+    return (this.#failures.get(`${process.index}`) ?? 0) >= 2 ||
+      (this.#failures.get(`${process.index} ${this.#name(circuit)}`) ?? 0) >= 2
+  }
+
+  #answered(process: Process, name: string, { sent, sentAt }: Exchange): void {
+    const who = `${process.index} ${name}`
+    if (sent > (this.#answers.get(who)?.sent ?? 0)) this.#answers.set(who, { sent, sentAt })
+  }
+
+  /** Keeps how long the fleet's evidence has been tripping, as a process was told. */
+  #judge(process: Process, name: string, snapshot: Snapshot, exchange: Exchange): void {
+    const { inputs, sentAt } = exchange
+    this.#meets(process, name, snapshot)
+    const who = `${process.index} ${name}`
+    const verdicts = this.#verdicts.get(who) ??
+      { since: undefined, last: undefined, generation: snapshot.generation }
+    this.#verdicts.set(who, verdicts)
+    // An instance believes a storage that may have forgotten what it knew, and begins anew.
+    if (snapshot.generation < verdicts.generation && this.#mayForget()) {
+      this.#verdicts.set(who, { since: undefined, last: undefined, generation: snapshot.generation })
+      return this.#judge(process, name, snapshot, exchange)
+    }
+    if (snapshot.generation < verdicts.generation || (verdicts.last !== undefined && sentAt < verdicts.last.at)) return
+    const circuit = this.#circuit(name)
+    const { withins } = inputs.get(name) as CircuitReport
+    const moment = { asOf: snapshot.asOf, at: sentAt }
+    const isTripping = snapshot.state._tag === "Closed" && trips(tripOf(process, circuit), snapshot, withins)
+    verdicts.since = isTripping ? verdicts.since ?? moment : undefined
+    verdicts.last = moment
+  }
+
+  #meets(process: Process, name: string, { generation }: Snapshot): void {
+    const who = `${process.index} ${name}`
+    const verdicts = this.#verdicts.get(who)
+    if (verdicts === undefined || verdicts.generation === generation) return
+    if (generation > verdicts.generation) this.#verdicts.set(who, { since: undefined, last: undefined, generation })
+  }
+
+  // -----------------------------------------------------------------------------
+  // at the calls
+  // -----------------------------------------------------------------------------
+
+  bodyStarts(call: Call): void {
+    const { circuit, process } = call
+    const name = this.#name(circuit)
+    this.#waited(call)
+    this.#look(process, circuit)
+    const snapshot = process.snapshot(circuit)
+    const mode = snapshot.override?.mode
+    call.isRecorded = mode !== "Disabled"
+    const admission = `${process.index} ${name} ${snapshot.fleet?.generation ?? 0}`
+    this.#admitted.set(admission, (this.#admitted.get(admission) ?? 0) + 1)
+    this.#check(
+      mode !== "ForcedOpen",
+      () => `process ${process.index} ran a call through ${name}, which is forced open`
+    )
+    this.#checkStrict(call)
+    // A breaker whose scope has closed is on its own.
+    if (mode !== undefined || !process.isAlive) return
+    const left = snapshot.retryAfter === undefined ? 0 : Duration.toMillis(snapshot.retryAfter)
+    this.#check(
+      snapshot.state !== "Open" || left <= 0,
+      () => `process ${process.index} ran a call through ${name}, which is open for ${left} ms`
+    )
+    if (snapshot.state === "HalfOpen") this.#probeStarts(call, snapshot)
+  }
+
+  #probeStarts(call: Call, snapshot: Breaker.Snapshot): void {
+    const { circuit, process } = call
+    const name = this.#name(circuit)
+    const grants = this.#grants.get(`${process.index} ${name}`) ?? []
+    const generation = snapshot.fleet?.generation ?? 0
+    const used = grants.findIndex((grant) => grant.generation === generation)
+    const isLeased = used !== -1
+    if (isLeased) grants.splice(used, 1)
+    this.#running.set(call, { isLeased, generation })
+    if (isLeased || this.#isUpset(call)) return
+    const own =
+      [...this.#running].filter(([other, probe]) =>
+        other.process === process && other.circuit === circuit && !probe.isLeased && probe.generation === generation
+      ).length
+    const isAlone = snapshot.fleet?.state === "Closed"
+    const most = isAlone ? process.policies[circuit]!.halfOpen?.probes ?? 1 : 1
+    this.#check(
+      isAlone || this.#isAway(process, circuit),
+      () => `process ${process.index} probes ${name} without a lease, and the storage answers it`
+    )
+    this.#check(own <= most, () => `process ${process.index} runs ${own} probes of its own through ${name}`)
+  }
+
+  /** Whether what a server said may no longer hold, for it forgot it or its clock was moved. */
+  #isUpset({ circuit, process }: Call): boolean {
+    const { halfOpen } = process.policies[circuit]!
+    const lease = Duration.toMillis(Duration.fromInputUnsafe(halfOpen?.lease ?? 30_000))
+    return this.#fleet.world.now - this.#upsetAt < 2 * lease + 2000
+  }
+
+  bodyEnds(call: Call, exit: Exit.Exit<unknown, unknown>): void {
+    const { behaviour, circuit, process } = call
+    this.#running.delete(call)
+    if (!call.isRecorded) return
+    const counts = this.#countsOf(process, circuit)
+    if (behaviour.ends === "isIgnored" && !isInterrupted(exit)) counts.ignored++
+    else if (behaviour.ends === "succeeds" && exit._tag === "Success") counts.success++
+    else counts.failure++
+  }
+
+  callEnds(call: Call, exit: Exit.Exit<unknown, unknown>): void {
+    const { circuit, process } = call
+    this.#look(process, circuit)
+    const name = this.#name(circuit)
+    const storedAt = this.#issued.get(name)?.get(this.#stores(circuit))?.at ?? this.#upsetAt
+    this.#calledAt.set(`${process.index} ${circuit}`, call.arrivedAt)
+    if (storedAt < call.arrivedAt) this.#owe(process, circuit)
+    if (call.startedAt === undefined) {
+      const error = exit._tag === "Failure" && exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+      this.#waited(call)
+      this.#check(
+        isTagged(error, "BreakerOpenError"),
+        () => `a call of process ${process.index} failed with ${String(error)}`
+      )
+      this.#countsOf(process, circuit).rejected++
+      const { override, retryAfter, state } = process.snapshot(circuit)
+      this.#check(
+        state !== "Closed" || retryAfter !== undefined || override?.mode === "ForcedOpen",
+        () => `process ${process.index} rejected a call to ${name}, which is closed`
+      )
+      return
+    }
+    const waited = call.endedAt! - call.bodyEndedAt!
+    const most = process.policies[circuit]!.consistency === "strict" ? 4 * DEADLINE : 0
+    if (process.machine.resumedAt < call.bodyEndedAt!) {
+      this.#check(
+        waited <= most,
+        () => `a call of process ${process.index} was kept for ${waited} ms after it had ended`
+      )
+    }
+  }
+
+  #waited({ arrivedAt, circuit, process }: Call): void {
+    const { consistency = "local" } = process.policies[circuit]!
+    if (process.machine.resumedAt >= arrivedAt) return
+    const waited = this.#fleet.world.now - arrivedAt
+    // A load that is under way, its own, and a change that follows from what it brings.
+    const most = (consistency === "local" ? 0 : 3 * DEADLINE) + 2 * PATIENCE
+    this.#check(waited <= most + 1e-6, () => `a call of process ${process.index} waited for ${waited} ms`)
+  }
+
+  /** Who arrives after an opening was committed is rejected, unless the storage did not answer. */
+  #checkStrict({ arrived, arrivedAt, circuit, process }: Call): void {
+    if (process.policies[circuit]!.consistency !== "strict" || this.#upsetAt >= 0) return
+    const answer = this.#answers.get(`${process.index} ${this.#name(circuit)}`)
+    if (answer === undefined || answer.sent < arrived) {
+      this.#check(
+        process.link.hurtAt >= arrivedAt - 2 * DEADLINE || process.machine.resumedAt >= arrivedAt ||
+          this.#isAway(process, circuit),
+        () => `a strict call of process ${process.index} ran that had no answer of its own`
+      )
+      return
+    }
+    for (
+      const { at, endedAt, isOverridden, openUntil, state } of this.#issued.get(this.#name(circuit))?.values() ?? []
+    ) {
+      this.#check(
+        state !== "Open" || isOverridden || at >= arrivedAt || Math.min(endedAt, openUntil) <= this.#fleet.world.now,
+        () => `a strict call of process ${process.index} ran that arrived at ${arrivedAt}, after the opening at ${at}`
+      )
+    }
+  }
+
+  #countsOf(process: Process, circuit: number) {
+    const who = `${process.index} ${circuit}`
+    let counts = this.#counted.get(who)
+    if (counts === undefined) this.#counted.set(who, counts = { success: 0, failure: 0, ignored: 0, rejected: 0 })
+    return counts
+  }
+
+  // -----------------------------------------------------------------------------
+  // what processes know
+  // -----------------------------------------------------------------------------
+
+  #look(process: Process, circuit: number): void {
+    const { fleet } = process.snapshot(circuit)
+    if (fleet === undefined) return
+    const who = `${process.index} ${circuit}`
+    const name = this.#name(circuit)
+    const last = this.#views.get(who)
+    const { generation, state } = fleet
+    const now = this.#fleet.world.now
+    const issued = this.#issued.get(name)?.get(generation)
+    if (last !== undefined && generation !== last.generation) {
+      this.#check(
+        generation > last.generation || this.#mayForget(),
+        () => `process ${process.index} went back from generation ${last.generation} to ${generation} of ${name}`
+      )
+      this.#check(
+        generation === 0 || issued !== undefined,
+        () => `process ${process.index} knows a generation of ${name} that never was`
+      )
+      const isOpen = last.state === "Open" && now < last.remaining
+      const isLegitimate = issued?.by === "Settle" || issued?.by === "Operation" || issued?.by === "Trip"
+      this.#check(
+        !(isOpen && state === "Closed") || isLegitimate,
+        () => `process ${process.index} closed ${name}, which was open, by ${issued?.by ?? "forgetting"}`
+      )
+    }
+    this.#views.set(who, { generation, state, remaining: issued?.openUntil ?? now })
+  }
+
+  /** A process that called, or has a circuit that is not closed, has to know what is stored, once its round trips succeed. */
+  #owe(process: Process, circuit: number): void {
+    const who = `${process.index} ${circuit}`
+    if (!this.#dues.has(who) && this.#knows(process, circuit) !== this.#stores(circuit)) {
+      this.#dues.set(who, this.#fleet.world.now)
+    }
+  }
+
+  #knows(process: Process, circuit: number): number {
+    return process.snapshot(circuit).fleet?.generation ?? 0
+  }
+
+  #stores(circuit: number): number {
+    return this.#fleet.server.documents.get(this.#name(circuit))?.record.generation ?? 0
+  }
+
+  /** Whether a process has used a circuit since it last changed, or goes on asking about it. */
+  #uses(process: Process, circuit: number): boolean {
+    const changedAt = this.#issued.get(this.#name(circuit))?.get(this.#stores(circuit))?.at ?? this.#upsetAt
+    const calledAt = this.#calledAt.get(`${process.index} ${circuit}`) ?? -Infinity
+    return process.snapshot(circuit).state !== "Closed" || calledAt > changedAt
+  }
+
+  #pay(process: Process, circuit: number): void {
+    const who = `${process.index} ${circuit}`
+    const name = this.#name(circuit)
+    const owed = this.#dues.get(who)
+    if (owed === undefined) return
+    const stored = this.#stores(circuit)
+    const known = this.#knows(process, circuit)
+    if (known === stored || this.#mayForget() || !this.#uses(process, circuit)) {
+      this.#dues.delete(who)
+      return
+    }
+    const { latency, jitter } = process.link.quality
+    const { syncEvery } = process.policies[circuit]!
+    const interval = syncEvery === undefined ? 1000 : Duration.toMillis(Duration.fromInputUnsafe(syncEvery))
+    const since = Math.max(owed, process.link.hurtAt + DEADLINE, process.machine.resumedAt, this.#upsetAt)
+    // An exchange that is under way when a change is made may have to end before the next; putting back is one more.
+    const within = 2 * interval + 4 * (latency + jitter) + 100
+    this.#check(
+      this.#fleet.world.now - since <= within || this.#fleet.server.unavailable.has(name),
+      () =>
+        `process ${process.index} knows generation ${known} of ${name}, where ${stored} is stored, for ${
+          this.#fleet.world.now - since
+        } ms`
+    )
+  }
+
+  // -----------------------------------------------------------------------------
+  // after every step
+  // -----------------------------------------------------------------------------
+
+  afterStep(): void {
+    const { circuits } = this.#fleet.options
+    for (const [circuit, { name }] of circuits.entries()) {
+      this.#checkProbes(circuit, name)
+      this.#checkTotals(circuit, name, false)
+      for (const process of this.#fleet.processes) {
+        if (!process.isAlive || process.machine.isPaused) continue
+        this.#look(process, circuit)
+        this.#pay(process, circuit)
+      }
+    }
+  }
+
+  /** That the probes which really run have their leases. */
+  #checkProbes(circuit: number, name: string): void {
+    const leased = [...this.#running].filter(([call, { isLeased }]) =>
+      isLeased && call.circuit === circuit && call.process.isAlive && !call.process.machine.isPaused &&
+      !this.#isUpset(call)
+    )
+    const probes = this.#probes(circuit)
+    for (const [, { generation }] of leased) {
+      const running = leased.filter(([, probe]) => probe.generation === generation).length
+      this.#check(running <= probes, () => `${running} probes of ${name} run, where ${probes} may`)
+    }
+  }
+
+  /** That nothing is counted twice, and, once all was said that can be, that nothing is missing. */
+  #checkTotals(circuit: number, name: string, isQuiet: boolean): void {
+    const record = this.#fleet.server.documents.get(name)?.record
+    const told = this.#fleet.processes.map((process) => process.snapshot(circuit).statistics)
+    for (const kind of ["success", "failure", "ignored", "rejected", "timeout", "slow"] as const) {
+      const truth = told.reduce((sum, statistics) => sum + statistics[kind], 0)
+      const counted = record?.lifetime[kind] ?? 0
+      // A report in doubt when data was lost may be put back by who had seen it, and count again when it is sent again.
+      this.#check(
+        counted <= truth || this.#fleet.server.losses > 0,
+        () => `${counted} times ${kind} is stored of ${name}, which happened ${truth} times`
+      )
+      if (isQuiet) this.#check(counted === truth, () => `${counted} times ${kind} is stored of ${name}, of ${truth}`)
+    }
+  }
+
+  /** When all can be reached and nothing has happened for a while. `isWhole`: nobody lost anything for good. */
+  atRest(isWhole: boolean): void {
+    for (const [circuit, { name }] of this.#fleet.options.circuits.entries()) {
+      this.#checkTotals(circuit, name, isWhole)
+      for (const process of this.#fleet.processes) {
+        const counts = this.#countsOf(process, circuit)
+        const { failure, ignored, rejected, success } = process.snapshot(circuit).statistics
+        if (process.isAlive) {
+          this.#check(
+            success + failure === counts.success + counts.failure && ignored === counts.ignored &&
+              rejected === counts.rejected,
+            () =>
+              `process ${process.index} counted ${
+                JSON.stringify({ success, failure, ignored, rejected })
+              } of ${name}, of ${JSON.stringify(counts)}`
+          )
+          this.#check(process.calls.size === 0, () => `${process.calls.size} calls of process ${process.index} hang`)
+        }
+      }
+    }
+  }
+
+  /** After everybody used every circuit again. */
+  inAgreement(): void {
+    for (const [circuit, { name }] of this.#fleet.options.circuits.entries()) {
+      const stored = this.#stores(circuit)
+      for (const process of this.#fleet.processes) {
+        if (!process.isAlive || !this.#uses(process, circuit)) continue
+        const known = this.#knows(process, circuit)
+        this.#check(
+          known === stored,
+          () => `process ${process.index} knows generation ${known} of ${name}, where ${stored} is stored`
+        )
+      }
+    }
+  }
+}
+
+/** Whether a record differs from another at most in what every report may change. */
+const hasSameEvidence = (a: CircuitRecord | undefined, b: CircuitRecord | undefined): boolean => {
+  const evidence = ({ generation, hintUntil, override, state, streak, window }: CircuitRecord) =>
+    JSON.stringify([generation, hintUntil, override, state, streak, window])
+  return a !== undefined && b !== undefined && evidence(a) === evidence(b)
+}
+
+const tripOf = (process: Process, circuit: number): Trip.Trip =>
+  process.policies[circuit]!.trip ?? { _tag: "ConsecutiveFailures", failures: 5 }
+
+const looksAtCalls = (trip: Trip.Trip): boolean =>
+  "policies" in trip ? trip.policies.some(looksAtCalls) : "window" in trip && trip.window._tag === "LastCalls"
+
+/** Whether the evidence of a snapshot trips a policy: said again, plainly. */
+const trips = (trip: Trip.Trip, snapshot: Snapshot, withins: ReadonlyArray<number>): boolean => {
+  const over = (duration: Duration.Input) =>
+    snapshot.totals[withins.indexOf(Duration.toMillis(Duration.fromInputUnsafe(duration)))]!
+  switch (trip._tag) {
+    case "ConsecutiveFailures":
+      return snapshot.streak >= trip.failures
+    case "Failures":
+      return over(trip.within).failure >= trip.count
+    case "FailureRate":
+    case "SlowCallRate": {
+      if (trip.window._tag === "LastCalls") return false
+      const { failure, slow, success } = over(trip.window.duration)
+      const bad = trip._tag === "FailureRate" ? failure : slow
+      return bad > 0 && success + failure >= trip.minimumCalls && bad / (success + failure) >= trip.threshold
+    }
+    case "Any":
+      return trip.policies.some((trip) => trips(trip, snapshot, withins))
+    case "All":
+      return trip.policies.every((trip) => trips(trip, snapshot, withins))
+  }
+}
+
+const isInterrupted = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  exit._tag === "Failure" && exit.cause.reasons.some((reason) => reason._tag === "Interrupt")

@@ -1,0 +1,142 @@
+/**
+ * The way from one process to the server and back: a storage that is slow, loses and doubles what it carries, and breaks.
+ *
+ * What was sent goes its way though its sender no longer waits for it. What crosses is JSON, so that nobody shares anything.
+ */
+import { Context, Effect, Exit, Queue, Stream } from "effect"
+import { type Announcement, type CircuitReport, Storage, type StorageError } from "../../src/Storage/Storage.ts"
+import type { Rng } from "./random.ts"
+import { type Input, type Server, unavailable } from "./server.ts"
+import type { Machine } from "./world.ts"
+
+/** Probabilities are of each message; times are milliseconds. */
+export interface Quality {
+  readonly latency: number
+  readonly jitter: number
+  readonly losesRequest: number
+  readonly losesReply: number
+  readonly doubles: number
+  /** Whether nothing gets through: silently, or so that the sender is told at once. */
+  readonly cut?: "silent" | "refused" | undefined
+}
+
+export const perfect: Quality = { latency: 1, jitter: 0, losesRequest: 0, losesReply: 0, doubles: 0 }
+
+/** One request, and what became of it. */
+export interface Exchange {
+  readonly kind: "sync" | "change" | "probe"
+  readonly inputs: ReadonlyMap<string, Input>
+  readonly sentAt: number
+  readonly sent: number
+}
+
+export interface Watcher {
+  readonly sent: (exchange: Exchange) => void
+  /** The sender has the answer, or no longer waits for it (`undefined`). */
+  readonly ended: (exchange: Exchange, exit: Exit.Exit<unknown, StorageError> | undefined) => void
+}
+
+export class Link {
+  readonly storage: Storage
+  quality: Quality
+  /** When it last did something to a message that a perfect one would not. */
+  hurtAt = -Infinity
+  readonly #server: Server
+  readonly #machine: Machine
+  readonly #rng: Rng
+  readonly #from: number
+  readonly #watcher: Watcher
+
+  constructor(from: number, server: Server, machine: Machine, rng: Rng, quality: Quality, watcher: Watcher) {
+    this.#from = from
+    this.#server = server
+    this.#machine = machine
+    this.#rng = rng
+    this.#watcher = watcher
+    this.quality = quality
+    const { storage } = server
+    this.storage = {
+      ...storage,
+      sync: (reports) => {
+        const sent = plain(reports)
+        return this.#ask("sync", new Map(sent.map((report) => [report.circuit, tagged(report)])), storage.sync(sent))
+      },
+      change: (circuit, change) => {
+        const sent = plain(change)
+        return this.#ask("change", new Map([[circuit, sent]]), storage.change(circuit, sent))
+      },
+      probe: (circuit, probe) => {
+        const sent = plain(probe)
+        return this.#ask("probe", new Map([[circuit, sent]]), storage.probe(circuit, sent))
+      },
+      changes: this.#changes()
+    }
+  }
+
+  get context(): Context.Context<Storage> {
+    return Context.make(Storage, this.storage)
+  }
+
+  #ask<A>(
+    kind: Exchange["kind"],
+    inputs: ReadonlyMap<string, Input>,
+    request: Effect.Effect<A, StorageError>
+  ): Effect.Effect<A, StorageError> {
+    const { world } = this.#machine
+    return Effect.callback((resume) => {
+      const exchange: Exchange = { kind, inputs, sentAt: world.now, sent: world.stamp() }
+      let ended = false
+      const end = (exit: Exit.Exit<A, StorageError> | undefined): void => {
+        if (ended) return
+        ended = true
+        if (exit?._tag !== "Success") this.hurtAt = world.now
+        this.#watcher.ended(exchange, exit)
+        if (exit !== undefined) resume(exit)
+      }
+      const answer = (exit: Exit.Exit<A, StorageError>): void =>
+        this.#carry(this.quality.losesReply, () => this.#machine.deliver(() => end(exit)))
+      const arrive = (): void => {
+        const locked = this.#server.lockedFor(inputs.keys())
+        if (locked > 0) {
+          this.hurtAt = world.now + locked
+          world.after(locked, arrive)
+        } else answer(this.#server.handle(this.#from, inputs, request))
+      }
+      this.#watcher.sent(exchange)
+      if (this.quality.cut === "refused") {
+        this.hurtAt = world.now
+        world.after(this.quality.latency, () => this.#machine.deliver(() => end(Exit.fail(unavailable("refused")))))
+      } else this.#carry(this.quality.losesRequest, arrive)
+      return Effect.sync(() => end(undefined))
+    })
+  }
+
+  /** Brings a message over, or doesn't, or twice. */
+  #carry(loses: number, arrive: () => void): void {
+    const { world } = this.#machine
+    const { cut, doubles, jitter, latency } = this.quality
+    if (cut !== undefined || this.#rng.chance(loses)) {
+      this.hurtAt = world.now
+      return
+    }
+    const once = (): void => {
+      world.after(latency + this.#rng.nextDoubleUnsafe() * jitter, arrive)
+    }
+    once()
+    if (this.#rng.chance(doubles)) once()
+  }
+
+  #changes(): Stream.Stream<Announcement, StorageError> {
+    return Stream.callback<Announcement, StorageError>((queue) => {
+      const subscriber = (announcement: Announcement): void =>
+        this.#carry(this.quality.losesReply, () => this.#machine.deliver(() => Queue.offerUnsafe(queue, announcement)))
+      Queue.offerUnsafe(queue, { _tag: "Subscribed" })
+      this.#server.subscribers.add(subscriber)
+      return Effect.addFinalizer(() => Effect.sync(() => this.#server.subscribers.delete(subscriber)))
+    })
+  }
+}
+
+const plain = <A>(value: A): A => JSON.parse(JSON.stringify(value))
+
+const tagged = (report: CircuitReport): Input => ({ ...report, _tag: "Report" })

@@ -1,0 +1,36 @@
+import { assert, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+import { mutations } from "./mutations.ts"
+
+const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+
+/** What a program says of a library that lacks a rule. */
+const without = async (mutation: number, ...program: ReadonlyArray<string>): Promise<string> => {
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--import", fileOf("./mutate.ts"), ...program],
+    { env: { ...process.env, SIM_MUTATION: String(mutation) } }
+  )
+  return stdout
+}
+
+describe.concurrent("the simulator finds out when a rule is dropped:", () => {
+  for (const [i, { rule }] of mutations.entries()) {
+    it(`${rule}`, async () => {
+      const found = await without(i, fileOf("./main.ts"), "--first", "--schedules", "1000")
+      assert.match(found, /^Seed \d+ fails: \d+ ms: /)
+    })
+  }
+})
+
+describe("the checker of strict histories finds out when a rule is dropped:", () => {
+  const mutation = mutations.findIndex(({ rule }) => rule.startsWith("a strict call"))
+
+  it(`${mutations[mutation]!.rule}`, async () => {
+    const program = `import { firstInexplicable } from ${JSON.stringify(new URL("./strict.ts", import.meta.url).href)}
+console.log(firstInexplicable(500))`
+    assert.match(await without(mutation, "--input-type=module", "--eval", program), /^\d+$/m)
+  })
+})

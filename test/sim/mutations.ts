@@ -1,0 +1,75 @@
+/** Rules of the protocol, each with the one place in the source that it comes down to, and what that becomes without it. */
+export interface Mutation {
+  readonly rule: string
+  readonly from: string
+  readonly to: string
+}
+
+export const mutations: ReadonlyArray<Mutation> = [
+  {
+    rule: "reports of an older generation are no evidence",
+    from: "if (generation < record.generation) return",
+    to: "if (generation < 0) return"
+  },
+  {
+    rule: "outcomes are evidence only of the generation they were let through in",
+    from: "    this.#unsent.forgetEvidence()",
+    to: ""
+  },
+  {
+    rule: "a trip is of the generation it was decided in",
+    from: "if (stale || (record?.generation ?? 0) !== input.generation) return refused",
+    to: "if (stale) return refused"
+  },
+  {
+    rule: "a view that is older than what is known is dropped",
+    from: "if (snapshot.generation < known) {",
+    to: "if (snapshot.generation < known && snapshot.generation < knew) {"
+  },
+  {
+    rule: "only a live lease is settled",
+    from: "if (record?.state._tag !== \"HalfOpen\" || held === undefined || !isLive(held, now)) {",
+    to: "if (record?.state._tag !== \"HalfOpen\") {"
+  },
+  {
+    rule: "no more leases are live than the policy's probes",
+    from: "if (live.length >= probes) return denied",
+    to: ""
+  },
+  {
+    rule: "a report is counted once",
+    from: "isEmpty(delta) || isRepeat(known, message, now, idleTimeToLive)",
+    to: "isEmpty(delta)"
+  },
+  {
+    rule: "a report that was sent is frozen",
+    from: "if (this.pending !== undefined || this.#delta === undefined) return",
+    to: `if (this.#delta === undefined) return
+    if (this.pending !== undefined) {
+      const delta = merge(aged(this.pending.delta, this.#at - this.pending.at), this.#delta)
+      this.pending = { ...this.pending, delta, at: this.#at }
+      this.#delta = undefined
+      return
+    }`
+  },
+  {
+    rule: "generations are above the clock",
+    from: "known + 1, Math.floor(now * 1000))",
+    to: "known + 1)"
+  },
+  {
+    rule: "Closed is not put back over an Open whose time is not up",
+    from: "if (snapshot.state._tag === \"Closed\" && record.state._tag === \"Open\" && now < record.state.until) {",
+    to: "if (snapshot.state._tag === \"Closed\" && now < 0) {"
+  },
+  {
+    rule: "pooled evidence must hold in two snapshots",
+    from: "if (!lasts && policy.maxAge > 0) {",
+    to: "if (!lasts && policy.maxAge < 0) {"
+  },
+  {
+    rule: "a strict call joins no load that was sent before it came",
+    from: "const joins = maxAge > 0 && this.current !== undefined && engine.now() - this.current.askedAt <= maxAge",
+    to: "const joins = this.current !== undefined"
+  }
+]

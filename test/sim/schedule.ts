@@ -1,0 +1,181 @@
+/** What happens to a fleet, as plain data that follows from a seed: to be printed, replayed and made smaller. */
+import type { Breaker, Trip } from "../../src/index.ts"
+import type { Behaviour, CircuitPlan } from "./fleet.ts"
+import { perfect, type Quality } from "./link.ts"
+import { Rng } from "./random.ts"
+
+export type Act =
+  /** So many calls, one after the other has begun. */
+  | {
+    readonly do: "calls"
+    readonly process: number
+    readonly circuit: number
+    readonly every: number
+    readonly of: ReadonlyArray<Behaviour>
+  }
+  | { readonly do: "link"; readonly process: number; readonly quality: Quality }
+  | { readonly do: "pause" | "crash" | "stop"; readonly process: number }
+  | { readonly do: "resume"; readonly process: number; readonly inReverse: boolean }
+  | { readonly do: "start"; readonly skew: number }
+  | { readonly do: "wipe" }
+  | { readonly do: "failover"; readonly behind: number }
+  | { readonly do: "clock"; readonly by: number }
+  | { readonly do: "lock"; readonly circuit: number; readonly for: number }
+  | { readonly do: "shard"; readonly circuit: number; readonly isDown: boolean }
+  | {
+    readonly do: "override"
+    readonly process: number
+    readonly circuit: number
+    readonly mode: Breaker.OverrideMode
+    readonly expiresIn?: number | undefined
+  }
+  | { readonly do: "clear" | "reset" | "halfOpen"; readonly process: number; readonly circuit: number }
+  | { readonly do: "nothing" }
+
+/** `after`: how long the one before it is left to work, in milliseconds. */
+export type Step = Act & { readonly after: number }
+
+export interface Schedule {
+  readonly seed: number
+  readonly circuits: ReadonlyArray<CircuitPlan>
+  readonly processes: number
+  readonly pushes: boolean
+  readonly idleTimeToLive: number
+  readonly quality: Quality
+  readonly steps: ReadonlyArray<Step>
+}
+
+const tripFrom = (rng: Rng): Trip.Trip =>
+  rng.weighted<() => Trip.Trip>([
+    [4, () => ({ _tag: "ConsecutiveFailures", failures: rng.int(1, 6) })],
+    [2, () => ({ _tag: "Failures", count: rng.int(2, 8), within: rng.pick([5000, 20_000, 120_000]) })],
+    [3, () => rateFrom(rng, { _tag: "Within", duration: rng.pick([3000, 10_000, 30_000]) })],
+    [1, () => rateFrom(rng, { _tag: "LastCalls", calls: rng.int(6, 12) })],
+    [1, () => ({ _tag: "Any", policies: [tripFrom(rng), { _tag: "ConsecutiveFailures", failures: rng.int(3, 6) }] })],
+    [
+      1,
+      () => ({
+        _tag: "All",
+        policies: [{ _tag: "ConsecutiveFailures", failures: 2 }, rateFrom(rng, { _tag: "Within", duration: 10_000 })]
+      })
+    ]
+  ])()
+
+const rateFrom = (rng: Rng, window: Trip.Window): Trip.Trip => ({
+  _tag: "FailureRate",
+  threshold: rng.pick([0.3, 0.5, 0.8]),
+  minimumCalls: rng.int(2, 6),
+  window
+})
+
+const policyFrom = (rng: Rng): Breaker.Data => {
+  const openFor = rng.pick([1000, 3000, 5000, 10_000])
+  const trip = tripFrom(rng)
+  return {
+    trip,
+    openFor,
+    maxOpenFor: openFor * 3,
+    halfOpen: {
+      probes: rng.pick([1, 1, 2, 3]),
+      successes: rng.pick([1, 1, 2, 3]),
+      lease: rng.pick([2000, 5000]),
+      ramp: rng.pick([0, 0, 3000])
+    },
+    consistency: rng.weighted<Breaker.Consistency>([[7, "local"], [2, "strict"], [1, { maxAge: 500 }]]),
+    ...(rng.chance(0.2) ? { evidence: "any" } : {}),
+    ...(rng.chance(0.2) ? { syncEvery: rng.pick([200, 500, 2000]) } : {})
+  }
+}
+
+const qualityFrom = (rng: Rng): Quality => ({
+  latency: rng.pick([0, 1, 5, 20]),
+  jitter: rng.pick([0, 5, 30]),
+  losesRequest: 0,
+  losesReply: 0,
+  doubles: 0
+})
+
+const badQualityFrom = (rng: Rng): Quality => ({
+  latency: rng.pick([1, 20, 80, 400]),
+  jitter: rng.pick([0, 50, 500, 1500]),
+  losesRequest: rng.pick([0, 0.1, 0.4]),
+  losesReply: rng.pick([0, 0.1, 0.4, 0.8]),
+  doubles: rng.pick([0, 0.2, 0.6]),
+  ...(rng.chance(0.3) ? { cut: rng.pick(["silent", "refused"] as const) } : {})
+})
+
+/** The schedule of a seed. */
+export const scheduleFrom = (seed: number): Schedule => {
+  const rng = new Rng(seed)
+  const processes = rng.weighted([[3, 2], [4, 3], [2, 4], [1, 6]])
+  const circuits = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({ name: `c${i}`, policy: policyFrom(rng) }))
+  const quality = rng.chance(0.7) ? qualityFrom(rng) : perfect
+  // Some faults leave others unseen, such as a loss of data all that is about counts.
+  const losesData = rng.chance(0.35)
+  const kills = rng.chance(0.3)
+  const movesClock = rng.chance(0.3)
+  const operates = rng.chance(0.4)
+  const pauses = rng.chance(0.4)
+  const sick = circuits.map(() => rng.chance(0.5))
+  const process = (): number => rng.int(0, processes - 1)
+  const circuit = (): number => rng.int(0, circuits.length - 1)
+  const behaviour = (isSick: boolean): Behaviour => ({
+    ends: rng.weighted(
+      isSick
+        ? [[8, "fails"], [1, "succeeds"], [0.3, "isIgnored"], [0.3, "dies"]]
+        : [[20, "succeeds"], [1, "fails"], [0.5, "isIgnored"]]
+    ),
+    takes: rng.weighted([[5, 0], [4, rng.int(1, 200)], [1, rng.int(200, 4000)]]),
+    ...(isSick && rng.chance(0.05) ? { hint: rng.pick([500, 8000]) } : {})
+  })
+  const calls = (): Act => {
+    const at = circuit()
+    if (rng.chance(0.12)) sick[at] = !sick[at]
+    // One node may be bad where the others are well.
+    const isSick = rng.chance(0.1) ? !sick[at] : sick[at]!
+    return {
+      do: "calls",
+      process: process(),
+      circuit: at,
+      every: rng.pick([0, 10, 100, 300]),
+      of: Array.from({ length: rng.int(1, 6) }, () => behaviour(isSick))
+    }
+  }
+  const act = (): Act =>
+    rng.weighted<() => Act>([
+      [12, calls],
+      [2, () => ({ do: "link", process: process(), quality: rng.chance(0.5) ? quality : badQualityFrom(rng) })],
+      [pauses ? 1.5 : 0, () => ({ do: "pause", process: process() })],
+      [pauses ? 2 : 0, () => ({ do: "resume", process: process(), inReverse: rng.chance(0.5) })],
+      [kills ? 0.5 : 0, () => ({ do: "crash", process: process() })],
+      [kills ? 0.5 : 0, () => ({ do: "stop", process: process() })],
+      [kills ? 1 : 0.1, () => ({ do: "start", skew: rng.pick([0, -86_400_000, 3_600_000]) })],
+      [losesData ? 0.8 : 0, () => ({ do: "wipe" })],
+      [losesData ? 0.8 : 0, () => ({ do: "failover", behind: rng.pick([100, 1000, 5000, 20_000]) })],
+      [movesClock ? 1 : 0, () => ({ do: "clock", by: rng.pick([-60_000, -3000, -500, 500, 3000, 60_000]) })],
+      [0.4, () => ({ do: "lock", circuit: circuit(), for: rng.pick([50, 500, 3000, 6000]) })],
+      [0.4, () => ({ do: "shard", circuit: circuit(), isDown: rng.chance(0.5) })],
+      [operates ? 1 : 0, () => ({
+        do: "override",
+        process: process(),
+        circuit: circuit(),
+        mode: rng.pick(["ForcedOpen", "Disabled", "MetricsOnly"] as const),
+        ...(rng.chance(0.5) ? { expiresIn: rng.pick([1000, 5000]) } : {})
+      })],
+      [operates ? 1 : 0, () => ({ do: "clear", process: process(), circuit: circuit() })],
+      [operates ? 0.5 : 0, () => ({ do: "reset", process: process(), circuit: circuit() })],
+      [operates ? 0.5 : 0, () => ({ do: "halfOpen", process: process(), circuit: circuit() })],
+      [0.5, () => ({ do: "nothing" })]
+    ])()
+  const after = (): number =>
+    rng.weighted([[3, 0], [4, rng.int(1, 300)], [4, rng.int(300, 2000)], [1, rng.int(2000, 12_000)]])
+  return {
+    seed,
+    circuits,
+    processes,
+    pushes: rng.chance(0.4),
+    idleTimeToLive: rng.chance(0.1) ? 10_000 : 60 * 60 * 1000,
+    quality,
+    steps: Array.from({ length: rng.int(8, 45) }, () => ({ ...act(), after: after() }))
+  }
+}

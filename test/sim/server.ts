@@ -1,0 +1,135 @@
+/** The storage that the fleet shares: documents in a map, with a clock of its own and with all that can happen to a server. */
+import { Duration, Effect, type Exit, Stream } from "effect"
+import { type Document, fromDocument } from "../../src/Storage/Document.ts"
+import type { Announcement, Change, CircuitReport, Probe, Storage } from "../../src/Storage/Storage.ts"
+import { StorageError } from "../../src/Storage/Storage.ts"
+import type { World } from "./world.ts"
+
+export type Input = ({ readonly _tag: "Report" } & CircuitReport) | Change | Probe
+
+/** What one operation did to one circuit. */
+export interface Handled {
+  readonly circuit: string
+  /** The index of the process that asked. */
+  readonly from: number
+  readonly input: Input
+  readonly before: Document | undefined
+  readonly after: Document | undefined
+  /** By the server's clock. */
+  readonly now: number
+}
+
+type Changed = Extract<Announcement, { readonly _tag: "Changed" }>
+
+const DAY = 24 * 60 * 60 * 1000
+
+export class Server {
+  readonly world: World
+  readonly storage: Storage
+  documents: ReadonlyMap<string, Document> = new Map()
+  /** How often it has lost something that it had acknowledged. */
+  losses = 0
+  /** Until when nobody gets at a circuit, in the world's time. */
+  readonly lockedUntil = new Map<string, number>()
+  /** Circuits on a shard that does not answer. */
+  readonly unavailable = new Set<string>()
+  readonly subscribers = new Set<(announcement: Changed) => void>()
+  #handled: (handled: Handled) => void
+  #offset = 1.6e12
+  #reads = 0
+  // What a replica had at a time, newest last.
+  readonly #copies: Array<{ readonly at: number; readonly documents: ReadonlyMap<string, Document> }> = []
+  #request: { readonly from: number; readonly inputs: ReadonlyMap<string, Input> } | undefined
+
+  constructor(world: World, options: {
+    readonly idleTimeToLive: number
+    readonly pushes: boolean
+    readonly handled?: (handled: Handled) => void
+  }) {
+    this.world = world
+    this.#handled = options.handled ?? (() => {})
+    this.storage = fromDocument({
+      backend: "simulated",
+      capabilities: { shared: true, durable: true, pushes: options.pushes, history: true, fences: true },
+      idleTimeToLive: options.idleTimeToLive,
+      modify: (circuit, f) =>
+        Effect.suspend(() => {
+          if (this.unavailable.has(circuit)) return Effect.fail(unavailable("the shard does not answer"))
+          const now = this.now()
+          const before = this.documents.get(circuit)
+          const [result, after] = f(before, now)
+          if (after !== undefined && after !== before) {
+            const documents = new Map(this.documents).set(circuit, after)
+            this.#keep(documents)
+          }
+          const input = this.#request?.inputs.get(circuit)
+          if (input !== undefined) this.#handled({ circuit, from: this.#request!.from, input, before, after, now })
+          return Effect.succeed(result)
+        }),
+      names: Stream.suspend(() => Stream.fromIterable(this.documents.keys())),
+      ...(options.pushes ?
+        {
+          push: {
+            announce: (announcement) =>
+              Effect.sync(() => {
+                for (const subscriber of this.subscribers) subscriber(announcement)
+              }),
+            changes: Stream.empty
+          }
+        } :
+        {})
+    })
+  }
+
+  /** Its clock, finer than its reader's: no two readings are equal. */
+  now(): number {
+    return this.#offset + this.world.now + (++this.#reads % 1000) / 1000
+  }
+
+  stepClock(by: number): void {
+    this.#offset += by
+    // It forgets whom it has heard of before they stop to send.
+    if (by >= Duration.toMillis(this.storage.idleTimeToLive) / 2) this.losses++
+  }
+
+  /** Handles one request, whole. */
+  handle<A>(
+    from: number,
+    inputs: ReadonlyMap<string, Input>,
+    request: Effect.Effect<A, StorageError>
+  ): Exit.Exit<A, StorageError> {
+    this.#request = { from, inputs }
+    const exit = Effect.runSyncExit(request)
+    this.#request = undefined
+    return exit
+  }
+
+  /** For how long none of these circuits can be had. */
+  lockedFor(circuits: Iterable<string>): number {
+    return Math.max(0, ...[...circuits].map((circuit) => (this.lockedUntil.get(circuit) ?? 0) - this.world.now))
+  }
+
+  wipe(): void {
+    this.losses++
+    this.#keep(new Map())
+  }
+
+  /** A replica takes over that is so many milliseconds behind. */
+  failover(behind: number): void {
+    const then = this.world.now - behind
+    const copy = this.#copies.findLast(({ at }) => at <= then)?.documents ?? new Map()
+    if (copy !== this.documents) this.losses++
+    this.#keep(copy)
+  }
+
+  #keep(documents: ReadonlyMap<string, Document>): void {
+    this.documents = documents
+    const copies = this.#copies
+    if (copies.at(-1)?.at === this.world.now) copies.pop()
+    copies.push({ at: this.world.now, documents })
+    while (copies.length > 1 && copies[1]!.at < this.world.now - DAY) copies.shift()
+  }
+}
+
+export const unavailable = (cause: string): StorageError =>
+  new StorageError({ operation: "simulated", reason: "Unavailable", cause })

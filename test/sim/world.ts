@@ -1,0 +1,195 @@
+/**
+ * Simulated time, and what runs in it.
+ *
+ * Everything is synchronous: the fibers of all machines run on one queue, and `advance` runs what is due, one event after the
+ * other, each until nobody has anything left to do. So a run follows from its inputs alone, and costs no turn of Node's event
+ * loop, of which `TestClock` takes a few for every sleeper it wakes.
+ */
+import { Clock, Context, Duration, Effect, type Fiber, Random, References, Scheduler } from "effect"
+import { Rng } from "./random.ts"
+
+interface Event {
+  readonly at: number
+  readonly order: number
+  readonly run: () => void
+  cancelled: boolean
+}
+
+const isBefore = (a: Event, b: Event): boolean => a.at < b.at || (a.at === b.at && a.order < b.order)
+
+/** How much can happen at one time before it is taken for a loop without end. */
+const MOST_AT_ONCE = 50_000
+
+export class World {
+  /** Milliseconds since it began. No machine knows it: each has a clock of its own. */
+  now = 0
+  #order = 0
+  #busy = 0
+  // A binary heap: the first is the next.
+  readonly #events: Array<Event> = []
+  #tasks: Array<() => void> = []
+
+  readonly scheduler: Scheduler.Scheduler = {
+    executionMode: "async",
+    // Nothing else waits for its turn.
+    shouldYield: () => false,
+    makeDispatcher: () => ({ scheduleTask: (task) => this.#tasks.push(task), flush: () => this.drain() })
+  }
+
+  /** Grows with every question, so that what happened can be put in order. */
+  stamp(): number {
+    return ++this.#order
+  }
+
+  /** Runs something after so many milliseconds, unless the function it returns is called before. */
+  after(millis: number, run: () => void): () => void {
+    const event: Event = { at: this.now + Math.max(0, millis), order: this.stamp(), run, cancelled: false }
+    this.#push(event)
+    return () => {
+      event.cancelled = true
+    }
+  }
+
+  /** Lets time pass. */
+  advance(millis: number): void {
+    const end = this.now + millis
+    this.drain()
+    while (this.#events.length > 0 && this.#events[0]!.at <= end) {
+      const event = this.#pop()
+      if (event.cancelled) continue
+      this.#busy = event.at > this.now ? 0 : this.#busy + 1
+      if (this.#busy > MOST_AT_ONCE) throw new Error(`time stands still at ${this.now} ms`)
+      this.now = event.at
+      event.run()
+      this.drain()
+    }
+    this.now = end
+  }
+
+  /** Runs all fibers that can run. */
+  drain(): void {
+    while (this.#tasks.length > 0) {
+      const tasks = this.#tasks
+      this.#tasks = []
+      this.#busy += tasks.length
+      if (this.#busy > MOST_AT_ONCE) throw new Error(`fibers never rest at ${this.now} ms`)
+      for (const task of tasks) task()
+    }
+  }
+
+  #push(event: Event): void {
+    const events = this.#events
+    let i = events.push(event) - 1
+    while (i > 0) {
+      const parent = (i - 1) >> 1
+      if (!isBefore(event, events[parent]!)) break
+      events[i] = events[parent]!
+      i = parent
+    }
+    events[i] = event
+  }
+
+  #pop(): Event {
+    const events = this.#events
+    const first = events[0]!
+    const last = events.pop()!
+    if (events.length === 0) return first
+    let i = 0
+    while (true) {
+      let child = 2 * i + 1
+      if (child >= events.length) break
+      if (child + 1 < events.length && isBefore(events[child + 1]!, events[child]!)) child++
+      if (!isBefore(events[child]!, last)) break
+      events[i] = events[child]!
+      i = child
+    }
+    events[i] = last
+    return first
+  }
+}
+
+/** Where a process runs: it can stand still, and stop for good. */
+export class Machine {
+  readonly world: World
+  readonly clock: Clock.Clock
+  readonly context: Context.Context<never>
+  /** When it last ran on after a pause. */
+  resumedAt = -Infinity
+  isPaused = false
+  isDead = false
+  #waiting: Array<() => void> = []
+
+  /** `skew`: how far its wall clock is off. */
+  constructor(world: World, seed: number, skew: number) {
+    this.world = world
+    this.clock = clockOf(
+      () => world.now + 1e6 + seed % 1000,
+      () => world.now + 1.7e12 + skew,
+      (millis, run) => world.after(millis, () => this.deliver(run))
+    )
+    this.context = Context.make(Clock.Clock, this.clock).pipe(
+      Context.add(Scheduler.Scheduler, world.scheduler),
+      Context.add(Random.Random, new Rng(seed)),
+      Context.add(References.MinimumLogLevel, "None")
+    )
+  }
+
+  /** Something comes in: a timer, an answer, a call. Whoever stands still finds it when he goes on. */
+  deliver(run: () => void): void {
+    if (this.isDead) return
+    if (this.isPaused) this.#waiting.push(run)
+    else run()
+  }
+
+  pause(): void {
+    this.isPaused = true
+  }
+
+  /** Goes on. All that was due meanwhile comes at once, in its order or the other way round. */
+  resume(inReverse = false): void {
+    if (!this.isPaused) return
+    this.isPaused = false
+    this.resumedAt = this.world.now
+    const waiting = inReverse ? this.#waiting.reverse() : this.#waiting
+    this.#waiting = []
+    for (const run of waiting) {
+      run()
+      this.world.drain()
+    }
+  }
+
+  /** Stops for good, and drains nothing. */
+  crash(): void {
+    this.isDead = true
+    this.#waiting = []
+  }
+
+  fork<A, E, R>(effect: Effect.Effect<A, E, R>, context: Context.Context<R>): Fiber.Fiber<A, E> {
+    const fiber = Effect.runForkWith(Context.merge(this.context, context) as Context.Context<R>)(effect)
+    this.world.drain()
+    return fiber
+  }
+}
+
+const clockOf = (
+  monotonic: () => number,
+  wall: () => number,
+  after: (millis: number, run: () => void) => () => void
+): Clock.Clock => {
+  const nanos = (millis: number): bigint => BigInt(Math.round(millis * 1e6))
+  return {
+    currentTimeMillisUnsafe: wall,
+    currentTimeMillis: Effect.sync(wall),
+    currentTimeNanosUnsafe: () => nanos(wall()),
+    currentTimeNanos: Effect.sync(() => nanos(wall())),
+    monotonicTimeNanosUnsafe: () => nanos(monotonic()),
+    monotonicTimeNanos: Effect.sync(() => nanos(monotonic())),
+    sleep: (duration) => {
+      const millis = Duration.toMillis(duration)
+      if (millis === Infinity) return Effect.never
+      // Time goes in steps of microseconds, or what is too little to be added to it would never be over.
+      const micros = Math.max(1, Math.ceil(millis * 1000))
+      return Effect.callback((resume) => Effect.sync(after(micros / 1000, () => resume(Effect.void))))
+    }
+  }
+}
