@@ -1,7 +1,7 @@
 import { Effect, Layer } from "effect"
 import { Breaker, Storage } from "../../src/index.ts"
 import * as Memory from "../../src/Storage/Memory.ts"
-import { build, type Contender, forever, freshName } from "./contender.ts"
+import { build, type Contender, freshName } from "./contender.ts"
 import { inScope, policy } from "./ours.ts"
 
 /** How far away a storage of the fleet's is. */

@@ -94,6 +94,11 @@ export class Leases {
     return asking.underWay ? this.#replica.member.engine.patiently((done) => asking.waiters.push(done)) : Effect.void
   }
 
+  /** Asks for one that whoever comes next may use. */
+  askAhead(): void {
+    this.#ask()
+  }
+
   #ask(isAgain = false): Asking {
     const { circuit: { plan }, member: { engine, fingerprint, instance, lane }, snapshot: { generation } } =
       this.#replica

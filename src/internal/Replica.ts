@@ -139,7 +139,7 @@ export class Replica implements Evidence {
     const now = this.member.engine.now()
     this.cut(now)
     this.#leases?.tend(now)
-    if (this.#isDefiant() && this.#called && this.leaseAt(now) === "Ask") this.ask()
+    if (this.#isDefiant() && this.#called && this.leaseAt(now) === "Ask") this.#lessee().askAhead()
     if (this.current !== undefined) return undefined
     if (!this.#unsent.isEmpty || this.#wantsToKnow(now)) return this.begin()
     if (!this.#isBusy()) this.#sleep()
@@ -670,8 +670,12 @@ export class Replica implements Evidence {
     this.#leases?.settle(permit, now, settlement)
   }
 
+  #lessee(): Leases {
+    return this.#leases ??= new Leases(this)
+  }
+
   ask(): Effect.Effect<void> {
-    return (this.#leases ??= new Leases(this)).ask()
+    return this.#lessee().ask()
   }
 
   /** Whether the own machine has closed it while nobody answered: it goes on until it has said so under a lease. */
