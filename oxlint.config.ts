@@ -101,16 +101,16 @@ export default defineConfig({
         noUnstable
       )
     },
-    {
-      files: ["src/internal/**/*.ts"],
+    ...["src/internal/*.ts", "src/internal/fleet/*.ts"].map((files, depth) => ({
+      files: [files],
       rules: only(
-        { regex: "^\\.\\./layers/", message: inward },
-        { regex: "^\\.\\./Storage\\.ts$", message: inward },
-        storagesButTheService("../"),
+        { regex: "^(\\.\\./)+layers/", message: inward },
+        { regex: "^(\\.\\./)+Storage\\.ts$", message: inward },
+        storagesButTheService("../".repeat(depth + 1)),
         noDriver,
         noUnstable
       )
-    },
+    })),
     {
       files: ["src/Storage/**/*.ts"],
       rules: only(

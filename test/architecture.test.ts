@@ -40,6 +40,12 @@ const refused = {
     `import "effect/sql/SqlClient"`,
     `import "ioredis"`
   ],
+  "src/internal/fleet": [
+    `import "../../layers/MemoryStorageLive.ts"`,
+    `import "../../Storage/Memory.ts"`,
+    `import "../../Storage.ts"`,
+    `import "ioredis"`
+  ],
   "src/Storage": [
     `import "./Memory.ts"`,
     `import "../Storage/Memory.ts"`,
@@ -69,6 +75,12 @@ const accepted = {
     `import "../Storage/Storage.ts"`,
     `import "../core/Machine.ts"`,
     `import "../Event.ts"`
+  ],
+  "src/internal/fleet": [
+    `import "./Replica.ts"`,
+    `import "../Circuit.ts"`,
+    `import "../../Storage/Storage.ts"`,
+    `import "../../core/Machine.ts"`
   ],
   "src/Storage": [
     `import "./Storage.ts"`,

@@ -56,7 +56,7 @@ describe("the README's table of defaults", () => {
 })
 
 describe("the bounds that the documents give", () => {
-  const internal = globSync("src/internal/*.ts", { cwd: new URL("..", import.meta.url) }).map(read).join("\n")
+  const internal = globSync("src/internal/**/*.ts", { cwd: new URL("..", import.meta.url) }).map(read).join("\n")
   const constant = (name: string): number =>
     Number(new RegExp(`^(?:export )?const ${name} = (\\d+)$`, "m").exec(internal)?.[1])
   const deadline = `${constant("DEADLINE") / 1000} second`

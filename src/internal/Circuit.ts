@@ -19,8 +19,8 @@ import {
 import { type RuleWindow, standing, type Totals } from "../core/TripRule.ts"
 import type { FleetSnapshot, Snapshot, WindowSnapshot } from "../Event.ts"
 import type { Announcement, StorageError } from "../Storage/Storage.ts"
+import { Replica } from "./fleet/Replica.ts"
 import type { Guard } from "./Guard.ts"
-import { Replica } from "./Replica.ts"
 
 type Rejection = Exit.Exit<never, BreakerOpenError>
 

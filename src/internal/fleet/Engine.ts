@@ -17,12 +17,12 @@ import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type Announcement, type Storage, StorageError, type Synced } from "../Storage/Storage.ts"
-import type { Circuit } from "./Circuit.ts"
-import { Deadlines } from "./Deadlines.ts"
-import { type Log, makeLog } from "./Log.ts"
+import { type Announcement, type Storage, StorageError, type Synced } from "../../Storage/Storage.ts"
+import type { Circuit } from "../Circuit.ts"
+import { Deadlines } from "../Deadlines.ts"
+import { type Log, makeLog } from "../Log.ts"
+import type { FleetPolicy, Resolved } from "../Resolve.ts"
 import type { Replica, Request } from "./Replica.ts"
-import type { FleetPolicy, Resolved } from "./Resolve.ts"
 
 /** How long a storage may take to answer. */
 export const DEADLINE = 1000

@@ -1,5 +1,5 @@
 /** A storage may answer anything: what of it can be made sense of. */
-import type { Snapshot } from "../Storage/Storage.ts"
+import type { Snapshot } from "../../Storage/Storage.ts"
 
 /** Whether it is a snapshot, with so many totals where it matters. */
 export const isSane = (snapshot: unknown, totals?: number): snapshot is Snapshot => {

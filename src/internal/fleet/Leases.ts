@@ -3,9 +3,9 @@
  * that comes too late for the call that waited serves the next, and what nobody used is given back.
  */
 import * as Effect from "effect/Effect"
-import { GATE_LEASE, Permit, type Settlement } from "../core/Machine.ts"
-import type { LeaseName } from "../core/Record.ts"
-import type { PutBack, Settle, Snapshot } from "../Storage/Storage.ts"
+import { GATE_LEASE, Permit, type Settlement } from "../../core/Machine.ts"
+import type { LeaseName } from "../../core/Record.ts"
+import type { PutBack, Settle, Snapshot } from "../../Storage/Storage.ts"
 import type { Replica } from "./Replica.ts"
 
 /** A storage keeps a lease for longer than its holder uses it, so that a probe which took too long is still heard of. */

@@ -8,10 +8,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { aged, noCounts, noDelta } from "../core/Delta.ts"
-import { type Adopted, GATE_ASLEEP, type Permit, type Settlement } from "../core/Machine.ts"
-import { isWritable, type Opening, snapshot as snapshotOf, type Why } from "../core/Record.ts"
-import { type Evidence, type RuleWindow, sameWindow, type Totals, trips } from "../core/TripRule.ts"
+import { aged, noCounts, noDelta } from "../../core/Delta.ts"
+import { type Adopted, GATE_ASLEEP, type Permit, type Settlement } from "../../core/Machine.ts"
+import { isWritable, type Opening, snapshot as snapshotOf, type Why } from "../../core/Record.ts"
+import { type Evidence, type RuleWindow, sameWindow, type Totals, trips } from "../../core/TripRule.ts"
 import {
   type Announcement,
   type Change,
@@ -23,8 +23,8 @@ import {
   type Snapshot,
   StorageError,
   type Synced
-} from "../Storage/Storage.ts"
-import type { Circuit } from "./Circuit.ts"
+} from "../../Storage/Storage.ts"
+import type { Circuit } from "../Circuit.ts"
 import { DEADLINE, type Member } from "./Engine.ts"
 import { GRACE, Leases } from "./Leases.ts"
 import { isSane } from "./Sane.ts"
