@@ -232,6 +232,106 @@ describe("the storage", () => {
     }))
 })
 
+describe("a leased probe", () => {
+  /** Open, its time over, and the storage well. */
+  const due = (name: string) =>
+    Effect.gen(function*() {
+      const { a, b, linkA } = yield* pair(name, { ...any, halfOpen: { lease: "5 seconds" } })
+      yield* b.wrap(Effect.void)
+      yield* failTimes(a, 2)
+      yield* settle
+      yield* TestClock.adjust("10 seconds")
+      yield* settle
+      return { a, b, linkA }
+    })
+
+  const settlements = ({ probes }: Link) => probes.filter(({ _tag }) => _tag === "Settle").length
+
+  it.effect("whose settlement got lost is settled again, with each round until a second after its lease", () =>
+    Effect.gen(function*() {
+      const { a, b, linkA } = yield* due("settled again")
+      yield* a.wrap(Effect.sync(() => linkA.fault(hanging, "probe")))
+      yield* rounds(3)
+      assert.strictEqual(yield* b.state, "HalfOpen")
+      linkA.fault(undefined)
+      yield* rounds(2)
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
+    }))
+
+  it.effect("whose settlement is never heard is given up with its lease", () =>
+    Effect.gen(function*() {
+      const { a, linkA } = yield* due("given up")
+      yield* a.wrap(Effect.sync(() => linkA.fault(failing("Denied"), "probe")))
+      yield* rounds(7)
+      const asked = settlements(linkA)
+      assert.isAtLeast(asked, 4)
+      yield* rounds(5)
+      assert.strictEqual(settlements(linkA), asked)
+      linkA.fault(undefined)
+    }))
+
+  it.effect("is judged by its holder where nobody answers", () =>
+    Effect.gen(function*() {
+      for (const [ended, state] of [[Effect.void, "Closed"], [Effect.fail("boom"), "Open"]] as const) {
+        const { a, linkA } = yield* due(`alone ${state}`)
+        const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.andThen(Effect.sleep("4 seconds"), ended))), {
+          startImmediately: true
+        })
+        linkA.fault(failing("Unavailable"))
+        yield* rounds(4)
+        yield* Fiber.join(probe)
+        yield* settle
+        assert.strictEqual(yield* a.state, state)
+        linkA.fault(undefined)
+      }
+    }))
+
+  it.effect("that fails when its lease ends reopens the circuit for all", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* due("lapsed")
+      const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.never)), { startImmediately: true })
+      assert.strictEqual((yield* rejectionOf(b)).state, "HalfOpen")
+      yield* TestClock.adjust("5 seconds")
+      yield* settle
+      assert.isTrue((yield* Fiber.join(probe))._tag === "Failure")
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Open", "Open"])
+    }))
+
+  it.effect("that was not used is given back after an interval", () =>
+    Effect.gen(function*() {
+      const { a, b, linkA } = yield* due("given back")
+      linkA.fault(slow(200), "probe")
+      const late = yield* Effect.forkChild(rejectionOf(a), { startImmediately: true })
+      yield* TestClock.adjust("100 millis")
+      yield* Fiber.join(late)
+      linkA.fault(undefined)
+      yield* rounds(3)
+      yield* b.wrap(Effect.void)
+      yield* settle
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
+    }))
+})
+
+describe("an answer", () => {
+  it.effect("that was asked for earlier than what is known does not go back on it", () =>
+    Effect.gen(function*() {
+      const [link] = yield* processes(1, { pushes: false })
+      const a = yield* link!.make("stale", two)
+      yield* a.wrap(Effect.void)
+      // A round whose answer takes its time, and a change of the same generation that is answered before it.
+      yield* failTimes(a, 1)
+      link!.fault((request) => Effect.flatMap(request, (answer) => Effect.delay(Effect.succeed(answer), 500)), "sync")
+      yield* TestClock.adjust("50 millis")
+      yield* settle
+      link!.fault(undefined)
+      yield* a.override({ mode: "ForcedOpen", reason: "r", actor: "ann" })
+      yield* TestClock.adjust("500 millis")
+      yield* settle
+      assert.strictEqual((yield* rejectionOf(a)).state, "ForcedOpen")
+      assert.strictEqual((yield* a.snapshot).override?.mode, "ForcedOpen")
+    }))
+})
+
 describe("a round", () => {
   it.effect("is one request, whatever the call rate", () =>
     Effect.gen(function*() {
