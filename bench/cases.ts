@@ -69,7 +69,7 @@ export const suspending: Workload = {
 export const CONCURRENCY = 1000
 
 const all = ["ours", "ours-service", "effect", "cockatiel", "opossum"]
-const synced = ["ours", "ours-synced"]
+const synced = ["ours-synced", "ours-alone"]
 const keyed = ["ours", "effect", "map-get"]
 const consecutive: Spec = { trip: "consecutive", failures: 5 }
 const window: Spec = { trip: "window", failures: 5 }

@@ -8,7 +8,9 @@ export const load = async (name: string): Promise<Contender> => {
     case "ours-service":
       return (await import("./ours.ts")).oursService
     case "ours-synced":
-      return (await import("./synced.ts")).oursSynced
+      return (await import("./synced.ts")).oursSynced()
+    case "ours-alone":
+      return (await import("./synced.ts")).oursAlone()
     case "effect":
       return (await import("./effect.ts")).effectOwn
     case "cockatiel":

@@ -16,17 +16,22 @@ const distant = Effect.map(Memory.make(), (memory): Storage.Storage => ({
   probe: (circuit, probe) => Effect.delay(memory.probe(circuit, probe), ROUND_TRIP)
 }))
 
-const storage = await build(Layer.effect(Storage.Storage, distant))
-const run = Effect.runPromiseWith(storage)
-
-/** A breaker in hand, in step with a fleet. */
-export const oursSynced: Contender = {
-  single: async (spec, { effect }) => {
-    const breaker = await run(inScope(Breaker.make(freshName(), policy(spec))))
-    return {
-      bare: () => run(effect),
-      call: () => run(breaker.wrap(effect)),
-      isOpen: async () => await run(breaker.state) === "Open"
+const on = async (layer: Layer.Layer<Storage.Storage>): Promise<Contender> => {
+  const run = Effect.runPromiseWith(await build(layer))
+  return {
+    single: async (spec, { effect }) => {
+      const breaker = await run(inScope(Breaker.make(freshName(), policy(spec))))
+      return {
+        bare: () => run(effect),
+        call: () => run(breaker.wrap(effect)),
+        isOpen: async () => await run(breaker.state) === "Open"
+      }
     }
   }
 }
+
+/** A breaker in hand, in step with a fleet. */
+export const oursSynced = () => on(Layer.effect(Storage.Storage, distant))
+
+/** The same on the memory of its process, in a process that has run as little besides. */
+export const oursAlone = () => on(Storage.MemoryStorageLive)
