@@ -201,6 +201,11 @@ const GATE_KEPT = GATE_POLICY | GATE_ASLEEP | GATE_LEASE
 // The least share that a ramp starts with: of nothing, nothing would be learnt.
 const LEAST_SHARE = 0.1
 
+/** Milliseconds between two tellings of one time. */
+const CLOSE = 100
+
+const isClose = (a: number, b: number): boolean => Math.abs(a - b) < CLOSE
+
 export class Machine<P extends Plan = Plan> implements Evidence {
   readonly plan: P
   /** 0 lets calls straight through; whoever finds anything else asks `admit`. */
@@ -448,11 +453,15 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     }
   }
 
-  /** Takes over what has become of the state that was adopted. */
+  /** Takes over what has become of the state that was adopted. What differs by no more than messages take is left as it is. */
   refresh(state: Adopted["state"]): void {
     const phase = this.#phase
-    if (phase.adopted && phase._tag !== "Closed" && phase._tag === state._tag) {
-      this.#phase = { ...phase, ...state } as Open | HalfOpen
+    if (!phase.adopted) return
+    if (phase._tag === "Open" && state._tag === "Open" && !isClose(phase.until, state.until)) {
+      this.#phase = { ...phase, until: state.until }
+    } else if (phase._tag === "HalfOpen" && state._tag === "HalfOpen") {
+      const { freeAt, successes } = state
+      if (successes !== phase.successes || !isClose(freeAt, phase.freeAt)) this.#phase = { ...phase, freeAt, successes }
     }
   }
 
