@@ -119,6 +119,14 @@ export default defineConfig({
       )
     },
     {
+      files: ["src/Storage/Redis.ts"],
+      rules: only(onlyUp("core/*", "internal/Check.ts", "redis/*"), noOtherStorage)
+    },
+    {
+      files: ["src/redis/**/*.ts"],
+      rules: only(onlyUp("core/*", "Storage/Storage.ts"))
+    },
+    {
       files: ["src/Storage/{Storage,Document,Memory,Null}.ts"],
       rules: only(
         upFromStorages,

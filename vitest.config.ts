@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/packaging/**", "test/sim/**"]
+          exclude: ["test/packaging/**", "test/sim/**", "test/redis/**"]
         }
       },
       {
@@ -16,6 +16,17 @@ export default defineConfig({
           name: "sim",
           include: ["test/sim/**/*.test.ts"],
           testTimeout: 120_000
+        }
+      },
+      {
+        test: {
+          name: "servers",
+          include: ["test/redis/**/*.test.ts"],
+          globalSetup: ["test/support/servers/setup.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          // What they measure is theirs alone to disturb.
+          fileParallelism: false
         }
       },
       {

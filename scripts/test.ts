@@ -42,6 +42,7 @@ const steps: ReadonlyArray<readonly [script: string, run: (script: string) => Pr
   ["check:unused", step],
   ["test:unit", tests],
   ["test:invariants", tests],
+  ["test:servers", tests],
   ["test:packaging", tests]
 ]
 

@@ -1,10 +1,9 @@
 /** The storage module with the layers that adopters write about and that have subpaths of their own, or are yet to come. */
-import type { Config, Duration, Layer } from "effect"
+import type { Duration, Layer } from "effect"
 import type { Storage } from "../../src/Storage.ts"
 
+export { RedisStorageLive } from "../../src/layers/RedisStorageLive.ts"
 export * from "../../src/Storage.ts"
-
-export declare const RedisStorageLive: Layer.Layer<Storage, Config.ConfigError>
 
 interface Hop {
   readonly storage: Layer.Layer<Storage, any, any>

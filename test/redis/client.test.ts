@@ -1,0 +1,375 @@
+/** The way to Redis: where it leads, what may be in the way, and what is told of it. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Config, ConfigProvider, Effect, Exit, Fiber, Layer, Redacted, Stream } from "effect"
+import * as Redis from "effect/persistence/Redis"
+import { readFile, rm } from "node:fs/promises"
+import { join } from "node:path"
+import { inspect } from "node:util"
+import { failures } from "../../src/conformance/Law.ts"
+import { Breaker, Trip } from "../../src/index.ts"
+import * as IoRedis from "../../src/layers/IoRedis.ts"
+import * as RedisStorageLive from "../../src/layers/RedisStorageLive.ts"
+import * as Conformance from "../../src/Storage/Conformance.ts"
+import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
+import { install, run, temporaryDirectory } from "../support/servers/processes.ts"
+import { RedisServer } from "../support/servers/redis.ts"
+import { failTimes, rejectionOf } from "../utils.ts"
+import { capabilities } from "./laws.ts"
+import { circuit, errorOf, layerOn, send } from "./support.ts"
+
+let server: RedisServer
+beforeAll(async () => {
+  server = await RedisServer.start()
+})
+afterAll(() => server.stop())
+
+const here = () => ({ host: "127.0.0.1", port: server.port })
+
+const withEnvironment = (env: Readonly<Record<string, string>>) => ConfigProvider.layer(ConfigProvider.fromUnknown(env))
+
+const eventually = <R>(what: string, isSo: Effect.Effect<boolean, never, R>, millis = 10_000) =>
+  Effect.gen(function*() {
+    const end = performance.now() + millis
+    while (!(yield* isSo)) {
+      if (performance.now() > end) return assert.fail(`waited ${millis} ms in vain: ${what}`)
+      yield* Effect.sleep(20)
+    }
+  })
+
+describe("without a server", () => {
+  it.live("the layer is built at once, calls go by what their process sees, and the breaker joins when it is there", () =>
+    Effect.gen(function*() {
+      yield* Effect.promise(() => server.kill())
+      const start = performance.now()
+      const program = Effect.gen(function*() {
+        assert.isBelow(performance.now() - start, 500)
+        const breaker = yield* Breaker.make("lonely", { trip: Trip.consecutiveFailures(2), openFor: "1 minute" })
+        yield* breaker.wrap(Effect.void)
+        yield* failTimes(breaker, 2)
+        assert.strictEqual((yield* rejectionOf(breaker)).openedBy, "instance")
+        const error = yield* errorOf((yield* circuit("lonely")).read)
+        assert.deepInclude(error, { reason: "Unavailable", operation: "sync", circuit: "lonely" })
+        assert.include(inspect(error.cause), "ECONNREFUSED")
+        yield* Effect.promise(() => server.restart())
+        const it = yield* circuit("lonely")
+        yield* eventually(
+          "what was seen meanwhile is told",
+          Effect.match(it.read, { onFailure: () => false, onSuccess: ({ lifetime }) => lifetime.failure === 2 })
+        )
+      })
+      yield* program.pipe(
+        Effect.scoped,
+        Effect.provide(RedisStorageLive.RedisStorageLive),
+        Effect.provide(withEnvironment({ REDIS_HOST: "127.0.0.1", REDIS_PORT: String(server.port) }))
+      )
+    }))
+
+  it.live("an operation fails at once, and one on a server that hangs after a while", () =>
+    Effect.gen(function*() {
+      const it = yield* circuit("hung")
+      yield* it.report(failures(1))
+      server.pause()
+      const timed = <E>(operation: Effect.Effect<unknown, E>) =>
+        Effect.gen(function*() {
+          const start = performance.now()
+          const error = yield* errorOf(operation)
+          assert.strictEqual(error.reason, "Unavailable")
+          return performance.now() - start
+        })
+      assert.isBelow(yield* timed(it.read), 3500)
+      for (let i = 0; i < 5; i++) assert.isBelow(yield* timed(it.operate({ _tag: "Reset" })), 3500)
+      server.resume()
+      yield* eventually("it is heard again", Effect.map(Effect.exit(it.read), Exit.isSuccess))
+      yield* Effect.promise(() => server.kill())
+      yield* Effect.sleep("100 millis")
+      assert.isBelow(yield* timed(it.read), 500)
+      yield* Effect.promise(() => server.restart())
+      yield* eventually("it is heard again", Effect.map(Effect.exit(it.read), Exit.isSuccess))
+    }).pipe(Effect.provide(layerOn(here()))))
+})
+
+describe("a server that hangs", () => {
+  const outage = Effect.acquireRelease(
+    Effect.sync(() => server.pause()),
+    () =>
+      Effect.gen(function*() {
+        server.resume()
+        // The longest that a client waits before it connects again.
+        yield* Effect.sleep("2500 millis")
+      })
+  )
+  const laws = Conformance.laws({
+    capabilities,
+    layer: ({ idleTimeToLive }) => RedisStorageLive.layer({ ...here(), idleTimeToLive }),
+    advance: Effect.sleep,
+    outage
+  })
+  const name = "a storage that is cut off says so, and never that a circuit is Closed"
+  it.live(name, () => laws.find((law) => law.name === name)?.check ?? Effect.die("there is no such law"))
+})
+
+describe("a subscription", () => {
+  it.live("ends with its connection, so that whoever subscribes again knows of the gap", () =>
+    Effect.gen(function*() {
+      const storage = yield* Storage
+      const heard: Array<Announcement> = []
+      const listening = yield* storage.changes.pipe(
+        Stream.runForEach((announcement) => Effect.sync(() => heard.push(announcement))),
+        Effect.flip,
+        Effect.retry({ times: 0 }),
+        Effect.tap((error) => Effect.sync(() => assert.strictEqual(error.reason, "Unavailable"))),
+        Effect.forever,
+        Effect.forkChild
+      )
+      const it = yield* circuit("announced")
+      yield* eventually("the first subscription", Effect.sync(() => heard.length === 1))
+      for (const round of [1, 2, 3]) {
+        const { snapshot: { generation } } = yield* it.operate({ _tag: "Reset" })
+        yield* eventually("the change", Effect.sync(() => heard.length === 2 * round))
+        assert.deepEqual(heard.at(-1), { _tag: "Changed", circuit: "announced", generation })
+        yield* send("CLIENT", "KILL", "TYPE", "pubsub")
+        yield* eventually("another subscription", Effect.sync(() => heard.length === 2 * round + 1))
+        assert.deepEqual(heard.at(-1), { _tag: "Subscribed" })
+      }
+      yield* Fiber.interrupt(listening)
+      yield* eventually(
+        "no connection is left behind",
+        Effect.map(Effect.orDie(send<string>("CLIENT", "LIST", "TYPE", "pubsub")), (list) => list === "")
+      )
+    }).pipe(Effect.provide(layerOn(here()))))
+
+  it.live("that was lost keeps nobody from hearing of a trip within an interval, and at once when it is back", () =>
+    Effect.gen(function*() {
+      const policy = { trip: Trip.consecutiveFailures(2), evidence: "any", openFor: "1 minute" } as const
+      const make = Effect.fnUntraced(function*(name: string) {
+        const layer = Layer.fresh(RedisStorageLive.layer(here()))
+        const storage = yield* Layer.build(layer)
+        return yield* Breaker.make(name, policy).pipe(Effect.provide(storage))
+      })
+      for (const lost of [false, true, false]) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const name = `heard ${Math.random()}`
+          const [a, b] = [yield* make(name), yield* make(name)]
+          yield* b.wrap(Effect.void)
+          yield* a.wrap(Effect.void)
+          yield* eventually(
+            "both listen",
+            Effect.map(
+              Effect.orDie(send<string>("CLIENT", "LIST", "TYPE", "pubsub")),
+              (list) => list.trim().split("\n").length === 2
+            )
+          )
+          if (lost) yield* send("CLIENT", "KILL", "TYPE", "pubsub")
+          yield* failTimes(a, 2)
+          const start = performance.now()
+          yield* eventually("the other knows", Effect.map(b.state, (state) => state === "Open"), 3000)
+          assert.isBelow(performance.now() - start, lost ? 2500 : 500)
+        }))
+      }
+    }).pipe(Effect.provide(layerOn(here()))))
+})
+
+describe("a reserved connection", () => {
+  it.live("may be silent for as long as a blocking command takes, and is no other's", () =>
+    Effect.gen(function*() {
+      const redis = yield* Redis.Redis
+      const waited = yield* Effect.scoped(Effect.gen(function*() {
+        const connection = yield* redis.reserve
+        const pop = yield* Effect.forkChild(connection.send("BLPOP", "nothing", "2.5"), { startImmediately: true })
+        assert.strictEqual(yield* redis.send("PING"), "PONG")
+        return yield* Fiber.join(pop)
+      }))
+      assert.isNull(waited)
+    }).pipe(Effect.provide(IoRedis.layer(here()))))
+})
+
+describe("a secret", () => {
+  const password = "correct horse battery staple"
+
+  it.live("opens the way, and is told to nobody where it does not", () =>
+    Effect.gen(function*() {
+      const guarded = yield* Effect.acquireRelease(
+        Effect.promise(() => RedisServer.start("--requirepass", password)),
+        (guarded) => Effect.promise(() => guarded.stop())
+      )
+      const address = { host: "127.0.0.1", port: guarded.port }
+      yield* Effect.provide(
+        Effect.flatMap(circuit("secret"), (it) => it.report(failures(1))),
+        layerOn({ ...address, password: Redacted.make(password), database: 3 })
+      )
+      const wrong = "incorrect horse battery staple"
+      for (
+        const options of [{ password: Redacted.make(wrong) }, {}, {
+          username: "nobody",
+          password: Redacted.make(wrong)
+        }]
+      ) {
+        const spoken: Array<unknown> = []
+        const program = Effect.gen(function*() {
+          const storage = yield* Storage
+          const it = yield* circuit("secret")
+          for (let i = 0; i < 3; i++) {
+            const error = yield* errorOf(it.read)
+            assert.deepInclude(error, { reason: "Denied", operation: "sync" })
+            spoken.push(error, JSON.stringify(error), String(error), String(error.cause))
+            yield* Effect.sleep(50)
+          }
+          spoken.push(yield* Effect.flip(Stream.runDrain(storage.changes)))
+          const breaker = yield* Breaker.make("secret", { trip: Trip.consecutiveFailures(2) })
+          yield* breaker.wrap(Effect.void)
+          spoken.push(yield* Effect.exit(Effect.flatMap(Redis.Redis, (redis) => redis.send("AUTH", wrong))))
+          spoken.push(yield* Effect.exit(Effect.flatMap(Redis.Redis, (redis) => Effect.scoped(redis.reserve))))
+        })
+        yield* program.pipe(Effect.scoped, Effect.provide(layerOn({ ...address, ...options })))
+        const text = spoken.map((one) => inspect(one, { depth: 20, showHidden: true })).join("\n")
+        assert.notInclude(text, wrong)
+      }
+    }).pipe(Effect.scoped))
+
+  it.live("and all that is said goes through TLS, where that is asked for", () =>
+    Effect.gen(function*() {
+      const directory = yield* Effect.acquireRelease(
+        Effect.promise(temporaryDirectory),
+        (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+      )
+      const [key, cert] = [join(directory, "key.pem"), join(directory, "cert.pem")]
+      yield* Effect.promise(() => install(["openssl"], ["openssl"]))
+      const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+      yield* Effect.promise(() =>
+        run("openssl", [...request, "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert])
+      )
+      const tls = yield* Effect.acquireRelease(
+        Effect.promise(() => RedisServer.startTls({ key, cert })),
+        (tls) => Effect.promise(() => tls.stop())
+      )
+      const ca = yield* Effect.promise(() => readFile(cert, "utf8"))
+      const address = { host: "127.0.0.1", port: tls.port }
+      yield* Effect.provide(
+        Effect.gen(function*() {
+          const storage = yield* Storage
+          yield* (yield* circuit("encrypted")).report(failures(1))
+          assert.deepEqual(yield* Stream.runCollect(Stream.take(storage.changes, 1)), [{ _tag: "Subscribed" }])
+        }),
+        layerOn({ ...address, tls: { ca } })
+      )
+      const stranger = yield* Effect.provide(
+        errorOf(Effect.flatMap(circuit("encrypted"), (it) => it.read)),
+        layerOn({ ...address, tls: true })
+      )
+      assert.strictEqual(stranger.reason, "Unavailable")
+      assert.include(inspect(stranger.cause), "self-signed certificate")
+    }).pipe(Effect.scoped))
+})
+
+describe("where Redis is", () => {
+  const plain = (options: IoRedis.Options) => ({
+    ...options,
+    ...options.password === undefined ? {} : { password: Redacted.value(options.password) }
+  })
+
+  it("is said by a URL", () => {
+    const urls: Record<string, object> = {
+      "redis://localhost": { host: "localhost" },
+      "redis://10.0.0.1:6380/4": { host: "10.0.0.1", port: 6380, database: 4 },
+      "redis://host/": { host: "host" },
+      "redis://[::1]:7000": { host: "::1", port: 7000 },
+      "rediss://ann:p%40ss%3A@host:1": { host: "host", port: 1, username: "ann", password: "p@ss:", tls: true },
+      "redis://:secret@host": { host: "host", password: "secret" },
+      "redis+cluster://a:1,b:2,c": { cluster: [{ host: "a", port: 1 }, { host: "b", port: 2 }, { host: "c" }] },
+      "rediss+cluster://u:p@a": { cluster: [{ host: "a" }], username: "u", password: "p", tls: true },
+      "redis+sentinel://a,b:2/main/1": {
+        sentinels: [{ host: "a" }, { host: "b", port: 2 }],
+        master: "main",
+        database: 1
+      },
+      "redis+sentinel://:p@a/main": { sentinels: [{ host: "a" }], master: "main", password: "p" }
+    }
+    for (const [url, options] of Object.entries(urls)) assert.deepEqual(plain(IoRedis.fromUrl(url)), options, url)
+    const none = [
+      "",
+      "localhost:6379",
+      "http://u:secret@localhost",
+      "redis://",
+      "redis://u:secret@a,b",
+      "redis://u:secret@a:99999",
+      "redis://u:secret@a/one",
+      "redis://u:secret@a/1/2",
+      "redis+cluster://u:secret@a,b/1",
+      "redis+sentinel://u:secret@a/main/x",
+      "redis://u:secret@a:b:c"
+    ]
+    for (const url of none) {
+      assert.throws(() => IoRedis.fromUrl(url), RangeError, "a Redis URL must be", url)
+      try {
+        IoRedis.fromUrl(url)
+      } catch (error) {
+        assert.notInclude(inspect(error), "secret")
+      }
+    }
+  })
+
+  const configured = (env: Readonly<Record<string, string>>) =>
+    Effect.runSyncExit(Effect.provide(
+      Effect.gen(function*() {
+        return plain(yield* IoRedis.config)
+      }),
+      withEnvironment(env)
+    ))
+
+  it("is said by the environment", () => {
+    const environments: ReadonlyArray<readonly [Record<string, string>, object]> = [
+      [{ REDIS_URL: "redis://:p@a:1/2" }, { host: "a", port: 1, database: 2, password: "p" }],
+      [{ REDIS_URL: "redis://a", REDIS_HOST: "b", REDIS_POOL_SIZE: "3" }, { host: "a", pool: { maxConnections: 3 } }],
+      [{ REDIS_HOST: "a" }, {
+        host: "a",
+        port: 6379,
+        database: 0,
+        tls: false,
+        username: undefined,
+        password: undefined
+      }],
+      [
+        {
+          REDIS_HOST: "a",
+          REDIS_PORT: "1",
+          REDIS_USERNAME: "u",
+          REDIS_PASSWORD: "p",
+          REDIS_DATABASE: "2",
+          REDIS_TLS: "true"
+        },
+        { host: "a", port: 1, database: 2, tls: true, username: "u", password: "p" }
+      ]
+    ]
+    for (const [env, options] of environments) assert.deepEqual(configured(env), Exit.succeed(options))
+  })
+
+  it("is an error that quotes no secret where it is not said or makes no sense", () => {
+    const environments: ReadonlyArray<Record<string, string>> = [
+      {},
+      { REDIS_PORT: "6379", REDIS_PASSWORD: "hidden" },
+      { REDIS_URL: "redis//u:hidden@a" },
+      { REDIS_URL: "redis://u:hidden%zz@a" },
+      { REDIS_HOST: "a", REDIS_PORT: "none", REDIS_PASSWORD: "hidden" }
+    ]
+    for (const env of environments) {
+      const exit = configured(env)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.include(inspect(exit, { depth: 20 }), "ConfigError")
+      assert.notInclude(inspect(exit, { depth: 20, showHidden: true }), "hidden")
+    }
+    assert.include(inspect(configured({ REDIS_URL: "redis//a" }), { depth: 20 }), "REDIS_URL: a Redis URL must be")
+  })
+
+  it.live("can be put together from any Config", () =>
+    Effect.gen(function*() {
+      const it = yield* circuit("configured")
+      assert.strictEqual((yield* it.report(failures(1))).snapshot.streak, 1)
+    }).pipe(
+      Effect.provide(RedisStorageLive.layerConfig({
+        host: Config.String("CACHE_HOST"),
+        port: Config.Port("CACHE_PORT"),
+        prefix: Config.succeed("mine:")
+      })),
+      Effect.provide(withEnvironment({ CACHE_HOST: "127.0.0.1", CACHE_PORT: String(server.port) }))
+    ))
+})

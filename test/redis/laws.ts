@@ -1,0 +1,65 @@
+/** The conformance suite on a Redis, with what damages its records behind the storage's back. */
+import { describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import * as Redis from "effect/persistence/Redis"
+import { NUMBERS } from "../../src/redis/Fields.ts"
+import * as Conformance from "../../src/Storage/Conformance.ts"
+import * as RedisStorage from "../../src/Storage/Redis.ts"
+
+export const capabilities = { shared: true, durable: true, pushes: true, history: true, fences: true }
+
+type Fields = Readonly<Record<string, unknown>>
+
+const isNumber = (field: string): boolean => (NUMBERS as ReadonlyArray<string>).includes(field)
+
+/** A hash as the suite knows records: numbers are numbers, and lifetime counts are together. */
+const recordOf = (reply: unknown): Fields => {
+  const words = (Array.isArray(reply) ? reply : Object.entries(reply as object).flat()).map(String)
+  const fields: Record<string, unknown> = {}
+  for (let i = 0; i < words.length; i += 2) {
+    const [field, value] = [words[i]!, words[i + 1]!]
+    fields[field] = isNumber(field) ? Number(value) : value
+  }
+  return { ...fields, lifetime: { failure: fields["failure_count"], opened: fields["opened_count"] } }
+}
+
+const wordsOf = ({ lifetime: _, ...fields }: Fields): ReadonlyArray<string> =>
+  Object.entries(fields).flatMap(([field, value]) => [
+    field,
+    isNumber(field) && typeof value !== "number" ? JSON.stringify(value) : String(value)
+  ])
+
+/** The key of a circuit with a name that needs no escaping but of braces. */
+const keyOf = (circuit: string): string => `circuit_breaker:{${circuit.replaceAll("{", "%7B").replaceAll("}", "%7D")}}`
+
+const rewrite = (circuit: string, f: (record: Fields) => unknown) =>
+  Effect.gen(function*() {
+    const { send } = yield* Redis.Redis
+    const key = keyOf(circuit)
+    const record = recordOf(yield* send("HGETALL", key))
+    const next = f(record)
+    if (next === record) return
+    yield* send("DEL", key)
+    if (typeof next === "string") yield* send("SET", key, next)
+    else yield* send("HSET", key, ...wordsOf(next as Fields))
+  })
+
+export interface Subject<E> {
+  readonly name: string
+  /** A client. Made anew wherever one is needed. */
+  readonly client: () => Layer.Layer<Redis.Redis, E>
+}
+
+/** Runs all laws, each as a test. */
+export const conforms = <E>({ client, name }: Subject<E>): void => {
+  describe(`conformance: ${name}`, () => {
+    const laws = Conformance.laws({
+      capabilities,
+      layer: ({ idleTimeToLive }) => Layer.provide(RedisStorage.layer({ idleTimeToLive }), Layer.suspend(client)),
+      advance: Effect.sleep,
+      maxBlocking: "250 millis",
+      rewrite: (circuit, f) => Effect.provide(rewrite(circuit, f), Layer.fresh(Layer.suspend(client)))
+    })
+    for (const law of laws) it.live(law.name, () => law.check)
+  })
+}

@@ -1,0 +1,84 @@
+/** A master under Sentinels, and what becomes of circuits when another takes over. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Stream } from "effect"
+import { failures } from "../../src/conformance/Law.ts"
+import * as IoRedis from "../../src/layers/IoRedis.ts"
+import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
+import { RedisSentinels } from "../support/servers/redis.ts"
+import { conforms } from "./laws.ts"
+import { circuit, layerOn, send } from "./support.ts"
+
+let sentinels: RedisSentinels
+beforeAll(async () => {
+  sentinels = await RedisSentinels.start()
+})
+afterAll(() => sentinels.stop())
+
+const options = () => IoRedis.fromUrl(sentinels.url)
+
+conforms({ name: "a master under Sentinels", client: () => IoRedis.layer(options()) })
+
+describe("a failover", () => {
+  const ways = {
+    "that was asked for": () => sentinels.failover(),
+    "from a master that was killed": async () => (await sentinels.master()).kill(),
+    "from a master that hangs": async () => (await sentinels.master()).pause()
+  }
+  for (const [way, begin] of Object.entries(ways)) {
+    it.live(`${way} loses no circuit and counts nothing twice`, () =>
+      Effect.gen(function*() {
+        const name = `failover ${way}`
+        const storage = yield* Storage
+        const it = yield* circuit(name)
+        const heard: Array<Announcement> = []
+        const listening = yield* storage.changes.pipe(
+          Stream.runForEach((announcement) => Effect.sync(() => heard.push(announcement))),
+          Effect.sandbox,
+          Effect.ignore,
+          Effect.andThen(Effect.sleep("200 millis")),
+          Effect.forever,
+          Effect.forkChild
+        )
+        yield* it.report(failures(3), { sequence: 1, instance: "before" })
+        const { snapshot: opened } = yield* it.open({ openFor: 3_600_000, maxOpenFor: 3_600_000 })
+        assert.strictEqual(yield* send("WAIT", "1", "5000"), 1)
+
+        const old = yield* Effect.promise(() => sentinels.master())
+        yield* Effect.promise(begin)
+        const patiently = <A, E>(operation: Effect.Effect<A, E>) =>
+          operation.pipe(Effect.delay("50 millis"), Effect.retry({ times: 600 }))
+        // Sent until it is counted, by whoever is the master then: what was acknowledged by the old one may be lost with it.
+        const during = patiently(
+          it.send({ instance: "during", sequence: 1, generation: opened.generation, delta: failures(2) })
+        )
+        yield* Effect.raceFirst(
+          Effect.promise(() => sentinels.otherThan(old)),
+          Effect.forever(
+            Effect.tap(
+              during,
+              ({ snapshot: { lifetime } }) => Effect.sync(() => assert.strictEqual(lifetime.failure, 5))
+            )
+          )
+        )
+        const key = `circuit_breaker:{${name}}`
+        for (let counted = ""; counted !== "5";) {
+          const { snapshot: { generation, lifetime, state } } = yield* during
+          assert.deepEqual([generation, state._tag, lifetime.failure], [opened.generation, "Open", 5])
+          counted = yield* Effect.promise(() => sentinels.cli("hget", key, "failure_count"))
+        }
+        // Any one message may be lost.
+        let told = false
+        for (let tries = 0; tries < 100 && !told; tries++) {
+          const { snapshot: { generation } } = yield* patiently(it.operate({ _tag: "Reset" }))
+          yield* Effect.sleep("200 millis")
+          told = heard.some((one) => one._tag === "Changed" && one.generation === generation)
+        }
+        assert.isTrue(told)
+        yield* Fiber.interrupt(listening)
+        old.resume()
+        yield* Effect.promise(() => sentinels.healed())
+      }).pipe(Effect.provide(layerOn(options()))), 120_000)
+  }
+})
+
+conforms({ name: "a master that has taken over", client: () => IoRedis.layer(options()) })

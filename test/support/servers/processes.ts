@@ -1,0 +1,120 @@
+/** Programs that tests start on loopback, each in a directory of its own, and stop by their id. */
+import { type ChildProcess, execFile, spawn } from "node:child_process"
+import { once } from "node:events"
+import { access, constants, mkdtemp, open, readFile, rm } from "node:fs/promises"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { delimiter, join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { promisify } from "node:util"
+
+export const run = promisify(execFile)
+
+const isInstalled = async (program: string): Promise<boolean> => {
+  const candidates = (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory, program))
+  const found = await Promise.all(candidates.map((file) => access(file, constants.X_OK).then(() => true, () => false)))
+  return found.includes(true)
+}
+
+/** Installs Debian's packages where a program is missing and it can, and says what to do where it can't. */
+export const install = async (programs: ReadonlyArray<string>, packages: ReadonlyArray<string>): Promise<void> => {
+  const missing = async () => {
+    const found = await Promise.all(programs.map(isInstalled))
+    return programs.filter((_, i) => !found[i])
+  }
+  const lacking = await missing()
+  if (lacking.length === 0) return
+  let reason = "this is not run as root, or there is no apt-get"
+  if (process.getuid?.() === 0 && await isInstalled("apt-get")) {
+    // Not to be started by the package.
+    const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" }
+    const get = (...args: ReadonlyArray<string>) => run("apt-get", ["-q", ...args], { env })
+    reason = await get("update")
+      .then(() => get("install", "-y", "--no-install-recommends", ...packages))
+      .then(() => "the packages do not have them", String)
+  }
+  const still = await missing()
+  if (still.length > 0) {
+    throw new Error(
+      `These tests need ${still.join(", ")}: install ${
+        packages.join(", ")
+      }, as in "apt-get install". Tried it: ${reason}`
+    )
+  }
+}
+
+/** A port that is free now. */
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.on("error", reject)
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address()
+      server.close(() => typeof address === "object" && address !== null ? resolve(address.port) : reject())
+    })
+  })
+
+export const until = async (what: string, isSo: () => Promise<boolean>, millis = 20_000): Promise<void> => {
+  const end = performance.now() + millis
+  while (!await isSo().catch(() => false)) {
+    if (performance.now() > end) throw new Error(`waited ${millis} ms in vain: ${what}`)
+    await sleep(20)
+  }
+}
+
+export const temporaryDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), "effect-breaker-server-"))
+
+const running = new Set<ChildProcess>()
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL")
+})
+
+/** A program that runs until it is stopped. */
+export class Program {
+  readonly directory: string
+  readonly #child: ChildProcess
+
+  private constructor(directory: string, child: ChildProcess) {
+    this.directory = directory
+    this.#child = child
+  }
+
+  /** Runs it in a directory, where its output goes, too. */
+  static async start(directory: string, command: string, args: ReadonlyArray<string>): Promise<Program> {
+    const log = await open(join(directory, "output"), "a")
+    const child = spawn(command, args, { cwd: directory, stdio: ["ignore", log.fd, log.fd] })
+    running.add(child)
+    child.on("exit", () => running.delete(child))
+    await once(child, "spawn")
+    await log.close()
+    return new Program(directory, child)
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
+  /** Ends it, and waits until it has. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    if (!this.isRunning) return
+    const exit = once(this.#child, "exit")
+    // One that is paused hears of nothing else.
+    this.#child.kill("SIGCONT")
+    this.#child.kill(signal)
+    const late = setTimeout(() => this.#child.kill("SIGKILL"), 3000)
+    await exit
+    clearTimeout(late)
+  }
+
+  output(): Promise<string> {
+    return readFile(join(this.directory, "output"), "utf8")
+  }
+
+  remove(): Promise<void> {
+    return rm(this.directory, { recursive: true, force: true })
+  }
+}
