@@ -173,7 +173,11 @@ const asEffect = <A>(promise: () => Promise<A>): Effect.Effect<A, Redis.RedisErr
   Effect.tryPromise({ try: promise, catch: failed })
 
 /** Waits until there is a connection, if that takes no longer than it may and is not known to fail. */
-const connectionOf = (client: Client | Cluster, timeout: number): Effect.Effect<void, Redis.RedisError> => {
+const connectionOf = (
+  client: Client | Cluster,
+  timeout: number,
+  isClosed: () => boolean
+): Effect.Effect<void, Redis.RedisError> => {
   let lastError: unknown
   const waiting = new Set<(end: Effect.Effect<void, Redis.RedisError>) => void>()
   const end = (exit: Effect.Effect<void, Redis.RedisError>) => {
@@ -203,8 +207,12 @@ const connectionOf = (client: Client | Cluster, timeout: number): Effect.Effect<
     return Effect.sync(stop)
   })
   return Effect.suspend(() => {
-    if (client.status === "ready" || client.status === "end") return Effect.void
-    if (client.status === "wait") client.connect().catch(() => {})
+    if (client.status === "ready" || isClosed()) return Effect.void
+    if (client.status === "wait" || client.status === "end") {
+      // A failover that comes while it asks the Sentinels ends it for good.
+      lastError = undefined
+      client.connect().catch(() => {})
+    }
     return lastError === undefined ? ready : Effect.fail(failed(lastError))
   })
 }
@@ -219,13 +227,18 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<Context.Context<IoRedis | Redis.Redis>, never, Scope.Scope> =>
   Effect.gen(function*() {
+    let isClosed = false
     const client = yield* Effect.acquireRelease(
       Effect.sync(() => clientOf(options)),
-      (client) => Effect.sync(() => client.disconnect())
+      (client) =>
+        Effect.sync(() => {
+          isClosed = true
+          client.disconnect()
+        })
     )
     // Each subscription listens to it.
     client.setMaxListeners(0)
-    const connected = connectionOf(client, optionsOf(options).connectTimeout ?? 0)
+    const connected = connectionOf(client, optionsOf(options).connectTimeout ?? 0, () => isClosed)
     const sendBy =
       (client: Client | Cluster) =>
       <A = unknown>(command: string, ...args: ReadonlyArray<string>): Effect.Effect<A, Redis.RedisError> =>

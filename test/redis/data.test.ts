@@ -4,6 +4,7 @@ import { Effect, Layer, Redacted, Result, Stream } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { readFileSync } from "node:fs"
 import { failures, FORCED, MINUTE, reading, success } from "../../src/conformance/Law.ts"
+import { noDelta } from "../../src/core/Delta.ts"
 import { enter, totals } from "../../src/core/Geometry.ts"
 import type * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
@@ -273,7 +274,7 @@ describe("scripts", () => {
           ...reading(name, "a"),
           sequence,
           withins: [60_000],
-          delta: {
+          delta: buckets === 0 ? noDelta : {
             ...failures(1),
             buckets: Array.from({ length: buckets }, (_, i) => ({
               age: (buckets - i) * 1000,
@@ -283,26 +284,35 @@ describe("scripts", () => {
             }))
           }
         })))
-      yield* batch(1, 60)
-      yield* send("CONFIG", "SET", "slowlog-log-slower-than", "2000")
-      const slow: Array<number> = []
-      // What takes that long by itself does so every time; what does so once was kept from the processor.
-      for (let run = 2; run < 22; run++) {
-        yield* send("SLOWLOG", "RESET")
-        yield* batch(2 * run, 60)
-        yield* batch(2 * run + 1, 1)
-        const it = yield* circuit("slow 1")
-        yield* it.operate({ _tag: "HalfOpen" })
-        yield* it.ask("a", { sequence: run })
-        yield* it.operate({ _tag: "Reset" })
-        yield* storage.history("slow 1", { limit: 100 })
-        yield* Stream.runDrain(storage.list)
-        slow.push(yield* send<number>("SLOWLOG", "LEN"))
+      const each = (f: (it: Effect.Success<ReturnType<typeof circuit>>) => Effect.Effect<unknown, any>) =>
+        Effect.forEach(names, (name) => Effect.flatMap(circuit(name), f), { concurrency: 100 })
+      const work: Record<string, Effect.Effect<unknown, any, Storage>> = {
+        "reports of a minute": batch(2, 60),
+        "reports": batch(3, 1),
+        "reads": batch(4, 0),
+        "changes": each((it) => it.operate({ _tag: "HalfOpen" })),
+        "leases": each((it) => it.ask("a")),
+        "settlements": each((it) => it.settle("a", success())),
+        "a history": each((it) => storage.history(it.name)),
+        "a list": Effect.repeat(Stream.runDrain(storage.list), { times: 20 })
       }
-      assert.strictEqual(Math.min(...slow), 0, `slow commands in each of twenty runs: ${slow}`)
-      const stats = yield* send<string>("INFO", "commandstats")
-      const perCall = Number(/cmdstat_evalsha:.*usec_per_call=([\d.]+)/.exec(stats)?.[1])
-      assert.isBelow(perCall, 1500)
+      yield* batch(1, 60)
+      yield* send("CONFIG", "SET", "slowlog-log-slower-than", "0")
+      yield* send("CONFIG", "SET", "slowlog-max-len", "1000")
+      for (const [what, effect] of Object.entries(work)) {
+        yield* send("SLOWLOG", "RESET")
+        yield* effect
+        const log = yield* send<ReadonlyArray<readonly [id: number, at: number, micros: number]>>(
+          "SLOWLOG",
+          "GET",
+          "1000"
+        )
+        const micros = log.map(([, , micros]) => micros).toSorted((a, b) => a - b)
+        assert.isAtLeast(micros.length, 20)
+        // Others on the machine may keep the server from its processor now and then.
+        assert.isBelow(micros[Math.floor(micros.length / 2)]!, 2000, what)
+      }
+      yield* send("CONFIG", "SET", "slowlog-log-slower-than", "-1")
     })))
 })
 

@@ -1,0 +1,76 @@
+/** The Redis that is measured, what it says of itself, and a way to it that is slow. */
+import { Effect, Scope } from "effect"
+import * as Redis from "effect/persistence/Redis"
+import { once } from "node:events"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import * as IoRedis from "../../src/layers/IoRedis.ts"
+import { RedisServer } from "../../test/support/servers/redis.ts"
+
+export interface Server {
+  readonly url: string
+  readonly stop: () => Promise<void>
+}
+
+/** The one of `REDIS_URL`, or one of its own. */
+export const startServer = async (): Promise<Server> => {
+  const given = process.env["REDIS_URL"]
+  if (given !== undefined && given !== "") return { url: given, stop: () => Promise.resolve() }
+  const server = await RedisServer.start()
+  return { url: server.url, stop: () => server.stop() }
+}
+
+/** What a server has done since it was started. */
+export interface Work {
+  /** Commands, those within scripts among them. */
+  readonly commands: number
+  /** Of which they are scripts, as they were sent. */
+  readonly scripts: number
+  readonly cpuMillis: number
+}
+
+export const watchWork = async (url: string): Promise<() => Promise<Work>> => {
+  const context = await Effect.runPromise(Scope.provide(IoRedis.make(IoRedis.fromUrl(url)), Scope.makeUnsafe()))
+  const { send } = await Effect.runPromise(Effect.provide(Redis.Redis, context))
+  return async () => {
+    const info = await Effect.runPromise(send<string>("INFO", "all"))
+    const sum = (pattern: RegExp) => [...info.matchAll(pattern)].reduce((total, [, n]) => total + Number(n), 0)
+    return {
+      commands: sum(/^cmdstat_(?!info:)[^:]+:calls=(\d+)/gm),
+      scripts: sum(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm),
+      cpuMillis: 1000 * sum(/^used_cpu_(?:user|sys):([\d.]+)/gm)
+    }
+  }
+}
+
+/** A way to a server on which every answer is late by so many milliseconds, or never comes. */
+export const startSlowWay = async (url: string, millis: number): Promise<Server> => {
+  const { hostname, port } = new URL(url)
+  const sockets = new Set<Socket>()
+  const proxy = createServer((client) => {
+    const upstream = connect(Number(port || 6379), hostname)
+    for (const [socket, other] of [[client, upstream], [upstream, client]] as const) {
+      sockets.add(socket)
+      socket.on("error", () => other.destroy())
+      socket.on("close", () => {
+        sockets.delete(socket)
+        other.destroy()
+      })
+    }
+    client.on("data", (data) => upstream.write(data))
+    upstream.on("data", (data) => {
+      if (Number.isFinite(millis)) setTimeout(() => client.write(data), millis)
+    })
+  })
+  proxy.listen(0, "127.0.0.1")
+  await once(proxy, "listening")
+  const slow = new URL(url)
+  slow.hostname = "127.0.0.1"
+  slow.port = String((proxy.address() as AddressInfo).port)
+  return {
+    url: slow.href,
+    stop: async () => {
+      for (const socket of sockets) socket.destroy()
+      proxy.close()
+    }
+  }
+}

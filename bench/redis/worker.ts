@@ -1,0 +1,214 @@
+/** The process of one contender: does what it is asked, one thing at a time. */
+import { Effect, Exit } from "effect"
+import { monitorEventLoopDelay } from "node:perf_hooks"
+import { setImmediate, setTimeout as sleep } from "node:timers/promises"
+import { makeKeys, succeeding } from "../cases.ts"
+import { type Circuit, load } from "./contenders.ts"
+
+export interface Requests {
+  /** Makes calls in so many fibers at once, for about that long. Calls a second. */
+  readonly rush: { readonly fibers: number; readonly millis: number }
+  /** Makes calls one after another, each from JavaScript as a server makes it. Nanoseconds a call, and a bare one. */
+  readonly cost: { readonly millis: number }
+  /** Makes that many calls a second, a share of them failing, over that many circuits. Calls a second that were made. */
+  readonly pace: {
+    readonly rate: number
+    readonly seconds: number
+    readonly circuits: number
+    readonly failing: number
+  }
+  /** The same, and how late the event loop was meanwhile: milliseconds. */
+  readonly delay: Requests["pace"]
+  /** Uses a circuit until it is rejected. Answers once it does. */
+  readonly watch: { readonly circuit: string }
+  /** When that was, by the host's monotonic clock: milliseconds. */
+  readonly rejected: Record<never, never>
+  /** Fails a call on a circuit that one failure opens, and says when. */
+  readonly trip: { readonly circuit: string }
+}
+
+export interface Replies {
+  readonly rush: number
+  readonly cost: { readonly bare: number; readonly call: number }
+  readonly pace: number
+  readonly delay: { readonly p50: number; readonly p99: number; readonly max: number }
+  readonly watch: null
+  readonly rejected: number
+  readonly trip: number
+}
+
+const [contenderName, url] = process.argv.slice(2)
+const contender = await load(contenderName!, url!)
+const call = succeeding.effect
+
+/** All processes of a host have this clock in common. */
+const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6
+
+const remember = <K, A>(make: (key: K) => Promise<A>) => {
+  const made = new Map<K, Promise<A>>()
+  return (key: K): Promise<A> => {
+    let found = made.get(key)
+    if (found === undefined) made.set(key, found = make(key))
+    return found
+  }
+}
+
+/** For what measures no trip. */
+const busy = remember((name: string) => contender.circuit(`${contenderName}-${name}`, 5))
+
+// -----------------------------------------------------------------------------
+// calls a second, and what one costs
+// -----------------------------------------------------------------------------
+
+const rates = new Map<string, number>()
+
+/** Does something as often as takes about that long, by how long it took last. Times a second. */
+const forAbout = async (what: string, millis: number, run: (times: number) => Promise<void>): Promise<number> => {
+  const times = Math.max(200, Math.round((rates.get(what) ?? 0) * millis / 1000))
+  const start = performance.now()
+  let done = 0
+  // Only the first time is once not enough.
+  do {
+    await run(times)
+    done += times
+  } while (!rates.has(what) && performance.now() - start < millis)
+  const rate = done * 1000 / (performance.now() - start)
+  rates.set(what, rate)
+  return rate
+}
+
+const rush = async ({ fibers, millis }: Requests["rush"]): Promise<number> => {
+  const { wrap } = await busy(`rush-${fibers}`)
+  return forAbout(`rush-${fibers}`, millis, async (calls) => {
+    let left = calls
+    const fiber = Effect.whileLoop({ while: () => left-- > 0, body: () => wrap(call), step: () => {} })
+    await Effect.runPromise(
+      Effect.all(Array.from({ length: fibers }, () => fiber), { concurrency: "unbounded", discard: true })
+    )
+  })
+}
+
+// Effect's run loop is slower where more kinds of effects have run: so both have run the same before they are compared.
+const alike = remember(async (names: string) => {
+  for (const name of names.split(" ")) {
+    const { close, wrap } = await (await load(name, url!)).circuit("alike", 5)
+    for (let i = 0; i < 20_000; i++) await Effect.runPromise(wrap(call))
+    await sleep(1500)
+    await Effect.runPromise(close)
+  }
+})
+
+const cost = async ({ millis }: Requests["cost"]): Promise<Replies["cost"]> => {
+  await alike("ours ours-memory")
+  const { wrap } = await busy("cost")
+  const each = async (what: string, make: () => typeof call | ReturnType<typeof wrap>) =>
+    1e9 / await forAbout(what, millis, async (calls) => {
+      for (let i = 0; i < calls; i++) await Effect.runPromise(make())
+    })
+  return { bare: await each("bare", () => call), call: await each("call", () => wrap(call)) }
+}
+
+// -----------------------------------------------------------------------------
+// a given rate of calls
+// -----------------------------------------------------------------------------
+
+const keyed = remember((name: string) => contender.wrapKeyed(name))
+
+/** Calls under way at once, at most: with more of them Effect's own breaker only gets slower. */
+const MOST = 1024
+
+const failure = Effect.fail(new Error("unavailable"))
+
+const pace = async ({ circuits, failing, rate, seconds }: Requests["pace"]): Promise<number> => {
+  const wrap = await keyed(`${contenderName}-${process.pid}`)
+  const keys = makeKeys(circuits)
+  const start = performance.now()
+  const end = start + seconds * 1000
+  let [made, running] = [0, 0]
+  while (performance.now() < end) {
+    const due = Math.floor((performance.now() - start) * rate / 1000)
+    while (made < due && running < MOST) {
+      made++
+      running++
+      const fails = failing > 0 && made % Math.round(1 / failing) === 0
+      Effect.runFork(wrap(fails ? failure : call, keys[made % circuits]!)).addObserver(() => running--)
+    }
+    await sleep(5)
+  }
+  return made * 1000 / (performance.now() - start)
+}
+
+const delay = async (load: Requests["delay"]): Promise<Replies["delay"]> => {
+  const histogram = monitorEventLoopDelay({ resolution: 1 })
+  histogram.enable()
+  await pace(load)
+  histogram.disable()
+  const millis = (nanos: number) => nanos / 1e6
+  return {
+    p50: millis(histogram.percentile(50)),
+    p99: millis(histogram.percentile(99)),
+    max: millis(histogram.max)
+  }
+}
+
+// -----------------------------------------------------------------------------
+// how fast a change gets around
+// -----------------------------------------------------------------------------
+
+// As long as a breaker is there, so is what hears of changes.
+const keeper = await contender.circuit(`${contenderName}-keeper`, 1)
+await Effect.runPromise(keeper.wrap(call))
+
+const rejectionOf = async ({ close, wrap }: Circuit): Promise<number> => {
+  while (Exit.isSuccess(await Effect.runPromiseExit(wrap(call)))) await setImmediate()
+  const at = monotonic()
+  await Effect.runPromise(close)
+  return at
+}
+
+let watched: Promise<number>
+
+const watch = async ({ circuit: name }: Requests["watch"]): Promise<null> => {
+  const circuit = await contender.circuit(name, 1)
+  await Effect.runPromise(circuit.wrap(call))
+  watched = rejectionOf(circuit)
+  return null
+}
+
+const trip = async ({ circuit: name }: Requests["trip"]): Promise<number> => {
+  const { close, wrap } = await contender.circuit(name, 1)
+  await Effect.runPromise(wrap(call))
+  let at = 0
+  const failing = Effect.suspend(() => {
+    at = monotonic()
+    return failure
+  })
+  await Effect.runPromiseExit(wrap(failing))
+  await Effect.runPromise(close)
+  return at
+}
+
+// -----------------------------------------------------------------------------
+// requests
+// -----------------------------------------------------------------------------
+
+const answers: { readonly [K in keyof Requests]: (request: Requests[K]) => Promise<Replies[K]> } = {
+  rush,
+  cost,
+  pace,
+  delay,
+  watch,
+  rejected: () => watched,
+  trip
+}
+
+process.on("message", ([what, request]: [keyof Requests, never]) => {
+  answers[what](request).then(
+    (reply) => process.send!(reply),
+    (error) => {
+      console.error(error)
+      process.exit(1)
+    }
+  )
+})
+process.send!("ready")
