@@ -16,7 +16,8 @@ export type OverrideMode = "ForcedOpen" | "Disabled" | "MetricsOnly"
 
 /**
  * Counts over the life of this instance, but for the consecutive failures, which a change of state begins anew. Times are
- * Unix milliseconds; the last success is as fine as the breaker's tick.
+ * Unix milliseconds; the last success is as fine as the breaker's tick. Durations are milliseconds, and there under a slow-call
+ * policy alone, which looks at the clock for every call.
  *
  * @category models
  * @since 0.1.0
@@ -34,7 +35,9 @@ export interface Statistics {
   readonly consecutiveSuccesses: number
   readonly timesOpened: number
   readonly lastSuccessTime?: number | undefined
+  readonly lastSuccessDuration?: number | undefined
   readonly lastFailureTime?: number | undefined
+  readonly lastFailureDuration?: number | undefined
 }
 
 /**

@@ -338,7 +338,9 @@ const Document: Schema.Schema<Document> = Schema.Struct({
       rejected: Count,
       opened: Count,
       lastSuccessAt: Schema.optional(Time),
+      lastSuccessDuration: Schema.optional(Time),
       lastFailureAt: Schema.optional(Time),
+      lastFailureDuration: Schema.optional(Time),
       lastOpenedAt: Schema.optional(Time)
     }),
     window: Schema.Array(Schema.Struct({

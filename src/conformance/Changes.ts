@@ -258,7 +258,8 @@ export const losses: ReadonlyArray<Definition> = [
     FENCED,
     function*({ circuit, idleTimeToLive }) {
       const source = circuit("source")
-      yield* source.report(failures(5, MINUTE))
+      const five = failures(5, MINUTE)
+      yield* source.report({ ...five, lifetime: { ...five.lifetime, lastFailureDuration: 7 } })
       yield* source.open()
       const { snapshot: known } = yield* source.operate({ _tag: "Override", ...FORCED, remaining: HOUR })
       const lost = circuit("lost")
@@ -269,7 +270,13 @@ export const losses: ReadonlyArray<Definition> = [
       yield* is("whether it was put back", committed, true)
       yield* is("the circuit", { ...restored, asOf: 0 }, {
         ...later({ ...known, asOf: -10_000 }, 0),
-        lifetime: { failure: 5, opened: 1, lastFailureAge: near(0), lastOpenedAge: near(10_000) }
+        lifetime: {
+          failure: 5,
+          opened: 1,
+          lastFailureAge: near(0),
+          lastFailureDuration: undefined,
+          lastOpenedAge: near(10_000)
+        }
       })
       yield* is("the same again", yield* lost.putBack(known), { committed: false })
       yield* is("an older one", yield* lost.putBack({ ...known, generation: known.generation - 1 }), {

@@ -120,7 +120,8 @@ const history = ({ circuit, idleTimeToLive, unit }: Subject, seed: number) =>
             failure: bad,
             slow: 1,
             rejected: random(2),
-            lastFailureAge: age
+            lastFailureAge: age,
+            lastFailureDuration: one(undefined, age + 0.25)
           },
           hint: one(0, 0, 5 * unit)
         },

@@ -110,7 +110,9 @@ export const reports: ReadonlyArray<Definition> = [
         slow: 1,
         rejected: 6,
         lastSuccessAge: 500,
-        lastFailureAge: 0
+        lastSuccessDuration: 12.5,
+        lastFailureAge: 0,
+        lastFailureDuration: 340
       },
       hint: MINUTE
     }
@@ -137,7 +139,9 @@ export const reports: ReadonlyArray<Definition> = [
           rejected: 6,
           opened: 0,
           lastSuccessAge: atLeast(500),
-          lastFailureAge: atLeast(0)
+          lastSuccessDuration: 12.5,
+          lastFailureAge: atLeast(0),
+          lastFailureDuration: undefined
         }
       }
     })

@@ -20,7 +20,8 @@ import {
   type Snapshot,
   type SnapshotOverride,
   unexpired,
-  type Why
+  type Why,
+  withLastCalls
 } from "./Record.ts"
 
 /**
@@ -222,23 +223,22 @@ const overrideFrom = (
  */
 const restoreLifetime = (
   known: RecordLifetime,
-  { lastFailureAge, lastOpenedAge, lastSuccessAge, ...counts }: Snapshot["lifetime"],
+  { lastOpenedAge, ...told }: Snapshot["lifetime"],
   age: number,
   now: number
 ): RecordLifetime => {
-  const latest = (at: number | undefined, ago: number | undefined): number | undefined =>
-    ago === undefined ? at : Math.max(at ?? -Infinity, now - age - ago)
+  const timeOf = (ago: number): number => now - age - ago
   return {
-    ...known,
-    success: Math.max(known.success, counts.success),
-    failure: Math.max(known.failure, counts.failure),
-    ignored: Math.max(known.ignored, counts.ignored),
-    timeout: Math.max(known.timeout, counts.timeout),
-    slow: Math.max(known.slow, counts.slow),
-    rejected: Math.max(known.rejected, counts.rejected),
-    opened: Math.max(known.opened, counts.opened),
-    lastSuccessAt: latest(known.lastSuccessAt, lastSuccessAge),
-    lastFailureAt: latest(known.lastFailureAt, lastFailureAge),
-    lastOpenedAt: latest(known.lastOpenedAt, lastOpenedAge)
+    ...withLastCalls(known, told, timeOf),
+    success: Math.max(known.success, told.success),
+    failure: Math.max(known.failure, told.failure),
+    ignored: Math.max(known.ignored, told.ignored),
+    timeout: Math.max(known.timeout, told.timeout),
+    slow: Math.max(known.slow, told.slow),
+    rejected: Math.max(known.rejected, told.rejected),
+    opened: Math.max(known.opened, told.opened),
+    lastOpenedAt: lastOpenedAge === undefined
+      ? known.lastOpenedAt
+      : Math.max(known.lastOpenedAt ?? -Infinity, timeOf(lastOpenedAge))
   }
 }

@@ -80,11 +80,16 @@ export const addLifetime = (a: LifetimeCounts, b: LifetimeCounts): LifetimeCount
   rejected: a.rejected + b.rejected
 })
 
-/** What a report adds to the lifetime statistics, and how long ago the last calls of both kinds ended. */
-export interface LifetimeDelta extends LifetimeCounts {
+/** How long ago the last calls of both kinds ended, and how long they took, where that was measured. */
+export interface LastCalls {
   readonly lastSuccessAge?: number | undefined
+  readonly lastSuccessDuration?: number | undefined
   readonly lastFailureAge?: number | undefined
+  readonly lastFailureDuration?: number | undefined
 }
+
+/** What a report adds to the lifetime statistics. */
+export interface LifetimeDelta extends LifetimeCounts, LastCalls {}
 
 /** What an instance saw. All ages, and the hint's rest, are as of one moment; `aged` moves that on. */
 export interface Delta {
@@ -105,8 +110,8 @@ export const merge = (earlier: Delta, later: Delta): Delta => ({
   streak: concat(earlier.streak, later.streak),
   lifetime: {
     ...addLifetime(earlier.lifetime, later.lifetime),
-    ...younger("lastSuccessAge", earlier.lifetime, later.lifetime),
-    ...younger("lastFailureAge", earlier.lifetime, later.lifetime)
+    ...lastCall("lastSuccessAge", "lastSuccessDuration", younger("lastSuccessAge", earlier.lifetime, later.lifetime)),
+    ...lastCall("lastFailureAge", "lastFailureDuration", younger("lastFailureAge", earlier.lifetime, later.lifetime))
   },
   hint: Math.max(earlier.hint, later.hint)
 })
@@ -119,14 +124,17 @@ const mergeBuckets = (buckets: ReadonlyArray<AgedCounts>): ReadonlyArray<AgedCou
     return merged
   }, [])
 
-const younger = (
-  key: "lastSuccessAge" | "lastFailureAge",
-  a: LifetimeDelta,
-  b: LifetimeDelta
-): { readonly [_ in typeof key]?: number } => {
-  const age = Math.min(a[key] ?? Infinity, b[key] ?? Infinity)
-  return age === Infinity ? {} : { [key]: age }
-}
+type AgeKey = "lastSuccessAge" | "lastFailureAge"
+type DurationKey = "lastSuccessDuration" | "lastFailureDuration"
+
+/** Of two, what the later call is in; the second where they ended at once. */
+const younger = (key: AgeKey, a: LastCalls, b: LastCalls): LastCalls =>
+  (b[key] ?? Infinity) <= (a[key] ?? Infinity) ? b : a
+
+const lastCall = (age: AgeKey, duration: DurationKey, calls: LastCalls, by = 0): LastCalls => ({
+  ...(calls[age] === undefined ? {} : { [age]: calls[age] + by }),
+  ...(calls[duration] === undefined ? {} : { [duration]: calls[duration] })
+})
 
 /**
  * The same delta, sent `by` milliseconds later. A report in doubt is sent again with its counts frozen; its ages are not, or
@@ -137,17 +145,11 @@ export const aged = (delta: Delta, by: number): Delta => ({
   streak: delta.streak,
   lifetime: {
     ...delta.lifetime,
-    ...older("lastSuccessAge", delta.lifetime, by),
-    ...older("lastFailureAge", delta.lifetime, by)
+    ...lastCall("lastSuccessAge", "lastSuccessDuration", delta.lifetime, by),
+    ...lastCall("lastFailureAge", "lastFailureDuration", delta.lifetime, by)
   },
   hint: Math.max(0, delta.hint - by)
 })
-
-const older = (
-  key: "lastSuccessAge" | "lastFailureAge",
-  lifetime: LifetimeDelta,
-  by: number
-): { readonly [_ in typeof key]?: number } => lifetime[key] === undefined ? {} : { [key]: lifetime[key] + by }
 
 /** Whether a report of this would be a pure read. A hint comes with the failure that gave it, so it is not asked for. */
 export const isEmpty = ({ buckets, lifetime, streak }: Delta): boolean =>

@@ -174,6 +174,12 @@ export interface Settlement {
   readonly error?: unknown
 }
 
+/** Milliseconds; nothing where there was no such call. */
+export interface LastDurations {
+  readonly success: number | undefined
+  readonly failure: number | undefined
+}
+
 /** What can be read of a machine at a time. Times are on the machine's own clock; a state that never changed has none. */
 export interface View {
   readonly state: State
@@ -221,6 +227,8 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   rejected = 0
   lastSuccessAt = NaN
   lastFailureAt = NaN
+  /** How long the last calls of both kinds took, under a rule that looks at that: no other pays for it. */
+  durations: LastDurations | undefined = undefined
   /** What `success` was at the last failure: the rest came in a row. */
   successAtFailure = 0
   /** The first of the windows that the rule looks at, linked in the order of the plan's. */
@@ -354,6 +362,11 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     if (outcome === "Ignored") this.ignored++
     else {
       if (slow) this.slow++
+      if (this.plan.slowerThan !== undefined) {
+        const { failure, success } = this.durations ?? {}
+        const took = now - permit.startedAt
+        this.durations = outcome === "Success" ? { success: took, failure } : { success, failure: took }
+      }
       if (outcome === "Success") this.countSuccess(now)
       else this.countFailure(now, error)
     }

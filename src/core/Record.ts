@@ -10,7 +10,7 @@
  * Records are plain JSON without keys that come from outside, so no instance can be called `__proto__` to any effect. Fields
  * that this version does not know are kept.
  */
-import { type Counts, type LifetimeCounts, noLifetimeCounts } from "./Delta.ts"
+import { type Counts, type LastCalls, type LifetimeCounts, noLifetimeCounts } from "./Delta.ts"
 import { type Bucket, totals } from "./Geometry.ts"
 
 /** Raised when older code could no longer write a record without harm; an added field is no reason. */
@@ -50,8 +50,29 @@ export interface Why {
 export interface RecordLifetime extends LifetimeCounts {
   readonly opened: number
   readonly lastSuccessAt?: number | undefined
+  readonly lastSuccessDuration?: number | undefined
   readonly lastFailureAt?: number | undefined
+  readonly lastFailureDuration?: number | undefined
   readonly lastOpenedAt?: number | undefined
+}
+
+/** The times of the last calls, and what they took, after more is told of them: the told one's where both ended at once. */
+export const withLastCalls = (
+  lifetime: RecordLifetime,
+  { lastFailureAge, lastFailureDuration, lastSuccessAge, lastSuccessDuration }: LastCalls,
+  timeOf: (age: number) => number
+): RecordLifetime => {
+  const isLast = (at: number | undefined, age: number | undefined): age is number =>
+    age !== undefined && timeOf(age) >= (at ?? -Infinity)
+  return {
+    ...lifetime,
+    ...(isLast(lifetime.lastSuccessAt, lastSuccessAge)
+      ? { lastSuccessAt: timeOf(lastSuccessAge), lastSuccessDuration }
+      : {}),
+    ...(isLast(lifetime.lastFailureAt, lastFailureAge)
+      ? { lastFailureAt: timeOf(lastFailureAge), lastFailureDuration }
+      : {})
+  }
 }
 
 /** What must be acted on once, however often and late it comes. `sequence` grows by kind and instance. */
@@ -255,10 +276,8 @@ export interface SnapshotOverride extends Omit<RecordOverride, "until"> {
   readonly remaining?: number | undefined
 }
 
-export interface SnapshotLifetime extends LifetimeCounts {
+export interface SnapshotLifetime extends LifetimeCounts, LastCalls {
   readonly opened: number
-  readonly lastSuccessAge?: number | undefined
-  readonly lastFailureAge?: number | undefined
   readonly lastOpenedAge?: number | undefined
 }
 

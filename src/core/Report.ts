@@ -1,7 +1,16 @@
 /** The transition of `sync`: an instance adds what it saw. A report creates a record, never a generation. */
 import { addLifetime, type Delta, extendRun, isEmpty, type LifetimeDelta } from "./Delta.ts"
 import { enter } from "./Geometry.ts"
-import { type CircuitRecord, created, heard, isRepeat, isWritable, type RecordLifetime, unexpired } from "./Record.ts"
+import {
+  type CircuitRecord,
+  created,
+  heard,
+  isRepeat,
+  isWritable,
+  type RecordLifetime,
+  unexpired,
+  withLastCalls
+} from "./Record.ts"
 
 /**
  * What an instance saw since its last report. With an empty delta it is a pure read.
@@ -62,12 +71,5 @@ export const report = (
   }
 }
 
-const lifetimeWith = (lifetime: RecordLifetime, delta: LifetimeDelta, now: number): RecordLifetime => ({
-  ...lifetime,
-  ...addLifetime(lifetime, delta),
-  lastSuccessAt: latest(lifetime.lastSuccessAt, delta.lastSuccessAge, now),
-  lastFailureAt: latest(lifetime.lastFailureAt, delta.lastFailureAge, now)
-})
-
-const latest = (at: number | undefined, age: number | undefined, now: number): number | undefined =>
-  age === undefined ? at : Math.max(at ?? -Infinity, now - Math.max(0, age))
+const lifetimeWith = (lifetime: RecordLifetime, delta: LifetimeDelta, now: number): RecordLifetime =>
+  withLastCalls({ ...lifetime, ...addLifetime(lifetime, delta) }, delta, (age) => now - Math.max(0, age))

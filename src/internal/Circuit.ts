@@ -286,7 +286,9 @@ export class Circuit extends Machine<Guard> {
         consecutiveSuccesses: this.success - this.successAtFailure,
         timesOpened: view.timesOpened,
         lastSuccessTime: unix(this.lastSuccessAt),
-        lastFailureTime: unix(this.lastFailureAt)
+        lastSuccessDuration: this.durations?.success,
+        lastFailureTime: unix(this.lastFailureAt),
+        lastFailureDuration: this.durations?.failure
       },
       windows: view.windows.map(({ of, ...totals }) => windowSnapshot(of, totals)),
       fleet: this.replica === undefined ? undefined : this.#fleet(this.replica, now)
@@ -295,7 +297,7 @@ export class Circuit extends Machine<Guard> {
 
   #fleet(replica: Replica, now: number): FleetSnapshot {
     const { answeredAt, askedAt, away, lag, lost, member, snapshot } = replica
-    const { lastFailureAge: _, lastOpenedAge: __, lastSuccessAge: ___, opened, ...statistics } = snapshot.lifetime
+    const { failure, ignored, opened, rejected, slow, success, timeout } = snapshot.lifetime
     const { state } = snapshot
     const remaining = state._tag === "Open" ? Math.max(0, state.remaining - (now - answeredAt)) : undefined
     return {
@@ -311,7 +313,7 @@ export class Circuit extends Machine<Guard> {
       windows: snapshot.totals.map((totals, i) =>
         windowSnapshot({ _tag: "Within", duration: member.withins[i]! }, totals)
       ),
-      statistics: { ...statistics, timesOpened: opened },
+      statistics: { success, failure, ignored, timeout, slow, rejected, timesOpened: opened },
       age: askedAt === -Infinity ? undefined : Duration.millis(now - askedAt),
       lag: lag === undefined ? undefined : Duration.millis(lag),
       lost

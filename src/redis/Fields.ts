@@ -26,7 +26,9 @@ export const NUMBERS = [
   "rejected_count",
   "opened_count",
   "last_success_time",
+  "last_success_duration",
   "last_failure_time",
+  "last_failure_duration",
   "opened_at",
   "updated_at"
 ] as const
@@ -47,7 +49,9 @@ export const OPTIONAL = [
   "fingerprint",
   "total_requests",
   "last_success_time",
+  "last_success_duration",
   "last_failure_time",
+  "last_failure_duration",
   "opened_at"
 ] as const
 
@@ -236,7 +240,9 @@ const recordOf = (values: ReadonlyArray<unknown>, leases: ReadonlyArray<unknown>
       rejected: countIn("rejected_count"),
       opened: countIn("opened_count"),
       lastSuccessAt: timeIn("last_success_time"),
+      lastSuccessDuration: timeIn("last_success_duration"),
       lastFailureAt: timeIn("last_failure_time"),
+      lastFailureDuration: timeIn("last_failure_duration"),
       lastOpenedAt: timeIn("opened_at")
     },
     window: [],

@@ -181,6 +181,17 @@ local function opened(generation, opening, author)
 end
 
 -- Who was silent for the idle time is forgotten.
+local function set_last_calls(told, time_of)
+  local function set_last(of, age, duration)
+    local at = age and time_of(age)
+    if at and at >= (r['last_' .. of .. '_time'] or -math.huge) then
+      r['last_' .. of .. '_time'], r['last_' .. of .. '_duration'] = at, duration or false
+    end
+  end
+  set_last('success', told.lastSuccessAge, told.lastSuccessDuration)
+  set_last('failure', told.lastFailureAge, told.lastFailureDuration)
+end
+
 local function is_repeat(kind, instance, sequence)
   local entry = redis.call('HGET', INSTANCES, kind .. ':' .. instance)
   if not known or not entry then return false end
@@ -357,11 +368,7 @@ if input.counts and not is_repeat('report', input.instance, input.sequence) then
     for _, kind in ipairs({ 'success', 'failure', 'ignored', 'timeout', 'slow', 'rejected' }) do
       r[kind .. '_count'] = r[kind .. '_count'] + delta[kind]
     end
-    local function latest(field, age)
-      if age then r[field] = math.max(r[field] or -math.huge, now - math.max(0, age)) end
-    end
-    latest('last_success_time', delta.lastSuccessAge)
-    latest('last_failure_time', delta.lastFailureAge)
+    set_last_calls(delta, function(age) return now - math.max(0, age) end)
     if input.generation == r.generation then
       if width then enter(input.buckets, width) end
       local streak = input.streak
@@ -392,12 +399,10 @@ local function restore(snapshot, generation, age)
   for _, kind in ipairs({ 'success', 'failure', 'ignored', 'timeout', 'slow', 'rejected', 'opened' }) do
     r[kind .. '_count'] = math.max(r[kind .. '_count'], snapshot.lifetime[kind])
   end
-  local function latest(field, ago)
-    if ago then r[field] = math.max(r[field] or -math.huge, now - age - ago) end
-  end
-  latest('last_success_time', snapshot.lifetime.lastSuccessAge)
-  latest('last_failure_time', snapshot.lifetime.lastFailureAge)
-  latest('opened_at', snapshot.lifetime.lastOpenedAge)
+  local function time_of(ago) return now - age - ago end
+  set_last_calls(snapshot.lifetime, time_of)
+  local opened_age = snapshot.lifetime.lastOpenedAge
+  if opened_age then r.opened_at = math.max(r.opened_at or -math.huge, time_of(opened_age)) end
   r.updated_at = now
   clear_evidence()
 end

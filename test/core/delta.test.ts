@@ -18,7 +18,9 @@ const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 5 }))
 const Age = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 8 }))
 const Outcomes = Schema.Array(Schema.Boolean).check(Schema.isMaxLength(6))
 /** Calls as (age, failed, slow): what a delta is made of. */
-const Calls = Schema.Array(Schema.Struct({ age: Age, failed: Schema.Boolean, slow: Schema.Boolean, hint: Count }))
+const Calls = Schema.Array(
+  Schema.Struct({ age: Age, failed: Schema.Boolean, slow: Schema.Boolean, hint: Count, took: Count })
+)
   .check(Schema.isMaxLength(6))
 type Calls = typeof Calls.Type
 
@@ -29,7 +31,12 @@ const countsOf = (calls: Calls) => ({
 })
 
 const ages = (calls: Calls) => calls.map(({ age }) => age)
-const last = (key: string, calls: Calls) => calls.length === 0 ? {} : { [key]: Math.min(...ages(calls)) }
+const last = (of: "Success" | "Failure", calls: Calls) => {
+  const call = calls.findLast(({ age }) => age === Math.min(...ages(calls)))
+  // Not every policy looks at the clock as a call begins.
+  const took = call === undefined || call.took === 0 ? {} : { [`last${of}Duration`]: call.took }
+  return call === undefined ? {} : { [`last${of}Age`]: call.age, ...took }
+}
 
 const deltaOf = (calls: Calls): Delta => ({
   buckets: [...new Set(ages(calls))].sort((a, b) => b - a)
@@ -38,8 +45,8 @@ const deltaOf = (calls: Calls): Delta => ({
   lifetime: {
     ...noLifetimeCounts,
     ...countsOf(calls),
-    ...last("lastSuccessAge", calls.filter(({ failed }) => !failed)),
-    ...last("lastFailureAge", calls.filter(({ failed }) => failed))
+    ...last("Success", calls.filter(({ failed }) => !failed)),
+    ...last("Failure", calls.filter(({ failed }) => failed))
   },
   hint: Math.max(0, ...calls.map(({ hint }) => hint))
 })
@@ -83,12 +90,10 @@ describe("Delta", () => {
   })
 
   it("a retry keeps its counts and grows older", () => {
-    const delta = deltaOf([{ age: 2, failed: true, slow: true, hint: 5 }, {
-      age: 1,
-      failed: false,
-      slow: false,
-      hint: 0
-    }])
+    const delta = deltaOf([
+      { age: 2, failed: true, slow: true, hint: 5, took: 8 },
+      { age: 1, failed: false, slow: false, hint: 0, took: 0 }
+    ])
     const late = aged(delta, 3)
     assert.deepStrictEqual(late.buckets, [
       { age: 5, success: 0, failure: 1, slow: 1 },

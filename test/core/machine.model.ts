@@ -241,9 +241,16 @@ export class Model {
       timeout: ended.filter(({ timeout }) => timeout).length,
       lastSuccessAt: of("Success").at(-1)?.at ?? NaN,
       lastFailureAt: of("Failure").at(-1)?.at ?? NaN,
+      durations: this.plan.slowerThan === undefined || counted.length === 0
+        ? undefined
+        : { success: this.#tookOf(of("Success").at(-1)), failure: this.#tookOf(of("Failure").at(-1)) },
       inARow: counted.length - 1 - counted.findLastIndex(({ outcome }) => outcome === "Failure"),
       streak: streakOf(this.evidence())
     }
+  }
+
+  #tookOf(ended: Ended | undefined): number | undefined {
+    return ended === undefined ? undefined : ended.at - this.#admission(ended.call).at
   }
 
   view(now: number) {

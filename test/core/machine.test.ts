@@ -112,7 +112,7 @@ class Pair {
 
   constructor(policy: typeof Policy.Type) {
     this.plan = planOf(policy, this.#asked)
-    this.machine = new Watched(this.plan, false)
+    this.machine = new Watched(this.plan, this.plan.slowerThan !== undefined)
     this.model = new Model(planOf(policy, this.#modelAsked))
     if (policy.recovered) this.recover()
   }
@@ -169,8 +169,8 @@ class Pair {
     const { openedBy: _, reason, ...view } = machine.view(now)
     assert.deepStrictEqual(view, model.view(now), what)
     assert.strictEqual(reason !== undefined, view.since !== undefined || machine.changes.length > 0, what)
-    const { failure, ignored, lastFailureAt, lastSuccessAt, slow, streak, success, timeout } = machine
-    const counts = { success, failure, ignored, slow, timeout, lastSuccessAt, lastFailureAt, streak }
+    const { durations, failure, ignored, lastFailureAt, lastSuccessAt, slow, streak, success, timeout } = machine
+    const counts = { success, failure, ignored, slow, timeout, lastSuccessAt, lastFailureAt, durations, streak }
     assert.deepStrictEqual({ ...counts, inARow: success - machine.successAtFailure }, model.lifetime(), what)
     assert.strictEqual(machine.epoch, model.epoch, what)
     assert.strictEqual(machine.refuses(now), model.refuses(now), what)

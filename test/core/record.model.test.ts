@@ -37,8 +37,8 @@ const freeze = <A>(value: A): A => {
 const stored = <A>(value: A): A => value === undefined ? value : freeze(JSON.parse(JSON.stringify(value)))
 
 const toDelta = ({ calls, hint, rejected }: Calls): Delta => {
-  const youngest = (key: string, some: ReadonlyArray<Call>) =>
-    some.length === 0 ? {} : { [key]: Math.min(...some.map(({ age }) => age)) }
+  const youngest = (some: ReadonlyArray<Call>) =>
+    some.findLast(({ age }) => age === Math.min(...some.map(({ age }) => age)))
   const [failed, succeeded] = [calls.filter((call) => call.failed), calls.filter((call) => !call.failed)]
   return {
     buckets: calls.map((call) => ({
@@ -54,8 +54,10 @@ const toDelta = ({ calls, hint, rejected }: Calls): Delta => {
       failure: failed.length,
       slow: calls.filter((call) => call.slow).length,
       rejected,
-      ...youngest("lastSuccessAge", succeeded),
-      ...youngest("lastFailureAge", failed)
+      lastSuccessAge: youngest(succeeded)?.age,
+      lastSuccessDuration: youngest(succeeded)?.took,
+      lastFailureAge: youngest(failed)?.age,
+      lastFailureDuration: youngest(failed)?.took
     },
     hint
   }
@@ -123,6 +125,7 @@ class Pair {
       generation: this.view(step).generation,
       calls: Array.from({ length: step.what % 5 }, (_, i) => ({
         age: [0, 700, 1500, 40_000][(step.bits + i) % 4]!,
+        took: [undefined, 3, 70.5][(step.bits + step.view + i) % 3],
         failed: (step.bits >> i) % 2 === 0,
         slow: (step.who + i) % 3 === 0
       })),

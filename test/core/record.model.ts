@@ -13,6 +13,7 @@ export interface Call {
   readonly age: number
   readonly failed: boolean
   readonly slow: boolean
+  readonly took: number | undefined
 }
 
 export interface Calls {
@@ -49,6 +50,14 @@ type Fact =
   )
 
 const same = (a: LeaseName, b: LeaseName) => a.instance === b.instance && a.sequence === b.sequence
+interface Last {
+  readonly at: number
+  readonly took: number | undefined
+}
+
+const latest = (last: Last | undefined, at: number | undefined, took: number | undefined): Last | undefined =>
+  at === undefined || (last !== undefined && at < last.at) ? last : { at, took }
+
 const greatest = (a: number | undefined, b: number | undefined) => a === undefined ? b : Math.max(a, b ?? a)
 
 export class Model {
@@ -189,15 +198,15 @@ export class Model {
   lifetime(now: number) {
     const none = { success: 0, failure: 0, ignored: 0, timeout: 0, slow: 0, rejected: 0, opened: 0 }
     let counts = none
-    let success: number | undefined
-    let failure: number | undefined
+    let success: Last | undefined
+    let failure: Last | undefined
     let opened: number | undefined
     for (const fact of this.facts) {
       if (fact.is === "report") {
         const { calls, rejected } = fact.report
         for (const call of calls) {
-          if (call.failed) failure = greatest(failure, fact.at - call.age)
-          else success = greatest(success, fact.at - call.age)
+          if (call.failed) failure = latest(failure, fact.at - call.age, call.took)
+          else success = latest(success, fact.at - call.age, call.took)
         }
         counts = {
           ...counts,
@@ -215,16 +224,24 @@ export class Model {
         counts = Object.fromEntries(
           Object.entries(counts).map(([key, count]) => [key, Math.max(count, told[key as keyof typeof none])])
         ) as typeof none
-        success = greatest(success, then(told.lastSuccessAge))
-        failure = greatest(failure, then(told.lastFailureAge))
+        success = latest(success, then(told.lastSuccessAge), told.lastSuccessDuration)
+        failure = latest(failure, then(told.lastFailureAge), told.lastFailureDuration)
         opened = greatest(opened, then(told.lastOpenedAge))
       } else if (fact.is === "removed") {
         counts = none
-        success = failure = opened = undefined
+        success = failure = undefined
+        opened = undefined
       }
     }
     const age = (at: number | undefined) => at === undefined ? undefined : Math.max(0, now - at)
-    return { ...counts, lastSuccessAge: age(success), lastFailureAge: age(failure), lastOpenedAge: age(opened) }
+    return {
+      ...counts,
+      lastSuccessAge: age(success?.at),
+      lastSuccessDuration: success?.took,
+      lastFailureAge: age(failure?.at),
+      lastFailureDuration: failure?.took,
+      lastOpenedAge: age(opened)
+    }
   }
 
   snapshot(withins: ReadonlyArray<number>, now: number): Snapshot {

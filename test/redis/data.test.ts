@@ -48,6 +48,7 @@ describe("a circuit in redis-cli", () => {
           slow: 1,
           rejected: 6,
           lastSuccessAge: 50,
+          lastSuccessDuration: 12.5,
           lastFailureAge: 0
         }
       })
@@ -63,6 +64,7 @@ describe("a circuit in redis-cli", () => {
         timeout_count: "4",
         slow_count: "1",
         rejected_count: "6",
+        last_success_duration: "12.5",
         consecutive_failures: "5"
       })
       const [bucket, ...others] = yield* send<ReadonlyArray<string>>("ZRANGE", `${key}:window`, "0", "-1")

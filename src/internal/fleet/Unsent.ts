@@ -70,8 +70,19 @@ export class Unsent {
 
   /** Looks at what the circuit has counted since the last time, and says whether there was anything. */
   cut(now: number, epochEnds: boolean): boolean {
-    const { failure, hintUntil, ignored, lastFailureAt, lastSuccessAt, rejected, slow, streak, success, timeout } =
-      this.#circuit
+    const {
+      durations,
+      failure,
+      hintUntil,
+      ignored,
+      lastFailureAt,
+      lastSuccessAt,
+      rejected,
+      slow,
+      streak,
+      success,
+      timeout
+    } = this.#circuit
     const base = this.#base
     const lifetime = {
       success: success - base.success,
@@ -97,8 +108,12 @@ export class Unsent {
         streak: { leading: sawSuccess ? this.#leading : trailing, sawSuccess, trailing },
         lifetime: {
           ...lifetime,
-          ...(lifetime.success > 0 ? { lastSuccessAge: Math.max(0, now - lastSuccessAt) } : {}),
-          ...(lifetime.failure > 0 ? { lastFailureAge: Math.max(0, now - lastFailureAt) } : {})
+          ...(lifetime.success > 0
+            ? { lastSuccessAge: Math.max(0, now - lastSuccessAt), lastSuccessDuration: durations?.success }
+            : {}),
+          ...(lifetime.failure > 0
+            ? { lastFailureAge: Math.max(0, now - lastFailureAt), lastFailureDuration: durations?.failure }
+            : {})
         },
         hint: hintUntil > this.#hintUntil ? Math.max(0, hintUntil - now) : 0
       }, now)
