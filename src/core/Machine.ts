@@ -174,10 +174,17 @@ export interface Settlement {
   readonly error?: unknown
 }
 
-/** Milliseconds; nothing where there was no such call. */
-export interface LastDurations {
+/** Milliseconds that calls took; nothing where there was none, or nobody looked. */
+interface LastDurations {
   readonly success: number | undefined
   readonly failure: number | undefined
+}
+
+/** What is known of the last calls of a circuit that has failed, or is measured: most have not and are not, and their memory counts. */
+interface Last {
+  failureAt: number
+  successAtFailure: number
+  durations: LastDurations | undefined
 }
 
 /** What can be read of a machine at a time. Times are on the machine's own clock; a state that never changed has none. */
@@ -226,14 +233,10 @@ export class Machine<P extends Plan = Plan> implements Evidence {
   slow = 0
   rejected = 0
   lastSuccessAt = NaN
-  lastFailureAt = NaN
-  /** How long the last calls of both kinds took, under a rule that looks at that: no other pays for it. */
-  durations: LastDurations | undefined = undefined
-  /** What `success` was at the last failure: the rest came in a row. */
-  successAtFailure = 0
   /** The first of the windows that the rule looks at, linked in the order of the plan's. */
   windows: Window | undefined = undefined
   #phase: Closed | Open | HalfOpen = neverOpened
+  #last: Last | undefined = undefined
 
   /** `alwaysAsk` keeps the gate shut for policies that want more of every call than counting it. */
   constructor(plan: P, alwaysAsk: boolean) {
@@ -362,11 +365,7 @@ export class Machine<P extends Plan = Plan> implements Evidence {
     if (outcome === "Ignored") this.ignored++
     else {
       if (slow) this.slow++
-      if (this.plan.slowerThan !== undefined) {
-        const { failure, success } = this.durations ?? {}
-        const took = now - permit.startedAt
-        this.durations = outcome === "Success" ? { success: took, failure } : { success, failure: took }
-      }
+      if (this.plan.slowerThan !== undefined) this.#lastTook(outcome, now - permit.startedAt)
       if (outcome === "Success") this.countSuccess(now)
       else this.countFailure(now, error)
     }
@@ -393,8 +392,33 @@ export class Machine<P extends Plan = Plan> implements Evidence {
 
   countFailure(now: number, _error: unknown): void {
     this.failure++
-    this.lastFailureAt = now
-    this.successAtFailure = this.success
+    const last = this.#known()
+    last.failureAt = now
+    last.successAtFailure = this.success
+  }
+
+  get lastFailureAt(): number {
+    return this.#last?.failureAt ?? NaN
+  }
+
+  /** What `success` was at the last failure: the rest came in a row. */
+  get successAtFailure(): number {
+    return this.#last?.successAtFailure ?? 0
+  }
+
+  /** What the last calls took, under a rule that looks at that: no other pays for it. */
+  get durations(): LastDurations | undefined {
+    return this.#last?.durations
+  }
+
+  #lastTook(outcome: "Success" | "Failure", took: number): void {
+    const last = this.#known()
+    const { failure, success } = last.durations ?? {}
+    last.durations = outcome === "Success" ? { success: took, failure } : { success, failure: took }
+  }
+
+  #known(): Last {
+    return this.#last ??= { failureAt: NaN, successAtFailure: 0, durations: undefined }
   }
 
   /** Takes an outcome of the current epoch, in Closed, into the evidence, and trips when the rule says so. */
