@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/packaging/**", "test/sim/**", "test/redis/**"]
+          exclude: ["test/packaging/**", "test/sim/**", "test/redis/**", "test/fleet/**"]
         }
       },
       {
@@ -21,7 +21,7 @@ export default defineConfig({
       {
         test: {
           name: "servers",
-          include: ["test/redis/**/*.test.ts"],
+          include: ["test/redis/**/*.test.ts", "test/fleet/**/*.test.ts"],
           globalSetup: ["test/support/servers/setup.ts"],
           testTimeout: 60_000,
           hookTimeout: 120_000,

@@ -1,0 +1,106 @@
+/** Processes that share circuits, on one storage and with one upstream. */
+import { join } from "node:path"
+import { rm } from "node:fs/promises"
+import type { Breaker } from "../../src/index.ts"
+import { Child } from "../support/children.ts"
+import { install, run, temporaryDirectory } from "../support/servers/processes.ts"
+import { type Entry, now, readLog } from "./log.ts"
+import { Upstream } from "./upstream.ts"
+import type { Replies, Requests, Setup } from "./worker.ts"
+
+export interface Plan {
+  readonly redis: string
+  readonly policies: Readonly<Record<string, Breaker.Data>>
+}
+
+export class Process {
+  readonly index: number
+  readonly #child: Child<Requests, Replies>
+  readonly #log: string
+  isPaused = false
+
+  constructor(index: number, child: Child<Requests, Replies>, log: string) {
+    this.index = index
+    this.#child = child
+    this.#log = log
+  }
+
+  ask<K extends keyof Requests & string>(what: K, request: Requests[K]): Promise<Replies[K]> {
+    return this.#child.ask(what, request)
+  }
+
+  get isRunning(): boolean {
+    return this.#child.isRunning
+  }
+
+  pause(): void {
+    this.isPaused = true
+    this.#child.signal("SIGSTOP")
+  }
+
+  resume(): void {
+    this.isPaused = false
+    this.#child.signal("SIGCONT")
+  }
+
+  kill(): Promise<void> {
+    return this.#child.stop("SIGKILL")
+  }
+
+  async stop(): Promise<void> {
+    await this.ask("stop", {})
+    await this.#child.stop()
+  }
+
+  read(): ReadonlyArray<Entry> {
+    return readLog(this.#log)
+  }
+}
+
+/** What makes a process take the wall clock for `hours` ahead of what it is, and leaves the monotonic one alone. */
+const skewed = async (hours: number): Promise<Readonly<Record<string, string>>> => {
+  if (hours === 0) return {}
+  await install(["faketime"], ["faketime"])
+  const { stdout } = await run("faketime", ["-f", "+0", "printenv", "LD_PRELOAD"])
+  return { LD_PRELOAD: stdout.trim(), FAKETIME: `${hours < 0 ? "" : "+"}${hours}h`, DONT_FAKE_MONOTONIC: "1" }
+}
+
+export class Fleet {
+  readonly processes: Array<Process> = []
+  readonly upstream: Upstream
+  readonly #plan: Plan
+  readonly #directory: string
+
+  private constructor(plan: Plan, upstream: Upstream, directory: string) {
+    this.#plan = plan
+    this.upstream = upstream
+    this.#directory = directory
+  }
+
+  static async of(plan: Plan): Promise<Fleet> {
+    return new Fleet(plan, await Upstream.start(), await temporaryDirectory())
+  }
+
+  /** One more process, whose wall clock is so many hours ahead. */
+  async start(hours = 0): Promise<Process> {
+    const index = this.processes.length
+    const log = join(this.#directory, `${index}.log`)
+    const { policies, redis } = this.#plan
+    const setup: Setup = { log, redis, policies, upstream: this.upstream.url, epoch: Date.now() - now() }
+    const worker = new URL("./worker.ts", import.meta.url)
+    const child = await Child.start<Requests, Replies>(`${index}`, worker, [JSON.stringify(setup)], await skewed(hours))
+    const process = new Process(index, child, log)
+    this.processes.push(process)
+    return process
+  }
+
+  get running(): ReadonlyArray<Process> {
+    return this.processes.filter(({ isRunning }) => isRunning)
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.processes.map((process) => process.kill()))
+    await this.upstream.stop()
+    await rm(this.#directory, { recursive: true, force: true })
+  }
+}

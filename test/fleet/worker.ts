@@ -1,0 +1,255 @@
+/** A process of a fleet: makes calls to an upstream through breakers on a storage, and writes down what happens. */
+import { Duration, Effect, Exit, Layer, Result, Scope } from "effect"
+import { Agent, get } from "node:http"
+import { Breaker } from "../../src/index.ts"
+import * as IoRedis from "../../src/layers/IoRedis.ts"
+import * as RedisStorage from "../../src/Storage/Redis.ts"
+import { type Change, type CircuitReport, type Probe, type Snapshot, Storage } from "../../src/Storage/Storage.ts"
+import { type Call, type Counts, Log, now, type Request, type Seen, type View } from "./log.ts"
+
+export interface Setup {
+  readonly log: string
+  readonly upstream: string
+  readonly redis: string
+  readonly policies: Readonly<Record<string, Breaker.Data>>
+  /** What the wall clock said when the monotonic one stood at 0, to whoever started this. */
+  readonly epoch: number
+}
+
+export interface Requests {
+  /** From now on makes so many calls a second, by circuit. */
+  readonly load: Readonly<Record<string, number>>
+  /** Makes one call. */
+  readonly call: { readonly circuit: string }
+  readonly look: { readonly circuit: string }
+  /** Stops as a process does that is told to. */
+  readonly stop: Readonly<Record<never, never>>
+}
+
+export interface Looked extends View {
+  readonly openedBy: Breaker.Snapshot["openedBy"]
+  /** Of this process alone. */
+  readonly counts: Counts
+}
+
+export interface Replies {
+  readonly load: null
+  readonly call: Call
+  readonly look: Looked
+  readonly stop: null
+}
+
+const setup = JSON.parse(process.argv[2]!) as Setup
+const log = new Log(setup.log)
+log.write({ is: "started", at: now(), skew: Date.now() - now() - setup.epoch })
+
+// -----------------------------------------------------------------------------
+// what it asks the storage
+// -----------------------------------------------------------------------------
+
+let lastId = 0
+
+const asked = <A, E>(
+  requests: ReadonlyArray<Request>,
+  request: Effect.Effect<A, E>,
+  answerOf: (answer: A) => { readonly seen: ReadonlyArray<Seen | undefined>; readonly done?: boolean }
+): Effect.Effect<A, E> =>
+  Effect.suspend(() => {
+    const id = ++lastId
+    log.write({ is: "sent", at: now(), id, requests })
+    return Effect.onExit(request, (exit) =>
+      Effect.sync(() => {
+        const answer = Exit.isSuccess(exit) ? answerOf(exit.value) : { seen: requests.map(() => undefined) }
+        log.write({ is: "answered", at: now(), id, ...answer })
+      }))
+  })
+
+const seenOf = (circuit: string, { asOf, generation, state, why }: Snapshot): Seen => ({
+  circuit,
+  generation,
+  state: state._tag,
+  why: why?.reason,
+  asOf
+})
+
+const ofReport = ({ circuit, delta: { lifetime }, generation, sequence }: CircuitReport): Request => ({
+  circuit,
+  generation,
+  what: "Report",
+  sequence,
+  counts: { success: lifetime.success, failure: lifetime.failure, rejected: lifetime.rejected }
+})
+
+const ofChange = (circuit: string, change: Change): Request => ({
+  circuit,
+  generation: change._tag === "PutBack"
+    ? change.snapshot.generation
+    : change._tag === "Trip"
+    ? change.generation
+    : change.known,
+  what: change._tag
+})
+
+const ofProbe = (circuit: string, probe: Probe): Request => ({
+  circuit,
+  generation: probe.generation,
+  what: probe._tag === "Ask" ? probe._tag : `${probe._tag}${probe.outcome._tag}`,
+  lease: `${probe.lease.instance} ${probe.lease.sequence}`,
+  ...probe._tag === "Ask" ? { duration: probe.duration, probes: probe.probes } : {}
+})
+
+/** The same storage, with a note of everything that it is asked. */
+const watched = (storage: Storage): Storage => ({
+  ...storage,
+  sync: (reports) =>
+    asked(reports.map(ofReport), storage.sync(reports), (answers) => ({
+      seen: answers.map(({ circuit, result }) =>
+        Result.isSuccess(result) ? seenOf(circuit, result.success.snapshot) : undefined
+      )
+    })),
+  change: (circuit, change) =>
+    asked([ofChange(circuit, change)], storage.change(circuit, change), ({ committed, snapshot }) => ({
+      seen: [seenOf(circuit, snapshot)],
+      done: committed
+    })),
+  probe: (circuit, probe) =>
+    asked([ofProbe(circuit, probe)], storage.probe(circuit, probe), ({ granted, snapshot }) => ({
+      seen: [seenOf(circuit, snapshot)],
+      done: granted
+    }))
+})
+
+// -----------------------------------------------------------------------------
+// its calls
+// -----------------------------------------------------------------------------
+
+const scope = Scope.makeUnsafe()
+
+const storage = await Effect.runPromise(
+  Layer.buildWithScope(
+    Layer.effect(Storage, Effect.map(Storage, watched)).pipe(
+      Layer.provide(RedisStorage.layer()),
+      Layer.provide(IoRedis.layer(IoRedis.fromUrl(setup.redis)))
+    ),
+    scope
+  )
+)
+
+const breakers = new Map(
+  await Promise.all(
+    Object.entries(setup.policies).map(async ([name, policy]) =>
+      [
+        name,
+        await Effect.runPromise(
+          Breaker.make(name, policy).pipe(Scope.provide(scope), Effect.provide(storage))
+        )
+      ] as const
+    )
+  )
+)
+
+const agent = new Agent({ keepAlive: true })
+
+const ask = (circuit: string): Effect.Effect<void, string> =>
+  Effect.callback((resume) => {
+    const request = get(`${setup.upstream}/${circuit}`, { agent }, (response) => {
+      response.resume()
+      response.on("end", () => resume(response.statusCode === 200 ? Effect.void : Effect.fail("ill")))
+    })
+    request.on("error", () => resume(Effect.fail("unreachable")))
+    return Effect.sync(() => request.destroy())
+  })
+
+const viewOf = ({ fleet, retryAfter, state }: Breaker.Snapshot): View => ({
+  state,
+  ...retryAfter === undefined ? {} : { retryAfter: Duration.toMillis(retryAfter) },
+  generation: fleet?.generation ?? 0,
+  reachable: fleet?.reachable ?? true
+})
+
+const endOf = (exit: Exit.Exit<void, unknown>): string => {
+  if (Exit.isSuccess(exit)) return "ok"
+  const [reason] = exit.cause.reasons
+  if (reason?._tag !== "Fail") return String(reason?._tag)
+  if (Breaker.isRejection(reason.error)) return "rejected"
+  return reason.error === "ill" ? "failed" : String(reason.error)
+}
+
+const called = new Set<string>()
+
+const call = (circuit: string): Promise<Call> =>
+  new Promise((resolve) => {
+    const breaker = breakers.get(circuit)!
+    const before = viewOf(Effect.runSync(breaker.snapshot))
+    const isFirst = !called.has(circuit)
+    const at = now()
+    let startedAt: number | undefined
+    const body = Effect.suspend(() => {
+      startedAt = now()
+      return ask(circuit)
+    })
+    const fiber = Effect.runFork(breaker.wrap(body))
+    const atOnce = startedAt !== undefined || fiber.pollUnsafe() !== undefined
+    fiber.addObserver((exit) => {
+      called.add(circuit)
+      const done: Call = {
+        is: "call",
+        at,
+        circuit,
+        before,
+        isFirst,
+        atOnce,
+        startedAt,
+        endedAt: now(),
+        ended: endOf(exit)
+      }
+      log.write(done)
+      resolve(done)
+    })
+  })
+
+// -----------------------------------------------------------------------------
+// its load
+// -----------------------------------------------------------------------------
+
+const TICK = 10
+/** Who was paused for long does not make up for it. */
+const MOST_AT_ONCE = 20
+let rates: Requests["load"] = {}
+const due = new Map<string, number>()
+let tickedAt = now()
+
+setInterval(() => {
+  const elapsed = now() - tickedAt
+  tickedAt += elapsed
+  if (elapsed > 10 * TICK) log.write({ is: "late", at: tickedAt, by: elapsed })
+  for (const [circuit, rate] of Object.entries(rates)) {
+    const calls = Math.min(MOST_AT_ONCE, (due.get(circuit) ?? 0) + rate * elapsed / 1000)
+    for (let i = 1; i <= calls; i++) void call(circuit)
+    due.set(circuit, calls % 1)
+  }
+}, TICK)
+
+const answers: { readonly [K in keyof Requests]: (request: Requests[K]) => Promise<Replies[K]> } = {
+  load: async (load) => {
+    rates = load
+    return null
+  },
+  call: ({ circuit }) => call(circuit),
+  look: async ({ circuit }) => {
+    const snapshot = Effect.runSync(breakers.get(circuit)!.snapshot)
+    const { failure, rejected, success } = snapshot.statistics
+    return { ...viewOf(snapshot), openedBy: snapshot.openedBy, counts: { success, failure, rejected } }
+  },
+  stop: async () => {
+    rates = {}
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+    return null
+  }
+}
+
+process.on("message", ([what, request]: [keyof Requests, never]) => {
+  void answers[what](request).then((reply) => process.send!(reply))
+})
+process.on("disconnect", () => process.exit())
+process.send!("ready")
