@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Logger, type LogLevel, References } from "effect"
+import { Cause, Effect, Logger, type LogLevel, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Trip } from "../src/index.ts"
+import { Breaker, Storage, Trip } from "../src/index.ts"
 import { StorageError } from "../src/Storage/Storage.ts"
 import { failing, Link, memory } from "./support/storages.ts"
 import { failTimes, rejectionOf, settle } from "./utils.ts"
@@ -115,6 +115,26 @@ describe("a log line", () => {
         yield* sick.wrap(Effect.void)
         yield* rounds(2)
         assert.strictEqual(lines.length, 2)
+      })))
+
+  it.effect("Warn: that the storage refuses to tell of changes, once until it does, and nothing of what passes", () =>
+    withLogs("Info", (lines) =>
+      Effect.gen(function*() {
+        const reasons = ["Unavailable", "Denied", "Denied", undefined, "Denied", "Deadline"] as const
+        let asked = 0
+        const changes = Stream.suspend((): Storage.Storage["changes"] => {
+          const reason = reasons[asked++]
+          return reason === undefined
+            ? Stream.succeed({ _tag: "Subscribed" })
+            : Stream.fail(new StorageError({ operation: "changes", reason, cause: reason }))
+        })
+        const of = { ...yield* memory, changes }
+        const breaker = yield* Breaker.make("deaf", policy).pipe(Effect.provideService(Storage.Storage, of))
+        yield* breaker.wrap(Effect.void)
+        yield* rounds(20)
+        assert.isAbove(asked, reasons.length)
+        const told = "Changes are not pushed, they are heard of a round later"
+        assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Warn", told], ["Warn", told]])
       })))
 
   it.effect("Warn: that another policy is about, once an instance", () =>

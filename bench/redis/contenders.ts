@@ -10,7 +10,7 @@ import { Breaker, Storage, Trip } from "../../src/index.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 
-type Call = Effect.Effect<number, Error>
+type Call = Effect.Effect<number, unknown>
 
 export interface Circuit {
   readonly wrap: (call: Call) => Effect.Effect<number, unknown>

@@ -117,7 +117,7 @@ const keyed = remember((name: string) => contender.wrapKeyed(name))
 /** Calls under way at once, at most: with more of them Effect's own breaker only gets slower. */
 const MOST = 1024
 
-const failure = Effect.fail(new Error("unavailable"))
+const failure = Effect.fail("unavailable")
 
 const pace = async ({ circuits, failing, rate, seconds }: Requests["pace"]): Promise<number> => {
   const wrap = await keyed(`${contenderName}-${process.pid}`)

@@ -180,7 +180,6 @@ local function opened(generation, opening, author)
   r.consecutive_openings, r.opened_count, r.opened_at = r.consecutive_openings + 1, r.opened_count + 1, now
 end
 
--- Who was silent for the idle time is forgotten.
 local function set_last_calls(told, time_of)
   local function set_last(of, age, duration)
     local at = age and time_of(age)
@@ -192,6 +191,7 @@ local function set_last_calls(told, time_of)
   set_last('failure', told.lastFailureAge, told.lastFailureDuration)
 end
 
+-- Who was silent for the idle time is forgotten.
 local function is_repeat(kind, instance, sequence)
   local entry = redis.call('HGET', INSTANCES, kind .. ':' .. instance)
   if not known or not entry then return false end

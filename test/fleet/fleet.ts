@@ -1,6 +1,6 @@
 /** Processes that share circuits, on one storage and with one upstream. */
-import { join } from "node:path"
 import { rm } from "node:fs/promises"
+import { join } from "node:path"
 import type { Breaker } from "../../src/index.ts"
 import { Child } from "../support/children.ts"
 import { install, run, temporaryDirectory } from "../support/servers/processes.ts"
@@ -25,7 +25,7 @@ export class Process {
     this.#log = log
   }
 
-  ask<K extends keyof Requests & string>(what: K, request: Requests[K]): Promise<Replies[K]> {
+  ask<K extends keyof Requests>(what: K, request: Requests[K]): Promise<Replies[K]> {
     return this.#child.ask(what, request)
   }
 
@@ -88,7 +88,8 @@ export class Fleet {
     const { policies, redis } = this.#plan
     const setup: Setup = { log, redis, policies, upstream: this.upstream.url, epoch: Date.now() - now() }
     const worker = new URL("./worker.ts", import.meta.url)
-    const child = await Child.start<Requests, Replies>(`${index}`, worker, [JSON.stringify(setup)], await skewed(hours))
+    const env = { NODE_COMPILE_CACHE: this.#directory, ...await skewed(hours) }
+    const child = await Child.start<Requests, Replies>(`${index}`, worker, [JSON.stringify(setup)], env)
     const process = new Process(index, child, log)
     this.processes.push(process)
     return process

@@ -78,10 +78,12 @@ export interface Answered {
   readonly at: number
   /** Of what was sent. */
   readonly id: number
-  /** Of each request in its order; `undefined` where it failed. */
-  readonly seen: ReadonlyArray<Seen | undefined>
+  /** Of each request in its order; nothing where it failed. */
+  readonly seen: ReadonlyArray<Seen | null>
   /** Whether a change was made, a lease granted or settled. */
   readonly done?: boolean | undefined
+  /** Why it failed, where all of it did. */
+  readonly error?: string | undefined
 }
 
 /** The process was kept from running for so long, until then. */

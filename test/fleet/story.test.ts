@@ -1,6 +1,6 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { RedisServer } from "../support/servers/redis.ts"
 import { until } from "../support/servers/processes.ts"
+import { RedisServer } from "../support/servers/redis.ts"
 import { Fleet } from "./fleet.ts"
 
 let server: RedisServer

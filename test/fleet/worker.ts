@@ -1,5 +1,5 @@
 /** A process of a fleet: makes calls to an upstream through breakers on a storage, and writes down what happens. */
-import { Duration, Effect, Exit, Layer, Result, Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Result, Scope } from "effect"
 import { Agent, get } from "node:http"
 import { Breaker } from "../../src/index.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
@@ -17,7 +17,7 @@ export interface Setup {
 }
 
 export interface Requests {
-  /** From now on makes so many calls a second, by circuit. */
+  /** From now on makes so many calls a second, by circuit. Answered once no other is under way, where that is none. */
   readonly load: Readonly<Record<string, number>>
   /** Makes one call. */
   readonly call: { readonly circuit: string }
@@ -52,14 +52,16 @@ let lastId = 0
 const asked = <A, E>(
   requests: ReadonlyArray<Request>,
   request: Effect.Effect<A, E>,
-  answerOf: (answer: A) => { readonly seen: ReadonlyArray<Seen | undefined>; readonly done?: boolean }
+  answerOf: (answer: A) => { readonly seen: ReadonlyArray<Seen | null>; readonly done?: boolean }
 ): Effect.Effect<A, E> =>
   Effect.suspend(() => {
     const id = ++lastId
     log.write({ is: "sent", at: now(), id, requests })
     return Effect.onExit(request, (exit) =>
       Effect.sync(() => {
-        const answer = Exit.isSuccess(exit) ? answerOf(exit.value) : { seen: requests.map(() => undefined) }
+        const answer = Exit.isSuccess(exit)
+          ? answerOf(exit.value)
+          : { seen: requests.map(() => null), error: Cause.pretty(exit.cause) }
         log.write({ is: "answered", at: now(), id, ...answer })
       }))
   })
@@ -104,7 +106,7 @@ const watched = (storage: Storage): Storage => ({
   sync: (reports) =>
     asked(reports.map(ofReport), storage.sync(reports), (answers) => ({
       seen: answers.map(({ circuit, result }) =>
-        Result.isSuccess(result) ? seenOf(circuit, result.success.snapshot) : undefined
+        Result.isSuccess(result) ? seenOf(circuit, result.success.snapshot) : null
       )
     })),
   change: (circuit, change) =>
@@ -176,8 +178,15 @@ const endOf = (exit: Exit.Exit<void, unknown>): string => {
 }
 
 const called = new Set<string>()
+const running = new Set<Promise<Call>>()
 
-const call = (circuit: string): Promise<Call> =>
+const call = (circuit: string): Promise<Call> => {
+  const made = make(circuit)
+  running.add(made)
+  return made.finally(() => running.delete(made))
+}
+
+const make = (circuit: string): Promise<Call> =>
   new Promise((resolve) => {
     const breaker = breakers.get(circuit)!
     const before = viewOf(Effect.runSync(breaker.snapshot))
@@ -233,6 +242,7 @@ setInterval(() => {
 const answers: { readonly [K in keyof Requests]: (request: Requests[K]) => Promise<Replies[K]> } = {
   load: async (load) => {
     rates = load
+    if (Object.keys(load).length === 0) await Promise.all(running)
     return null
   },
   call: ({ circuit }) => call(circuit),

@@ -89,6 +89,7 @@ export class Engine {
   #abandoned = 0
   #nextAttemptAt = -Infinity
   #subscribed = false
+  #deaf = false
   readonly #complaints = new Set<string>()
   #complainedAt = -Infinity
 
@@ -171,16 +172,23 @@ export class Engine {
       ),
       Effect.fail("ended")
     )
-    // The rounds go on meanwhile, so nobody is told that it is tried again.
+    // The rounds go on meanwhile, so nobody is told that it is tried again, but of what does not pass by itself.
     const again: Effect.Effect<void> = Effect.andThen(
-      Effect.ignore(Effect.sandbox(heard)),
+      Effect.catchCause(heard, (cause) => Effect.sync(() => this.#unheard(Cause.squash(cause)))),
       Effect.suspend(() => Effect.andThen(this.#clock.sleep(Duration.millis(this.jittered(DEADLINE))), again))
     )
     this.#fork(again)
   }
 
+  #unheard(error: unknown): void {
+    if (this.#deaf || !(error instanceof StorageError) || isUnreachable(error)) return
+    this.#deaf = true
+    this.log("Warn", "Changes are not pushed, they are heard of a round later", { cause: error })
+  }
+
   #announced(announcement: Announcement): void {
     if (announcement._tag === "Subscribed") {
+      this.#deaf = false
       for (const { circuits } of this.#members) for (const circuit of circuits.all()) circuit.replica?.reread()
       return
     }

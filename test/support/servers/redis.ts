@@ -233,6 +233,9 @@ export class RedisSentinels {
         await writeFile(file, sentinelConfig(port, directory, master.port))
         sentinels.push(await Program.start(directory, "redis-sentinel", [file]))
         ports.push(port)
+        await until("a Sentinel answers", async () => await cli(port, "ping") === "PONG", 5000)
+        // They would look and speak once in some seconds.
+        await cli(port, "sentinel", "debug", "info-period", "500", "publish-period", "500")
       }
       await until("the Sentinels know each other and the replica", async () => {
         const views = await Promise.all(ports.map((port) => cli(port, "sentinel", "master", "mymaster")))

@@ -1,0 +1,119 @@
+import { assert, describe, it } from "@effect/vitest"
+import { check, type Run } from "./check.ts"
+import type { Call, Entry, Request, Seen } from "./log.ts"
+
+const CIRCUIT = "payments"
+const closed = { state: "Closed", generation: 0, reachable: true } as const
+const open = { state: "Open", generation: 1, reachable: true, retryAfter: 2000 } as const
+const over = { ...open, retryAfter: 0 }
+
+const call = (at: number, of: Partial<Call> = {}): Call => ({
+  is: "call",
+  at,
+  circuit: CIRCUIT,
+  before: closed,
+  isFirst: false,
+  atOnce: true,
+  startedAt: at,
+  endedAt: at + 1,
+  ended: "ok",
+  ...of
+})
+const rejected = (at: number, of: Partial<Call> = {}): Call =>
+  call(at, { before: open, startedAt: undefined, endedAt: at, ended: "rejected", ...of })
+
+let lastId = 0
+/** A request that is sent, answered a millisecond later, and dated between. */
+const exchange = (
+  at: number,
+  request: Partial<Request>,
+  seen: Partial<Seen> | null = {},
+  done = true
+): ReadonlyArray<Entry> => {
+  const id = ++lastId
+  const state = { circuit: CIRCUIT, generation: 0, state: "Closed", asOf: at + 0.5, ...seen } as const
+  return [
+    { is: "sent", at, id, requests: [{ circuit: CIRCUIT, generation: 0, what: "Report", ...request }] },
+    { is: "answered", at: at + 1, id, seen: [seen === null ? null : state], done }
+  ]
+}
+
+const tripped = { generation: 1, state: "Open", why: "5 failures" } as const
+const halfOpen = { generation: 2, state: "HalfOpen", why: "time" } as const
+const healed = { generation: 3, state: "Closed", why: "probe" } as const
+const ask = (name: string) => ({ what: "Ask", generation: 1, lease: name, duration: 3000, probes: 1 })
+
+const trip = (at: number) => exchange(at, { what: "Trip" }, tripped)
+const grant = (at: number, name = "a 1") => exchange(at, ask(name), halfOpen)
+const settle = (at: number, name = "a 1") => exchange(at, { what: "SettleSuccess", generation: 2, lease: name }, healed)
+const probe = (at: number) => call(at, { before: over, atOnce: false, startedAt: at + 5 })
+
+/** A circuit that opens, and is closed by a probe. */
+const story: ReadonlyArray<Entry> = [
+  { is: "started", at: 0, skew: 0 },
+  call(10, { isFirst: true, atOnce: false, startedAt: 50 }),
+  ...exchange(900, {}),
+  call(1000, { ended: "failed" }),
+  ...trip(1001),
+  rejected(1500),
+  ...exchange(1900, {}, tripped),
+  ...exchange(2900, {}, tripped),
+  ...exchange(3900, {}, tripped),
+  ...grant(4100),
+  probe(4099),
+  ...settle(4200),
+  call(4300, { before: { ...closed, generation: 3 } })
+]
+
+const run = (logs: ReadonlyArray<ReadonlyArray<Entry>>, of: Partial<Run> = {}): Run => ({
+  logs,
+  faults: [],
+  strict: [],
+  interval: 1000,
+  epoch: 0,
+  openFor: 3000,
+  ...of
+})
+const loss = { what: "Redis starts again empty", from: 2000, to: 2100, losesData: true }
+
+describe("a log", () => {
+  it("of what is promised is in order", () => {
+    assert.deepEqual(check(run([story, []])), [])
+  })
+
+  const wrong: Readonly<Record<string, readonly [logs: ReadonlyArray<ReadonlyArray<Entry>>, of?: Partial<Run>]>> = {
+    "ended with StorageError": [[[...story, call(5000, { ended: "StorageError" })]]],
+    "waited, which is Closed": [[[...story, call(5000, { atOnce: false, startedAt: 5020 })]]],
+    "waited for 2000 ms": [[[call(10, { isFirst: true, atOnce: false, startedAt: 2010, endedAt: 2010 })]]],
+    "ran, which is open": [[[...story, call(1600, { before: open })]]],
+    "is a probe without a lease": [[
+      story.filter((entry) => !("requests" in entry && entry.requests[0]!.what === "Ask"))
+    ]],
+    "and knew 3": [[[...story, call(5000, { before: { ...closed, generation: 2 } })]]],
+    "knows generation 0 of payments, and knew 1": [[[...trip(100), call(200)]]],
+    "had no answer about payments": [[[call(0), ...exchange(10, {}), call(20), ...exchange(9000, {})]]],
+    "is Open (5 failures), and Open (2 failures)": [[story, exchange(2000, {}, { ...tripped, why: "2 failures" })]],
+    "asked about payments after generation 1, and was told 0": [[story, exchange(2000, {})]],
+    "no probe has succeeded before it": [[[...exchange(10, {}, healed)]]],
+    "was tripped by processes 0 and 1": [[story, exchange(1100, { what: "Trip" }, tripped)]],
+    "2 leases of payments are live": [[story, grant(4150, "b 1")]],
+    "was over at 7100.5": [[
+      [...trip(1), ...grant(4100)],
+      exchange(7900, { what: "SettleIgnored", generation: 2, lease: "a 1" }, halfOpen)
+    ]],
+    "a strict call of process 1 ran": [[story, [call(1600)]], { strict: [CIRCUIT] }]
+  }
+
+  for (const [message, [logs, of]] of Object.entries(wrong)) {
+    it(`is not, where "${message}"`, () => {
+      const broken = check(run(logs, of))
+      assert.isTrue(broken.some((text) => text.includes(message)), broken.join("\n"))
+    })
+  }
+
+  it("allows what a server that lost its data, and nobody else, may do", () => {
+    const lost = [story, exchange(2200, {})]
+    assert.deepEqual(check(run(lost, { faults: [loss] })), [])
+    assert.notDeepEqual(check(run(lost, { faults: [{ ...loss, losesData: false }] })), [])
+  })
+})

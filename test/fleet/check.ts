@@ -1,0 +1,341 @@
+/**
+ * Whether what the processes of a fleet wrote down keeps what is promised of them. It knows nothing of the code under test but
+ * what a breaker says of itself, and takes nobody's word for what it can see itself.
+ */
+import type { Answered, Call, Entry, Request, Seen, Sent, View } from "./log.ts"
+
+/** Something that was done to the fleet, by the host's monotonic clock. */
+export interface Fault {
+  readonly what: string
+  readonly from: number
+  readonly to: number
+  /** To this process alone. */
+  readonly process?: number | undefined
+  /** The server may have lost what it acknowledged. */
+  readonly losesData?: boolean | undefined
+}
+
+export interface Run {
+  /** By process, in the order in which it wrote them. */
+  readonly logs: ReadonlyArray<ReadonlyArray<Entry>>
+  readonly faults: ReadonlyArray<Fault>
+  /** The circuits on which calls wait for the storage. */
+  readonly strict: ReadonlyArray<string>
+  /** Milliseconds between two round trips. */
+  readonly interval: number
+  /** What the server's clock said when the monotonic one stood at 0. */
+  readonly epoch: number
+  /** How long a circuit is open. */
+  readonly openFor: number
+}
+
+/** How long a call is kept for its load, and as long again for its lease. */
+const PATIENCE = 100
+/** How long a storage may take to answer. */
+const DEADLINE = 1000
+/** What a shared machine may take off a process without anybody saying so. */
+export const SLACK = 1000
+/** How long after a fault a process may still feel it: until it has a connection again, and an answer. */
+const RECOVERY = 5000
+/** Between two clocks that should be one. */
+const APART = 50
+
+interface Exchange {
+  readonly process: number
+  readonly sent: Sent
+  readonly answer: Answered | undefined
+}
+
+/** One request and its answer. */
+interface Asked {
+  readonly process: number
+  readonly at: number
+  readonly request: Request
+  readonly answeredAt: number
+  readonly seen: Seen
+  readonly done: boolean
+}
+
+export const check = (run: Run): ReadonlyArray<string> => {
+  const exchanges = run.logs.flatMap(exchangesOf)
+  const asked = exchanges.flatMap(({ answer, process, sent }): ReadonlyArray<Asked> =>
+    answer === undefined ? [] : sent.requests.flatMap((request, i) => {
+      const seen = answer.seen[i]
+      return seen === undefined || seen === null
+        ? []
+        : [{ process, at: sent.at, request, answeredAt: answer.at, seen, done: answer.done ?? true }]
+    })
+  )
+  return [
+    ...run.logs.flatMap((entries, process) => checkCalls(run, process, entries, exchanges, asked)),
+    ...run.logs.flatMap((entries, process) => checkViews(process, entries, asked)),
+    ...run.logs.flatMap((entries, process) => checkRhythm(run, process, entries, exchanges)),
+    ...checkMeanings(asked),
+    ...checkOrder(run, asked),
+    ...checkClosings(exchanges, asked),
+    ...checkWinners(run, asked),
+    ...checkLeases(run, asked),
+    ...run.strict.flatMap((circuit) => checkStrict(run, circuit, asked))
+  ]
+}
+
+const exchangesOf = (entries: ReadonlyArray<Entry>, process: number): ReadonlyArray<Exchange> => {
+  const answers = new Map(entries.flatMap((entry) => entry.is === "answered" ? [[entry.id, entry] as const] : []))
+  return entries.flatMap((entry) =>
+    entry.is === "sent" ? [{ process, sent: entry, answer: answers.get(entry.id) }] : []
+  )
+}
+
+const callsOf = (entries: ReadonlyArray<Entry>): ReadonlyArray<Call> => entries.filter((entry) => entry.is === "call")
+
+/** How long a process was kept from running between two times. */
+const lateness = (entries: ReadonlyArray<Entry>, from: number, to: number): number =>
+  entries.reduce(
+    (sum, entry) => entry.is === "late" && entry.at > from && entry.at - entry.by < to ? sum + entry.by : sum,
+    0
+  )
+
+/** Whether something was done to a process between two times, or so shortly before that it may still feel it. */
+const isHurt = ({ faults }: Run, process: number, from: number, to: number): boolean =>
+  faults.some((fault) =>
+    (fault.process === undefined || fault.process === process) && fault.from < to && fault.to + RECOVERY > from
+  )
+
+/** Whether the server may have lost between two times what it had acknowledged. Those are its own. */
+const mayHaveLost = ({ epoch, faults }: Run, from: number, to: number): boolean =>
+  faults.some((fault) => fault.losesData === true && fault.from + epoch < to + APART && fault.to + epoch > from - APART)
+
+// -----------------------------------------------------------------------------
+// calls
+// -----------------------------------------------------------------------------
+
+const mayProbe = ({ retryAfter = 0, state }: View): boolean =>
+  state !== "Closed" && (state === "HalfOpen" || retryAfter === 0)
+
+const checkCalls = (
+  run: Run,
+  process: number,
+  entries: ReadonlyArray<Entry>,
+  exchanges: ReadonlyArray<Exchange>,
+  asked: ReadonlyArray<Asked>
+): ReadonlyArray<string> => {
+  const broken: Array<string> = []
+  const own = asked.filter((answer) => answer.process === process)
+  const grants = own.filter(({ done, request }) => request.what === "Ask" && done)
+  const failures = exchanges.filter((exchange) =>
+    exchange.process === process && exchange.answer?.seen.every((seen) => seen === null) === true
+  ).map(({ answer }) => answer!.at)
+  for (const call of callsOf(entries)) {
+    const { at, atOnce, before, circuit, ended, isFirst, startedAt } = call
+    const who = `${at.toFixed(0)} ms: a call of process ${process} through ${circuit}`
+    if (!["ok", "failed", "rejected"].includes(ended)) broken.push(`${who} ended with ${ended}`)
+    const isStrict = run.strict.includes(circuit)
+    const decidedAt = startedAt ?? call.endedAt
+    if (!atOnce && !isStrict && !isFirst && !mayProbe(before)) broken.push(`${who} waited, which is ${before.state}`)
+    const waited = decidedAt - at - lateness(entries, at, decidedAt)
+    const most = (isStrict ? 4 * DEADLINE : 2 * PATIENCE) + SLACK
+    if (waited > most) broken.push(`${who} waited for ${waited.toFixed(0)} ms`)
+    if (startedAt === undefined) continue
+    const left = before.state === "Open" ? before.retryAfter ?? 0 : 0
+    if (atOnce && left > 0) broken.push(`${who} ran, which is open for ${left} ms`)
+    if (!mayProbe(before)) continue
+    // Somebody may have closed it while the call waited.
+    const known = own.findLast((answer) => answer.request.circuit === circuit && answer.answeredAt <= startedAt)
+    const grant = grants.findIndex((grant) =>
+      grant.request.circuit === circuit && grant.answeredAt <= startedAt &&
+      startedAt < grant.at + grant.request.duration! + lateness(entries, grant.at, startedAt)
+    )
+    if (grant !== -1) grants.splice(grant, 1)
+    else {
+      const wasAway = !before.reachable ||
+        failures.some((failed) => failed <= startedAt && failed > startedAt - RECOVERY)
+      if (!wasAway && known?.seen.state !== "Closed" && !isHurt(run, process, at, startedAt)) {
+        broken.push(`${who} is a probe without a lease, and the storage answers`)
+      }
+    }
+  }
+  return broken
+}
+
+/** What a process knows never goes back, nor behind what it was answered. */
+const checkViews = (
+  process: number,
+  entries: ReadonlyArray<Entry>,
+  asked: ReadonlyArray<Asked>
+): ReadonlyArray<string> => {
+  const moments = [
+    ...asked.filter((answer) => answer.process === process)
+      .map(({ answeredAt, seen }) => ({
+        at: answeredAt,
+        circuit: seen.circuit,
+        told: seen.generation,
+        known: undefined
+      })),
+    ...callsOf(entries).map(({ at, before, circuit }) => ({ at, circuit, told: 0, known: before.generation }))
+  ].toSorted((a, b) => a.at - b.at)
+  const least = new Map<string, number>()
+  return moments.flatMap(({ at, circuit, known, told }) => {
+    const floor = least.get(circuit) ?? 0
+    least.set(circuit, Math.max(floor, told, known ?? 0))
+    return known === undefined || known >= floor
+      ? []
+      : [`${at.toFixed(0)} ms: process ${process} knows generation ${known} of ${circuit}, and knew ${floor}`]
+  })
+}
+
+/** While a circuit is called and the storage can be reached, its process is never without an answer for long. */
+const checkRhythm = (
+  run: Run,
+  process: number,
+  entries: ReadonlyArray<Entry>,
+  exchanges: ReadonlyArray<Exchange>
+): ReadonlyArray<string> => {
+  const calls = callsOf(entries)
+  return [...new Set(calls.map(({ circuit }) => circuit))].flatMap((circuit) => {
+    const answers = exchanges.flatMap(({ answer, process: of, sent }) => {
+      const i = sent.requests.findIndex((request) => request.circuit === circuit && request.what === "Report")
+      return of === process && i !== -1 && answer !== undefined && answer.seen[i] !== null ? [answer.at] : []
+    })
+    const called = calls.filter((call) => call.circuit === circuit).map(({ at }) => at)
+    return answers.slice(1).flatMap((answer, i) => {
+      const last = answers[i]!
+      // From the first call after an answer, on a circuit that has gone to sleep.
+      const since = called.find((at) => at > last) ?? Infinity
+      const silence = answer - Math.max(last, since) - lateness(entries, last, answer)
+      return silence <= 2 * run.interval + SLACK || isHurt(run, process, last, answer)
+        ? []
+        : [`${answer.toFixed(0)} ms: process ${process} had no answer about ${circuit} for ${silence.toFixed(0)} ms`]
+    })
+  })
+}
+
+// -----------------------------------------------------------------------------
+// generations
+// -----------------------------------------------------------------------------
+
+/** A generation is one change, whoever tells of it. */
+const checkMeanings = (asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+  const meanings = new Map<string, string>()
+  return asked.flatMap(({ seen: { asOf, circuit, generation, state, why } }) => {
+    const key = `generation ${generation} of ${circuit}`
+    const meaning = `${state} (${why})`
+    const known = meanings.get(key) ?? meaning
+    meanings.set(key, known)
+    return generation === 0 || known === meaning ? [] : [`${key} is ${known}, and ${meaning} as of ${asOf}`]
+  })
+}
+
+/** What is asked after a change was made is answered with it, unless the server has lost it since. */
+const checkOrder = (run: Run, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+  const newest = new Map<string, { readonly generation: number; readonly answeredAt: number; readonly asOf: number }>()
+  return asked.toSorted((a, b) => a.seen.asOf - b.seen.asOf).flatMap(({ answeredAt, at, process, seen }) => {
+    const { asOf, circuit, generation } = seen
+    const known = newest.get(circuit)
+    if (known === undefined || generation >= known.generation) {
+      if (known?.generation !== generation) newest.set(circuit, { generation, answeredAt, asOf })
+      return []
+    }
+    if (mayHaveLost(run, known.asOf, asOf) || at < known.answeredAt) return []
+    return [
+      `${
+        at.toFixed(0)
+      } ms: process ${process} asked about ${circuit} after generation ${known.generation}, and was told ${generation}`
+    ]
+  })
+}
+
+/** Nothing closes but by a probe that succeeded. */
+const checkClosings = (exchanges: ReadonlyArray<Exchange>, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+  const settled = exchanges.flatMap(({ sent }) => sent.requests.filter(({ what }) => what === "SettleSuccess"))
+  const closed = new Map(
+    asked.filter(({ seen }) => seen.state === "Closed" && seen.generation > 0)
+      .map(({ seen: { circuit, generation } }) => [`${circuit} ${generation}`, { circuit, generation }])
+  )
+  return [...closed.values()].flatMap(({ circuit, generation }) =>
+    settled.some((settle) => settle.circuit === circuit && settle.generation < generation)
+      ? []
+      : [`generation ${generation} of ${circuit} is Closed, and no probe has succeeded before it`]
+  )
+}
+
+/** Of those who want to follow a generation, one does. */
+const checkWinners = (run: Run, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+  const winners = new Map<string, Asked>()
+  return asked.filter(({ done, request }) => request.what === "Trip" && done).flatMap((trip) => {
+    const key = `generation ${trip.request.generation} of ${trip.request.circuit}`
+    const other = winners.get(key)
+    winners.set(key, trip)
+    return other === undefined || mayHaveLost(run, other.seen.asOf, trip.seen.asOf)
+      ? []
+      : [`${trip.at.toFixed(0)} ms: ${key} was tripped by processes ${other.process} and ${trip.process}`]
+  })
+}
+
+// -----------------------------------------------------------------------------
+// leases
+// -----------------------------------------------------------------------------
+
+interface Lease {
+  readonly name: string
+  readonly circuit: string
+  readonly generation: number
+  readonly from: number
+  until: number
+}
+
+/** By the server's clock, and as long as it keeps what it acknowledged: no more at once than there may be probes. */
+const checkLeases = (run: Run, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+  const leases = new Map<string, Lease>()
+  return asked.toSorted((a, b) => a.seen.asOf - b.seen.asOf).flatMap(({ done, request, seen }) => {
+    if (!done || request.lease === undefined) return []
+    const name = `${request.circuit} ${request.lease}`
+    const lease = leases.get(name)
+    if (request.what !== "Ask") {
+      const isLate = lease !== undefined && seen.asOf > lease.until && !mayHaveLost(run, lease.from, seen.asOf)
+      if (lease !== undefined) lease.until = Math.min(lease.until, seen.asOf)
+      return isLate ? [`the lease ${name} was over at ${lease.until}, and was settled at ${seen.asOf}`] : []
+    }
+    if (lease !== undefined) return []
+    const { circuit, generation } = seen
+    leases.set(name, { name, circuit, generation, from: seen.asOf, until: seen.asOf + request.duration! })
+    const live = [...leases.values()].filter((other) =>
+      other.circuit === circuit && other.generation === generation && seen.asOf < other.until &&
+      !mayHaveLost(run, other.from, seen.asOf)
+    )
+    return live.length <= Math.max(1, request.probes!)
+      ? []
+      : [`${live.length} leases of ${circuit} are live at ${seen.asOf}, where ${request.probes} may be`]
+  })
+}
+
+// -----------------------------------------------------------------------------
+// strict circuits
+// -----------------------------------------------------------------------------
+
+/** Who calls after an opening was told to anybody is rejected, until its time is up. */
+const checkStrict = (run: Run, circuit: string, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+  const openings = new Map<number, { readonly toldAt: number; readonly asOf: number }>()
+  for (const { answeredAt, seen } of asked) {
+    if (seen.circuit !== circuit || seen.state !== "Open") continue
+    const known = openings.get(seen.generation)
+    openings.set(seen.generation, {
+      toldAt: Math.min(known?.toldAt ?? Infinity, answeredAt),
+      asOf: Math.min(known?.asOf ?? Infinity, seen.asOf)
+    })
+  }
+  return run.logs.flatMap((entries, process) =>
+    callsOf(entries).flatMap(({ at, circuit: of, startedAt }) => {
+      if (of !== circuit || startedAt === undefined || isHurt(run, process, at - DEADLINE, startedAt)) return []
+      // The first that anybody saw of it may not have been its beginning: its time may be up sooner.
+      const opening = [...openings].find(([, { asOf, toldAt }]) =>
+        toldAt < at && startedAt + run.epoch < asOf + run.openFor - DEADLINE &&
+        !asked.some(({ seen }) =>
+          seen.circuit === circuit && seen.asOf > asOf && seen.asOf <= startedAt + run.epoch && seen.state !== "Open"
+        )
+      )
+      return opening === undefined
+        ? []
+        : [`${at.toFixed(0)} ms: a strict call of process ${process} ran after generation ${opening[0]} was open`]
+    })
+  )
+}

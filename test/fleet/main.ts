@@ -1,0 +1,39 @@
+/**
+ * `npm run test:fleet`: real processes on real servers, to which everything is done that can be, again and again.
+ *
+ * --rounds n    how many fleets (default 5)
+ * --seed seed   what is done to the first (default: any); each after it has the next
+ * --seconds n   how long each of its two parts lasts (default 40)
+ */
+import { parseArgs } from "node:util"
+import { installRedis } from "../support/servers/redis.ts"
+import { runDrill } from "./run.ts"
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "5" },
+    seed: { type: "string", default: String(Math.floor(Math.random() * 1e6)) },
+    seconds: { type: "string", default: "40" }
+  }
+})
+
+await installRedis()
+const first = Number(values.seed)
+for (let seed = first; seed < first + Number(values.rounds); seed++) {
+  console.log(`seed ${seed}`)
+  const start = performance.now()
+  const { agreedAfter, broken, calls, faults } = await runDrill({
+    seed,
+    seconds: Number(values.seconds),
+    progress: (text) => console.log(`  ${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${text}`)
+  })
+  const total = calls.reduce((sum, count) => sum + count, 0)
+  console.log(
+    `  ${total} calls of ${calls.length} processes, ${faults.length} faults, all agree ${
+      agreedAfter.toFixed(0)
+    } ms after the last`
+  )
+  for (const what of broken.slice(0, 20)) console.log(`  BROKEN ${what}`)
+  if (broken.length > 0) process.exitCode = 1
+}
+console.log(process.exitCode === 1 ? "something is broken" : "all holds")

@@ -1,0 +1,338 @@
+/**
+ * A fleet of eight processes under load, to which things are done that follow from a seed, on a Redis with a replica and three
+ * Sentinels, to which things are done as well. What is found broken is told, and what it was.
+ */
+import { setTimeout as sleep } from "node:timers/promises"
+import type { Breaker } from "../../src/index.ts"
+import { Rng } from "../sim/random.ts"
+import { RedisSentinels } from "../support/servers/redis.ts"
+import { check, type Fault, SLACK } from "./check.ts"
+import { Fleet, type Process } from "./fleet.ts"
+import { type Counts, now } from "./log.ts"
+
+export interface Options {
+  readonly seed: number
+  /** How long processes and the upstream are ill, and then how long the server is, too. Seconds. */
+  readonly seconds: number
+  readonly progress?: ((text: string) => void) | undefined
+}
+
+export interface Report {
+  readonly broken: ReadonlyArray<string>
+  readonly calls: ReadonlyArray<number>
+  readonly faults: ReadonlyArray<string>
+  /** How long after the last fault all processes agreed. Milliseconds. */
+  readonly agreedAfter: number
+}
+
+const INTERVAL = 1000
+const OPEN_FOR = 3000
+const PROCESSES = 8
+/** Hours that the wall clocks are ahead. */
+const SKEWS = [0, 5, -7, 0, 0, 1000, 0, 0]
+
+const policies: Readonly<Record<string, Breaker.Data>> = {
+  any: {
+    trip: { _tag: "ConsecutiveFailures", failures: 5 },
+    evidence: "any",
+    openFor: OPEN_FOR,
+    halfOpen: { lease: 3000 }
+  },
+  pooled: {
+    trip: {
+      _tag: "FailureRate",
+      threshold: 0.5,
+      window: { _tag: "Within", duration: 10_000 },
+      minimumCalls: 20
+    },
+    evidence: "pooled",
+    openFor: OPEN_FOR,
+    halfOpen: { probes: 2, successes: 3, lease: 3000 }
+  },
+  strict: {
+    trip: { _tag: "ConsecutiveFailures", failures: 5 },
+    evidence: "any",
+    consistency: "strict",
+    openFor: OPEN_FOR,
+    halfOpen: { lease: 3000 }
+  }
+}
+const CIRCUITS = Object.keys(policies)
+/** Calls a second of each process. */
+const LOAD = { any: 60, pooled: 60, strict: 5 }
+
+class Drill {
+  readonly faults: Array<Fault> = []
+  readonly broken: Array<string> = []
+  readonly #options: Options
+  readonly #rng: Rng
+  readonly #fleet: Fleet
+  readonly #redis: RedisSentinels
+
+  constructor(options: Options, fleet: Fleet, redis: RedisSentinels) {
+    this.#options = options
+    this.#rng = new Rng(options.seed)
+    this.#fleet = fleet
+    this.#redis = redis
+  }
+
+  async #inflict(fault: Omit<Fault, "from" | "to">, inflict: () => Promise<unknown>): Promise<void> {
+    this.#options.progress?.(fault.what)
+    const from = now()
+    await inflict()
+    this.faults.push({ ...fault, from, to: now() })
+  }
+
+  #anyone(): Process {
+    return this.#rng.pick(this.#fleet.running.filter(({ isPaused }) => !isPaused))
+  }
+
+  async enlist(hours: number): Promise<void> {
+    const process = await this.#fleet.start(hours)
+    await process.ask("load", LOAD)
+  }
+
+  // -----------------------------------------------------------------------------
+  // what can happen
+  // -----------------------------------------------------------------------------
+
+  async #illness(): Promise<void> {
+    const [service, failing, takes] = [
+      this.#rng.pick(CIRCUITS),
+      this.#rng.pick([1, 0.7, 0.1]),
+      this.#rng.pick([1, 200])
+    ]
+    this.#options.progress?.(`${service} is ill`)
+    this.#fleet.upstream.be(service, { failing, takes })
+    await sleep(this.#rng.int(500, 4000))
+    this.#fleet.upstream.be(service, {})
+  }
+
+  #murder(): Promise<void> {
+    const process = this.#anyone()
+    const hours = this.#rng.pick(SKEWS)
+    return this.#inflict({ what: `kill -9 of process ${process.index}`, process: process.index }, async () => {
+      await process.kill()
+      await this.enlist(hours)
+    })
+  }
+
+  #pause(): Promise<void> {
+    const process = this.#anyone()
+    const millis = this.#rng.int(200, 4000)
+    return this.#inflict(
+      { what: `process ${process.index} stands still for ${millis} ms`, process: process.index },
+      async () => {
+        process.pause()
+        await sleep(millis)
+        process.resume()
+      }
+    )
+  }
+
+  async #hiccup(): Promise<void> {
+    const millis = this.#rng.int(50, 600)
+    // So short that no Sentinel notices.
+    const master = await this.#redis.master()
+    await this.#inflict({ what: `Redis stands still for ${millis} ms` }, async () => {
+      master.pause()
+      await sleep(millis)
+      master.resume()
+    })
+  }
+
+  async #hang(): Promise<void> {
+    const millis = this.#rng.int(1500, 6000)
+    const master = await this.#redis.master()
+    await this.#inflict({ what: `Redis stands still for ${millis} ms`, losesData: true }, async () => {
+      master.pause()
+      await sleep(millis)
+      master.resume()
+      await this.#redis.healed()
+    })
+  }
+
+  async #crash(): Promise<void> {
+    const master = await this.#redis.master()
+    await this.#inflict({ what: "Redis is killed, and its replica takes over", losesData: true }, async () => {
+      await master.kill()
+      await this.#redis.otherThan(master)
+      await this.#redis.healed()
+    })
+  }
+
+  async #amnesia(): Promise<void> {
+    const master = await this.#redis.master()
+    await this.#inflict({ what: "Redis is killed, and starts again empty", losesData: true }, async () => {
+      await Promise.all(this.#redis.servers.map((server) => server.kill()))
+      await master.restart()
+      await this.#redis.healed()
+    })
+  }
+
+  async #failover(): Promise<void> {
+    const master = await this.#redis.master()
+    await this.#inflict({ what: "the replica takes over", losesData: true }, async () => {
+      await this.#redis.failover()
+      await this.#redis.otherThan(master)
+      await this.#redis.healed()
+    })
+  }
+
+  // -----------------------------------------------------------------------------
+  // how it goes
+  // -----------------------------------------------------------------------------
+
+  /** Has some of these happen, one after the other with a breath between, and the upstream fall ill meanwhile. */
+  async #unrest(some: ReadonlyArray<() => Promise<void>>, least: number): Promise<void> {
+    const end = now() + this.#options.seconds * 1000
+    const illness = async () => {
+      while (now() < end) {
+        await sleep(this.#rng.int(0, 3000))
+        await this.#illness()
+      }
+    }
+    const trouble = async () => {
+      // Each once, then any.
+      for (let i = 0; now() < end || i < least; i++) {
+        await sleep(this.#rng.int(200, 1500))
+        await (i < least ? some[i]! : this.#rng.pick(some))()
+      }
+    }
+    await Promise.all([illness(), trouble()])
+    for (const circuit of CIRCUITS) this.#fleet.upstream.be(circuit, {})
+  }
+
+  troubleWithProcesses(): Promise<void> {
+    const some = [() => this.#murder(), () => this.#pause(), () => this.#hiccup()]
+    return this.#unrest(some, some.length)
+  }
+
+  troubleWithRedis(): Promise<void> {
+    const some = [() => this.#crash(), () => this.#amnesia(), () => this.#hang(), () => this.#failover()]
+    return this.#unrest([...some, () => this.#murder(), () => this.#pause()], some.length)
+  }
+
+  async #load(load: Readonly<Record<string, number>>): Promise<void> {
+    await Promise.all(this.#fleet.running.map((process) => process.ask("load", load)))
+  }
+
+  #stored(circuit: string, ...fields: ReadonlyArray<string>): Promise<ReadonlyArray<string>> {
+    return this.#redis.cli("HMGET", `circuit_breaker:{${circuit}}`, ...fields).then((lines) => lines.split("\n"))
+  }
+
+  /** Nothing is counted twice, and nothing that was acknowledged is missing, though processes were killed. */
+  async countUp(): Promise<void> {
+    await this.#load({})
+    for (const circuit of CIRCUITS) {
+      const told = (await Promise.all(this.#fleet.running.map((process) => process.ask("look", { circuit }))))
+        .map(({ counts }) => counts)
+      const gone = this.#fleet.processes.filter(({ isRunning }) => !isRunning).map((process) =>
+        countsOf(process, circuit)
+      )
+      const least = sum([...told, ...gone.map(({ acknowledged }) => acknowledged)])
+      const most = sum([...told, ...gone.map(({ made }) => made)])
+      let stored: Counts
+      const end = now() + 20_000
+      do {
+        await sleep(100)
+        const [success, failure, rejected] =
+          (await this.#stored(circuit, "success_count", "failure_count", "rejected_count"))
+            .map(Number)
+        stored = { success: success!, failure: failure!, rejected: rejected! }
+      } while (!isLess(least, stored) && now() < end)
+      if (!isLess(least, stored) || !isLess(stored, most)) {
+        const text = [least, stored, most].map((counts) => JSON.stringify(counts))
+        this.broken.push(`${text[1]} is stored of ${circuit}, which is to be between ${text[0]} and ${text[2]}`)
+      }
+    }
+    await this.#load(LOAD)
+  }
+
+  /** Everyone knows what is stored, soon after each can be told. How soon. */
+  async agree(): Promise<number> {
+    const start = now()
+    const end = start + 30_000
+    let views: Array<string>
+    do {
+      await sleep(20)
+      views = []
+      for (const circuit of CIRCUITS) {
+        const [generation] = await this.#stored(circuit, "generation")
+        const known = await Promise.all(this.#fleet.running.map((process) => process.ask("look", { circuit })))
+        const others = known.filter((view) => String(view.generation) !== generation).map((view) => view.generation)
+        if (others.length > 0) views.push(`${circuit}: ${generation} is stored, ${others.join(", ")} are known`)
+      }
+    } while (views.length > 0 && now() < end)
+    const took = now() - start
+    this.broken.push(...views)
+    if (took > 2 * INTERVAL + SLACK) this.broken.push(`it took all ${took.toFixed(0)} ms to agree`)
+    return took
+  }
+}
+
+const sum = (all: ReadonlyArray<Counts>): Counts =>
+  all.reduce((a, b) => ({
+    success: a.success + b.success,
+    failure: a.failure + b.failure,
+    rejected: a.rejected + b.rejected
+  }), { success: 0, failure: 0, rejected: 0 })
+
+const isLess = (a: Counts, b: Counts): boolean =>
+  a.success <= b.success && a.failure <= b.failure && a.rejected <= b.rejected
+
+/** What a killed process may have counted, and what the storage has told it that it counted. */
+const countsOf = (process: Process, circuit: string): { readonly made: Counts; readonly acknowledged: Counts } => {
+  const entries = process.read()
+  const ends = entries.flatMap((entry) => entry.is === "call" && entry.circuit === circuit ? [entry.ended] : [])
+  const count = (end: string) => ends.filter((ended) => ended === end).length
+  const acknowledged = new Map<number, Counts>()
+  for (const entry of entries) {
+    if (entry.is !== "answered") continue
+    const sent = entries.find((sent) => sent.is === "sent" && sent.id === entry.id)
+    if (sent?.is !== "sent") continue
+    for (const [i, { circuit: of, counts, sequence }] of sent.requests.entries()) {
+      if (of === circuit && entry.seen[i] !== null && counts !== undefined) acknowledged.set(sequence!, counts)
+    }
+  }
+  return {
+    // One of each may have ended and not been written down.
+    made: sum([
+      { success: count("ok"), failure: count("failed"), rejected: count("rejected") },
+      { success: 1, failure: 1, rejected: 1 }
+    ]),
+    acknowledged: sum([...acknowledged.values()])
+  }
+}
+
+export const runDrill = async (options: Options): Promise<Report> => {
+  const redis = await RedisSentinels.start()
+  const fleet = await Fleet.of({ redis: redis.url, policies })
+  try {
+    const drill = new Drill(options, fleet, redis)
+    options.progress?.("Redis runs")
+    const epoch = Date.now() - now()
+    for (const hours of SKEWS.slice(0, PROCESSES)) await drill.enlist(hours)
+    options.progress?.("all processes run")
+    await drill.troubleWithProcesses()
+    await drill.countUp()
+    options.progress?.("counted up")
+    await drill.troubleWithRedis()
+    const agreedAfter = await drill.agree()
+    options.progress?.("all agree")
+    const logs = fleet.processes.map((process) => process.read())
+    const { broken, faults } = drill
+    return {
+      broken: [
+        ...broken,
+        ...check({ logs, faults, strict: ["strict"], interval: INTERVAL, epoch, openFor: OPEN_FOR })
+      ],
+      calls: logs.map((entries) => entries.filter(({ is }) => is === "call").length),
+      faults: faults.map(({ what }) => what),
+      agreedAfter
+    }
+  } finally {
+    await fleet.stop()
+    await redis.stop()
+  }
+}
