@@ -129,16 +129,24 @@ const optionsOf = (options: Options): ClientOptions => {
   }
 }
 
+/** What a Cluster sends before a command on a slot that moves is awaited by nobody: its failure would end the process. */
+const answerAsking = (node: Client): void => {
+  const { asking } = node
+  node.asking = (callback = () => {}) => asking.call(node, callback)
+}
+
 const clientOf = (options: Options): Client | Cluster => {
   const common = optionsOf(options)
   if (options.cluster !== undefined) {
     const { natMap, reconnectOnError: _, ...redisOptions } = common
-    return new Cluster(options.cluster.map(({ host, port = 6379 }) => ({ host, port })), {
+    const client = new Cluster(options.cluster.map(({ host, port = 6379 }) => ({ host, port })), {
       lazyConnect: true,
       redisOptions,
       ...natMap === undefined ? {} : { natMap },
       clusterRetryStrategy: reconnectDelay
     })
+    client.on("+node", answerAsking)
+    return client
   }
   const retryStrategy = reconnectDelay
   if (options.sentinels !== undefined) {

@@ -83,7 +83,7 @@ describe("a log", () => {
 
   const wrong: Readonly<Record<string, readonly [logs: ReadonlyArray<ReadonlyArray<Entry>>, of?: Partial<Run>]>> = {
     "ended with StorageError": [[[...story, call(5000, { ended: "StorageError" })]]],
-    "waited, which is Closed": [[[...story, call(5000, { atOnce: false, startedAt: 5020 })]]],
+    "waited, which knew": [[[...story, call(5000, { atOnce: false, startedAt: 5020 })]]],
     "waited for 2000 ms": [[[call(10, { isFirst: true, atOnce: false, startedAt: 2010, endedAt: 2010 })]]],
     "ran, which is open": [[[...story, call(1600, { before: open })]]],
     "is a probe without a lease": [[

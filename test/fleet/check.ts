@@ -131,7 +131,9 @@ const checkCalls = (
     if (!["ok", "failed", "rejected"].includes(ended)) broken.push(`${who} ended with ${ended}`)
     const isStrict = run.strict.includes(circuit)
     const decidedAt = startedAt ?? call.endedAt
-    if (!atOnce && !isStrict && !isFirst && !mayProbe(before)) broken.push(`${who} waited, which is ${before.state}`)
+    if (!atOnce && !isStrict && !isFirst && !mayProbe(before)) {
+      broken.push(`${who} waited, which knew ${JSON.stringify(before)}`)
+    }
     const waited = decidedAt - at - lateness(entries, at, decidedAt)
     const most = (isStrict ? 4 * DEADLINE : 2 * PATIENCE) + SLACK
     if (waited > most) broken.push(`${who} waited for ${waited.toFixed(0)} ms`)

@@ -5,6 +5,7 @@ import { failures, reading } from "../../src/conformance/Law.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
+import { until } from "../support/servers/processes.ts"
 import { RedisCluster } from "../support/servers/redis.ts"
 import { conforms } from "./laws.ts"
 import { circuit, layerOn } from "./support.ts"
@@ -76,6 +77,31 @@ describe("the servers of a Cluster", () => {
       assert.strictEqual(state._tag, "Open")
       assert.isAtLeast(lifetime.failure, 3 + counted)
       assert.isAtMost(lifetime.failure, 3 + sequence)
+    }).pipe(Effect.provide(layerOn(options()))))
+
+  it.live("may refuse what goes before a command on a slot that moves, and end nobody's process with it", () =>
+    Effect.gen(function*() {
+      const name = "refused"
+      const it = yield* circuit(name)
+      yield* it.report(failures(3))
+      const allow = (rule: string) =>
+        Effect.promise(() => Promise.all(cluster.nodes.map((node) => node.cli("acl", "setuser", "default", rule))))
+      const using = yield* Effect.result(it.read).pipe(
+        Effect.andThen(Effect.sleep("2 millis")),
+        Effect.forever,
+        Effect.forkChild
+      )
+      yield* allow("-asking")
+      yield* Effect.promise(() =>
+        until("it was refused", async () => {
+          await cluster.move(`circuit_breaker:{${name}}`)
+          const denials = await Promise.all(cluster.nodes.map((node) => node.cli("acl", "log")))
+          return denials.some((denial) => denial.includes("asking"))
+        })
+      )
+      yield* allow("+asking")
+      yield* Fiber.interrupt(using)
+      assert.strictEqual((yield* it.read).lifetime.failure, 3)
     }).pipe(Effect.provide(layerOn(options()))))
 
   it.live("may die: the others go on, and a replica takes over its circuits", () =>
