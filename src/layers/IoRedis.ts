@@ -131,8 +131,8 @@ const optionsOf = (options: Options): ClientOptions => {
 
 /** What a Cluster sends before a command on a slot that moves is awaited by nobody: its failure would end the process. */
 const answerAsking = (node: Client): void => {
-  const { asking } = node
-  node.asking = (callback = () => {}) => asking.call(node, callback)
+  const asking = node.asking.bind(node)
+  node.asking = (callback = () => {}) => asking(callback)
 }
 
 const clientOf = (options: Options): Client | Cluster => {

@@ -37,6 +37,8 @@ const DEADLINE = 1000
 export const SLACK = 1000
 /** How long after a fault a process may still feel it: until it has a connection again, and an answer. */
 const RECOVERY = 5000
+/** Between a look at a circuit and the call after it. */
+const INSTANT = 20
 /** Between two clocks that should be one. */
 const APART = 50
 
@@ -110,7 +112,7 @@ const mayHaveLost = ({ epoch, faults }: Run, from: number, to: number): boolean 
 // -----------------------------------------------------------------------------
 
 const mayProbe = ({ retryAfter = 0, state }: View): boolean =>
-  state !== "Closed" && (state === "HalfOpen" || retryAfter === 0)
+  state !== "Closed" && (state === "HalfOpen" || retryAfter < INSTANT)
 
 const checkCalls = (
   run: Run,
@@ -139,7 +141,7 @@ const checkCalls = (
     if (waited > most) broken.push(`${who} waited for ${waited.toFixed(0)} ms`)
     if (startedAt === undefined) continue
     const left = before.state === "Open" ? before.retryAfter ?? 0 : 0
-    if (atOnce && left > 0) broken.push(`${who} ran, which is open for ${left} ms`)
+    if (atOnce && left > INSTANT) broken.push(`${who} ran, which is open for ${left} ms`)
     if (!mayProbe(before)) continue
     // Somebody may have closed it while the call waited.
     const known = own.findLast((answer) => answer.request.circuit === circuit && answer.answeredAt <= startedAt)
