@@ -9,7 +9,7 @@ import { Upstream } from "./upstream.ts"
 import type { Replies, Requests, Setup } from "./worker.ts"
 
 export interface Plan {
-  readonly redis: string
+  readonly storage: Setup["storage"]
   readonly policies: Readonly<Record<string, Breaker.Data>>
 }
 
@@ -85,8 +85,8 @@ export class Fleet {
   async start(hours = 0): Promise<Process> {
     const index = this.processes.length
     const log = join(this.#directory, `${index}.log`)
-    const { policies, redis } = this.#plan
-    const setup: Setup = { log, redis, policies, upstream: this.upstream.url, epoch: Date.now() - now() }
+    const { policies, storage } = this.#plan
+    const setup: Setup = { log, storage, policies, upstream: this.upstream.url, epoch: Date.now() - now() }
     const worker = new URL("./worker.ts", import.meta.url)
     const env = { NODE_COMPILE_CACHE: this.#directory, ...await skewed(hours) }
     const child = await Child.start<Requests, Replies>(`${index}`, worker, [JSON.stringify(setup)], env)

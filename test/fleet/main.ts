@@ -6,7 +6,7 @@
  * --seconds n   how long each of its two parts lasts (default 40)
  */
 import { parseArgs } from "node:util"
-import { installRedis } from "../support/servers/redis.ts"
+import { startRedis } from "./redis.ts"
 import { runDrill } from "./run.ts"
 
 const { values } = parseArgs({
@@ -17,12 +17,12 @@ const { values } = parseArgs({
   }
 })
 
-await installRedis()
 const first = Number(values.seed)
 for (let seed = first; seed < first + Number(values.rounds); seed++) {
   console.log(`seed ${seed}`)
   const start = performance.now()
   const { agreedAfter, broken, calls, faults } = await runDrill({
+    start: startRedis,
     seed,
     seconds: Number(values.seconds),
     progress: (text) => console.log(`  ${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${text}`)

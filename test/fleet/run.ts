@@ -1,16 +1,17 @@
 /**
- * A fleet of eight processes under load, to which things are done that follow from a seed, on a Redis with a replica and three
- * Sentinels, to which things are done as well. What is found broken is told, and what it was.
+ * A fleet of eight processes under load, to which things are done that follow from a seed, on a server to which things are done
+ * as well. What is found broken is told.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Breaker } from "../../src/index.ts"
 import { Rng } from "../sim/random.ts"
-import { RedisSentinels } from "../support/servers/redis.ts"
 import { check, type Fault, SLACK } from "./check.ts"
 import { Fleet, type Process } from "./fleet.ts"
 import { type Counts, now } from "./log.ts"
+import type { Server, Trouble } from "./server.ts"
 
 export interface Options {
+  readonly start: () => Promise<Server>
   readonly seed: number
   /** How long processes and the upstream are ill, and then how long the server is, too. Seconds. */
   readonly seconds: number
@@ -67,13 +68,13 @@ class Drill {
   readonly #options: Options
   readonly #rng: Rng
   readonly #fleet: Fleet
-  readonly #redis: RedisSentinels
+  readonly #server: Server
 
-  constructor(options: Options, fleet: Fleet, redis: RedisSentinels) {
+  constructor(options: Options, fleet: Fleet, server: Server) {
     this.#options = options
     this.#rng = new Rng(options.seed)
     this.#fleet = fleet
-    this.#redis = redis
+    this.#server = server
   }
 
   async #inflict(fault: Omit<Fault, "from" | "to">, inflict: () => Promise<unknown>): Promise<void> {
@@ -130,53 +131,9 @@ class Drill {
     )
   }
 
-  async #hiccup(): Promise<void> {
-    const millis = this.#rng.int(50, 600)
-    // So short that no Sentinel notices.
-    const master = await this.#redis.master()
-    await this.#inflict({ what: `Redis stands still for ${millis} ms` }, async () => {
-      master.pause()
-      await sleep(millis)
-      master.resume()
-    })
-  }
-
-  async #hang(): Promise<void> {
-    const millis = this.#rng.int(1500, 6000)
-    const master = await this.#redis.master()
-    await this.#inflict({ what: `Redis stands still for ${millis} ms`, losesData: true }, async () => {
-      master.pause()
-      await sleep(millis)
-      master.resume()
-      await this.#redis.healed()
-    })
-  }
-
-  async #crash(): Promise<void> {
-    const master = await this.#redis.master()
-    await this.#inflict({ what: "Redis is killed, and its replica takes over", losesData: true }, async () => {
-      await master.kill()
-      await this.#redis.otherThan(master)
-      await this.#redis.healed()
-    })
-  }
-
-  async #amnesia(): Promise<void> {
-    const master = await this.#redis.master()
-    await this.#inflict({ what: "Redis is killed, and starts again empty", losesData: true }, async () => {
-      await Promise.all(this.#redis.servers.map((server) => server.kill()))
-      await master.restart()
-      await this.#redis.healed()
-    })
-  }
-
-  async #failover(): Promise<void> {
-    const master = await this.#redis.master()
-    await this.#inflict({ what: "the replica takes over", losesData: true }, async () => {
-      await this.#redis.failover()
-      await this.#redis.otherThan(master)
-      await this.#redis.healed()
-    })
+  #befall(trouble: (rng: Rng) => Trouble): Promise<void> {
+    const { inflict, losesData, what } = trouble(this.#rng)
+    return this.#inflict({ what, losesData }, inflict)
   }
 
   // -----------------------------------------------------------------------------
@@ -204,21 +161,17 @@ class Drill {
   }
 
   troubleWithProcesses(): Promise<void> {
-    const some = [() => this.#murder(), () => this.#pause(), () => this.#hiccup()]
+    const some = [() => this.#murder(), () => this.#pause(), () => this.#befall(this.#server.hiccup)]
     return this.#unrest(some, some.length)
   }
 
-  troubleWithRedis(): Promise<void> {
-    const some = [() => this.#crash(), () => this.#amnesia(), () => this.#hang(), () => this.#failover()]
+  troubleWithServer(): Promise<void> {
+    const some = this.#server.troubles.map((trouble) => () => this.#befall(trouble))
     return this.#unrest([...some, () => this.#murder(), () => this.#pause()], some.length)
   }
 
   async #load(load: Readonly<Record<string, number>>): Promise<void> {
     await Promise.all(this.#fleet.running.map((process) => process.ask("load", load)))
-  }
-
-  #stored(circuit: string, ...fields: ReadonlyArray<string>): Promise<ReadonlyArray<string>> {
-    return this.#redis.cli("HMGET", `circuit_breaker:{${circuit}}`, ...fields).then((lines) => lines.split("\n"))
   }
 
   /** Nothing is counted twice, and nothing that was acknowledged is missing, though processes were killed. */
@@ -236,10 +189,7 @@ class Drill {
       const end = now() + 20_000
       do {
         await sleep(100)
-        const [success, failure, rejected] =
-          (await this.#stored(circuit, "success_count", "failure_count", "rejected_count"))
-            .map(Number)
-        stored = { success: success!, failure: failure!, rejected: rejected! }
+        stored = await this.#server.stored(circuit)
       } while (!isLess(least, stored) && now() < end)
       if (!isLess(least, stored) || !isLess(stored, most)) {
         const text = [least, stored, most].map((counts) => JSON.stringify(counts))
@@ -258,9 +208,9 @@ class Drill {
       await sleep(20)
       views = []
       for (const circuit of CIRCUITS) {
-        const [generation] = await this.#stored(circuit, "generation")
+        const { generation } = await this.#server.stored(circuit)
         const known = await Promise.all(this.#fleet.running.map((process) => process.ask("look", { circuit })))
-        const others = known.filter((view) => String(view.generation) !== generation).map((view) => view.generation)
+        const others = known.filter((view) => view.generation !== generation).map((view) => view.generation)
         if (others.length > 0) views.push(`${circuit}: ${generation} is stored, ${others.join(", ")} are known`)
       }
     } while (views.length > 0 && now() < end)
@@ -306,18 +256,18 @@ const countsOf = (process: Process, circuit: string): { readonly made: Counts; r
 }
 
 export const runDrill = async (options: Options): Promise<Report> => {
-  const redis = await RedisSentinels.start()
-  const fleet = await Fleet.of({ redis: redis.url, policies })
+  const server = await options.start()
+  const fleet = await Fleet.of({ storage: server.storage, policies })
   try {
-    const drill = new Drill(options, fleet, redis)
-    options.progress?.("Redis runs")
+    const drill = new Drill(options, fleet, server)
+    options.progress?.("the server runs")
     const epoch = Date.now() - now()
     for (const hours of SKEWS.slice(0, PROCESSES)) await drill.enlist(hours)
     options.progress?.("all processes run")
     await drill.troubleWithProcesses()
     await drill.countUp()
     options.progress?.("counted up")
-    await drill.troubleWithRedis()
+    await drill.troubleWithServer()
     const agreedAfter = await drill.agree()
     options.progress?.("all agree")
     const logs = fleet.processes.map((process) => process.read())
@@ -333,6 +283,6 @@ export const runDrill = async (options: Options): Promise<Report> => {
     }
   } finally {
     await fleet.stop()
-    await redis.stop()
+    await server.stop()
   }
 }

@@ -13,7 +13,7 @@ const INTERVAL = 500
 
 const fleetWith = (evidence: "any" | "pooled", syncEvery = INTERVAL) =>
   Fleet.of({
-    redis: server.url,
+    storage: { kind: "redis", url: server.url },
     policies: {
       [evidence]: {
         trip: { _tag: "ConsecutiveFailures", failures: 5 },

@@ -3,14 +3,14 @@ import { Cause, Duration, Effect, Exit, Layer, Result, Scope } from "effect"
 import { Agent, get } from "node:http"
 import { Breaker } from "../../src/index.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
-import * as RedisStorage from "../../src/Storage/Redis.ts"
+import * as RedisStorageLive from "../../src/layers/RedisStorageLive.ts"
 import { type Change, type CircuitReport, type Probe, type Snapshot, Storage } from "../../src/Storage/Storage.ts"
 import { type Call, type Counts, Log, now, type Request, type Seen, type View } from "./log.ts"
 
 export interface Setup {
   readonly log: string
   readonly upstream: string
-  readonly redis: string
+  readonly storage: { readonly kind: "redis"; readonly url: string }
   readonly policies: Readonly<Record<string, Breaker.Data>>
   /** What the wall clock said when the monotonic one stood at 0, to whoever started this. */
   readonly epoch: number
@@ -129,9 +129,9 @@ const scope = Scope.makeUnsafe()
 
 const storage = await Effect.runPromise(
   Layer.buildWithScope(
-    Layer.effect(Storage, Effect.map(Storage, watched)).pipe(
-      Layer.provide(RedisStorage.layer()),
-      Layer.provide(IoRedis.layer(IoRedis.fromUrl(setup.redis)))
+    Layer.provide(
+      Layer.effect(Storage, Effect.map(Storage, watched)),
+      RedisStorageLive.layer(IoRedis.fromUrl(setup.storage.url))
     ),
     scope
   )
