@@ -90,6 +90,12 @@ const exchangesOf = (entries: ReadonlyArray<Entry>, process: number): ReadonlyAr
 
 const callsOf = (entries: ReadonlyArray<Entry>): ReadonlyArray<Call> => entries.filter((entry) => entry.is === "call")
 
+/** When a process was told that it cannot be answered. */
+const failuresOf = (process: number, exchanges: ReadonlyArray<Exchange>): ReadonlyArray<number> =>
+  exchanges.flatMap(({ answer, process: of }) =>
+    of === process && answer?.seen.every((seen) => seen === null) === true ? [answer.at] : []
+  )
+
 /** How long a process was kept from running between two times. */
 const lateness = (entries: ReadonlyArray<Entry>, from: number, to: number): number =>
   entries.reduce(
@@ -111,6 +117,8 @@ const mayHaveLost = ({ epoch, faults }: Run, from: number, to: number): boolean 
 // calls
 // -----------------------------------------------------------------------------
 
+const NOTHING: Pick<Seen, "generation" | "state"> = { generation: 0, state: "Closed" }
+
 const mayProbe = ({ retryAfter = 0, state }: View): boolean =>
   state !== "Closed" && (state === "HalfOpen" || retryAfter < INSTANT)
 
@@ -124,9 +132,7 @@ const checkCalls = (
   const broken: Array<string> = []
   const own = asked.filter((answer) => answer.process === process)
   const grants = own.filter(({ done, request }) => request.what === "Ask" && done)
-  const failures = exchanges.filter((exchange) =>
-    exchange.process === process && exchange.answer?.seen.every((seen) => seen === null) === true
-  ).map(({ answer }) => answer!.at)
+  const failures = failuresOf(process, exchanges)
   for (const call of callsOf(entries)) {
     const { at, atOnce, before, circuit, ended, isFirst, startedAt } = call
     const who = `${at.toFixed(0)} ms: a call of process ${process} through ${circuit}`
@@ -144,7 +150,8 @@ const checkCalls = (
     if (atOnce && left > INSTANT) broken.push(`${who} ran, which is open for ${left} ms`)
     if (!mayProbe(before)) continue
     // Somebody may have closed it while the call waited.
-    const known = own.findLast((answer) => answer.request.circuit === circuit && answer.answeredAt <= startedAt)
+    const known = own.filter((answer) => answer.request.circuit === circuit && answer.answeredAt <= startedAt)
+      .reduce((newest, { seen }) => seen.generation >= newest.generation ? seen : newest, NOTHING)
     const grant = grants.findIndex((grant) =>
       grant.request.circuit === circuit && grant.answeredAt <= startedAt &&
       startedAt < grant.at + grant.request.duration! + lateness(entries, grant.at, startedAt)
@@ -153,7 +160,7 @@ const checkCalls = (
     else {
       const wasAway = !before.reachable ||
         failures.some((failed) => failed <= startedAt && failed > startedAt - RECOVERY)
-      if (!wasAway && known?.seen.state !== "Closed" && !isHurt(run, process, at, startedAt)) {
+      if (!wasAway && known.state !== "Closed" && !isHurt(run, process, at, startedAt)) {
         broken.push(`${who} is a probe without a lease, and the storage answers`)
       }
     }
@@ -195,6 +202,7 @@ const checkRhythm = (
   exchanges: ReadonlyArray<Exchange>
 ): ReadonlyArray<string> => {
   const calls = callsOf(entries)
+  const failures = failuresOf(process, exchanges)
   return [...new Set(calls.map(({ circuit }) => circuit))].flatMap((circuit) => {
     const answers = exchanges.flatMap(({ answer, process: of, sent }) => {
       const i = sent.requests.findIndex((request) => request.circuit === circuit && request.what === "Report")
@@ -206,7 +214,8 @@ const checkRhythm = (
       // From the first call after an answer, on a circuit that has gone to sleep.
       const since = called.find((at) => at > last) ?? Infinity
       const silence = answer - Math.max(last, since) - lateness(entries, last, answer)
-      return silence <= 2 * run.interval + SLACK || isHurt(run, process, last, answer)
+      return silence <= 2 * run.interval + SLACK || isHurt(run, process, last, answer) ||
+          failures.some((failed) => failed > last && failed < answer)
         ? []
         : [`${answer.toFixed(0)} ms: process ${process} had no answer about ${circuit} for ${silence.toFixed(0)} ms`]
     })
