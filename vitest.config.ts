@@ -7,6 +7,8 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          // What a machine that is shared takes, too.
+          testTimeout: 30_000,
           include: ["test/**/*.test.ts"],
           exclude: ["test/packaging/**", "test/sim/**", "test/redis/**", "test/fleet/**"]
         }

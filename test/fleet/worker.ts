@@ -158,7 +158,7 @@ const ask = (circuit: string): Effect.Effect<void, string> =>
       response.resume()
       response.on("end", () => resume(response.statusCode === 200 ? Effect.void : Effect.fail("ill")))
     })
-    request.on("error", () => resume(Effect.fail("unreachable")))
+    request.on("error", () => resume(Effect.fail("ill")))
     return Effect.sync(() => request.destroy())
   })
 

@@ -197,7 +197,7 @@ const sentinelConfig = (port: number, directory: string, master: number): string
     "bind 127.0.0.1",
     `dir ${directory}`,
     `sentinel monitor mymaster 127.0.0.1 ${master} 2`,
-    "sentinel down-after-milliseconds mymaster 1000",
+    "sentinel down-after-milliseconds mymaster 2000",
     "sentinel failover-timeout mymaster 5000",
     ""
   ].join("\n")
