@@ -36,6 +36,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -148,14 +149,42 @@ export const laws = <E = never, R = never, RH = never>(params: Params<E, R, RH>)
     .map((definition) => ({
       name: definition.name,
       requires: definition.requires,
-      check: Effect.scoped(checkOf(definition, params))
+      check: checkOf(definition, params)
     }))
 
 const CAPABILITIES = ["shared", "durable", "pushes", "history", "fences"] as const
 
+/** How often a law is tried that fails on a machine which stood still meanwhile: it knows nothing of the time that passed. */
+const MOST_TRIES = 5
+
 const checkOf = <E, R, RH>(
   definition: Definition,
-  params: Params<E, R, RH>
+  params: Params<E, R, RH>,
+  tries = 1
+): Effect.Effect<void, ConformanceError | E, R | RH> =>
+  Effect.gen(function*() {
+    const clock = yield* Clock.Clock
+    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    const start = now()
+    let meant = 0
+    const once = tryOf(definition, params, (millis) => {
+      meant += millis
+    })
+    const isLate = () => now() - start - meant > unitOf(params)
+    return yield* Effect.catchIf(
+      Effect.scoped(once),
+      () => isLate() && tries < MOST_TRIES,
+      () => checkOf(definition, params, tries + 1)
+    )
+  })
+
+const unitOf = ({ unit = "100 millis" }: Pick<Params, "unit">): number =>
+  Duration.toMillis(Duration.fromInputUnsafe(unit))
+
+const tryOf = <E, R, RH>(
+  definition: Definition,
+  params: Params<E, R, RH>,
+  waits: (millis: number) => void
 ): Effect.Effect<void, ConformanceError | E, R | RH | Scope.Scope> =>
   Effect.gen(function*() {
     const context = yield* Effect.context<R | RH>()
@@ -164,7 +193,7 @@ const checkOf = <E, R, RH>(
       effect: Effect.Effect<A, E2, R | RH | Scope.Scope>
     ): Effect.Effect<A, E2, Scope.Scope> =>
       Effect.flatMap(Effect.scope, (scope) => Effect.provideContext(effect, Context.add(context, Scope.Scope, scope)))
-    const unit = Duration.toMillis(params.unit ?? "100 millis")
+    const unit = unitOf(params)
     const idleTimeToLive = definition.idleUnits === undefined ? HOUR : definition.idleUnits * unit
     const build = Effect.suspend(() =>
       Layer.build(Layer.fresh(params.layer({ idleTimeToLive: Duration.millis(idleTimeToLive) })))
@@ -183,7 +212,11 @@ const checkOf = <E, R, RH>(
       seed: params.seed ?? 1,
       circuit: (label = "", of = storage) => circuitOf(of, `${run}${label}`),
       // A timer may be early by a millisecond, by somebody else's clock.
-      wait: (millis) => Effect.provideContext(params.advance(Duration.millis(millis + 2)), context),
+      wait: (millis) =>
+        Effect.suspend(() => {
+          waits(millis)
+          return Effect.provideContext(params.advance(Duration.millis(millis + 2)), context)
+        }),
       rewrite: (circuit, f) =>
         (params.rewrite?.(circuit.name, f) ?? Effect.void).pipe(
           Effect.provideContext(context),
