@@ -123,6 +123,14 @@ export default defineConfig({
       rules: only(onlyUp("core/*", "internal/Check.ts", "redis/*"), noOtherStorage)
     },
     {
+      files: ["src/Storage/Sql.ts"],
+      rules: only(onlyUp("core/*", "internal/Check.ts", "sql/*"), noOtherStorage)
+    },
+    {
+      files: ["src/sql/**/*.ts"],
+      rules: only(onlyUp("core/*", "Storage/Storage.ts", "Storage/Document.ts"))
+    },
+    {
       files: ["src/redis/**/*.ts"],
       rules: only(onlyUp("core/*", "Storage/Storage.ts"))
     },

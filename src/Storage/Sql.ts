@@ -1,0 +1,550 @@
+/**
+ * Circuits in Postgres, MySQL, MariaDB or SQLite, with their history: over Effect's `SqlClient`, so by whichever client
+ * provides it.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { MigrationError } from "effect/sql/Migrator"
+import * as SqlClient from "effect/sql/SqlClient"
+import { isSqlError, type SqlError } from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import { change } from "../core/Change.ts"
+import { widthFor } from "../core/Geometry.ts"
+import { ask, settle } from "../core/Lease.ts"
+import { type CircuitRecord, expired, type Message, snapshot, unexpired } from "../core/Record.ts"
+import { durationIn, refuse } from "../internal/Check.ts"
+import { type Circuit, circuitsIn } from "../sql/Circuits.ts"
+import { dialectOf } from "../sql/Dialect.ts"
+import { migrate } from "../sql/Migrate.ts"
+import { keyOf, nameOf } from "../sql/Names.ts"
+import { type Answer, batchOf, isLook, type Keyed } from "../sql/Reports.ts"
+import { entryFrom, entryOf } from "../sql/Rows.ts"
+import { tablesOf } from "../sql/Schema.ts"
+import { stripeOf } from "../sql/Stripes.ts"
+import {
+  type Announcement,
+  type CircuitReport,
+  type HistoryEntry,
+  type Snapshot,
+  Storage,
+  StorageError,
+  type Synced,
+  type Why
+} from "./Storage.ts"
+
+/**
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * What all tables begin with: lower-case letters, digits and underscores. Whoever shares it shares the circuits. Default
+   * `circuit_breaker_`.
+   */
+  readonly prefix?: string | undefined
+  /** The schema of the tables, in Postgres. It is made where there is none. Default: the first of the `search_path`. */
+  readonly schema?: string | undefined
+  /** After how long without use a circuit is forgotten, from a second to a year. Default 1 hour. */
+  readonly idleTimeToLive?: Duration.Input | undefined
+  /** Whether changes are remembered in a table of their own. Default `true`. */
+  readonly history?: boolean | undefined
+  /** Whether tables that are missing are made. Default `true`. */
+  readonly migrate?: boolean | undefined
+  /** How long an operation may take until it fails with `Deadline`. Default 5 seconds. */
+  readonly deadline?: Duration.Input | undefined
+}
+
+/**
+ * How changes that others announce are heard, where the database can tell of them: the payloads of a channel, beginning with
+ * an empty one once it is listened to. It ends, or fails, with its connection. Default: not at all; changes are then known at
+ * the next report.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const Listen = Context.Reference<((channel: string) => Stream.Stream<string, SqlError>) | undefined>(
+  "effect-breaker/Storage/Sql/Listen",
+  { defaultValue: () => undefined }
+)
+
+const LONGEST_IDLE = 365 * 24 * 60 * 60 * 1000
+
+/** Circuits worked off in one transaction. */
+const MOST_CIRCUITS = 100
+
+/** Names looked at by one statement. */
+const PAGE = 500
+
+/** What a notification may hold, in bytes, is less than 8,000. */
+const MOST_NOTIFIED = 7000
+
+const settingsOf = (options: Options) => {
+  const { deadline = "5 seconds", idleTimeToLive = "1 hour", prefix = "circuit_breaker_", schema } = options
+  refuse("Storage \"sql\"", [
+    ...durationIn("idleTimeToLive", idleTimeToLive, 1000, LONGEST_IDLE),
+    ...durationIn("deadline", deadline, 1, LONGEST_IDLE),
+    ...identifierIn("prefix", prefix, 32),
+    ...schema === undefined ? [] : identifierIn("schema", schema, 63)
+  ])
+  return {
+    idleTimeToLive: Duration.fromInputUnsafe(idleTimeToLive),
+    deadline: Duration.fromInputUnsafe(deadline),
+    tables: tablesOf(prefix, schema),
+    channel: `${prefix}changes`,
+    schema,
+    history: options.history ?? true,
+    isMigrated: options.migrate ?? true
+  }
+}
+
+const identifierIn = (field: string, value: string, longest: number) =>
+  new RegExp(`^[a-z_][a-z0-9_]{0,${longest - 1}}$`).test(value)
+    ? []
+    : [{ field, value, range: `a letter or _, then letters, digits or _, at most ${longest} and all lower-case` }]
+
+interface Page {
+  readonly names: ReadonlyArray<string>
+  /** Where the next page begins, if there is one. */
+  readonly last: string | undefined
+}
+
+type Failure = SqlError | MigrationError | StorageError
+
+/**
+ * A storage over the `SqlClient` at hand. Throws a `RangeError` for options, or a client, that make no sense.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlClient.SqlClient | Scope.Scope> => {
+  const { channel, deadline, history, idleTimeToLive, isMigrated, schema, tables } = settingsOf(options)
+  const idle = Duration.toMillis(idleTimeToLive)
+  return Effect.gen(function*() {
+    const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+    const listen = yield* Listen
+    const scope = yield* Effect.scope
+    const dialect = dialectOf(sql)
+    const circuits = circuitsIn(sql, dialect, tables, idle)
+
+    const prepared = isMigrated ? yield* onceDone(migrate(sql, dialect, tables, schema)) : Effect.void
+
+    const transaction = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | SqlError> =>
+      (dialect.begin === undefined
+        ? sql.withTransaction(effect)
+        : Effect.provideService(sql.withTransaction(effect), SqlClient.BeginTransaction, dialect.begin)).pipe(
+          Effect.retry({ while: isConflict, times: 10, schedule: Schedule.jittered(Schedule.exponential(5)) })
+        )
+
+    /** Runs in the background, so that whoever does not wait any longer need not wait for a connection that is silent. */
+    const run = <A>(operation: string, circuit: string | undefined, effect: Effect.Effect<A, Failure>) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(
+          Effect.forkIn(Effect.interruptible(Effect.andThen(prepared, effect)), scope, { startImmediately: true }),
+          (fiber) =>
+            restore(Fiber.join(fiber)).pipe(
+              Effect.timeoutOrElse({
+                duration: deadline,
+                orElse: () =>
+                  Effect.fail(
+                    new StorageError({
+                      operation,
+                      ...of(circuit),
+                      reason: "Deadline",
+                      cause: `no answer within ${Duration.format(deadline)}`
+                    })
+                  )
+              }),
+              Effect.ensuring(Effect.sync(() => fiber.interruptUnsafe()))
+            )
+        )
+      ).pipe(Effect.mapError(errorOf(operation, circuit)))
+
+    const within = <A>(operation: string, circuit: string, effect: Effect.Effect<A, Failure>) =>
+      circuit.isWellFormed() ? run(operation, circuit, effect) : Effect.fail(illFormed(operation, circuit))
+
+    // -------------------------------------------------------------------------
+    // sync
+    // -------------------------------------------------------------------------
+
+    type Outcome = Result.Result<Answer, StorageError>
+
+    const attempt = Effect.fnUntraced(function*(
+      reports: ReadonlyArray<Keyed>
+    ): Effect.fn.Return<ReadonlyArray<Outcome | "missing" | "expired">, SqlError> {
+      const counted = reports.filter((report) => !isLook(report))
+      const locked = counted.length === 0 ? [] : yield* circuits.lockStripes(
+        counted.map(({ key, stripe }) => ({ key, index: stripe }))
+      )
+      const { circuits: circuitOf, now } = yield* circuits.read([...new Set(reports.map(({ key }) => key))].toSorted())
+      const found = new Map<string, Circuit>()
+      const broken = new Map<string, StorageError>()
+      for (const { key } of reports) {
+        const circuit = yield* Effect.result(circuitOf(key))
+        if (Result.isSuccess(circuit)) found.set(key, circuit.success)
+        else broken.set(key, circuit.failure)
+      }
+      const spans = reports.flatMap(({ key, withins }) => {
+        const width = found.get(key)?.record === undefined ? undefined : widthFor(withins)
+        return width === undefined ? [] : [{ key, width, longest: Math.max(...withins) }]
+      })
+      const windows = yield* circuits.windows(spans, now)
+      const seen = counted.length === 0 ? [] : yield* circuits.seen(
+        counted.map(({ instance, key }) => ({ key, instance, kind: "report" }))
+      )
+      const batch = batchOf({ now, idleTimeToLive: idle, circuits: found, windows, seen, locked })
+      const answers = reports.map((report): Outcome | "missing" | "expired" => {
+        const failure = broken.get(report.key)
+        if (failure !== undefined) return Result.fail(failure)
+        const answer = batch.enter(report)
+        return typeof answer === "string" ? answer : Result.succeed(answer)
+      })
+      yield* circuits.count(batch.stripes(), batch.heard(), batch.buckets())
+      return answers
+    })
+
+    /** Counts what can be counted; for the rest, makes or deletes rows, and comes back. */
+    const settleBatch = (
+      reports: ReadonlyArray<Keyed & { readonly circuit: string }>
+    ): Effect.Effect<ReadonlyArray<Outcome>, SqlError | StorageError> =>
+      Effect.gen(function*() {
+        const tried = attempt(reports)
+        const answers = yield* reports.every(isLook) ? tried : transaction(tried)
+        const missing = reports.filter((_, index) => answers[index] === "missing")
+        const gone = reports.filter((_, index) => answers[index] === "expired")
+        if (missing.length + gone.length === 0) return answers as ReadonlyArray<Outcome>
+        for (const key of new Set(gone.map(({ key }) => key))) yield* transaction(circuits.forget(key))
+        if (missing.length > 0) {
+          yield* transaction(circuits.create([...new Set(missing.map(({ circuit }) => circuit))]))
+        }
+        const again = yield* settleBatch([...missing, ...gone])
+        const rest = new Map([...missing, ...gone].map((report, index) => [report, again[index]!]))
+        return answers.map((answer, index) => typeof answer === "string" ? rest.get(reports[index]!)! : answer)
+      })
+
+    /** Where a batch fails, whoever is to blame fails alone. */
+    const syncAll = (
+      reports: ReadonlyArray<Keyed & { readonly circuit: string }>
+    ): Effect.Effect<ReadonlyArray<Outcome>, StorageError> =>
+      run("sync", reports.length === 1 ? reports[0]!.circuit : undefined, settleBatch(reports)).pipe(
+        Effect.catchIf(
+          ({ reason }) => reports.length > 1 && reason !== "Unavailable",
+          () =>
+            Effect.forEach(
+              reports,
+              (report) => Effect.result(Effect.flatMap(syncAll([report]), ([one]) => Effect.fromResult(one!)))
+            )
+        )
+      )
+
+    const sync = Effect.fnUntraced(function*(
+      reports: ReadonlyArray<CircuitReport>
+    ): Effect.fn.Return<ReadonlyArray<Synced>, StorageError> {
+      const outcomes = new Map<CircuitReport, Outcome>()
+      const good = reports.filter((report) => report.circuit.isWellFormed())
+      for (let i = 0; i < good.length; i += MOST_CIRCUITS) {
+        const some = good.slice(i, i + MOST_CIRCUITS)
+        const keyed = some.map((report) => ({
+          ...report,
+          key: keyOf(report.circuit),
+          stripe: stripeOf(report.instance, dialect.stripes)
+        }))
+        const answers = yield* syncAll(keyed).pipe(
+          // What was answered before is known.
+          Effect.catchIf(() => i > 0, (error) => Effect.succeed(some.map(() => Result.fail(error))))
+        )
+        for (const [index, report] of some.entries()) outcomes.set(report, answers[index]!)
+      }
+      return reports.map((report): Synced => ({
+        circuit: report.circuit,
+        result: Result.mapError(
+          outcomes.get(report) ?? Result.fail(illFormed("sync", report.circuit)),
+          ({ cause, reason }) => new StorageError({ operation: "sync", circuit: report.circuit, reason, cause })
+        )
+      }))
+    })
+
+    // -------------------------------------------------------------------------
+    // change, probe
+    // -------------------------------------------------------------------------
+
+    /** Runs a transition on a circuit that is held, and writes what it changed. `why` is for the history. */
+    const transition = <A extends object>(
+      operation: string,
+      circuit: string,
+      step: (record: CircuitRecord | undefined, now: number) => readonly [record: CircuitRecord | undefined, answer: A],
+      { message, why }: { readonly why?: Why; readonly message?: Pick<Message, "kind" | "instance"> | undefined }
+    ): Effect.Effect<A & { readonly snapshot: Snapshot }, StorageError> => {
+      const key = keyOf(circuit)
+      const once = Effect.gen(function*() {
+        const isThere = yield* circuits.lock(key)
+        const view = yield* circuits.read([key])
+        const { now } = view
+        const { record } = yield* view.circuits(key)
+        const seen = message === undefined ? [] : yield* circuits.seen([{ ...message, key }])
+        const stored = unexpired(record, idle, now)
+        const before = stored === undefined ? undefined : { ...stored, seen }
+        const [next, answer] = step(before, now)
+        const result = { ...answer, snapshot: snapshot(next, [], now, idle) }
+        if (next === undefined || next === before) return result
+        if (!isThere) return undefined
+        const isChange = next.generation !== (before?.generation ?? 0)
+        yield* circuits.write(key, next, {
+          now,
+          isNew: before === undefined,
+          heard: next.seen.filter((entry) => !(seen as ReadonlyArray<unknown>).includes(entry)),
+          entry: isChange ? { row: entryOf(before, next, why, now), before } : undefined,
+          history
+        })
+        if (isChange && dialect.backend === "postgres") yield* announce(circuit, next.generation)
+        return result
+      })
+      const whole: Effect.Effect<A & { readonly snapshot: Snapshot }, SqlError | StorageError> = Effect.flatMap(
+        transaction(once),
+        (result) =>
+          result === undefined
+            ? Effect.andThen(transaction(circuits.create([circuit])), Effect.suspend(() => whole))
+            : Effect.succeed(result)
+      )
+      return within(operation, circuit, whole)
+    }
+
+    /** What is too long to be told is told as: something has changed. */
+    const announce = (circuit: string, generation: number) => {
+      const payload = JSON.stringify({ circuit, generation })
+      return sql`SELECT pg_notify(${channel}, ${
+        new TextEncoder().encode(payload).length > MOST_NOTIFIED ? "" : payload
+      })`
+    }
+
+    // -------------------------------------------------------------------------
+    // list
+    // -------------------------------------------------------------------------
+
+    const namesAfter = Effect.fnUntraced(function*(after: string | undefined): Effect.fn.Return<Page, SqlError> {
+      const rows = yield* sql<{ readonly service_name: string; readonly full_name: string | null }>`
+SELECT service_name, full_name FROM ${sql(tables.states)}
+${after === undefined ? sql.literal("") : sql`WHERE service_name > ${after}`}
+ORDER BY service_name LIMIT ${sql.literal(String(PAGE))}`
+      if (rows.length === 0) return { names: [], last: undefined }
+      const view = yield* circuits.read(rows.map(({ service_name }) => service_name))
+      const names: Array<string> = []
+      for (const { full_name, service_name } of rows) {
+        const isListed = yield* Effect.match(view.circuits(service_name), {
+          onSuccess: ({ record }) => record !== undefined && !expired(record, idle, view.now),
+          // What cannot be read is there.
+          onFailure: () => true
+        })
+        if (isListed) names.push(nameOf(service_name, full_name))
+      }
+      return { names, last: rows.length < PAGE ? undefined : rows.at(-1)!.service_name }
+    })
+
+    return Storage.of({
+      backend: dialect.backend,
+      capabilities: {
+        shared: dialect.shared,
+        durable: true,
+        pushes: listen !== undefined,
+        history,
+        fences: true
+      },
+      idleTimeToLive,
+      sync,
+      change: (circuit, input) =>
+        transition("change", circuit, (record, now) => {
+          const { committed, record: next } = change(record, input, now, idle)
+          return [next, { committed }]
+        }, {
+          why: input._tag === "PutBack"
+            ? { reason: "put back after a loss of data", evidence: input.snapshot.why }
+            : input.why,
+          message: input._tag === "Operation" ? { kind: "operation", instance: input.id } : undefined
+        }).pipe(
+          Effect.filterOrFail(({ committed }) => committed || input._tag !== "Operation", () =>
+            new StorageError({
+              operation: "change",
+              circuit,
+              reason: "Denied",
+              cause: "a newer version of this library owns the circuit, or wrote what is to be imported"
+            }))
+        ),
+      probe: (circuit, input) =>
+        input._tag === "Ask"
+          ? transition("probe", circuit, (record, now) => {
+            const { granted, record: next } = ask(record, input, now, idle)
+            return [next, { granted }]
+          }, { message: { kind: "ask", instance: input.lease.instance } })
+          : transition("probe", circuit, (record, now) => {
+            const { record: next, settled } = settle(record, input, now, idle)
+            return [next, { granted: settled }]
+          }, {}),
+      changes: listen === undefined ? Stream.empty : Stream.unwrap(
+        Effect.as(
+          run("changes", undefined, Effect.void),
+          Stream.mapError(Stream.map(listen(channel), announcementOf), errorOf("changes"))
+        )
+      ),
+      list: Stream.flattenIterable(
+        Stream.paginate(undefined as string | undefined, (after) =>
+          Effect.map(
+            run("list", undefined, namesAfter(after)),
+            ({ last, names }) => [[names], Option.fromUndefinedOr(last)] as const
+          ))
+      ),
+      history: (circuit, { limit = 20 } = {}) =>
+        limit < 1 || !history
+          ? circuit.isWellFormed() ? Effect.succeed([]) : Effect.fail(illFormed("history", circuit))
+          : within(
+            "history",
+            circuit,
+            Effect.flatMap(
+              sql<{ readonly entry: string }>`SELECT entry FROM ${sql(tables.history)} WHERE service_name = ${
+                keyOf(circuit)
+              } ORDER BY created_at DESC, generation DESC LIMIT ${sql.literal(String(Math.floor(limit)))}`,
+              entriesFrom
+            )
+          )
+    })
+  })
+}
+
+/**
+ * The storage over a client of your choice.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options?: Options): Layer.Layer<Storage, never, SqlClient.SqlClient> =>
+  Layer.effect(Storage, Effect.suspend(() => make(options)))
+
+/**
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<Storage, Config.ConfigError, SqlClient.SqlClient> =>
+  Layer.effect(Storage, Effect.flatMap(Config.unwrap(options), make))
+
+/** Runs in the background until it has succeeded once; whoever comes meanwhile waits for the run that is under way. */
+const onceDone = <E>(effect: Effect.Effect<void, E>): Effect.Effect<Effect.Effect<void, E>, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const scope = yield* Effect.scope
+    let current: Deferred.Deferred<void, E> | undefined
+    let isDone = false
+    const run = Effect.suspend(() => {
+      if (isDone) return Effect.void
+      if (current !== undefined) return Deferred.await(current)
+      const started = current = Deferred.makeUnsafe<void, E>()
+      const attempt = Effect.onExit(Effect.interruptible(effect), (exit) =>
+        Effect.sync(() => {
+          isDone = exit._tag === "Success"
+          current = undefined
+          Deferred.doneUnsafe(started, exit)
+        }))
+      return Effect.andThen(
+        Effect.forkIn(attempt, scope, { startImmediately: true, uninterruptible: true }),
+        Deferred.await(started)
+      )
+    })
+    yield* Effect.forkScoped(Effect.ignore(run))
+    return run
+  })
+
+const entriesFrom = (
+  rows: ReadonlyArray<{ readonly entry: string }>
+): Effect.Effect<ReadonlyArray<HistoryEntry>, StorageError> =>
+  Effect.try({
+    try: () => rows.map(({ entry }) => entryFrom(entry)),
+    catch: (cause) => new StorageError({ operation: "history", reason: "Invalid", cause })
+  })
+
+const subscribed: Announcement = { _tag: "Subscribed" }
+
+/** What was told; what is none, or was too long, may have been any change. */
+const announcementOf = (payload: string): Announcement => {
+  try {
+    const { circuit, generation } = JSON.parse(payload)
+    return typeof circuit === "string" && Number.isSafeInteger(generation)
+      ? { _tag: "Changed", circuit, generation }
+      : subscribed
+  } catch {
+    return subscribed
+  }
+}
+
+// -----------------------------------------------------------------------------
+// errors
+// -----------------------------------------------------------------------------
+
+const of = (circuit: string | undefined) => circuit === undefined ? {} : { circuit }
+
+const illFormed = (operation: string, circuit: string): StorageError =>
+  new StorageError({ operation, circuit, reason: "Invalid", cause: "the circuit's name is not well-formed Unicode" })
+
+/** Two wanted the same rows, and one was told to come back. */
+const isConflict = (error: unknown): boolean =>
+  isSqlError(error) && (error.reason._tag === "DeadlockError" || error.reason._tag === "SerializationError")
+
+const errorOf = (operation: string, circuit?: string) => (error: Failure): StorageError => {
+  switch (error._tag) {
+    case "StorageError":
+      return new StorageError({ operation, ...of(circuit), reason: error.reason, cause: error.cause })
+    case "MigrationError": {
+      const cause = causesOf(error).find(isSqlError)
+      return new StorageError({
+        operation,
+        ...of(circuit),
+        reason: cause === undefined ? "Invalid" : reasonOf(cause),
+        cause: advised(error, "the tables could not be made: make them by hand, as the documentation says")
+      })
+    }
+    case "SqlError":
+      return new StorageError({
+        operation,
+        ...of(circuit),
+        reason: reasonOf(error),
+        cause: isMissingTable(error) ? advised(error, "the tables of circuit breakers are missing") : error
+      })
+  }
+}
+
+const advised = (cause: unknown, message: string): Error => new Error(message, { cause })
+
+const causesOf = (error: unknown): ReadonlyArray<unknown> =>
+  typeof error === "object" && error !== null && "cause" in error && error.cause !== undefined
+    ? [error.cause, ...causesOf(error.cause)]
+    : []
+
+const isMissingTable = (error: SqlError): boolean =>
+  causesOf(error).some((cause) =>
+    cause instanceof Error && /no such table|doesn't exist|does not exist/.test(cause.message)
+  )
+
+const reasonOf = ({ reason }: SqlError): StorageError["reason"] => {
+  switch (reason._tag) {
+    case "AuthenticationError":
+    case "AuthorizationError":
+      return "Denied"
+    case "LockTimeoutError":
+    case "StatementTimeoutError":
+      return "Deadline"
+    case "ConnectionError":
+    case "DeadlockError":
+    case "SerializationError":
+      return "Unavailable"
+    default:
+      return "Invalid"
+  }
+}

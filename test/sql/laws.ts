@@ -1,0 +1,43 @@
+/** The conformance suite on a database, with what damages its records behind the storage's back. */
+import { describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { SqlClient } from "effect/sql"
+import { created } from "../../src/core/Record.ts"
+import * as Conformance from "../../src/Storage/Conformance.ts"
+import * as SqlStorage from "../../src/Storage/Sql.ts"
+import type { Capabilities } from "../../src/Storage/Storage.ts"
+
+const rewrite = (circuit: string, f: (record: Readonly<Record<string, unknown>>) => unknown) =>
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const where = sql`WHERE service_name = ${circuit}`
+    const rows = yield* sql<{ readonly document: string | null }>`SELECT document FROM circuit_breaker_states ${where}`
+    // Until the first change there are only counts.
+    const document = rows[0]?.document ?? JSON.stringify({ record: created(Date.now()), history: [] })
+    const { record, ...others } = JSON.parse(document)
+    const next = f(record)
+    if (next === record) return
+    const rewritten = JSON.stringify({ ...others, record: next })
+    yield* sql`UPDATE circuit_breaker_states SET document = ${rewritten} ${where}`
+  })
+
+export interface Subject<E> {
+  readonly name: string
+  readonly capabilities: Capabilities
+  /** A client. Made anew wherever one is needed. */
+  readonly client: () => Layer.Layer<SqlClient.SqlClient, E>
+}
+
+/** Runs all laws, each as a test. */
+export const conforms = <E>({ capabilities, client, name }: Subject<E>): void => {
+  describe(`conformance: ${name}`, () => {
+    const laws = Conformance.laws({
+      capabilities,
+      layer: ({ idleTimeToLive }) => Layer.provide(SqlStorage.layer({ idleTimeToLive }), Layer.suspend(client)),
+      advance: Effect.sleep,
+      maxBlocking: "250 millis",
+      rewrite: (circuit, f) => Effect.provide(rewrite(circuit, f), Layer.fresh(Layer.suspend(client)))
+    })
+    for (const law of laws) it.live(law.name, () => law.check)
+  })
+}
