@@ -89,18 +89,23 @@ export const circuitsIn = (sql: SqlClient, dialect: Dialect, tables: Tables, idl
 
   const read = (keys: ReadonlyArray<string>): Effect.Effect<View, SqlError> =>
     Effect.map(
-      sql<{ readonly service_name: string; readonly part: number; readonly data: string }>`
-SELECT '' AS service_name, -2 AS part, ${sql.literal(dialect.clock)} AS data
-UNION ALL SELECT service_name, -1, document FROM ${sql(tables.states)}
+      sql<{
+        readonly service_name: string
+        readonly part: unknown
+        readonly data: string
+        readonly clock: unknown
+      }>`
+SELECT '' AS service_name, -2 AS part, NULL AS data, ${sql.literal(dialect.clock)} AS clock
+UNION ALL SELECT service_name, -1, document, NULL FROM ${sql(tables.states)}
 WHERE ${sql.in("service_name", keys)} AND document IS NOT NULL
-UNION ALL SELECT service_name, stripe, delta FROM ${sql(tables.counts)}
+UNION ALL SELECT service_name, stripe, delta, NULL FROM ${sql(tables.counts)}
 WHERE ${sql.in("service_name", keys)} AND delta IS NOT NULL`,
       (rows) => {
         let now = Number.NaN
         const found = new Map<string, { document: string | undefined; readonly stripes: Map<number, string> }>()
-        for (const { data, part, service_name } of rows) {
+        for (const { clock, data, part, service_name } of rows) {
           if (Number(part) === -2) {
-            now = Number(data)
+            now = Number(clock)
             continue
           }
           const stored = found.get(service_name) ?? { document: undefined, stripes: new Map<number, string>() }

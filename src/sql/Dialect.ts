@@ -8,7 +8,7 @@ export interface Dialect {
   /** Hosts share it. */
   readonly shared: boolean
   readonly stripes: number
-  /** Milliseconds by the server's clock as it is now, and not when the transaction began: as text. */
+  /** Milliseconds by the server's clock as it is now, and not when the transaction began. */
   readonly clock: string
   /** Behind a `SELECT`: nobody else may change these rows until the transaction ends. */
   readonly forUpdate: string
@@ -39,7 +39,7 @@ const sqlite: Dialect = {
   backend: "sqlite",
   shared: false,
   stripes: 1,
-  clock: "CAST(unixepoch('subsec') * 1000 AS text)",
+  clock: "unixepoch('subsec') * 1000",
   forUpdate: "",
   begin: "BEGIN IMMEDIATE",
   time: optional(iso),
@@ -52,7 +52,7 @@ const postgres: Dialect = {
   backend: "postgres",
   shared: true,
   stripes: MOST_STRIPES,
-  clock: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS text)",
+  clock: "extract(epoch FROM clock_timestamp()) * 1000",
   forUpdate: "FOR UPDATE",
   begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
   time: optional((millis) => new Date(millis)),
@@ -66,7 +66,7 @@ const mysql: Dialect = {
   backend: "mysql",
   shared: true,
   stripes: MOST_STRIPES,
-  clock: "CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000 AS char)",
+  clock: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000",
   forUpdate: "FOR UPDATE",
   begin: undefined,
   time: optional((millis) => iso(millis).replace("T", " ").replace("Z", "")),

@@ -3,6 +3,7 @@
  * and `MYSQL_URL` name others to use.
  */
 import type { TestProject } from "vitest/node"
+import { MariaDbServer } from "./mariadb.ts"
 import { PostgresServer } from "./postgres.ts"
 import { installRedis, RedisServer } from "./redis.ts"
 
@@ -10,6 +11,7 @@ declare module "vitest" {
   interface ProvidedContext {
     readonly redisUrl: string
     readonly databaseUrl: string
+    readonly mysqlUrl: string
   }
 }
 
@@ -25,13 +27,15 @@ const given = (name: string, start: () => Promise<Server>): Promise<Server> => {
 
 export default async (project: TestProject) => {
   await installRedis()
-  const [redis, postgres] = await Promise.all([
+  const [redis, postgres, mysql] = await Promise.all([
     given("REDIS_URL", () => RedisServer.start()),
-    given("DATABASE_URL", () => PostgresServer.start())
+    given("DATABASE_URL", () => PostgresServer.start()),
+    given("MYSQL_URL", () => MariaDbServer.start())
   ])
   project.provide("redisUrl", redis.url)
   project.provide("databaseUrl", postgres.url)
+  project.provide("mysqlUrl", mysql.url)
   return async () => {
-    await Promise.all([redis.stop(), postgres.stop()])
+    await Promise.all([redis.stop(), postgres.stop(), mysql.stop()])
   }
 }
