@@ -123,12 +123,12 @@ export default defineConfig({
       rules: only(onlyUp("core/*", "internal/Check.ts", "redis/*"), noOtherStorage)
     },
     {
-      files: ["src/Storage/Sql.ts"],
+      files: ["src/Storage/Sql{,History,Schema}.ts"],
       rules: only(onlyUp("core/*", "internal/Check.ts", "sql/*"), noOtherStorage)
     },
     {
       files: ["src/sql/**/*.ts"],
-      rules: only(onlyUp("core/*", "Storage/Storage.ts", "Storage/Document.ts"))
+      rules: only(onlyUp("core/*", "internal/Check.ts", "Storage/Storage.ts", "Storage/Document.ts"))
     },
     {
       files: ["src/redis/**/*.ts"],

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -13,9 +14,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type { MigrationError } from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
@@ -25,17 +24,19 @@ import { ask, settle } from "../core/Lease.ts"
 import { type CircuitRecord, expired, type Message, snapshot, unexpired } from "../core/Record.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { type Circuit, circuitsIn } from "../sql/Circuits.ts"
+import { cleanUpOf } from "../sql/CleanUp.ts"
 import { dialectOf } from "../sql/Dialect.ts"
+import { errorOf, type Failure, illFormed, tooLate } from "../sql/Errors.ts"
 import { migrate } from "../sql/Migrate.ts"
 import { keyOf, nameOf } from "../sql/Names.ts"
 import { type Answer, batchOf, isLook, type Keyed } from "../sql/Reports.ts"
-import { entryFrom, entryOf } from "../sql/Rows.ts"
-import { tablesOf } from "../sql/Schema.ts"
+import { entriesFrom, entryOf } from "../sql/Rows.ts"
+import { keepFor, type KeepOptions, type TableOptions, tablesFor } from "../sql/Settings.ts"
 import { stripeOf } from "../sql/Stripes.ts"
+import { transactionOf } from "../sql/Transaction.ts"
 import {
   type Announcement,
   type CircuitReport,
-  type HistoryEntry,
   type Snapshot,
   Storage,
   StorageError,
@@ -43,24 +44,19 @@ import {
   type Why
 } from "./Storage.ts"
 
+export type { KeepOptions, TableOptions } from "../sql/Settings.ts"
+
 /**
  * @category models
  * @since 0.1.0
  */
-export interface Options {
-  /**
-   * What all tables begin with: lower-case letters, digits and underscores. Whoever shares it shares the circuits. Default
-   * `circuit_breaker_`.
-   */
-  readonly prefix?: string | undefined
-  /** The schema of the tables, in Postgres. It is made where there is none. Default: the first of the `search_path`. */
-  readonly schema?: string | undefined
-  /** After how long without use a circuit is forgotten, from a second to a year. Default 1 hour. */
-  readonly idleTimeToLive?: Duration.Input | undefined
+export interface Options extends TableOptions, KeepOptions {
   /** Whether changes are remembered in a table of their own. Default `true`. */
   readonly history?: boolean | undefined
   /** Whether tables that are missing are made. Default `true`. */
   readonly migrate?: boolean | undefined
+  /** Whether one of the instances deletes what is too old, once an hour. Default `true`. */
+  readonly cleanUp?: boolean | undefined
   /** How long an operation may take until it fails with `Deadline`. Default 5 seconds. */
   readonly deadline?: Duration.Input | undefined
 }
@@ -78,7 +74,9 @@ export const Listen = Context.Reference<((channel: string) => Stream.Stream<stri
   { defaultValue: () => undefined }
 )
 
-const LONGEST_IDLE = 365 * 24 * 60 * 60 * 1000
+const LONGEST_DEADLINE = 60 * 60 * 1000
+
+const HOUR = 60 * 60 * 1000
 
 /** Circuits worked off in one transaction. */
 const MOST_CIRCUITS = 100
@@ -90,36 +88,26 @@ const PAGE = 500
 const MOST_NOTIFIED = 7000
 
 const settingsOf = (options: Options) => {
-  const { deadline = "5 seconds", idleTimeToLive = "1 hour", prefix = "circuit_breaker_", schema } = options
-  refuse("Storage \"sql\"", [
-    ...durationIn("idleTimeToLive", idleTimeToLive, 1000, LONGEST_IDLE),
-    ...durationIn("deadline", deadline, 1, LONGEST_IDLE),
-    ...identifierIn("prefix", prefix, 32),
-    ...schema === undefined ? [] : identifierIn("schema", schema, 63)
-  ])
+  const { cleanUp = true, deadline = "5 seconds", history = true, migrate = true, prefix = "circuit_breaker_" } =
+    options
+  refuse("Storage \"sql\"", durationIn("deadline", deadline, 1, LONGEST_DEADLINE))
   return {
-    idleTimeToLive: Duration.fromInputUnsafe(idleTimeToLive),
+    ...keepFor(options),
     deadline: Duration.fromInputUnsafe(deadline),
-    tables: tablesOf(prefix, schema),
+    tables: tablesFor(options),
     channel: `${prefix}changes`,
-    schema,
-    history: options.history ?? true,
-    isMigrated: options.migrate ?? true
+    schema: options.schema,
+    cleanUp,
+    history,
+    isMigrated: migrate
   }
 }
-
-const identifierIn = (field: string, value: string, longest: number) =>
-  new RegExp(`^[a-z_][a-z0-9_]{0,${longest - 1}}$`).test(value)
-    ? []
-    : [{ field, value, range: `a letter or _, then letters, digits or _, at most ${longest} and all lower-case` }]
 
 interface Page {
   readonly names: ReadonlyArray<string>
   /** Where the next page begins, if there is one. */
   readonly last: string | undefined
 }
-
-type Failure = SqlError | MigrationError | StorageError
 
 /**
  * A storage over the `SqlClient` at hand. Throws a `RangeError` for options, or a client, that make no sense.
@@ -128,7 +116,8 @@ type Failure = SqlError | MigrationError | StorageError
  * @since 0.1.0
  */
 export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlClient.SqlClient | Scope.Scope> => {
-  const { channel, deadline, history, idleTimeToLive, isMigrated, schema, tables } = settingsOf(options)
+  const settings = settingsOf(options)
+  const { channel, deadline, history, idleTimeToLive, isMigrated, retention, schema, tables } = settings
   const idle = Duration.toMillis(idleTimeToLive)
   return Effect.gen(function*() {
     const sql = (yield* SqlClient.SqlClient).withoutTransforms()
@@ -139,12 +128,7 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
 
     const prepared = isMigrated ? yield* onceDone(migrate(sql, dialect, tables, schema)) : Effect.void
 
-    const transaction = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | SqlError> =>
-      (dialect.begin === undefined
-        ? sql.withTransaction(effect)
-        : Effect.provideService(sql.withTransaction(effect), SqlClient.BeginTransaction, dialect.begin)).pipe(
-          Effect.retry({ while: isConflict, times: 10, schedule: Schedule.jittered(Schedule.exponential(5)) })
-        )
+    const transaction = transactionOf(sql, dialect)
 
     /** Runs in the background, so that whoever does not wait any longer need not wait for a connection that is silent. */
     const run = <A>(operation: string, circuit: string | undefined, effect: Effect.Effect<A, Failure>) =>
@@ -155,23 +139,33 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
             restore(Fiber.join(fiber)).pipe(
               Effect.timeoutOrElse({
                 duration: deadline,
-                orElse: () =>
-                  Effect.fail(
-                    new StorageError({
-                      operation,
-                      ...of(circuit),
-                      reason: "Deadline",
-                      cause: `no answer within ${Duration.format(deadline)}`
-                    })
-                  )
+                orElse: () => Effect.fail(tooLate(operation, circuit, Duration.format(deadline)))
               }),
               Effect.ensuring(Effect.sync(() => fiber.interruptUnsafe()))
             )
         )
-      ).pipe(Effect.mapError(errorOf(operation, circuit)))
+      ).pipe(
+        // A transaction that cannot be taken back, for its connection is gone, is one that was.
+        Effect.catchDefect((defect) => isSqlError(defect) ? Effect.fail(defect) : Effect.die(defect)),
+        Effect.mapError(errorOf(operation, circuit))
+      )
 
     const within = <A>(operation: string, circuit: string, effect: Effect.Effect<A, Failure>) =>
       circuit.isWellFormed() ? run(operation, circuit, effect) : Effect.fail(illFormed(operation, circuit))
+
+    if (settings.cleanUp) {
+      const { claim, run } = cleanUpOf(sql, dialect, tables, idle)
+      const ifDue = Effect.flatMap(claim(HOUR), (isDue) => isDue ? run(retention) : Effect.void)
+      // Not all at once, and not by a test's clock.
+      const live = Clock.Clock.defaultValue()
+      yield* Effect.sleep(Duration.millis(Math.random() * HOUR / 6)).pipe(
+        Effect.andThen(Effect.ignore(Effect.andThen(prepared, ifDue), { log: "Unhandled" })),
+        Effect.andThen(Effect.sleep(Duration.millis(HOUR))),
+        Effect.forever,
+        Effect.provideService(Clock.Clock, live),
+        Effect.forkScoped
+      )
+    }
 
     // -------------------------------------------------------------------------
     // sync
@@ -462,14 +456,6 @@ const onceDone = <E>(effect: Effect.Effect<void, E>): Effect.Effect<Effect.Effec
     return run
   })
 
-const entriesFrom = (
-  rows: ReadonlyArray<{ readonly entry: string }>
-): Effect.Effect<ReadonlyArray<HistoryEntry>, StorageError> =>
-  Effect.try({
-    try: () => rows.map(({ entry }) => entryFrom(entry)),
-    catch: (cause) => new StorageError({ operation: "history", reason: "Invalid", cause })
-  })
-
 const subscribed: Announcement = { _tag: "Subscribed" }
 
 /** What was told; what is none, or was too long, may have been any change. */
@@ -481,70 +467,5 @@ const announcementOf = (payload: string): Announcement => {
       : subscribed
   } catch {
     return subscribed
-  }
-}
-
-// -----------------------------------------------------------------------------
-// errors
-// -----------------------------------------------------------------------------
-
-const of = (circuit: string | undefined) => circuit === undefined ? {} : { circuit }
-
-const illFormed = (operation: string, circuit: string): StorageError =>
-  new StorageError({ operation, circuit, reason: "Invalid", cause: "the circuit's name is not well-formed Unicode" })
-
-/** Two wanted the same rows, and one was told to come back. */
-const isConflict = (error: unknown): boolean =>
-  isSqlError(error) && (error.reason._tag === "DeadlockError" || error.reason._tag === "SerializationError")
-
-const errorOf = (operation: string, circuit?: string) => (error: Failure): StorageError => {
-  switch (error._tag) {
-    case "StorageError":
-      return new StorageError({ operation, ...of(circuit), reason: error.reason, cause: error.cause })
-    case "MigrationError": {
-      const cause = causesOf(error).find(isSqlError)
-      return new StorageError({
-        operation,
-        ...of(circuit),
-        reason: cause === undefined ? "Invalid" : reasonOf(cause),
-        cause: advised(error, "the tables could not be made: make them by hand, as the documentation says")
-      })
-    }
-    case "SqlError":
-      return new StorageError({
-        operation,
-        ...of(circuit),
-        reason: reasonOf(error),
-        cause: isMissingTable(error) ? advised(error, "the tables of circuit breakers are missing") : error
-      })
-  }
-}
-
-const advised = (cause: unknown, message: string): Error => new Error(message, { cause })
-
-const causesOf = (error: unknown): ReadonlyArray<unknown> =>
-  typeof error === "object" && error !== null && "cause" in error && error.cause !== undefined
-    ? [error.cause, ...causesOf(error.cause)]
-    : []
-
-const isMissingTable = (error: SqlError): boolean =>
-  causesOf(error).some((cause) =>
-    cause instanceof Error && /no such table|doesn't exist|does not exist/.test(cause.message)
-  )
-
-const reasonOf = ({ reason }: SqlError): StorageError["reason"] => {
-  switch (reason._tag) {
-    case "AuthenticationError":
-    case "AuthorizationError":
-      return "Denied"
-    case "LockTimeoutError":
-    case "StatementTimeoutError":
-      return "Deadline"
-    case "ConnectionError":
-    case "DeadlockError":
-    case "SerializationError":
-      return "Unavailable"
-    default:
-      return "Invalid"
   }
 }

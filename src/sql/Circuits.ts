@@ -84,6 +84,8 @@ const chunked = <A>(rows: ReadonlyArray<A>): ReadonlyArray<readonly [A, ...Reado
   return chunks
 }
 
+export type Circuits = ReturnType<typeof circuitsIn>
+
 export const circuitsIn = (sql: SqlClient, dialect: Dialect, tables: Tables, idleTimeToLive: number) => {
   const forUpdate = sql.literal(dialect.forUpdate)
 

@@ -1,8 +1,9 @@
 /** What lies in the tables, as the core knows it, and back. Whatever makes no sense throws. */
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Delta } from "../core/Delta.ts"
 import { type CircuitRecord, expiresAt, overrideAt, type Seen } from "../core/Record.ts"
-import type { HistoryEntry, Why } from "../Storage/Storage.ts"
+import { type HistoryEntry, StorageError, type Why } from "../Storage/Storage.ts"
 import type { Dialect } from "./Dialect.ts"
 import type { Stripe, Stripes } from "./Stripes.ts"
 
@@ -123,11 +124,23 @@ const StoredEntry = Schema.Struct({
 
 const checkEntry: (input: unknown) => asserts input is HistoryEntry = (input) => Schema.asserts(StoredEntry, input)
 
-export const entryFrom = (text: string): HistoryEntry => {
+const entryFrom = (text: string): HistoryEntry => {
   const entry: unknown = JSON.parse(text)
   checkEntry(entry)
   return entry
 }
+
+export const entriesFrom = (
+  rows: ReadonlyArray<{ readonly entry: string }>
+): Effect.Effect<ReadonlyArray<HistoryEntry>, StorageError> =>
+  Effect.try({
+    try: () => rows.map(({ entry }) => entryFrom(entry)),
+    catch: (cause) => new StorageError({ operation: "history", reason: "Invalid", cause })
+  })
+
+/** The state that a column names, which allows of no other. */
+export const stateFrom = (text: string): HistoryEntry["to"] =>
+  text === STATES.Open ? "Open" : text === STATES.HalfOpen ? "HalfOpen" : "Closed"
 
 /** A row of those that were heard. */
 export const heardRow = (key: string, { at, instance, kind, sequence }: Seen, keyOf: (name: string) => string) => ({

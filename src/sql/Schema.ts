@@ -81,10 +81,13 @@ const types: Readonly<Record<Flavour, Types>> = {
 
 const STATES = "('closed', 'open', 'half_open')"
 
+const quotedBy = (quote: string) => (names: string): string =>
+  names.split(".").map((name) => `${quote}${name}${quote}`).join(".")
+
 /** The statements that make the tables, each harmless where its table is there already. */
 const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => {
   const { name, now, quote, table, text, time, updated } = types[flavour]
-  const quoted = (names: string) => names.split(".").map((name) => `${quote}${name}${quote}`).join(".")
+  const quoted = quotedBy(quote)
   const isMysql = flavour === "mysql" || flavour === "mariadb"
   /** An index of its own, or within the table: MySQL has no `IF NOT EXISTS` for one. */
   const indexed = (of: string, columns: string) => {
@@ -194,3 +197,23 @@ export const migrations: ReadonlyArray<{
   readonly name: string
   readonly statements: (flavour: Flavour, tables: Tables) => ReadonlyArray<string>
 }> = [{ name: "circuit_breaker_tables", statements }]
+
+/** The statements that note all migrations as done, where the tables were made by hand: as Effect's `Migrator` does. */
+export const noted = (flavour: Flavour, { migrations: table }: Tables): ReadonlyArray<string> => {
+  const { quote } = types[flavour]
+  const name = quotedBy(quote)(table)
+  const time = flavour === "postgres"
+    ? "timestamptz NOT NULL DEFAULT now()"
+    : "timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP"
+  return [
+    `CREATE TABLE IF NOT EXISTS ${name} (
+  migration_id integer NOT NULL PRIMARY KEY,
+  created_at ${time},
+  name varchar(255) NOT NULL
+)`,
+    ...migrations.map((migration, index) =>
+      `INSERT INTO ${name} (migration_id, name) SELECT ${index + 1}, '${migration.name}'
+WHERE NOT EXISTS (SELECT 1 FROM ${name} WHERE migration_id = ${index + 1})`
+    )
+  ]
+}

@@ -5,7 +5,7 @@ import { SqlClient } from "effect/sql"
 import { created } from "../../src/core/Record.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
-import type { Capabilities } from "../../src/Storage/Storage.ts"
+import type { Database } from "./databases.ts"
 
 const rewrite = (circuit: string, f: (record: Readonly<Record<string, unknown>>) => unknown) =>
   Effect.gen(function*() {
@@ -21,22 +21,15 @@ const rewrite = (circuit: string, f: (record: Readonly<Record<string, unknown>>)
     yield* sql`UPDATE circuit_breaker_states SET document = ${rewritten} ${where}`
   })
 
-export interface Subject<E> {
-  readonly name: string
-  readonly capabilities: Capabilities
-  /** A client. Made anew wherever one is needed. */
-  readonly client: () => Layer.Layer<SqlClient.SqlClient, E>
-}
-
 /** Runs all laws, each as a test. */
-export const conforms = <E>({ capabilities, client, name }: Subject<E>): void => {
+export const conforms = ({ capabilities, client, name }: Database): void => {
   describe(`conformance: ${name}`, () => {
     const laws = Conformance.laws({
       capabilities,
-      layer: ({ idleTimeToLive }) => Layer.provide(SqlStorage.layer({ idleTimeToLive }), Layer.suspend(client)),
+      layer: ({ idleTimeToLive }) => Layer.provide(SqlStorage.layer({ idleTimeToLive }), Layer.suspend(() => client())),
       advance: Effect.sleep,
       maxBlocking: "250 millis",
-      rewrite: (circuit, f) => Effect.provide(rewrite(circuit, f), Layer.fresh(Layer.suspend(client)))
+      rewrite: (circuit, f) => Effect.provide(rewrite(circuit, f), Layer.fresh(Layer.suspend(() => client())))
     })
     for (const law of laws) it.live(law.name, () => law.check)
   })

@@ -1,0 +1,66 @@
+/** Many at once: nothing is lost, nobody is told to give up. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Result } from "effect"
+import { SqlClient } from "effect/sql"
+import { circuitOf, failures, reading, times } from "../../src/conformance/Law.ts"
+import { build, databases, freshPrefix, layerOn } from "./databases.ts"
+
+describe.each(databases)("$name", (database) => {
+  it.live("a thousand instances report of one circuit at once, and each is counted once", () =>
+    Effect.gen(function*() {
+      const storages = yield* Effect.forEach(times(4), () => build(database.client(), { deadline: "30 seconds" }))
+      const name = `crowd ${freshPrefix()}`
+      const answers = yield* Effect.forEach(times(1000), (index) =>
+        storages[index % 4]!.sync([{ ...reading(name, `instance ${index}`), delta: failures(1) }]), {
+        concurrency: "unbounded"
+      })
+      assert.deepEqual(
+        answers.flat().filter(({ result }) =>
+          Result.isFailure(result)
+        ),
+        []
+      )
+      const { lifetime, streak, totals } = yield* circuitOf(storages[0]!, name).read
+      assert.deepEqual([lifetime.failure, streak, totals[0]?.failure], [1000, 1000, 1000])
+    }).pipe(Effect.scoped))
+
+  it.live("batches of the same circuits in any order, beside changes of these, wait for each other and end", () =>
+    Effect.gen(function*() {
+      const storages = yield* Effect.forEach(times(3), () => build(database.client(), { deadline: "30 seconds" }))
+      const names = times(20).map((index) => `batch ${index} ${freshPrefix()}`)
+      const shuffled = (by: number) => names.map((_, index) => names[(index * 7 + by) % names.length]!)
+      yield* Effect.forEach(times(60), (round) => {
+        const storage = storages[round % 3]!
+        return Effect.andThen(
+          storage.sync(
+            shuffled(round).map((name) => ({ ...reading(name, `instance ${round}`), delta: failures(1) }))
+          ).pipe(
+            Effect.tap((answers) =>
+              Effect.sync(() => assert.deepEqual(answers.filter(({ result }) => Result.isFailure(result)), []))
+            )
+          ),
+          circuitOf(storage, names[round % 20]!).operate({ _tag: "Reset" })
+        )
+      }, { concurrency: "unbounded", discard: true })
+      for (const name of names) {
+        const { generation, lifetime } = yield* circuitOf(storages[0]!, name).read
+        assert.strictEqual(lifetime.failure, 60)
+        assert.isAbove(generation, 0)
+      }
+    }).pipe(Effect.scoped))
+
+  it.live("forty instances start at once on a database without tables", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      yield* Effect.forEach(times(40), (index) =>
+        Effect.gen(function*() {
+          const storage = yield* build(database.client(2), { prefix, deadline: "60 seconds" })
+          const it = circuitOf(storage, "circuit")
+          yield* it.send({ instance: `${index}`, sequence: 1, delta: failures(1) })
+        }), { concurrency: "unbounded", discard: true })
+      const storage = yield* build(database.client(), { prefix })
+      assert.strictEqual((yield* circuitOf(storage, "circuit").read).lifetime.failure, 40)
+      const sql = yield* SqlClient.SqlClient
+      assert.lengthOf(yield* sql`SELECT migration_id FROM ${sql(`${prefix}migrations`)}`, 1)
+    }).pipe(Effect.scoped, Effect.provide(layerOn(database))))
+})

@@ -1,0 +1,70 @@
+/** The databases that tests run on, and ways past the storage. */
+import { Cause, Context, Effect, Layer, Redacted, type Scope } from "effect"
+import type { SqlClient } from "effect/sql"
+import { rm } from "node:fs/promises"
+import { join } from "node:path"
+import { afterAll, inject } from "vitest"
+import { circuitOf } from "../../src/conformance/Law.ts"
+import * as Mysql from "../../src/layers/Mysql.ts"
+import * as Postgres from "../../src/layers/Postgres.ts"
+import * as Sqlite from "../../src/layers/Sqlite.ts"
+import * as SqlStorage from "../../src/Storage/Sql.ts"
+import { type Capabilities, Storage, StorageError } from "../../src/Storage/Storage.ts"
+import { temporaryDirectory } from "../support/servers/processes.ts"
+
+export interface Database {
+  readonly name: string
+  readonly capabilities: Capabilities
+  /** A client. Made anew wherever one is needed. */
+  readonly client: (maxConnections?: number) => Layer.Layer<SqlClient.SqlClient>
+}
+
+const all = { durable: true, history: true, fences: true }
+
+const directory = await temporaryDirectory()
+afterAll(() => rm(directory, { recursive: true, force: true }))
+
+export const sqlite: Database = {
+  name: "SQLite",
+  capabilities: { ...all, shared: false, pushes: false },
+  client: () => Sqlite.layer({ file: join(directory, "circuits.sqlite") })
+}
+
+export const postgres: Database = {
+  name: "Postgres",
+  capabilities: { ...all, shared: true, pushes: true },
+  client: (maxConnections) => Postgres.layer({ url: Redacted.make(inject("databaseUrl")), maxConnections })
+}
+
+export const mariadb: Database = {
+  name: "MariaDB",
+  capabilities: { ...all, shared: true, pushes: false },
+  client: (maxConnections) => Mysql.layer({ url: Redacted.make(inject("mysqlUrl")), maxConnections })
+}
+
+export const databases = [sqlite, postgres, mariadb]
+
+/** A storage with a client of its own, as another process would have it, until the scope closes. */
+export const build = (
+  client: Layer.Layer<SqlClient.SqlClient>,
+  options?: SqlStorage.Options
+): Effect.Effect<Storage, never, Scope.Scope> =>
+  Effect.map(Layer.build(Layer.fresh(Layer.provide(SqlStorage.layer(options), client))), Context.get(Storage))
+
+/** A storage and its client. */
+export const layerOn = (database: Database, options?: SqlStorage.Options) =>
+  Layer.provideMerge(SqlStorage.layer(options), database.client())
+
+/** A circuit that no other test has, in the storage at hand. */
+export const circuit = (label = "") =>
+  Effect.map(Storage, (storage) => circuitOf(storage, `${label}${Math.random().toString(36).slice(2)}`))
+
+/** A prefix that no other test has. */
+export const freshPrefix = (): string => `t${Math.random().toString(36).slice(2, 10)}_`
+
+/** What an operation failed with, of which it must be a `StorageError`. */
+export const errorOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<StorageError, never, R> =>
+  Effect.flatMap(
+    Effect.sandbox(Effect.flip(effect)).pipe(Effect.orDie),
+    (error) => error instanceof StorageError ? Effect.succeed(error) : Effect.die(Cause.fail(error))
+  )
