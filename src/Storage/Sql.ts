@@ -130,11 +130,20 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
 
     const transaction = transactionOf(sql, dialect)
 
+    /** No part of a transaction that the caller may be in, by the same client: it may be taken back. */
+    const apart = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      Effect.updateContext(
+        effect,
+        (context: Context.Context<never>) => Context.omit(sql.transactionService)(context)
+      )
+
     /** Runs in the background, so that whoever does not wait any longer need not wait for a connection that is silent. */
     const run = <A>(operation: string, circuit: string | undefined, effect: Effect.Effect<A, Failure>) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(
-          Effect.forkIn(Effect.interruptible(Effect.andThen(prepared, effect)), scope, { startImmediately: true }),
+          Effect.forkIn(Effect.interruptible(apart(Effect.andThen(prepared, effect))), scope, {
+            startImmediately: true
+          }),
           (fiber) =>
             restore(Fiber.join(fiber)).pipe(
               Effect.timeoutOrElse({

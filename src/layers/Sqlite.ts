@@ -11,7 +11,8 @@
  *
  * **Gotchas**
  *
- * - All fibers share one connection, one transaction at a time.
+ * - All fibers share one connection, one transaction at a time. In a transaction of the program's own on this client, a circuit
+ *   breaker waits in vain: give the program's tables a client of theirs.
  * - WAL needs a file system of this host: none over a network.
  * - A statement that is interrupted is done all the same, unless it is in a transaction.
  *

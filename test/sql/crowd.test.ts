@@ -54,7 +54,7 @@ describe.each(databases)("$name", (database) => {
       const prefix = freshPrefix()
       yield* Effect.forEach(times(40), (index) =>
         Effect.gen(function*() {
-          const storage = yield* build(database.client(2), { prefix, deadline: "60 seconds" })
+          const storage = yield* build(database.client({ maxConnections: 2 }), { prefix, deadline: "60 seconds" })
           const it = circuitOf(storage, "circuit")
           yield* it.send({ instance: `${index}`, sequence: 1, delta: failures(1) })
         }), { concurrency: "unbounded", discard: true })

@@ -1,5 +1,5 @@
 /** The databases that tests run on, and ways past the storage. */
-import { Cause, Context, Effect, Layer, Redacted, type Scope } from "effect"
+import { Cause, Context, type Duration, Effect, Layer, Redacted, type Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
@@ -16,7 +16,12 @@ export interface Database {
   readonly name: string
   readonly capabilities: Capabilities
   /** A client. Made anew wherever one is needed. */
-  readonly client: (maxConnections?: number) => Layer.Layer<SqlClient.SqlClient>
+  readonly client: (options?: ClientOptions) => Layer.Layer<SqlClient.SqlClient>
+}
+
+interface ClientOptions {
+  readonly maxConnections?: number
+  readonly statementTimeout?: Duration.Input
 }
 
 const all = { durable: true, history: true, fences: true }
@@ -33,13 +38,13 @@ export const sqlite: Database = {
 export const postgres: Database = {
   name: "Postgres",
   capabilities: { ...all, shared: true, pushes: true },
-  client: (maxConnections) => Postgres.layer({ url: Redacted.make(inject("databaseUrl")), maxConnections })
+  client: (options) => Postgres.layer({ ...options, url: Redacted.make(inject("databaseUrl")) })
 }
 
 export const mariadb: Database = {
   name: "MariaDB",
   capabilities: { ...all, shared: true, pushes: false },
-  client: (maxConnections) => Mysql.layer({ url: Redacted.make(inject("mysqlUrl")), maxConnections })
+  client: (options) => Mysql.layer({ ...options, url: Redacted.make(inject("mysqlUrl")) })
 }
 
 export const databases = [sqlite, postgres, mariadb]

@@ -1,0 +1,80 @@
+/**
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import type { Storage } from "../Storage/Storage.ts"
+import { MemoryStorageLive } from "./MemoryStorageLive.ts"
+
+const invalid = (message: string) =>
+  new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
+
+/** A layer of a module that is loaded now, with its driver, which may not be there. */
+const loaded = <M>(
+  needs: string,
+  load: () => Promise<M>,
+  layer: (module: M) => Layer.Layer<Storage, Config.ConfigError>
+): Effect.Effect<Layer.Layer<Storage, Config.ConfigError>, Config.ConfigError> =>
+  Effect.map(
+    Effect.tryPromise({
+      try: load,
+      catch: (cause) =>
+        invalid(`CIRCUIT_BREAKER_PERSISTENCE: it needs ${needs}, which cannot be loaded: ${String(cause)}`)
+    }),
+    layer
+  )
+
+const sqlite = loaded("node:sqlite", () => import("./SqliteStorageLive.ts"), (module) => module.SqliteStorageLive)
+const redis = loaded("ioredis", () => import("./RedisStorageLive.ts"), (module) => module.RedisStorageLive)
+const postgres = loaded(
+  "@effect/sql-pg",
+  () => import("./PostgresStorageLive.ts"),
+  (module) => module.PostgresStorageLive
+)
+const mysql = loaded("mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.MysqlStorageLive)
+
+const database = Effect.flatMap(Config.Redacted("DATABASE_URL"), (url) => {
+  switch (URL.parse(Redacted.value(url))?.protocol) {
+    case "postgres:":
+    case "postgresql:":
+      return postgres
+    case "mysql:":
+    case "mariadb:":
+      return loaded("mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.layer({ url }))
+    default:
+      return Effect.fail(invalid("DATABASE_URL: it must begin with postgres:// or mysql://"))
+  }
+})
+
+const stores = { memory: Effect.succeed(MemoryStorageLive), sqlite, redis, database, postgres, mysql }
+
+/**
+ * The storage that `CIRCUIT_BREAKER_PERSISTENCE` names, with its driver loaded only then:
+ *
+ * | value      | circuits are in                                        | by                                |
+ * | ---------- | ------------------------------------------------------ | --------------------------------- |
+ * | `memory`   | the memory of this process; the default                |                                   |
+ * | `sqlite`   | a file of this host                                    | `SQLITE_FILE`                     |
+ * | `redis`    | Redis                                                  | `REDIS_URL`; needs `ioredis`      |
+ * | `postgres` | Postgres                                               | `DATABASE_URL`; `@effect/sql-pg`  |
+ * | `mysql`    | MySQL or MariaDB                                       | `MYSQL_URL`; `mysql2`             |
+ * | `database` | Postgres, MySQL or MariaDB, as the URL begins          | `DATABASE_URL`                    |
+ *
+ * Fails with a `ConfigError` where that is another word, where what it needs is not set, or where the driver is not installed.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const StorageLive: Layer.Layer<Storage, Config.ConfigError> = Layer.unwrap(
+  Effect.flatMap(
+    Config.withDefault(
+      Config.Literals(["memory", "sqlite", "redis", "database", "postgres", "mysql"], "CIRCUIT_BREAKER_PERSISTENCE"),
+      "memory" as const
+    ),
+    (name): Effect.Effect<Layer.Layer<Storage, Config.ConfigError>, Config.ConfigError> => stores[name]
+  )
+)

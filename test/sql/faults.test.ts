@@ -1,0 +1,257 @@
+/** What goes wrong around a database, what is said of it, and that nobody has to restart anything. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Context, Effect, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
+import { SqlClient } from "effect/sql"
+import { createServer, type Server, type Socket } from "node:net"
+import { inject } from "vitest"
+import { circuitOf, failures } from "../../src/conformance/Law.ts"
+import * as Mysql from "../../src/layers/Mysql.ts"
+import * as Postgres from "../../src/layers/Postgres.ts"
+import * as Sqlite from "../../src/layers/Sqlite.ts"
+import * as SqlStorage from "../../src/Storage/Sql.ts"
+import { Storage, type StorageError } from "../../src/Storage/Storage.ts"
+import { MariaDbServer } from "../support/servers/mariadb.ts"
+import { PostgresServer } from "../support/servers/postgres.ts"
+import { freePort } from "../support/servers/processes.ts"
+import { build, circuit, databases, errorOf, freshPrefix, layerOn, mariadb, postgres } from "./databases.ts"
+
+const network = [postgres, mariadb]
+
+const clientOf = (url: string) =>
+  url.startsWith("postgres") ? Postgres.layer({ url: Redacted.make(url) }) : Mysql.layer({ url: Redacted.make(url) })
+
+const urlOf = ({ name }: { readonly name: string }) => inject(name === "Postgres" ? "databaseUrl" : "mysqlUrl")
+
+const said = ({ cause }: StorageError) => cause instanceof Error ? cause.message : String(cause)
+
+/** Tries until it works: that is an event of a server's. */
+const recovers = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.retry(effect, { times: 100, schedule: Schedule.spaced("100 millis") })
+
+/** Waits until something was heard. */
+const hears = (heard: ReadonlyArray<string>, what: string): Effect.Effect<void> =>
+  Effect.orDie(recovers(Effect.suspend(() => heard.includes(what) ? Effect.void : Effect.fail(`not heard: ${what}`))))
+
+describe.each(network)("$name", (database) => {
+  it.live("a wrong password is refused, and is in no error", () =>
+    Effect.gen(function*() {
+      const url = new URL(urlOf(database))
+      url.password = "s3same"
+      const storage = yield* build(clientOf(url.href))
+      const error = yield* errorOf(circuitOf(storage, "circuit").read)
+      assert.deepInclude(error, { operation: "sync", circuit: "circuit", reason: "Denied" })
+      assert.match(said(error), /does not know this user/)
+      assert.notInclude(JSON.stringify(error) + said(error) + String((error.cause as Error).stack), "s3same")
+    }).pipe(Effect.scoped))
+
+  it.live("where nobody listens, a storage is built, and says so", () =>
+    Effect.gen(function*() {
+      const url = new URL(urlOf(database))
+      url.port = String(yield* Effect.promise(freePort))
+      const storage = yield* build(clientOf(url.href))
+      const it = circuitOf(storage, "circuit")
+      assert.strictEqual((yield* errorOf(it.open())).reason, "Unavailable")
+      assert.strictEqual((yield* errorOf(Stream.runCollect(storage.list))).reason, "Unavailable")
+      assert.strictEqual((yield* errorOf(storage.history("circuit"))).reason, "Unavailable")
+    }).pipe(Effect.scoped))
+
+  it.live("a server that accepts and says nothing is waited for no longer than the deadline", () =>
+    Effect.gen(function*() {
+      const sockets = new Set<Socket>()
+      const server = yield* Effect.acquireRelease(
+        Effect.callback<Server>((resume) => {
+          const server = createServer((socket) => sockets.add(socket))
+          server.listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+        }),
+        (server) =>
+          Effect.sync(() => {
+            for (const socket of sockets) socket.destroy()
+            server.close()
+          })
+      )
+      const url = new URL(urlOf(database))
+      const address = server.address()
+      url.port = String(typeof address === "object" ? address?.port : "")
+      const storage = yield* build(clientOf(url.href), { deadline: "300 millis" })
+      const error = yield* errorOf(circuitOf(storage, "circuit").read)
+      assert.strictEqual(error.reason, "Deadline")
+      assert.match(said(error), /no answer within 300ms/)
+    }).pipe(Effect.scoped))
+
+  it.live("with all connections taken it says so in time, and goes on when one is free", () =>
+    Effect.gen(function*() {
+      const client = Layer.fresh(database.client({ maxConnections: 2 }))
+      const layer = Layer.provideMerge(SqlStorage.layer({ deadline: "500 millis" }), client)
+      yield* Effect.gen(function*() {
+        const it = yield* circuit()
+        yield* recovers(it.read)
+        const sql = yield* SqlClient.SqlClient
+        yield* Effect.scoped(Effect.gen(function*() {
+          yield* sql.reserve
+          yield* sql.reserve
+          assert.strictEqual((yield* errorOf(it.read)).reason, "Deadline")
+        }))
+        yield* recovers(it.open())
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.live("a circuit's row that is locked for longer than a lease holds up its changes, and a lease is whole when granted", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const storage = yield* Storage
+      const [it, other] = [yield* circuit("locked"), yield* circuit("other")]
+      const LEASE = 400
+      yield* it.report(failures(1))
+      const { snapshot: { generation } } = yield* it.operate({ _tag: "HalfOpen" })
+      const asked = yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql`SELECT 1 AS one FROM circuit_breaker_states WHERE service_name = ${it.name} FOR UPDATE`
+        // Not in this transaction.
+        const asking = Effect.runFork(
+          storage.probe(it.name, {
+            _tag: "Ask",
+            lease: { instance: "a", sequence: 1 },
+            generation,
+            duration: LEASE,
+            probes: 1
+          })
+        )
+        // Who reports does not wait, neither here nor elsewhere.
+        yield* it.report(failures(1), { generation, sequence: 2 })
+        yield* other.open()
+        yield* Effect.sleep(LEASE + 100)
+        assert.isUndefined(asking.pollUnsafe())
+        return asking
+      }))
+      const { granted, snapshot: { state } } = yield* Fiber.join(asked)
+      assert.isTrue(granted)
+      assert.deepInclude(state, { live: 1 })
+      assert.closeTo(state._tag === "HalfOpen" ? state.nextLapse ?? 0 : 0, LEASE, 1)
+      assert.isTrue((yield* it.settle("a", { _tag: "Ignored" })).granted)
+    }).pipe(Effect.provide(layerOn(database))))
+
+  it.live("what is reported inside of a transaction of the program's is not taken back with it", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const it = yield* circuit()
+      const body = Effect.andThen(it.report(failures(1)), it.open())
+      yield* Effect.flip(sql.withTransaction(Effect.andThen(body, Effect.fail("no"))))
+      assert.deepInclude((yield* it.read).lifetime, { failure: 1, opened: 1 })
+    }).pipe(Effect.provide(layerOn(database))))
+
+  it.live("a user who may make no tables is told so, and goes on when they are made", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const [prefix, user] = [freshPrefix(), freshPrefix()]
+      const url = new URL(urlOf(database))
+      yield* database.name === "Postgres"
+        ? sql.unsafe(`CREATE ROLE ${user} LOGIN PASSWORD 'secret'`)
+        : Effect.andThen(
+          sql.unsafe(`CREATE USER ${user}@'127.0.0.1' IDENTIFIED BY 'secret'`),
+          sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE ON ${url.pathname.slice(1)}.* TO ${user}@'127.0.0.1'`)
+        )
+      url.username = user
+      url.password = "secret"
+      const storage = yield* build(clientOf(url.href), { prefix })
+      const it = circuitOf(storage, "circuit")
+      const error = yield* errorOf(it.report(failures(1)))
+      assert.strictEqual(error.reason, "Denied")
+      assert.match(said(error), /could not be made|may not do this/)
+      yield* circuitOf(yield* build(database.client(), { prefix }), "circuit").open()
+      if (database.name === "Postgres") {
+        const mayNot = yield* errorOf(it.report(failures(1)))
+        assert.strictEqual(mayNot.reason, "Denied")
+        for (const table of ["states", "counts", "windows", "instances", "history", "jobs", "migrations"]) {
+          yield* sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE ON ${prefix}${table} TO ${user}`)
+        }
+      }
+      yield* it.report(failures(1))
+      assert.strictEqual((yield* it.read).state._tag, "Open")
+    }).pipe(Effect.scoped, Effect.provide(layerOn(database))))
+})
+
+describe.each(databases)("$name", (database) => {
+  it.live("a table that is missing is named as the trouble, and no circuit is taken for closed", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      const storage = yield* build(database.client(), { prefix })
+      const it = circuitOf(storage, "circuit")
+      yield* it.open()
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`ALTER TABLE ${sql(`${prefix}states`)} RENAME TO ${sql(`${prefix}gone`)}`
+      for (const operation of [it.read, it.operate({ _tag: "Reset" }), Stream.runCollect(storage.list)]) {
+        const error = yield* errorOf(operation as Effect.Effect<unknown, StorageError>)
+        assert.strictEqual(error.reason, "Invalid")
+        assert.match(said(error), /tables of circuit breakers are not there/)
+      }
+      yield* sql`ALTER TABLE ${sql(`${prefix}gone`)} RENAME TO ${sql(`${prefix}states`)}`
+      assert.strictEqual((yield* it.read).state._tag, "Open")
+    }).pipe(Effect.scoped, Effect.provide(layerOn(database))))
+})
+
+describe("SQLite", () => {
+  it.live("a file that cannot be, or is none, is said to be", () =>
+    Effect.gen(function*() {
+      for (const file of ["/dev/null/circuits", "package.json"]) {
+        const error = yield* errorOf(circuitOf(yield* build(Sqlite.layer({ file })), "circuit").read)
+        assert.include(["Unavailable", "Invalid"], error.reason)
+        assert.notStrictEqual(said(error), "")
+      }
+    }).pipe(Effect.scoped))
+})
+
+describe("a Postgres that ends", () => {
+  let server: PostgresServer
+  beforeAll(async () => {
+    server = await PostgresServer.start()
+  })
+  afterAll(() => server.stop())
+
+  it.live("is used again when it is back, with all that was committed, and tells of changes again", () =>
+    Effect.gen(function*() {
+      const storage = yield* build(clientOf(server.url))
+      const it = circuitOf(storage, "circuit")
+      yield* it.report(failures(3))
+      const { snapshot: { generation } } = yield* it.open()
+      const listen = (heard: Array<string>) =>
+        Stream.runForEach(storage.changes, ({ _tag }) => Effect.sync(() => heard.push(_tag)))
+      const [before, after]: [Array<string>, Array<string>] = [[], []]
+      const listening = yield* Effect.forkScoped(Effect.exit(listen(before)))
+      yield* hears(before, "Subscribed")
+      yield* Effect.promise(() => server.crash())
+      // What listened has ended, and says so.
+      assert.strictEqual((yield* Fiber.join(listening))._tag, "Failure")
+      assert.strictEqual((yield* recovers(it.read)).generation, generation)
+      yield* Effect.forkScoped(recovers(listen(after)))
+      yield* hears(after, "Subscribed")
+      yield* it.operate({ _tag: "Reset" })
+      yield* hears(after, "Changed")
+
+      // One connection that is cut, the server none the wiser.
+      const cut = yield* Effect.forkScoped(Effect.exit(listen([])))
+      const admin = yield* Layer.build(Layer.fresh(clientOf(server.url)))
+      const sql = Context.get(admin, SqlClient.SqlClient)
+      const cutAll = sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'`
+      yield* recovers(Effect.flatMap(cutAll, (rows) => rows.length === 0 ? Effect.fail("nobody listens") : Effect.void))
+      assert.strictEqual((yield* Fiber.join(cut))._tag, "Failure")
+    }).pipe(Effect.scoped))
+})
+
+describe("a MariaDB that ends", () => {
+  let server: MariaDbServer
+  beforeAll(async () => {
+    server = await MariaDbServer.start()
+  })
+  afterAll(() => server.stop())
+
+  it.live("is used again when it is back, with all that was committed", () =>
+    Effect.gen(function*() {
+      const storage = yield* build(clientOf(server.url))
+      const it = circuitOf(storage, "circuit")
+      yield* it.report(failures(3))
+      const { snapshot: { generation } } = yield* it.open()
+      yield* Effect.promise(() => server.restart())
+      const seen = yield* recovers(it.read)
+      assert.strictEqual(seen.generation, generation)
+      yield* it.operate({ _tag: "Reset" })
+    }).pipe(Effect.scoped))
+})

@@ -1,0 +1,81 @@
+/** The ready-made layers, by what the environment says. */
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Effect, Layer } from "effect"
+import { rm } from "node:fs/promises"
+import { join } from "node:path"
+import { afterAll, inject } from "vitest"
+import { circuitOf } from "../../src/conformance/Law.ts"
+import { MysqlStorageLive } from "../../src/layers/MysqlStorageLive.ts"
+import { PostgresStorageLive } from "../../src/layers/PostgresStorageLive.ts"
+import { SqliteStorageLive } from "../../src/layers/SqliteStorageLive.ts"
+import { StorageLive } from "../../src/layers/StorageLive.ts"
+import { Storage } from "../../src/Storage/Storage.ts"
+import { temporaryDirectory } from "../support/servers/processes.ts"
+import { freshPrefix } from "./databases.ts"
+
+const directory = await temporaryDirectory()
+afterAll(() => rm(directory, { recursive: true, force: true }))
+
+type Environment = Readonly<Record<string, string>>
+
+const within = <A, E>(layer: Layer.Layer<Storage, E>, env: Environment, effect: Effect.Effect<A, unknown, Storage>) =>
+  effect.pipe(
+    Effect.provide(Layer.fresh(layer).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnvRecord(env)))))
+  )
+
+/** What it is, and whether what was written once is there later. */
+const used = Effect.flatMap(Storage, (storage) => {
+  const it = circuitOf(storage, freshPrefix())
+  return Effect.map(Effect.andThen(it.open(), it.read), ({ state }) => [storage.backend, state._tag])
+})
+
+const file = { SQLITE_FILE: join(directory, "deep", "circuits.sqlite") }
+
+describe("CIRCUIT_BREAKER_PERSISTENCE", () => {
+  const chosen = (value: string, env: Environment = {}) =>
+    within(StorageLive, { CIRCUIT_BREAKER_PERSISTENCE: value, ...env }, used)
+
+  it.live("names the storage", () =>
+    Effect.gen(function*() {
+      const [postgres, mysql] = [inject("databaseUrl"), inject("mysqlUrl")]
+      assert.deepEqual(yield* within(StorageLive, {}, used), ["memory", "Open"])
+      assert.deepEqual(yield* chosen("memory"), ["memory", "Open"])
+      assert.deepEqual(yield* chosen("sqlite", file), ["sqlite", "Open"])
+      assert.deepEqual(yield* chosen("redis", { REDIS_URL: inject("redisUrl") }), ["redis", "Open"])
+      assert.deepEqual(yield* chosen("postgres", { DATABASE_URL: postgres }), ["postgres", "Open"])
+      assert.deepEqual(yield* chosen("mysql", { MYSQL_URL: mysql }), ["mysql", "Open"])
+      assert.deepEqual(yield* chosen("database", { DATABASE_URL: postgres }), ["postgres", "Open"])
+      assert.deepEqual(yield* chosen("database", { DATABASE_URL: mysql }), ["mysql", "Open"])
+    }))
+
+  it.live("that makes no sense, or lacks what it needs, is a ConfigError that quotes no secret", () =>
+    Effect.gen(function*() {
+      const wrong: ReadonlyArray<readonly [string, Environment, RegExp]> = [
+        ["oracle", {}, /memory/],
+        ["sqlite", {}, /SQLITE_FILE/],
+        ["postgres", {}, /DATABASE_URL/],
+        ["postgres", { DATABASE_URL: "mysql://u:s3same@h/d" }, /DATABASE_URL: it must be postgres:/],
+        ["mysql", { MYSQL_URL: "s3same" }, /MYSQL_URL: it must be mysql:/],
+        ["database", { DATABASE_URL: "oracle://u:s3same@h/d" }, /must begin with postgres/]
+      ]
+      for (const [value, env, message] of wrong) {
+        const error = yield* Effect.flip(chosen(value, env))
+        assert.match(String(error), message)
+        assert.notInclude(String(error), "s3same")
+      }
+    }))
+})
+
+describe("the layers by name", () => {
+  it.live("read their own variables", () =>
+    Effect.gen(function*() {
+      const postgres = {
+        DATABASE_URL: inject("databaseUrl"),
+        DATABASE_LISTEN_URL: inject("databaseUrl"),
+        DATABASE_POOLER: "true"
+      }
+      assert.deepEqual(yield* within(SqliteStorageLive, file, used), ["sqlite", "Open"])
+      assert.deepEqual(yield* within(PostgresStorageLive, postgres, used), ["postgres", "Open"])
+      assert.deepEqual(yield* within(MysqlStorageLive, { MYSQL_URL: inject("mysqlUrl") }, used), ["mysql", "Open"])
+    }))
+})
