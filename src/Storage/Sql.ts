@@ -2,6 +2,50 @@
  * Circuits in Postgres, MySQL, MariaDB or SQLite, with their history: over Effect's `SqlClient`, so by whichever client
  * provides it.
  *
+ * **Details**
+ *
+ * | table       | a row is                                                                                             |
+ * | ----------- | ---------------------------------------------------------------------------------------------------- |
+ * | `states`    | a circuit as of its last change: columns for people, and all of it in `document`, as JSON            |
+ * | `counts`    | what was reported of a circuit since, by one of eight stripes (one in SQLite)                        |
+ * | `windows`   | what a stripe counted in one bucket of time                                                          |
+ * | `instances` | the newest message of an instance, so that none counts twice                                         |
+ * | `history`   | a change: what, when, why, by whom                                                                   |
+ * | `jobs`      | when the clean-up is due, which one of the instances then does                                       |
+ *
+ * Before each stands a prefix, by default `circuit_breaker_`. The tables are made when they are missing, by however many
+ * instances start at once; `effect-breaker/Storage/SqlSchema` prints them for who would rather make them. Nothing reads the
+ * columns for people, so changing them changes no circuit: what an operator wants is done by the breaker's own operations.
+ *
+ * Names of up to 255 characters are stored as they are, and compared byte by byte. Longer ones, and those with a NUL, are stored
+ * as their beginning and their SHA-256, the whole name beside it. Times are UTC, by the database's clock.
+ *
+ * A batch of reports is one transaction of seven statements for up to 100 circuits, however many calls were made; a look takes
+ * two. Those who report lock a stripe each, so that they wait for each other little; a change locks the circuit, its stripes
+ * too, and is one transaction with its row of history and its notification. Deadlocks are tried again.
+ *
+ * **Gotchas**
+ *
+ * - A storage can be made while its database is away. What is wrong (no such user, no right to make tables, tables that are
+ *   missing) each operation says by its `StorageError`, with what helps, until it is mended; nothing needs a restart.
+ * - `multiplex` of `@effect/sql-pg` must be off. A client of your own for MySQL must read what is committed (`READ COMMITTED`);
+ *   `effect-breaker/layers/Mysql` does.
+ * - Operations are never part of a transaction that their caller is in.
+ * - In Postgres, schemas of one database share the notifications of one prefix: give each a prefix, or each looks when the
+ *   other changes.
+ *
+ * **Example** (A schema and a prefix of one's own, and changes remembered for a year)
+ *
+ * ```ts
+ * import { Layer } from "effect"
+ * import * as Postgres from "effect-breaker/layers/Postgres"
+ * import * as SqlStorage from "effect-breaker/Storage/Sql"
+ *
+ * const StorageLive = SqlStorage.layer({ schema: "ops", prefix: "shop_", retention: "365 days" }).pipe(
+ *   Layer.provide(Postgres.layerConfig())
+ * )
+ * ```
+ *
  * @since 0.1.0
  */
 import * as Clock from "effect/Clock"
@@ -111,6 +155,11 @@ interface Page {
 
 /**
  * A storage over the `SqlClient` at hand. Throws a `RangeError` for options, or a client, that make no sense.
+ *
+ * **Details**
+ *
+ * It begins to look for its tables at once, in the background. It retries nothing but deadlocks: whoever calls it comes back.
+ * `changes` ends with an error when the connection that listens does.
  *
  * @category constructors
  * @since 0.1.0
