@@ -6,7 +6,8 @@
  * The layer opens nothing: the first statement connects, and a connection that broke is replaced by the next. Values travel
  * apart from their statements. A session reads what is committed (`READ COMMITTED`), and waits for a lock no longer than
  * `statementTimeout`; a statement that is not answered by then costs its connection, so that the server lets go of what it
- * held.
+ * held. MariaDB ends transactions that say nothing for a second: what a process that stands still has locked is free again.
+ * In MySQL it is when the process goes on, or ends.
  *
  * **Gotchas**
  *
@@ -245,11 +246,11 @@ export const make = (
     pool.on("connection", (connection) => {
       // Whoever runs the next statement is told.
       connection.on("error", () => {})
-      connection.query(
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        () => {}
-      )
-      connection.query(`SET SESSION innodb_lock_wait_timeout = ${Math.max(1, Math.ceil(timeout / 1000))}`, () => {})
+      const set = (what: string) => connection.query(`SET SESSION ${what}`, () => {})
+      set("TRANSACTION ISOLATION LEVEL READ COMMITTED")
+      set(`innodb_lock_wait_timeout = ${Math.max(1, Math.ceil(timeout / 1000))}`)
+      // Only MariaDB knows it.
+      set("idle_transaction_timeout = 1")
     })
     const acquirer = Effect.acquireRelease(
       Effect.map(connectionTo(pool), (connection) => new MysqlConnection(connection, timeout)),

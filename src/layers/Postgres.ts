@@ -4,8 +4,8 @@
  * **Details**
  *
  * The layer opens nothing: the first statement connects, and a connection that broke is replaced by the next. A server that
- * does not answer ends no layer. Statements that take longer than `statementTimeout` are ended by the server, and so are
- * transactions that say nothing for as long: what a paused process has locked is free again.
+ * does not answer ends no layer. Statements that take longer than `statementTimeout` are ended by the server. So are
+ * transactions that say nothing for a second: what a process that stands still has locked is free again.
  *
  * Changes are heard over a connection of its own (`LISTEN`), which is no part of the pool. Whoever loses it listens again, and
  * looks at what it may have missed.
@@ -14,6 +14,7 @@
  *
  * - Behind a pooler in transaction mode (PgBouncer) nobody can listen, prepare statements or set a timeout for a session: set
  *   `pooler`, and give `listenUrl` a way around it. Without one, changes are known at the next report.
+ * - A transaction of your own on this client must not wait for anything but the database.
  * - Passwords are in no error, log or span of this module.
  *
  * @since 0.1.0
@@ -59,13 +60,16 @@ export interface Options {
   readonly maxConnections?: number | undefined
   /** How long to wait for a connection. Default 2 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
-  /** How long a statement may take, and a transaction be silent. Default 5 seconds. */
+  /** How long a statement may take. Default 5 seconds. */
   readonly statementTimeout?: Duration.Input | undefined
   /** Whether it is reached through a pooler in transaction mode. Default `false`. */
   readonly pooler?: boolean | undefined
   /** By which to listen: a URL of its own, or `false` for not at all. Default: as above, and not at all by a `pooler`. */
   readonly listenUrl?: Redacted.Redacted | false | undefined
 }
+
+/** Milliseconds after which a transaction is ended of which nothing is heard. */
+const SILENCE = "1000"
 
 const clientConfig = (options: Options): PgClient.PgPoolConfig => {
   const { connectTimeout = "2 seconds", listenUrl: _, pooler = false, statementTimeout = "5 seconds", ...rest } =
@@ -78,7 +82,7 @@ const clientConfig = (options: Options): PgClient.PgPoolConfig => {
     keepAlive: "10 seconds",
     ...pooler
       ? { prepare: false }
-      : { startupParameters: { statement_timeout: timeout, idle_in_transaction_session_timeout: timeout } }
+      : { startupParameters: { statement_timeout: timeout, idle_in_transaction_session_timeout: SILENCE } }
   }
 }
 

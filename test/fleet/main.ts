@@ -1,16 +1,19 @@
 /**
  * `npm run test:fleet`: real processes on real servers, to which everything is done that can be, again and again.
  *
+ * --on server   redis (the default) or postgres
  * --rounds n    how many fleets (default 5)
  * --seed seed   what is done to the first (default: any); each after it has the next
  * --seconds n   how long each of its two parts lasts (default 40)
  */
 import { parseArgs } from "node:util"
+import { startPostgres } from "./postgres.ts"
 import { startRedis } from "./redis.ts"
 import { runDrill } from "./run.ts"
 
 const { values } = parseArgs({
   options: {
+    on: { type: "string", default: "redis" },
     rounds: { type: "string", default: "5" },
     seed: { type: "string", default: String(Math.floor(Math.random() * 1e6)) },
     seconds: { type: "string", default: "40" }
@@ -22,7 +25,7 @@ for (let seed = first; seed < first + Number(values.rounds); seed++) {
   console.log(`seed ${seed}`)
   const start = performance.now()
   const { agreedAfter, broken, calls, faults } = await runDrill({
-    start: startRedis,
+    start: values.on === "postgres" ? startPostgres : startRedis,
     seed,
     seconds: Number(values.seconds),
     progress: (text) => console.log(`  ${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${text}`)

@@ -1,8 +1,9 @@
 /** A process of a fleet: makes calls to an upstream through breakers on a storage, and writes down what happens. */
-import { Cause, Duration, Effect, Exit, Layer, Result, Scope } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Redacted, Result, Scope } from "effect"
 import { Agent, get } from "node:http"
 import { Breaker } from "../../src/index.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
+import * as PostgresStorageLive from "../../src/layers/PostgresStorageLive.ts"
 import * as RedisStorageLive from "../../src/layers/RedisStorageLive.ts"
 import { type Change, type CircuitReport, type Probe, type Snapshot, Storage } from "../../src/Storage/Storage.ts"
 import { type Call, type Counts, Log, now, type Request, type Seen, type View } from "./log.ts"
@@ -10,7 +11,7 @@ import { type Call, type Counts, Log, now, type Request, type Seen, type View } 
 export interface Setup {
   readonly log: string
   readonly upstream: string
-  readonly storage: { readonly kind: "redis"; readonly url: string }
+  readonly storage: { readonly kind: "redis" | "postgres"; readonly url: string }
   readonly policies: Readonly<Record<string, Breaker.Data>>
   /** What the wall clock said when the monotonic one stood at 0, to whoever started this. */
   readonly epoch: number
@@ -131,7 +132,9 @@ const storage = await Effect.runPromise(
   Layer.buildWithScope(
     Layer.provide(
       Layer.effect(Storage, Effect.map(Storage, watched)),
-      RedisStorageLive.layer(IoRedis.fromUrl(setup.storage.url))
+      setup.storage.kind === "redis"
+        ? RedisStorageLive.layer(IoRedis.fromUrl(setup.storage.url))
+        : PostgresStorageLive.layer({ url: Redacted.make(setup.storage.url) })
     ),
     scope
   )

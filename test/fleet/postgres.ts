@@ -1,0 +1,65 @@
+import { Context, Effect, Exit, Layer, Redacted, Schedule, Scope } from "effect"
+import { SqlClient } from "effect/sql"
+import { reading } from "../../src/conformance/Law.ts"
+import * as Postgres from "../../src/layers/Postgres.ts"
+import * as SqlStorage from "../../src/Storage/Sql.ts"
+import { Storage } from "../../src/Storage/Storage.ts"
+import { PostgresServer } from "../support/servers/postgres.ts"
+import type { Server, Trouble } from "./server.ts"
+
+/** A Postgres, which keeps what it committed. */
+export const startPostgres = async (): Promise<Server> => {
+  const postgres = await PostgresServer.start()
+  const scope = Scope.makeUnsafe()
+  const client = Postgres.layer({ url: Redacted.make(postgres.url), statementTimeout: "1 minute" })
+  const services = await Effect.runPromise(
+    Layer.buildWithScope(Layer.provideMerge(SqlStorage.layer({ cleanUp: false }), client), scope)
+  )
+  const [sql, storage] = [Context.get(services, SqlClient.SqlClient), Context.get(services, Storage)]
+  const again = <A, E>(effect: Effect.Effect<A, E>): Promise<A> =>
+    Effect.runPromise(Effect.retry(effect, { times: 100, schedule: Schedule.spaced("50 millis") }))
+
+  /** By somebody else's transaction. */
+  const locked = (millis: number): Trouble => ({
+    what: `the rows of all circuits are locked for ${millis} ms`,
+    inflict: () => {
+      const lock = sql`SELECT service_name FROM circuit_breaker_states ORDER BY service_name FOR UPDATE`
+      // A transaction of which nothing is heard would be ended.
+      return again(
+        sql.withTransaction(Effect.andThen(lock, sql`SELECT pg_sleep(${millis / 1000})`)).pipe(Effect.asVoid)
+      )
+    }
+  })
+
+  const cut = (what: string, which: string): Trouble => ({
+    what: `${what} are cut`,
+    inflict: () =>
+      again(Effect.asVoid(
+        sql.unsafe(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ${which}`)
+      ))
+  })
+
+  const back = () => again(Effect.asVoid(sql`SELECT 1 AS one`))
+
+  return {
+    storage: { kind: "postgres", url: postgres.url },
+    stored: (circuit) =>
+      again(Effect.gen(function*() {
+        const [answer] = yield* storage.sync([{ ...reading(circuit, "drill"), withins: [] }])
+        const { snapshot: { generation, lifetime } } = yield* Effect.fromResult(answer!.result)
+        return { generation, success: lifetime.success, failure: lifetime.failure, rejected: lifetime.rejected }
+      })),
+    hiccup: (rng) => locked(rng.int(50, 600)),
+    troubles: [
+      () => ({ what: "Postgres is killed, and starts again", inflict: () => postgres.crash().then(back) }),
+      () => ({ what: "Postgres starts again", inflict: () => postgres.restart().then(back) }),
+      (rng) => locked(rng.int(3500, 5000)),
+      () => cut("those who listen", "query LIKE 'LISTEN%'"),
+      () => cut("all connections", "backend_type = 'client backend'")
+    ],
+    stop: async () => {
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+      await postgres.stop()
+    }
+  }
+}
