@@ -3,14 +3,15 @@
  * do what it says. It listens on 127.0.0.1 only, on PORT (default 8080; 0 takes any free one).
  */
 import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Config, Console, Effect, Layer, Option, Runtime, Schedule, Schema, Stream } from "effect"
+import { Config, Console, Data, Effect, Layer, Option, Runtime, Schedule, Schema, Stream } from "effect"
 import { HttpClient, HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "node:http"
+import { Circuits } from "./gateway/Circuits.ts"
 import { Journal, Transitions } from "./gateway/Journal.ts"
 import { AnswerLog } from "./gateway/Report.ts"
 import { Routes } from "./gateway/Routes.ts"
 import { Screen } from "./gateway/Screen.ts"
-import { Circuits, Shop } from "./gateway/Shop.ts"
+import { Shop } from "./gateway/Shop.ts"
 import { Upstream } from "./gateway/Upstream.ts"
 
 // -----------------------------------------------------------------------------
@@ -19,12 +20,17 @@ import { Upstream } from "./gateway/Upstream.ts"
 
 const Port = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))
 
+class NoPort extends Data.TaggedError("NoPort") {}
+
 const listenOn = (port: number) =>
   NodeHttpServer.layerServer(createServer, { port, host: "127.0.0.1", gracefulShutdownTimeout: "1 second" })
 
 /** A port that was asked for is taken or refused; the default gives way to any free one. */
 const Server = Layer.unwrap(Effect.gen(function*() {
-  const asked = yield* Config.option(Config.schema(Schema.NumberFromString.pipe(Schema.decodeTo(Port)), "PORT"))
+  const asked = yield* Effect.mapError(
+    Config.option(Config.schema(Schema.NumberFromString.pipe(Schema.decodeTo(Port)), "PORT")),
+    () => new NoPort()
+  )
   if (Option.isSome(asked)) return listenOn(asked.value)
   const { note } = yield* Journal
   return listenOn(8080).pipe(
@@ -60,7 +66,9 @@ const Traffic = Layer.effectDiscard(Effect.gen(function*() {
 const App = Layer.mergeAll(Screen, Traffic, Transitions).pipe(
   Layer.provideMerge(Gateway),
   Layer.provide(Shop.layer),
-  Layer.provide(Layer.mergeAll(Server, Upstream.layer, Circuits, AnswerLog.layer)),
+  Layer.provide(Layer.mergeAll(Server, Upstream.layer, AnswerLog.layer)),
+  // Before the servers, which would have to be stopped where it says that it cannot be.
+  Layer.provide(Circuits),
   Layer.provide(Layer.mergeAll(Journal.layer, NodeHttpClient.layerUndici, NodeServices.layer))
 )
 
@@ -75,7 +83,8 @@ const notStarted = (why: string) =>
 const program = Layer.launch(App).pipe(
   Effect.onInterrupt(() => Console.log("Stopped. Both servers are closed.")),
   Effect.catchTags({
-    ConfigError: () => notStarted("PORT must be a whole number from 0 to 65535. 0 takes any free port."),
+    NoPort: () => notStarted("PORT must be a whole number from 0 to 65535. 0 takes any free port."),
+    ConfigError: ({ message }) => notStarted(message),
     ServeError: ({ cause }) => notStarted(`${cause}. Set PORT to another port, or to 0 for any free one.`)
   })
 )

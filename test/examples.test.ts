@@ -1,10 +1,12 @@
 /** Every example is run as its reader runs it: by Node, without a build. */
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { globSync } from "node:fs"
+import { mkdtemp, rm } from "node:fs/promises"
 import { type AddressInfo, createServer } from "node:net"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout } from "node:timers/promises"
 import type { TestContext } from "vitest"
@@ -128,8 +130,16 @@ interface Circuits {
 }
 
 describe.concurrent("the gateway", () => {
+  let directory: string
+  let files = 0
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), "effect-breaker-gateway-"))
+  })
+  afterAll(() => rm(directory, { recursive: true, force: true }))
+  const newFile = () => join(directory, `${++files}.sqlite`)
+
   const startGateway = (env: Record<string, string>, { onTestFinished }: TestContext) => {
-    const gateway = start("gateway.ts", env)
+    const gateway = start("gateway.ts", { SQLITE_FILE: newFile(), ...env })
     onTestFinished(() => void gateway.child.kill("SIGKILL"))
     return gateway
   }
@@ -168,7 +178,7 @@ describe.concurrent("the gateway", () => {
     const open = await ordersAre("Open")
     assert.deepStrictEqual(open.map(({ circuit }) => circuit), ["orders", "search"])
     const refused = await answers(503, orders)
-    assert.match(refused.headers.get("retry-after") ?? "", /^[1-5]$/)
+    assert.match(refused.headers.get("retry-after") ?? "", /^([1-9]|10)$/)
     const body = await refused.json() as Record<string, unknown>
     assert.strictEqual(body["circuit"], "orders")
     assert.strictEqual(String(body["retryAfterSeconds"]), refused.headers.get("retry-after"))
@@ -199,6 +209,28 @@ describe.concurrent("the gateway", () => {
     }
   )
 
+  it("keeps a circuit open while it is stopped, and started again", { timeout: 60_000 }, async (context) => {
+    const env = { PORT: "0", SQLITE_FILE: newFile() }
+    const isOpen = (url: string) =>
+      until("orders Open", async () => {
+        const { circuits } = await fetch(`${url}/circuits`).then((response) => response.json()) as Circuits
+        return circuits.find(({ circuit, state }) => circuit === "orders" && state === "Open")
+      })
+    const first = startGateway(env, context)
+    const [, url = ""] = await prints(first, /Gateway on (\S+)\./)
+    await fetch(`${url}/upstream/failing`, { method: "POST" })
+    const { why } = await isOpen(url)
+    await stop(first, "SIGINT")
+
+    // Its upstream is another, and healthy.
+    const second = startGateway(env, context)
+    const [, again = ""] = await prints(second, /Gateway on (\S+)\./)
+    assert.strictEqual((await isOpen(again)).why, why)
+    await answers(200, `${again}/orders`)
+    await stop(second, "SIGINT")
+    assert.match(second.out(), /Circuits are kept in sqlite/)
+  })
+
   it("answers 502 when the upstream is dead, and stops", { timeout: 60_000 }, async (context) => {
     const gateway = startGateway({ PORT: "0" }, context)
     const [, url = ""] = await prints(gateway, /Gateway on (\S+)\./)
@@ -219,6 +251,8 @@ describe.concurrent("the gateway", () => {
     }
     assert.match(await whyNot({ PORT: String(port) }), /^The gateway did not start: .*in use.*Set PORT .*\.\n$/)
     assert.match(await whyNot({ PORT: "http" }), /^The gateway did not start: PORT must be .*\.\n$/)
+    const nowhere = { PORT: "0", CIRCUIT_BREAKER_PERSISTENCE: "nowhere" }
+    assert.match(await whyNot(nowhere), /^The gateway did not start: .*"sqlite".*\n.*CIRCUIT_BREAKER_PERSISTENCE/)
     taken.close()
   })
 })

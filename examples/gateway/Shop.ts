@@ -2,12 +2,12 @@
 import { Context, Duration, Effect, Layer } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import type { HttpClientError } from "effect/http"
-import { Breaker, Storage, Trip } from "../../src/index.ts"
+import { Breaker, Trip } from "../../src/index.ts"
 import { Upstream } from "./Upstream.ts"
 
 export class Orders extends Breaker.Service<Orders>()("orders", {
   trip: Trip.failureRate({ threshold: 0.5, within: "5 seconds", minimumCalls: 8 }),
-  openFor: "5 seconds",
+  openFor: "10 seconds",
   timeout: "1 second"
 }) {}
 
@@ -16,7 +16,7 @@ export class Search extends Breaker.Service<Search>()("search", {
     Trip.slowCallRate({ threshold: 0.5, slowerThan: "500 millis", lastCalls: 10 }),
     Trip.consecutiveFailures(5)
   ),
-  openFor: "5 seconds",
+  openFor: "10 seconds",
   maxConcurrent: 20
 }) {}
 
@@ -60,8 +60,6 @@ export class Shop extends Context.Service<Shop, {
     })
   )
 }
-
-export const Circuits = Layer.mergeAll(Orders.layer, Search.layer).pipe(Layer.provide(Storage.MemoryStorageLive))
 
 /** For a `Retry-After` header: whole seconds, rounded up, and never the 0 that would have everyone back at once. */
 export const retryAfterSeconds = (retryAfter: Duration.Duration | undefined): number =>
