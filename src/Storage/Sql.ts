@@ -20,8 +20,8 @@
  * Names of up to 255 characters are stored as they are, and compared byte by byte. Longer ones, and those with a NUL, are stored
  * as their beginning and their SHA-256, the whole name beside it. Times are UTC, by the database's clock.
  *
- * A batch of reports is one transaction of seven statements for up to 100 circuits, however many calls were made; a look takes
- * two. Those who report lock a stripe each, so that they wait for each other little; a change locks the circuit, its stripes
+ * A batch of reports is one transaction of three statements (five where it is not Postgres) for up to 100 circuits, however many
+ * calls were made; a look is one statement. Those who report lock a stripe each, so that they wait for each other little; a change locks the circuit, its stripes
  * too, and is one transaction with its row of history and its notification. Deadlocks are tried again.
  *
  * **Gotchas**
@@ -238,7 +238,16 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
       const locked = counted.length === 0 ? [] : yield* circuits.lockStripes(
         counted.map(({ key, stripe }) => ({ key, index: stripe }))
       )
-      const { circuits: circuitOf, now } = yield* circuits.read([...new Set(reports.map(({ key }) => key))].toSorted())
+      const widths = Map.groupBy(reports, ({ withins }) => widthFor(withins))
+      const { circuits: circuitOf, now, seen, windows } = yield* circuits.read(
+        namesOf(reports),
+        [...widths].flatMap(([width, group]) =>
+          width === undefined
+            ? []
+            : [{ width, longest: Math.max(...group.flatMap(({ withins }) => withins)), keys: namesOf(group) }]
+        ),
+        { kind: "report", messages: counted }
+      )
       const found = new Map<string, Circuit>()
       const broken = new Map<string, StorageError>()
       for (const { key } of reports) {
@@ -246,14 +255,6 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
         if (Result.isSuccess(circuit)) found.set(key, circuit.success)
         else broken.set(key, circuit.failure)
       }
-      const spans = reports.flatMap(({ key, withins }) => {
-        const width = found.get(key)?.record === undefined ? undefined : widthFor(withins)
-        return width === undefined ? [] : [{ key, width, longest: Math.max(...withins) }]
-      })
-      const windows = yield* circuits.windows(spans, now)
-      const seen = counted.length === 0 ? [] : yield* circuits.seen(
-        counted.map(({ instance, key }) => ({ key, instance, kind: "report" }))
-      )
       const batch = batchOf({ now, idleTimeToLive: idle, circuits: found, windows, seen, locked })
       const answers = reports.map((report): Outcome | "missing" | "expired" => {
         const failure = broken.get(report.key)
@@ -340,10 +341,12 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
       const key = keyOf(circuit)
       const once = Effect.gen(function*() {
         const isThere = yield* circuits.lock(key)
-        const view = yield* circuits.read([key])
-        const { now } = view
-        const { record } = yield* view.circuits(key)
-        const seen = message === undefined ? [] : yield* circuits.seen([{ ...message, key }])
+        const { circuits: circuitOf, now, seen } = yield* circuits.read(
+          [key],
+          [],
+          message === undefined ? undefined : { kind: message.kind, messages: [{ key, instance: message.instance }] }
+        )
+        const { record } = yield* circuitOf(key)
         const stored = unexpired(record, idle, now)
         const before = stored === undefined ? undefined : { ...stored, seen }
         const [next, answer] = step(before, now)
@@ -513,6 +516,9 @@ const onceDone = <E>(effect: Effect.Effect<void, E>): Effect.Effect<Effect.Effec
     yield* Effect.forkScoped(Effect.ignore(run))
     return run
   })
+
+const namesOf = (reports: ReadonlyArray<{ readonly key: string }>): ReadonlyArray<string> =>
+  [...new Set(reports.map(({ key }) => key))].toSorted()
 
 const subscribed: Announcement = { _tag: "Subscribed" }
 

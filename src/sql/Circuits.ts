@@ -9,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Statement } from "effect/sql/Statement"
 import type { Bucket } from "../core/Geometry.ts"
 import { type CircuitRecord, expired, type Message, type Seen } from "../core/Record.ts"
 import { decodeDocument, encodeDocument } from "../Storage/Document.ts"
@@ -25,17 +26,40 @@ export interface Circuit {
   readonly stripes: Stripes
 }
 
-/** Circuits, and the storage's time at which they were read. */
+/** What was read, and the storage's time at which it was. */
 export interface View {
   readonly now: number
   readonly circuits: (key: string) => Effect.Effect<Circuit, StorageError>
+  readonly windows: ReadonlyMap<string, ReadonlyArray<Bucket>>
+  readonly seen: ReadonlyArray<Seen & { readonly key: string }>
 }
 
-/** Which buckets of a circuit are asked for. */
+/** Over what the buckets of a width are asked for, of which circuits. */
 export interface Span {
-  readonly key: string
   readonly width: number
   readonly longest: number
+  readonly keys: ReadonlyArray<string>
+}
+
+/** Messages of one kind, of whose instances it is asked what was heard last. */
+export interface Heard {
+  readonly kind: Message["kind"]
+  readonly messages: ReadonlyArray<{ readonly key: string; readonly instance: string }>
+}
+
+/** What a row of a view is about: a stripe has its number, a bucket its width below zero. */
+const DOCUMENT = -1
+const CLOCK = -2
+const SEEN = -3
+
+interface Row {
+  readonly service_name: string
+  readonly part: unknown
+  readonly data: string | null
+  readonly a: unknown
+  readonly b: unknown
+  readonly c: unknown
+  readonly d: unknown
 }
 
 export interface StripeRow {
@@ -89,96 +113,71 @@ export type Circuits = ReturnType<typeof circuitsIn>
 export const circuitsIn = (sql: SqlClient, dialect: Dialect, tables: Tables, idleTimeToLive: number) => {
   const forUpdate = sql.literal(dialect.forUpdate)
 
-  const read = (keys: ReadonlyArray<string>): Effect.Effect<View, SqlError> =>
-    Effect.map(
-      sql<{
-        readonly service_name: string
-        readonly part: unknown
-        readonly data: string
-        readonly clock: unknown
-      }>`
-SELECT '' AS service_name, -2 AS part, NULL AS data, ${sql.literal(dialect.clock)} AS clock
-UNION ALL SELECT service_name, -1, document, NULL FROM ${sql(tables.states)}
-WHERE ${sql.in("service_name", keys)} AND document IS NOT NULL
-UNION ALL SELECT service_name, stripe, delta, NULL FROM ${sql(tables.counts)}
-WHERE ${sql.in("service_name", keys)} AND delta IS NOT NULL`,
-      (rows) => {
-        let now = Number.NaN
-        const found = new Map<string, { document: string | undefined; readonly stripes: Map<number, string> }>()
-        for (const { clock, data, part, service_name } of rows) {
-          if (Number(part) === -2) {
-            now = Number(clock)
-            continue
+  const viewOf = (rows: ReadonlyArray<Row>, { kind, messages }: Heard): View => {
+    const stored = new Map<string, { document: string | undefined; readonly stripes: Map<number, string> }>()
+    const windows = new Map<string, Array<Bucket>>()
+    const seen: Array<Seen & { readonly key: string }> = []
+    let now = Number.NaN
+    for (const { a, b, c, d, data, part, service_name: key } of rows) {
+      switch (Number(part)) {
+        case CLOCK:
+          now = Number(a)
+          break
+        case SEEN: {
+          const message = messages.find((message) => message.key === key && keyOf(message.instance) === data)
+          if (message !== undefined) seen.push({ ...message, kind, sequence: Number(a), at: Number(b) })
+          break
+        }
+        default: {
+          if (data === null) {
+            const bucket = { index: Number(a), success: Number(b), failure: Number(c), slow: Number(d) }
+            windows.set(key, [...windows.get(key) ?? [], { width: -Number(part), ...bucket }])
+            break
           }
-          const stored = found.get(service_name) ?? { document: undefined, stripes: new Map<number, string>() }
-          if (Number(part) === -1) stored.document = data
-          else stored.stripes.set(Number(part), data)
-          found.set(service_name, stored)
+          const circuit = stored.get(key) ?? { document: undefined, stripes: new Map<number, string>() }
+          if (Number(part) === DOCUMENT) circuit.document = data
+          else circuit.stripes.set(Number(part), data)
+          stored.set(key, circuit)
         }
-        return { now, circuits: (key) => decode(found.get(key) ?? nothing, now, idleTimeToLive) }
-      }
-    )
-
-  const windows = Effect.fnUntraced(function*(
-    spans: ReadonlyArray<Span>,
-    now: number
-  ): Effect.fn.Return<ReadonlyMap<string, ReadonlyArray<Bucket>>, SqlError> {
-    const found = new Map<string, Array<Bucket>>()
-    for (const [width, group] of Map.groupBy(spans, ({ width }) => width)) {
-      const longest = Math.max(...group.map(({ longest }) => longest))
-      const keys = [...new Set(group.map(({ key }) => key))].toSorted()
-      const rows = yield* sql<
-        Readonly<Record<"bucket" | "success" | "failure" | "slow", unknown>> & {
-          readonly service_name: string
-        }
-      >`
-SELECT service_name, bucket, SUM(success_count) AS success, SUM(failure_count) AS failure, SUM(slow_count) AS slow
-FROM ${sql(tables.windows)}
-WHERE ${sql.in("service_name", keys)} AND width = ${width} AND bucket >= ${Math.floor((now - longest) / width) - 1}
-GROUP BY service_name, bucket`
-      for (const { bucket, failure, service_name, slow, success } of rows) {
-        const buckets = found.get(service_name) ?? []
-        buckets.push({
-          width,
-          index: Number(bucket),
-          success: Number(success),
-          failure: Number(failure),
-          slow: Number(slow)
-        })
-        found.set(service_name, buckets)
       }
     }
-    return found
-  })
+    return {
+      now,
+      windows,
+      seen,
+      circuits: (key) => decode(stored.get(key) ?? nothing, now, idleTimeToLive)
+    }
+  }
 
-  /** What was heard last of these instances. */
-  const seen = (
-    messages: ReadonlyArray<Pick<Message, "instance" | "kind"> & { readonly key: string }>
-  ): Effect.Effect<ReadonlyArray<Seen & { readonly key: string }>, SqlError> =>
-    Effect.map(
-      sql<
-        Readonly<Record<"service_name" | "instance" | "kind", string>> & {
-          readonly sequence: unknown
-          readonly heard_at: unknown
-        }
-      >`
-SELECT service_name, instance, kind, sequence, heard_at FROM ${sql(tables.instances)}
-WHERE ${
-        anyOf(
-          sql,
-          messages.map(({ instance, key, kind }) => ({ service_name: key, instance: keyOf(instance), kind }))
-        )
-      }`,
-      (rows) =>
-        rows.flatMap((row) => {
-          const message = messages.find(({ instance, key, kind }) =>
-            key === row.service_name && kind === row.kind && keyOf(instance) === row.instance
-          )
-          return message === undefined
-            ? []
-            : [{ ...message, sequence: Number(row.sequence), at: Number(row.heard_at) }]
-        })
+  /** All that is known of circuits, by one statement: as of one moment. */
+  const read = (
+    keys: ReadonlyArray<string>,
+    spans: ReadonlyArray<Span> = [],
+    { kind, messages }: Heard = { kind: "report", messages: [] }
+  ): Effect.Effect<View, SqlError> => {
+    const windows = spans.map(({ keys, longest, width }) =>
+      sql`
+UNION ALL SELECT service_name, ${sql.literal(String(-width))}, NULL, bucket,
+SUM(success_count), SUM(failure_count), SUM(slow_count)
+FROM ${sql(tables.windows)} WHERE ${sql.in("service_name", keys)} AND width = ${sql.literal(String(width))}
+AND bucket >= (${sql.literal(dialect.clock)} - ${sql.literal(String(longest))}) / ${sql.literal(String(width))} - 1
+GROUP BY service_name, bucket`
     )
+    const instances = messages.map(({ instance, key }) => ({ service_name: key, instance: keyOf(instance), kind }))
+    const seen = messages.length === 0 ? sql.literal("") : sql`
+UNION ALL SELECT service_name, ${sql.literal(String(SEEN))}, instance, sequence, heard_at, 0, 0
+FROM ${sql(tables.instances)} WHERE ${anyOf(sql, instances)}`
+    return Effect.map(
+      sql<Row>`
+SELECT '' AS service_name, ${sql.literal(String(CLOCK))} AS part, NULL AS data, ${sql.literal(dialect.clock)} AS a,
+0 AS b, 0 AS c, 0 AS d
+UNION ALL SELECT service_name, ${sql.literal(String(DOCUMENT))}, document, 0, 0, 0, 0 FROM ${sql(tables.states)}
+WHERE ${sql.in("service_name", keys)} AND document IS NOT NULL
+UNION ALL SELECT service_name, stripe, delta, 0, 0, 0, 0 FROM ${sql(tables.counts)}
+WHERE ${sql.in("service_name", keys)} AND delta IS NOT NULL${sql.join("", false)(windows)}${seen}`,
+      (rows) => viewOf(rows, { kind, messages })
+    )
+  }
 
   /** Holds the rows of these stripes, and says which there are. */
   const lockStripes = (rows: ReadonlyArray<StripeRow>): Effect.Effect<ReadonlyArray<StripeRow>, SqlError> =>
@@ -243,34 +242,26 @@ ORDER BY service_name, stripe ${forUpdate}`,
     return true
   })
 
-  const heard = Effect.fnUntraced(function*(
-    entries: ReadonlyArray<Seen & { readonly key: string }>
-  ): Effect.fn.Return<void, SqlError> {
+  const heard = (entries: ReadonlyArray<Seen & { readonly key: string }>): ReadonlyArray<Statement<Row>> => {
     const values = { sequence: dialect.inserted("sequence"), heard_at: dialect.inserted("heard_at") }
-    for (const chunk of chunked(entries.map((entry) => heardRow(entry.key, entry, keyOf)))) {
-      yield* sql`INSERT INTO ${sql(tables.instances)} ${sql.insert([...chunk])} ${
-        sql.literal(dialect.upsert(["service_name", "instance", "kind"], values))
-      }`
-    }
-  })
+    const upsert = sql.literal(dialect.upsert(["service_name", "instance", "kind"], values))
+    return chunked(entries.map((entry) => heardRow(entry.key, entry, keyOf))).map((rows) =>
+      sql<Row>`INSERT INTO ${sql(tables.instances)} ${sql.insert([...rows])} ${upsert}`
+    )
+  }
 
   /** Writes what reports have changed, by who holds the stripes. */
-  const count = Effect.fnUntraced(function*(
+  const count = (
     stripes: ReadonlyArray<StripeRow & { readonly stripe: Stripe }>,
     entries: ReadonlyArray<Seen & { readonly key: string }>,
     buckets: ReadonlyArray<WindowRow>
-  ): Effect.fn.Return<void, SqlError> {
+  ): Effect.Effect<void, SqlError> => {
     const counts = stripes.map(({ index, key, stripe }) => ({
       service_name: key,
       stripe: index,
       delta: stripeText(stripe)
     }))
-    for (const chunk of chunked(counts)) {
-      yield* sql`INSERT INTO ${sql(tables.counts)} ${sql.insert([...chunk])} ${
-        sql.literal(dialect.upsert(["service_name", "stripe"], { delta: dialect.inserted("delta") }))
-      }`
-    }
-    yield* heard(entries)
+    const replace = sql.literal(dialect.upsert(["service_name", "stripe"], { delta: dialect.inserted("delta") }))
     const { inserted, stored } = dialect
     const added = (column: string) =>
       `CASE WHEN ${stored(tables.windows, "bucket")} = ${inserted("bucket")} THEN ${
@@ -283,6 +274,7 @@ ORDER BY service_name, stripe ${forUpdate}`,
       slow_count: added("slow_count"),
       bucket: inserted("bucket")
     }
+    const add = sql.literal(dialect.upsert(["service_name", "width", "slot", "stripe"], values))
     const rows = buckets.map(({ failure, index, key, slow, stripe, success, width }) => ({
       service_name: key,
       width,
@@ -293,12 +285,21 @@ ORDER BY service_name, stripe ${forUpdate}`,
       failure_count: failure,
       slow_count: slow
     }))
-    for (const chunk of chunked(rows)) {
-      yield* sql`INSERT INTO ${sql(tables.windows)} ${sql.insert([...chunk])} ${
-        sql.literal(dialect.upsert(["service_name", "width", "slot", "stripe"], values))
-      }`
-    }
-  })
+    const statements = [
+      ...chunked(counts).map((some) => sql<Row>`INSERT INTO ${sql(tables.counts)} ${sql.insert([...some])} ${replace}`),
+      ...heard(entries),
+      ...chunked(rows).map((some) => sql<Row>`INSERT INTO ${sql(tables.windows)} ${sql.insert([...some])} ${add}`)
+    ]
+    const [first, second, third, ...more] = statements
+    // Each is a round trip, through which others wait for the stripe.
+    return dialect.backend === "postgres" && first !== undefined && second !== undefined && more.length === 0
+      ? Effect.asVoid(
+        third === undefined
+          ? sql`WITH counted AS (${first}) ${second}`
+          : sql`WITH counted AS (${first}), heard AS (${second}) ${third}`
+      )
+      : Effect.forEach(statements, (statement) => statement, { discard: true })
+  }
 
   /** Writes what a change has made of a circuit, by who holds it. All that was counted beside the record goes into it. */
   const write = Effect.fnUntraced(function*(
@@ -317,12 +318,12 @@ ORDER BY service_name, stripe ${forUpdate}`,
     yield* sql`UPDATE ${sql(tables.states)} SET ${sql.update({ ...columns, document })} WHERE service_name = ${key}`
     yield* sql`UPDATE ${sql(tables.counts)} SET delta = NULL WHERE service_name = ${key} AND delta IS NOT NULL`
     if (options.isNew || options.entry !== undefined) yield* clearWindow(key)
-    yield* heard(options.heard.map((entry) => ({ ...entry, key })))
+    yield* Effect.forEach(heard(options.heard.map((entry) => ({ ...entry, key }))), (statement) => statement)
     if (options.entry !== undefined && options.history) {
       const { before, row } = options.entry
       yield* sql`INSERT INTO ${sql(tables.history)} ${sql.insert(historyRow(key, row, before, dialect))}`
     }
   })
 
-  return { read, windows, seen, lockStripes, lock, create, forget, count, write }
+  return { read, lockStripes, lock, create, forget, count, write }
 }
