@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import type { Breaker } from "../../src/index.ts"
 import { Child } from "../support/children.ts"
-import { install, run, temporaryDirectory } from "../support/servers/processes.ts"
+import { install, temporaryDirectory } from "../support/servers/processes.ts"
 import { type Entry, now, readLog } from "./log.ts"
 import { Upstream } from "./upstream.ts"
 import type { Replies, Requests, Setup } from "./worker.ts"
@@ -57,12 +57,18 @@ export class Process {
   }
 }
 
+const HOUR = 3_600_000
+
 /** What makes a process take the wall clock for `hours` ahead of what it is, and leaves the monotonic one alone. */
 const skewed = async (hours: number): Promise<Readonly<Record<string, string>>> => {
   if (hours === 0) return {}
   await install(["faketime"], ["faketime"])
-  const { stdout } = await run("faketime", ["-f", "+0", "printenv", "LD_PRELOAD"])
-  return { LD_PRELOAD: stdout.trim(), FAKETIME: `${hours < 0 ? "" : "+"}${hours}h`, DONT_FAKE_MONOTONIC: "1" }
+  return {
+    // As Debian's own wrapper says it, which leaves a semaphore behind.
+    LD_PRELOAD: "/usr/$LIB/faketime/libfaketime.so.1",
+    FAKETIME: `${hours < 0 ? "" : "+"}${hours}h`,
+    DONT_FAKE_MONOTONIC: "1"
+  }
 }
 
 export class Fleet {
@@ -92,6 +98,10 @@ export class Fleet {
     const child = await Child.start<Requests, Replies>(`${index}`, worker, [JSON.stringify(setup)], env)
     const process = new Process(index, child, log)
     this.processes.push(process)
+    const [started] = process.read()
+    if (started?.is !== "started" || Math.abs(started.skew - hours * HOUR) > HOUR / 60) {
+      throw new Error(`the wall clock of process ${index} is not ${hours} hours ahead`)
+    }
     return process
   }
 

@@ -7,6 +7,9 @@ import { Storage } from "../../src/Storage/Storage.ts"
 import { PostgresServer } from "../support/servers/postgres.ts"
 import type { Server, Trouble } from "./server.ts"
 
+/** As many as it takes. */
+const CONNECTIONS = 200
+
 /** A Postgres, which keeps what it committed. */
 export const startPostgres = async (): Promise<Server> => {
   const postgres = await PostgresServer.start()
@@ -39,6 +42,23 @@ export const startPostgres = async (): Promise<Server> => {
       ))
   })
 
+  /** Nobody else gets one of the connections that it has. */
+  const occupied = (millis: number): Trouble => ({
+    what: `all connections are cut, and taken by others for ${millis} ms`,
+    inflict: async () => {
+      const others = Postgres.layer({ url: Redacted.make(postgres.url), maxConnections: CONNECTIONS })
+      const sleeping = Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        const sleep = Effect.ignore(sql`SELECT pg_sleep(${millis / 1000})`)
+        yield* Effect.all(Array.from({ length: CONNECTIONS }, () => sleep), { concurrency: "unbounded" })
+      })
+      const over = Effect.runPromise(Effect.provide(sleeping, others))
+      await cut("all others", "query NOT LIKE '%pg_sleep%' AND backend_type = 'client backend'").inflict()
+      await over
+      await back()
+    }
+  })
+
   const back = () => again(Effect.asVoid(sql`SELECT 1 AS one`))
 
   return {
@@ -55,7 +75,7 @@ export const startPostgres = async (): Promise<Server> => {
       () => ({ what: "Postgres starts again", inflict: () => postgres.restart().then(back) }),
       (rng) => locked(rng.int(3500, 5000)),
       () => cut("those who listen", "query LIKE 'LISTEN%'"),
-      () => cut("all connections", "backend_type = 'client backend'")
+      (rng) => occupied(rng.int(1000, 4000))
     ],
     stop: async () => {
       await Effect.runPromise(Scope.close(scope, Exit.void))
