@@ -6,65 +6,12 @@
 import { Effect, Layer, Scope } from "effect"
 import { CircuitBreaker } from "effect/persistence"
 import type * as Redis from "effect/persistence/Redis"
-import { Breaker, Storage, Trip } from "../../src/index.ts"
+import { Storage } from "../../src/index.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
-
-type Call = Effect.Effect<number, unknown>
-
-export interface Circuit {
-  readonly wrap: (call: Call) => Effect.Effect<number, unknown>
-  readonly close: Effect.Effect<void>
-}
-
-export interface Contender {
-  /** `failures` in a row open it. */
-  readonly circuit: (name: string, failures: number) => Promise<Circuit>
-  readonly wrapKeyed: (name: string) => Promise<(call: Call, key: string) => Effect.Effect<number, unknown>>
-}
-
-const forever = Scope.makeUnsafe()
-const build = <A, E>(layer: Layer.Layer<A, E>) => Effect.runPromise(Layer.buildWithScope(layer, forever))
+import { build, type Contender, forever, OPEN, oursOn, scoped } from "../fleet/contender.ts"
 
 const IDLE = "1 minute"
-const OPEN = "20 seconds"
-
-const scoped = async <A, E>(
-  make: (scope: Scope.Closeable) => Effect.Effect<A, E>
-): Promise<readonly [A, Effect.Effect<void>]> => {
-  const scope = Scope.makeUnsafe()
-  return [await Effect.runPromise(make(scope)), Scope.close(scope, Effect.runSyncExit(Effect.void))]
-}
-
-const oursOn = async (
-  layer: Layer.Layer<Storage.Storage>,
-  policy: Omit<Breaker.Policy<never>, "trip"> = {}
-): Promise<Contender> => {
-  const storage = await build(layer)
-  return {
-    circuit: async (name, failures) => {
-      const trip = Trip.consecutiveFailures(failures)
-      const [breaker, close] = await scoped((scope) =>
-        Breaker.make(name, { ...policy, trip, openFor: OPEN }).pipe(
-          Effect.provideService(Scope.Scope, scope),
-          Effect.provide(storage)
-        )
-      )
-      return { wrap: breaker.wrap, close }
-    },
-    wrapKeyed: async (name) => {
-      // A window, because that is the most that a report can carry.
-      const trip = Trip.failureRate({ threshold: 0.5, within: "1 minute", minimumCalls: 20 })
-      const breaker = await Effect.runPromise(
-        Breaker.makeKeyed(name, { ...policy, trip, openFor: OPEN, capacity: 20_000 }).pipe(
-          Effect.provideService(Scope.Scope, forever),
-          Effect.provide(storage)
-        )
-      )
-      return (call, key) => breaker.wrap(call, { key })
-    }
-  }
-}
 
 const onRedis = (url: string) =>
   Layer.provide(RedisStorage.layer({ prefix: "bench:", idleTimeToLive: IDLE }), IoRedis.layer(IoRedis.fromUrl(url)))
@@ -92,7 +39,9 @@ const effectOwn = async (client: Layer.Layer<Redis.Redis, unknown>): Promise<Con
   }
 }
 
-export const load = async (name: string, url: string): Promise<Contender> => {
+/** On the Redis of `REDIS_URL`. */
+export const load = async (name: string): Promise<Contender> => {
+  const url = process.env["REDIS_URL"]!
   switch (name) {
     case "ours":
       return oursOn(onRedis(url))

@@ -3,23 +3,43 @@
  * `-- --json` prints one document. It starts a redis-server of its own, unless `REDIS_URL` names one; what others do there
  * meanwhile is counted, too.
  */
+import { print } from "../fleet/report.ts"
 import { measureCommands, measureCost, measureDelay, measurePropagation, measureRush } from "./measure.ts"
-import { type Result, toBounds, toJson, toTable } from "./report.ts"
 import { startServer } from "./server.ts"
 
-const progress = (text: string) => {
-  if (process.stderr.isTTY) console.error(`… ${text}`)
-}
-
 const server = await startServer()
-const results: Array<Result> = []
 try {
-  for (const measure of [measureRush, measureCost, measurePropagation, measureCommands, measureDelay]) {
-    results.push(...await measure(server.url, progress))
-  }
+  await print(
+    [measureRush, measureCost, measurePropagation, measureCommands, measureDelay],
+    (value) => [
+      {
+        text: "local, 64 fibers: ours / Effect's own",
+        measured: value("local-64", "ours") / value("local-64", "effect"),
+        least: 50
+      },
+      {
+        text: "strict, 64 fibers: ours / Effect's own",
+        measured: value("strict-64", "ours") / value("strict-64", "effect"),
+        least: 3
+      },
+      {
+        text: "what a call costs: on Redis / on memory",
+        measured: value("added-local", "ours") / value("added-local", "ours-memory"),
+        most: 1.2
+      },
+      {
+        text: "commands a second: at 100,000 calls a second / at 1,000",
+        measured: value("commands-at-100k", "ours") / value("commands-at-1k", "ours"),
+        most: 1.25
+      },
+      {
+        text: "the event loop's delay, p99: slow Redis / Redis as it is",
+        measured: value("event-loop-slow-p99", "ours") / value("event-loop-p99", "ours"),
+        most: 1.25
+      }
+    ]
+  )
 } finally {
   await server.stop()
 }
-
-console.log(process.argv.includes("--json") ? toJson(results) : `${toTable(results)}\n\n${toBounds(results)}`)
 process.exit()

@@ -5,19 +5,12 @@ import { once } from "node:events"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import { RedisServer } from "../../test/support/servers/redis.ts"
-
-export interface Server {
-  readonly url: string
-  readonly stop: () => Promise<void>
-}
+import { given, type Server } from "../fleet/server.ts"
 
 /** The one of `REDIS_URL`, or one of its own. */
-export const startServer = async (): Promise<Server> => {
-  const given = process.env["REDIS_URL"]
-  if (given !== undefined && given !== "") return { url: given, stop: () => Promise.resolve() }
-  const server = await RedisServer.start()
-  return { url: server.url, stop: () => server.stop() }
-}
+export const startServer = (): Promise<Server> => given("REDIS_URL", () => RedisServer.start())
+
+const redisUrl = () => process.env["REDIS_URL"]!
 
 /** What a server has done since it was started. */
 export interface Work {
@@ -28,8 +21,8 @@ export interface Work {
   readonly cpuMillis: number
 }
 
-export const watchWork = async (url: string): Promise<() => Promise<Work>> => {
-  const context = await Effect.runPromise(Scope.provide(IoRedis.make(IoRedis.fromUrl(url)), Scope.makeUnsafe()))
+export const watchWork = async (): Promise<() => Promise<Work>> => {
+  const context = await Effect.runPromise(Scope.provide(IoRedis.make(IoRedis.fromUrl(redisUrl())), Scope.makeUnsafe()))
   const { send } = await Effect.runPromise(Effect.provide(Redis.Redis, context))
   return async () => {
     const info = await Effect.runPromise(send<string>("INFO", "all"))
@@ -42,9 +35,9 @@ export const watchWork = async (url: string): Promise<() => Promise<Work>> => {
   }
 }
 
-/** A way to a server on which every answer is late by so many milliseconds, or never comes. */
-export const startSlowWay = async (url: string, millis: number): Promise<Server> => {
-  const { hostname, port } = new URL(url)
+/** A way to it on which every answer is late by so many milliseconds, or never comes. */
+export const startSlowWay = async (millis: number): Promise<Server> => {
+  const { hostname, port } = new URL(redisUrl())
   const sockets = new Set<Socket>()
   const proxy = createServer((client) => {
     const upstream = connect(Number(port || 6379), hostname)
@@ -63,7 +56,7 @@ export const startSlowWay = async (url: string, millis: number): Promise<Server>
   })
   proxy.listen(0, "127.0.0.1")
   await once(proxy, "listening")
-  const slow = new URL(url)
+  const slow = new URL(redisUrl())
   slow.hostname = "127.0.0.1"
   slow.port = String((proxy.address() as AddressInfo).port)
   return {

@@ -1,5 +1,5 @@
 /**
- * What the benchmark on Redis says: a table, and whether each bound holds.
+ * What a benchmark of a fleet says: a table, and whether each bound holds.
  */
 export interface Result {
   readonly case: string
@@ -8,10 +8,12 @@ export interface Result {
   readonly unit: string
 }
 
-export const toJson = (results: ReadonlyArray<Result>): string =>
+export type Measure = (progress: (text: string) => void) => Promise<ReadonlyArray<Result>>
+
+const toJson = (results: ReadonlyArray<Result>): string =>
   JSON.stringify(results.map((result) => ({ ...result, value: Number(result.value.toPrecision(4)) })), undefined, 2)
 
-export const toTable = (results: ReadonlyArray<Result>): string =>
+const toTable = (results: ReadonlyArray<Result>): string =>
   align(results.map((result) => {
     // The first of a case is what the others are compared with.
     const first = results.find(({ case: name }) => name === result.case)!
@@ -20,7 +22,7 @@ export const toTable = (results: ReadonlyArray<Result>): string =>
       result.contender,
       format(result.value),
       result.unit,
-      result === first || result.value === 0 ? "" : `ours / it: ${format(first.value / result.value)}`
+      result === first || result.value === 0 ? "" : `${first.contender} / it: ${format(first.value / result.value)}`
     ]
   }))
 
@@ -36,16 +38,16 @@ const align = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
     .join("\n")
 }
 
-interface Bound {
+export interface Bound {
   readonly text: string
   readonly measured: number
   readonly least?: number
   readonly most?: number
 }
 
-export const toBounds = (results: ReadonlyArray<Result>): string =>
+const toBounds = (bounds: ReadonlyArray<Bound>): string =>
   align(
-    boundsOf(results).map(({ least = 0, measured, most = Infinity, text }) => [
+    bounds.map(({ least = 0, measured, most = Infinity, text }) => [
       text,
       measured >= least && measured <= most ? "met" : "NOT MET",
       `${format(measured)} ×`,
@@ -53,34 +55,19 @@ export const toBounds = (results: ReadonlyArray<Result>): string =>
     ])
   )
 
-const boundsOf = (results: ReadonlyArray<Result>): ReadonlyArray<Bound> => {
-  const value = (name: string, contender = "ours") =>
+/** Measures one after another, and prints the results: for people, or with `--json` for machines. */
+export const print = async (
+  measures: ReadonlyArray<Measure>,
+  boundsOf: (value: (name: string, contender: string) => number) => ReadonlyArray<Bound>
+): Promise<void> => {
+  const progress = (text: string) => {
+    if (process.stderr.isTTY) console.error(`… ${text}`)
+  }
+  const results: Array<Result> = []
+  for (const measure of measures) results.push(...await measure(progress))
+  const value = (name: string, contender: string) =>
     results.find((result) => result.case === name && result.contender === contender)!.value
-  return [
-    {
-      text: "local, 64 fibers: ours / Effect's own",
-      measured: value("local-64") / value("local-64", "effect"),
-      least: 50
-    },
-    {
-      text: "strict, 64 fibers: ours / Effect's own",
-      measured: value("strict-64") / value("strict-64", "effect"),
-      least: 3
-    },
-    {
-      text: "what a call costs: on Redis / on memory",
-      measured: value("added-local") / value("added-local", "ours-memory"),
-      most: 1.2
-    },
-    {
-      text: "commands a second: at 100,000 calls a second / at 1,000",
-      measured: value("commands-at-100k") / value("commands-at-1k"),
-      most: 1.25
-    },
-    {
-      text: "the event loop's delay, p99: slow Redis / Redis as it is",
-      measured: value("event-loop-slow-p99") / value("event-loop-p99"),
-      most: 1.25
-    }
-  ]
+  console.log(
+    process.argv.includes("--json") ? toJson(results) : `${toTable(results)}\n\n${toBounds(boundsOf(value))}`
+  )
 }

@@ -1,44 +1,59 @@
-/** The process of one contender: does what it is asked, one thing at a time. */
+/** The process of one contender of a module of contenders: does what it is asked, one thing at a time. */
 import { Effect, Exit } from "effect"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setImmediate, setTimeout as sleep } from "node:timers/promises"
 import { makeKeys, succeeding } from "../cases.ts"
-import { type Circuit, load } from "./contenders.ts"
+import type { Circuit, Contender } from "./contender.ts"
 
 export interface Requests {
   /** Makes calls in so many fibers at once, for about that long. Calls a second. */
   readonly rush: { readonly fibers: number; readonly millis: number }
   /** Makes calls one after another, each from JavaScript as a server makes it. Nanoseconds a call, and a bare one. */
-  readonly cost: { readonly millis: number }
-  /** Makes that many calls a second, a share of them failing, over that many circuits. Calls a second that were made. */
+  readonly cost: { readonly millis: number; readonly alike: ReadonlyArray<string> }
+  /** Begins to make that many calls a second, a share of them failing, over that many circuits. */
   readonly pace: {
     readonly rate: number
     readonly seconds: number
     readonly circuits: number
     readonly failing: number
   }
-  /** The same, and how late the event loop was meanwhile: milliseconds. */
+  /** Once they are made: calls a second that were. */
+  readonly paced: Record<never, never>
+  /** Makes such calls, and says how late the event loop was meanwhile: milliseconds. */
   readonly delay: Requests["pace"]
-  /** Uses a circuit until it is rejected. Answers once it does. */
-  readonly watch: { readonly circuit: string }
+  /** Uses each circuit until it is rejected. Answers once it does. */
+  readonly watch: { readonly circuits: ReadonlyArray<string> }
   /** When that was, by the host's monotonic clock: milliseconds. */
   readonly rejected: Record<never, never>
-  /** Fails a call on a circuit that one failure opens, and says when. */
-  readonly trip: { readonly circuit: string }
+  /** Fails a call on each circuit, which one failure opens, over that long, and says when. */
+  readonly trip: { readonly circuits: ReadonlyArray<string>; readonly millis: number }
 }
 
 export interface Replies {
   readonly rush: number
   readonly cost: { readonly bare: number; readonly call: number }
-  readonly pace: number
+  readonly pace: null
+  readonly paced: number
   readonly delay: { readonly p50: number; readonly p99: number; readonly max: number }
   readonly watch: null
-  readonly rejected: number
-  readonly trip: number
+  readonly rejected: ReadonlyArray<number>
+  readonly trip: ReadonlyArray<number>
 }
 
-const [contenderName, url] = process.argv.slice(2)
-const contender = await load(contenderName!, url!)
+export type Answers<Requests, Replies extends { readonly [_ in keyof Requests]: unknown }> = {
+  readonly [K in keyof Requests]: (request: Requests[K]) => Promise<Replies[K]>
+}
+
+/** What a benchmark brings to its processes. */
+interface Module {
+  readonly load: (name: string) => Promise<Contender>
+  /** To what only this benchmark asks. */
+  readonly answers?: Answers<Record<string, never>, Record<string, unknown>>
+}
+
+const [module, contenderName] = process.argv.slice(2)
+const { answers: more, load }: Module = await import(module!)
+const contender = await load(contenderName!)
 const call = succeeding.effect
 
 /** All processes of a host have this clock in common. */
@@ -88,18 +103,18 @@ const rush = async ({ fibers, millis }: Requests["rush"]): Promise<number> => {
   })
 }
 
-// Effect's run loop is slower where more kinds of effects have run: so both have run the same before they are compared.
+// Effect's run loop is slower where more kinds of effects have run: so all have run the same before they are compared.
 const alike = remember(async (names: string) => {
-  for (const name of names.split(" ")) {
-    const { close, wrap } = await (await load(name, url!)).circuit("alike", 5)
+  const circuits = await Promise.all(names.split(" ").map(async (name) => (await load(name)).circuit("alike", 5)))
+  for (const { wrap } of circuits) {
     for (let i = 0; i < 20_000; i++) await Effect.runPromise(wrap(call))
-    await sleep(1500)
-    await Effect.runPromise(close)
   }
+  await sleep(1500)
+  for (const { close } of circuits) await Effect.runPromise(close)
 })
 
-const cost = async ({ millis }: Requests["cost"]): Promise<Replies["cost"]> => {
-  await alike("ours ours-memory")
+const cost = async ({ alike: names, millis }: Requests["cost"]): Promise<Replies["cost"]> => {
+  await alike(names.join(" "))
   const { wrap } = await busy("cost")
   const each = async (what: string, make: () => typeof call | ReturnType<typeof wrap>) =>
     1e9 / await forAbout(what, millis, async (calls) => {
@@ -119,7 +134,7 @@ const MOST = 1024
 
 const failure = Effect.fail("unavailable")
 
-const pace = async ({ circuits, failing, rate, seconds }: Requests["pace"]): Promise<number> => {
+const makeCalls = async ({ circuits, failing, rate, seconds }: Requests["pace"]): Promise<number> => {
   const wrap = await keyed(`${contenderName}-${process.pid}`)
   const keys = makeKeys(circuits)
   const start = performance.now()
@@ -138,10 +153,17 @@ const pace = async ({ circuits, failing, rate, seconds }: Requests["pace"]): Pro
   return made * 1000 / (performance.now() - start)
 }
 
+let paced: Promise<number>
+
+const pace = async (load: Requests["pace"]): Promise<null> => {
+  paced = makeCalls(load)
+  return null
+}
+
 const delay = async (load: Requests["delay"]): Promise<Replies["delay"]> => {
   const histogram = monitorEventLoopDelay({ resolution: 1 })
   histogram.enable()
-  await pace(load)
+  await makeCalls(load)
   histogram.disable()
   const millis = (nanos: number) => nanos / 1e6
   return {
@@ -166,16 +188,16 @@ const rejectionOf = async ({ close, wrap }: Circuit): Promise<number> => {
   return at
 }
 
-let watched: Promise<number>
+let watched: Promise<ReadonlyArray<number>>
 
-const watch = async ({ circuit: name }: Requests["watch"]): Promise<null> => {
-  const circuit = await contender.circuit(name, 1)
-  await Effect.runPromise(circuit.wrap(call))
-  watched = rejectionOf(circuit)
+const watch = async ({ circuits: names }: Requests["watch"]): Promise<null> => {
+  const circuits = await Promise.all(names.map((name) => contender.circuit(name, 1)))
+  for (const { wrap } of circuits) await Effect.runPromise(wrap(call))
+  watched = Promise.all(circuits.map(rejectionOf))
   return null
 }
 
-const trip = async ({ circuit: name }: Requests["trip"]): Promise<number> => {
+const tripOne = async (name: string): Promise<number> => {
   const { close, wrap } = await contender.circuit(name, 1)
   await Effect.runPromise(wrap(call))
   let at = 0
@@ -188,14 +210,21 @@ const trip = async ({ circuit: name }: Requests["trip"]): Promise<number> => {
   return at
 }
 
+const trip = ({ circuits, millis }: Requests["trip"]): Promise<ReadonlyArray<number>> =>
+  Promise.all(circuits.map(async (name, i) => {
+    await sleep(millis * i / circuits.length)
+    return tripOne(name)
+  }))
+
 // -----------------------------------------------------------------------------
 // requests
 // -----------------------------------------------------------------------------
 
-const answers: { readonly [K in keyof Requests]: (request: Requests[K]) => Promise<Replies[K]> } = {
+const answers: Answers<Requests, Replies> = {
   rush,
   cost,
   pace,
+  paced: () => paced,
   delay,
   watch,
   rejected: () => watched,
@@ -203,7 +232,8 @@ const answers: { readonly [K in keyof Requests]: (request: Requests[K]) => Promi
 }
 
 process.on("message", ([what, request]: [keyof Requests, never]) => {
-  answers[what](request).then(
+  const { [what]: answer } = { ...answers, ...more }
+  answer(request).then(
     (reply) => process.send!(reply),
     (error) => {
       console.error(error)

@@ -1,0 +1,59 @@
+/** What is measured: breakers that a fleet shares, ours among them. */
+import { Effect, Layer, Scope } from "effect"
+import { Breaker, type Storage, Trip } from "../../src/index.ts"
+
+type Call = Effect.Effect<number, unknown>
+
+export interface Circuit {
+  readonly wrap: (call: Call) => Effect.Effect<number, unknown>
+  readonly close: Effect.Effect<void>
+}
+
+export interface Contender {
+  /** `failures` in a row open it. */
+  readonly circuit: (name: string, failures: number) => Promise<Circuit>
+  readonly wrapKeyed: (name: string) => Promise<(call: Call, key: string) => Effect.Effect<number, unknown>>
+}
+
+export const forever = Scope.makeUnsafe()
+
+export const build = <A, E>(layer: Layer.Layer<A, E>) => Effect.runPromise(Layer.buildWithScope(layer, forever))
+
+export const scoped = async <A, E>(
+  make: (scope: Scope.Closeable) => Effect.Effect<A, E>
+): Promise<readonly [A, Effect.Effect<void>]> => {
+  const scope = Scope.makeUnsafe()
+  return [await Effect.runPromise(make(scope)), Scope.close(scope, Effect.runSyncExit(Effect.void))]
+}
+
+export const OPEN = "20 seconds"
+
+export const oursOn = async <E>(
+  layer: Layer.Layer<Storage.Storage, E>,
+  policy: Omit<Breaker.Policy<never>, "trip"> = {}
+): Promise<Contender> => {
+  const storage = await build(layer)
+  return {
+    circuit: async (name, failures) => {
+      const trip = Trip.consecutiveFailures(failures)
+      const [breaker, close] = await scoped((scope) =>
+        Breaker.make(name, { ...policy, trip, openFor: OPEN }).pipe(
+          Effect.provideService(Scope.Scope, scope),
+          Effect.provide(storage)
+        )
+      )
+      return { wrap: breaker.wrap, close }
+    },
+    wrapKeyed: async (name) => {
+      // A window, because that is the most that a report can carry.
+      const trip = Trip.failureRate({ threshold: 0.5, within: "1 minute", minimumCalls: 20 })
+      const breaker = await Effect.runPromise(
+        Breaker.makeKeyed(name, { ...policy, trip, openFor: OPEN, capacity: 20_000 }).pipe(
+          Effect.provideService(Scope.Scope, forever),
+          Effect.provide(storage)
+        )
+      )
+      return (call, key) => breaker.wrap(call, { key })
+    }
+  }
+}

@@ -1,0 +1,32 @@
+/** Processes of contenders, for as long as something is measured with them. */
+import { Child } from "../../test/support/children.ts"
+import type { Replies, Requests } from "./worker.ts"
+
+/** A contender's name in its module, and where it finds its server. */
+export interface Start {
+  readonly name: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
+export type Contender = Child<Requests, Replies>
+
+export type WithContenders<C> = <A>(
+  starts: ReadonlyArray<Start>,
+  use: (contenders: ReadonlyArray<C>) => Promise<A>
+) => Promise<A>
+
+/** Of a module that exports `load`, and the answers to what only its benchmark asks. */
+export const contendersIn = <Q extends Requests, P extends Replies & { readonly [_ in keyof Q]: unknown }>(
+  module: URL
+): WithContenders<Child<Q, P>> =>
+async (starts, use) => {
+  const contenders: Array<Child<Q, P>> = []
+  try {
+    for (const { env, name } of starts) {
+      contenders.push(await Child.start(name, new URL("./worker.ts", import.meta.url), [module.href, name], env))
+    }
+    return await use(contenders)
+  } finally {
+    await Promise.all(contenders.map((contender) => contender.stop()))
+  }
+}
