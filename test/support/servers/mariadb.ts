@@ -16,7 +16,7 @@ export class MariaDbServer {
 
   static async start(): Promise<MariaDbServer> {
     await install(["mariadbd", "mariadb", "mariadb-install-db"], ["mariadb-server", "mariadb-client"])
-    const [port, directory] = [await freePort(), await temporaryDirectory()]
+    const directory = await temporaryDirectory()
     const user = process.getuid?.() === 0 ? ["--user=root"] : []
     await run("mariadb-install-db", [
       "--no-defaults",
@@ -26,17 +26,23 @@ export class MariaDbServer {
       ...user
     ])
     await chmod(directory, 0o755)
-    const server = new MariaDbServer(port, directory, await MariaDbServer.#begin(port, directory, user))
-    try {
-      await server.#answers()
-      await server.sql(
-        "CREATE DATABASE breaker; CREATE USER breaker@'127.0.0.1' IDENTIFIED BY 'secret'; GRANT ALL ON *.* TO breaker@'127.0.0.1' WITH GRANT OPTION"
-      )
-      return server
-    } catch (error) {
-      const output = await server.#program.output()
-      await server.stop()
-      throw new Error(`mariadbd does not start: ${output}`, { cause: error })
+    // Somebody else may have taken a port that was free.
+    for (let tries = 0;; tries++) {
+      const port = await freePort()
+      const server = new MariaDbServer(port, directory, await MariaDbServer.#begin(port, directory, user))
+      try {
+        await server.#answers()
+        await server.sql(
+          "CREATE DATABASE breaker; CREATE USER breaker@'127.0.0.1' IDENTIFIED BY 'secret'; GRANT ALL ON *.* TO breaker@'127.0.0.1' WITH GRANT OPTION"
+        )
+        return server
+      } catch (error) {
+        const output = await server.#program.output()
+        await server.#program.stop()
+        if (tries < 3) continue
+        await server.stop()
+        throw new Error(`mariadbd does not start: ${output}`, { cause: error })
+      }
     }
   }
 
