@@ -11,15 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { change } from "../core/Change.ts"
 import { ask, settle } from "../core/Lease.ts"
-import {
-  type CircuitRecord,
-  expired,
-  expiresAt,
-  overrideAt,
-  type Snapshot,
-  snapshot,
-  type Why
-} from "../core/Record.ts"
+import { type CircuitRecord, entryOf, expired, expiresAt, type Snapshot, snapshot, type Why } from "../core/Record.ts"
 import { report } from "../core/Report.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import {
@@ -209,7 +201,7 @@ export const fromDocument = (options: DocumentOptions): Storage => {
       return [{ view, isChange }, {
         ...document,
         record,
-        history: isChange ? [entry(before, record, why, now), ...history].slice(0, MOST_HISTORY) : history,
+        history: isChange ? [entryOf(before, record, why, now), ...history].slice(0, MOST_HISTORY) : history,
         expiresAt: until === Infinity ? undefined : until
       }]
     }).pipe(
@@ -280,20 +272,6 @@ const unexpired = (document: Document | undefined, now: number, idle: number): D
   document === undefined || now >= (document.expiresAt ?? Infinity) || expired(document.record, idle, now)
     ? undefined
     : document
-
-const entry = (
-  before: CircuitRecord | undefined,
-  after: CircuitRecord,
-  why: Why | undefined,
-  now: number
-): HistoryEntry => ({
-  generation: after.generation,
-  at: now,
-  from: before?.state._tag ?? "Closed",
-  to: after.state._tag,
-  override: overrideAt(after, now)?.kind,
-  why: why ?? after.why ?? { reason: "not known" }
-})
 
 const Why = Schema.Struct({
   reason: Schema.String,

@@ -40,6 +40,8 @@ export interface Definition {
   readonly hooks: ReadonlyArray<"rewrite" | "outage">
   /** In units; an hour if it is not about expiry. */
   readonly idleUnits?: number | undefined
+  /** It looks for what is there for a while only: one that comes late, on a machine that stood still, proves nothing. */
+  readonly timed?: boolean | undefined
   readonly check: (subject: Subject) => Effect.Effect<void, Unmet | StorageError, Scope.Scope>
 }
 
@@ -47,7 +49,7 @@ export const law = (
   name: string,
   requires: Partial<Capabilities>,
   body: (subject: Subject) => Generator<Effect.Effect<any, Unmet | StorageError, Scope.Scope>, void, never>,
-  options: Partial<Pick<Definition, "hooks" | "idleUnits">> = {}
+  options: Partial<Pick<Definition, "hooks" | "idleUnits" | "timed">> = {}
 ): Definition => ({ name, requires, hooks: [], ...options, check: Effect.fnUntraced(body) })
 
 export const FENCED = { fences: true } as const

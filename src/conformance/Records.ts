@@ -131,7 +131,7 @@ export const expiry: ReadonlyArray<Definition> = [
       yield* is("the one in use", yield* used.read, { lifetime: { failure: 3 } })
       yield* is("a new life of the idle one", yield* idle.report(failures(1), { sequence: 1 }), { snapshot: failed(1) })
     },
-    { idleUnits: 10 }
+    { idleUnits: 10, timed: true }
   ),
 
   law(
@@ -167,7 +167,7 @@ export const expiry: ReadonlyArray<Definition> = [
       yield* is("a lease, then", yield* leased.read, NOTHING)
       yield* unchanged("an override without an end, then", yield* forced.read, kept)
     },
-    { idleUnits: 10 }
+    { idleUnits: 10, timed: true }
   )
 ]
 

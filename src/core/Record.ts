@@ -365,3 +365,18 @@ const overrideLeft = (record: CircuitRecord, now: number): SnapshotOverride | un
   const { until, ...rest } = override
   return { ...rest, remaining: until === undefined ? undefined : until - now }
 }
+
+/** A change as a history keeps it. `why` is the change's own, where that is not the record's. */
+export const entryOf = (
+  before: CircuitRecord | undefined,
+  after: CircuitRecord,
+  why: Why | undefined,
+  now: number
+) => ({
+  generation: after.generation,
+  at: now,
+  from: before?.state._tag ?? "Closed" as const,
+  to: after.state._tag,
+  override: overrideAt(after, now)?.kind,
+  why: why ?? after.why ?? { reason: "not known" }
+})

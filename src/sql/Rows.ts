@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Delta } from "../core/Delta.ts"
 import { type CircuitRecord, expiresAt, overrideAt, type Seen } from "../core/Record.ts"
-import { type HistoryEntry, StorageError, type Why } from "../Storage/Storage.ts"
+import { type HistoryEntry, StorageError } from "../Storage/Storage.ts"
 import type { Dialect } from "./Dialect.ts"
 import type { Stripe, Stripes } from "./Stripes.ts"
 
@@ -68,20 +68,6 @@ export const columnsOf = (record: CircuitRecord, { time }: Dialect, now: number,
     expires_at: time(expiresAt(record, idleTimeToLive))
   }
 }
-
-export const entryOf = (
-  before: CircuitRecord | undefined,
-  after: CircuitRecord,
-  why: Why | undefined,
-  now: number
-): HistoryEntry => ({
-  generation: after.generation,
-  at: now,
-  from: before?.state._tag ?? "Closed",
-  to: after.state._tag,
-  override: overrideAt(after, now)?.kind,
-  why: why ?? after.why ?? { reason: "not known" }
-})
 
 /** Text that Postgres takes. */
 const withoutNul = (text: string): string => text.replaceAll("\0", "\ufffd")

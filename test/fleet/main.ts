@@ -20,12 +20,16 @@ const { values } = parseArgs({
   }
 })
 
+const servers = { redis: startRedis, postgres: startPostgres }
+const isServer = (name: string): name is keyof typeof servers => Object.hasOwn(servers, name)
+if (!isServer(values.on)) throw new RangeError(`--on: it must be one of ${Object.keys(servers).join(", ")}`)
+
 const first = Number(values.seed)
 for (let seed = first; seed < first + Number(values.rounds); seed++) {
   console.log(`seed ${seed}`)
   const start = performance.now()
   const { agreedAfter, broken, calls, faults } = await runDrill({
-    start: values.on === "postgres" ? startPostgres : startRedis,
+    start: servers[values.on],
     seed,
     seconds: Number(values.seconds),
     progress: (text) => console.log(`  ${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${text}`)

@@ -136,7 +136,7 @@ describe.each(databases)("$name", (database) => {
         yield* history.cleanUp
       }).pipe(Effect.withTracer(recorded(statements)))
       // An `INSERT` of values looks for nothing but what its primary key finds.
-      const looked = [...statements].filter((statement) => /^\s*(SELECT|UPDATE|DELETE)/.test(statement))
+      const looked = [...statements].filter((statement) => /^\s*(SELECT|UPDATE|DELETE|WITH)/.test(statement))
       assert.isAtLeast(looked.length, 15)
       const wasteful: Array<unknown> = []
       for (const statement of looked) {
