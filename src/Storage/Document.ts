@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { change } from "../core/Change.ts"
 import { ask, settle } from "../core/Lease.ts"
+import { isOwn } from "../core/Own.ts"
 import { type CircuitRecord, entryOf, expired, expiresAt, type Snapshot, snapshot, type Why } from "../core/Record.ts"
 import { report } from "../core/Report.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
@@ -258,7 +259,10 @@ export const fromDocument = (options: DocumentOptions): Storage => {
         return [record, { granted: settled }]
       }),
     changes: push?.changes ?? Stream.empty,
-    list: Stream.mapError(names, ({ cause, reason }) => new StorageError({ operation: "list", reason, cause })),
+    list: names.pipe(
+      Stream.filter((name) => !isOwn(name)),
+      Stream.mapError(({ cause, reason }) => new StorageError({ operation: "list", reason, cause }))
+    ),
     history: (circuit, { limit = 20 } = {}) =>
       run("history", circuit, (document) => [document?.history.slice(0, Math.max(0, limit)) ?? [], document])
   }

@@ -63,6 +63,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { isEmpty } from "../core/Delta.ts"
 import { widthFor } from "../core/Geometry.ts"
+import { isOwn } from "../core/Own.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import {
   decodeAnnouncement,
@@ -221,7 +222,9 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, Redis
           Stream.flattenIterable,
           Stream.map(names.circuitOf),
           // A table that is moved meanwhile tells of some keys twice.
-          Stream.filter((circuit) => circuit !== undefined && !told.has(circuit) && told.add(circuit).size > 0),
+          Stream.filter((circuit) =>
+            circuit !== undefined && !isOwn(circuit) && !told.has(circuit) && told.add(circuit).size > 0
+          ),
           Stream.map((circuit) => circuit!)
         )
       }),

@@ -65,6 +65,7 @@ import * as Stream from "effect/Stream"
 import { change } from "../core/Change.ts"
 import { widthFor } from "../core/Geometry.ts"
 import { ask, settle } from "../core/Lease.ts"
+import { isOwn } from "../core/Own.ts"
 import { type CircuitRecord, entryOf, expired, type Message, snapshot, unexpired } from "../core/Record.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { type Circuit, circuitsIn } from "../sql/Circuits.ts"
@@ -456,7 +457,7 @@ ORDER BY service_name LIMIT ${sql.literal(String(PAGE))}`
             run("list", undefined, namesAfter(after)),
             ({ last, names }) => [[names], Option.fromUndefinedOr(last)] as const
           ))
-      ),
+      ).pipe(Stream.filter((name) => !isOwn(name))),
       history: (circuit, { limit = 20 } = {}) =>
         limit < 1 || !history
           ? circuit.isWellFormed() ? Effect.succeed([]) : Effect.fail(illFormed("history", circuit))

@@ -202,7 +202,10 @@ export interface Storage {
   readonly probe: (circuit: string, probe: Probe) => Effect.Effect<Probed, StorageError>
   /** Changes as they are made, by whomever. Empty where there is no push. It may lose, double and reorder them. */
   readonly changes: Stream.Stream<Announcement, StorageError>
-  /** The names of the circuits that have a record, in no order. For operators. */
+  /**
+   * The names of the circuits that have a record, in no order, without those that begin with `__effect_breaker/`, which this
+   * library keeps for itself. For operators.
+   */
   readonly list: Stream.Stream<string, StorageError>
   /** The last changes of a circuit, newest first, at most `limit` (default 20). For operators. */
   readonly history: (

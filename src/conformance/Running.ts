@@ -3,11 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { OperationTo } from "../core/Change.ts"
+import { OWN } from "../core/Own.ts"
 import type { Announcement, StorageError } from "../Storage/Storage.ts"
 import { atLeast, is, near, Range, type Unmet } from "./Claim.ts"
 import {
   atOnce,
   author,
+  circuitOf,
   type Definition,
   eventually,
   failed,
@@ -41,6 +43,15 @@ export const operators: ReadonlyArray<Definition> = [
       yield* is("the names of this run", own, written.toSorted())
     }
   ),
+
+  law("what the library keeps for itself is kept, and in no list", FENCED, function*({ circuit, storage }) {
+    const { name } = circuit()
+    const own = circuitOf(storage, `${OWN}${name}`)
+    yield* own.report(ignored(1))
+    yield* is("what was counted", (yield* own.read).lifetime.ignored, 1)
+    const listed = yield* Stream.runCollect(storage.list)
+    yield* is("the names of this run", listed.filter((listed) => listed.includes(name)), [])
+  }),
 
   law(
     "the history tells every change, the newest first, with who made it and why",

@@ -284,6 +284,17 @@ export const broken: Record<string, Params> = {
     ...storage,
     list: Stream.flatMap(storage.list, (name) => Stream.fromIterable(name.split("\n")))
   })),
+  "what the library keeps for itself is kept, and in no list": but((storage) => {
+    const own = new Set<string>()
+    return {
+      ...storage,
+      sync: (reports) => {
+        for (const { circuit } of reports) if (circuit.startsWith("__effect_breaker/")) own.add(circuit)
+        return storage.sync(reports)
+      },
+      list: Stream.concat(storage.list, Stream.suspend(() => Stream.fromIterable(own)))
+    }
+  }),
   "the history tells every change, the newest first, with who made it and why": but((storage) => ({
     ...storage,
     history: (circuit, options) => Effect.map(storage.history(circuit, options), (told) => told.toReversed())
