@@ -87,7 +87,10 @@ export default defineConfig({
       files: ["src/index.ts", "src/Storage.ts"],
       rules: only(
         { group: ["./layers/*", "!./layers/MemoryStorageLive.ts", "!./layers/NullStorageLive.ts"], message: inward },
-        { group: ["./Storage/*", "!./Storage/Storage.ts", "!./Storage/Document.ts"], message: inward },
+        {
+          group: ["./Storage/*", "!./Storage/Storage.ts", "!./Storage/Document.ts", "!./Storage/Fallback.ts"],
+          message: inward
+        },
         noDriver,
         noUnstable
       )
@@ -129,6 +132,14 @@ export default defineConfig({
     {
       files: ["src/sql/**/*.ts"],
       rules: only(onlyUp("core/*", "internal/Check.ts", "Storage/Storage.ts", "Storage/Document.ts"))
+    },
+    {
+      files: ["src/Storage/{Fallback,Mirror,Regions,Migration}.ts"],
+      rules: only(onlyUp("core/*", "internal/Check.ts", "combine/*"), noOtherStorage, noDriver, noUnstable)
+    },
+    {
+      files: ["src/combine/**/*.ts"],
+      rules: only(onlyUp("core/*", "Storage/Storage.ts"), noDriver, noUnstable)
     },
     {
       files: ["src/redis/**/*.ts"],

@@ -1,6 +1,6 @@
 /**
- * What a program needs of storages: the service, its error, the two that need no driver, and what makes one of any place that
- * can keep a document. The others have a subpath each.
+ * What a program needs of storages: the service, its error, the two that need no driver, what makes one of any place that can
+ * keep a document, and one of several. The others have a subpath each.
  *
  * @since 0.1.0
  */
@@ -14,4 +14,5 @@ export {
   fromDocument,
   type Modify
 } from "./Storage/Document.ts"
+export { layer as fallback } from "./Storage/Fallback.ts"
 export { Storage, StorageError } from "./Storage/Storage.ts"

@@ -1,6 +1,6 @@
 import { Config, Context, Effect, Exit, Layer, Schedule } from "effect"
 import { Breaker, Trip } from "../../src/index.ts"
-import * as Storage from "./laterStorages.ts"
+import * as Storage from "./storageWithRedis.ts"
 
 // What adopters want to write. It must type-check against the real library, with nothing changed but the import above
 // (layers come from their own subpaths there).

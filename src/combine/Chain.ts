@@ -1,0 +1,464 @@
+/**
+ * One storage made of several in an order: the first that answers decides. What it has come to is copied to those behind it.
+ * When a better one is back, what the others have come to meanwhile is carried to it, circuit by circuit, before it decides on
+ * any of them again.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as PubSub from "effect/PubSub"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import {
+  type Announcement,
+  type Capabilities,
+  type Changed,
+  type CircuitReport,
+  type HistoryEntry,
+  type Probed,
+  type Snapshot,
+  type Storage,
+  StorageError,
+  type Synced
+} from "../Storage/Storage.ts"
+import { Backlog } from "./Backlog.ts"
+import { BATCH, type Carried, carry } from "./Carry.ts"
+import { Displaced } from "./Displaced.ts"
+import { type Asked, Hop, isUnreached } from "./Hop.ts"
+
+/**
+ * What happened between the storages of a chain. They are named as they name themselves.
+ *
+ * - `Fallback`: `from` was asked and did not answer, so `to` was.
+ * - `Down`: a storage failed again and again, and is asked next to nothing until it answers. `Up`: it has answered again.
+ * - `Reconciled`: `circuits` were compared, of which some were carried `forward` to the storage that is back, others `back` from
+ *   it; of those that `failed` the storages did not answer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ChainEvent =
+  | {
+    readonly _tag: "Fallback"
+    readonly operation: string
+    readonly from: string
+    readonly to: string
+    readonly error: StorageError
+  }
+  | { readonly _tag: "Down" | "Up"; readonly backend: string }
+  | {
+    readonly _tag: "Reconciled"
+    readonly from: string
+    readonly to: string
+    readonly circuits: number
+    readonly forward: number
+    readonly back: number
+    readonly failed: number
+  }
+
+/** A storage of a chain, and how many milliseconds a request to it may take. Default: an equal share of what is left. */
+export interface Link {
+  readonly storage: Storage
+  readonly deadline?: number | undefined
+}
+
+export interface ChainOptions {
+  /** What it calls itself: `fallback`, `mirror`. */
+  readonly kind: string
+  readonly links: ReadonlyArray<Link>
+  /** How many milliseconds a request may take in all. */
+  readonly budget: number
+  /** Whether all are told of reports, and not only of what has changed. */
+  readonly reports: boolean
+}
+
+export interface Chain extends Storage {
+  readonly events: Stream.Stream<ChainEvent>
+  /** Compares all circuits of the first storage and another, and brings the older of each up to date. */
+  readonly repair: Effect.Effect<void, StorageError>
+}
+
+const fallbacks = Metric.counter("circuit_breaker.persistence.fallbacks", {
+  description: "Requests that another storage had to answer than the one that was to",
+  incremental: true
+})
+
+/** How many events wait for one who is slow to hear of them before the oldest is dropped. */
+const CAPACITY = 256
+/** Between two attempts to hear of a storage's changes. */
+const HEARING = Schedule.spaced("1 second")
+/** So many batches of reports are under way to a storage that only gets copies. */
+const MOST_COPIES = 8
+/** Of so many circuits it is remembered what was copied last. */
+const MOST_COPIED = 100_000
+
+const subscribed: Announcement = { _tag: "Subscribed" }
+
+type Answers<A> = ReadonlyArray<Result.Result<A, StorageError>>
+
+/** The answer, if it is one. */
+const told = <A extends { readonly snapshot: Snapshot }>(answer: A): A => {
+  if (Number.isFinite(answer.snapshot.generation)) return answer
+  throw new TypeError("the answer makes no sense")
+}
+
+/** A request to a chain, circuit by circuit. */
+interface Asking<A> {
+  readonly operation: string
+  readonly circuits: ReadonlyArray<string>
+  /** Asks a storage for some of them, by their indices, and says of each what it answered. */
+  readonly ask: (storage: Storage, indices: ReadonlyArray<number>) => Effect.Effect<Answers<A>, StorageError>
+  /** Whether an error is an answer, too. */
+  readonly isFinal?: (error: StorageError) => boolean
+  /** Told which storage answered, and whether the first was asked before. */
+  readonly answered: (index: number, answer: A, place: number, asked: boolean) => void
+}
+
+export const makeChain = Effect.fnUntraced(function*(
+  { budget, kind, links, reports: copiesReports }: ChainOptions
+): Effect.fn.Return<Chain, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const context = yield* Effect.context<never>()
+  const scope = yield* Effect.scope
+  const events = yield* PubSub.sliding<ChainEvent>(CAPACITY)
+  const switches = yield* PubSub.sliding<Announcement>(1)
+  const displaced = new Displaced(`chain ${yield* Random.nextInt} ${yield* Random.nextInt}`)
+  const fork = (effect: Effect.Effect<unknown>): void => {
+    Effect.runForkWith(context)(Effect.forkIn(effect, scope))
+  }
+
+  const hops = links.map(({ storage }, place) =>
+    new Hop(storage, place === links.length - 1, clock, context, budget, turned)
+  )
+  const now = (): number => hops[0]!.now()
+  const nameOf = (place: number): string => hops[place]!.storage.backend
+  const decides = (place: number): boolean => hops[place]!.storage.capabilities.fences
+  const names = hops.map(({ storage }) => storage.backend).join(", ")
+
+  // -----------------------------------------------------------------------------
+  // what is told of it
+  // -----------------------------------------------------------------------------
+
+  const complained = new Set<number>()
+  const tell = (event: ChainEvent): boolean => PubSub.publishUnsafe(events, event)
+
+  function turned(hop: Hop, state: "Closed" | "Open"): void {
+    const { backend } = hop.storage
+    const place = hops.indexOf(hop)
+    tell({ _tag: state === "Open" ? "Down" : "Up", backend })
+    // Circuits are elsewhere now, so whoever knows of one looks again.
+    PubSub.publishUnsafe(switches, subscribed)
+    if (state === "Open") {
+      fork(Effect.annotateLogs(Effect.logWarning("A storage is left alone, for it fails"), { backend }))
+    } else {
+      // It is told of the change before it has made it.
+      const back = Effect.andThen(Effect.yieldNow, catchUp(place))
+      fork(Effect.andThen(Effect.annotateLogs(Effect.logInfo("A storage is back"), { backend }), back))
+    }
+  }
+
+  const fellBack = (operation: string, place: number, to: number, asked: boolean, error: StorageError) => {
+    const from = nameOf(place)
+    const reason = asked ? error.reason : "Skipped"
+    const counted = Metric.update(Metric.withAttributes(fallbacks, { from, to: nameOf(to), reason }), 1)
+    if (!asked) return counted
+    tell({ _tag: "Fallback", operation, from, to: nameOf(to), error })
+    const level = complained.has(place) ? "Debug" : "Warn"
+    complained.add(place)
+    return Effect.andThen(
+      counted,
+      Effect.annotateLogs(Effect.logWithLevel(level)("A storage did not answer, another did"), {
+        operation,
+        from,
+        to: nameOf(to),
+        cause: error
+      })
+    )
+  }
+
+  // -----------------------------------------------------------------------------
+  // requests
+  // -----------------------------------------------------------------------------
+
+  const deadlineOf = (place: number, left: number): number =>
+    Math.max(1, Math.min(left, links[place]!.deadline ?? left / (hops.length - place)))
+
+  /** Asks one storage after the other for what has no answer yet. */
+  const through = <A>(asking: Asking<A>): Effect.Effect<Answers<A>, StorageError> =>
+    Effect.gen(function*() {
+      const { answered, circuits, isFinal = () => false, operation } = asking
+      const start = now()
+      const answers = new Array<Result.Result<A, StorageError>>(circuits.length)
+      /** Whether an error leaves it open what another storage would say. */
+      const isOpenTo = (error: StorageError): boolean => isUnreached(error) && !isFinal(error)
+      const isOpen = (index: number): boolean => {
+        const answer = answers[index]
+        return answer === undefined || (Result.isFailure(answer) && isOpenTo(answer.failure))
+      }
+      const asked: Array<boolean> = []
+      let open: ReadonlyArray<number> = circuits.map((_, index) => index)
+      const errors: Array<StorageError> = []
+      for (const [place, hop] of hops.entries()) {
+        const result = yield* Effect.result(hop.attempt(
+          operation,
+          deadlineOf(place, budget - (now() - start)),
+          (storage) =>
+            Effect.andThen(
+              bringBack(open.map((index) => circuits[index]!), place, storage),
+              asking.ask(storage, open)
+            ),
+          (answer) => answer instanceof StorageError && isOpenTo(answer)
+        ))
+        asked[place] = Result.isSuccess(result) || result.failure.asked
+        if (Result.isSuccess(result)) {
+          complained.delete(place)
+          for (const [i, index] of open.entries()) {
+            const answer = result.success[i]!
+            answers[index] = answer
+            if (Result.isSuccess(answer)) answered(index, answer.success, place, place > 0 && asked[0] === true)
+          }
+        } else if (!isOpenTo(result.failure.error)) return yield* Effect.fail(result.failure.error)
+        open = open.filter(isOpen)
+        if (open.length === 0) break
+        const answer = answers[open[0]!]
+        if (Result.isFailure(result)) errors.push(result.failure.error)
+        else if (answer !== undefined && Result.isFailure(answer)) errors.push(answer.failure)
+        if (place + 1 < hops.length) yield* fellBack(operation, place, place + 1, asked[place], errors.at(-1)!)
+      }
+      const last = errors.at(-1)
+      const none = () =>
+        errors.length > 1
+          ? new StorageError({
+            operation,
+            reason: last!.reason,
+            cause: new AggregateError(errors, `none of ${names} answered`)
+          })
+          : last!
+      if (circuits.length > 0 && open.length === circuits.length) return yield* Effect.fail(none())
+      return circuits.map((_, index) => answers[index] ?? Result.fail(none()))
+    })
+
+  // -----------------------------------------------------------------------------
+  // what the others get to know
+  // -----------------------------------------------------------------------------
+
+  const copied = new Map<string, number>()
+  const backlogs = hops.map((hop, place) => {
+    const { durable, fences } = hop.storage.capabilities
+    return place > 0 && decides(0) && fences && (durable || copiesReports)
+      ? new Backlog<object>((batch) => copy(place, batch.map(([circuit]) => circuit)))
+      : undefined
+  })
+  const copying = hops.map(() => 0)
+
+  const copy = (place: number, circuits: ReadonlyArray<string>): Effect.Effect<ReadonlySet<string>> =>
+    carry(hops[0]!.within(budget), hops[place]!.within(budget), circuits, {
+      counts: copiesReports,
+      decides: "from"
+    }).pipe(
+      Effect.map((carried) =>
+        new Set(
+          carried.flatMap(({ circuit, done }) => Result.isSuccess(done) || !isUnreached(done.failure) ? [circuit] : [])
+        )
+      ),
+      Effect.catch(() => Effect.succeed(new Set<string>()))
+    )
+
+  const behind = {}
+  /** Hands a change on to those that have not heard of it. */
+  const pass = (circuit: string, { generation }: Snapshot): void => {
+    if (generation <= (copied.get(circuit) ?? 0)) return
+    copied.delete(circuit)
+    copied.set(circuit, generation)
+    if (copied.size > MOST_COPIED) copied.delete(copied.keys().next().value!)
+    for (const backlog of backlogs) backlog?.add(circuit, behind)
+  }
+
+  /** Tells those of reports that will not be asked to answer them. */
+  const copyReports = (reports: ReadonlyArray<CircuitReport>): void => {
+    const lead = hops.findIndex((hop) => !hop.isSick)
+    for (const [place, backlog] of backlogs.entries()) {
+      if (backlog === undefined || place === lead) continue
+      const missed = (circuits: Iterable<string>): void => {
+        for (const circuit of circuits) backlog.add(circuit, {})
+      }
+      const all = reports.map(({ circuit }) => circuit)
+      if (copying[place]! >= MOST_COPIES || hops[place]!.isSick) {
+        missed(all)
+        continue
+      }
+      copying[place]!++
+      fork(
+        hops[place]!.within(budget).sync(reports).pipe(
+          Effect.map((synced) =>
+            synced.flatMap(({ circuit, result }) =>
+              Result.isSuccess(result) && result.success.reported === "Counted" ? [] : [circuit]
+            )
+          ),
+          Effect.catch(() => Effect.succeed(all)),
+          Effect.map(missed),
+          Effect.ensuring(Effect.sync(() => copying[place]!--))
+        )
+      )
+    }
+  }
+
+  // -----------------------------------------------------------------------------
+  // the way back
+  // -----------------------------------------------------------------------------
+
+  /** Carries circuits that others had to answer for to a storage that is about to answer for them again. */
+  const bringBack = (
+    circuits: ReadonlyArray<string>,
+    place: number,
+    better: Asked
+  ): Effect.Effect<ReadonlyArray<Carried>> => {
+    if (displaced.size === 0) return Effect.succeed([])
+    const carried = [...displaced.among(circuits, place)].map(([at, names]) => {
+      const options = { decides: "to", counts: copiesReports } as const
+      const all = decides(at) && decides(place)
+        ? carry(hops[at]!.within(deadlineOf(at, budget) / 2), better, names, options)
+        : Effect.succeed(names.map((circuit): Carried => ({ circuit, done: Result.succeed("left") })))
+      // It answers all the same: whoever knows more puts that back.
+      return Effect.catch(
+        Effect.tap(all, Effect.forEach((one) => broughtBack(one, place, better), { concurrency: 16 })),
+        (error) => Effect.succeed(names.map((circuit): Carried => ({ circuit, done: Result.fail(error) })))
+      )
+    })
+    return Effect.map(Effect.all(carried, { concurrency: 4 }), (all) => all.flat())
+  }
+
+  const broughtBack = ({ circuit, done }: Carried, place: number, better: Asked) => {
+    if (Result.isFailure(done)) return Effect.void
+    const paid = place === 0 ? displaced.pay(circuit, better) : Effect.void
+    return Effect.ignore(Effect.tap(paid, () => Effect.sync(() => displaced.set(circuit, place))))
+  }
+
+  /** Carries all that nobody asks for, once a storage is back. */
+  const catchUp = (place: number): Effect.Effect<void> =>
+    Effect.gen(function*() {
+      const circuits = displaced.behind(place)
+      const all: Array<Carried> = []
+      for (let i = 0; i < circuits.length; i += BATCH) {
+        all.push(...(yield* bringBack(circuits.slice(i, i + BATCH), place, hops[place]!.within(budget))))
+      }
+      if (circuits.length > 0) yield* reconciled(names, nameOf(place), all)
+    })
+
+  const reconciled = (from: string, to: string, all: ReadonlyArray<Carried>) =>
+    Effect.suspend(() => {
+      const count = (what: string) => all.filter(({ done }) => Result.isSuccess(done) && done.success === what).length
+      const fields = {
+        from,
+        to,
+        circuits: all.length,
+        forward: count("forward"),
+        back: count("back"),
+        failed: all.filter(({ done }) => Result.isFailure(done)).length
+      }
+      tell({ _tag: "Reconciled", ...fields })
+      return Effect.annotateLogs(Effect.logInfo("Circuits were reconciled"), fields)
+    })
+
+  const repair = Effect.forEach(backlogs.entries(), ([place, backlog]) => {
+    if (backlog === undefined) return Effect.void
+    const seen = new Set<string>()
+    const all = Stream.concat(hops[0]!.storage.list, hops[place]!.storage.list).pipe(
+      Stream.filter((circuit) => !seen.has(circuit) && seen.add(circuit).size > 0),
+      Stream.grouped(BATCH),
+      Stream.mapEffect((circuits) =>
+        carry(hops[0]!.within(budget), hops[place]!.within(budget), circuits, {
+          counts: copiesReports,
+          decides: "from"
+        })
+      ),
+      Stream.flattenIterable
+    )
+    return Effect.flatMap(Stream.runCollect(all), (carried) => reconciled(nameOf(0), nameOf(place), carried))
+  }, { discard: true })
+
+  // -----------------------------------------------------------------------------
+  // the storage
+  // -----------------------------------------------------------------------------
+
+  const one = <A>(
+    operation: string,
+    circuit: string,
+    ask: (storage: Storage) => Effect.Effect<A, StorageError>,
+    rest: Partial<Pick<Asking<A>, "answered" | "isFinal">> = {}
+  ): Effect.Effect<A, StorageError> =>
+    Effect.flatMap(
+      through({
+        operation,
+        circuits: [circuit],
+        ask: (storage) => Effect.map(ask(storage), (answer) => [Result.succeed(answer)]),
+        answered: () => {},
+        ...rest
+      }),
+      ([answer]) => Effect.fromResult(answer!)
+    )
+
+  const decided = (circuit: string, place: number, snapshot: Snapshot): void => {
+    if (place === 0) pass(circuit, snapshot)
+    else displaced.set(circuit, place)
+  }
+
+  const { capabilities } = hops[0]!.storage
+  const heard = (storage: Storage) =>
+    Stream.suspend(() => storage.changes).pipe(
+      Stream.concat(Stream.fail("ended")),
+      Stream.catchCause(() => Stream.fail("ended")),
+      Stream.retry(HEARING),
+      Stream.orDie
+    )
+
+  for (const backlog of backlogs) if (backlog !== undefined) yield* backlog.run
+
+  return {
+    backend: `${kind}(${names})`,
+    capabilities,
+    idleTimeToLive: hops.map(({ storage }) => storage.idleTimeToLive).reduce((a, b) => Duration.min(a, b)),
+    sync: (reports) =>
+      Effect.suspend(() => {
+        if (copiesReports) copyReports(reports)
+        return through({
+          operation: "sync",
+          circuits: reports.map(({ circuit }) => circuit),
+          ask: (storage, indices) =>
+            Effect.map(
+              storage.sync(indices.map((index) => reports[index]!)),
+              (synced) => indices.map((_, i) => Result.map(synced[i]!.result, told))
+            ),
+          answered: (index, { snapshot }, place, asked) => {
+            const report = reports[index]!
+            if (place > 0 && !copiesReports) displaced.owe(report, asked, now())
+            decided(report.circuit, place, snapshot)
+          }
+        })
+      }).pipe(Effect.map((results) => results.map((result, i): Synced => ({ circuit: reports[i]!.circuit, result })))),
+    change: (circuit, change) =>
+      one("change", circuit, (storage) => Effect.map(storage.change(circuit, change), told), {
+        // What an operator wants and a storage refuses, another must not do.
+        isFinal: ({ reason }) => reason === "Denied" && change._tag === "Operation",
+        answered: (_, { snapshot }, place) => decided(circuit, place, snapshot)
+      }),
+    probe: (circuit, probe) =>
+      one("probe", circuit, (storage) => Effect.map(storage.probe(circuit, probe), told), {
+        answered: (_, { snapshot }, place) => decided(circuit, place, snapshot)
+      }),
+    changes: capabilities.pushes
+      ? Stream.mergeAll([
+        Stream.fromPubSub(switches),
+        ...hops.filter(({ storage }) => storage.capabilities.pushes).map(({ storage }) => heard(storage))
+      ], { concurrency: "unbounded" })
+      : Stream.empty,
+    list: hops.map(({ storage }) => storage.list).reduce((all, next) => Stream.catchCause(all, () => next)),
+    history: (circuit, options) => one("history", circuit, (storage) => storage.history(circuit, options)),
+    events: Stream.fromPubSub(events),
+    repair
+  }
+})

@@ -1,0 +1,436 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Metric, Result, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { circuitOf, failures, FORCED, HOUR, ignored, reasonOf } from "../../src/conformance/Law.ts"
+import { Storage } from "../../src/index.ts"
+import * as Fallback from "../../src/Storage/Fallback.ts"
+import * as NullStorage from "../../src/Storage/Null.ts"
+import type * as Service from "../../src/Storage/Storage.ts"
+import { failing, hanging, Link, lostReply, memory } from "../support/storages.ts"
+import { failTimes, settle, withReports } from "../utils.ts"
+
+/** So many storages, the first two as if they were elsewhere, and a chain of them. */
+const chainOf = (...deadlines: ReadonlyArray<number | undefined>) =>
+  Effect.gen(function*() {
+    const links: Array<Link> = []
+    for (const [i, _] of deadlines.entries()) {
+      links.push(new Link({ ...(yield* memory), backend: "abc"[i]! }, { durable: i < 2 }))
+    }
+    const [first, ...rest] = links.map(({ storage }, i) => ({ storage, deadline: deadlines[i] }))
+    const chain = yield* Fallback.make([first!, ...rest])
+    const events: Array<string> = []
+    yield* Effect.forkScoped(
+      Stream.runForEach(chain.events, (event) => Effect.sync(() => events.push(inBrief(event)))),
+      { startImmediately: true }
+    )
+    return {
+      links,
+      chain,
+      events,
+      circuit: circuitOf(chain, "c"),
+      at: links.map(({ storage }) => circuitOf(storage, "c"))
+    }
+  })
+
+const inBrief = (event: Fallback.ChainEvent): string => {
+  switch (event._tag) {
+    case "Fallback":
+      return `${event.operation}: ${event.from} > ${event.to}: ${event.error.reason}`
+    case "Reconciled":
+      return `${event.circuits} reconciled, ${event.forward} forward, ${event.back} back, ${event.failed} failed`
+    default:
+      return `${event._tag} ${event.backend}`
+  }
+}
+
+/** The state, in a word. */
+const states = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) =>
+  Effect.forEach(circuits, ({ read }) => Effect.map(read, ({ override, state }) => override?.kind ?? state._tag))
+
+const generations = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) =>
+  Effect.forEach(circuits, ({ read }) => Effect.map(read, ({ generation }) => generation))
+
+/** Nobody calls, and what is done in the background is done. */
+const quiet = Effect.andThen(settle, Effect.andThen(TestClock.adjust("1 second"), settle))
+
+describe("a chain whose first storage answers", () => {
+  it.effect("asks no other, and copies to those that are durable what has changed", () =>
+    Effect.gen(function*() {
+      const { at, circuit, events, links } = yield* chainOf(undefined, undefined, undefined)
+      yield* circuit.report(failures(2))
+      assert.deepStrictEqual(links.map(({ asked }) => asked.length > 0), [true, false, false])
+      yield* circuit.open()
+      yield* circuit.operate({ _tag: "Override", ...FORCED })
+      yield* settle
+      assert.deepStrictEqual(yield* states(at), ["ForcedOpen", "ForcedOpen", "Closed"])
+      const [first, second] = yield* generations(at)
+      assert.strictEqual(first, second)
+      assert.deepStrictEqual(events, [])
+    }))
+
+  it.effect("copies, too, what it hears that others have changed", () =>
+    Effect.gen(function*() {
+      const { at, circuit } = yield* chainOf(undefined, undefined)
+      yield* at[0]!.open()
+      yield* circuit.read
+      yield* settle
+      assert.deepStrictEqual(yield* states(at), ["Open", "Open"])
+    }))
+
+  it.effect("copies when it can be copied, the newest of each", () =>
+    Effect.gen(function*() {
+      const { at, circuit, links } = yield* chainOf(undefined, undefined)
+      links[1]!.fault(failing("Unavailable"))
+      yield* circuit.open()
+      yield* circuit.operate({ _tag: "Reset" })
+      yield* quiet
+      links[1]!.fault(undefined)
+      yield* TestClock.adjust("10 seconds")
+      yield* settle
+      assert.deepStrictEqual(yield* states(at), ["Closed", "Closed"])
+      assert.strictEqual(new Set(yield* generations(at)).size, 1)
+    }))
+})
+
+describe("a storage that does not answer", () => {
+  it.effect("is asked within its deadline, and then the next one is", () =>
+    Effect.gen(function*() {
+      const { circuit, events, links } = yield* chainOf(50, 20, undefined)
+      links[0]!.fault(hanging)
+      links[1]!.fault(hanging)
+      const fiber = yield* Effect.forkChild(circuit.read, { startImmediately: true })
+      yield* TestClock.adjust("69 millis")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      yield* settle
+      assert.isDefined(fiber.pollUnsafe())
+      assert.deepStrictEqual(events, ["sync: a > b: Deadline", "sync: b > c: Deadline"])
+    }))
+
+  it.effect("has its share of the budget where it has no deadline of its own", () =>
+    Effect.gen(function*() {
+      const { circuit, links } = yield* chainOf(undefined, undefined, undefined)
+      links[0]!.fault(hanging)
+      links[1]!.fault(hanging)
+      const fiber = yield* Effect.forkChild(circuit.read, { startImmediately: true })
+      yield* TestClock.adjust("599 millis")
+      yield* settle
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("1 millis")
+      yield* settle
+      assert.isDefined(fiber.pollUnsafe())
+    }))
+
+  it.effect("is waited for no longer, though it cannot be interrupted", () =>
+    Effect.gen(function*() {
+      const { circuit, links } = yield* chainOf(50, undefined)
+      links[0]!.fault(() => Effect.uninterruptible(Effect.never))
+      const fiber = yield* Effect.forkChild(circuit.read, { startImmediately: true })
+      yield* TestClock.adjust("50 millis")
+      yield* settle
+      assert.isDefined(fiber.pollUnsafe())
+    }))
+
+  it.effect("is left alone after three failures, and asked once in a while, ever less", () =>
+    Effect.gen(function*() {
+      const { circuit, events, links } = yield* chainOf(undefined, undefined)
+      const [first] = links
+      first!.fault(failing("Unavailable"))
+      const tried: Array<number> = []
+      for (let second = 0; second < 120; second++) {
+        first!.asked.length = 0
+        for (let i = 0; i < 5; i++) yield* circuit.read
+        if (first!.asked.length > 0) tried.push(second)
+        yield* TestClock.adjust("1 second")
+      }
+      assert.deepStrictEqual(tried, [0, 1, 3, 7, 15, 31, 61, 91])
+      assert.deepStrictEqual(events.slice(0, 4), [
+        ...Array.from({ length: 2 }, () => "sync: a > b: Unavailable"),
+        "Down a",
+        "sync: a > b: Unavailable"
+      ])
+    }))
+
+  it.effect("is asked again at once where it is the last", () =>
+    Effect.gen(function*() {
+      const { circuit, links } = yield* chainOf(undefined, undefined)
+      for (const link of links) link.fault(failing("Unavailable"))
+      for (let i = 0; i < 10; i++) yield* Effect.flip(circuit.read)
+      links[1]!.fault(undefined)
+      yield* circuit.read
+    }))
+
+  it.effect("counts in a metric, by from, to and reason, also while it is skipped", () =>
+    Effect.gen(function*() {
+      const { circuit, links } = yield* chainOf(undefined, undefined)
+      links[0]!.fault(failing("Unavailable"))
+      for (let i = 0; i < 5; i++) yield* circuit.read
+      const counted = (yield* Metric.snapshot).flatMap(({ attributes, id, state }) =>
+        id === "circuit_breaker.persistence.fallbacks" ? [{ ...attributes, ...state }] : []
+      )
+      assert.sameDeepMembers(
+        counted.map(({ from, reason, to, ...state }: any) => [from, to, reason, Number(state.count)]),
+        [
+          ["a", "b", "Unavailable", 3],
+          ["a", "b", "Skipped", 2]
+        ]
+      )
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+
+  it.effect("is logged once, until it answers", () =>
+    withReports((logged) =>
+      Effect.gen(function*() {
+        const { circuit, links } = yield* chainOf(undefined, undefined)
+        for (const fault of [failing("Unavailable"), undefined, failing("Denied")]) {
+          links[0]!.fault(fault)
+          for (let i = 0; i < 4; i++) yield* circuit.read
+          yield* TestClock.adjust("1 minute")
+          yield* circuit.read
+          yield* settle
+        }
+        assert.deepStrictEqual(logged.map(({ level, message }) => `${level} ${message}`), [
+          "Warn A storage did not answer, another did",
+          "Warn A storage is left alone, for it fails",
+          "Info A storage is back",
+          "Warn A storage did not answer, another did",
+          "Warn A storage is left alone, for it fails"
+        ])
+      })
+    ))
+
+  it.effect("in part is asked for the rest elsewhere, and for what it answers it is believed", () =>
+    Effect.gen(function*() {
+      const { chain, links } = yield* chainOf(undefined, undefined)
+      const [first] = links
+      const storage = first!.storage
+      // As a Cluster of which one node is away.
+      const half: Service.Storage = {
+        ...storage,
+        sync: (reports) =>
+          Effect.map(storage.sync(reports), (synced) =>
+            synced.map((one) =>
+              one.circuit === "x"
+                ? {
+                  ...one,
+                  result: Result.fail(new Storage.StorageError({ operation: "sync", reason: "Unavailable", cause: "" }))
+                }
+                : one
+            ))
+      }
+      const partly = yield* Fallback.make([{ storage: half }, { storage: links[1]!.storage }])
+      yield* circuitOf(storage, "y").open()
+      yield* circuitOf(links[1]!.storage, "x").open()
+      yield* circuitOf(links[1]!.storage, "y").operate({ _tag: "Reset" })
+      const answers = yield* partly.sync(
+        ["x", "y"].map((circuit) => ({
+          circuit,
+          instance: "i",
+          sequence: 1,
+          generation: 0,
+          delta: ignored(0),
+          withins: []
+        }))
+      )
+      assert.deepStrictEqual(
+        answers.map(({ circuit, result }) => [circuit, Result.getOrThrow(result).snapshot.state._tag]),
+        [["x", "Open"], ["y", "Open"]]
+      )
+      assert.isDefined(chain)
+    }))
+
+  it.effect("leaves what cannot be decoded, and what is refused by hand, as an answer", () =>
+    Effect.gen(function*() {
+      const { chain, circuit, links } = yield* chainOf(undefined, undefined)
+      links[0]!.fault(failing("Invalid"))
+      assert.strictEqual(yield* reasonOf(circuit.read), "Invalid")
+      links[0]!.fault(failing("Denied"))
+      assert.strictEqual(yield* reasonOf(circuit.operate({ _tag: "Reset" })), "Denied")
+      assert.deepStrictEqual(links[1]!.asked, [])
+      assert.strictEqual(chain.backend, "fallback(a, b)")
+    }))
+
+  it.effect("and none behind it that does: the error of the last, with those before it", () =>
+    Effect.gen(function*() {
+      const { circuit, links } = yield* chainOf(undefined, undefined)
+      links[0]!.fault(failing("Unavailable"))
+      links[1]!.fault(failing("Deadline"))
+      const { cause, reason } = (yield* Effect.flip(circuit.open())) as Storage.StorageError
+      assert.strictEqual(reason, "Deadline")
+      assert.deepStrictEqual((cause as AggregateError).errors.map(({ reason }) => reason), ["Unavailable", "Deadline"])
+    }))
+})
+
+describe("a storage that is back", () => {
+  it.effect("decides on a circuit only after it knows what the others came to", () =>
+    Effect.gen(function*() {
+      const { at, circuit, events, links } = yield* chainOf(undefined, undefined)
+      yield* circuit.report(failures(1))
+      links[0]!.fault(failing("Unavailable"))
+      yield* circuit.open()
+      links[0]!.fault(undefined)
+      const seen = yield* circuit.read
+      assert.strictEqual(seen.state._tag, "Open")
+      assert.deepStrictEqual(yield* states(at), ["Open", "Open"])
+      assert.strictEqual(new Set(yield* generations(at)).size, 1)
+      assert.include(events, "sync: a > b: Unavailable")
+    }))
+
+  it.effect("keeps what is newer, and hands it on", () =>
+    Effect.gen(function*() {
+      const { at, circuit, links } = yield* chainOf(undefined, undefined)
+      links[0]!.fault(failing("Unavailable"))
+      yield* circuit.open()
+      links[0]!.fault(undefined)
+      yield* TestClock.adjust("1 second")
+      // Somebody whom it answered all the time.
+      yield* at[0]!.operate({ _tag: "Override", ...FORCED })
+      assert.strictEqual((yield* circuit.read).override?.kind, "ForcedOpen")
+      assert.deepStrictEqual(yield* states(at), ["ForcedOpen", "ForcedOpen"])
+    }))
+
+  it.effect("stays open where it is, though the others closed it", () =>
+    Effect.gen(function*() {
+      const { at, circuit, links } = yield* chainOf(undefined, undefined)
+      yield* at[0]!.open()
+      links[0]!.fault(failing("Unavailable"))
+      yield* TestClock.adjust("1 second")
+      yield* circuit.operate({ _tag: "Reset" })
+      links[0]!.fault(undefined)
+      assert.strictEqual((yield* circuit.read).state._tag, "Open")
+      yield* settle
+      assert.deepStrictEqual(yield* states(at), ["Open", "Open"])
+      assert.strictEqual(new Set(yield* generations(at)).size, 1)
+    }))
+
+  it.effect("is given all that nobody calls, too", () =>
+    Effect.gen(function*() {
+      const { chain, events, links } = yield* chainOf(undefined, undefined)
+      links[0]!.fault(failing("Unavailable"))
+      const names = Array.from({ length: 250 }, (_, i) => `n${i}`)
+      yield* Effect.forEach(names, (name) => circuitOf(chain, name).open())
+      links[0]!.fault(undefined)
+      yield* TestClock.adjust("1 minute")
+      yield* circuitOf(chain, "n0").read
+      yield* settle
+      const there = yield* Effect.forEach(names, (name) => circuitOf(links[0]!.storage, name).read)
+      assert.isTrue(there.every(({ state }) => state._tag === "Open"))
+      assert.strictEqual(events.at(-1), "249 reconciled, 249 forward, 0 back, 0 failed")
+    }))
+
+  it.effect("counts what only the others have counted, and nothing twice", () =>
+    Effect.gen(function*() {
+      const { at, circuit, links } = yield* chainOf(20, undefined)
+      yield* circuit.report(failures(1))
+      // Counted, but nobody hears of it.
+      links[0]!.fault(lostReply)
+      const fiber = yield* Effect.forkChild(circuit.report(failures(2)), { startImmediately: true })
+      yield* TestClock.adjust("20 millis")
+      yield* TestClock.adjust("20 millis")
+      yield* Fiber.join(fiber)
+      links[0]!.fault(failing("Unavailable"))
+      for (let i = 0; i < 6; i++) yield* circuit.report(failures(4))
+      links[0]!.fault(undefined)
+      yield* TestClock.adjust("1 minute")
+      yield* circuit.report(failures(8))
+      assert.strictEqual((yield* at[0]!.read).lifetime.failure, 1 + 2 + 6 * 4 + 8)
+    }))
+
+  it.effect("is not given what it has forgotten, but what it has lost", () =>
+    Effect.gen(function*() {
+      const { at, circuit, links } = yield* chainOf(undefined, undefined)
+      yield* at[1]!.operate({ _tag: "Override", ...FORCED })
+      yield* TestClock.adjust(2 * HOUR)
+      links[0]!.fault(failing("Unavailable"))
+      yield* circuit.read
+      links[0]!.fault(undefined)
+      assert.strictEqual((yield* circuit.read).override, undefined)
+    }))
+})
+
+describe("breakers on a chain", () => {
+  const policy = { trip: { _tag: "ConsecutiveFailures", failures: 2 }, openFor: "30 seconds", evidence: "any" } as const
+
+  it.effect("keep their circuits open when its first storage goes, and when it comes back", () =>
+    Effect.gen(function*() {
+      const { chain, links } = yield* chainOf(50, undefined)
+      const link = new Link(chain, chain.capabilities)
+      const breaker = yield* link.make("c", policy)
+      yield* failTimes(breaker, 2)
+      yield* quiet
+      links[0]!.fault(hanging)
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(yield* breaker.state, "Open")
+      // Who comes in now knows of it, too.
+      const late = yield* new Link(chain, chain.capabilities).make("c", policy)
+      const refused = yield* Effect.forkChild(Effect.flip(late.wrap(Effect.void)), { startImmediately: true })
+      yield* TestClock.adjust("200 millis")
+      assert.strictEqual((yield* Fiber.join(refused))._tag, "BreakerOpenError")
+      links[0]!.fault(undefined)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(yield* breaker.state, "Open")
+      yield* TestClock.adjust("20 seconds")
+      const probed = yield* Effect.forkChild(breaker.wrap(Effect.succeed("up")), { startImmediately: true })
+      yield* TestClock.adjust("200 millis")
+      assert.strictEqual(yield* Fiber.join(probed), "up")
+      yield* quiet
+      assert.strictEqual(yield* breaker.state, "Closed")
+      assert.strictEqual((yield* circuitOf(links[0]!.storage, "c").read).state._tag, "Closed")
+    }))
+
+  it.effect("ending in null let calls through when nothing else answers", () =>
+    Effect.gen(function*() {
+      const first = new Link(yield* memory)
+      const null_ = yield* Effect.provide(Storage.Storage, NullStorage.layer)
+      const chain = yield* Fallback.make([{ storage: first.storage }, { storage: null_ }])
+      const link = new Link(chain, chain.capabilities)
+      const strict = { ...policy, consistency: "strict", onStorageError: "fail" } as const
+      const breaker = yield* link.make("c", strict)
+      yield* failTimes(breaker, 2)
+      assert.strictEqual((yield* Effect.flip(breaker.wrap(Effect.void)))._tag, "BreakerOpenError")
+      first.fault(failing("Unavailable"))
+      yield* quiet
+      assert.strictEqual(yield* breaker.wrap(Effect.succeed("through")), "through")
+      first.fault(undefined)
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual((yield* Effect.flip(breaker.wrap(Effect.void)))._tag, "BreakerOpenError")
+    }))
+})
+
+describe("its options", () => {
+  const one = { storage: Storage.MemoryStorageLive }
+  const refusals: Record<string, readonly [() => unknown, string]> = {
+    "no storage": [
+      () => Storage.fallback([] as never),
+      "Storage \"fallback\": hops must be at least one storage, got []"
+    ],
+    "a deadline that is none": [
+      () => Storage.fallback([one, { ...one, deadline: 0 }]),
+      "Storage \"fallback\": hops[1].deadline must be a finite duration from 1 ms to 900 ms, got 0"
+    ],
+    "deadlines that do not fit": [
+      () => Storage.fallback([{ ...one, deadline: 500 }, { ...one, deadline: "1 second" }], { budget: "1 second" }),
+      "Storage \"fallback\": the deadlines' sum must be at most the budget, 1000 ms, got 1500"
+    ],
+    "a budget that is none": [
+      () => Storage.fallback([one], { budget: NaN }),
+      "Storage \"fallback\": budget must be a finite duration from 1 ms to 3600000 ms, got NaN"
+    ]
+  }
+  for (const [what, [make, message]] of Object.entries(refusals)) {
+    it(`are refused: ${what}`, () => assert.throws(make, RangeError, message))
+  }
+
+  it.effect("tell whoever wants to know of its events", () =>
+    Effect.gen(function*() {
+      const heard: Array<string> = []
+      const link = new Link({ ...(yield* memory), backend: "a" })
+      link.fault(failing("Unavailable"))
+      const chain = yield* Fallback.make([{ storage: link.storage }, { storage: yield* memory }], {
+        onEvent: (event) => Effect.andThen(Effect.sync(() => heard.push(inBrief(event))), Effect.fail("a bug"))
+      })
+      yield* circuitOf(chain, "c").read
+      yield* circuitOf(chain, "c").read
+      yield* settle
+      assert.deepStrictEqual(heard, ["sync: a > memory: Unavailable", "sync: a > memory: Unavailable"])
+    }))
+})

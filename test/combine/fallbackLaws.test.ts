@@ -1,0 +1,57 @@
+import { describe, it } from "@effect/vitest"
+import { Effect, Layer, Stream } from "effect"
+import * as Storage from "../../src/Storage.ts"
+import * as Conformance from "../../src/Storage/Conformance.ts"
+import * as MemoryStorage from "../../src/Storage/Memory.ts"
+import type { Capabilities } from "../../src/Storage/Storage.ts"
+import { memory } from "../Storage/broken.ts"
+import { table } from "../Storage/table.ts"
+
+type Options = Parameters<Conformance.Params["layer"]>[0]
+
+const memoryLayer = (options: Options) => Layer.effect(Storage.Storage, MemoryStorage.make(options))
+
+/** One that never answers, and can be told how. */
+const away = (capabilities: Capabilities, how: Effect.Effect<never, Storage.StorageError>) => (options: Options) =>
+  Layer.succeed(Storage.Storage, {
+    backend: "away",
+    capabilities,
+    idleTimeToLive: options.idleTimeToLive,
+    sync: () => how,
+    change: () => how,
+    probe: () => how,
+    changes: Stream.die("bug"),
+    list: Stream.die("bug"),
+    history: () => how
+  })
+
+const gone = Effect.fail(new Storage.StorageError({ operation: "away", reason: "Unavailable", cause: "gone" }))
+
+const chains: Record<string, Conformance.Params> = {
+  "of one": { ...table, layer: (options) => Storage.fallback([{ storage: table.layer(options) }]) },
+  "whose first answers": {
+    ...table,
+    outage: undefined,
+    layer: (options) => Storage.fallback([{ storage: table.layer(options) }, { storage: memoryLayer(options) }])
+  },
+  "whose first refuses": {
+    ...memory,
+    layer: (options) =>
+      Storage.fallback([{ storage: away(memory.capabilities, gone)(options) }, { storage: memoryLayer(options) }])
+  },
+  "whose first two are bugs": {
+    ...memory,
+    layer: (options) =>
+      Storage.fallback([
+        { storage: away(memory.capabilities, Effect.die("bug"))(options) },
+        { storage: away(memory.capabilities, Effect.sync((): never => undefined as never))(options) },
+        { storage: memoryLayer(options) }
+      ])
+  }
+}
+
+for (const [name, params] of Object.entries(chains)) {
+  describe(`a chain ${name}`, () => {
+    for (const law of Conformance.laws(params)) it.effect(law.name, () => law.check)
+  })
+}
