@@ -139,7 +139,7 @@ export default defineConfig({
     },
     {
       files: ["src/combine/**/*.ts"],
-      rules: only(onlyUp("core/*", "Storage/Storage.ts"), noDriver, noUnstable)
+      rules: only(onlyUp("core/*", "internal/Check.ts", "Storage/Storage.ts"), noDriver, noUnstable)
     },
     {
       files: ["src/redis/**/*.ts"],

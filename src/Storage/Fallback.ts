@@ -48,43 +48,16 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import { type Chain, type ChainEvent, makeChain } from "../combine/Chain.ts"
-import { durationIn, type Problem, refuse } from "../internal/Check.ts"
-import { Storage } from "./Storage.ts"
+import type { Stream } from "effect/Stream"
+import type { ChainEvent } from "../combine/Chain.ts"
+import { chainOf, type Hops, layerOf, type Options } from "../combine/Options.ts"
+import type { Storage } from "./Storage.ts"
 
 export type { ChainEvent } from "../combine/Chain.ts"
-
-/**
- * A storage of a chain, as a layer or made.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Hop<out S = Layer.Layer<Storage, any, any>> {
-  readonly storage: S
-  /**
-   * How long a request to it may take, from a millisecond to the whole budget. Default: an equal share, with those behind it,
-   * of what is left.
-   */
-  readonly deadline?: Duration.Input | undefined
-}
-
-/**
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  /** How long a request may take in all, from a millisecond on. Default 900 ms: a breaker waits for one second. */
-  readonly budget?: Duration.Input | undefined
-  /** Told of each event. One that is slow hears of the last 256; what it fails with is logged. */
-  readonly onEvent?: ((event: ChainEvent) => Effect.Effect<unknown, unknown>) | undefined
-}
+export type { Hop, Options } from "../combine/Options.ts"
 
 /**
  * A storage that can be listened to.
@@ -94,25 +67,10 @@ export interface Options {
  */
 export interface FallbackStorage extends Storage {
   /** What happens between its storages, from when it is listened to. */
-  readonly events: Stream.Stream<ChainEvent>
+  readonly events: Stream<ChainEvent>
 }
 
-const LONGEST = 60 * 60 * 1000
-
-const problemsOf = (hops: ReadonlyArray<Hop<unknown>>, budget: Duration.Input): ReadonlyArray<Problem> => {
-  const found = [
-    ...(hops.length === 0 ? [{ field: "hops", value: hops, range: "at least one storage" }] : []),
-    ...durationIn("budget", budget, 1, LONGEST)
-  ]
-  if (found.length > 0) return found
-  const most = Duration.toMillis(budget)
-  const wrong = hops.flatMap(({ deadline }, i) =>
-    deadline === undefined ? [] : durationIn(`hops[${i}].deadline`, deadline, 1, most)
-  )
-  if (wrong.length > 0) return wrong
-  const sum = hops.reduce((sum, { deadline = 0 }) => sum + Duration.toMillis(deadline), 0)
-  return sum > most ? [{ field: "the deadlines' sum", value: sum, range: `at most the budget, ${most} ms` }] : []
-}
+const kind = { kind: "fallback", reports: false }
 
 /**
  * Makes a storage of several, for as long as the scope is open. Throws a `RangeError` for deadlines that make no sense: those
@@ -122,29 +80,9 @@ const problemsOf = (hops: ReadonlyArray<Hop<unknown>>, budget: Duration.Input): 
  * @since 0.1.0
  */
 export const make = (
-  hops: readonly [Hop<Storage>, ...Array<Hop<Storage>>],
-  { budget = "900 millis", onEvent }: Options = {}
-): Effect.Effect<FallbackStorage, never, Scope.Scope> => {
-  refuse("Storage \"fallback\"", problemsOf(hops, budget))
-  return Effect.tap(
-    makeChain({
-      kind: "fallback",
-      links: hops.map(({ deadline, storage }) => ({
-        storage,
-        deadline: deadline === undefined ? undefined : Duration.toMillis(deadline)
-      })),
-      budget: Duration.toMillis(budget),
-      reports: false
-    }),
-    (chain) => onEvent === undefined ? Effect.void : listen(chain, onEvent)
-  )
-}
-
-const listen = (chain: Chain, onEvent: NonNullable<Options["onEvent"]>) =>
-  Effect.forkScoped(
-    Stream.runForEach(chain.events, (event) => Effect.ignore(onEvent(event), { log: "Unhandled" })),
-    { startImmediately: true }
-  )
+  hops: Hops<Storage>,
+  options: Options = {}
+): Effect.Effect<FallbackStorage, never, Scope.Scope> => chainOf(kind, hops, options)
 
 /**
  * The same as a layer, of layers. Fails and needs what they fail with and need.
@@ -152,15 +90,8 @@ const listen = (chain: Chain, onEvent: NonNullable<Options["onEvent"]>) =>
  * @category layers
  * @since 0.1.0
  */
-export const layer = <const Hops extends readonly [Hop, ...Array<Hop>]>(
-  hops: Hops,
+export const layer = <const H extends Hops>(
+  hops: H,
   options: Options = {}
-): Layer.Layer<Storage, Layer.Error<Hops[number]["storage"]>, Layer.Services<Hops[number]["storage"]>> => {
-  refuse("Storage \"fallback\"", problemsOf(hops, options.budget ?? "900 millis"))
-  const built = Effect.forEach(
-    hops,
-    ({ deadline, storage }) =>
-      Effect.map(Layer.build(storage), (context) => ({ storage: Context.get(context, Storage), deadline }))
-  )
-  return Layer.effect(Storage, Effect.flatMap(built, ([first, ...rest]) => make([first!, ...rest], options)))
-}
+): Layer.Layer<Storage, Layer.Error<H[number]["storage"]>, Layer.Services<H[number]["storage"]>> =>
+  layerOf(kind, hops, options, make)

@@ -29,6 +29,10 @@ export class Backlog<A> {
     return this.#waiting.size
   }
 
+  has(circuit: string): boolean {
+    return this.#waiting.has(circuit)
+  }
+
   add(circuit: string, what: A): void {
     this.#waiting.delete(circuit)
     this.#waiting.set(circuit, what)

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { isEmpty, type LifetimeCounts, noDelta } from "../core/Delta.ts"
 import type { CircuitReport, Snapshot, StorageError } from "../Storage/Storage.ts"
-import type { Asked } from "./Hop.ts"
+import type { Asked } from "./Guarded.ts"
 
 /** At once, so that a large batch does not take all connections of a pool. */
 const CONCURRENCY = 16
@@ -101,14 +101,14 @@ const carryOne = Effect.fnUntraced(function*(
   const age = () => Effect.map(now, (now) => now - readAt)
   if (theirs.generation < ours.generation) {
     if (decides === "from" && isForgotten(theirs, ours, from)) return "left"
-    yield* putBack(from, circuit, ours, yield* age())
+    yield* putBack(from, circuit, ours, yield* age(), decides === "to")
     return "back"
   }
   if (theirs.generation > ours.generation) {
     if (decides === "to" && isForgotten(ours, theirs, to)) return "left"
-    const view = yield* putBack(to, circuit, theirs, yield* age())
+    const view = yield* putBack(to, circuit, theirs, yield* age(), decides === "from")
     // An Open whose time is not up stays, above both: then that is the newer one.
-    if (view.generation > theirs.generation) yield* putBack(from, circuit, view, 0)
+    if (view.generation > theirs.generation) yield* putBack(from, circuit, view, 0, decides === "to")
     if (counts) yield* makeUp(from, to, circuit, theirs, view, yield* age())
     return "forward"
   }
@@ -124,10 +124,11 @@ export const putBack = (
   storage: Asked,
   circuit: string,
   snapshot: Snapshot,
-  age: number
+  age: number,
+  certain: boolean
 ): Effect.Effect<Snapshot, StorageError> =>
   Effect.map(
-    storage.change(circuit, { _tag: "PutBack", snapshot, age: Math.max(0, age), leases: [] }),
+    storage.change(circuit, { _tag: "PutBack", snapshot, age: Math.max(0, age), leases: [], certain }),
     (changed) => changed.snapshot
   )
 

@@ -15,20 +15,16 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import {
   type Announcement,
-  type Capabilities,
-  type Changed,
   type CircuitReport,
-  type HistoryEntry,
-  type Probed,
   type Snapshot,
   type Storage,
   StorageError,
   type Synced
 } from "../Storage/Storage.ts"
-import { Backlog } from "./Backlog.ts"
 import { BATCH, type Carried, carry } from "./Carry.ts"
+import { Copy } from "./Copy.ts"
 import { Displaced } from "./Displaced.ts"
-import { type Asked, Hop, isUnreached } from "./Hop.ts"
+import { type Asked, Guarded, isUnreached } from "./Guarded.ts"
 
 /**
  * What happened between the storages of a chain. They are named as they name themselves.
@@ -91,8 +87,6 @@ const fallbacks = Metric.counter("circuit_breaker.persistence.fallbacks", {
 const CAPACITY = 256
 /** Between two attempts to hear of a storage's changes. */
 const HEARING = Schedule.spaced("1 second")
-/** So many batches of reports are under way to a storage that only gets copies. */
-const MOST_COPIES = 8
 /** Of so many circuits it is remembered what was copied last. */
 const MOST_COPIED = 100_000
 
@@ -132,7 +126,7 @@ export const makeChain = Effect.fnUntraced(function*(
   }
 
   const hops = links.map(({ storage }, place) =>
-    new Hop(storage, place === links.length - 1, clock, context, budget, turned)
+    new Guarded(storage, place === links.length - 1, clock, context, budget, turned)
   )
   const now = (): number => hops[0]!.now()
   const nameOf = (place: number): string => hops[place]!.storage.backend
@@ -146,7 +140,7 @@ export const makeChain = Effect.fnUntraced(function*(
   const complained = new Set<number>()
   const tell = (event: ChainEvent): boolean => PubSub.publishUnsafe(events, event)
 
-  function turned(hop: Hop, state: "Closed" | "Open"): void {
+  function turned(hop: Guarded, state: "Closed" | "Open"): void {
     const { backend } = hop.storage
     const place = hops.indexOf(hop)
     tell({ _tag: state === "Open" ? "Down" : "Up", backend })
@@ -247,63 +241,28 @@ export const makeChain = Effect.fnUntraced(function*(
   // -----------------------------------------------------------------------------
 
   const copied = new Map<string, number>()
-  const backlogs = hops.map((hop, place) => {
+  const copies = hops.map((hop, place) => {
     const { durable, fences } = hop.storage.capabilities
     return place > 0 && decides(0) && fences && (durable || copiesReports)
-      ? new Backlog<object>((batch) => copy(place, batch.map(([circuit]) => circuit)))
+      ? new Copy(hops[0]!, hop, budget, copiesReports)
       : undefined
   })
-  const copying = hops.map(() => 0)
 
-  const copy = (place: number, circuits: ReadonlyArray<string>): Effect.Effect<ReadonlySet<string>> =>
-    carry(hops[0]!.within(budget), hops[place]!.within(budget), circuits, {
-      counts: copiesReports,
-      decides: "from"
-    }).pipe(
-      Effect.map((carried) =>
-        new Set(
-          carried.flatMap(({ circuit, done }) => Result.isSuccess(done) || !isUnreached(done.failure) ? [circuit] : [])
-        )
-      ),
-      Effect.catch(() => Effect.succeed(new Set<string>()))
-    )
-
-  const behind = {}
   /** Hands a change on to those that have not heard of it. */
   const pass = (circuit: string, { generation }: Snapshot): void => {
     if (generation <= (copied.get(circuit) ?? 0)) return
     copied.delete(circuit)
     copied.set(circuit, generation)
     if (copied.size > MOST_COPIED) copied.delete(copied.keys().next().value!)
-    for (const backlog of backlogs) backlog?.add(circuit, behind)
+    for (const copy of copies) copy?.missed([circuit])
   }
 
-  /** Tells those of reports that will not be asked to answer them. */
-  const copyReports = (reports: ReadonlyArray<CircuitReport>): void => {
+  /** Tells all copies of reports but the one that decides now. What is returned they are to be told once it has. */
+  const copyReports = (reports: ReadonlyArray<CircuitReport>): () => void => {
     const lead = hops.findIndex((hop) => !hop.isSick)
-    for (const [place, backlog] of backlogs.entries()) {
-      if (backlog === undefined || place === lead) continue
-      const missed = (circuits: Iterable<string>): void => {
-        for (const circuit of circuits) backlog.add(circuit, {})
-      }
-      const all = reports.map(({ circuit }) => circuit)
-      if (copying[place]! >= MOST_COPIES || hops[place]!.isSick) {
-        missed(all)
-        continue
-      }
-      copying[place]!++
-      fork(
-        hops[place]!.within(budget).sync(reports).pipe(
-          Effect.map((synced) =>
-            synced.flatMap(({ circuit, result }) =>
-              Result.isSuccess(result) && result.success.reported === "Counted" ? [] : [circuit]
-            )
-          ),
-          Effect.catch(() => Effect.succeed(all)),
-          Effect.map(missed),
-          Effect.ensuring(Effect.sync(() => copying[place]!--))
-        )
-      )
+    const missed = copies.map((copy, place) => copy === undefined || place === lead ? [] : copy.tell(reports, fork))
+    return () => {
+      for (const [place, circuits] of missed.entries()) copies[place]?.missed(circuits)
     }
   }
 
@@ -323,10 +282,12 @@ export const makeChain = Effect.fnUntraced(function*(
       const all = decides(at) && decides(place)
         ? carry(hops[at]!.within(deadlineOf(at, budget) / 2), better, names, options)
         : Effect.succeed(names.map((circuit): Carried => ({ circuit, done: Result.succeed("left") })))
-      // It answers all the same: whoever knows more puts that back.
-      return Effect.catch(
-        Effect.tap(all, Effect.forEach((one) => broughtBack(one, place, better), { concurrency: 16 })),
-        (error) => Effect.succeed(names.map((circuit): Carried => ({ circuit, done: Result.fail(error) })))
+      return all.pipe(
+        Effect.tap(Effect.forEach((one) => broughtBack(one, place, better), { concurrency: 16 })),
+        // It answers all the same: whoever knows more puts that back.
+        Effect.catch((error) =>
+          Effect.succeed(names.map((circuit): Carried => ({ circuit, done: Result.fail(error) })))
+        )
       )
     })
     return Effect.map(Effect.all(carried, { concurrency: 4 }), (all) => all.flat())
@@ -364,18 +325,13 @@ export const makeChain = Effect.fnUntraced(function*(
       return Effect.annotateLogs(Effect.logInfo("Circuits were reconciled"), fields)
     })
 
-  const repair = Effect.forEach(backlogs.entries(), ([place, backlog]) => {
-    if (backlog === undefined) return Effect.void
+  const repair = Effect.forEach([...copies.entries()], ([place, copy]) => {
+    if (copy === undefined) return Effect.void
     const seen = new Set<string>()
     const all = Stream.concat(hops[0]!.storage.list, hops[place]!.storage.list).pipe(
       Stream.filter((circuit) => !seen.has(circuit) && seen.add(circuit).size > 0),
       Stream.grouped(BATCH),
-      Stream.mapEffect((circuits) =>
-        carry(hops[0]!.within(budget), hops[place]!.within(budget), circuits, {
-          counts: copiesReports,
-          decides: "from"
-        })
-      ),
+      Stream.mapEffect((circuits) => copy.carry(circuits)),
       Stream.flattenIterable
     )
     return Effect.flatMap(Stream.runCollect(all), (carried) => reconciled(nameOf(0), nameOf(place), carried))
@@ -416,7 +372,7 @@ export const makeChain = Effect.fnUntraced(function*(
       Stream.orDie
     )
 
-  for (const backlog of backlogs) if (backlog !== undefined) yield* backlog.run
+  for (const copy of copies) if (copy !== undefined) yield* copy.backlog.run
 
   return {
     backend: `${kind}(${names})`,
@@ -424,21 +380,24 @@ export const makeChain = Effect.fnUntraced(function*(
     idleTimeToLive: hops.map(({ storage }) => storage.idleTimeToLive).reduce((a, b) => Duration.min(a, b)),
     sync: (reports) =>
       Effect.suspend(() => {
-        if (copiesReports) copyReports(reports)
-        return through({
-          operation: "sync",
-          circuits: reports.map(({ circuit }) => circuit),
-          ask: (storage, indices) =>
-            Effect.map(
-              storage.sync(indices.map((index) => reports[index]!)),
-              (synced) => indices.map((_, i) => Result.map(synced[i]!.result, told))
-            ),
-          answered: (index, { snapshot }, place, asked) => {
-            const report = reports[index]!
-            if (place > 0 && !copiesReports) displaced.owe(report, asked, now())
-            decided(report.circuit, place, snapshot)
-          }
-        })
+        const counted = copiesReports ? copyReports(reports) : () => {}
+        return Effect.onExit(
+          through({
+            operation: "sync",
+            circuits: reports.map(({ circuit }) => circuit),
+            ask: (storage, indices) =>
+              Effect.map(
+                storage.sync(indices.map((index) => reports[index]!)),
+                (synced) => indices.map((_, i) => Result.map(synced[i]!.result, told))
+              ),
+            answered: (index, { snapshot }, place, asked) => {
+              const report = reports[index]!
+              if (place > 0 && !copiesReports) displaced.owe(report, asked, now())
+              decided(report.circuit, place, snapshot)
+            }
+          }),
+          () => Effect.sync(counted)
+        )
       }).pipe(Effect.map((results) => results.map((result, i): Synced => ({ circuit: reports[i]!.circuit, result })))),
     change: (circuit, change) =>
       one("change", circuit, (storage) => Effect.map(storage.change(circuit, change), told), {

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import { aged, type Delta, isEmpty, merge, noDelta } from "../core/Delta.ts"
 import type { CircuitReport, StorageError } from "../Storage/Storage.ts"
 import { now } from "./Carry.ts"
-import type { Asked } from "./Hop.ts"
+import type { Asked } from "./Guarded.ts"
 
 /** So many reports of a circuit are kept that the first storage may have counted; of further ones it has not. */
 const MOST_DOUBTED = 16

@@ -361,5 +361,16 @@ export const losses: ReadonlyArray<Definition> = [
         snapshot: { generation: newer.generation, state: { _tag: "Closed" } }
       })
     }
-  )
+  ),
+
+  law("a Closed that is certain replaces any Open, under its own generation", FENCED, function*({ circuit }) {
+    const it = circuit()
+    const { snapshot: opened } = yield* it.open()
+    const known: Snapshot = { ...(yield* circuit("never").read), generation: opened.generation + 1_000_000 }
+    yield* is("putting it back", yield* it.putBack(known, { certain: true }), {
+      committed: true,
+      snapshot: { generation: known.generation, state: { _tag: "Closed" } }
+    })
+    yield* is("an older one", yield* it.putBack(opened, { certain: true }), { committed: false })
+  })
 ]

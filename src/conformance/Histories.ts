@@ -180,7 +180,8 @@ const history = ({ circuit, idleTimeToLive, unit }: Subject, seed: number) =>
             _tag: "PutBack",
             snapshot: { ...known, generation },
             age: last.asOf - known.asOf,
-            leases: held
+            leases: held,
+            certain: random(2) === 0
           })
         }
         case "ask": {

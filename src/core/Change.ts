@@ -50,6 +50,11 @@ export interface PutBack {
   readonly age: number
   /** The leases that the holder itself has, in remaining time. */
   readonly leases: ReadonlyArray<LeaseName & { readonly remaining: number }>
+  /**
+   * Set where it is known, and not guessed, that the circuit has come to this: a copy is brought up to date with the storage that
+   * decides. Then an Open, too, gives way to a Closed.
+   */
+  readonly certain?: boolean | undefined
 }
 
 /**
@@ -124,10 +129,10 @@ const trip = (record: CircuitRecord, input: Trip, now: number): CircuitRecord =>
 
 const putBack = (
   record: CircuitRecord,
-  { age, leases, snapshot }: PutBack,
+  { age, certain = false, leases, snapshot }: PutBack,
   now: number
 ): { readonly record: CircuitRecord; readonly committed: boolean } => {
-  if (snapshot.state._tag === "Closed" && record.state._tag === "Open" && now < record.state.until) {
+  if (!certain && snapshot.state._tag === "Closed" && record.state._tag === "Open" && now < record.state.until) {
     // Nobody can tell which of the two the circuit has come to, and a wrongly open one heals itself. But what an operator
     // wanted last, the newer one knows, and the storage must not go back on it.
     const generation = nextGeneration(record, snapshot.generation, now)

@@ -426,7 +426,7 @@ function tags.PutBack()
   local snapshot = input.snapshot
   if was.generation >= snapshot.generation or input.age > input.idle or not writable(snapshot) then return end
   r = r or created()
-  if snapshot.state.name == 'closed' and r.state == 'open' and now < r.open_until then
+  if not input.certain and snapshot.state.name == 'closed' and r.state == 'open' and now < r.open_until then
     -- A wrongly open circuit heals itself; but what an operator wanted last, the newer one knows.
     r.generation = next_generation(snapshot.generation)
     set_override(snapshot.override, input.age)

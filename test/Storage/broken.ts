@@ -221,6 +221,10 @@ export const broken: Record<string, Params> = {
   "a Closed that is put back never replaces an Open whose time is not up: that is stamped above both": putsBack(
     ({ snapshot }) => ({ ...byHand({ _tag: "Import", snapshot }), known: snapshot.generation })
   ),
+  "a Closed that is certain replaces any Open, under its own generation": putsBack((putBack) => ({
+    ...putBack,
+    certain: false
+  })),
 
   "no probe is leased while the circuit is Closed or its open time runs; when that is over the first to ask begins the round":
     asks((ask, circuit, storage) =>

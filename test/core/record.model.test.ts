@@ -162,7 +162,8 @@ class Pair {
   putBack(step: Step): void {
     const known = this.view({ ...step, view: 6 + step.view % 6 })
     const leases = this.leases.slice(0, step.who % 2).map(({ lease }) => ({ ...lease, remaining: 5000 }))
-    const input = { _tag: "PutBack", snapshot: known, age: this.now - known.asOf, leases } as const
+    const certain = step.bits % 2 === 0
+    const input = { _tag: "PutBack", snapshot: known, age: this.now - known.asOf, leases, certain } as const
     this.change(input, this.model.putBack(input, this.now))
   }
 

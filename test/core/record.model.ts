@@ -301,11 +301,11 @@ export class Model {
     return true
   }
 
-  putBack({ age, leases, snapshot }: PutBack, now: number): boolean {
+  putBack({ age, certain, leases, snapshot }: PutBack, now: number): boolean {
     this.expire(now)
     if (age > this.idle || snapshot.generation <= this.generation()) return false
     const { state, until } = this.story(now)
-    if (snapshot.state._tag === "Closed" && state === "Open" && now < until) {
+    if (certain !== true && snapshot.state._tag === "Closed" && state === "Open" && now < until) {
       this.change(now, snapshot.generation, { is: "overridden", override: snapshot.override, age })
       return false
     }

@@ -42,7 +42,7 @@ class Guard extends Machine {
   }
 }
 
-export class Hop {
+export class Guarded {
   readonly storage: Storage
   readonly #clock: Clock.Clock
   readonly #context: Context.Context<never>
@@ -58,7 +58,7 @@ export class Hop {
     clock: Clock.Clock,
     context: Context.Context<never>,
     longest: number,
-    turned: (hop: Hop, state: "Closed" | "Open") => void
+    turned: (hop: Guarded, state: "Closed" | "Open") => void
   ) {
     this.storage = storage
     this.#isLast = isLast
