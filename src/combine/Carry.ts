@@ -55,10 +55,13 @@ export const compare = (
     ([theirs, ours]) => circuits.map((circuit, i) => ({ circuit, views: Result.all([theirs[i]!, ours[i]!] as const) }))
   )
 
-/** What became of a circuit: both were alike, the first or the second was behind, or it could not be done. */
+/**
+ * What became of a circuit: both were alike, the first or the second was behind and is not any more, one has forgotten it, the
+ * second has still counted less, or it could not be done.
+ */
 export interface Carried {
   readonly circuit: string
-  readonly done: Result.Result<"alike" | "forward" | "back" | "left", StorageError>
+  readonly done: Result.Result<"alike" | "forward" | "back" | "left" | "short", StorageError>
 }
 
 export interface Options {
@@ -97,7 +100,7 @@ const carryOne = Effect.fnUntraced(function*(
   ours: Snapshot,
   readAt: number,
   { counts, decides }: Options
-): Effect.fn.Return<"alike" | "forward" | "back" | "left", StorageError> {
+): Effect.fn.Return<Result.Result.Success<Carried["done"]>, StorageError> {
   const age = () => Effect.map(now, (now) => now - readAt)
   if (theirs.generation < ours.generation) {
     if (decides === "from" && isForgotten(theirs, ours, from)) return "left"
@@ -109,10 +112,9 @@ const carryOne = Effect.fnUntraced(function*(
     const view = yield* putBack(to, circuit, theirs, yield* age(), decides === "from")
     // An Open whose time is not up stays, above both: then that is the newer one.
     if (view.generation > theirs.generation) yield* putBack(from, circuit, view, 0, decides === "to")
-    if (counts) yield* makeUp(from, to, circuit, theirs, view, yield* age())
-    return "forward"
+    return counts ? yield* makeUp(from, to, circuit, theirs, view, yield* age(), "forward") : "forward"
   }
-  return counts && (yield* makeUp(from, to, circuit, theirs, ours, yield* age())) ? "forward" : "alike"
+  return counts ? yield* makeUp(from, to, circuit, theirs, ours, yield* age(), "alike") : "alike"
 })
 
 /** Whether who knows nothing may have known it and forgotten. Generations follow the storage's clock, in microseconds. */
@@ -134,24 +136,24 @@ export const putBack = (
 
 const COUNTS = ["success", "failure", "ignored", "timeout", "slow", "rejected"] as const
 
-const sum = (counts: LifetimeCounts): number => COUNTS.reduce((total, key) => total + counts[key], 0)
+/** Within so many milliseconds counts are made up for once, whoever does it. */
+const PERIOD = 10_000
 
 /**
- * Reports the calls that one has counted and the other has not. The report is named by how many they were in all, so that who
- * does the same at the same time counts nothing twice.
+ * Reports the calls that one has counted and the other has not. The report is named by the time at which that was seen, so that
+ * of several who see it at the same time one makes up for it.
  */
-const makeUp = Effect.fnUntraced(function*(
+const makeUp = Effect.fnUntraced(function*<const A extends string>(
   from: Asked,
   to: Asked,
   circuit: string,
   theirs: Snapshot,
   ours: Snapshot,
-  age: number
-): Effect.fn.Return<boolean, StorageError> {
+  age: number,
+  otherwise: A
+): Effect.fn.Return<A | "forward" | "short", StorageError> {
   const { lastFailureAge, lastSuccessAge, ...lifetime } = theirs.lifetime
-  const missing = Object.fromEntries(
-    COUNTS.map((key) => [key, Math.max(0, lifetime[key] - ours.lifetime[key])])
-  ) as unknown as LifetimeCounts
+  const missing = missingOf(lifetime, ours.lifetime)
   const delta = {
     ...noDelta,
     lifetime: {
@@ -162,8 +164,19 @@ const makeUp = Effect.fnUntraced(function*(
       ...(lastFailureAge === undefined ? {} : { lastFailureAge: lastFailureAge + age })
     }
   }
-  if (isEmpty(delta)) return false
-  const instance = `counted by ${from.backend}`
-  yield* to.sync([{ ...reading(circuit), instance, sequence: sum(lifetime), generation: ours.generation, delta }])
-  return true
+  if (isEmpty(delta)) return otherwise
+  const [answer] = yield* to.sync([{
+    ...reading(circuit),
+    instance: `counted by ${from.backend}`,
+    sequence: Math.floor(theirs.asOf / PERIOD),
+    generation: ours.generation,
+    delta
+  }])
+  const { snapshot } = yield* Effect.fromResult(answer!.result)
+  return isEmpty({ ...noDelta, lifetime: missingOf(lifetime, snapshot.lifetime) }) ? "forward" : "short"
 })
+
+const missingOf = (counted: LifetimeCounts, others: LifetimeCounts) =>
+  Object.fromEntries(
+    COUNTS.map((key) => [key, Math.max(0, counted[key] - others[key])])
+  ) as unknown as LifetimeCounts

@@ -87,9 +87,6 @@ const fallbacks = Metric.counter("circuit_breaker.persistence.fallbacks", {
 const CAPACITY = 256
 /** Between two attempts to hear of a storage's changes. */
 const HEARING = Schedule.spaced("1 second")
-/** Of so many circuits it is remembered what was copied last. */
-const MOST_COPIED = 100_000
-
 const subscribed: Announcement = { _tag: "Subscribed" }
 
 type Answers<A> = ReadonlyArray<Result.Result<A, StorageError>>
@@ -240,22 +237,12 @@ export const makeChain = Effect.fnUntraced(function*(
   // what the others get to know
   // -----------------------------------------------------------------------------
 
-  const copied = new Map<string, number>()
   const copies = hops.map((hop, place) => {
     const { durable, fences } = hop.storage.capabilities
     return place > 0 && decides(0) && fences && (durable || copiesReports)
       ? new Copy(hops[0]!, hop, budget, copiesReports)
       : undefined
   })
-
-  /** Hands a change on to those that have not heard of it. */
-  const pass = (circuit: string, { generation }: Snapshot): void => {
-    if (generation <= (copied.get(circuit) ?? 0)) return
-    copied.delete(circuit)
-    copied.set(circuit, generation)
-    if (copied.size > MOST_COPIED) copied.delete(copied.keys().next().value!)
-    for (const copy of copies) copy?.missed([circuit])
-  }
 
   /** Tells all copies of reports but the one that decides now. What is returned they are to be told once it has. */
   const copyReports = (reports: ReadonlyArray<CircuitReport>): () => void => {
@@ -359,8 +346,8 @@ export const makeChain = Effect.fnUntraced(function*(
     )
 
   const decided = (circuit: string, place: number, snapshot: Snapshot): void => {
-    if (place === 0) pass(circuit, snapshot)
-    else displaced.set(circuit, place)
+    if (place > 0) displaced.set(circuit, place)
+    else for (const copy of copies) copy?.decided(circuit, snapshot)
   }
 
   const { capabilities } = hops[0]!.storage

@@ -5,8 +5,8 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { isEmpty } from "../core/Delta.ts"
-import type { CircuitReport, StorageError } from "../Storage/Storage.ts"
-import { Backlog } from "./Backlog.ts"
+import type { CircuitReport, Snapshot, StorageError } from "../Storage/Storage.ts"
+import { Backlog, MOST_WAITING } from "./Backlog.ts"
 import { type Carried, carry } from "./Carry.ts"
 import { type Guarded, isUnreached } from "./Guarded.ts"
 
@@ -20,6 +20,8 @@ export class Copy {
   readonly #budget: number
   readonly #counts: boolean
   #batches = 0
+  /** The newest generations that it was brought. */
+  readonly #decided = new Map<string, number>()
   /** Circuits of which reports are under way to it, and how many: what it has not counted cannot be known meanwhile. */
   readonly #told = new Map<string, number>()
   /** Circuits that are being carried to it, whose reports must not reach it otherwise: they would count twice. */
@@ -32,6 +34,15 @@ export class Copy {
     this.#budget = budget
     this.#counts = counts
     this.backlog = new Backlog((batch) => this.#workOff(batch.map(([circuit]) => circuit)))
+  }
+
+  /** Brings it what the original has decided, unless it has had it already. */
+  decided(circuit: string, { generation }: Snapshot): void {
+    if (generation <= (this.#decided.get(circuit) ?? 0)) return
+    this.#decided.delete(circuit)
+    this.#decided.set(circuit, generation)
+    if (this.#decided.size > MOST_WAITING) this.#decided.delete(this.#decided.keys().next().value!)
+    this.missed([circuit])
   }
 
   /** Of these it has missed something. */
@@ -95,7 +106,8 @@ export class Copy {
   }
 
   #workOff(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlySet<string>> {
-    const isDone = ({ done }: Carried): boolean => Result.isSuccess(done) || !isUnreached(done.failure)
+    const isDone = ({ done }: Carried): boolean =>
+      Result.isSuccess(done) ? done.success !== "short" : !isUnreached(done.failure)
     return this.carry(circuits).pipe(
       Effect.map((carried) => new Set(carried.flatMap((one) => isDone(one) ? [one.circuit] : []))),
       Effect.catch(() => Effect.succeed(new Set<string>()))
