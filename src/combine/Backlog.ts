@@ -29,6 +29,10 @@ export class Backlog<A> {
     return this.#waiting.size
   }
 
+  get(circuit: string): A | undefined {
+    return this.#waiting.get(circuit)
+  }
+
   has(circuit: string): boolean {
     return this.#waiting.has(circuit)
   }

@@ -28,7 +28,7 @@ export interface Pair {
 }
 
 /** A report without counts. */
-const reading = (circuit: string): CircuitReport => ({
+export const reading = (circuit: string): CircuitReport => ({
   circuit,
   instance: "effect-breaker",
   sequence: 0,
@@ -104,13 +104,14 @@ const carryOne = Effect.fnUntraced(function*(
   const age = () => Effect.map(now, (now) => now - readAt)
   if (theirs.generation < ours.generation) {
     if (decides === "from" && isForgotten(theirs, ours, from)) return "left"
-    yield* putBack(from, circuit, ours, yield* age(), decides === "to")
+    const view = yield* putBack(from, circuit, ours, yield* age(), decides === "to")
+    // An Open whose time is not up stays, above both: then that is the newer one.
+    if (view.generation > ours.generation) yield* putBack(to, circuit, view, 0, decides === "from")
     return "back"
   }
   if (theirs.generation > ours.generation) {
     if (decides === "to" && isForgotten(ours, theirs, to)) return "left"
     const view = yield* putBack(to, circuit, theirs, yield* age(), decides === "from")
-    // An Open whose time is not up stays, above both: then that is the newer one.
     if (view.generation > theirs.generation) yield* putBack(from, circuit, view, 0, decides === "to")
     return counts ? yield* makeUp(from, to, circuit, theirs, view, yield* age(), "forward") : "forward"
   }

@@ -1,0 +1,277 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Result, Stream, SubscriptionRef } from "effect"
+import { TestClock } from "effect/testing"
+import { circuitOf, failures, FORCED, HOUR, ignored, MINUTE } from "../../src/conformance/Law.ts"
+import { Storage } from "../../src/index.ts"
+import * as Conformance from "../../src/Storage/Conformance.ts"
+import * as MemoryStorage from "../../src/Storage/Memory.ts"
+import * as Migration from "../../src/Storage/Migration.ts"
+import { table } from "../Storage/table.ts"
+import { failing, hanging, Link, memory } from "../support/storages.ts"
+import { failTimes, settle } from "../utils.ts"
+
+const PHASES = [
+  "read-old-write-both",
+  "read-both-write-both",
+  "read-new-write-both",
+  "read-new-write-new"
+] as const
+
+/** Two storages, and so many processes that move from the first to the second, each by links of its own. */
+const world = (processes = 1, options: Partial<Migration.Options<Service>> = {}) =>
+  Effect.gen(function*() {
+    const [old, next] = [{ ...(yield* memory), backend: "old" }, { ...(yield* memory), backend: "new" }]
+    const made = yield* Effect.forEach(Array.from({ length: processes }), () =>
+      Effect.gen(function*() {
+        const links = { old: new Link(old), new: new Link(next) }
+        const process = yield* Migration.make({ from: links.old.storage, to: links.new.storage, ...options })
+        return { links, circuit: circuitOf(process.storage, "c"), ...process }
+      }))
+    return {
+      processes: made,
+      first: made[0]!,
+      at: [circuitOf(old, "c"), circuitOf(next, "c")] as const,
+      old,
+      new: next
+    }
+  })
+type Service = Storage.Storage
+
+const later = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: 3 })
+
+const goTo = (phase: Migration.Phase, { switchTo }: Migration.Migration) =>
+  Effect.forEach(PHASES.slice(0, PHASES.indexOf(phase) + 1), (phase) => Effect.andThen(switchTo(phase), later))
+
+for (const phase of PHASES) {
+  describe(`in ${phase} a migration keeps the laws`, () => {
+    const laws = Conformance.laws({
+      ...table,
+      capabilities: { shared: false, durable: false, pushes: false, history: true, fences: true },
+      rewrite: undefined,
+      outage: undefined,
+      layer: (options) => {
+        const to = Layer.effect(Storage.Storage, MemoryStorage.make(options))
+        return Migration.layer({
+          // The first decides for both that are built of a law.
+          ...(phase.startsWith("read-new")
+            ? { from: to, to: table.layer(options) }
+            : { from: table.layer(options), to }),
+          initial: phase
+        })
+      }
+    })
+    for (const law of laws) it.effect(law.name, () => law.check)
+  })
+}
+
+describe("a migration", () => {
+  it.effect("decides by the old one first, and keeps the new one in step", () =>
+    Effect.gen(function*() {
+      const { at: [old, next], first: { circuit, links } } = yield* world()
+      yield* circuit.report(failures(3))
+      yield* circuit.open()
+      yield* later
+      const [theirs, ours] = [yield* old.read, yield* next.read]
+      assert.strictEqual(theirs.generation, ours.generation)
+      assert.strictEqual(ours.lifetime.failure, 3)
+      assert.isUndefined(links.new.changes.find(({ _tag }) => _tag === "Trip"))
+    }))
+
+  it.effect("asks only the new one in the end", () =>
+    Effect.gen(function*() {
+      const { first: { circuit, links, migration } } = yield* world()
+      yield* circuit.open()
+      yield* goTo("read-new-write-new", migration)
+      links.old.asked.length = 0
+      assert.strictEqual((yield* circuit.read).state._tag, "Open")
+      yield* circuit.operate({ _tag: "Reset" })
+      yield* later
+      assert.deepStrictEqual(links.old.asked, [])
+    }))
+
+  it.effect("is told to all instances: by a push at once, or with the next report", () =>
+    Effect.gen(function*() {
+      const { processes } = yield* world(3)
+      const [one, two, three] = processes
+      yield* Effect.forkScoped(Stream.runDrain(two!.storage.changes), { startImmediately: true })
+      yield* one!.migration.switchTo("read-both-write-both")
+      yield* settle
+      const phases = Effect.forEach(processes, ({ migration }) => SubscriptionRef.get(migration.phase))
+      assert.deepStrictEqual(yield* phases, [PHASES[1], PHASES[1], PHASES[0]])
+      yield* three!.circuit.read
+      assert.deepStrictEqual(yield* phases, [PHASES[1], PHASES[1], PHASES[1]])
+    }))
+
+  it.effect("is what it was for an instance that starts later", () =>
+    Effect.gen(function*() {
+      const { first, new: next, old } = yield* world()
+      yield* goTo("read-new-write-both", first.migration)
+      const late = yield* Migration.make({ from: old, to: next })
+      assert.strictEqual(yield* SubscriptionRef.get(late.migration.phase), "read-new-write-both")
+    }))
+
+  it.effect("goes on to what is next, or back", () =>
+    Effect.gen(function*() {
+      const { first: { migration } } = yield* world()
+      const error = yield* Effect.flip(migration.switchTo("read-new-write-both"))
+      assert.strictEqual(error.message, "From read-old-write-both it is one phase on or back, not read-new-write-both")
+      for (const phase of [...PHASES.slice(1), ...PHASES.toReversed().slice(1)]) {
+        yield* migration.switchTo(phase)
+        assert.strictEqual(yield* SubscriptionRef.get(migration.phase), phase)
+      }
+    }))
+
+  it.effect("takes all circuits along, those that nobody calls and those that were never anything but counted", () =>
+    Effect.gen(function*() {
+      const { first: { migration }, new: next, old } = yield* world()
+      const names = Array.from({ length: 250 }, (_, i) => `n${i}`)
+      for (const [i, name] of names.entries()) {
+        const circuit = circuitOf(old, name)
+        yield* circuit.report(failures(i + 1))
+        if (i % 3 === 1) yield* circuit.open({ openFor: HOUR })
+        if (i % 3 === 2) yield* circuit.operate({ _tag: "Override", ...FORCED })
+      }
+      const progress = yield* Stream.runCollect(migration.backfill)
+      assert.deepStrictEqual(progress.map(({ carried, circuits }) => [circuits, carried]), [[100, 100], [200, 200], [
+        250,
+        250
+      ]])
+      assert.deepStrictEqual(yield* migration.compare, { circuits: 250, differences: [], failed: [] })
+      yield* goTo("read-new-write-new", migration)
+      for (const [i, name] of names.entries()) {
+        const [theirs, ours] = [yield* circuitOf(old, name).read, yield* circuitOf(next, name).read]
+        assert.deepStrictEqual([ours.lifetime.failure, ours.generation], [i + 1, theirs.generation])
+        assert.strictEqual(ours.override?.kind ?? ours.state._tag, ["Closed", "Open", "ForcedOpen"][i % 3])
+      }
+    }))
+
+  it.effect("says what differs", () =>
+    Effect.gen(function*() {
+      const { at: [old, next], first: { migration }, new: to } = yield* world()
+      yield* old.open()
+      yield* next.report(ignored(1))
+      yield* circuitOf(to, "d").operate({ _tag: "Override", ...FORCED })
+      const { circuits, differences } = yield* migration.compare
+      assert.strictEqual(circuits, 2)
+      assert.deepStrictEqual(differences.map(({ circuit, what }) => [circuit, what]), [
+        ["c", ["generation", "state", "counts"]],
+        ["d", ["generation", "override"]]
+      ])
+    }))
+
+  it.effect("takes the newer of both while it reads both", () =>
+    Effect.gen(function*() {
+      const { at: [old, next], first: { circuit, migration } } = yield* world()
+      yield* migration.switchTo("read-both-write-both")
+      yield* next.open()
+      assert.strictEqual((yield* circuit.read).state._tag, "Open")
+      assert.strictEqual((yield* old.read).generation, (yield* next.read).generation)
+    }))
+
+  it.effect("does not switch while a circuit cannot be carried", () =>
+    Effect.gen(function*() {
+      const { first: { circuit, links, migration } } = yield* world()
+      yield* circuit.open()
+      yield* later
+      yield* migration.switchTo("read-both-write-both")
+      links.new.fault(failing("Unavailable"))
+      const error = yield* Effect.flip(migration.switchTo("read-new-write-both"))
+      assert.strictEqual(error._tag, "StorageError")
+      links.new.fault((request) =>
+        Effect.map(request, (answer) =>
+          Array.isArray(answer)
+            ? answer.map((one) =>
+              one.circuit === "c"
+                ? {
+                  ...one,
+                  result: Result.fail(new Storage.StorageError({ operation: "", reason: "Invalid", cause: "" }))
+                }
+                : one
+            ) as never
+            : answer), "sync")
+      const incomplete = yield* Effect.flip(migration.switchTo("read-new-write-both"))
+      assert.strictEqual(
+        incomplete.message,
+        "1 circuits could not be carried, so the phase is still read-both-write-both"
+      )
+      assert.strictEqual(yield* SubscriptionRef.get(migration.phase), "read-both-write-both")
+    }))
+
+  it.effect("goes back with what the new one has come to", () =>
+    Effect.gen(function*() {
+      const { at: [old, next], first: { circuit, migration } } = yield* world()
+      yield* circuit.open({ openFor: HOUR })
+      yield* goTo("read-new-write-new", migration)
+      yield* circuit.operate({ _tag: "Reset" })
+      yield* circuit.report(failures(2))
+      yield* later
+      yield* migration.switchTo("read-new-write-both")
+      assert.strictEqual((yield* old.read).state._tag, "Closed")
+      assert.strictEqual((yield* old.read).generation, (yield* next.read).generation)
+      assert.strictEqual((yield* old.read).lifetime.failure, 2)
+    }))
+
+  it.effect("waits for nobody who does not decide", () =>
+    Effect.gen(function*() {
+      const { first: { circuit, links } } = yield* world()
+      links.new.fault(() => Effect.uninterruptible(Effect.never))
+      yield* Effect.repeat(circuit.report(failures(1)), { times: 20 })
+      yield* circuit.open()
+    }))
+
+  it("refuses options that make no sense", () => {
+    const layer = Storage.MemoryStorageLive
+    assert.throws(() => Migration.layer({ from: layer, to: layer, initial: "done" as never }), RangeError, "initial")
+    assert.throws(() => Migration.layer({ from: layer, to: layer, deadline: 0 }), RangeError, "deadline")
+    assert.throws(() => Migration.layer({ from: layer, to: layer, name: "\ud800" }), RangeError, "name")
+  })
+})
+
+describe("a fleet that moves", () => {
+  const policy = { trip: { _tag: "ConsecutiveFailures", failures: 2 }, openFor: "2 minutes", evidence: "any" } as const
+  const reasons = { hangs: hanging, fails: failing("Unavailable") }
+
+  for (const [what, fault] of [...Object.entries(reasons), ["answers", undefined] as const]) {
+    it.effect(`keeps its circuits as they are, while the old one ${what} in the end`, () =>
+      Effect.gen(function*() {
+        const { at: [, next], first, processes } = yield* world(3)
+        const breakers = yield* Effect.forEach(processes, ({ storage }, i) =>
+          Effect.all([
+            new Link(storage).make("c", policy),
+            new Link(storage).make(`own of ${i}`, policy),
+            new Link(storage).make("good", policy)
+          ]))
+        let calls = 0
+        const call = Effect.forEach(breakers, ([shared, own, good]) =>
+          Effect.gen(function*() {
+            assert.strictEqual((yield* Effect.flip(shared.wrap(Effect.void)))._tag, "BreakerOpenError")
+            assert.strictEqual((yield* Effect.flip(own.wrap(Effect.void)))._tag, "BreakerOpenError")
+            assert.strictEqual(yield* good.wrap(Effect.succeed("good")), "good")
+            calls++
+          }))
+        yield* failTimes(breakers[0]![0], 2)
+        for (const [, own] of breakers) yield* failTimes(own, 2)
+        yield* later
+        for (const phase of PHASES) {
+          yield* first.migration.switchTo(phase)
+          for (let second = 0; second < 5; second++) {
+            yield* call
+            yield* TestClock.adjust("1 second")
+          }
+        }
+        for (const { links } of processes) links.old.fault(fault)
+        for (let second = 0; second < 60; second++) {
+          yield* call
+          yield* TestClock.adjust("1 second")
+        }
+        const good = yield* circuitOf(first.links.new.storage, "good").read
+        assert.isAtLeast(good.lifetime.success, calls)
+        yield* TestClock.adjust(2 * MINUTE)
+        for (const [shared] of breakers) {
+          yield* Effect.ignore(shared.wrap(Effect.void))
+          yield* later
+        }
+        assert.strictEqual((yield* next.read).state._tag, "Closed")
+      }))
+  }
+})

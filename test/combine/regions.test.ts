@@ -1,0 +1,186 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Config, ConfigProvider, Effect, Layer, Metric } from "effect"
+import { TestClock } from "effect/testing"
+import { circuitOf, FORCED, MINUTE, success } from "../../src/conformance/Law.ts"
+import { Breaker, Storage, Trip } from "../../src/index.ts"
+import * as Conformance from "../../src/Storage/Conformance.ts"
+import * as MemoryStorage from "../../src/Storage/Memory.ts"
+import * as Regions from "../../src/Storage/Regions.ts"
+import { failing, Link, memory } from "../support/storages.ts"
+import { failTimes, settle, withReports } from "../utils.ts"
+
+const NAMES = ["eu", "us", "ap"] as const
+
+/** The storages of three regions, and a process in each. */
+const world = (options?: Regions.Options) =>
+  Effect.gen(function*() {
+    const links = yield* Effect.forEach(NAMES, (backend) =>
+      Effect.map(memory, (storage) => new Link({ ...storage, backend })))
+    const regions = Object.fromEntries(links.map((link, i) => [NAMES[i]!, link.storage]))
+    const processes = yield* Effect.forEach(NAMES, (name) =>
+      Regions.make(name, regions, options))
+    return { links, processes, at: links.map(({ storage }) => circuitOf(storage, "c")) }
+  })
+
+const states = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) =>
+  Effect.forEach(circuits, ({ read }) => Effect.map(read, ({ override, state }) => override?.kind ?? state._tag))
+
+const later = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: 3 })
+
+describe("a storage of regions keeps the laws", () => {
+  const laws = Conformance.laws({
+    capabilities: { shared: false, durable: false, pushes: true, history: true, fences: true },
+    layer: (options) =>
+      Regions.layer({
+        eu: Layer.effect(Storage.Storage, MemoryStorage.make(options)),
+        us: Layer.effect(Storage.Storage, MemoryStorage.make(options))
+      }).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ CIRCUIT_BREAKER_REGION: "us" })))),
+    advance: TestClock.adjust
+  })
+  for (const law of laws) it.effect(law.name, () => law.check)
+})
+
+describe("a region", () => {
+  it.effect("asks its own storage, and warns the others of a trip", () =>
+    Effect.gen(function*() {
+      const { at, links, processes } = yield* world()
+      const eu = circuitOf(processes[0]!, "c")
+      yield* eu.read
+      assert.deepStrictEqual(links.map(({ asked }) => asked.length), [1, 0, 0])
+      yield* eu.open()
+      yield* settle
+      assert.deepStrictEqual(yield* states(at), ["Open", "Open", "Open"])
+      const views = yield* Effect.forEach(at, ({ read }) => read)
+      assert.strictEqual(new Set(views.map(({ generation }) => generation)).size, 1)
+    }))
+
+  it.effect("finds out by itself that it is well again", () =>
+    Effect.gen(function*() {
+      const { at, processes } = yield* world()
+      const [eu, us] = processes.map((storage) => circuitOf(storage, "c"))
+      yield* eu!.open({ openFor: MINUTE })
+      yield* settle
+      yield* TestClock.adjust(MINUTE)
+      yield* us!.ask("i")
+      yield* us!.settle("i", success())
+      yield* later
+      assert.deepStrictEqual(yield* states(at), ["Open", "Closed", "Open"])
+    }))
+
+  it.effect("does in the others what its operator does, on the state that it finds there", () =>
+    Effect.gen(function*() {
+      const { at, processes } = yield* world()
+      const [eu] = processes.map((storage) => circuitOf(storage, "c"))
+      // Of which it is not told: nobody of its own has done it.
+      yield* at[1]!.open()
+      yield* eu!.operate({ _tag: "Override", ...FORCED })
+      yield* settle
+      assert.deepStrictEqual(yield* states(at), ["ForcedOpen", "ForcedOpen", "ForcedOpen"])
+      yield* eu!.operate({ _tag: "ClearOverride" })
+      yield* settle
+      assert.deepStrictEqual(yield* states(at), ["Closed", "Open", "Closed"])
+    }))
+
+  it.effect("tells nobody what it only hears, so nothing goes round", () =>
+    Effect.gen(function*() {
+      const { links, processes } = yield* world()
+      for (const storage of processes) {
+        yield* circuitOf(storage, "c").open()
+        yield* circuitOf(storage, "d").operate({ _tag: "Override", ...FORCED })
+      }
+      yield* later
+      const before = links.map(({ changes }) => changes.length)
+      // Two of a region's own, and of each other region at most as many.
+      for (const count of before) assert.isAtMost(count, 6)
+      yield* TestClock.adjust("1 hour")
+      yield* settle
+      assert.deepStrictEqual(links.map(({ changes }) => changes.length), before)
+    }))
+
+  it.effect("keeps for another that does not answer what it is to be told, in its order", () =>
+    withReports((logged) =>
+      Effect.gen(function*() {
+        const { at, links, processes } = yield* world()
+        const eu = circuitOf(processes[0]!, "c")
+        links[1]!.fault(failing("Unavailable"))
+        yield* eu.open()
+        yield* eu.operate({ _tag: "Override", ...FORCED })
+        yield* eu.operate({ _tag: "ClearOverride" })
+        yield* later
+        links[1]!.fault(undefined)
+        assert.deepStrictEqual(yield* states(at), ["Open", "Closed", "Open"])
+        yield* TestClock.adjust("30 seconds")
+        yield* later
+        assert.deepStrictEqual(yield* states(at), ["Open", "Open", "Open"])
+        assert.deepStrictEqual(logged.map(({ level, message }) => `${level} ${message}`), [
+          "Warn Another region does not answer, changes are kept for it",
+          "Info Another region answers again"
+        ])
+      })
+    ))
+
+  it.effect("tells what is significant, and counts it", () =>
+    Effect.gen(function*() {
+      const { at, processes } = yield* world({ significant: ({ snapshot }) => snapshot.state._tag === "Closed" })
+      const eu = circuitOf(processes[0]!, "c")
+      yield* eu.open({ openFor: 1000 })
+      yield* settle
+      assert.deepStrictEqual(yield* states(at), ["Open", "Closed", "Closed"])
+      yield* TestClock.adjust("1 second")
+      yield* eu.ask("i")
+      yield* eu.settle("i", success())
+      yield* settle
+      const views = yield* Effect.forEach(at, ({ read }) => read)
+      assert.strictEqual(new Set(views.map(({ generation }) => generation)).size, 1)
+      const counted = (yield* Metric.snapshot).flatMap(({ attributes, id, state }) =>
+        id === "circuit_breaker.persistence.mirrored" ? [[attributes, Number((state as any).count)]] : []
+      )
+      assert.sameDeepMembers(counted, [[{ from: "eu", to: "us" }, 1], [{ from: "eu", to: "ap" }, 1]])
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+
+  it.effect("has thresholds of its own, by the environment", () =>
+    Effect.gen(function*() {
+      class Payments extends Breaker.Service<Payments>()("payments", {
+        trip: Trip.consecutiveFailures(5),
+        evidence: "any"
+      }) {}
+      const layer = Payments.layerConfig({
+        trip: Regions.pick({ eu: Trip.consecutiveFailures(2), us: Trip.consecutiveFailures(3) })
+      }).pipe(
+        Layer.provide(Regions.layer({ eu: Storage.MemoryStorageLive, us: MemoryStorage.layer })),
+        Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ CIRCUIT_BREAKER_REGION: "us" })))
+      )
+      yield* Effect.gen(function*() {
+        const payments = yield* Payments
+        yield* failTimes(payments, 2)
+        assert.strictEqual(yield* payments.state, "Closed")
+        yield* failTimes(payments, 1)
+        assert.strictEqual(yield* payments.state, "Open")
+      }).pipe(Effect.provide(layer))
+    }))
+})
+
+describe("a region that is none", () => {
+  const from = (environment: object) => ConfigProvider.layer(ConfigProvider.fromUnknown(environment))
+  const layer = Regions.layer({ eu: Storage.MemoryStorageLive, us: Storage.MemoryStorageLive })
+  for (const environment of [{}, { CIRCUIT_BREAKER_REGION: "mars" }, { CIRCUIT_BREAKER_REGION: "__proto__" }]) {
+    it.effect(`is refused: ${JSON.stringify(environment)}`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(Layer.provide(layer, from(environment)))))
+        assert.instanceOf(error, Config.ConfigError)
+        assert.include(error.message, "CIRCUIT_BREAKER_REGION")
+        const picked = yield* Effect.flip(Effect.provide(Regions.pick({ eu: 1 }), from(environment)))
+        assert.include(picked.message, "CIRCUIT_BREAKER_REGION")
+      }))
+  }
+
+  it("is refused where it is made", () => {
+    assert.throws(
+      () => Regions.make("mars", { eu: {} as Storage.Storage }),
+      RangeError,
+      "Storage \"regions\": region must be one of eu, got \"mars\""
+    )
+    assert.throws(() => Regions.layer({}), RangeError, "regions must be at least one region, got {}")
+    assert.throws(() => Regions.layer({ eu: MemoryStorage.layer }, { deadline: -1 }), RangeError, "deadline")
+  })
+})
