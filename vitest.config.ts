@@ -10,7 +10,7 @@ export default defineConfig({
           // What a machine that is shared takes, too.
           testTimeout: 30_000,
           include: ["test/**/*.test.ts"],
-          exclude: ["test/packaging/**", "test/sim/**", "test/redis/**", "test/sql/**", "test/fleet/**"]
+          exclude: ["packaging", "sim", "redis", "sql", "fleet", "combine/servers"].map((folder) => `test/${folder}/**`)
         }
       },
       {
@@ -23,7 +23,7 @@ export default defineConfig({
       {
         test: {
           name: "servers",
-          include: ["test/redis/**/*.test.ts", "test/sql/**/*.test.ts", "test/fleet/**/*.test.ts"],
+          include: ["redis", "sql", "fleet", "combine/servers"].map((folder) => `test/${folder}/**/*.test.ts`),
           globalSetup: ["test/support/servers/setup.ts"],
           testTimeout: 60_000,
           hookTimeout: 120_000,

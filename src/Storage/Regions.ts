@@ -32,8 +32,8 @@
  * class Payments extends Breaker.Service<Payments>()("payments", { trip: Trip.consecutiveFailures(5) }) {}
  *
  * const StorageLive = Regions.layer({
- *   "eu-west": RedisStorage.layerConfig({ url: Config.Redacted("EU_REDIS_URL") }),
- *   "ap-south": RedisStorage.layerConfig({ url: Config.Redacted("AP_REDIS_URL") })
+ *   "eu-west": RedisStorage.layerConfig({ host: Config.String("EU_REDIS_HOST") }),
+ *   "ap-south": RedisStorage.layerConfig({ host: Config.String("AP_REDIS_HOST") })
  * })
  *
  * const PaymentsLive = Payments.layerConfig({

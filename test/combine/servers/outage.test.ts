@@ -1,0 +1,197 @@
+/** A chain of Redis, SQLite and nothing, with calls all the time, while Redis is killed and comes back. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Schedule, Scope, Stream } from "effect"
+import { rm } from "node:fs/promises"
+import { join } from "node:path"
+import { circuitOf } from "../../../src/conformance/Law.ts"
+import { Breaker, Storage } from "../../../src/index.ts"
+import * as IoRedis from "../../../src/layers/IoRedis.ts"
+import * as SqliteStorageLive from "../../../src/layers/SqliteStorageLive.ts"
+import type { ChainEvent } from "../../../src/Storage/Fallback.ts"
+import * as RedisStorage from "../../../src/Storage/Redis.ts"
+import { temporaryDirectory } from "../../support/servers/processes.ts"
+import { RedisServer } from "../../support/servers/redis.ts"
+
+const policy = {
+  trip: { _tag: "ConsecutiveFailures", failures: 3 },
+  openFor: "10 minutes",
+  evidence: "any",
+  syncEvery: "200 millis",
+  consistency: "local"
+} as const
+
+/** Waits for an event, however long that takes here. */
+const until = <E>(what: string, holds: Effect.Effect<boolean, E>): Effect.Effect<void> =>
+  Effect.suspend(() => holds).pipe(
+    Effect.catch(() => Effect.succeed(false)),
+    Effect.filterOrFail((holds) => holds, () => what),
+    Effect.retry({ times: 300, schedule: Schedule.spaced("100 millis") }),
+    Effect.asVoid,
+    Effect.orDie
+  )
+
+/** A process: a chain, breakers on it, and calls that never stop. */
+const processOn = (port: number, file: string) =>
+  Effect.gen(function*() {
+    const events: Array<ChainEvent> = []
+    const layer = Storage.fallback([
+      {
+        storage: Layer.provide(RedisStorage.layer(), IoRedis.layer({ port })),
+        deadline: "200 millis"
+      },
+      { storage: SqliteStorageLive.layer({ file }), deadline: "500 millis" },
+      { storage: Storage.NullStorageLive }
+    ], { onEvent: (event) => Effect.sync(() => events.push(event)) })
+    const scope = yield* Scope.make()
+    const storage = yield* Layer.buildWithScope(layer, scope)
+    const made = <const P extends Breaker.Policy>(name: string, policy: P) =>
+      Breaker.make(name, policy).pipe(Effect.provideContext(storage), Scope.provide(scope))
+    const calls = { good: 0, ended: [] as Array<string>, longest: 0 }
+    const timed = <A, E>(call: Effect.Effect<A, E>) =>
+      Effect.gen(function*() {
+        const start = performance.now()
+        const exit = yield* Effect.exit(call)
+        calls.longest = Math.max(calls.longest, performance.now() - start)
+        return exit
+      })
+    const breakers = {
+      good: yield* made("good", policy),
+      bad: yield* made("bad", policy),
+      strict: yield* made("strict", { ...policy, consistency: "strict", onStorageError: "fail" }),
+      maintained: yield* made("maintained", policy)
+    }
+    const hosts = yield* Breaker.makeKeyed("hosts", policy).pipe(Effect.provideContext(storage), Scope.provide(scope))
+    const round = Effect.gen(function*() {
+      const exit = yield* timed(breakers.good.wrap(Effect.succeed("good")))
+      if (Exit.isSuccess(exit)) calls.good++
+      else calls.ended.push(`good: ${exit.cause}`)
+      const strict = yield* timed(breakers.strict.wrap(Effect.succeed("strict")))
+      if (Exit.isFailure(strict)) calls.ended.push(`strict: ${strict.cause}`)
+      const host = yield* timed(hosts.wrap(Effect.void, { key: `host ${calls.good % 20}` }))
+      if (Exit.isFailure(host)) calls.ended.push(`host: ${host.cause}`)
+      yield* Effect.sleep("1 millis")
+    })
+    yield* Effect.forkIn(Effect.forever(round), scope)
+    return {
+      ...breakers,
+      calls,
+      events,
+      refused: (breaker: Breaker.Breaker<Breaker.BreakerError>) =>
+        Effect.map(Effect.exit(breaker.wrap(Effect.fail("down"))), (exit) =>
+          Exit.isFailure(exit) && String(exit.cause).includes("BreakerOpenError")),
+      saw: (tag: string, backend: string) =>
+        Effect.sync(() =>
+          events.some((event) => event._tag === tag && "backend" in event && event.backend === backend)
+        ),
+      stop: Scope.close(scope, Exit.void)
+    }
+  })
+
+const failTwice = (breaker: Breaker.Breaker<Breaker.BreakerError | Storage.StorageError>) =>
+  Effect.repeat(Effect.ignore(breaker.wrap(Effect.fail("down"))), { times: 2 })
+
+const outages = {
+  "is killed and comes back": {
+    begins: (server: RedisServer) => server.kill(),
+    ends: (server: RedisServer) => server.restart()
+  },
+  "is paused and goes on": {
+    begins: async (server: RedisServer) => server.pause(),
+    // What it was sent meanwhile it does now.
+    ends: async (server: RedisServer) => server.resume()
+  }
+}
+
+describe.each(Object.entries(outages))("Redis, then SQLite, then nothing, under load, when Redis %s", (_, outage) => {
+  it.live("loses no call and no circuit", () =>
+    Effect.gen(function*() {
+      const directory = yield* Effect.acquireRelease(
+        Effect.promise(temporaryDirectory),
+        (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+      )
+      const file = join(directory, "circuits.sqlite")
+      const server = yield* Effect.acquireRelease(
+        Effect.promise(() => RedisServer.start("--appendonly", "yes", "--appendfsync", "always")),
+        (server) => Effect.promise(() => server.stop())
+      )
+      const layers = {
+        redis: Layer.provide(RedisStorage.layer(), IoRedis.layer({ port: server.port })),
+        sqlite: SqliteStorageLive.layer({ file })
+      }
+      const redis = yield* Layer.build(layers.redis)
+      const sqlite = yield* Layer.build(layers.sqlite)
+      const look = (context: typeof redis, name: string) =>
+        Effect.flatMap(Storage.Storage, (storage) => circuitOf(storage, name).read).pipe(Effect.provideContext(context))
+      const processes = yield* Effect.forEach([0, 1, 2], () => processOn(server.port, file))
+      const [one, two] = processes
+
+      yield* failTwice(one!.bad)
+      yield* Effect.ignore(one!.bad.wrap(Effect.fail("down")))
+      yield* one!.maintained.override({ mode: "ForcedOpen", reason: "works", actor: "ann" })
+      for (const process of processes) yield* until("bad is open for all", process.refused(process.bad))
+      yield* until(
+        "what has changed is copied",
+        Effect.gen(function*() {
+          const [bad, maintained] = [yield* look(sqlite, "bad"), yield* look(sqlite, "maintained")]
+          return bad.state._tag === "Open" && maintained.override?.kind === "ForcedOpen"
+        })
+      )
+
+      yield* Effect.promise(() => outage.begins(server))
+      for (const process of processes) yield* until("Redis is left alone", process.saw("Down", "redis"))
+      const before = processes.map(({ calls }) => calls.good)
+      for (const process of processes) assert.isTrue(yield* process.refused(process.bad))
+      yield* two!.maintained.clearOverride({ actor: "ann" })
+      yield* until(
+        "another hears of it",
+        Effect.map(one!.maintained.wrap(Effect.succeed(true)), (isThrough) => isThrough)
+      )
+      const late = yield* processOn(server.port, file)
+      yield* until("one that starts now knows of it", late.refused(late.bad))
+      yield* failTwice(late.strict)
+      yield* until("calls go on", Effect.sync(() => processes.every(({ calls }, i) => calls.good > before[i]! + 200)))
+
+      yield* Effect.promise(() => outage.ends(server))
+      const all = [...processes, late]
+      for (const process of all) yield* until("Redis is back", process.saw("Up", "redis"))
+      yield* until(
+        "both have come to the same",
+        Effect.gen(function*() {
+          for (const name of ["bad", "maintained"]) {
+            const [theirs, ours] = [yield* look(redis, name), yield* look(sqlite, name)]
+            if (theirs.generation !== ours.generation || theirs.override !== undefined) return false
+          }
+          return true
+        })
+      )
+      assert.strictEqual((yield* look(redis, "bad")).state._tag, "Open")
+      for (const process of all) {
+        assert.isTrue(yield* process.refused(process.bad))
+        yield* process.stop
+      }
+
+      for (const { calls } of all) {
+        assert.deepStrictEqual(calls.ended, [])
+        // What a call may wait is 100 ms, and two round trips where it is strict; a machine may stand still, too.
+        assert.isBelow(calls.longest, 5000)
+      }
+      for (const { events } of processes) {
+        const tags = events.map((event) => event._tag)
+        assert.includeMembers(tags, ["Fallback", "Down", "Up"])
+        const hop = events.find((event) => event._tag === "Fallback")
+        assert.deepInclude(hop, { from: "redis", to: "sqlite" })
+      }
+      // Each call once: those that Redis was asked to count and did not answer, those that SQLite has counted, and the rest.
+      const counted = (yield* look(redis, "good")).lifetime.success
+      assert.strictEqual(counted, all.reduce((sum, { calls }) => sum + calls.good, 0))
+      const names = yield* Effect.flatMap(Storage.Storage, ({ list }) => Stream.runCollect(list)).pipe(
+        Effect.provideContext(redis)
+      )
+      assert.includeMembers(names, [
+        "bad",
+        "good",
+        "maintained",
+        ...Array.from({ length: 20 }, (_, i) => `hosts/host ${i}`)
+      ])
+    }).pipe(Effect.scoped), 120_000)
+})
