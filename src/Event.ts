@@ -86,6 +86,8 @@ export interface FleetSnapshot {
   readonly age?: Duration.Duration | undefined
   /** How long the last change took to be known here. */
   readonly lag?: Duration.Duration | undefined
+  /** Outcomes of this instance that the storage has not acknowledged yet: they go with the next report, in one. */
+  readonly waiting: number
   /** Outcomes of this instance that were given up: nobody can say whether the storage has counted them. */
   readonly lost: number
 }

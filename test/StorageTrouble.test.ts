@@ -247,12 +247,18 @@ describe("an outage of a day", () => {
         link.reports.length = 0
       }
       yield* settle
+      const during = (yield* breaker.snapshot).fleet!
+      const told = during.statistics.success + during.statistics.failure + during.lost + during.waiting
+      const { failure, success } = (yield* breaker.snapshot).statistics
+      assert.isAbove(during.waiting, 0)
+      assert.strictEqual(told, success + failure)
       // An interval, or half of one while it is tried again, and the failures ahead of the rounds before it counts as away.
       assert.isAtMost(link.asked.length, answered! + unanswered! + hours * 60 * 12 + 10)
       link.fault(undefined)
       yield* TestClock.adjust("1 minute")
       yield* settle
       const { fleet, statistics } = yield* breaker.snapshot
+      assert.strictEqual(fleet!.waiting, 0)
       // What was under way as it began can have been counted, so after an hour nobody sends it again.
       assert.strictEqual(
         fleet!.statistics.failure + fleet!.statistics.success + fleet!.lost,

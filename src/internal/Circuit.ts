@@ -296,7 +296,7 @@ export class Circuit extends Machine<Guard> {
   }
 
   #fleet(replica: Replica, now: number): FleetSnapshot {
-    const { answeredAt, askedAt, away, lag, lost, member, snapshot } = replica
+    const { answeredAt, askedAt, away, lag, lost, member, snapshot, waiting } = replica
     const { failure, ignored, opened, rejected, slow, success, timeout } = snapshot.lifetime
     const { state } = snapshot
     const remaining = state._tag === "Open" ? Math.max(0, state.remaining - (now - answeredAt)) : undefined
@@ -316,6 +316,7 @@ export class Circuit extends Machine<Guard> {
       statistics: { success, failure, ignored, timeout, slow, rejected, timesOpened: opened },
       age: askedAt === -Infinity ? undefined : Duration.millis(now - askedAt),
       lag: lag === undefined ? undefined : Duration.millis(lag),
+      waiting,
       lost
     }
   }

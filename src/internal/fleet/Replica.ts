@@ -189,6 +189,11 @@ export class Replica implements Evidence {
       this.#leases?.isAsking === true || this.#changing > 0
   }
 
+  /** Outcomes that the storage has not acknowledged. */
+  get waiting(): number {
+    return this.#unsent.outcomes
+  }
+
   /** Whether the storage should still hear something before the breaker ends. */
   isUnsaid(now: number): boolean {
     this.cut(now)

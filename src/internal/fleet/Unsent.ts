@@ -54,6 +54,15 @@ export class Unsent {
     return this.#delta !== undefined
   }
 
+  /** Outcomes that nobody has acknowledged: sent, collected, or not looked at yet. */
+  get outcomes(): number {
+    const inDelta = (delta: Delta | undefined): number =>
+      delta === undefined ? 0 : delta.lifetime.success + delta.lifetime.failure
+    const { failure, success } = this.#circuit
+    const uncut = success - this.#base.success + failure - this.#base.failure
+    return inDelta(this.pending?.delta) + inDelta(this.#delta) + uncut
+  }
+
   /** An outcome that counts for the lifetime alone. */
   setAside(failed: boolean, slow: boolean): void {
     if (failed) this.#asideFailure++
