@@ -135,11 +135,16 @@ export default defineConfig({
     },
     {
       files: ["src/Storage/{Fallback,Mirror,Regions,Migration}.ts"],
-      rules: only(onlyUp("core/*", "internal/Check.ts", "combine/*"), noOtherStorage, noDriver, noUnstable)
+      rules: only(
+        onlyUp("core/*", "internal/Check.ts", "internal/Log.ts", "combine/*"),
+        noOtherStorage,
+        noDriver,
+        noUnstable
+      )
     },
     {
       files: ["src/combine/**/*.ts"],
-      rules: only(onlyUp("core/*", "internal/Check.ts", "Storage/Storage.ts"), noDriver, noUnstable)
+      rules: only(onlyUp("core/*", "internal/Check.ts", "internal/Log.ts", "Storage/Storage.ts"), noDriver, noUnstable)
     },
     {
       files: ["src/redis/**/*.ts"],

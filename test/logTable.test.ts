@@ -5,7 +5,11 @@ import { root } from "./support/docs.ts"
 
 const read = (file: string) => readFileSync(join(root, file), "utf8")
 
-const source = ["src/Breaker.ts", ...globSync("src/internal/**/*.ts", { cwd: root })]
+const source = [
+  "src/Breaker.ts",
+  ...globSync("src/{internal,combine}/**/*.ts", { cwd: root }),
+  ...globSync("src/Storage/{Regions,Migration}.ts", { cwd: root })
+]
   .map((file) => read(file).replaceAll(/\s+/g, " "))
   .join("\n")
 
@@ -13,7 +17,7 @@ const textsIn = (expression: string) => [...expression.matchAll(/"([^"]+)"/g)].m
 const found = (pattern: RegExp) => [...source.matchAll(pattern)]
 const line = (level: string, text: string, fields: string) => `${level}: ${text} {${fields}}`
 
-const logged = found(/(?:\.log|trace\?\.)\( ?"(\w+)", (.+?), \{ (.*?) \} ?\)/g)
+const logged = found(/(?:\blog|trace\?\.)\( ?"(\w+)", (.+?), \{ (.*?) \} ?\)/g)
 
 /** A line of the log for each text that is logged by itself, and for those that a helper logs with its own level and fields. */
 const lines = new Set([
@@ -38,7 +42,7 @@ describe("the table of what is logged", () => {
   })
 
   it("was compared with all there are", () => {
-    assert.strictEqual(logged.length, found(/\.log\(|trace\?\.\(/g).length)
+    assert.strictEqual(logged.length, found(/\blog\(|trace\?\.\(/g).length)
     assert.deepStrictEqual(found(/complain\(`([^`]+)`/g).map(([, text]) => text), ["${message} a circuit"])
     const messages = found(/const message = error\.reason === "Invalid" \? (.+?) this\./g).map(([, text]) => text)
     assert.deepStrictEqual(messages, ["\"Failed to decode\" : `Failed to ${what}`"])

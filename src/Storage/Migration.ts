@@ -63,6 +63,7 @@ import { type Asked, Guarded } from "../combine/Guarded.ts"
 import { built } from "../combine/Options.ts"
 import { OWN } from "../core/Own.ts"
 import { durationIn, oneOf, refuse } from "../internal/Check.ts"
+import { makeLog } from "../internal/Log.ts"
 import { type CircuitReport, type Snapshot, Storage, type StorageError, type Synced } from "./Storage.ts"
 
 const PHASES = [
@@ -215,18 +216,17 @@ export const make = (
   return Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const context = yield* Effect.context<never>()
+    const log = makeLog(context)
     const scope = yield* Effect.scope
     const fork = (effect: Effect.Effect<unknown>): void => {
       Effect.runForkWith(context)(Effect.forkIn(effect, scope))
     }
     const guardedOf = (storage: Storage) =>
-      new Guarded(storage, false, clock, context, deadline, (_, state) =>
-        fork(Effect.annotateLogs(
-          state === "Open"
-            ? Effect.logWarning("A storage of a migration does not answer")
-            : Effect.logInfo("A storage of a migration answers again"),
-          { backend: storage.backend }
-        )))
+      new Guarded(storage, false, clock, context, deadline, (_, state) => {
+        const { backend } = storage
+        if (state === "Open") log("Warn", "A storage of a migration does not answer", { backend })
+        else log("Info", "A storage of a migration answers again", { backend })
+      })
     const [from, to] = [guardedOf(options.from), guardedOf(options.to)]
     const forward = new Copy(from, to, deadline, true)
     const backward = new Copy(to, from, deadline, true)
@@ -259,10 +259,8 @@ export const make = (
         if (generation <= known || !isPhase(told)) return Effect.void
         known = generation
         if (told === now()) return Effect.void
-        return Effect.andThen(
-          SubscriptionRef.set(phase, told),
-          Effect.annotateLogs(Effect.logInfo("The phase of a migration has changed"), { phase: told })
-        )
+        log("Info", "The phase of a migration has changed", { phase: told })
+        return SubscriptionRef.set(phase, told)
       })
     const look = (storage: Asked): Effect.Effect<void, StorageError> =>
       Effect.flatMap(
@@ -371,9 +369,8 @@ export const make = (
         const newer = carried.flatMap(({ circuit, done }) =>
           Result.isSuccess(done) && done.success === "back" ? [circuit] : []
         )
-        return newer.length === 0
-          ? Effect.void
-          : Effect.annotateLogs(Effect.logInfo("The new storage knew something newer"), { circuits: newer })
+        if (newer.length > 0) log("Info", "The new storage knew something newer", { circuits: newer })
+        return Effect.void
       }))
     }
 

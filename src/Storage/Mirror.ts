@@ -89,10 +89,8 @@ export const make = (
 ): Effect.Effect<MirrorStorage, never, Scope.Scope> => {
   const every = checked(options)
   return Effect.tap(chainOf(kind, hops, options), ({ repair }) => {
-    const repaired = repair.pipe(
-      Effect.catch((cause) => Effect.annotateLogs(Effect.logDebug("Copies could not be compared"), { cause }))
-    )
-    return Effect.forkScoped(Effect.forever(Effect.andThen(repaired, Effect.sleep(every))))
+    // What it is about is logged where it happens.
+    return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignore(repair), Effect.sleep(every))))
   })
 }
 

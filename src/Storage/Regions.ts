@@ -57,6 +57,7 @@ import { putBack } from "../combine/Carry.ts"
 import { type Asked, Guarded, isUnreached } from "../combine/Guarded.ts"
 import { built } from "../combine/Options.ts"
 import { durationIn, oneOf, refuse } from "../internal/Check.ts"
+import { makeLog } from "../internal/Log.ts"
 import { type Operation, type Snapshot, Storage, type StorageError } from "./Storage.ts"
 
 /**
@@ -129,15 +130,14 @@ export const make = (
   return Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const context = yield* Effect.context<never>()
+    const log = makeLog(context)
     const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     const own = regions[region]!
 
     const others = yield* Effect.forEach(names.filter((name) => name !== region), (name) => {
       const guarded = new Guarded(regions[name]!, false, clock, context, deadline, (_, state) => {
-        const said = state === "Open"
-          ? Effect.logWarning("Another region does not answer, changes are kept for it")
-          : Effect.logInfo("Another region answers again")
-        Effect.runForkWith(context)(Effect.annotateLogs(said, { region: name }))
+        if (state === "Open") log("Warn", "Another region does not answer, changes are kept for it", { region: name })
+        else log("Info", "Another region answers again", { region: name })
       })
       const there = guarded.within(deadline)
       const told = Metric.update(Metric.withAttributes(mirrored, { from: region, to: name }), 1)

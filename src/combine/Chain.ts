@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { makeLog } from "../internal/Log.ts"
 import {
   type Announcement,
   type CircuitReport,
@@ -114,6 +115,7 @@ export const makeChain = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Chain, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
+  const log = makeLog(context)
   const scope = yield* Effect.scope
   const events = yield* PubSub.sliding<ChainEvent>(CAPACITY)
   const switches = yield* PubSub.sliding<Announcement>(1)
@@ -143,32 +145,29 @@ export const makeChain = Effect.fnUntraced(function*(
     tell({ _tag: state === "Open" ? "Down" : "Up", backend })
     // Circuits are elsewhere now, so whoever knows of one looks again.
     PubSub.publishUnsafe(switches, subscribed)
-    if (state === "Open") {
-      fork(Effect.annotateLogs(Effect.logWarning("A storage is left alone, for it fails"), { backend }))
-    } else {
+    if (state === "Open") log("Warn", "A storage is left alone, for it fails", { backend })
+    else {
+      log("Info", "A storage is back", { backend })
       // It is told of the change before it has made it.
-      const back = Effect.andThen(Effect.yieldNow, catchUp(place))
-      fork(Effect.andThen(Effect.annotateLogs(Effect.logInfo("A storage is back"), { backend }), back))
+      fork(Effect.andThen(Effect.yieldNow, catchUp(place)))
     }
   }
 
-  const fellBack = (operation: string, place: number, to: number, asked: boolean, error: StorageError) => {
-    const from = nameOf(place)
-    const reason = asked ? error.reason : "Skipped"
-    const counted = Metric.update(Metric.withAttributes(fallbacks, { from, to: nameOf(to), reason }), 1)
-    if (!asked) return counted
-    tell({ _tag: "Fallback", operation, from, to: nameOf(to), error })
-    const level = complained.has(place) ? "Debug" : "Warn"
-    complained.add(place)
-    return Effect.andThen(
-      counted,
-      Effect.annotateLogs(Effect.logWithLevel(level)("A storage did not answer, another did"), {
-        operation,
-        from,
-        to: nameOf(to),
-        cause: error
-      })
-    )
+  const fellBack = (
+    operation: string,
+    place: number,
+    asked: boolean,
+    error: StorageError
+  ): Effect.Effect<void> => {
+    const [from, to] = [nameOf(place), nameOf(place + 1)]
+    if (asked) {
+      tell({ _tag: "Fallback", operation, from, to, error })
+      if (!complained.has(place)) {
+        log("Warn", "A storage did not answer, another did", { operation, from, to, cause: error })
+      }
+      complained.add(place)
+    }
+    return Metric.update(Metric.withAttributes(fallbacks, { from, to, reason: asked ? error.reason : "Skipped" }), 1)
   }
 
   // -----------------------------------------------------------------------------
@@ -218,7 +217,7 @@ export const makeChain = Effect.fnUntraced(function*(
         const answer = answers[open[0]!]
         if (Result.isFailure(result)) errors.push(result.failure.error)
         else if (answer !== undefined && Result.isFailure(answer)) errors.push(answer.failure)
-        if (place + 1 < hops.length) yield* fellBack(operation, place, place + 1, asked[place], errors.at(-1)!)
+        if (place + 1 < hops.length) yield* fellBack(operation, place, asked[place], errors.at(-1)!)
       }
       const last = errors.at(-1)
       const none = () =>
@@ -294,23 +293,16 @@ export const makeChain = Effect.fnUntraced(function*(
       for (let i = 0; i < circuits.length; i += BATCH) {
         all.push(...(yield* bringBack(circuits.slice(i, i + BATCH), place, hops[place]!.within(budget))))
       }
-      if (circuits.length > 0) yield* reconciled(names, nameOf(place), all)
+      if (circuits.length > 0) reconciled(names, nameOf(place), all)
     })
 
-  const reconciled = (from: string, to: string, all: ReadonlyArray<Carried>) =>
-    Effect.suspend(() => {
-      const count = (what: string) => all.filter(({ done }) => Result.isSuccess(done) && done.success === what).length
-      const fields = {
-        from,
-        to,
-        circuits: all.length,
-        forward: count("forward"),
-        back: count("back"),
-        failed: all.filter(({ done }) => Result.isFailure(done)).length
-      }
-      tell({ _tag: "Reconciled", ...fields })
-      return Effect.annotateLogs(Effect.logInfo("Circuits were reconciled"), fields)
-    })
+  const reconciled = (from: string, to: string, all: ReadonlyArray<Carried>): void => {
+    const count = (what: string) => all.filter(({ done }) => Result.isSuccess(done) && done.success === what).length
+    const [circuits, forward, back] = [all.length, count("forward"), count("back")]
+    const failed = all.filter(({ done }) => Result.isFailure(done)).length
+    tell({ _tag: "Reconciled", from, to, circuits, forward, back, failed })
+    log("Info", "Circuits were reconciled", { from, to, circuits, forward, back, failed })
+  }
 
   const repair = Effect.forEach([...copies.entries()], ([place, copy]) => {
     if (copy === undefined) return Effect.void
@@ -321,7 +313,7 @@ export const makeChain = Effect.fnUntraced(function*(
       Stream.mapEffect((circuits) => copy.carry(circuits)),
       Stream.flattenIterable
     )
-    return Effect.flatMap(Stream.runCollect(all), (carried) => reconciled(nameOf(0), nameOf(place), carried))
+    return Effect.map(Stream.runCollect(all), (carried) => reconciled(nameOf(0), nameOf(place), carried))
   }, { discard: true })
 
   // -----------------------------------------------------------------------------
