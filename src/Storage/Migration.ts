@@ -52,6 +52,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -228,8 +229,9 @@ export const make = (
         else log("Info", "A storage of a migration answers again", { backend })
       })
     const [from, to] = [guardedOf(options.from), guardedOf(options.to)]
-    const forward = new Copy(from, to, deadline, true)
-    const backward = new Copy(to, from, deadline, true)
+    const instance = `migration ${yield* Random.nextInt} ${yield* Random.nextInt}`
+    const forward = new Copy(from, to, deadline, instance)
+    const backward = new Copy(to, from, deadline, instance)
     yield* forward.backlog.run
     yield* backward.backlog.run
 
@@ -296,7 +298,7 @@ export const make = (
     /** Brings one of the storages up to date, whoever decides. */
     const fill = (copy: Copy): Stream.Stream<Progress, StorageError> =>
       names.pipe(
-        Stream.mapEffect((circuits) => copy.carry(circuits)),
+        Stream.mapEffect((circuits) => copy.repair(circuits)),
         Stream.mapAccum(() => nothing, (before, carried) => {
           const progress = progressOf(before, carried)
           return [progress, [progress]]
@@ -321,10 +323,10 @@ export const make = (
         })
         yield* heard(snapshot)
         // Whoever has slept through a phase looks here.
-        yield* carry(original.within(deadline), other.within(deadline), [control], { counts: false, decides: "from" })
-          .pipe(
-            Effect.flatMap(([carried]) => Effect.fromResult(carried!.done))
-          )
+        yield* Effect.flatMap(
+          carry(original.within(deadline), other.within(deadline), [control], "from"),
+          ([carried]) => Effect.fromResult(carried!.done)
+        )
       })
 
     const switchTo = (next: Phase): Effect.Effect<void, MigrationError | StorageError> =>
@@ -365,7 +367,7 @@ export const make = (
     /** Brings both to the newer of what they know. */
     const readBoth = (circuits: ReadonlyArray<string>) => {
       const [old, next] = [from.within(PATIENCE / 2), to.within(PATIENCE / 2)]
-      return Effect.ignore(Effect.tap(carry(old, next, circuits, { counts: false, decides: "from" }), (carried) => {
+      return Effect.ignore(Effect.tap(carry(old, next, circuits, "from"), (carried) => {
         const newer = carried.flatMap(({ circuit, done }) =>
           Result.isSuccess(done) && done.success === "back" ? [circuit] : []
         )
@@ -377,24 +379,21 @@ export const make = (
     const sync = (reports: ReadonlyArray<CircuitReport>): Effect.Effect<ReadonlyArray<Synced>, StorageError> =>
       Effect.suspend(() => {
         const { copy, original: { storage } } = roles(now())
-        const counted = copy?.tell(reports, fork)
+        copy?.tell(reports, fork)
         const circuits = reports.map(({ circuit }) => circuit)
         const before = now() === "read-both-write-both" ? readBoth(circuits) : Effect.void
         const asked = Effect.andThen(before, storage.sync([...reports, reading(control)]))
-        return Effect.onExit(
-          Effect.flatMap(asked, (answers) => {
-            const last = answers.at(-1)
-            const synced = answers.slice(0, reports.length)
-            for (const { circuit, result } of synced) {
-              if (Result.isSuccess(result)) decided(copy, circuit, result.success.snapshot)
-            }
-            return Effect.as(
-              last !== undefined && Result.isSuccess(last.result) ? heard(last.result.success.snapshot) : Effect.void,
-              synced
-            )
-          }),
-          () => Effect.sync(() => copy?.missed(counted ?? []))
-        )
+        return Effect.flatMap(asked, (answers) => {
+          const last = answers.at(-1)
+          const synced = answers.slice(0, reports.length)
+          for (const { circuit, result } of synced) {
+            if (Result.isSuccess(result)) decided(copy, circuit, result.success.snapshot)
+          }
+          return Effect.as(
+            last !== undefined && Result.isSuccess(last.result) ? heard(last.result.success.snapshot) : Effect.void,
+            synced
+          )
+        })
       })
 
     const changes = ({ capabilities, changes }: Storage) =>

@@ -26,6 +26,7 @@ import { BATCH, type Carried, carry } from "./Carry.ts"
 import { Copy } from "./Copy.ts"
 import { Displaced } from "./Displaced.ts"
 import { type Asked, Guarded, isUnreached } from "./Guarded.ts"
+import { Owed } from "./Owed.ts"
 
 /**
  * What happened between the storages of a chain. They are named as they name themselves.
@@ -102,8 +103,12 @@ const told = <A extends { readonly snapshot: Snapshot }>(answer: A): A => {
 interface Asking<A> {
   readonly operation: string
   readonly circuits: ReadonlyArray<string>
-  /** Asks a storage for some of them, by their indices, and says of each what it answered. */
-  readonly ask: (storage: Storage, indices: ReadonlyArray<number>) => Effect.Effect<Answers<A>, StorageError>
+  /** Asks a storage, at its place, for some of them, by their indices, and says of each what it answered. */
+  readonly ask: (
+    storage: Storage,
+    indices: ReadonlyArray<number>,
+    place: number
+  ) => Effect.Effect<Answers<A>, StorageError>
   /** Whether an error is an answer, too. */
   readonly isFinal?: (error: StorageError) => boolean
   /** Told which storage answered, and whether the first was asked before. */
@@ -119,7 +124,10 @@ export const makeChain = Effect.fnUntraced(function*(
   const scope = yield* Effect.scope
   const events = yield* PubSub.sliding<ChainEvent>(CAPACITY)
   const switches = yield* PubSub.sliding<Announcement>(1)
-  const displaced = new Displaced(`chain ${yield* Random.nextInt} ${yield* Random.nextInt}`)
+  const instance = `chain ${yield* Random.nextInt} ${yield* Random.nextInt}`
+  const displaced = new Displaced()
+  /** What the first storage is still to count. */
+  const owed = new Owed(instance)
   const fork = (effect: Effect.Effect<unknown>): void => {
     Effect.runForkWith(context)(Effect.forkIn(effect, scope))
   }
@@ -199,7 +207,7 @@ export const makeChain = Effect.fnUntraced(function*(
           (storage) =>
             Effect.andThen(
               bringBack(open.map((index) => circuits[index]!), place, storage),
-              asking.ask(storage, open)
+              asking.ask(storage, open, place)
             ),
           (answer) => answer instanceof StorageError && isOpenTo(answer)
         ))
@@ -239,17 +247,15 @@ export const makeChain = Effect.fnUntraced(function*(
   const copies = hops.map((hop, place) => {
     const { durable, fences } = hop.storage.capabilities
     return place > 0 && decides(0) && fences && (durable || copiesReports)
-      ? new Copy(hops[0]!, hop, budget, copiesReports)
+      ? new Copy(hops[0]!, hop, budget, instance)
       : undefined
   })
 
-  /** Tells all copies of reports but the one that decides now. What is returned they are to be told once it has. */
-  const copyReports = (reports: ReadonlyArray<CircuitReport>): () => void => {
+  /** Tells all copies of reports but the one that is asked for an answer now, and says which that is. */
+  const tellCopies = (reports: ReadonlyArray<CircuitReport>): number => {
     const lead = hops.findIndex((hop) => !hop.isSick)
-    const missed = copies.map((copy, place) => copy === undefined || place === lead ? [] : copy.tell(reports, fork))
-    return () => {
-      for (const [place, circuits] of missed.entries()) copies[place]?.missed(circuits)
-    }
+    for (const [place, copy] of copies.entries()) if (place !== lead) copy?.tell(reports, fork)
+    return lead
   }
 
   // -----------------------------------------------------------------------------
@@ -264,12 +270,15 @@ export const makeChain = Effect.fnUntraced(function*(
   ): Effect.Effect<ReadonlyArray<Carried>> => {
     if (displaced.size === 0) return Effect.succeed([])
     const carried = [...displaced.among(circuits, place)].map(([at, names]) => {
-      const options = { decides: "to", counts: copiesReports } as const
       const all = decides(at) && decides(place)
-        ? carry(hops[at]!.within(deadlineOf(at, budget) / 2), better, names, options)
+        ? carry(hops[at]!.within(deadlineOf(at, budget) / 2), better, names, "to")
         : Effect.succeed(names.map((circuit): Carried => ({ circuit, done: Result.succeed("left") })))
       return all.pipe(
-        Effect.tap(Effect.forEach((one) => broughtBack(one, place, better), { concurrency: 16 })),
+        Effect.tap((all) =>
+          Effect.sync(() => {
+            for (const { circuit, done } of all) if (Result.isSuccess(done)) displaced.set(circuit, place)
+          })
+        ),
         // It answers all the same: whoever knows more puts that back.
         Effect.catch((error) =>
           Effect.succeed(names.map((circuit): Carried => ({ circuit, done: Result.fail(error) })))
@@ -279,21 +288,21 @@ export const makeChain = Effect.fnUntraced(function*(
     return Effect.map(Effect.all(carried, { concurrency: 4 }), (all) => all.flat())
   }
 
-  const broughtBack = ({ circuit, done }: Carried, place: number, better: Asked) => {
-    if (Result.isFailure(done)) return Effect.void
-    const paid = place === 0 ? displaced.pay(circuit, better) : Effect.void
-    return Effect.ignore(Effect.tap(paid, () => Effect.sync(() => displaced.set(circuit, place))))
-  }
-
-  /** Carries all that nobody asks for, once a storage is back. */
+  /** Carries, and has counted, all that nobody asks for, once a storage is back. */
   const catchUp = (place: number): Effect.Effect<void> =>
     Effect.gen(function*() {
+      const better = hops[place]!.within(budget)
       const circuits = displaced.behind(place)
       const all: Array<Carried> = []
       for (let i = 0; i < circuits.length; i += BATCH) {
-        all.push(...(yield* bringBack(circuits.slice(i, i + BATCH), place, hops[place]!.within(budget))))
+        all.push(...(yield* bringBack(circuits.slice(i, i + BATCH), place, better)))
       }
       if (circuits.length > 0) reconciled(names, nameOf(place), all)
+      if (place > 0) return
+      yield* Effect.forEach(owed.circuits, (circuit) => Effect.ignore(owed.pay(circuit, better)), {
+        concurrency: 16,
+        discard: true
+      })
     })
 
   const reconciled = (from: string, to: string, all: ReadonlyArray<Carried>): void => {
@@ -337,6 +346,29 @@ export const makeChain = Effect.fnUntraced(function*(
       ([answer]) => Effect.fromResult(answer!)
     )
 
+  /** Reports go behind what the first storage is still to count, or by their order that would seem to be counted. */
+  const askForAll = (
+    storage: Storage,
+    reports: ReadonlyArray<CircuitReport>,
+    place: number
+  ): Effect.Effect<Answers<Synced["result"] extends Result.Result<infer A, StorageError> ? A : never>, StorageError> =>
+    Effect.gen(function*() {
+      const unpaid = new Map<CircuitReport, StorageError>()
+      for (const report of reports) {
+        if (place > 0 || !owed.has(report.circuit)) continue
+        const paid = yield* Effect.result(owed.pay(report.circuit, storage))
+        if (Result.isFailure(paid) && isUnreached(paid.failure)) unpaid.set(report, paid.failure)
+      }
+      const [error] = unpaid.values()
+      if (error !== undefined && unpaid.size === reports.length) return yield* Effect.fail(error)
+      const synced = yield* storage.sync(reports.filter((report) => !unpaid.has(report)))
+      let i = 0
+      return reports.map((report) => {
+        const error = unpaid.get(report)
+        return error === undefined ? Result.map(synced[i++]!.result, told) : Result.fail(error)
+      })
+    })
+
   const decided = (circuit: string, place: number, snapshot: Snapshot): void => {
     if (place > 0) displaced.set(circuit, place)
     else for (const copy of copies) copy?.decided(circuit, snapshot)
@@ -359,24 +391,18 @@ export const makeChain = Effect.fnUntraced(function*(
     idleTimeToLive: hops.map(({ storage }) => storage.idleTimeToLive).reduce((a, b) => Duration.min(a, b)),
     sync: (reports) =>
       Effect.suspend(() => {
-        const counted = copiesReports ? copyReports(reports) : () => {}
-        return Effect.onExit(
-          through({
-            operation: "sync",
-            circuits: reports.map(({ circuit }) => circuit),
-            ask: (storage, indices) =>
-              Effect.map(
-                storage.sync(indices.map((index) => reports[index]!)),
-                (synced) => indices.map((_, i) => Result.map(synced[i]!.result, told))
-              ),
-            answered: (index, { snapshot }, place, asked) => {
-              const report = reports[index]!
-              if (place > 0 && !copiesReports) displaced.owe(report, asked, now())
-              decided(report.circuit, place, snapshot)
-            }
-          }),
-          () => Effect.sync(counted)
-        )
+        const lead = copiesReports ? tellCopies(reports) : 0
+        return through({
+          operation: "sync",
+          circuits: reports.map(({ circuit }) => circuit),
+          ask: (storage, indices, place) => askForAll(storage, indices.map((index) => reports[index]!), place),
+          answered: (index, { snapshot }, place, asked) => {
+            const report = reports[index]!
+            if (place > 0) owed.add(report, asked, now())
+            if (place > lead) copies[lead]?.missed(report, true)
+            decided(report.circuit, place, snapshot)
+          }
+        })
       }).pipe(Effect.map((results) => results.map((result, i): Synced => ({ circuit: reports[i]!.circuit, result })))),
     change: (circuit, change) =>
       one("change", circuit, (storage) => Effect.map(storage.change(circuit, change), told), {

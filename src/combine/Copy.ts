@@ -1,14 +1,15 @@
 /**
- * A storage that is kept in step with the one that decides: it is told of reports as they are made, and what it could not be
- * told, or what has changed, is carried to it. Nobody waits for it.
+ * A storage that is kept in step with the one that decides: it is told of reports as they are made, and what has changed is
+ * carried to it. What it could not be told it is told later. Nobody waits for it.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { isEmpty } from "../core/Delta.ts"
 import type { CircuitReport, Snapshot, StorageError } from "../Storage/Storage.ts"
 import { Backlog, MOST_WAITING } from "./Backlog.ts"
-import { type Carried, carry } from "./Carry.ts"
+import { type Carried, carry, makeUp, now } from "./Carry.ts"
 import { type Guarded, isUnreached } from "./Guarded.ts"
+import { Owed } from "./Owed.ts"
 
 /** At most so many batches of reports are under way at once. */
 const MOST_BATCHES = 8
@@ -18,21 +19,19 @@ export class Copy {
   readonly #original: Guarded
   readonly #hop: Guarded
   readonly #budget: number
-  readonly #counts: boolean
-  #batches = 0
+  readonly #owed: Owed
   /** The newest generations that it was brought. */
   readonly #decided = new Map<string, number>()
-  /** Circuits of which reports are under way to it, and how many: what it has not counted cannot be known meanwhile. */
-  readonly #told = new Map<string, number>()
-  /** Circuits that are being carried to it, whose reports must not reach it otherwise: they would count twice. */
-  readonly #carrying = new Set<string>()
+  #batches = 0
+  /** Circuits of which reports are under way. */
+  readonly #telling = new Set<string>()
 
-  /** `counts`: whether it is to count calls, too. */
-  constructor(original: Guarded, hop: Guarded, budget: number, counts: boolean) {
+  /** `instance` names what it is told later: no other has it. */
+  constructor(original: Guarded, hop: Guarded, budget: number, instance: string) {
     this.#original = original
     this.#hop = hop
     this.#budget = budget
-    this.#counts = counts
+    this.#owed = new Owed(instance)
     this.backlog = new Backlog((batch) => this.#workOff(batch.map(([circuit]) => circuit)))
   }
 
@@ -42,72 +41,76 @@ export class Copy {
     this.#decided.delete(circuit)
     this.#decided.set(circuit, generation)
     if (this.#decided.size > MOST_WAITING) this.#decided.delete(this.#decided.keys().next().value!)
-    this.missed([circuit])
+    this.backlog.add(circuit, {})
   }
 
-  /** Of these it has missed something. */
-  missed(circuits: Iterable<string>): void {
-    for (const circuit of circuits) this.backlog.add(circuit, {})
+  /** A report that it has not counted. `asked`: it may have. */
+  missed(report: CircuitReport, asked: boolean): void {
+    if (isEmpty(report.delta)) return
+    this.#owed.add(report, asked, this.#hop.now())
+    this.backlog.add(report.circuit, {})
   }
 
-  /** Tells it of reports, but of those that it must not or cannot be told of: once the other has counted them it has missed them. */
-  tell(
-    reports: ReadonlyArray<CircuitReport>,
-    fork: (effect: Effect.Effect<unknown>) => void
-  ): ReadonlyArray<string> {
+  /** Tells it of reports, at once if it can be, and those of a circuit in their order. */
+  tell(reports: ReadonlyArray<CircuitReport>, fork: (effect: Effect.Effect<unknown>) => void): void {
     const isBusy = this.#batches >= MOST_BATCHES || this.#hop.isSick
-    const isLeftOut = ({ circuit }: CircuitReport): boolean =>
-      isBusy || this.backlog.has(circuit) || this.#carrying.has(circuit)
-    const counted = reports.filter(({ delta }) => !isEmpty(delta))
-    const told = counted.filter((report) => !isLeftOut(report))
-    if (told.length > 0) fork(this.#send(told))
-    return counted.flatMap((report) => told.includes(report) ? [] : [report.circuit])
+    const told: Array<CircuitReport> = []
+    for (const report of reports) {
+      if (isEmpty(report.delta)) continue
+      if (isBusy || this.#telling.has(report.circuit) || this.#owed.has(report.circuit)) this.missed(report, false)
+      else told.push(report)
+    }
+    if (told.length === 0) return
+    this.#batches++
+    for (const { circuit } of told) this.#telling.add(circuit)
+    const counted = this.#hop.within(this.#budget).sync(told).pipe(
+      Effect.map((synced) =>
+        synced.map(({ result }) => Result.isSuccess(result) && result.success.reported === "Counted")
+      ),
+      Effect.catch(() => Effect.succeed([]))
+    )
+    fork(Effect.map(counted, (isCounted) => {
+      this.#batches--
+      for (const [i, report] of told.entries()) {
+        this.#telling.delete(report.circuit)
+        if (isCounted[i] !== true) this.missed(report, true)
+      }
+    }))
   }
 
-  #send(reports: ReadonlyArray<CircuitReport>): Effect.Effect<void> {
-    this.#batches++
-    for (const { circuit } of reports) this.#told.set(circuit, (this.#told.get(circuit) ?? 0) + 1)
-    const ended = Effect.sync(() => {
-      this.#batches--
-      for (const { circuit } of reports) {
-        const others = this.#told.get(circuit)! - 1
-        if (others > 0) this.#told.set(circuit, others)
-        else this.#told.delete(circuit)
-      }
-    })
-    return this.#hop.within(this.#budget).sync(reports).pipe(
-      Effect.map((synced) =>
-        synced.flatMap(({ circuit, result }) =>
-          Result.isSuccess(result) && result.success.reported === "Counted" ? [] : [circuit]
-        )
-      ),
-      Effect.catch(() => Effect.succeed(reports.map(({ circuit }) => circuit))),
-      Effect.map((circuits) => this.missed(circuits)),
-      Effect.ensuring(ended)
+  /** Brings it up to date with these. */
+  carry(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Carried>, StorageError> {
+    const [original, hop] = [this.#original.within(this.#budget), this.#hop.within(this.#budget)]
+    return Effect.flatMap(
+      carry(original, hop, circuits, "from"),
+      (carried) =>
+        Effect.forEach(carried, (one) =>
+          Result.isFailure(one.done) ? Effect.succeed(one) : Effect.map(
+            Effect.result(this.#owed.pay(one.circuit, hop)),
+            (paid): Carried => Result.isSuccess(paid) ? one : { circuit: one.circuit, done: Result.fail(paid.failure) }
+          ), { concurrency: MOST_BATCHES })
     )
   }
 
-  /** Brings it up to date with these; what it is just being told of comes later. */
-  carry(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Carried>, StorageError> {
-    return Effect.suspend(() => {
-      const quiet = circuits.filter((circuit) => !this.#told.has(circuit))
-      this.missed(circuits.filter((circuit) => this.#told.has(circuit)))
-      for (const circuit of quiet) this.#carrying.add(circuit)
-      return Effect.ensuring(
-        carry(this.#original.within(this.#budget), this.#hop.within(this.#budget), quiet, {
-          counts: this.#counts,
-          decides: "from"
-        }),
-        Effect.sync(() => {
-          for (const circuit of quiet) this.#carrying.delete(circuit)
-        })
-      )
-    })
+  /** Brings it up to date with these, and makes up for calls that it was never told of by anyone. */
+  repair(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Carried>, StorageError> {
+    const [original, hop] = [this.#original.within(this.#budget), this.#hop.within(this.#budget)]
+    return Effect.flatMap(
+      this.carry(circuits),
+      (carried) =>
+        Effect.map(makeUp(original, hop, circuits), (made) =>
+          carried.map((one, i): Carried => {
+            const { done } = made[i]!
+            const isSame = Result.isFailure(one.done) || (Result.isSuccess(done) && done.success === "alike")
+            const wasCarried = Result.isSuccess(one.done) && one.done.success === "back" &&
+              Result.isSuccess(done) && done.success === "forward"
+            return isSame || wasCarried ? one : made[i]!
+          }))
+    )
   }
 
   #workOff(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlySet<string>> {
-    const isDone = ({ done }: Carried): boolean =>
-      Result.isSuccess(done) ? done.success !== "short" : !isUnreached(done.failure)
+    const isDone = ({ done }: Carried): boolean => Result.isSuccess(done) || !isUnreached(done.failure)
     return this.carry(circuits).pipe(
       Effect.map((carried) => new Set(carried.flatMap((one) => isDone(one) ? [one.circuit] : []))),
       Effect.catch(() => Effect.succeed(new Set<string>()))
