@@ -379,15 +379,17 @@ export const make = (
     const sync = (reports: ReadonlyArray<CircuitReport>): Effect.Effect<ReadonlyArray<Synced>, StorageError> =>
       Effect.suspend(() => {
         const { copy, original: { storage } } = roles(now())
-        copy?.tell(reports, fork)
+        const told = copy?.tell(reports, fork)
         const circuits = reports.map(({ circuit }) => circuit)
         const before = now() === "read-both-write-both" ? readBoth(circuits) : Effect.void
         const asked = Effect.andThen(before, storage.sync([...reports, reading(control)]))
         return Effect.flatMap(asked, (answers) => {
           const last = answers.at(-1)
           const synced = answers.slice(0, reports.length)
-          for (const { circuit, result } of synced) {
-            if (Result.isSuccess(result)) decided(copy, circuit, result.success.snapshot)
+          for (const [i, { circuit, result }] of synced.entries()) {
+            if (Result.isFailure(result)) continue
+            decided(copy, circuit, result.success.snapshot)
+            if (told?.has(reports[i]!) === false) copy?.missed(reports[i]!, false)
           }
           return Effect.as(
             last !== undefined && Result.isSuccess(last.result) ? heard(last.result.success.snapshot) : Effect.void,

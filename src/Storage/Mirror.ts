@@ -8,15 +8,16 @@
  *
  * - reports go to all of them at once, so that who takes over has the evidence and the counts, too. Nobody waits for a copy.
  * - changes are decided by one, or they would have two generations, and then put into the others under its generation.
- * - a copy that missed something is brought up to date: what this process knows of at once, and all circuits are compared when
- *   it begins and then every `repairEvery`. The newer generation wins, whichever of them has it. Counts are made up for.
+ * - a copy that missed something is told of it when it answers: what has changed, and each call that it has not counted, once.
+ * - all circuits are compared when the process begins, and then every `repairEvery`. The newer generation wins, whichever of them
+ *   has it.
  *
  * **Gotchas**
  *
  * - Leases are of one storage: while a copy takes over, a probe more may run than the policy says.
  * - A copy is not waited for, so what was told in the moment before the first storage dies may be missing in it. Whoever knows
  *   of it puts it back.
- * - Counts that are made up for while calls go on may come out a few too many: those that were under way to the copy.
+ * - A copy counts calls from when it is one, and a process that ends takes along what it could not tell it.
  *
  * **Example** (Postgres, and a Redis that can take over)
  *

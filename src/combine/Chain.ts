@@ -251,11 +251,10 @@ export const makeChain = Effect.fnUntraced(function*(
       : undefined
   })
 
-  /** Tells all copies of reports but the one that is asked for an answer now, and says which that is. */
-  const tellCopies = (reports: ReadonlyArray<CircuitReport>): number => {
+  /** Tells all copies of reports, but the one that is to answer now, and says of what. */
+  const tellCopies = (reports: ReadonlyArray<CircuitReport>): ReadonlyArray<ReadonlySet<CircuitReport> | undefined> => {
     const lead = hops.findIndex((hop) => !hop.isSick)
-    for (const [place, copy] of copies.entries()) if (place !== lead) copy?.tell(reports, fork)
-    return lead
+    return copies.map((copy, place) => place === lead ? undefined : copy?.tell(reports, fork))
   }
 
   // -----------------------------------------------------------------------------
@@ -346,17 +345,18 @@ export const makeChain = Effect.fnUntraced(function*(
       ([answer]) => Effect.fromResult(answer!)
     )
 
-  /** Reports go behind what the first storage is still to count, or by their order that would seem to be counted. */
+  /** Reports go behind what a storage is still to count, or by their order that would seem to be counted. */
   const askForAll = (
     storage: Storage,
     reports: ReadonlyArray<CircuitReport>,
     place: number
   ): Effect.Effect<Answers<Synced["result"] extends Result.Result<infer A, StorageError> ? A : never>, StorageError> =>
     Effect.gen(function*() {
+      const debts = place === 0 ? owed : copies[place]?.owed
       const unpaid = new Map<CircuitReport, StorageError>()
       for (const report of reports) {
-        if (place > 0 || !owed.has(report.circuit)) continue
-        const paid = yield* Effect.result(owed.pay(report.circuit, storage))
+        if (debts?.has(report.circuit) !== true) continue
+        const paid = yield* Effect.result(debts.pay(report.circuit, storage))
         if (Result.isFailure(paid) && isUnreached(paid.failure)) unpaid.set(report, paid.failure)
       }
       const [error] = unpaid.values()
@@ -391,7 +391,7 @@ export const makeChain = Effect.fnUntraced(function*(
     idleTimeToLive: hops.map(({ storage }) => storage.idleTimeToLive).reduce((a, b) => Duration.min(a, b)),
     sync: (reports) =>
       Effect.suspend(() => {
-        const lead = copiesReports ? tellCopies(reports) : 0
+        const told = copiesReports ? tellCopies(reports) : undefined
         return through({
           operation: "sync",
           circuits: reports.map(({ circuit }) => circuit),
@@ -399,7 +399,9 @@ export const makeChain = Effect.fnUntraced(function*(
           answered: (index, { snapshot }, place, asked) => {
             const report = reports[index]!
             if (place > 0) owed.add(report, asked, now())
-            if (place > lead) copies[lead]?.missed(report, true)
+            for (const [other, copy] of told === undefined ? [] : copies.entries()) {
+              if (other !== place && told![other]?.has(report) !== true) copy?.missed(report, other < place)
+            }
             decided(report.circuit, place, snapshot)
           }
         })

@@ -7,7 +7,7 @@ import * as Result from "effect/Result"
 import { isEmpty } from "../core/Delta.ts"
 import type { CircuitReport, Snapshot, StorageError } from "../Storage/Storage.ts"
 import { Backlog, MOST_WAITING } from "./Backlog.ts"
-import { type Carried, carry, makeUp, now } from "./Carry.ts"
+import { type Carried, carry, makeUp } from "./Carry.ts"
 import { type Guarded, isUnreached } from "./Guarded.ts"
 import { Owed } from "./Owed.ts"
 
@@ -19,7 +19,8 @@ export class Copy {
   readonly #original: Guarded
   readonly #hop: Guarded
   readonly #budget: number
-  readonly #owed: Owed
+  /** What it is still to count. */
+  readonly owed: Owed
   /** The newest generations that it was brought. */
   readonly #decided = new Map<string, number>()
   #batches = 0
@@ -31,7 +32,7 @@ export class Copy {
     this.#original = original
     this.#hop = hop
     this.#budget = budget
-    this.#owed = new Owed(instance)
+    this.owed = new Owed(instance)
     this.backlog = new Backlog((batch) => this.#workOff(batch.map(([circuit]) => circuit)))
   }
 
@@ -47,20 +48,20 @@ export class Copy {
   /** A report that it has not counted. `asked`: it may have. */
   missed(report: CircuitReport, asked: boolean): void {
     if (isEmpty(report.delta)) return
-    this.#owed.add(report, asked, this.#hop.now())
+    this.owed.add(report, asked, this.#hop.now())
     this.backlog.add(report.circuit, {})
   }
 
-  /** Tells it of reports, at once if it can be, and those of a circuit in their order. */
-  tell(reports: ReadonlyArray<CircuitReport>, fork: (effect: Effect.Effect<unknown>) => void): void {
+  /** Tells it of those reports that it can be told of now, each circuit's in their order, and says which these are. */
+  tell(
+    reports: ReadonlyArray<CircuitReport>,
+    fork: (effect: Effect.Effect<unknown>) => void
+  ): ReadonlySet<CircuitReport> {
     const isBusy = this.#batches >= MOST_BATCHES || this.#hop.isSick
-    const told: Array<CircuitReport> = []
-    for (const report of reports) {
-      if (isEmpty(report.delta)) continue
-      if (isBusy || this.#telling.has(report.circuit) || this.#owed.has(report.circuit)) this.missed(report, false)
-      else told.push(report)
-    }
-    if (told.length === 0) return
+    const told = isBusy ?
+      [] :
+      reports.filter(({ circuit, delta }) => !isEmpty(delta) && !this.#telling.has(circuit) && !this.owed.has(circuit))
+    if (told.length === 0) return new Set()
     this.#batches++
     for (const { circuit } of told) this.#telling.add(circuit)
     const counted = this.#hop.within(this.#budget).sync(told).pipe(
@@ -76,6 +77,7 @@ export class Copy {
         if (isCounted[i] !== true) this.missed(report, true)
       }
     }))
+    return new Set(told)
   }
 
   /** Brings it up to date with these. */
@@ -86,7 +88,7 @@ export class Copy {
       (carried) =>
         Effect.forEach(carried, (one) =>
           Result.isFailure(one.done) ? Effect.succeed(one) : Effect.map(
-            Effect.result(this.#owed.pay(one.circuit, hop)),
+            Effect.result(this.owed.pay(one.circuit, hop)),
             (paid): Carried => Result.isSuccess(paid) ? one : { circuit: one.circuit, done: Result.fail(paid.failure) }
           ), { concurrency: MOST_BATCHES })
     )
