@@ -237,7 +237,7 @@ export const transitions: ReadonlyArray<Definition> = [
       state: { _tag: "Open", remaining: near(MINUTE) },
       openings: 1,
       openFor: near(MINUTE),
-      why: { reason: "Import by hand", actor: "ann" },
+      why: author.why,
       streak: 0,
       lifetime: { failure: 2, opened: 1 }
     })

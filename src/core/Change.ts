@@ -65,7 +65,7 @@ export interface Operation {
   readonly _tag: "Operation"
   readonly id: string
   readonly known: number
-  /** For the history; an override has its own, and leaves the record's as it was. */
+  /** For the history; an override and an import have their own, and the former leaves the record's as it was. */
   readonly why: Why
   readonly to: OperationTo
 }
@@ -80,7 +80,7 @@ export type OperationTo =
   | { readonly _tag: "HalfOpen" }
   /** Leaves a Closed that expires. */
   | { readonly _tag: "Remove" }
-  /** Takes over what was exported: open for the time that remains, half-open with no lease. */
+  /** Takes over what was exported, its reason too: open for the time that remains, half-open with no lease. */
   | { readonly _tag: "Import"; readonly snapshot: Snapshot }
 
 export type Change = Trip | PutBack | Operation
@@ -173,7 +173,7 @@ const operate = (record: CircuitRecord, { known, to, why }: Operation, now: numb
     case "Remove":
       return { ...created(now), generation, changedAt: now, why, seen: record.seen }
     case "Import":
-      return { ...restore(record, generation, to.snapshot, 0, now), why }
+      return restore(record, generation, to.snapshot, 0, now)
   }
 }
 

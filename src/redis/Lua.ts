@@ -474,7 +474,6 @@ end
 
 function operations.Import(generation)
   restore(input.to.snapshot, generation, 0)
-  r.why = input.why
 end
 
 function tags.Operation()

@@ -339,7 +339,7 @@ export class Model {
         this.change(now, known, { is: "removed", why })
         break
       case "Import":
-        this.change(now, known, { is: "restored", snapshot: to.snapshot, age: 0, why })
+        this.change(now, known, { is: "restored", snapshot: to.snapshot, age: 0, why: to.snapshot.why })
     }
     this.happen(now, { is: "operated", id })
     return true
