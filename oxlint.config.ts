@@ -130,6 +130,24 @@ export default defineConfig({
       rules: only(onlyUp("core/*", "internal/Check.ts", "sql/*"), noOtherStorage)
     },
     {
+      files: ["src/Storage/Health.ts"],
+      rules: only(
+        onlyUp("core/*", "internal/Check.ts", "internal/Log.ts"),
+        noOtherStorage,
+        noDriver,
+        noUnstable
+      )
+    },
+    {
+      files: ["src/Storage/Export.ts"],
+      rules: only(
+        onlyUp("core/*", "internal/Check.ts", "internal/Resolve.ts", "Policy.ts"),
+        noOtherStorage,
+        noDriver,
+        noUnstable
+      )
+    },
+    {
       files: ["src/sql/**/*.ts"],
       rules: only(onlyUp("core/*", "internal/Check.ts", "Storage/Storage.ts", "Storage/Document.ts"))
     },

@@ -5,11 +5,7 @@ import { root } from "./support/docs.ts"
 
 const read = (file: string) => readFileSync(join(root, file), "utf8")
 
-const source = [
-  "src/Breaker.ts",
-  ...globSync("src/{internal,combine}/**/*.ts", { cwd: root }),
-  ...globSync("src/Storage/{Regions,Migration}.ts", { cwd: root })
-]
+const source = ["src/Breaker.ts", "src/Storage/Health.ts", ...globSync("src/internal/**/*.ts", { cwd: root })]
   .map((file) => read(file).replaceAll(/\s+/g, " "))
   .join("\n")
 
