@@ -21,6 +21,7 @@ import type { FleetSnapshot, Snapshot, WindowSnapshot } from "../Event.ts"
 import type { Announcement, StorageError } from "../Storage/Storage.ts"
 import { Replica } from "./fleet/Replica.ts"
 import type { Guard } from "./Guard.ts"
+import { prefixOf } from "./Prefix.ts"
 
 type Rejection = Exit.Exit<never, BreakerOpenError>
 
@@ -31,9 +32,6 @@ interface Illness {
   /** What a refused call gets, for as long as nothing changes. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
 }
-
-/** What the names of a keyed breaker's circuits begin with. */
-export const prefixOf = (name: string): string => `${name.replaceAll("~", "~0").replaceAll("/", "~1")}/`
 
 export class Circuit extends Machine<Guard> {
   readonly key: string | undefined

@@ -6,8 +6,9 @@
  * recently used by sample, as Redis evicts).
  */
 import { refuse } from "./Check.ts"
-import { Circuit, prefixOf } from "./Circuit.ts"
+import { Circuit } from "./Circuit.ts"
 import type { Guard } from "./Guard.ts"
+import { prefixOf } from "./Prefix.ts"
 
 export type Overflow = "evictIdle" | "shareOne" | "passThrough"
 

@@ -143,11 +143,15 @@ export const merge = <P extends Policy>(policy: P, { halfOpen, ...fields }: Poli
 
 /**
  * 16 hex digits, equal for policies whose data decides alike, however they were written. A `Schedule` and `classify` are not
- * data, and not in it. FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/).
+ * data, and not in it.
  */
 export const fingerprint = (policy: Policy): string => {
   const { fleet: _, openFor, windows: __, ...data } = resolve("", policy)
-  const text = JSON.stringify({ ...data, openFor: isSchedule(openFor) ? null : openFor })
+  return digest(JSON.stringify({ ...data, openFor: isSchedule(openFor) ? null : openFor }))
+}
+
+/** 16 hex digits of a text: FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/). */
+export const digest = (text: string): string => {
   let hash = 0xcbf29ce484222325n
   for (let i = 0; i < text.length; i++) {
     hash = BigInt.asUintN(64, (hash ^ BigInt(text.charCodeAt(i))) * 0x100000001b3n)

@@ -99,6 +99,9 @@ const paramsOf = (bad: Partial<Uses>): Conformance.Params => {
 /** As it should be. */
 export const table = paramsOf({})
 
+/** The same once more, with nothing in it. */
+export const another = () => paramsOf({})
+
 export const withoutCompareAndSet = paramsOf({
   write: (table, circuit, _, text) => Effect.map(table.set(circuit, text), () => true)
 })
