@@ -68,6 +68,10 @@ import { type Operation, type Snapshot, type SnapshotState, Storage, StorageErro
 /** Raised when an older version of this library could no longer import a document without harm. */
 const VERSION = 1
 
+const Version = Schema.Literal(VERSION).annotate({
+  message: `Expected ${VERSION}, the version that this library knows`
+})
+
 // -----------------------------------------------------------------------------
 // the document
 // -----------------------------------------------------------------------------
@@ -137,7 +141,7 @@ const nameProblem = (name: string): string | undefined =>
 
 const isData = Schema.makeFilter((data: unknown) => {
   const decoded = Schema.decodeUnknownResult(Data, strict)(data)
-  return Result.isSuccess(decoded) ? undefined : firstIssue(decoded.failure.issue).issue
+  return Result.isSuccess(decoded) ? undefined : decoded.failure.issue
 })
 
 const CircuitSchema: Schema.Codec<ArchivedCircuit> = Schema.Struct({
@@ -201,7 +205,7 @@ const CircuitSchema: Schema.Codec<ArchivedCircuit> = Schema.Struct({
  * @since 0.1.0
  */
 export const Archive: Schema.Codec<Archive> = Schema.Struct({
-  version: Schema.Literal(VERSION),
+  version: Version,
   exported_at: Schema.String.check(
     Schema.makeFilter((text) =>
       Option.exists(DateTime.make(text), (time) => DateTime.formatIso(time) === text)
@@ -250,7 +254,7 @@ const firstIssue = (issue: SchemaIssue.Issue): { readonly path: string; readonly
 
 const decode = (document: unknown): Result.Result<Archive, ArchiveError> =>
   // What another version has is not to be told of field by field.
-  Schema.decodeUnknownResult(Schema.Struct({ version: Schema.Literal(VERSION) }))(document).pipe(
+  Schema.decodeUnknownResult(Schema.Struct({ version: Version }))(document).pipe(
     Result.flatMap(() => Schema.decodeUnknownResult(Archive, strict)(document)),
     Result.mapError(({ issue }) => {
       const { issue: problem, path } = firstIssue(issue)

@@ -11,9 +11,10 @@ import { another } from "./table.ts"
 const built = <E>(layer: Layer.Layer<Storage, E>) =>
   Effect.orDie(Effect.map(Layer.build(Layer.fresh(layer)), Context.get(Storage)))
 
-describe("an archive", () =>
+describe("an archive", () => {
   exchange([
     { name: "memory", empty: memory },
     { name: "a table", empty: Effect.suspend(() => built(another().layer({ idleTimeToLive: Duration.hours(1) }))) },
     { name: "SQLite", empty: built(Layer.provide(Sql.layer(), Sqlite.layer({ file: ":memory:" }))) }
-  ]))
+  ])
+})

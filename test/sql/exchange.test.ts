@@ -8,7 +8,7 @@ import { exchange } from "../support/archives.ts"
 import { memory } from "../support/storages.ts"
 import { build, databases, freshPrefix } from "./databases.ts"
 
-describe("an archive", () =>
+describe("an archive", () => {
   exchange([
     { name: "memory", empty: memory },
     {
@@ -26,4 +26,5 @@ describe("an archive", () =>
       name,
       empty: Effect.suspend(() => build(client(), { prefix: freshPrefix() }))
     }))
-  ]))
+  ])
+})
