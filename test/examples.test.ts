@@ -77,6 +77,38 @@ const printed: Record<string, ReadonlyArray<string>> = {
     "the webhook got {\"text\":\"payments is OPEN: 2 consecutive failures\"}",
     "the webhook got {\"text\":\"payments is closed again: 1 of 1 probes succeeded\"}"
   ],
+  "isolation-local.ts": [
+    "two: 1000 calls, 1 request",
+    "one: declined",
+    "one: declined",
+    "one, which tripped: rejected",
+    "two, which does not know: charged",
+    "two, a second later: rejected"
+  ],
+  "isolation-cached.ts": [
+    "two: 1000 calls, 1 request",
+    "one: declined",
+    "one: declined",
+    "two, on a view of 500 ms ago: charged",
+    "two: 100 calls at once, 1 request",
+    "two, on a newer view: rejected"
+  ],
+  "isolation-strict.ts": [
+    "two: charged",
+    "two: 1 call, 2 requests",
+    "two, cut off: Storage unavailable on any",
+    "one: declined",
+    "one: declined",
+    "two, at once: rejected"
+  ],
+  "isolation-push.ts": [
+    "two: charged",
+    "one: declined",
+    "one: declined",
+    "two hears: Closed to Open, 2 consecutive failures",
+    "two: rejected",
+    "two: 0 requests meanwhile"
+  ],
   "testing-with-testclock.ts": [
     "  0 s  Closed  two mails are sent",
     " 10 s  Open    two more bounce, which is half of four",
