@@ -3,7 +3,7 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { globSync } from "node:fs"
+import { globSync, readFileSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { type AddressInfo, createServer } from "node:net"
 import { tmpdir } from "node:os"
@@ -121,6 +121,17 @@ describe.concurrent("examples", () => {
   it("are all run here", () => {
     const all = globSync("*.ts", { cwd: join(root, "examples") }).sort()
     assert.deepStrictEqual(all, [...Object.keys(printed), "gateway.ts", "testing.test.ts"].sort())
+  })
+
+  it("print what docs/isolation.md says", () => {
+    const page = readFileSync(join(root, "docs/isolation.md"), "utf8")
+    const shown = [...page.matchAll(/^`node examples\/(\S+)`\n\n```text\n([^]*?)\n```$/gm)]
+    assert.deepStrictEqual(
+      shown.map(([, example, lines]) => [example, lines?.split("\n")]),
+      ["local", "cached", "strict", "push"].map((choice) => `isolation-${choice}.ts`).map((
+        name
+      ) => [name, printed[name]])
+    )
   })
 
   it.each(Object.entries(printed))("%s", { timeout: 20_000 }, async (example, lines) => {

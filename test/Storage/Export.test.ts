@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schedule, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { readFileSync } from "node:fs"
 import { circuitOf, failures, HOUR, MINUTE } from "../../src/conformance/Law.ts"
 import { noLifetimeCounts } from "../../src/core/Delta.ts"
 import { OWN } from "../../src/core/Own.ts"
@@ -464,6 +465,14 @@ describe("an import", () => {
     ["circuits[0].policy.data.retries", (document) => document.circuits[0].policy.data.retries = 3],
     ["circuits[0].policy.omitted[0]", (document) => document.circuits[0].policy.omitted = ["trip"]]
   ]
+
+  it.effect("takes the document that docs/export.md shows", () =>
+    Effect.gen(function*() {
+      const [, text = ""] = /```json\n([^]*?)\n```/.exec(readFileSync("docs/export.md", "utf8")) ?? []
+      const policies = { payments: { trip: Trip.consecutiveFailures(2) } }
+      const [result] = yield* on(yield* memory, importCircuits(JSON.parse(text), { policies }))
+      assert.deepStrictEqual([result?.circuit, result?.result, result?.mismatch], ["payments", "Imported", undefined])
+    }))
 
   it.effect("refuses what it does not understand, names the place, and writes nothing", () =>
     Effect.gen(function*() {
