@@ -275,7 +275,7 @@ const decode = (document: unknown): Result.Result<Archive, ArchiveError> =>
  */
 export class ExportError extends Schema.TaggedError<ExportError>("effect-breaker/Storage/ExportError")("ExportError", {
   /** One for each circuit, which it names. `Denied` is one that a newer version of this library owns. */
-  errors: Schema.Array(Schema.instanceOf(StorageError))
+  errors: Schema.Array(StorageError)
 }) {
   override get message(): string {
     return `${this.errors.length} circuits cannot be exported`
@@ -425,9 +425,7 @@ const aged = <S extends ArchivedSnapshot>(snapshot: S, by: number): S => {
     elapsed: later(elapsed),
     override: override?.remaining === undefined
       ? override
-      : left(override.remaining) > 0
-      ? { ...override, remaining: left(override.remaining) }
-      : undefined,
+      : { ...override, remaining: left(override.remaining) },
     hint: left(hint),
     lifetime: {
       ...lifetime,
@@ -475,7 +473,7 @@ export interface Difference {
  *
  * - `Imported`: it was changed, whole and at once.
  * - `WouldImport`: it would be, were it not for `dryRun`.
- * - `Unchanged`: it is as the document has it already.
+ * - `Unchanged`: it is as the document has it already, but for times that are less than 5 seconds apart.
  * - `Kept`: it differs, and stays as it is by `onConflict`.
  * - `Superseded`: this very document was imported into it in the last idle time, and it has gone on since. It stays so.
  * - `Refused`: the storage could not be asked, or refused, for `error`. Not changed where that is `Denied` or `Invalid`; else
@@ -533,8 +531,9 @@ export const importCircuits = (
     const exportedAt = DateTime.toEpochMillis(DateTime.makeUnsafe(exported_at))
     const why = { reason: `imported from ${backend}, as of ${exported_at}`, ...actor === undefined ? {} : { actor } }
 
-    const importOne = Effect.fnUntraced(function*(circuit: ArchivedCircuit, there: Read[1], now: number) {
+    const importOne = Effect.fnUntraced(function*(circuit: ArchivedCircuit, there: Read[1], readAt: number) {
       const { name } = circuit
+      const now = yield* Clock.currentTimeMillis
       const told = (result: ImportedCircuit["result"], rest: Partial<ImportedCircuit> = {}): ImportedCircuit => ({
         circuit: name,
         result,
@@ -552,7 +551,7 @@ export const importCircuits = (
         why,
         to
       }
-      const differences = differencesOf(there.success, operation, now)
+      const differences = differencesOf(there.success, now - readAt, operation, now)
       if (differences.length === 0) return told("Unchanged")
       if (onConflict === "keep" && there.success.generation > 0) return told("Kept", { differences })
       if (!storage.capabilities.fences) {
@@ -561,7 +560,7 @@ export const importCircuits = (
       if (dryRun) return told("WouldImport", { differences })
       const changed = yield* Effect.result(storage.change(name, operation))
       if (Result.isFailure(changed)) return told("Refused", { differences, error: changed.failure })
-      const isDone = differencesOf(changed.success.snapshot, operation, now).length === 0
+      const isDone = differencesOf(changed.success.snapshot, 0, operation, now).length === 0
       return told(isDone ? "Imported" : "Superseded", { differences })
     })
 
@@ -572,10 +571,10 @@ export const importCircuits = (
         const there = yield* readAll(storage, names).pipe(
           Effect.catch((error) => Effect.succeed(names.map((name): Read => [name, Result.fail(error)])))
         )
-        const now = yield* Clock.currentTimeMillis
+        const readAt = yield* Clock.currentTimeMillis
         return yield* Effect.forEach(
           batch,
-          (circuit, index) => importOne(circuit, there[index]![1], now),
+          (circuit, index) => importOne(circuit, there[index]![1], readAt),
           { concurrency: CONCURRENCY }
         )
       })
@@ -599,10 +598,15 @@ const snapshotFrom = ({ snapshot }: ArchivedCircuit, age: number): Snapshot => {
   return { ...rest, asOf: 0, state: state._tag === "HalfOpen" ? { ...state, live: 0 } : state, streak: 0, totals: [] }
 }
 
-/** What the operation changes of a circuit, found out by doing it to a record that is like it. */
-const differencesOf = (there: Snapshot, operation: Operation, now: number): ReadonlyArray<Difference> => {
+/** What the operation changes of a circuit that was so `age` ago, found out by doing it to a record that is like it. */
+const differencesOf = (
+  there: Snapshot,
+  age: number,
+  operation: Operation,
+  now: number
+): ReadonlyArray<Difference> => {
   const like = { ...there, generation: Math.max(1, there.generation) }
-  const before = change(undefined, { _tag: "PutBack", snapshot: like, age: 0, leases: [] }, now, Infinity).record
+  const before = change(undefined, { _tag: "PutBack", snapshot: like, age, leases: [] }, now, Infinity).record
   const after = change(before, operation, now, Infinity).record
   const [was, is] = [comparable(before, now), comparable(after, now)]
   return Object.keys(was).flatMap((field) =>
@@ -620,10 +624,12 @@ const comparable = (record: CircuitRecord | undefined, now: number): Readonly<Re
   return rest
 }
 
-/** Clocks of two hosts differ, and requests take their time. */
+/** How far apart times may be: clocks of two hosts differ, and requests take their time. */
+const SLACK = 5000
+
 const isAlike = (a: unknown, b: unknown, key: string): boolean =>
   typeof a === "number" && typeof b === "number"
-    ? Math.abs(a - b) < (/^(remaining|elapsed|hint)$|Age$/.test(key) ? 1000 : 0.01)
+    ? Math.abs(a - b) < (/^(remaining|elapsed|hint)$|Age$/.test(key) ? SLACK : 0.01)
     : isObject(a) && isObject(b)
     ? Object.keys({ ...a, ...b }).every((key) => isAlike(a[key], b[key], key))
     : a === b

@@ -245,7 +245,7 @@ const within = (
 ): Effect.Effect<Exit.Exit<void, StorageError>> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(
-      Effect.forkDetach(Effect.interruptible(effect), { startImmediately: true }),
+      Effect.forkDetach(effect, { startImmediately: true }),
       (fiber) =>
         restore(Effect.timeoutOption(Fiber.await(fiber), deadline)).pipe(
           Effect.map(Option.getOrElse(() => Exit.fail(failure("Deadline", `no answer within ${inWords(deadline)}`)))),

@@ -286,6 +286,13 @@ describe("an import", () => {
       assert.deepStrictEqual([row?.from, row?.to], ["Closed", "Open"])
     }))
 
+  it.effect("comes above the generation that the document knows of", () =>
+    Effect.gen(function*() {
+      const storage = yield* memory
+      yield* on(storage, importCircuits(archive(circuit("a", { ...isOpen, generation: 2 ** 51 }))))
+      assert.strictEqual((yield* circuitOf(storage, "a").read).generation, 2 ** 51 + 1)
+    }))
+
   it.effect("is what breakers go by", () =>
     Effect.gen(function*() {
       const breaker = yield* Breaker.make("a", {})
@@ -333,9 +340,11 @@ describe("an import", () => {
         c: "Superseded"
       })
       assert.deepStrictEqual(yield* on(storage, exportCircuits()), before)
-      // Another document is another word.
-      const other = { ...document, exported_at: "1970-01-01T00:00:00.001Z" }
-      assert.strictEqual(resultsOf(yield* on(storage, importCircuits(other)))["b"], "Imported")
+      // Another document is another word, and so is one that was edited.
+      const later = { ...document, exported_at: "1970-01-01T00:00:00.001Z" }
+      assert.strictEqual(resultsOf(yield* on(storage, importCircuits(later)))["b"], "Imported")
+      const edited = archive(circuit("b", { ...isOpen, openings: 2 }))
+      assert.strictEqual(resultsOf(yield* on(storage, importCircuits(edited)))["b"], "Imported")
     }))
 
   it.effect("keeps what is there, where that is asked", () =>
