@@ -252,15 +252,23 @@ const firstIssue = (issue: SchemaIssue.Issue): { readonly path: string; readonly
   }
 }
 
+/** More would be no evidence of ours, and too much for the stack. */
+const DEEPEST = 100
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  isObject(value) && (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
+
 const decode = (document: unknown): Result.Result<Archive, ArchiveError> =>
-  // What another version has is not to be told of field by field.
-  Schema.decodeUnknownResult(Schema.Struct({ version: Version }))(document).pipe(
-    Result.flatMap(() => Schema.decodeUnknownResult(Archive, strict)(document)),
-    Result.mapError(({ issue }) => {
-      const { issue: problem, path } = firstIssue(issue)
-      return new ArchiveError({ path, problem })
-    })
-  )
+  isDeeper(document, DEEPEST)
+    ? Result.fail(new ArchiveError({ path: "", problem: `Expected at most ${DEEPEST} levels` }))
+    // What another version has is not to be told of field by field.
+    : Schema.decodeUnknownResult(Schema.Struct({ version: Version }))(document).pipe(
+      Result.flatMap(() => Schema.decodeUnknownResult(Archive, strict)(document)),
+      Result.mapError(({ issue }) => {
+        const { issue: problem, path } = firstIssue(issue)
+        return new ArchiveError({ path, problem })
+      })
+    )
 
 // -----------------------------------------------------------------------------
 // export
@@ -451,7 +459,7 @@ export interface ImportOptions extends ExportOptions {
   readonly actor?: string | undefined
   /**
    * What becomes of a circuit that was ever changed, and differs from the document: the document's word holds (`replace`, the
-   * default), or the circuit stays as it is (`keep`). Lifetime counts alone are no conflict.
+   * default), or the circuit stays as it is (`keep`). One that has nothing but counts is no conflict.
    */
   readonly onConflict?: "replace" | "keep" | undefined
 }

@@ -495,11 +495,17 @@ describe("an import", () => {
         assert.strictEqual(error.message, `No archive that can be imported, at ${path}: ${error.problem}`)
         assert.include(error.problem, " ")
       }
-      for (const document of [undefined, null, 1, "{}", [], good.circuits]) {
+      const [deep, cycle] = [structuredClone(good), structuredClone(good)]
+      const levels = (n: number) => Array.from({ length: n }).reduce<unknown>((inner) => [inner], 1)
+      deep.circuits[0].snapshot.why = { reason: "deep", evidence: levels(100_000) }
+      cycle.circuits[0].snapshot.why = { reason: "cycle", evidence: cycle }
+      for (const document of [undefined, null, 1, "{}", [], good.circuits, deep, cycle]) {
         assert.instanceOf(yield* Effect.flip(on(link!.storage, importCircuits(document))), Export.ArchiveError)
       }
       assert.deepStrictEqual(link!.asked, [])
-      yield* on(link!.storage, importCircuits(good))
+      good.circuits[0].snapshot.why = { reason: "deep enough", evidence: levels(95) }
+      const results = yield* on(link!.storage, importCircuits(good))
+      assert.deepStrictEqual(resultsOf(results), { a: "Imported", b: "Unchanged" })
     }))
 })
 
