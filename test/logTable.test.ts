@@ -5,7 +5,11 @@ import { root } from "./support/docs.ts"
 
 const read = (file: string) => readFileSync(join(root, file), "utf8")
 
-const source = ["src/Breaker.ts", "src/Storage/Health.ts", ...globSync("src/internal/**/*.ts", { cwd: root })]
+const source = [
+  "src/Breaker.ts",
+  ...globSync("src/{internal,combine}/**/*.ts", { cwd: root }),
+  ...globSync("src/Storage/{Health,Migration,Regions}.ts", { cwd: root })
+]
   .map((file) => read(file).replaceAll(/\s+/g, " "))
   .join("\n")
 

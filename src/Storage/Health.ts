@@ -22,7 +22,8 @@
  *   because its storage is away serves nobody, though it could: a check for orchestrators should be of the storage only where
  *   that is what you want.
  * - A storage that fences nothing (null) keeps nothing, so nothing can be read back. It is asked, and `verified` is `false`.
- * - It says that one record can be written and read: on a Redis Cluster, that the master of that one is there.
+ * - It says that one record can be written and read: on a Redis Cluster, that the master of that one is there; of a chain, that
+ *   one of its storages is.
  *
  * **Example** (A readiness endpoint)
  *

@@ -177,6 +177,18 @@ describe("a probe", () => {
       assert.deepStrictEqual([a?.size, b?.size, new Set([...a!, ...b!]).size], [1, 1, 2])
     }))
 
+  it.effect("finds a chain healthy of which one storage answers, and none where none does", () =>
+    Effect.gen(function*() {
+      const links = [yield* faulty(failing("Unavailable")), yield* linked]
+      const chain = yield* Effect.provide(
+        Storage.Storage,
+        Storage.fallback([{ storage: links[0]!.layer }, { storage: links[1]!.layer }])
+      )
+      assert.isTrue((yield* Health.check(chain)).verified)
+      links[1]!.fault(failing("Unavailable"))
+      assert.strictEqual((yield* troubleOf(chain))[0], "Unavailable")
+    }).pipe(Effect.provide(Logger.layer([]))))
+
   it.effect("leaves one record, of one size, that expires", () =>
     Effect.gen(function*() {
       const { documents, storage } = open()
