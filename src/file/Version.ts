@@ -1,0 +1,108 @@
+/** The text of a version: a circuit's document, what people want to see of it, and a checksum over all of that. */
+import * as Effect from "effect/Effect"
+import { createHash, randomUUID } from "node:crypto"
+import { decodeDocument, type Document, encodeDocument } from "../Storage/Document.ts"
+import { StorageError } from "../Storage/Storage.ts"
+
+/** Raised when older code could no longer read what is written. */
+const FORMAT = 1
+
+/** What was read of a file that is whole. */
+export interface Version {
+  readonly circuit: string
+  readonly document: Document
+  /** Unix milliseconds. */
+  readonly updatedAt: number
+  /** Whether it was the first in its folder. */
+  readonly isFirst: boolean
+}
+
+/** Why a file is none: cut short, changed, or somebody else's. */
+export interface Damage {
+  readonly damage: string
+}
+
+const checksumOf = (fields: object): string =>
+  `sha256:${createHash("sha256").update(JSON.stringify(fields)).digest("hex")}`
+
+/** Calls of the window as of the last report. Of buckets of several widths, which tell of the same calls, one width's count. */
+const callsOf = ({ record: { window } }: Document) => {
+  const width = window.at(-1)?.width
+  let success = 0
+  let failure = 0
+  for (const bucket of window) {
+    if (bucket.width !== width) continue
+    success += bucket.success
+    failure += bucket.failure
+  }
+  return { success, failure }
+}
+
+/** Fails with `Invalid` for a document that could not be read again. */
+export const printed = (
+  circuit: string,
+  document: Document,
+  basedOn: number | null,
+  now: number
+): Effect.Effect<string, StorageError> =>
+  Effect.map(encodeDocument(document), () => {
+    const { failure, success } = callsOf(document)
+    const fields = {
+      effect_breaker: FORMAT,
+      circuit,
+      state: document.record.state._tag,
+      failure_rate: success + failure === 0 ? null : Number((failure / (success + failure)).toFixed(4)),
+      success_count: success,
+      failure_count: failure,
+      last_updated: new Date(now).toISOString(),
+      based_on: basedOn,
+      // No two versions are ever the same text, so whoever finds a text again knows that it was there all the while.
+      id: randomUUID(),
+      document
+    }
+    return `${JSON.stringify({ ...fields, checksum: checksumOf(fields) }, undefined, 2)}\n`
+  })
+
+const invalid = (cause: string) => new StorageError({ operation: "read", reason: "Invalid", cause })
+
+const isFields = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const parsed = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * What stands in a file, or why that is damaged. What is whole and makes no sense all the same, or is of a later version of this
+ * library, is `Invalid`: somebody meant it, and an older file in its place would undo that.
+ *
+ * @param isCircuit whether the folder is that circuit's.
+ */
+export const read = (
+  text: string,
+  isCircuit: (name: string) => boolean
+): Effect.Effect<Version | Damage, StorageError> => {
+  if (text === "") return Effect.succeed({ damage: "it is empty" })
+  const value = parsed(text)
+  if (!isFields(value)) return Effect.succeed({ damage: "it is no JSON, or cut short" })
+  const { checksum, ...fields } = value
+  if (!Number.isInteger(fields["effect_breaker"])) return Effect.succeed({ damage: "it is not of this library" })
+  if (checksum !== checksumOf(fields)) return Effect.succeed({ damage: "its checksum is another" })
+  if (Number(fields["effect_breaker"]) > FORMAT) {
+    return Effect.fail(invalid("a newer version of this library wrote the file"))
+  }
+  const { based_on, circuit, document, last_updated } = fields
+  if (typeof circuit !== "string" || !isCircuit(circuit)) {
+    return Effect.succeed({ damage: "it is of another circuit" })
+  }
+  return Effect.map(decodeDocument(JSON.stringify(document ?? null)), (document) => ({
+    circuit,
+    document,
+    updatedAt: Date.parse(String(last_updated)),
+    isFirst: based_on === null
+  }))
+}

@@ -1,0 +1,92 @@
+/** Directories of circuits for tests, and ways past the storage. */
+import { NodeFileSystem, NodePath } from "@effect/platform-node"
+import { Context, Effect, FileSystem, Layer, PlatformError, type Scope } from "effect"
+import { createHash } from "node:crypto"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { rmdir } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll } from "vitest"
+import { folderOf } from "../../src/file/Names.ts"
+import type { RemoveEmptyDirectory } from "../../src/file/Places.ts"
+import type { Capabilities, Storage } from "../../src/Storage/Storage.ts"
+import * as StorageService from "../../src/Storage/Storage.ts"
+
+export const capabilities: Capabilities = { shared: false, durable: true, pushes: false, history: true, fences: true }
+
+/** A directory that is gone when the tests of the file are done. */
+export const freshDirectory = (): string => {
+  const directory = mkdtempSync(join(tmpdir(), "effect-breaker-file-"))
+  afterAll(() => rmSync(directory, { recursive: true, force: true }))
+  return directory
+}
+
+export const removeEmptyDirectory: RemoveEmptyDirectory = (path) =>
+  Effect.tryPromise({ try: () => rmdir(path), catch: () => failure("rmdir", path, "ENOTEMPTY") })
+
+export const node = Layer.merge(NodeFileSystem.layer, NodePath.layer)
+
+/** A storage, until the scope closes. */
+export const build = <R>(
+  layer: Layer.Layer<Storage, never, R>
+): Effect.Effect<Storage, never, R | Scope.Scope> =>
+  Effect.map(Layer.build(Layer.fresh(layer)), Context.get(StorageService.Storage))
+
+export const failure = (
+  method: string,
+  path: string,
+  code: string,
+  _tag: PlatformError.SystemErrorTag = "Unknown"
+): PlatformError.PlatformError =>
+  PlatformError.systemError({
+    _tag,
+    module: "FileSystem",
+    method,
+    pathOrDescriptor: path,
+    cause: Object.assign(new Error(code), { code })
+  })
+
+/** Node's file system, with something before what is done to a path. */
+export const before = (
+  f: (method: string, path: string) => Effect.Effect<void, PlatformError.PlatformError>
+): Layer.Layer<FileSystem.FileSystem> =>
+  Layer.effect(
+    FileSystem.FileSystem,
+    Effect.map(FileSystem.FileSystem, (fs) =>
+      new Proxy(fs, {
+        get: (target, method: keyof FileSystem.FileSystem & string) => {
+          const original: unknown = Reflect.get(target, method)
+          return typeof original !== "function" ? original : (path: string, ...rest: ReadonlyArray<unknown>) =>
+            // Links are told by where they lead to.
+            Effect.andThen(f(method, method === "link" ? String(rest[0]) : path), () => original(path, ...rest))
+        }
+      }))
+  ).pipe(Layer.provide(NodeFileSystem.layer))
+
+/** The versions of a circuit, the oldest first. */
+export const versionsOf = (directory: string, circuit: string): ReadonlyArray<string> => {
+  const folder = join(directory, folderOf(circuit))
+  return readdirSync(folder).filter((name) => /^\d+\.json$/.test(name)).sort((a, b) => parseInt(a) - parseInt(b))
+    .map((name) => join(folder, name))
+}
+
+/** As a version stands in its file, whatever is in it. */
+export const withChecksum = ({ checksum: _, ...fields }: Readonly<Record<string, unknown>>): string =>
+  JSON.stringify({
+    ...fields,
+    checksum: `sha256:${createHash("sha256").update(JSON.stringify(fields)).digest("hex")}`
+  })
+
+/** Changes the newest document of a circuit where it lies. */
+export const rewrite = (
+  directory: string,
+  circuit: string,
+  f: (record: Readonly<Record<string, unknown>>) => unknown
+): void => {
+  const file = versionsOf(directory, circuit).at(-1)!
+  const { document, ...fields } = JSON.parse(readFileSync(file, "utf8"))
+  const record = f(document.record)
+  if (record !== document.record) {
+    writeFileSync(file, withChecksum({ ...fields, document: { ...document, record } }))
+  }
+}
