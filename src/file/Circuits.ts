@@ -135,9 +135,10 @@ export const circuitsIn = (places: Places, { backups, backupsFor }: {
             (error) => isThere(error) || isNotFound(error) ? Effect.succeed(false) : Effect.fail(linkErrorOf(error))
           )
         ))
-      if (!isLinked || (yield* places.read(was)) !== before) return false
+      if (!isLinked) return false
+      // Also when in doubt: what it did may be found done, and is answered for then.
       yield* places.syncDirectory(folder)
-      return true
+      return (yield* places.read(was)) === before
     })
 
   const commit = Effect.fnUntraced(
@@ -158,6 +159,7 @@ export const circuitsIn = (places: Places, { backups, backupsFor }: {
 
   const modify: Modify = Effect.fnUntraced(function*(circuit, f) {
     const folder = places.folder(circuit)
+    yield* Effect.mapError(places.syncOwed, errorOf)
     for (let tries = 1;; tries++) {
       const found = yield* lookAgain(folder)
       const { base, good } = found

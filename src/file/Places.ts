@@ -43,9 +43,15 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
   const root = path.resolve(directory)
   const temporary = path.join(root, ".tmp")
 
+  /** What could not be flushed when it was due: what was done there must not be answered for before it is. */
+  const owed = new Set<string>()
+
   /** Makes what was done in a directory outlast a power cut: entries are not the files' own. */
   const syncDirectory = (directory: string): Effect.Effect<void, PlatformError> =>
-    Effect.scoped(Effect.flatMap(fs.open(directory), (file) => file.sync))
+    Effect.scoped(Effect.flatMap(fs.open(directory), (file) => file.sync)).pipe(
+      Effect.tapError((error) => Effect.sync(() => isNotFound(error) ? owed.delete(directory) : owed.add(directory))),
+      Effect.tap(() => Effect.sync(() => owed.delete(directory)))
+    )
 
   const remove = (path: string, recursive = false) => fs.remove(path, { recursive, force: true })
 
@@ -133,6 +139,9 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
       }).pipe(Effect.onError(() => Effect.ignore(remove(made, true))))
     },
     syncDirectory,
+    syncOwed: Effect.suspend(() =>
+      owed.size === 0 ? Effect.void : Effect.forEach([...owed], syncDirectory, { discard: true })
+    ),
 
     /** The oldest first, and none after one that cannot be removed: see `Circuits.ts` for what that is good for. */
     removeVersions: (folder: string, versions: ReadonlyArray<number>) =>

@@ -1,0 +1,127 @@
+/** Writers that stand still at each of their steps, while others go on. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Latch } from "effect"
+import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
+import { circuitsIn } from "../../src/file/Circuits.ts"
+import { placesIn } from "../../src/file/Places.ts"
+import { Rng } from "../sim/random.ts"
+import { clockAt, DIRECTORY, Disk, storageOn, type Weakness } from "./disk.ts"
+
+const START = 1_700_000_000_000
+
+const HOUR = 3_600_000
+
+interface Schedule {
+  /** Whether there is a circuit before the first writer comes. */
+  readonly exists: boolean
+  /** What others report while it stands still. */
+  readonly others: number
+  readonly backups: number
+  /** Whether the circuit expires meanwhile, and is removed, before the last of these. */
+  readonly expires: boolean
+  readonly weakness?: Weakness | undefined
+}
+
+/** One report, held up before its step, or `undefined` where it has fewer. How many of whose were counted in the end. */
+const run = ({ backups, exists, expires, others, weakness }: Schedule, pausedAt: number) => {
+  const time = clockAt(START)
+  return Effect.gen(function*() {
+    const disk = new Disk()
+    const [paused, other] = [yield* storageOn(disk, { backups }), yield* storageOn(disk, { backups })]
+    const cleaner = circuitsIn(
+      yield* Effect.provide(placesIn(DIRECTORY, disk.removeEmptyDirectory), disk.layer),
+      { backups, backupsFor: HOUR }
+    )
+    const theirs = circuitOf(other, "payments")
+    const report = theirs.report(failures(1), { instance: "other" })
+    if (exists) yield* report
+
+    const [reached, resume] = [Latch.makeUnsafe(), Latch.makeUnsafe()]
+    let steps = 0
+    let isPaused = false
+    disk.before = () => {
+      if (isPaused || steps++ < pausedAt) return Effect.void
+      isPaused = true
+      disk.weakness = weakness
+      return Effect.andThen(reached.open, resume.await)
+    }
+    const fiber = yield* Effect.forkChild(
+      circuitOf(paused, "payments").report(failures(1), { instance: "paused" }),
+      { startImmediately: true }
+    )
+    yield* Effect.race(reached.await, Fiber.await(fiber))
+    if (!isPaused) return undefined
+    for (const index of times(others)) {
+      if (expires && index === others - 1) {
+        time.advance(2 * HOUR)
+        yield* cleaner.sweep
+      }
+      yield* report
+    }
+    yield* resume.open
+    yield* Fiber.join(fiber)
+    disk.weakness = undefined
+    return (yield* theirs.read).lifetime.failure
+  }).pipe(Effect.scoped, time.provide)
+}
+
+const countsOf = (schedule: Schedule) =>
+  Effect.gen(function*() {
+    const counts: Array<number> = []
+    while (true) {
+      const count = yield* run(schedule, counts.length)
+      if (count === undefined) return counts
+      counts.push(count)
+    }
+  })
+
+describe("a writer that stands still at any of its steps", () => {
+  for (const exists of [false, true]) {
+    for (const backups of [0, 1, 3]) {
+      for (const others of [1, 2, 3, 12]) {
+        it(`loses nothing, nor undoes it: ${others} others, ${backups} backups, ${exists ? "not " : ""}the first`, () =>
+          Effect.runPromise(Effect.map(countsOf({ exists, others, backups, expires: false }), (counts) => {
+            assert.isAbove(counts.length, 10)
+            assert.deepEqual(counts, counts.map(() => (exists ? 1 : 0) + others + 1))
+          })))
+      }
+    }
+
+    it(`undoes nothing of a circuit that expired and is ${exists ? "there again" : "new"}`, () =>
+      Effect.runPromise(Effect.map(countsOf({ exists, others: 3, backups: 1, expires: true }), (counts) => {
+        assert.isAbove(counts.length, 10)
+        // Its own may have been forgotten with the rest, or be in.
+        for (const count of counts) assert.include([1, 2], count)
+      })))
+  }
+
+  it("would lose something, if it did not look for what it had built on", () =>
+    Effect.runPromise(Effect.map(
+      countsOf({ exists: true, others: 12, backups: 1, expires: false, weakness: "what was read once is there" }),
+      (counts) => assert.include(counts, 13)
+    )))
+})
+
+describe("writers at once", () => {
+  it("of three processes lose nothing, in whatever order their steps come", () =>
+    Effect.runPromise(
+      Effect.forEach(times(60), (seed) =>
+        Effect.gen(function*() {
+          const rng = new Rng(seed)
+          const disk = new Disk()
+          const backups = rng.pick([0, 1, 3])
+          const storages = yield* Effect.forEach(times(3), () => storageOn(disk, { backups }))
+          disk.before = () => Effect.repeat(Effect.yieldNow, { times: rng.int(0, 6) })
+          yield* Effect.forEach(times(30), (index) =>
+            Effect.andThen(
+              Effect.repeat(Effect.yieldNow, { times: rng.int(0, 60) }),
+              circuitOf(storages[index % 3]!, "payments").send({
+                instance: `${index}`,
+                sequence: 1,
+                delta: failures(1)
+              })
+            ), { concurrency: "unbounded", discard: true })
+          assert.strictEqual((yield* circuitOf(storages[0]!, "payments").read).lifetime.failure, 30, `seed ${seed}`)
+        }).pipe(Effect.scoped, clockAt(START).provide), { discard: true })
+    ))
+})
