@@ -64,7 +64,6 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
       isThere,
       () => Effect.void
     )
-    yield* syncDirectory(root)
     // One that may not be opened was not made by us.
     for (let at = root; at !== path.dirname(at); at = path.dirname(at)) {
       yield* Effect.catchIf(

@@ -102,6 +102,66 @@ describe("a writer that stands still at any of its steps", () => {
     )))
 })
 
+/**
+ * One report, held up before its step, and then backups that are removed for their age, held up before theirs, until the first
+ * is done. `false` where either has fewer steps, else how much was counted.
+ */
+const runBesideCleaner = (pausedAt: number, cleanerPausedAt: number) => {
+  const time = clockAt(START)
+  return Effect.gen(function*() {
+    const disk = new Disk()
+    const [paused, other] = [yield* storageOn(disk), yield* storageOn(disk)]
+    const cleaner = circuitsIn(
+      yield* Effect.provide(placesIn(DIRECTORY, disk.removeEmptyDirectory), disk.layer),
+      { backups: 3, backupsFor: 60_000 }
+    )
+    const theirs = circuitOf(other, "payments")
+    const report = theirs.report(failures(1), { instance: "other" })
+    yield* report
+    /** Begins something, and comes back when it stands before its step, with a way to go on, or has ended. */
+    const begin = <A, E>(effect: Effect.Effect<A, E>, at: number) =>
+      Effect.gen(function*() {
+        const [reached, resume] = [Latch.makeUnsafe(), Latch.makeUnsafe()]
+        let steps = 0
+        disk.before = () => steps++ === at ? Effect.andThen(reached.open, resume.await) : Effect.void
+        const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
+        yield* Effect.race(reached.await, Fiber.await(fiber))
+        disk.before = () => Effect.void
+        const isPaused = steps > at
+        return { isPaused, end: Effect.andThen(resume.open, Fiber.join(fiber)) }
+      })
+    const writing = yield* begin(
+      circuitOf(paused, "payments").report(failures(1), { instance: "paused" }),
+      pausedAt
+    )
+    for (const _ of times(3)) yield* report
+    time.advance(120_000)
+    const cleaning = yield* begin(cleaner.sweep, cleanerPausedAt)
+    yield* writing.end
+    yield* cleaning.end
+    if (!writing.isPaused || !cleaning.isPaused) return false
+    return (yield* theirs.read).lifetime.failure
+  }).pipe(Effect.scoped, time.provide)
+}
+
+describe("a writer and a cleaner that stand still at any of their steps", () => {
+  it("lose nothing, nor undo it", () =>
+    Effect.runPromise(Effect.gen(function*() {
+      let runs = 0
+      for (let writer = 0;; writer++) {
+        let cleaner = 0
+        for (;; cleaner++) {
+          const count = yield* runBesideCleaner(writer, cleaner)
+          if (count === false) break
+          assert.strictEqual(count, 5, `writer at ${writer}, cleaner at ${cleaner}`)
+          runs++
+        }
+        if (cleaner === 0) break
+      }
+      assert.isAbove(runs, 200)
+    })))
+})
+
 describe("writers at once", () => {
   it("of three processes lose nothing, in whatever order their steps come", () =>
     Effect.runPromise(

@@ -1,0 +1,95 @@
+/** Real processes on one directory, killed and paused at any moment. */
+import { assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
+import { rolldown } from "rolldown"
+import { circuitOf, times } from "../../src/conformance/Law.ts"
+import { layer } from "../../src/layers/FileStorageLive.ts"
+import * as FileStorage from "../../src/Storage/File.ts"
+import { Storage } from "../../src/Storage/Storage.ts"
+import { freshDirectory, node } from "./support.ts"
+
+const KILLS = 100
+
+/** Processes at once. */
+const WRITERS = 4
+
+const writer = join(freshDirectory(), "writer.mjs")
+
+// One file is there several times as soon as all its modules are.
+beforeAll(async () => {
+  const bundle = await rolldown({ input: join(import.meta.dirname, "writer.ts"), platform: "node" })
+  await bundle.write({ file: writer, format: "esm" })
+  await bundle.close()
+})
+
+const start = (...args: ReadonlyArray<string>) => {
+  const child = spawn(process.execPath, [writer, ...args], {
+    stdio: ["ignore", "pipe", "inherit"]
+  })
+  let output = ""
+  child.stdout.setEncoding("utf8").on("data", (text) => {
+    output += text
+  })
+  return { child, lines: () => output.split("\n").filter((line) => line !== "") }
+}
+
+/** One that is killed at some moment after its first answer, and that stood still before, or did not. What it was answered. */
+const killed = async (directory: string, name: string): Promise<ReadonlyArray<string>> => {
+  const { child, lines } = start(directory, name)
+  const closed = once(child, "close")
+  await Promise.race([once(child.stdout, "data"), closed])
+  await sleep(Math.random() * 40)
+  if (Math.random() < 0.3) {
+    child.kill("SIGSTOP")
+    await sleep(Math.random() * 40)
+    child.kill("SIGCONT")
+    await sleep(Math.random() * 10)
+  }
+  child.kill("SIGKILL")
+  await closed
+  return lines()
+}
+
+const failuresOf = (directory: string, circuit: string) =>
+  Effect.runPromise(
+    Effect.flatMap(Storage, (storage) => circuitOf(storage, circuit).read).pipe(
+      Effect.map(({ lifetime }) => lifetime.failure),
+      Effect.provide(layer({ directory }))
+    )
+  )
+
+describe("processes", () => {
+  it(`that are killed, ${KILLS} of them, lose nothing that was answered for`, async () => {
+    const directory = freshDirectory()
+    const counted: Record<string, number> = {}
+    let kills = 0
+    await Promise.all(
+      times(WRITERS).map(async () => {
+        while (kills < KILLS) {
+          for (const circuit of await killed(directory, `${kills++}`)) counted[circuit] = (counted[circuit] ?? 0) + 1
+        }
+      })
+    )
+    for (const circuit of ["a", "b", "c"]) {
+      const found = await failuresOf(directory, circuit)
+      assert.isAbove(counted[circuit]!, KILLS / 2)
+      assert.isAtLeast(found, counted[circuit]!)
+      // One more at most of each, which was written and not answered.
+      assert.isAtMost(found, counted[circuit]! + kills)
+    }
+    const { circuits } = await Effect.runPromise(Effect.provide(FileStorage.report({ directory }), node))
+    assert.deepEqual(circuits.map(({ circuit, damaged }) => [circuit, damaged]), [["a", []], ["b", []], ["c", []]])
+  }, 120_000)
+
+  it("in a crowd are all counted, and soon", async () => {
+    const directory = freshDirectory()
+    const writers = times(WRITERS).map((index) => start(directory, `${index}`, "25"))
+    await Promise.all(writers.map(({ child }) => once(child, "close")))
+    assert.strictEqual(await failuresOf(directory, "crowd"), 100)
+    for (const { lines } of writers) assert.isBelow(Number(lines()[0]), 5000)
+  }, 60_000)
+})
