@@ -139,7 +139,11 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
     },
     syncDirectory,
     syncOwed: Effect.suspend(() =>
-      owed.size === 0 ? Effect.void : Effect.forEach([...owed], syncDirectory, { discard: true })
+      Effect.forEach(
+        [...owed],
+        (directory) => Effect.catchIf(syncDirectory(directory), isNotFound, () => Effect.void),
+        { discard: true }
+      )
     ),
 
     /** The oldest first, and none after one that cannot be removed: see `Circuits.ts` for what that is good for. */

@@ -1,0 +1,560 @@
+/** What lies in the directory, what may befall it, and what is said of it. */
+import { NodePath } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Duration, Effect, FileSystem, Layer, Logger, type Path, type PlatformError, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
+import { basename, dirname, join } from "node:path"
+import { circuitOf, failures, FORCED, success, times } from "../../src/conformance/Law.ts"
+import { HOSTILE } from "../../src/conformance/Names.ts"
+import { folderOf, nameOf } from "../../src/file/Names.ts"
+import * as FileStorage from "../../src/Storage/File.ts"
+import type { Storage } from "../../src/Storage/Storage.ts"
+import { DIRECTORY, Disk, storageOn } from "./disk.ts"
+import {
+  before,
+  build,
+  failure,
+  freshDirectory,
+  node,
+  removeEmptyDirectory,
+  rewrite,
+  versionsOf,
+  withChecksum
+} from "./support.ts"
+
+const storageIn = (
+  directory: string,
+  options: FileStorage.Options = {},
+  layer: Layer.Layer<FileSystem.FileSystem | Path.Path> = node
+) =>
+  build(FileStorage.layer({ directory, cleanUp: false, removeEmptyDirectory, ...options })).pipe(Effect.provide(layer))
+
+const list = (storage: Storage) => Effect.map(Stream.runCollect(storage.list), (names) => names.toSorted())
+
+const reportOn = (directory: string) => Effect.provide(FileStorage.report({ directory }), node)
+
+const jsonIn = (file: string) => JSON.parse(readFileSync(file, "utf8"))
+
+const onceFailing = (codes: { current: string | undefined }, methods: ReadonlyArray<string>) =>
+  Layer.merge(
+    before((method, path): Effect.Effect<void, PlatformError.PlatformError> => {
+      const { current } = codes
+      if (current === undefined || !methods.includes(method) || !path.includes("payments")) return Effect.void
+      return Effect.fail(failure(method, path, current, current === "EACCES" ? "PermissionDenied" : "Unknown"))
+    }),
+    NodePath.layer
+  )
+
+/** What it fails with: its reason, and the cause in words. */
+const errorOf = <A, E>(effect: Effect.Effect<A, E>) =>
+  Effect.map(Effect.flip(effect), (error) => {
+    const { cause, reason } = error as { readonly cause?: unknown; readonly reason?: string }
+    return [reason, String(cause)] as const
+  })
+
+const START = 1_763_740_800_000
+
+describe("a directory of circuits", () => {
+  it.effect("says what it is", () =>
+    Effect.gen(function*() {
+      const { backend, capabilities } = yield* storageIn(freshDirectory())
+      assert.strictEqual(backend, "file")
+      assert.deepStrictEqual(capabilities, { shared: false, durable: true, pushes: false, history: true, fences: true })
+    }))
+
+  it.effect("is made by the first write, and by no look", () =>
+    Effect.gen(function*() {
+      const directory = join(freshDirectory(), "deep", "down")
+      const storage = yield* storageIn(directory)
+      yield* circuitOf(storage, "payments").read
+      assert.deepStrictEqual(yield* list(storage), [])
+      assert.deepStrictEqual((yield* reportOn(directory)).circuits, [])
+      assert.isFalse(existsSync(directory))
+      yield* circuitOf(storage, "payments").report(failures(1))
+      assert.deepStrictEqual(readdirSync(directory).toSorted(), [".gitignore", ".tmp", "payments"])
+      assert.strictEqual(readFileSync(join(directory, ".gitignore"), "utf8"), "*\n")
+      assert.deepStrictEqual(readdirSync(join(directory, ".tmp")), [])
+    }))
+
+  it.effect("holds a readable document for each circuit, and the newest of its backups", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      yield* TestClock.setTime(START)
+      const it = circuitOf(yield* storageIn(directory), "payments")
+      yield* it.report(failures(3))
+      yield* it.open()
+      for (const _ of times(4)) yield* it.report(failures(1))
+      const versions = versionsOf(directory, "payments")
+      assert.deepStrictEqual(
+        versions.map((file) => basename(file)),
+        [2, 3, 4, 5].map((n) => `${START * 1000 + n}.json`)
+      )
+      const { document, id, ...fields } = jsonIn(versions.at(-1)!)
+      assert.deepStrictEqual({ ...fields, checksum: "" }, {
+        effect_breaker: 1,
+        circuit: "payments",
+        state: "Open",
+        failure_rate: 1,
+        success_count: 0,
+        failure_count: 4,
+        last_updated: new Date(START).toISOString(),
+        based_on: START * 1000 + 4,
+        checksum: ""
+      })
+      assert.strictEqual(document.record.lifetime.failure, 7)
+      assert.match(id, /^[0-9a-f-]{36}$/)
+      assert.include(readFileSync(versions[0]!, "utf8"), "\n  \"circuit\": \"payments\",\n")
+      // Whoever prints it in another way has not damaged it.
+      writeFileSync(versions.at(-1)!, JSON.stringify(jsonIn(versions.at(-1)!)))
+      assert.strictEqual((yield* it.read).lifetime.failure, 7)
+    }))
+
+  for (const backups of [0, 1, 5]) {
+    it.effect(`keeps ${backups} backups if told so`, () =>
+      Effect.gen(function*() {
+        const directory = freshDirectory()
+        const it = circuitOf(yield* storageIn(directory, { backups }), "payments")
+        for (const _ of times(8)) yield* it.report(failures(1))
+        assert.lengthOf(versionsOf(directory, "payments"), backups + 1)
+      }))
+  }
+
+  it.effect("keeps them for as long as it is told", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const storage = yield* storageIn(directory, { backupsFor: "2 hours", cleanUp: true })
+      const it = circuitOf(storage, "payments")
+      for (const _ of times(2)) yield* it.operate({ _tag: "Override", ...FORCED })
+      yield* TestClock.adjust("90 minutes")
+      yield* it.report(failures(1))
+      assert.lengthOf(versionsOf(directory, "payments"), 3)
+      yield* TestClock.adjust("95 minutes")
+      yield* Effect.promise(() => until(() => versionsOf(directory, "payments").length === 1))
+      assert.strictEqual((yield* it.read).lifetime.failure, 1)
+    }))
+
+  it.effect("is shared by the storages on it", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const storages = [yield* storageIn(directory), yield* storageIn(directory)]
+      const start = performance.now()
+      yield* Effect.forEach(times(100), (index) =>
+        circuitOf(storages[index % 2]!, "payments").send({ instance: `${index}`, sequence: 1, delta: failures(1) }), {
+        concurrency: "unbounded"
+      })
+      assert.isBelow(performance.now() - start, 5000)
+      for (const storage of storages) {
+        assert.strictEqual((yield* circuitOf(storage, "payments").read).lifetime.failure, 100)
+      }
+      // What waits together is written together.
+      assert.isAtMost(
+        Math.max(
+          ...versionsOf(directory, "payments").map((file) =>
+            parseInt(basename(file))
+          )
+        ),
+        1 + 10
+      )
+    }))
+
+  it.effect("comes back when somebody has removed it", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const it = circuitOf(yield* storageIn(directory), "payments")
+      for (const what of ["", ".tmp", "payments"]) {
+        yield* it.report(failures(1))
+        rmSync(join(directory, what), { recursive: true })
+        yield* it.report(failures(1))
+        assert.strictEqual((yield* it.read).lifetime.failure, what === ".tmp" ? 3 : 1)
+      }
+    }))
+
+  it("refuses options that make no sense, at once", () => {
+    assert.throws(() => FileStorage.layer({ directory: "" }), /^Storage "file": directory must be a path, got ""$/)
+    assert.throws(() => FileStorage.layer({ backups: 1.5 }), /backups must be a whole number from 0 to 1000, got 1.5/)
+    assert.throws(() => FileStorage.layer({ backupsFor: 0 }), /backupsFor must be a finite duration from 1000 ms/)
+    assert.throws(() => FileStorage.layer({ idleTimeToLive: NaN }), RangeError)
+  })
+})
+
+const until = async (isSo: () => boolean) => {
+  for (let tries = 0; tries < 1000 && !isSo(); tries++) await new Promise((resolve) => setTimeout(resolve, 5))
+  assert.isTrue(isSo())
+}
+
+describe("a name", () => {
+  const names = [
+    ...HOSTILE,
+    ...["", ".", "..", "a/b", "con", "CON", "con.txt", "lpt1", "console", "a.", "a ", "a.b", ".a", "%", "~", "a~b"],
+    ...["n".repeat(200), "n".repeat(201), "n".repeat(1000), "é".repeat(100), "🦆".repeat(250), "/".repeat(80)]
+  ]
+
+  it("is a folder of its own, also where case, normal forms and dots are not told apart", () => {
+    const folders = new Map([...new Set(names)].map((name) => [name, folderOf(name)]))
+    const alike = [...folders.values()].map((folder) => folder.normalize("NFC").toLowerCase().replace(/[. ]+$/, ""))
+    assert.strictEqual(new Set(alike).size, folders.size)
+    for (const folder of folders.values()) {
+      assert.match(folder, /^[a-z0-9_%~-][a-z0-9._%~-]*$/)
+      assert.notMatch(folder, /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/)
+      assert.isAtMost(folder.length, 200)
+    }
+  })
+
+  it("can be told from it, unless it is too long", () => {
+    for (const name of names) {
+      assert.strictEqual(nameOf(folderOf(name)), folderOf(name).includes("~") ? undefined : name)
+    }
+    for (const folder of ["A", "%zz", "%41%", "con", "a.", "%2E", "%61", "é"]) assert.isUndefined(nameOf(folder))
+    assert.deepStrictEqual(["payments", "api.example.com", "A b"].map(folderOf), [
+      "payments",
+      "api.example.com",
+      "%41%20b"
+    ])
+  })
+
+  it.effect("comes back in a list, however long", () =>
+    Effect.gen(function*() {
+      const storage = yield* storageIn(freshDirectory())
+      const some = [...new Set(names)].slice(-24)
+      for (const name of some) yield* circuitOf(storage, name).report(failures(1))
+      assert.deepStrictEqual(yield* list(storage), some.toSorted())
+    }))
+})
+
+/** What may befall a file. */
+const accidents: Readonly<Record<string, readonly [damage: (file: string) => void, why: RegExp]>> = {
+  "is empty": [(file) => truncateSync(file), /it is empty/],
+  "is cut short": [(file) => truncateSync(file, 300), /no JSON, or cut short/],
+  "lacks its last byte": [(file) => truncateSync(file, statSync(file).size - 2), /no JSON, or cut short/],
+  "is no text": [(file) => writeFileSync(file, new Uint8Array(500).fill(255)), /no JSON/],
+  "has a digit changed": [
+    (file) => writeFileSync(file, readFileSync(file, "utf8").replace("\"failure\": 3", "\"failure\": 4")),
+    /its checksum is another/
+  ],
+  "is somebody else's": [(file) => writeFileSync(file, "{\"name\": \"package\"}"), /not of this library/],
+  "is another circuit's": [
+    (file) => writeFileSync(file, withChecksum({ ...jsonIn(file), circuit: "search" })),
+    /of another circuit/
+  ]
+}
+
+describe("a newest file that", () => {
+  for (const [what, [damage, why]] of Object.entries(accidents)) {
+    it.effect(`${what} is passed over, which is logged once and reported`, () => {
+      const logged: Array<unknown> = []
+      const logger = Logger.make(({ logLevel, message }) => void logged.push([logLevel, message]))
+      return Effect.gen(function*() {
+        const directory = freshDirectory()
+        const storage = yield* storageIn(directory)
+        const it = circuitOf(storage, "payments")
+        for (const _ of times(3)) yield* it.report(failures(1))
+        const newest = versionsOf(directory, "payments").at(-1)!
+        damage(newest)
+        for (const _ of times(2)) assert.strictEqual((yield* it.read).lifetime.failure, 2)
+        assert.deepStrictEqual(yield* list(storage), ["payments"])
+        const [message, ...others] = logged
+        assert.deepStrictEqual(message, ["Warn", ["A circuit's file is damaged, the one before it is used"]])
+        assert.deepStrictEqual(others, [])
+        const { circuits: [reported] } = yield* reportOn(directory)
+        assert.deepStrictEqual(reported!.damaged.map(({ file }) => file), [newest])
+        assert.match(reported!.damaged[0]!.why, why)
+        assert.strictEqual(reported!.backups, 1)
+
+        yield* it.report(failures(1))
+        assert.strictEqual((yield* it.read).lifetime.failure, 3)
+        assert.isAbove(
+          parseInt(basename(versionsOf(directory, "payments").at(-1)!)),
+          parseInt(basename(newest))
+        )
+        for (const _ of times(3)) yield* it.report(failures(1))
+        assert.deepStrictEqual((yield* reportOn(directory)).circuits[0]!.damaged, [])
+      }).pipe(Effect.provide(Logger.layer([logger])))
+    })
+  }
+
+  it.effect("is whole and makes no sense, or is of a version to come, is Invalid, and nothing in its place", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const storage = yield* storageIn(directory)
+      const it = circuitOf(storage, "payments")
+      for (const _ of times(2)) yield* it.report(failures(1))
+      rewrite(directory, "payments", () => "not a record")
+      assert.strictEqual((yield* errorOf(it.read))[0], "Invalid")
+      const file = versionsOf(directory, "payments").at(-1)!
+      writeFileSync(file, withChecksum({ ...jsonIn(file), effect_breaker: 2 }))
+      assert.match((yield* errorOf(it.read)).join(), /^Invalid,a newer version of this library/)
+      assert.deepStrictEqual(yield* list(storage), ["payments"])
+      assert.match((yield* reportOn(directory)).circuits[0]!.damaged[0]!.why, /newer version/)
+    }))
+})
+
+describe("a circuit", () => {
+  it.effect("without a file that is whole is Invalid, listed and reported, and stays as it is", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const storage = yield* storageIn(directory, { cleanUp: true })
+      const it = circuitOf(storage, "payments")
+      for (const _ of times(3)) yield* it.report(failures(1))
+      for (const file of versionsOf(directory, "payments")) truncateSync(file, 100)
+      assert.match((yield* errorOf(it.read)).join(), /^Invalid,all files of the circuit are damaged, in .*payments$/)
+      assert.strictEqual((yield* errorOf(it.operate({ _tag: "Reset" })))[0], "Invalid")
+      assert.deepStrictEqual(yield* list(storage), ["payments"])
+      yield* TestClock.adjust("1 day")
+      const { circuits: [reported] } = yield* reportOn(directory)
+      assert.isUndefined(reported!.current)
+      assert.lengthOf(reported!.damaged, 3)
+    }))
+
+  for (const [code, reason] of [["EACCES", "Denied"], ["EIO", "Unavailable"], ["EROFS", "Denied"]] as const) {
+    it.effect(`that cannot be read for ${code} is ${reason}, and never absent or older`, () =>
+      Effect.gen(function*() {
+        const codes: { current: string | undefined } = { current: undefined }
+        for (const method of ["readFileString", "readDirectoryEntries"]) {
+          codes.current = undefined
+          const storage = yield* storageIn(freshDirectory(), {}, onceFailing(codes, [method]))
+          const it = circuitOf(storage, "payments")
+          for (const _ of times(2)) yield* it.report(failures(1))
+          codes.current = code
+          assert.strictEqual((yield* errorOf(it.read))[0], reason)
+          assert.strictEqual((yield* errorOf(it.report(failures(1))))[0], reason)
+          codes.current = undefined
+          assert.strictEqual((yield* it.read).lifetime.failure, 2)
+        }
+      }))
+  }
+
+  it.effect("beside which there are directories, links and strangers goes on, and they stay", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const storage = yield* storageIn(directory)
+      const it = circuitOf(storage, "payments")
+      yield* it.report(failures(1))
+      const folder = join(directory, "payments")
+      const next = parseInt(basename(versionsOf(directory, "payments")[0]!)) + 1
+      mkdirSync(join(folder, `${next}.json`))
+      symlinkSync("/nowhere", join(folder, `${next + 1}.json`))
+      writeFileSync(join(folder, "notes.txt"), "mine")
+      writeFileSync(join(directory, "notes.txt"), "mine")
+      symlinkSync("/nowhere", join(directory, "search"))
+      mkdirSync(join(directory, "Not A Circuit"))
+      for (const _ of times(6)) yield* it.report(failures(1))
+      assert.strictEqual((yield* it.read).lifetime.failure, 7)
+      assert.deepStrictEqual(yield* list(storage), ["payments"])
+      const reported = (yield* reportOn(directory)).circuits.find(({ circuit }) => circuit === "payments")!
+      assert.deepStrictEqual(reported.strangers.toSorted(), [`${next}.json`, `${next + 1}.json`, "notes.txt"])
+      assert.deepStrictEqual(reported.damaged, [])
+    }))
+
+  it.effect("whose folder is a stranger's is Denied, and that is said", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const it = circuitOf(yield* storageIn(directory), "payments")
+      mkdirSync(join(directory, "payments"))
+      writeFileSync(join(directory, "payments", "notes.txt"), "mine")
+      assert.match((yield* errorOf(it.report(failures(1)))).join(), /^Denied,.*holds what is not of this library/)
+      rmSync(join(directory, "payments"), { recursive: true })
+      writeFileSync(join(directory, "payments"), "a file")
+      assert.strictEqual((yield* errorOf(it.report(failures(1))))[0], "Denied")
+      assert.strictEqual((yield* errorOf(it.read))[0], "Denied")
+    }))
+})
+
+describe("a write", () => {
+  for (const code of ["EPERM", "ENOTSUP"]) {
+    it.effect(`where links are refused with ${code} is Denied, and says so`, () =>
+      Effect.gen(function*() {
+        const codes = { current: code }
+        const it = circuitOf(
+          yield* storageIn(freshDirectory(), {}, onceFailing(codes, ["link"])),
+          "payments"
+        )
+        const links = Layer.merge(
+          before((method, path) =>
+            method === "link" ? Effect.fail(failure(method, path, code, "PermissionDenied")) : Effect.void
+          ),
+          NodePath.layer
+        )
+        const fresh = circuitOf(yield* storageIn(freshDirectory(), {}, links), "payments")
+        assert.match((yield* errorOf(fresh.report(failures(1)))).join(), /^Denied,.*this file system has no hard links/)
+        yield* it.report(failures(1))
+        assert.match((yield* errorOf(it.report(failures(1)))).join(), /^Denied,.*this file system has no hard links/)
+      }))
+  }
+
+  it.effect("on a full disk fails, and leaves nothing behind, at whatever step", () =>
+    Effect.gen(function*() {
+      for (const exists of [true, false]) {
+        for (let at = 0;; at++) {
+          const disk = new Disk()
+          const it = circuitOf(yield* storageOn(disk), "payments")
+          yield* circuitOf(yield* storageOn(disk), "search").report(failures(1))
+          if (exists) yield* it.report(failures(1))
+          let steps = 0
+          let failed: string | undefined
+          disk.before = ({ method, path }) => {
+            const writes = ["open", "write", "sync", "link", "makeDirectory", "rename"].includes(method)
+            if (!writes || steps++ !== at) return Effect.void
+            failed = method
+            return Effect.fail(failure(method, path, "ENOSPC"))
+          }
+          const result = yield* Effect.result(it.report(failures(1)))
+          disk.before = () => Effect.void
+          if (failed === undefined) break
+          const left = Object.keys(disk.files()).filter((path) => path.includes("/.tmp/"))
+          assert.deepStrictEqual(left, [], `${failed}, step ${at}`)
+          if (result._tag === "Failure") assert.include(JSON.stringify(result.failure), "Unavailable")
+          yield* it.report(failures(1))
+          const { lifetime } = yield* it.read
+          assert.include([(exists ? 1 : 0) + 1, (exists ? 1 : 0) + 2], lifetime.failure)
+        }
+      }
+    }))
+})
+
+describe("what has expired", () => {
+  const isIn = (directory: string, circuit: string) => existsSync(join(directory, folderOf(circuit)))
+
+  it.effect("is removed by itself, with its folder, and its numbers go on from there", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const storage = yield* storageIn(directory, { cleanUp: true, idleTimeToLive: "10 minutes" })
+      const it = circuitOf(storage, "payments")
+      for (const _ of times(3)) yield* it.report(failures(1))
+      yield* circuitOf(storage, "kept").operate({ _tag: "Override", ...FORCED })
+      const last = parseInt(basename(versionsOf(directory, "payments").at(-1)!))
+      yield* TestClock.adjust("10 minutes")
+      assert.deepStrictEqual(yield* list(storage), ["kept"])
+      yield* TestClock.adjust("10 minutes")
+      yield* Effect.promise(() => until(() => !isIn(directory, "payments")))
+      yield* it.report(failures(1))
+      assert.strictEqual((yield* it.read).lifetime.failure, 1)
+      assert.isAbove(parseInt(basename(versionsOf(directory, "payments")[0]!)), last)
+      assert.isTrue(isIn(directory, "kept"))
+    }))
+
+  it.effect("leaves an empty folder where no file system can remove one, which is used again", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const storage = yield* storageIn(directory, {
+        cleanUp: true,
+        idleTimeToLive: "10 minutes",
+        removeEmptyDirectory: undefined
+      })
+      const it = circuitOf(storage, "payments")
+      yield* it.report(failures(1))
+      yield* TestClock.adjust("20 minutes")
+      yield* Effect.promise(() => until(() => versionsOf(directory, "payments").length === 0))
+      assert.deepStrictEqual(yield* list(storage), [])
+      yield* it.report(failures(1))
+      assert.strictEqual((yield* it.read).lifetime.failure, 1)
+    }))
+
+  it.effect("stays where there are strangers in its folder, and is none all the same", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const storage = yield* storageIn(directory, { cleanUp: true, idleTimeToLive: "10 minutes" })
+      yield* circuitOf(storage, "other").report(failures(1))
+      const it = circuitOf(storage, "payments")
+      yield* it.report(failures(1))
+      writeFileSync(join(directory, "payments", ".DS_Store"), "")
+      yield* TestClock.adjust("20 minutes")
+      yield* Effect.promise(() => until(() => !isIn(directory, "other")))
+      assert.lengthOf(versionsOf(directory, "payments"), 1)
+      assert.deepStrictEqual(yield* list(storage), [])
+      yield* it.report(failures(1))
+      assert.strictEqual((yield* it.read).lifetime.failure, 1)
+    }))
+
+  it.effect("and what killed processes left goes, and what is being written stays", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      yield* TestClock.setTime(START)
+      const temporary = join(directory, ".tmp")
+      mkdirSync(join(temporary, `${START - 61_000}-a.folder`), { recursive: true })
+      writeFileSync(join(temporary, `${START - 61_000}-a.folder`, "1.json"), "")
+      mkdirSync(join(temporary, `${START - 99_000}-b.folder.aside`))
+      for (const name of [`${START - 61_000}-a`, `${START - 59_000}-c`, "mine"]) {
+        writeFileSync(join(temporary, name), "")
+      }
+      const { leftovers } = yield* reportOn(directory)
+      assert.deepStrictEqual(
+        leftovers.map(({ age, file }) => [basename(file), Duration.toMillis(age)]).toSorted(),
+        [
+          [`${START - 99_000}-b.folder.aside`, 99_000],
+          [`${START - 61_000}-a`, 61_000],
+          [`${START - 61_000}-a.folder`, 61_000],
+          [`${START - 59_000}-c`, 59_000]
+        ]
+      )
+      yield* storageIn(directory, { cleanUp: true })
+      yield* Effect.promise(() => until(() => readdirSync(temporary).length === 2))
+      assert.deepStrictEqual(readdirSync(temporary).toSorted(), [`${START - 59_000}-c`, "mine"])
+    }))
+})
+
+describe("the report", () => {
+  it.effect("has files, sizes, ages and backups", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      yield* TestClock.setTime(START)
+      const storage = yield* storageIn(directory)
+      const it = circuitOf(storage, "payments")
+      for (const _ of times(6)) yield* it.report(failures(1))
+      yield* circuitOf(storage, "n".repeat(300)).report(failures(1))
+      yield* TestClock.adjust("90 seconds")
+      const { bytes, circuits, directory: where, files, leftovers } = yield* reportOn(directory)
+      assert.deepStrictEqual([where, files, leftovers], [directory, 5, []])
+      assert.deepStrictEqual(circuits.map(({ backups, circuit }) => [circuit, backups]), [
+        ["n".repeat(300), 0],
+        ["payments", 3]
+      ])
+      const sizes = circuits.map(({ folder }) =>
+        readdirSync(folder).reduce((sum, file) => sum + statSync(join(folder, file)).size, 0)
+      )
+      assert.deepStrictEqual(circuits.map(({ bytes }) => bytes), sizes)
+      assert.strictEqual(bytes, sizes[0]! + sizes[1]!)
+      const newest = versionsOf(directory, "payments").at(-1)!
+      assert.deepStrictEqual(circuits[1]!.current, {
+        file: newest,
+        bytes: statSync(newest).size,
+        age: Duration.seconds(90)
+      })
+      assert.strictEqual(dirname(newest), circuits[1]!.folder)
+    }))
+
+  it.effect("fails where the directory cannot be read", () =>
+    Effect.gen(function*() {
+      const file = join(freshDirectory(), "file")
+      writeFileSync(file, "")
+      assert.strictEqual((yield* errorOf(reportOn(file)))[0], "Denied")
+    }))
+})
+
+describe("a storage that is remade", () => {
+  it.effect("goes on where the last was, in any state", () =>
+    Effect.gen(function*() {
+      const disk = new Disk()
+      const now = yield* Clock.currentTimeMillis
+      const again = Effect.map(storageOn(disk), (storage) => circuitOf(storage, "payments"))
+      yield* (yield* again).open()
+      assert.strictEqual((yield* (yield* again).read).state._tag, "Open")
+      yield* (yield* again).operate({ _tag: "HalfOpen" })
+      assert.isTrue((yield* (yield* again).ask("a")).granted)
+      assert.isTrue((yield* (yield* again).settle("a", success())).granted)
+      const { lifetime, state } = yield* (yield* again).read
+      assert.deepStrictEqual([state._tag, lifetime.opened], ["Closed", 1])
+      assert.isAtLeast(yield* Clock.currentTimeMillis, now)
+      assert.isTrue(Object.keys(disk.files()).some((path) => path.startsWith(`${DIRECTORY}/payments/`)))
+    }))
+})
