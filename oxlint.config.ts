@@ -148,6 +148,21 @@ export default defineConfig({
       )
     },
     {
+      files: ["src/Storage/File.ts"],
+      rules: only(
+        onlyUp("core/*", "internal/Check.ts", "internal/Combined.ts", "file/*"),
+        noOtherStorage
+      )
+    },
+    {
+      files: ["src/Storage/KeyValueStore.ts"],
+      rules: only(onlyUp("core/*", "internal/Check.ts", "internal/Combined.ts"), noOtherStorage, noDriver)
+    },
+    {
+      files: ["src/file/**/*.ts"],
+      rules: only(onlyUp("core/*", "Storage/Storage.ts", "Storage/Document.ts"))
+    },
+    {
       files: ["src/sql/**/*.ts"],
       rules: only(onlyUp("core/*", "internal/Check.ts", "Storage/Storage.ts", "Storage/Document.ts"))
     },

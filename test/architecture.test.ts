@@ -54,6 +54,12 @@ const refused = {
     `import "../Breaker.ts"`,
     `import "../../test/support/docs.ts"`
   ],
+  "src/file": [
+    `import "../Storage/File.ts"`,
+    `import "../layers/FileStorageLive.ts"`,
+    `import "../internal/Gate.ts"`,
+    `import "../Breaker.ts"`
+  ],
   "src/layers": [
     `import "../Breaker.ts"`,
     `import "../core/Machine.ts"`,
@@ -88,6 +94,7 @@ const accepted = {
     `import "ioredis"`,
     `import "effect/sql/SqlClient"`
   ],
+  "src/file": [`import "./Names.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
   "src/layers": [
     `import "../Storage/Memory.ts"`,
     `import "./Client.ts"`,

@@ -62,8 +62,6 @@ const LONGEST_WAIT = 16
 /** After how long a temporary file is taken for a killed process's. Who slept for longer finds it gone, and writes another. */
 const LEFTOVER = 60_000
 
-export interface Circuits extends ReturnType<typeof circuitsIn> {}
-
 export const circuitsIn = (places: Places, { backups, backupsFor }: {
   readonly backups: number
   readonly backupsFor: number

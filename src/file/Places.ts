@@ -80,12 +80,12 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
     folder: (circuit: string) => path.join(root, folderOf(circuit)),
     file: (folder: string, version: number) => path.join(folder, `${version}.json`),
 
-    /** All that may be circuits' folders. None where there is no directory. */
+    /** All that may be circuits' folders, in order. None where there is no directory. */
     folders: fs.readDirectoryEntries(root).pipe(
       Effect.map((entries) =>
         entries.filter(({ name, type }) => type === "Directory" && !name.startsWith(".")).map(({ name }) =>
           path.join(root, name)
-        )
+        ).sort()
       ),
       Effect.catchIf(isNotFound, () => Effect.succeed([]))
     ),
@@ -151,9 +151,10 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
       Effect.forEach(versions, (version) => remove(path.join(folder, `${version}.json`)), { discard: true }),
     removeIfEmpty: (folder: string) => removeEmpty === undefined ? Effect.void : Effect.ignore(removeEmpty(folder)),
 
+    /** The oldest first. */
     temporaries: fs.readDirectory(temporary).pipe(
       Effect.map((names) =>
-        names.flatMap((name): ReadonlyArray<Temporary> => {
+        names.sort().flatMap((name): ReadonlyArray<Temporary> => {
           const [, millis] = /^(\d+)-[\w-]+(?:\.folder)?(?:\.aside)?$/.exec(name) ?? []
           return millis === undefined
             ? []

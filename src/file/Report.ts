@@ -80,7 +80,7 @@ export const reportOf = (places: Places): Effect.Effect<Report, StorageError> =>
       return { folder, circuit, bytes, current, backups, damaged, strangers }
     })
 
-    const circuits = yield* Effect.forEach((yield* places.folders).toSorted(), circuitIn)
+    const circuits = yield* Effect.forEach(yield* places.folders, circuitIn)
     const leftovers = yield* places.temporaries
     return {
       directory: places.root,

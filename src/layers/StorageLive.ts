@@ -28,6 +28,11 @@ const loaded = <M>(
     layer
   )
 
+const file = loaded(
+  "@effect/platform-node",
+  () => import("./FileStorageLive.ts"),
+  (module) => module.FileStorageLive
+)
 const sqlite = loaded("node:sqlite", () => import("./SqliteStorageLive.ts"), (module) => module.SqliteStorageLive)
 const redis = loaded("ioredis", () => import("./RedisStorageLive.ts"), (module) => module.RedisStorageLive)
 const postgres = loaded(
@@ -50,7 +55,7 @@ const database = Effect.flatMap(Config.Redacted("DATABASE_URL"), (url) => {
   }
 })
 
-const stores = { memory: Effect.succeed(MemoryStorageLive), sqlite, redis, database, postgres, mysql }
+const stores = { memory: Effect.succeed(MemoryStorageLive), file, sqlite, redis, database, postgres, mysql }
 
 /**
  * The storage that `CIRCUIT_BREAKER_PERSISTENCE` names, with its driver loaded only then:
@@ -58,6 +63,7 @@ const stores = { memory: Effect.succeed(MemoryStorageLive), sqlite, redis, datab
  * | value      | circuits are in                                        | by                                |
  * | ---------- | ------------------------------------------------------ | --------------------------------- |
  * | `memory`   | the memory of this process; the default                |                                   |
+ * | `file`     | files of this host                                     | `CIRCUIT_BREAKER_FILE_DIR`, which has a default; `@effect/platform-node` |
  * | `sqlite`   | a file of this host                                    | `SQLITE_FILE`                     |
  * | `redis`    | Redis                                                  | `REDIS_URL`; needs `ioredis`      |
  * | `postgres` | Postgres                                               | `DATABASE_URL`; `@effect/sql-pg`  |
@@ -72,7 +78,10 @@ const stores = { memory: Effect.succeed(MemoryStorageLive), sqlite, redis, datab
 export const StorageLive: Layer.Layer<Storage, Config.ConfigError> = Layer.unwrap(
   Effect.flatMap(
     Config.withDefault(
-      Config.Literals(["memory", "sqlite", "redis", "database", "postgres", "mysql"], "CIRCUIT_BREAKER_PERSISTENCE"),
+      Config.Literals(
+        ["memory", "file", "sqlite", "redis", "database", "postgres", "mysql"],
+        "CIRCUIT_BREAKER_PERSISTENCE"
+      ),
       "memory" as const
     ),
     (name): Effect.Effect<Layer.Layer<Storage, Config.ConfigError>, Config.ConfigError> => stores[name]

@@ -9,7 +9,7 @@ import { circuitOf, failures, FORCED, liveSleep, times } from "../../src/conform
 import * as Sqlite from "../../src/layers/Sqlite.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as KeyValueStorage from "../../src/Storage/KeyValueStore.ts"
-import { type Capabilities, Storage } from "../../src/Storage/Storage.ts"
+import type { Capabilities, Storage } from "../../src/Storage/Storage.ts"
 import { build, freshDirectory } from "../file/support.ts"
 
 const capabilities: Capabilities = { shared: false, durable: true, pushes: false, history: true, fences: true }

@@ -1,7 +1,7 @@
 /** What lies in the directory, what may befall it, and what is said of it. */
 import { NodePath } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, FileSystem, Layer, Logger, type Path, type PlatformError, Stream } from "effect"
+import { Clock, Duration, Effect, type FileSystem, Layer, Logger, type Path, type PlatformError, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   existsSync,
@@ -194,11 +194,26 @@ const until = async (isSo: () => boolean) => {
 }
 
 describe("a name", () => {
-  const names = [
-    ...HOSTILE,
-    ...["", ".", "..", "a/b", "con", "CON", "con.txt", "lpt1", "console", "a.", "a ", "a.b", ".a", "%", "~", "a~b"],
-    ...["n".repeat(200), "n".repeat(201), "n".repeat(1000), "é".repeat(100), "🦆".repeat(250), "/".repeat(80)]
+  const odd = [
+    "",
+    ".",
+    "..",
+    "a/b",
+    "con",
+    "CON",
+    "con.txt",
+    "lpt1",
+    "console",
+    "a.",
+    "a ",
+    "a.b",
+    ".a",
+    "%",
+    "~",
+    "a~b"
   ]
+  const long = ["n".repeat(200), "n".repeat(201), "n".repeat(1000), "é".repeat(100), "🦆".repeat(250), "/".repeat(80)]
+  const names = [...HOSTILE, ...odd, ...long]
 
   it("is a folder of its own, also where case, normal forms and dots are not told apart", () => {
     const folders = new Map([...new Set(names)].map((name) => [name, folderOf(name)]))
@@ -489,7 +504,7 @@ describe("what has expired", () => {
       }
       const { leftovers } = yield* reportOn(directory)
       assert.deepStrictEqual(
-        leftovers.map(({ age, file }) => [basename(file), Duration.toMillis(age)]).toSorted(),
+        leftovers.map(({ age, file }) => [basename(file), Duration.toMillis(age)]),
         [
           [`${START - 99_000}-b.folder.aside`, 99_000],
           [`${START - 61_000}-a`, 61_000],

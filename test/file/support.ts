@@ -54,7 +54,7 @@ export const before = (
     FileSystem.FileSystem,
     Effect.map(FileSystem.FileSystem, (fs) =>
       new Proxy(fs, {
-        get: (target, method: keyof FileSystem.FileSystem & string) => {
+        get: (target, method: string) => {
           const original: unknown = Reflect.get(target, method)
           return typeof original !== "function" ? original : (path: string, ...rest: ReadonlyArray<unknown>) =>
             // Links are told by where they lead to.

@@ -40,6 +40,8 @@ describe("CIRCUIT_BREAKER_PERSISTENCE", () => {
       const [postgres, mysql] = [inject("databaseUrl"), inject("mysqlUrl")]
       assert.deepEqual(yield* within(StorageLive, {}, used), ["memory", "Open"])
       assert.deepEqual(yield* chosen("memory"), ["memory", "Open"])
+      const files = { CIRCUIT_BREAKER_FILE_DIR: join(directory, "circuits") }
+      assert.deepEqual(yield* chosen("file", files), ["file", "Open"])
       assert.deepEqual(yield* chosen("sqlite", file), ["sqlite", "Open"])
       assert.deepEqual(yield* chosen("redis", { REDIS_URL: inject("redisUrl") }), ["redis", "Open"])
       assert.deepEqual(yield* chosen("postgres", { DATABASE_URL: postgres }), ["postgres", "Open"])

@@ -1,0 +1,71 @@
+/** The ready-made layers, by what the environment says. */
+import { assert, describe, it } from "@effect/vitest"
+import { Config, ConfigProvider, Effect, Layer } from "effect"
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import { vi } from "vitest"
+import { circuitOf } from "../../src/conformance/Law.ts"
+import { FileStorageLive, layer, layerConfig } from "../../src/layers/FileStorageLive.ts"
+import { StorageLive } from "../../src/layers/StorageLive.ts"
+import { Storage } from "../../src/Storage/Storage.ts"
+import { freshDirectory, versionsOf } from "./support.ts"
+
+/** What it is, with a circuit in it. */
+const used = <E>(live: Layer.Layer<Storage, E>, env: Readonly<Record<string, string>> = {}) =>
+  Effect.flatMap(Storage, (storage) => {
+    const it = circuitOf(storage, "payments")
+    return Effect.map(Effect.andThen(it.open(), it.read), ({ state }) => [storage.backend, state._tag])
+  }).pipe(
+    Effect.provide(Layer.fresh(live).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnvRecord(env)))))
+  )
+
+describe("circuits in files", () => {
+  it.live("are where the environment says", () =>
+    Effect.gen(function*() {
+      const env = { CIRCUIT_BREAKER_FILE_DIR: join(freshDirectory(), "circuits") }
+      assert.deepEqual(yield* used(FileStorageLive, env), ["file", "Open"])
+      assert.lengthOf(versionsOf(env.CIRCUIT_BREAKER_FILE_DIR, "payments"), 1)
+      assert.deepEqual(yield* used(StorageLive, { ...env, CIRCUIT_BREAKER_PERSISTENCE: "file" }), ["file", "Open"])
+    }))
+
+  it.live("are else in the working directory", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      yield* Effect.acquireUseRelease(
+        Effect.sync(() => vi.spyOn(process, "cwd").mockReturnValue(directory)),
+        () => used(FileStorageLive),
+        (spy) => Effect.sync(() => spy.mockRestore())
+      )
+      assert.isTrue(existsSync(join(directory, ".circuit_breaker", "payments")))
+    }))
+
+  it.live("have options of one's own, or from a Config", () =>
+    Effect.gen(function*() {
+      const [one, other] = [freshDirectory(), freshDirectory()]
+      assert.deepEqual(yield* used(layer({ directory: one, backups: 0 })), ["file", "Open"])
+      const wrapped = layerConfig({ directory: Config.String("DIR"), backups: Config.succeed(0) })
+      assert.deepEqual(yield* used(wrapped, { DIR: other }), ["file", "Open"])
+      for (const directory of [one, other]) assert.lengthOf(versionsOf(directory, "payments"), 1)
+      assert.match(String(yield* Effect.flip(used(wrapped))), /DIR/)
+    }))
+
+  it.live("which expire leave no folder", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const live = layer({ directory, idleTimeToLive: "1 second" })
+      yield* Effect.flatMap(Storage, (storage) => circuitOf(storage, "payments").operate({ _tag: "Reset" })).pipe(
+        Effect.provide(Layer.fresh(live))
+      )
+      yield* Effect.sleep("1100 millis")
+      // The clean-up is at the start.
+      yield* Effect.provide(
+        Effect.gen(function*() {
+          for (let tries = 0; tries < 500 && existsSync(join(directory, "payments")); tries++) {
+            yield* Effect.sleep("10 millis")
+          }
+          assert.isFalse(existsSync(join(directory, "payments")))
+        }),
+        Layer.fresh(live)
+      )
+    }))
+})
