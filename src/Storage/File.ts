@@ -117,7 +117,9 @@ export const make = (
 
     if (cleanUp) {
       const every = Math.min(3_600_000, Math.max(60_000, Duration.toMillis(idleTimeToLive)))
-      yield* Effect.forkScoped(Effect.repeat(Effect.ignore(circuits.sweep), Schedule.spaced(every)))
+      yield* Effect.forkScoped(
+        Effect.repeat(Effect.ignore(circuits.sweep, { log: "Unhandled" }), Schedule.spaced(every))
+      )
     }
 
     return fromDocument({

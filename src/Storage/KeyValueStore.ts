@@ -176,7 +176,7 @@ export const make = (
           if (typeof name === "string") yield* Effect.ignore(modify(name, (document) => [undefined, document]))
         }
       })
-      yield* Effect.forkScoped(Effect.repeat(Effect.ignore(sweep), Schedule.spaced(every)))
+      yield* Effect.forkScoped(Effect.repeat(Effect.ignore(sweep, { log: "Unhandled" }), Schedule.spaced(every)))
     }
 
     return fromDocument({
@@ -200,3 +200,11 @@ export const make = (
  */
 export const layer = (options?: Options): Layer.Layer<Storage, never, KeyValueStore.KeyValueStore> =>
   Layer.effect(Storage, make(options))
+
+/**
+ * The same, named as Effect's own modules name what is kept in a `KeyValueStore`.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerKeyValueStore: typeof layer = layer

@@ -25,17 +25,12 @@ export interface Damage {
 const checksumOf = (fields: object): string =>
   `sha256:${createHash("sha256").update(JSON.stringify(fields)).digest("hex")}`
 
-/** Calls of the window as of the last report. Of buckets of several widths, which tell of the same calls, one width's count. */
-const callsOf = ({ record: { window } }: Document) => {
-  const width = window.at(-1)?.width
-  let success = 0
-  let failure = 0
-  for (const bucket of window) {
-    if (bucket.width !== width) continue
-    success += bucket.success
-    failure += bucket.failure
-  }
-  return { success, failure }
+/** Of the window as of the last report: of buckets of several widths, which tell of the same calls, those of one. */
+const failureRateOf = ({ record: { window } }: Document): number | null => {
+  const buckets = window.filter(({ width }) => width === window.at(-1)?.width)
+  const failures = buckets.reduce((sum, { failure }) => sum + failure, 0)
+  const calls = buckets.reduce((sum, { success }) => sum + success, failures)
+  return calls === 0 ? null : Number((failures / calls).toFixed(4))
 }
 
 /** Fails with `Invalid` for a document that could not be read again. */
@@ -46,14 +41,14 @@ export const printed = (
   now: number
 ): Effect.Effect<string, StorageError> =>
   Effect.map(encodeDocument(document), () => {
-    const { failure, success } = callsOf(document)
+    const { lifetime, state } = document.record
     const fields = {
       effect_breaker: FORMAT,
       circuit,
-      state: document.record.state._tag,
-      failure_rate: success + failure === 0 ? null : Number((failure / (success + failure)).toFixed(4)),
-      success_count: success,
-      failure_count: failure,
+      state: state._tag,
+      failure_rate: failureRateOf(document),
+      success_count: lifetime.success,
+      failure_count: lifetime.failure,
       last_updated: new Date(now).toISOString(),
       based_on: basedOn,
       // No two versions are ever the same text, so whoever finds a text again knows that it was there all the while.

@@ -107,7 +107,7 @@ describe("a directory of circuits", () => {
         state: "Open",
         failure_rate: 1,
         success_count: 0,
-        failure_count: 4,
+        failure_count: 7,
         last_updated: new Date(START).toISOString(),
         based_on: START * 1000 + 4,
         checksum: ""

@@ -77,6 +77,13 @@ export const withChecksum = ({ checksum: _, ...fields }: Readonly<Record<string,
     checksum: `sha256:${createHash("sha256").update(JSON.stringify(fields)).digest("hex")}`
   })
 
+/** A version with another record. */
+export const rewritten = (text: string, f: (record: Readonly<Record<string, unknown>>) => unknown): string => {
+  const { document, ...fields } = JSON.parse(text)
+  const record = f(document.record)
+  return record === document.record ? text : withChecksum({ ...fields, document: { ...document, record } })
+}
+
 /** Changes the newest document of a circuit where it lies. */
 export const rewrite = (
   directory: string,
@@ -84,9 +91,5 @@ export const rewrite = (
   f: (record: Readonly<Record<string, unknown>>) => unknown
 ): void => {
   const file = versionsOf(directory, circuit).at(-1)!
-  const { document, ...fields } = JSON.parse(readFileSync(file, "utf8"))
-  const record = f(document.record)
-  if (record !== document.record) {
-    writeFileSync(file, withChecksum({ ...fields, document: { ...document, record } }))
-  }
+  writeFileSync(file, rewritten(readFileSync(file, "utf8"), f))
 }

@@ -1,0 +1,93 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Fiber, Latch } from "effect"
+import { combined } from "../src/internal/Combined.ts"
+
+/** Numbers by their keys, held until they are let go. What was written comes in order. */
+const numbers = () => {
+  const values = new Map<string, number>()
+  const written: Array<readonly [string, number | undefined]> = []
+  const gate = Latch.makeUnsafe(true)
+  const modify = combined<number, string>(
+    (key, f) =>
+      Effect.flatMap(gate.await, () => {
+        const [result, next] = f(values.get(key), 0)
+        written.push([key, next])
+        if (next !== undefined && next < 0) return Effect.fail("below zero")
+        if (next !== undefined && next > 100) return Effect.fail("full")
+        if (next !== undefined) values.set(key, next)
+        return Effect.succeed(result)
+      }),
+    (error) => error === "below zero"
+  )
+  const add = (key: string, n: number) => modify(key, (value = 0) => [value, value + n])
+  return { add, gate, values, written }
+}
+
+const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
+
+describe("combined requests", () => {
+  it.effect("that come while one is worked on are one run, in their order, each with its own result", () =>
+    Effect.gen(function*() {
+      const { add, gate, written } = numbers()
+      yield* gate.close
+      const fibers = yield* Effect.forEach([1, 2, 3, 4], (n) => start(add("a", n)))
+      yield* gate.open
+      assert.deepStrictEqual(yield* Effect.forEach(fibers, Fiber.join), [0, 1, 3, 6])
+      assert.deepStrictEqual(written, [["a", 1], ["a", 10]])
+      assert.strictEqual(yield* add("a", 1), 10)
+    }))
+
+  it.effect("of other keys do not wait", () =>
+    Effect.gen(function*() {
+      const { add, gate, written } = numbers()
+      yield* gate.close
+      yield* start(add("a", 1))
+      yield* start(add("b", 1))
+      yield* gate.open
+      yield* Effect.yieldNow
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(written, [["a", 1], ["b", 1]])
+    }))
+
+  it.effect("whose caller goes away are not made where they wait, and whole where they run", () =>
+    Effect.gen(function*() {
+      const { add, gate, values } = numbers()
+      yield* gate.close
+      const [running, waiting, last] = yield* Effect.forEach([1, 10, 20], (n) => start(add("a", n)))
+      yield* Fiber.interrupt(running!)
+      yield* Fiber.interrupt(waiting!)
+      yield* gate.open
+      assert.strictEqual(yield* Fiber.join(last!), 1)
+      assert.strictEqual(values.get("a"), 21)
+    }))
+
+  it.effect("fail alone where that may be their own fault, and all where it is not", () =>
+    Effect.gen(function*() {
+      const { add, gate, values } = numbers()
+      const run = (...some: ReadonlyArray<number>) =>
+        Effect.gen(function*() {
+          yield* gate.close
+          const fibers = yield* Effect.forEach([0, ...some], (n) => start(add("a", n)))
+          yield* gate.open
+          return yield* Effect.forEach(fibers, Fiber.await)
+        })
+      const [, ...alone] = yield* run(1, -50, 2)
+      assert.deepStrictEqual(alone.map(Exit.isSuccess), [true, false, true])
+      assert.strictEqual(values.get("a"), 3)
+      const [, ...all] = yield* run(1, 500)
+      assert.deepStrictEqual(all, [Exit.fail("full"), Exit.fail("full")])
+      assert.strictEqual(values.get("a"), 3)
+    }))
+
+  it.effect("hear of a defect, and the next is made", () =>
+    Effect.gen(function*() {
+      let runs = 0
+      const modify = combined<number, never>(
+        (_, f) => Effect.suspend(() => runs++ === 0 ? Effect.die("broken") : Effect.succeed(f(1, 0)[0])),
+        () => true
+      )
+      const exit = yield* Effect.exit(modify("a", (value) => [value, value]))
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      assert.strictEqual(yield* modify("a", (value) => [value, value]), 1)
+    }))
+})
