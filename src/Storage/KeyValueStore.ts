@@ -200,11 +200,3 @@ export const make = (
  */
 export const layer = (options?: Options): Layer.Layer<Storage, never, KeyValueStore.KeyValueStore> =>
   Layer.effect(Storage, make(options))
-
-/**
- * The same, named as Effect's own modules name what is kept in a `KeyValueStore`.
- *
- * @category layers
- * @since 0.1.0
- */
-export const layerKeyValueStore: typeof layer = layer

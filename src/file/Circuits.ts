@@ -3,8 +3,8 @@
  * again, named by its number; the newest is what holds.
  *
  * **How a version is written.** Who has read version `n` (its base) writes a temporary file and links it as `n + 1`, which fails
- * where that is there. Then it reads its base again: only if that is still there, to the letter, has it committed. If not, it is
- * in doubt and begins anew, which is no harm, for all that a storage is asked to write is safe to repeat.
+ * where that is there. Then it flushes the folder, and reads its base again: only if that is still there, to the letter, has it
+ * committed. If not, it is in doubt and begins anew, which is no harm, for all that a storage is asked to write is safe to repeat.
  *
  * **Why that is enough.** (1) Versions are removed the oldest first, so while one is there all that were committed after it are.
  * (2) No text is written twice, so a base that is found again was there when the link was made. By (1) all that were committed

@@ -14,16 +14,20 @@ const denied = (error: PlatformError): boolean =>
 export const errorOf = (error: PlatformError): StorageError =>
   new StorageError({ operation: "file", reason: denied(error) ? "Denied" : "Unavailable", cause: error })
 
-const NO_LINKS = ["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK"]
+const UNSUPPORTED = ["ENOTSUP", "EOPNOTSUPP", "ENOSYS"]
 
-/** The same of a hard link, which not every file system has. */
+/** The same where it may have been a hard link, which not every file system has. */
 export const linkErrorOf = (error: PlatformError): StorageError =>
-  NO_LINKS.includes(String(codeOf(error)))
+  error.reason.method === "link" && ["EPERM", ...UNSUPPORTED].includes(String(codeOf(error)))
     ? refused("this file system has no hard links, by which circuits are written: use a local disk that has", error)
     : errorOf(error)
 
 export const refused = (message: string, cause?: unknown): StorageError =>
   new StorageError({ operation: "file", reason: "Denied", cause: new Error(message, { cause }) })
+
+/** Whether a directory cannot be flushed by us at all, which says that we did not make it. */
+export const isUnflushable = (error: PlatformError): boolean =>
+  error.reason._tag === "PermissionDenied" || ["EINVAL", ...UNSUPPORTED].includes(String(codeOf(error)))
 
 export const isNotFound = ({ reason }: PlatformError): boolean => reason._tag === "NotFound"
 

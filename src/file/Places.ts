@@ -4,7 +4,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import type { PlatformError } from "effect/PlatformError"
 import { randomUUID } from "node:crypto"
-import { isNotFound, isThere } from "./Errors.ts"
+import { isNotFound, isThere, isUnflushable } from "./Errors.ts"
 import { folderOf } from "./Names.ts"
 
 /** Removes a directory if it is empty, and fails if it is not. */
@@ -49,7 +49,9 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
   /** Makes what was done in a directory outlast a power cut: entries are not the files' own. */
   const syncDirectory = (directory: string): Effect.Effect<void, PlatformError> =>
     Effect.scoped(Effect.flatMap(fs.open(directory), (file) => file.sync)).pipe(
-      Effect.tapError((error) => Effect.sync(() => isNotFound(error) ? owed.delete(directory) : owed.add(directory))),
+      Effect.tapError((error) =>
+        Effect.sync(() => isNotFound(error) || isUnflushable(error) ? owed.delete(directory) : owed.add(directory))
+      ),
       Effect.tap(() => Effect.sync(() => owed.delete(directory)))
     )
 
@@ -64,13 +66,8 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
       isThere,
       () => Effect.void
     )
-    // One that may not be opened was not made by us.
     for (let at = root; at !== path.dirname(at); at = path.dirname(at)) {
-      yield* Effect.catchIf(
-        syncDirectory(path.dirname(at)),
-        ({ reason }) => reason._tag === "PermissionDenied",
-        () => Effect.void
-      )
+      yield* Effect.catchIf(syncDirectory(path.dirname(at)), isUnflushable, () => Effect.void)
     }
     isPrepared = true
   })
@@ -109,6 +106,10 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
     /** `undefined` where it is not there any more. */
     read: (file: string): Effect.Effect<string | undefined, PlatformError> =>
       Effect.catchIf(fs.readFileString(file), isNotFound, () => Effect.undefined),
+
+    /** In bytes. */
+    sizeOf: (file: string): Effect.Effect<number, PlatformError> =>
+      Effect.map(fs.stat(file), ({ size }) => Number(size)),
 
     prepare: Effect.suspend(() => isPrepared ? Effect.void : prepare),
     unprepare: Effect.sync(() => {

@@ -59,18 +59,16 @@ export const reportOf = (places: Places): Effect.Effect<Report, StorageError> =>
       let current: CircuitFiles["current"]
       for (const version of versions.toReversed()) {
         const file = places.file(folder, version)
+        const size = yield* Effect.orElseSucceed(places.sizeOf(file), () => 0)
         const text = yield* Effect.result(places.read(file))
+        // Removed meanwhile.
         if (text._tag === "Success" && text.success === undefined) continue
         files++
-        if (text._tag === "Failure") {
-          damaged.push({ file, why: text.failure.message })
-          continue
-        }
-        const size = new TextEncoder().encode(text.success).length
         bytes += size
-        const found = yield* read(text.success!, (circuit) => folderOf(circuit) === name).pipe(
-          Effect.catch(({ cause }) => Effect.succeed({ damage: String(cause) }))
-        )
+        const found = text._tag === "Failure" ? { damage: text.failure.message } : yield* read(
+          text.success!,
+          (circuit) => folderOf(circuit) === name
+        ).pipe(Effect.catch(({ cause }) => Effect.succeed({ damage: String(cause) })))
         if ("damage" in found) damaged.push({ file, why: found.damage })
         else if (current === undefined) {
           circuit = found.circuit

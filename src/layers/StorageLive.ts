@@ -63,7 +63,8 @@ const stores = { memory: Effect.succeed(MemoryStorageLive), file, sqlite, redis,
  * | value      | circuits are in                                        | by                                |
  * | ---------- | ------------------------------------------------------ | --------------------------------- |
  * | `memory`   | the memory of this process; the default                |                                   |
- * | `file`     | files of this host                                     | `CIRCUIT_BREAKER_FILE_DIR`, which has a default; `@effect/platform-node` |
+ * | `file`     | files of this host                                     | `CIRCUIT_BREAKER_FILE_DIR`; needs |
+ * |            |                                                        | `@effect/platform-node`           |
  * | `sqlite`   | a file of this host                                    | `SQLITE_FILE`                     |
  * | `redis`    | Redis                                                  | `REDIS_URL`; needs `ioredis`      |
  * | `postgres` | Postgres                                               | `DATABASE_URL`; `@effect/sql-pg`  |

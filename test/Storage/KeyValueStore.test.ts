@@ -96,7 +96,7 @@ describe("a key-value store", () => {
       const { layer } = memory()
       const plain = yield* Effect.provide(build(KeyValueStorage.layer()), layer)
       assert.deepStrictEqual([plain.backend, plain.capabilities], ["key-value", capabilities])
-      const told = KeyValueStorage.layerKeyValueStore({ backend: "tab", durable: false })
+      const told = KeyValueStorage.layer({ backend: "tab", durable: false })
       const { backend, capabilities: { durable } } = yield* Effect.provide(build(told), layer)
       assert.deepStrictEqual([backend, durable], ["tab", false])
     }))

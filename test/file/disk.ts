@@ -3,7 +3,7 @@
  * directory holds once that was: of all else a crash keeps what it likes, a part of a file among it. It does one step at a
  * time, and whoever is told of the steps may take a crash's copy after any, fail it, or let it wait.
  */
-import { Clock, Effect, FileSystem, Layer, Path, type PlatformError } from "effect"
+import { ByteSize, Clock, Effect, FileSystem, Layer, Path, type PlatformError } from "effect"
 import type { RemoveEmptyDirectory } from "../../src/file/Places.ts"
 import * as FileStorage from "../../src/Storage/File.ts"
 import type { Rng } from "../sim/random.ts"
@@ -345,6 +345,11 @@ export class Disk {
         const text = new TextDecoder().decode(node.data)
         if (this.weakness === "what was read once is there") this.#read.set(path, text)
         return text
+      }),
+    stat: (path) =>
+      this.#step("stat", path, () => {
+        const node = this.#find("stat", path)
+        return { size: ByteSize.bytes(node instanceof File ? node.data.length : 0) } as unknown as FileSystem.File.Info
       }),
     writeFileString: (path, text) =>
       this.#step("writeFile", path, () => {

@@ -20,7 +20,7 @@ import { HOSTILE } from "../../src/conformance/Names.ts"
 import { folderOf, nameOf } from "../../src/file/Names.ts"
 import * as FileStorage from "../../src/Storage/File.ts"
 import type { Storage } from "../../src/Storage/Storage.ts"
-import { DIRECTORY, Disk, storageOn } from "./disk.ts"
+import { clockAt, DIRECTORY, Disk, storageOn } from "./disk.ts"
 import {
   before,
   build,
@@ -435,6 +435,19 @@ describe("a write", () => {
         }
       }
     }))
+})
+
+describe("a writer who always loses", () => {
+  it("gives up some day, and says so", () =>
+    Effect.gen(function*() {
+      const disk = new Disk()
+      const it = circuitOf(yield* storageOn(disk), "payments")
+      yield* it.report(failures(1))
+      disk.before = ({ method, path }) =>
+        method === "link" ? Effect.fail(failure(method, path, "EEXIST", "AlreadyExists")) : Effect.void
+      assert.match((yield* errorOf(it.report(failures(1)))).join(), /^Unavailable,lost to other writers 500 times/)
+      assert.deepStrictEqual(Object.keys(disk.files()).filter((path) => path.includes("/.tmp/")), [])
+    }).pipe(Effect.scoped, clockAt(START).provide, Effect.runPromise))
 })
 
 describe("what has expired", () => {
