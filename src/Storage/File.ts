@@ -84,8 +84,8 @@ const YEAR = 365 * 24 * 60 * 60 * 1000
 const CONCURRENCY = 16
 
 /**
- * A storage in a directory, until the scope closes. Throws a `RangeError` for options that make no sense. What is wrong with the
- * directory is told by the operations, and nothing is made before the first write.
+ * A storage in a directory, whose clean-up ends when the scope closes. Throws a `RangeError` for options that make no sense. What
+ * is wrong with the directory is told by the operations, and nothing is made before the first write.
  *
  * @category constructors
  * @since 0.1.0

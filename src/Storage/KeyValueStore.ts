@@ -95,8 +95,8 @@ interface Named extends Document {
 }
 
 /**
- * A storage in a key-value store, until the scope closes. Throws a `RangeError` for options that make no sense. Requests that come
- * for a circuit while it is written are written together.
+ * A storage in a key-value store, whose clean-up ends when the scope closes. Throws a `RangeError` for options that make no sense.
+ * Requests that come for a circuit while it is written are written together.
  *
  * @category constructors
  * @since 0.1.0

@@ -43,15 +43,16 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
   const root = path.resolve(directory)
   const temporary = path.join(root, ".tmp")
 
+  const flush = (directory: string): Effect.Effect<void, PlatformError> =>
+    Effect.scoped(Effect.flatMap(fs.open(directory), (file) => file.sync))
+
   /** What could not be flushed when it was due: what was done there must not be answered for before it is. */
   const owed = new Set<string>()
 
   /** Makes what was done in a directory outlast a power cut: entries are not the files' own. */
   const syncDirectory = (directory: string): Effect.Effect<void, PlatformError> =>
-    Effect.scoped(Effect.flatMap(fs.open(directory), (file) => file.sync)).pipe(
-      Effect.tapError((error) =>
-        Effect.sync(() => isNotFound(error) || isUnflushable(error) ? owed.delete(directory) : owed.add(directory))
-      ),
+    flush(directory).pipe(
+      Effect.tapError((error) => Effect.sync(() => isNotFound(error) ? owed.delete(directory) : owed.add(directory))),
       Effect.tap(() => Effect.sync(() => owed.delete(directory)))
     )
 
@@ -67,7 +68,7 @@ export const placesIn = Effect.fnUntraced(function*(directory: string, removeEmp
       () => Effect.void
     )
     for (let at = root; at !== path.dirname(at); at = path.dirname(at)) {
-      yield* Effect.catchIf(syncDirectory(path.dirname(at)), isUnflushable, () => Effect.void)
+      yield* Effect.catchIf(flush(path.dirname(at)), isUnflushable, () => Effect.void)
     }
     isPrepared = true
   })

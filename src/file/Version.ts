@@ -73,9 +73,8 @@ const parsed = (text: string): unknown => {
 
 /**
  * What stands in a file, or why that is damaged. What is whole and makes no sense all the same, or is of a later version of this
- * library, is `Invalid`: somebody meant it, and an older file in its place would undo that.
- *
- * @param isCircuit whether the folder is that circuit's.
+ * library, is `Invalid`: somebody meant it, and an older file in its place would undo that. `isCircuit` says whether the folder
+ * is that circuit's.
  */
 export const read = (
   text: string,

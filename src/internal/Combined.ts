@@ -19,9 +19,8 @@ interface Request<D, E> {
 
 /**
  * The same, with the requests of a key combined. A run is never interrupted: whoever asked and goes away has been asking for
- * all of it, or, while it waits, for nothing.
- *
- * @param isOwn whether an error may be due to one request alone, so that the others of its run must be tried without it.
+ * all of it, or, while it waits, for nothing. Where an error `isOwn`, which may be due to one request alone, each of its run is
+ * tried by itself.
  */
 export const combined = <D, E>(modify: Modify<D, E>, isOwn: (error: E) => boolean): Modify<D, E> => {
   const queues = new Map<string, Array<Request<D, E>>>()
