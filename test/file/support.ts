@@ -14,12 +14,11 @@ import * as StorageService from "../../src/Storage/Storage.ts"
 
 export const capabilities: Capabilities = { shared: false, durable: true, pushes: false, history: true, fences: true }
 
+const base = mkdtempSync(join(tmpdir(), "effect-breaker-file-"))
+afterAll(() => rmSync(base, { recursive: true, force: true }))
+
 /** A directory that is gone when the tests of the file are done. */
-export const freshDirectory = (): string => {
-  const directory = mkdtempSync(join(tmpdir(), "effect-breaker-file-"))
-  afterAll(() => rmSync(directory, { recursive: true, force: true }))
-  return directory
-}
+export const freshDirectory = (): string => mkdtempSync(join(base, "directory-"))
 
 export const removeEmptyDirectory: RemoveEmptyDirectory = (path) =>
   Effect.tryPromise({ try: () => rmdir(path), catch: () => failure("rmdir", path, "ENOTEMPTY") })
