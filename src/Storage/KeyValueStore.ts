@@ -19,7 +19,7 @@
  * import * as KeyValueStorage from "effect-breaker/Storage/KeyValueStore"
  * import { KeyValueStore } from "effect/persistence"
  *
- * const StorageLive = KeyValueStorage.layer({ prefix: "breaker:", durable: false }).pipe(
+ * const StorageLive = KeyValueStorage.layerKeyValueStore({ prefix: "breaker:", durable: false }).pipe(
  *   Layer.provideMerge(KeyValueStore.layerMemory)
  * )
  *
@@ -198,5 +198,6 @@ export const make = (
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Storage, never, KeyValueStore.KeyValueStore> =>
-  Layer.effect(Storage, make(options))
+export const layerKeyValueStore = (
+  options?: Options
+): Layer.Layer<Storage, never, KeyValueStore.KeyValueStore> => Layer.effect(Storage, make(options))

@@ -5,7 +5,7 @@ import * as Sqlite from "../../src/layers/Sqlite.ts"
 import * as Sql from "../../src/Storage/Sql.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import { exchange } from "../support/archives.ts"
-import { memory } from "../support/storages.ts"
+import { files, memory } from "../support/storages.ts"
 import { another } from "./table.ts"
 
 const built = <E>(layer: Layer.Layer<Storage, E>) =>
@@ -14,6 +14,7 @@ const built = <E>(layer: Layer.Layer<Storage, E>) =>
 describe("an archive", () => {
   exchange([
     { name: "memory", empty: memory },
+    { name: "files", empty: files },
     { name: "a table", empty: Effect.suspend(() => built(another().layer({ idleTimeToLive: Duration.hours(1) }))) },
     { name: "SQLite", empty: built(Layer.provide(Sql.layer(), Sqlite.layer({ file: ":memory:" }))) }
   ])

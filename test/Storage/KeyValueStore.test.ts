@@ -56,7 +56,7 @@ describe("conformance: a key-value store in memory", () => {
   const { layer, state } = memory()
   const laws = Conformance.laws({
     capabilities,
-    layer: (options) => Layer.provide(KeyValueStorage.layer(options), layer),
+    layer: (options) => Layer.provide(KeyValueStorage.layerKeyValueStore(options), layer),
     advance: TestClock.adjust,
     maxBlocking: "250 millis",
     rewrite: rewriteIn(layer),
@@ -80,7 +80,7 @@ describe("conformance: a key-value store of files", () => {
   const layer = fileSystem(freshDirectory())
   const laws = Conformance.laws({
     capabilities,
-    layer: (options) => Layer.provide(KeyValueStorage.layer(options), Layer.fresh(layer)),
+    layer: (options) => Layer.provide(KeyValueStorage.layerKeyValueStore(options), Layer.fresh(layer)),
     advance: TestClock.adjust,
     maxBlocking: "250 millis",
     rewrite: rewriteIn(layer)
@@ -94,9 +94,9 @@ describe("a key-value store", () => {
   it.effect("says what it is, and what it is told", () =>
     Effect.gen(function*() {
       const { layer } = memory()
-      const plain = yield* Effect.provide(build(KeyValueStorage.layer()), layer)
+      const plain = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), layer)
       assert.deepStrictEqual([plain.backend, plain.capabilities], ["key-value", capabilities])
-      const told = KeyValueStorage.layer({ backend: "tab", durable: false })
+      const told = KeyValueStorage.layerKeyValueStore({ backend: "tab", durable: false })
       const { backend, capabilities: { durable } } = yield* Effect.provide(build(told), layer)
       assert.deepStrictEqual([backend, durable], ["tab", false])
     }))
@@ -105,7 +105,7 @@ describe("a key-value store", () => {
     Effect.gen(function*() {
       const sqlite = Sqlite.layer({ file: join(freshDirectory(), "store.sqlite") })
       for (const layer of [KeyValueStore.layerMemory, Layer.provide(KeyValueStore.layerSql(), sqlite)]) {
-        const storage = yield* Effect.provide(build(KeyValueStorage.layer()), layer)
+        const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), layer)
         const it = circuitOf(storage, "payments")
         yield* it.open()
         assert.strictEqual((yield* it.read).state._tag, "Open")
@@ -118,7 +118,7 @@ describe("a key-value store", () => {
       const { layer, texts } = memory()
       texts.set("mine", "not a circuit")
       const storages = yield* Effect.provide(
-        Effect.forEach(["a:", "b:"], (prefix) => build(KeyValueStorage.layer({ prefix }))),
+        Effect.forEach(["a:", "b:"], (prefix) => build(KeyValueStorage.layerKeyValueStore({ prefix }))),
         layer
       )
       yield* circuitOf(storages[0]!, "payments").report(failures(1))
@@ -141,7 +141,7 @@ describe("a key-value store", () => {
             })
         }))
       ).pipe(Layer.provide(layer))
-      const storage = yield* Effect.provide(build(KeyValueStorage.layer()), counting)
+      const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), counting)
       const it = circuitOf(storage, "payments")
       yield* Effect.forEach(times(100), (index) => it.send({ instance: `${index}`, sequence: 1, delta: failures(1) }), {
         concurrency: "unbounded"
@@ -153,7 +153,7 @@ describe("a key-value store", () => {
   it.effect("has one who is wrong spoil nobody else's request", () =>
     Effect.gen(function*() {
       const { layer } = memory()
-      const storage = yield* Effect.provide(build(KeyValueStorage.layer()), layer)
+      const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), layer)
       const it = circuitOf(storage, "payments")
       const reports = [failures(1), failures(NaN), failures(1)].map((delta, index) =>
         Effect.isSuccess(it.send({ instance: `${index}`, sequence: 1, delta }))
@@ -167,7 +167,7 @@ describe("a key-value store", () => {
   it.effect("is Invalid where a value is damaged, lists it, and leaves it as it is", () =>
     Effect.gen(function*() {
       const { layer, texts } = memory()
-      const storage = yield* Effect.provide(build(KeyValueStorage.layer()), layer)
+      const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), layer)
       const it = circuitOf(storage, "payments")
       yield* it.open()
       const half = texts.get(`${PREFIX}payments`)!.slice(0, 100)
@@ -184,7 +184,10 @@ describe("a key-value store", () => {
   it.effect("removes what has expired, by itself", () =>
     Effect.gen(function*() {
       const { layer, texts } = memory()
-      const storage = yield* Effect.provide(build(KeyValueStorage.layer({ idleTimeToLive: "10 minutes" })), layer)
+      const storage = yield* Effect.provide(
+        build(KeyValueStorage.layerKeyValueStore({ idleTimeToLive: "10 minutes" })),
+        layer
+      )
       const long = "n".repeat(1000)
       yield* circuitOf(storage, "payments").report(failures(1))
       yield* circuitOf(storage, long).report(failures(1))
@@ -199,7 +202,7 @@ describe("a key-value store", () => {
   it.effect("leaves it to who asks, if told so", () =>
     Effect.gen(function*() {
       const { layer, texts } = memory()
-      const storage = yield* Effect.provide(build(KeyValueStorage.layer({ cleanUp: false })), layer)
+      const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore({ cleanUp: false })), layer)
       yield* circuitOf(storage, "payments").report(failures(1))
       yield* TestClock.adjust("1 day")
       assert.deepStrictEqual([yield* list(storage), texts.size], [[], 1])
@@ -210,7 +213,7 @@ describe("a key-value store", () => {
   it.live("makes file names that fit", () =>
     Effect.gen(function*() {
       const directory = freshDirectory()
-      const storage = yield* Effect.provide(build(KeyValueStorage.layer()), fileSystem(directory))
+      const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), fileSystem(directory))
       const names = ["", "..", "é".repeat(500), "🦆".repeat(60), `a~${"0".repeat(64)}`]
       for (const [index, name] of names.entries()) yield* circuitOf(storage, name).report(failures(index + 1))
       for (const [index, name] of names.entries()) {
@@ -221,8 +224,11 @@ describe("a key-value store", () => {
     }))
 
   it("refuses what makes no sense, at once", () => {
-    assert.throws(() => KeyValueStorage.layer({ prefix: "" }), /^Storage "key-value": prefix must be some .*, got ""$/)
-    assert.throws(() => KeyValueStorage.layer({ prefix: "\ud800" }), RangeError)
-    assert.throws(() => KeyValueStorage.layer({ idleTimeToLive: 0 }), /idleTimeToLive must be/)
+    assert.throws(
+      () => KeyValueStorage.layerKeyValueStore({ prefix: "" }),
+      /^Storage "key-value": prefix must be some .*, got ""$/
+    )
+    assert.throws(() => KeyValueStorage.layerKeyValueStore({ prefix: "\ud800" }), RangeError)
+    assert.throws(() => KeyValueStorage.layerKeyValueStore({ idleTimeToLive: 0 }), /idleTimeToLive must be/)
   })
 })

@@ -1,11 +1,11 @@
-/** Every storage, with nothing in it: memory, Redis and the databases. */
+/** Every storage, with nothing in it: memory, files, Redis and the databases. */
 import { Context, Effect, Layer } from "effect"
 import { inject } from "vitest"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import type { Place } from "../support/archives.ts"
-import { memory } from "../support/storages.ts"
+import { files, memory } from "../support/storages.ts"
 import { build, databases, freshPrefix } from "./databases.ts"
 
 /** A storage on the Redis at this address, under a prefix of its own. */
@@ -18,6 +18,7 @@ export const redisAt = (url: () => string): Place["empty"] =>
 
 export const places: ReadonlyArray<Place> = [
   { name: "memory", empty: memory },
+  { name: "files", empty: files },
   { name: "Redis", empty: redisAt(() => inject("redisUrl")) },
   ...databases.map(({ client, name }) => ({
     name,

@@ -1,8 +1,11 @@
 /** Storages as their processes see them: one memory behind links that can be told to misbehave. */
-import { Effect, Layer, Stream } from "effect"
+import { Context, Effect, Layer, type Scope, Stream } from "effect"
+import { rm } from "node:fs/promises"
 import { Breaker } from "../../src/index.ts"
+import * as FileStorageLive from "../../src/layers/FileStorageLive.ts"
 import * as Memory from "../../src/Storage/Memory.ts"
 import * as Storage from "../../src/Storage/Storage.ts"
+import { temporaryDirectory } from "./servers/processes.ts"
 
 export type Operation = "sync" | "change" | "probe"
 
@@ -59,6 +62,15 @@ export class Link {
 }
 
 export const memory: Effect.Effect<Storage.Storage> = Memory.make()
+
+/** Files in a directory that is gone with the scope. */
+export const files: Effect.Effect<Storage.Storage, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.promise(temporaryDirectory),
+  (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+).pipe(
+  Effect.flatMap((directory) => Layer.build(FileStorageLive.layer({ directory }))),
+  Effect.map(Context.get(Storage.Storage))
+)
 
 /** A process each on one memory. */
 export const processes = (count: number, capabilities: Partial<Storage.Capabilities> = {}) =>
