@@ -26,7 +26,7 @@
  * - While some instances are in one phase and some in the next, each of the two storages leases probes: one more may run.
  * - Counts that are made up for while calls go on may come out a few too many: those that were under way to the copy.
  *
- * **Example** (From files to Redis)
+ * **Example** (From SQLite to Redis)
  *
  * ```ts
  * import { Effect } from "effect"
@@ -34,7 +34,7 @@
  * import { SqliteStorageLive } from "effect-breaker/layers/SqliteStorageLive"
  * import * as Migration from "effect-breaker/Storage/Migration"
  *
- * const StorageLive = Migration.layer({ from: SqliteStorageLive, to: RedisStorageLive })
+ * const StorageLive = Migration.layer({ name: "to-redis", from: SqliteStorageLive, to: RedisStorageLive })
  *
  * // On one instance, when all have the layer.
  * const next = Effect.gen(function*() {
@@ -180,8 +180,8 @@ export const Migration: Context.Service<Migration, Migration> = Context.Service<
 export interface Options<out S> {
   readonly from: S
   readonly to: S
-  /** Which migration it is, where there are several on these storages. Default `default`. */
-  readonly name?: string | undefined
+  /** Which migration it is. A later one on one of these storages needs another name, or it begins in the phase this one ended in. */
+  readonly name: string
   /** The phase of an instance that neither storage tells which it is. Default `read-old-write-both`. */
   readonly initial?: Phase | undefined
   /** How long a storage may take that does not decide, from a millisecond to an hour. Default 10 seconds: nobody waits for it. */
@@ -192,11 +192,11 @@ const LONGEST = 60 * 60 * 1000
 /** How many milliseconds somebody waits for both storages. */
 const PATIENCE = 1000
 
-const checked = ({ deadline = "10 seconds", initial = PHASES[0], name = "default" }: Options<unknown>) => {
+const checked = ({ deadline = "10 seconds", initial = PHASES[0], name }: Options<unknown>) => {
   refuse("Storage \"migration\"", [
     ...durationIn("deadline", deadline, 1, LONGEST),
     ...oneOf("initial", initial, PHASES),
-    ...(name.isWellFormed() ? [] : [{ field: "name", value: name, range: "well-formed Unicode" }])
+    ...(name !== "" && name.isWellFormed() ? [] : [{ field: "name", value: name, range: "well-formed Unicode" }])
   ])
   return { deadline: Duration.toMillis(deadline), initial, control: `${OWN}migration/${name}` }
 }

@@ -24,7 +24,7 @@ const world = (processes = 1, options: Partial<Migration.Options<Service>> = {})
     const made = yield* Effect.forEach(Array.from({ length: processes }), () =>
       Effect.gen(function*() {
         const links = { old: new Link(old), new: new Link(next) }
-        const process = yield* Migration.make({ from: links.old.storage, to: links.new.storage, ...options })
+        const process = yield* Migration.make({ name: "m", from: links.old.storage, to: links.new.storage, ...options })
         return { links, circuit: circuitOf(process.storage, "c"), ...process }
       }))
     return {
@@ -52,6 +52,7 @@ for (const phase of PHASES) {
       layer: (options) => {
         const to = Layer.effect(Storage.Storage, MemoryStorage.make(options))
         return Migration.layer({
+          name: "m",
           // The first decides for both that are built of a law.
           ...(phase.startsWith("read-new")
             ? { from: to, to: table.layer(options) }
@@ -106,7 +107,7 @@ describe("a migration", () => {
     Effect.gen(function*() {
       const { first, new: next, old } = yield* world()
       yield* goTo("read-new-write-both", first.migration)
-      const late = yield* Migration.make({ from: old, to: next })
+      const late = yield* Migration.make({ name: "m", from: old, to: next })
       assert.strictEqual(yield* SubscriptionRef.get(late.migration.phase), "read-new-write-both")
     }))
 
@@ -221,9 +222,14 @@ describe("a migration", () => {
 
   it("refuses options that make no sense", () => {
     const layer = Storage.MemoryStorageLive
-    assert.throws(() => Migration.layer({ from: layer, to: layer, initial: "done" as never }), RangeError, "initial")
-    assert.throws(() => Migration.layer({ from: layer, to: layer, deadline: 0 }), RangeError, "deadline")
-    assert.throws(() => Migration.layer({ from: layer, to: layer, name: "\ud800" }), RangeError, "name")
+    assert.throws(
+      () => Migration.layer({ name: "m", from: layer, to: layer, initial: "done" as never }),
+      RangeError,
+      "initial"
+    )
+    assert.throws(() => Migration.layer({ name: "m", from: layer, to: layer, deadline: 0 }), RangeError, "deadline")
+    assert.throws(() => Migration.layer({ name: "\ud800", from: layer, to: layer }), RangeError, "name")
+    assert.throws(() => Migration.layer({ name: "", from: layer, to: layer }), RangeError, "name")
   })
 })
 

@@ -1,6 +1,6 @@
 /** A chain of Redis, SQLite and nothing, with calls all the time, while Redis is killed and comes back. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Schedule, Scope, Stream } from "effect"
+import { Effect, Exit, Layer, Scope, Stream } from "effect"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import { circuitOf } from "../../../src/conformance/Law.ts"
@@ -11,6 +11,7 @@ import type { ChainEvent } from "../../../src/Storage/Fallback.ts"
 import * as RedisStorage from "../../../src/Storage/Redis.ts"
 import { temporaryDirectory } from "../../support/servers/processes.ts"
 import { RedisServer } from "../../support/servers/redis.ts"
+import { until } from "./support.ts"
 
 const policy = {
   trip: { _tag: "ConsecutiveFailures", failures: 3 },
@@ -19,16 +20,6 @@ const policy = {
   syncEvery: "200 millis",
   consistency: "local"
 } as const
-
-/** Waits for an event, however long that takes here. */
-const until = <E>(what: string, holds: Effect.Effect<boolean, E>): Effect.Effect<void> =>
-  Effect.suspend(() => holds).pipe(
-    Effect.catch(() => Effect.succeed(false)),
-    Effect.filterOrFail((holds) => holds, () => what),
-    Effect.retry({ times: 300, schedule: Schedule.spaced("100 millis") }),
-    Effect.asVoid,
-    Effect.orDie
-  )
 
 /** A process: a chain, breakers on it, and calls that never stop. */
 const processOn = (port: number, file: string) =>
