@@ -2,7 +2,9 @@
  * Calls that a storage is still to count, because it did not answer or was not asked: each report by its own name where it may
  * have been counted, the others as one.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { aged, type Delta, isEmpty, merge, noDelta } from "../core/Delta.ts"
 import type { CircuitReport, StorageError } from "../Storage/Storage.ts"
 import { now } from "./Carry.ts"
@@ -28,6 +30,8 @@ const nothing: Debt = { doubted: [], rest: undefined }
 
 export class Owed {
   readonly #debts = new Map<string, Debt>()
+  /** Circuits that it is just being told of. */
+  readonly #paying = new Map<string, Deferred.Deferred<void>>()
   readonly #instance: string
   #payments = 0
 
@@ -42,7 +46,7 @@ export class Owed {
 
   /** Whether newer reports have to wait: an older one that comes after them would not be counted. */
   has(circuit: string): boolean {
-    return this.#debts.has(circuit)
+    return this.#debts.has(circuit) || this.#paying.has(circuit)
   }
 
   /** A report that it has not said that it counted. `asked`: it may have. */
@@ -61,17 +65,15 @@ export class Owed {
   /** Has it count what is owed for a circuit: for the lifetime alone, for as evidence it comes too late. */
   pay(circuit: string, storage: Pick<Asked, "sync">): Effect.Effect<void, StorageError> {
     return Effect.suspend(() => {
+      const underWay = this.#paying.get(circuit)
+      if (underWay !== undefined) return Effect.andThen(Deferred.await(underWay), this.pay(circuit, storage))
       const debt = this.#debts.get(circuit)
       if (debt === undefined) return Effect.void
       this.#debts.delete(circuit)
-      const { doubted, rest } = debt
-      // From now on it has its name, too: one of its own, so that no order matters.
-      const instance = `${this.#instance} ${++this.#payments}`
-      const all = rest === undefined ? doubted : [...doubted, {
-        at: rest.at,
-        told: { circuit, instance, sequence: 0, generation: 0, delta: rest.told, withins: [] }
-      }]
-      const paid = Effect.forEach(
+      const ended = Deferred.makeUnsafe<void>()
+      this.#paying.set(circuit, ended)
+      const all = this.#named(circuit, debt)
+      const counted = Effect.forEach(
         all,
         ({ at, told }) =>
           Effect.flatMap(now, (now) => storage.sync([{ ...told, generation: 0, delta: aged(told.delta, now - at) }]))
@@ -80,11 +82,23 @@ export class Owed {
             ),
         { discard: true }
       )
-      const takenBack = Effect.sync(() => {
-        const since = this.#debts.get(circuit) ?? nothing
-        this.#debts.set(circuit, { doubted: [...all, ...since.doubted], rest: since.rest })
-      })
-      return Effect.onError(paid, () => takenBack)
+      return Effect.onExit(counted, (exit) =>
+        Effect.sync(() => {
+          if (Exit.isFailure(exit)) {
+            const since = this.#debts.get(circuit) ?? nothing
+            this.#debts.set(circuit, { doubted: [...all, ...since.doubted], rest: since.rest })
+          }
+          this.#paying.delete(circuit)
+          Deferred.doneUnsafe(ended, Exit.void)
+        }))
     })
+  }
+
+  /** What is owed, all with names: that of the rest is one of its own, so that no order matters. */
+  #named(circuit: string, { doubted, rest }: Debt): ReadonlyArray<Told<CircuitReport>> {
+    if (rest === undefined) return doubted
+    const instance = `${this.#instance} ${++this.#payments}`
+    const { at, told: delta } = rest
+    return [...doubted, { at, told: { circuit, instance, sequence: 0, generation: 0, delta, withins: [] } }]
   }
 }

@@ -79,7 +79,7 @@ const processOn = (port: number, file: string) =>
   })
 
 const failTwice = (breaker: Breaker.Breaker<Breaker.BreakerError | Storage.StorageError>) =>
-  Effect.repeat(Effect.ignore(breaker.wrap(Effect.fail("down"))), { times: 2 })
+  Effect.repeat(Effect.ignore(breaker.wrap(Effect.fail("down"))), { times: 1 })
 
 const outages = {
   "is killed and comes back": {
