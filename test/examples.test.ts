@@ -50,6 +50,15 @@ const printed: Record<string, ReadonlyArray<string>> = {
     "the payment service answers 500",
     "not tried: Circuit \"payments\" is open"
   ],
+  "storage-outage.ts": [
+    "closed: the call fails",
+    "closed: the call fails",
+    "open: the call is refused",
+    "remote: Down",
+    "the remote storage is away: the call is refused",
+    "remote: Up",
+    "the remote storage is back: the call is refused"
+  ],
   "service-class.ts": [
     "payments: BreakerTimeoutError, BreakerTimeoutError, BreakerTimeoutError, BreakerOpenError",
     "search: tea, tea, BulkheadFullError",
