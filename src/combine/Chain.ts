@@ -170,9 +170,10 @@ export const makeChain = Effect.fnUntraced(function*(
     const [from, to] = [nameOf(place), nameOf(place + 1)]
     if (asked) {
       tell({ _tag: "Fallback", operation, from, to, error })
-      if (!complained.has(place)) {
-        log("Warn", "A storage did not answer, another did", { operation, from, to, cause: error })
-      }
+      const cause = error
+      if (complained.has(place)) {
+        log("Debug", "A storage did not answer again, another did", { operation, from, to, cause })
+      } else log("Warn", "A storage did not answer, another did", { operation, from, to, cause })
       complained.add(place)
     }
     return Metric.update(Metric.withAttributes(fallbacks, { from, to, reason: asked ? error.reason : "Skipped" }), 1)

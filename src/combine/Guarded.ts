@@ -8,7 +8,7 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import { Machine, type Plan } from "../core/Machine.ts"
+import { Machine, type Permit, type Plan } from "../core/Machine.ts"
 import { type Storage, StorageError } from "../Storage/Storage.ts"
 
 /** After so many failures in a row a storage is left alone. */
@@ -16,6 +16,8 @@ const FAILURES = 3
 /** For how long, the first time; twice as long with each further one. */
 const FIRST = 1000
 const LONGEST = 30_000
+/** So many requests may go on that were interrupted, before no further one is made. */
+const MOST_ABANDONED = 16
 
 const planOf = (deadline: number): Plan => ({
   rule: { _tag: "ConsecutiveFailures", failures: FAILURES },
@@ -28,6 +30,8 @@ const planOf = (deadline: number): Plan => ({
   lease: deadline + 1000,
   ramp: 0
 })
+
+type Outcome = "Success" | "Failure" | "Ignored"
 
 class Guard extends Machine {
   readonly #turned: (state: "Closed" | "Open") => void
@@ -47,6 +51,7 @@ export class Guarded {
   readonly #clock: Clock.Clock
   readonly #context: Context.Context<never>
   readonly #guard: Guard
+  #abandoned = 0
 
   /** Whether it is asked even when it is sick, for there is no other. */
   readonly #isLast: boolean
@@ -100,7 +105,8 @@ export class Guarded {
   ): Effect.Effect<A, Failed> {
     return Effect.suspend(() => {
       const admitted = this.#guard.admit(this.now())
-      if (typeof admitted === "string" && !this.#isLast) {
+      if ((typeof admitted === "string" && !this.#isLast) || this.#abandoned >= MOST_ABANDONED) {
+        if (typeof admitted !== "string") this.#settle(admitted, "Failure")
         return Effect.fail(
           new Failed(
             false,
@@ -108,10 +114,9 @@ export class Guarded {
           )
         )
       }
-      const settle = (outcome: "Success" | "Failure" | "Ignored"): void => {
-        if (typeof admitted !== "string") {
-          this.#guard.settle(admitted, this.now(), { outcome, slow: false, timeout: false, hint: 0 })
-        } else if (outcome === "Success" && this.isSick) this.#guard.reset(this.now())
+      const settle = (outcome: Outcome): void => {
+        if (typeof admitted !== "string") this.#settle(admitted, outcome)
+        else if (outcome === "Success" && this.isSick) this.#guard.reset(this.now())
       }
       return Effect.callback<A, Failed>((resume) => {
         let waits = true
@@ -131,6 +136,8 @@ export class Guarded {
             Effect.sync(() => {
               // Nobody waits for whoever cannot be interrupted.
               end(undefined)
+              this.#abandoned++
+              fiber.addObserver(() => this.#abandoned--)
               fiber.interruptUnsafe()
             })
           )
@@ -147,6 +154,10 @@ export class Guarded {
         })
       })
     })
+  }
+
+  #settle(permit: Permit, outcome: Outcome): void {
+    this.#guard.settle(permit, this.now(), { outcome, slow: false, timeout: false, hint: 0 })
   }
 }
 

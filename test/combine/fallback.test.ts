@@ -131,6 +131,26 @@ describe("a storage that does not answer", () => {
       assert.isDefined(fiber.pollUnsafe())
     }))
 
+  it.effect("is asked no more where many requests to it go on that cannot be interrupted", () =>
+    Effect.gen(function*() {
+      const { circuit, links } = yield* chainOf(undefined, undefined)
+      let resume = () => {}
+      const resumed = new Promise<void>((resolve) => resume = resolve)
+      links[0]!.fault(failing("Unavailable"))
+      links[1]!.fault((request) => Effect.uninterruptible(Effect.andThen(Effect.promise(() => resumed), request)))
+      for (let i = 0; i < 50; i++) {
+        const fiber = yield* Effect.forkChild(Effect.exit(circuit.read), { startImmediately: true })
+        yield* TestClock.adjust("900 millis")
+        yield* settle
+        assert.isDefined(fiber.pollUnsafe())
+      }
+      assert.strictEqual(links[1]!.asked.length, 16)
+      resume()
+      yield* Effect.promise(() => resumed)
+      yield* settle
+      yield* circuit.read
+    }))
+
   it.effect("is left alone after three failures, and asked once in a while, ever less", () =>
     Effect.gen(function*() {
       const { circuit, events, links } = yield* chainOf(undefined, undefined)
