@@ -117,6 +117,10 @@ export interface Progress {
   readonly carried: number
   /** Those of which it knew something newer. */
   readonly newer: number
+  /**
+   * Those that it has still counted fewer calls of: they are under way to it, or another instance is just making up for them.
+   */
+  readonly short: number
   /** Those that could not be carried. */
   readonly failed: ReadonlyArray<string>
 }
@@ -284,17 +288,16 @@ export const make = (
     const progressOf = (before: Progress, carried: ReadonlyArray<Carried>): Progress => {
       const count = (what: string) =>
         carried.filter(({ done }) => Result.isSuccess(done) && done.success === what).length
-      const failed = carried.flatMap(({ circuit, done }) =>
-        Result.isFailure(done) || done.success === "short" ? [circuit] : []
-      )
+      const failed = carried.flatMap(({ circuit, done }) => Result.isFailure(done) ? [circuit] : [])
       return {
         circuits: before.circuits + carried.length,
         carried: before.carried + count("forward"),
         newer: before.newer + count("back"),
+        short: before.short + count("short"),
         failed: [...before.failed, ...failed]
       }
     }
-    const nothing: Progress = { circuits: 0, carried: 0, newer: 0, failed: [] }
+    const nothing: Progress = { circuits: 0, carried: 0, newer: 0, short: 0, failed: [] }
     /** Brings one of the storages up to date, whoever decides. */
     const fill = (copy: Copy): Stream.Stream<Progress, StorageError> =>
       names.pipe(
@@ -361,9 +364,6 @@ export const make = (
     // the storage
     // -----------------------------------------------------------------------------
 
-    const decided = (copy: Copy | undefined, circuit: string, snapshot: Snapshot): void =>
-      copy?.decided(circuit, snapshot)
-
     /** Brings both to the newer of what they know. */
     const readBoth = (circuits: ReadonlyArray<string>) => {
       const [old, next] = [from.within(PATIENCE / 2), to.within(PATIENCE / 2)]
@@ -382,13 +382,22 @@ export const make = (
         const told = copy?.tell(reports, fork)
         const circuits = reports.map(({ circuit }) => circuit)
         const before = now() === "read-both-write-both" ? readBoth(circuits) : Effect.void
-        const asked = Effect.andThen(before, storage.sync([...reports, reading(control)]))
+        // What it is still to count from when it was kept in step goes first, or by its order it would seem to be counted.
+        const { owed } = storage === options.to ? forward : backward
+        const paid = Effect.forEach(
+          circuits.filter((circuit) => owed.has(circuit)),
+          (circuit) => owed.pay(circuit, storage),
+          {
+            discard: true
+          }
+        )
+        const asked = Effect.andThen(Effect.andThen(before, paid), storage.sync([...reports, reading(control)]))
         return Effect.flatMap(asked, (answers) => {
           const last = answers.at(-1)
           const synced = answers.slice(0, reports.length)
           for (const [i, { circuit, result }] of synced.entries()) {
             if (Result.isFailure(result)) continue
-            decided(copy, circuit, result.success.snapshot)
+            copy?.decided(circuit, result.success.snapshot)
             if (told?.has(reports[i]!) === false) copy?.missed(reports[i]!, false)
           }
           return Effect.as(
@@ -425,13 +434,13 @@ export const make = (
         Effect.suspend(() => {
           const { copy, original } = roles(now())
           return Effect.tap(original.storage.change(circuit, change), ({ snapshot }) =>
-            Effect.sync(() => decided(copy, circuit, snapshot)))
+            Effect.sync(() => copy?.decided(circuit, snapshot)))
         }),
       probe: (circuit, probe) =>
         Effect.suspend(() => {
           const { copy, original } = roles(now())
           return Effect.tap(original.storage.probe(circuit, probe), ({ snapshot }) =>
-            Effect.sync(() => decided(copy, circuit, snapshot)))
+            Effect.sync(() => copy?.decided(circuit, snapshot)))
         }),
       changes: both("pushes")
         ? Stream.merge(changes(options.from), changes(options.to))

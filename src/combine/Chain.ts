@@ -358,7 +358,7 @@ export const makeChain = Effect.fnUntraced(function*(
       for (const report of reports) {
         if (debts?.has(report.circuit) !== true) continue
         const paid = yield* Effect.result(debts.pay(report.circuit, storage))
-        if (Result.isFailure(paid) && isUnreached(paid.failure)) unpaid.set(report, paid.failure)
+        if (Result.isFailure(paid)) unpaid.set(report, paid.failure)
       }
       const [error] = unpaid.values()
       if (error !== undefined && unpaid.size === reports.length) return yield* Effect.fail(error)

@@ -101,12 +101,11 @@ export class Copy {
       this.carry(circuits),
       (carried) =>
         Effect.map(makeUp(original, hop, circuits), (made) =>
-          carried.map((one, i): Carried => {
+          carried.map((one, i) => {
+            if (Result.isFailure(one.done)) return one
             const { done } = made[i]!
-            const isSame = Result.isFailure(one.done) || (Result.isSuccess(done) && done.success === "alike")
-            const wasCarried = Result.isSuccess(one.done) && one.done.success === "back" &&
-              Result.isSuccess(done) && done.success === "forward"
-            return isSame || wasCarried ? one : made[i]!
+            const isDone = Result.isSuccess(done) && done.success !== "short"
+            return isDone && one.done.success !== "alike" ? one : made[i]!
           }))
     )
   }

@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import { aged, type Delta, isEmpty, merge, noDelta } from "../core/Delta.ts"
 import type { CircuitReport, StorageError } from "../Storage/Storage.ts"
 import { now } from "./Carry.ts"
-import type { Asked } from "./Guarded.ts"
+import { type Asked, isUnreached } from "./Guarded.ts"
 
 /** So many reports of a circuit are kept by their names; what comes then counts as not asked for. */
 const MOST_DOUBTED = 16
@@ -56,9 +56,8 @@ export class Owed {
     if (asked && doubted.length < MOST_DOUBTED) {
       this.#debts.set(report.circuit, { doubted: [...doubted, { told: report, at }], rest })
     } else {
-      const lifetime: Delta = { ...noDelta, lifetime: report.delta.lifetime }
-      const told = rest === undefined ? lifetime : merge(aged(rest.told, at - rest.at), lifetime)
-      this.#debts.set(report.circuit, { doubted, rest: { told, at } })
+      const told: Delta = { ...noDelta, lifetime: report.delta.lifetime }
+      this.#debts.set(report.circuit, { doubted, rest: together(rest, { told, at }) })
     }
   }
 
@@ -72,33 +71,45 @@ export class Owed {
       this.#debts.delete(circuit)
       const ended = Deferred.makeUnsafe<void>()
       this.#paying.set(circuit, ended)
-      const all = this.#named(circuit, debt)
-      const counted = Effect.forEach(
-        all,
-        ({ at, told }) =>
-          Effect.flatMap(now, (now) => storage.sync([{ ...told, generation: 0, delta: aged(told.delta, now - at) }]))
-            .pipe(
-              Effect.flatMap(([answer]) => Effect.fromResult(answer!.result))
-            ),
-        { discard: true }
-      )
-      return Effect.onExit(counted, (exit) =>
+      let left = debt
+      const paid = Effect.gen({ self: this }, function*() {
+        yield* Effect.forEach(left.doubted, (one) => tell(one, storage), { discard: true })
+        if (left.rest === undefined) return
+        // From now on it has a name, too: one of its own, so that no order matters.
+        const named = this.#named(circuit, left.rest)
+        left = { doubted: [named], rest: undefined }
+        yield* tell(named, storage)
+      })
+      return Effect.onExit(paid, (exit) =>
         Effect.sync(() => {
-          if (Exit.isFailure(exit)) {
-            const since = this.#debts.get(circuit) ?? nothing
-            this.#debts.set(circuit, { doubted: [...all, ...since.doubted], rest: since.rest })
-          }
+          if (Exit.isFailure(exit)) this.#takeBack(circuit, left)
           this.#paying.delete(circuit)
           Deferred.doneUnsafe(ended, Exit.void)
         }))
     })
   }
 
-  /** What is owed, all with names: that of the rest is one of its own, so that no order matters. */
-  #named(circuit: string, { doubted, rest }: Debt): ReadonlyArray<Told<CircuitReport>> {
-    if (rest === undefined) return doubted
+  #named(circuit: string, { at, told: delta }: Told<Delta>): Told<CircuitReport> {
     const instance = `${this.#instance} ${++this.#payments}`
-    const { at, told: delta } = rest
-    return [...doubted, { at, told: { circuit, instance, sequence: 0, generation: 0, delta, withins: [] } }]
+    return { at, told: { circuit, instance, sequence: 0, generation: 0, delta, withins: [] } }
+  }
+
+  #takeBack(circuit: string, { doubted, rest }: Debt): void {
+    const since = this.#debts.get(circuit) ?? nothing
+    this.#debts.set(circuit, { doubted: [...doubted, ...since.doubted], rest: together(rest, since.rest) })
   }
 }
+
+/** Both as one, as of the later. */
+const together = (earlier: Told<Delta> | undefined, later: Told<Delta> | undefined): Told<Delta> | undefined =>
+  earlier === undefined || later === undefined
+    ? earlier ?? later
+    : { told: merge(aged(earlier.told, later.at - earlier.at), later.told), at: later.at }
+
+/** A circuit that the storage makes no sense of it will never count anything for. */
+const tell = ({ at, told }: Told<CircuitReport>, storage: Pick<Asked, "sync">): Effect.Effect<void, StorageError> =>
+  Effect.flatMap(now, (now) => storage.sync([{ ...told, generation: 0, delta: aged(told.delta, now - at) }])).pipe(
+    Effect.flatMap(([answer]) => Effect.fromResult(answer!.result)),
+    Effect.catchIf((error) => !isUnreached(error), () => Effect.void),
+    Effect.asVoid
+  )

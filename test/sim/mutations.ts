@@ -59,7 +59,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "Closed is not put back over an Open whose time is not up",
-    from: "if (!certain && snapshot.state._tag === \"Closed\" && record.state._tag === \"Open\" && now < record.state.until) {",
+    from:
+      "if (!certain && snapshot.state._tag === \"Closed\" && record.state._tag === \"Open\" && now < record.state.until) {",
     to: "if (snapshot.state._tag === \"Closed\" && now < 0) {"
   },
   {
