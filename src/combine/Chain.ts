@@ -25,7 +25,7 @@ import {
 import { BATCH, type Carried, carry } from "./Carry.ts"
 import { Copy } from "./Copy.ts"
 import { Displaced } from "./Displaced.ts"
-import { type Asked, Guarded, isUnreached } from "./Guarded.ts"
+import { type Asked, Failed, Guarded, isUnreached, sensible, told } from "./Guarded.ts"
 import { Owed } from "./Owed.ts"
 
 /**
@@ -93,22 +93,17 @@ const subscribed: Announcement = { _tag: "Subscribed" }
 
 type Answers<A> = ReadonlyArray<Result.Result<A, StorageError>>
 
-/** The answer, if it is one. */
-const told = <A extends { readonly snapshot: Snapshot }>(answer: A): A => {
-  if (Number.isFinite(answer.snapshot.generation)) return answer
-  throw new TypeError("the answer makes no sense")
-}
+const owing = (operation: string): StorageError =>
+  new StorageError({ operation, reason: "Unavailable", cause: "it is still to count reports that come before" })
 
 /** A request to a chain, circuit by circuit. */
 interface Asking<A> {
   readonly operation: string
   readonly circuits: ReadonlyArray<string>
   /** Asks a storage, at its place, for some of them, by their indices, and says of each what it answered. */
-  readonly ask: (
-    storage: Storage,
-    indices: ReadonlyArray<number>,
-    place: number
-  ) => Effect.Effect<Answers<A>, StorageError>
+  readonly ask: (storage: Storage, indices: ReadonlyArray<number>) => Effect.Effect<Answers<A>, StorageError>
+  /** Whether calls are to be counted: then it must have counted those before them. */
+  readonly counts?: boolean
   /** Whether an error is an answer, too. */
   readonly isFinal?: (error: StorageError) => boolean
   /** Told which storage answered, and whether the first was asked before. */
@@ -189,8 +184,9 @@ export const makeChain = Effect.fnUntraced(function*(
   /** Asks one storage after the other for what has no answer yet. */
   const through = <A>(asking: Asking<A>): Effect.Effect<Answers<A>, StorageError> =>
     Effect.gen(function*() {
-      const { answered, circuits, isFinal = () => false, operation } = asking
+      const { answered, circuits, counts = false, isFinal = () => false, operation } = asking
       const start = now()
+      const left = (): number => Math.max(1, budget - (now() - start))
       const answers = new Array<Result.Result<A, StorageError>>(circuits.length)
       /** Whether an error leaves it open what another storage would say. */
       const isOpenTo = (error: StorageError): boolean => isUnreached(error) && !isFinal(error)
@@ -202,20 +198,25 @@ export const makeChain = Effect.fnUntraced(function*(
       let open: ReadonlyArray<number> = circuits.map((_, index) => index)
       const errors: Array<StorageError> = []
       for (const [place, hop] of hops.entries()) {
-        const result = yield* Effect.result(hop.attempt(
-          operation,
-          deadlineOf(place, budget - (now() - start)),
-          (storage) =>
-            Effect.andThen(
-              bringBack(open.map((index) => circuits[index]!), place, storage),
-              asking.ask(storage, open, place)
-            ),
-          (answer) => answer instanceof StorageError && isOpenTo(answer)
-        ))
+        const failed = yield* prepare(open.map((index) => circuits[index]!), place, counts, left())
+        const debts = counts ? debtsOf(place) : undefined
+        const ready = open.filter((index) => debts?.has(circuits[index]!) !== true)
+        const result = yield* Effect.result(
+          failed !== undefined
+            ? Effect.fail(new Failed(true, failed))
+            : ready.length === 0
+            ? Effect.fail(new Failed(false, owing(operation)))
+            : hop.attempt(
+              operation,
+              deadlineOf(place, left()),
+              (storage) => asking.ask(storage, ready),
+              (answer) => answer instanceof StorageError && isOpenTo(answer)
+            )
+        )
         asked[place] = Result.isSuccess(result) || result.failure.asked
         if (Result.isSuccess(result)) {
           complained.delete(place)
-          for (const [i, index] of open.entries()) {
+          for (const [i, index] of ready.entries()) {
             const answer = result.success[i]!
             answers[index] = answer
             if (Result.isSuccess(answer)) answered(index, answer.success, place, place > 0 && asked[0] === true)
@@ -225,7 +226,7 @@ export const makeChain = Effect.fnUntraced(function*(
         if (open.length === 0) break
         const answer = answers[open[0]!]
         if (Result.isFailure(result)) errors.push(result.failure.error)
-        else if (answer !== undefined && Result.isFailure(answer)) errors.push(answer.failure)
+        else errors.push(answer !== undefined && Result.isFailure(answer) ? answer.failure : owing(operation))
         if (place + 1 < hops.length) yield* fellBack(operation, place, asked[place], errors.at(-1)!)
       }
       const last = errors.at(-1)
@@ -262,13 +263,42 @@ export const makeChain = Effect.fnUntraced(function*(
   // the way back
   // -----------------------------------------------------------------------------
 
-  /** Carries circuits that others had to answer for to a storage that is about to answer for them again. */
+  /** What a storage is still to count. */
+  const debtsOf = (place: number): Owed | undefined => place === 0 ? owed : copies[place]?.owed
+
+  /**
+   * Before a storage answers for circuits again, those that others had to answer for are carried to it, and it counts what it is
+   * still to count: reports that come before those would make them seem to be counted. Each request has its own deadline. Says
+   * what the storage failed with, if it did.
+   */
+  const prepare = (
+    circuits: ReadonlyArray<string>,
+    place: number,
+    counts: boolean,
+    left: number
+  ): Effect.Effect<StorageError | undefined> => {
+    const debts = counts ? debtsOf(place) : undefined
+    const owing = circuits.filter((circuit) => debts?.has(circuit) === true)
+    if (owing.length === 0 && displaced.among(circuits, place).size === 0) return Effect.undefined
+    const hop = hops[place]!
+    const { failure } = hop
+    const better = hop.within(deadlineOf(place, left))
+    const paid = Effect.forEach(owing, (circuit) => Effect.ignore(debts!.pay(circuit, better)), {
+      concurrency: 16,
+      discard: true
+    })
+    return Effect.andThen(bringBack(circuits, place, better), paid).pipe(
+      Effect.timeoutOption(Duration.millis(left / 2)),
+      Effect.map(() => hop.failure === failure ? undefined : hop.failure)
+    )
+  }
+
+  /** Carries circuits that others had to answer for to a better storage. */
   const bringBack = (
     circuits: ReadonlyArray<string>,
     place: number,
     better: Asked
   ): Effect.Effect<ReadonlyArray<Carried>> => {
-    if (displaced.size === 0) return Effect.succeed([])
     const carried = [...displaced.among(circuits, place)].map(([at, names]) => {
       const all = decides(at) && decides(place)
         ? carry(hops[at]!.within(deadlineOf(at, budget) / 2), better, names, "to")
@@ -346,30 +376,6 @@ export const makeChain = Effect.fnUntraced(function*(
       ([answer]) => Effect.fromResult(answer!)
     )
 
-  /** Reports go behind what a storage is still to count, or by their order that would seem to be counted. */
-  const askForAll = (
-    storage: Storage,
-    reports: ReadonlyArray<CircuitReport>,
-    place: number
-  ): Effect.Effect<Answers<Synced["result"] extends Result.Result<infer A, StorageError> ? A : never>, StorageError> =>
-    Effect.gen(function*() {
-      const debts = place === 0 ? owed : copies[place]?.owed
-      const unpaid = new Map<CircuitReport, StorageError>()
-      for (const report of reports) {
-        if (debts?.has(report.circuit) !== true) continue
-        const paid = yield* Effect.result(debts.pay(report.circuit, storage))
-        if (Result.isFailure(paid)) unpaid.set(report, paid.failure)
-      }
-      const [error] = unpaid.values()
-      if (error !== undefined && unpaid.size === reports.length) return yield* Effect.fail(error)
-      const synced = yield* storage.sync(reports.filter((report) => !unpaid.has(report)))
-      let i = 0
-      return reports.map((report) => {
-        const error = unpaid.get(report)
-        return error === undefined ? Result.map(synced[i++]!.result, told) : Result.fail(error)
-      })
-    })
-
   const decided = (circuit: string, place: number, snapshot: Snapshot): void => {
     if (place > 0) displaced.set(circuit, place)
     else for (const copy of copies) copy?.decided(circuit, snapshot)
@@ -392,16 +398,21 @@ export const makeChain = Effect.fnUntraced(function*(
     idleTimeToLive: hops.map(({ storage }) => storage.idleTimeToLive).reduce((a, b) => Duration.min(a, b)),
     sync: (reports) =>
       Effect.suspend(() => {
-        const told = copiesReports ? tellCopies(reports) : undefined
+        const copied = copiesReports ? tellCopies(reports) : undefined
         return through({
           operation: "sync",
           circuits: reports.map(({ circuit }) => circuit),
-          ask: (storage, indices, place) => askForAll(storage, indices.map((index) => reports[index]!), place),
+          counts: true,
+          ask: (storage, indices) =>
+            Effect.map(
+              storage.sync(indices.map((index) => reports[index]!)),
+              (synced) => sensible(synced, indices.length).map(({ result }) => result)
+            ),
           answered: (index, { snapshot }, place, asked) => {
             const report = reports[index]!
             if (place > 0) owed.add(report, asked, now())
-            for (const [other, copy] of told === undefined ? [] : copies.entries()) {
-              if (other !== place && told![other]?.has(report) !== true) copy?.missed(report, other < place)
+            for (const [other, copy] of copied === undefined ? [] : copies.entries()) {
+              if (other !== place && copied![other]?.has(report) !== true) copy?.missed(report, other < place)
             }
             decided(report.circuit, place, snapshot)
           }

@@ -8,8 +8,9 @@ import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import { Machine, type Permit, type Plan } from "../core/Machine.ts"
-import { type Storage, StorageError } from "../Storage/Storage.ts"
+import { type Snapshot, type Storage, StorageError, type Synced } from "../Storage/Storage.ts"
 
 /** After so many failures in a row a storage is left alone. */
 const FAILURES = 3
@@ -52,6 +53,7 @@ export class Guarded {
   readonly #context: Context.Context<never>
   readonly #guard: Guard
   #abandoned = 0
+  #failure: StorageError | undefined = undefined
 
   /** Whether it is asked even when it is sick, for there is no other. */
   readonly #isLast: boolean
@@ -76,6 +78,11 @@ export class Guarded {
     return this.#guard.state !== "Closed"
   }
 
+  /** What the newest request failed with; `undefined` where that was answered. */
+  get failure(): StorageError | undefined {
+    return this.#failure
+  }
+
   /** Monotonic milliseconds. */
   now(): number {
     return Number(this.#clock.monotonicTimeNanosUnsafe()) / 1e6
@@ -88,8 +95,10 @@ export class Guarded {
     return {
       backend: this.storage.backend,
       idleTimeToLive: this.storage.idleTimeToLive,
-      sync: (reports) => ask("sync", (storage) => storage.sync(reports)),
-      change: (circuit, change) => ask("change", (storage) => storage.change(circuit, change))
+      sync: (reports) =>
+        ask("sync", (storage) => Effect.map(storage.sync(reports), (synced) => sensible(synced, reports.length))),
+      change: (circuit, change) =>
+        ask("change", (storage) => Effect.map(storage.change(circuit, change), (changed) => told(changed)))
     }
   }
 
@@ -124,7 +133,9 @@ export class Guarded {
           if (!waits) return
           waits = false
           const answer = exit?._tag === "Success" ? exit.value : errorOf(operation, millis, exit?.cause)
-          settle(failed(answer) ? "Failure" : "Success")
+          const hasFailed = failed(answer)
+          this.#failure = hasFailed && answer instanceof StorageError ? answer : undefined
+          settle(hasFailed ? "Failure" : "Success")
           resume(answer instanceof StorageError ? Effect.fail(new Failed(true, answer)) : Effect.succeed(answer))
         }
         const fiber = Effect.runForkWith(this.#context)(Effect.suspend(() => request(this.storage)))
@@ -159,6 +170,19 @@ export class Guarded {
   #settle(permit: Permit, outcome: Outcome): void {
     this.#guard.settle(permit, this.now(), { outcome, slow: false, timeout: false, hint: 0 })
   }
+}
+
+/** The answer, if it is one. */
+export const told = <A extends { readonly snapshot: Snapshot }>(answer: A): A => {
+  if (Number.isFinite(answer.snapshot.generation)) return answer
+  throw new TypeError("the answer makes no sense")
+}
+
+/** The answers, if they are as many as were asked for. */
+export const sensible = (answers: ReadonlyArray<Synced>, asked: number): ReadonlyArray<Synced> => {
+  if (answers.length !== asked) throw new TypeError(`${answers.length} answers to ${asked} reports`)
+  for (const { result } of answers) if (Result.isSuccess(result)) told(result.success)
+  return answers
 }
 
 /** Whether it says that the storage could not be asked, and not that it made no sense of one circuit. */

@@ -73,7 +73,10 @@ export class Owed {
       this.#paying.set(circuit, ended)
       let left = debt
       const paid = Effect.gen({ self: this }, function*() {
-        yield* Effect.forEach(left.doubted, (one) => tell(one, storage), { discard: true })
+        for (const one of debt.doubted) {
+          yield* tell(one, storage)
+          left = { ...left, doubted: left.doubted.slice(1) }
+        }
         if (left.rest === undefined) return
         // From now on it has a name, too: one of its own, so that no order matters.
         const named = this.#named(circuit, left.rest)

@@ -6,7 +6,7 @@ import { Storage } from "../../src/index.ts"
 import * as Fallback from "../../src/Storage/Fallback.ts"
 import * as NullStorage from "../../src/Storage/Null.ts"
 import type * as Service from "../../src/Storage/Storage.ts"
-import { failing, hanging, Link, lostReply, memory } from "../support/storages.ts"
+import { failing, hanging, Link, lostReply, memory, slow } from "../support/storages.ts"
 import { failTimes, settle, withReports } from "../utils.ts"
 
 /** So many storages, the first two as if they were elsewhere, and a chain of them. */
@@ -320,6 +320,40 @@ describe("a storage that is back", () => {
       yield* settle
       assert.deepStrictEqual(yield* states(at), ["Open", "Open"])
       assert.strictEqual(new Set(yield* generations(at)).size, 1)
+    }))
+
+  it.effect("is back though the others are slow, and though much is owed to it", () =>
+    Effect.gen(function*() {
+      const { at, circuit, events, links } = yield* chainOf(20, undefined)
+      const through = <A, E>(effect: Effect.Effect<A, E>) =>
+        Effect.gen(function*() {
+          const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
+          for (let i = 0; i < 1000 && fiber.pollUnsafe() === undefined; i++) {
+            yield* TestClock.adjust("1 millis")
+            yield* settle
+          }
+          return yield* Fiber.join(fiber)
+        })
+      // Each request takes longer than a storage that is near may take, or as long.
+      links[1]!.fault(slow(60))
+      links[0]!.fault(lostReply)
+      for (let i = 0; i < 12; i++) {
+        yield* through(circuit.report(failures(1)))
+        yield* TestClock.adjust("40 seconds")
+      }
+      yield* through(circuit.open({ openFor: HOUR, maxOpenFor: HOUR }))
+      links[0]!.fault(slow(15))
+      yield* TestClock.adjust("1 minute")
+      for (let i = 0; i < 10; i++) {
+        yield* through(circuit.read)
+        yield* TestClock.adjust("1 second")
+        yield* settle
+      }
+      links[0]!.fault(undefined)
+      assert.include(events, "Up a")
+      assert.deepStrictEqual(yield* states([at[0]!]), ["Open"])
+      yield* through(circuit.report(failures(1)))
+      assert.strictEqual((yield* at[0]!.read).lifetime.failure, 13)
     }))
 
   it.effect("is given all that nobody calls, too", () =>
