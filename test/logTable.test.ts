@@ -8,7 +8,7 @@ const read = (file: string) => readFileSync(join(root, file), "utf8")
 const source = [
   "src/Breaker.ts",
   ...globSync("src/{internal,combine}/**/*.ts", { cwd: root }),
-  ...globSync("src/Storage/{Health,Migration,Regions}.ts", { cwd: root })
+  ...globSync("src/Storage/{Health,Migration,Mirror,Regions}.ts", { cwd: root })
 ]
   .map((file) => read(file).replaceAll(/\s+/g, " "))
   .join("\n")

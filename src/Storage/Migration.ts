@@ -59,6 +59,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { BATCH, type Carried, carry, compare, reading } from "../combine/Carry.ts"
+import { heard as changesOf } from "../combine/Chain.ts"
 import { Copy } from "../combine/Copy.ts"
 import { type Asked, Guarded } from "../combine/Guarded.ts"
 import { built } from "../combine/Options.ts"
@@ -407,13 +408,11 @@ export const make = (
         })
       })
 
-    const changes = ({ capabilities, changes }: Storage) =>
-      capabilities.pushes
-        ? Stream.tap(
-          changes,
-          (said) => said._tag === "Changed" && said.circuit !== control ? Effect.void : Effect.ignore(lookAtBoth)
-        )
-        : Stream.empty
+    const changes = (storage: Storage) =>
+      Stream.tap(
+        changesOf(storage),
+        (said) => said._tag === "Changed" && said.circuit !== control ? Effect.void : lookAtBoth
+      )
 
     yield* lookAtBoth
 

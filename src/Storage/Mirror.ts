@@ -33,6 +33,7 @@
  *
  * @since 0.1.0
  */
+import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
@@ -41,6 +42,7 @@ import type { Stream } from "effect/Stream"
 import type { ChainEvent } from "../combine/Chain.ts"
 import { chainOf, type Hops, layerOf, type Options as ChainOptions } from "../combine/Options.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
+import { makeLog } from "../internal/Log.ts"
 import type { Storage, StorageError } from "./Storage.ts"
 
 export type { ChainEvent } from "../combine/Chain.ts"
@@ -89,9 +91,18 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<MirrorStorage, never, Scope.Scope> => {
   const every = checked(options)
-  return Effect.tap(chainOf(kind, hops, options), ({ repair }) => {
-    // What it is about is logged where it happens.
-    return Effect.forkScoped(Effect.forever(Effect.andThen(Effect.ignore(repair), Effect.sleep(every))))
+  const made = chainOf(kind, hops, options)
+  return Effect.gen(function*() {
+    const log = makeLog(yield* Effect.context<never>())
+    const chain = yield* made
+    const repaired = Effect.catchCause(chain.repair, (cause) =>
+      Effect.sync(() => {
+        if (!Cause.hasInterruptsOnly(cause)) {
+          log("Warn", "Copies could not be compared", { cause: Cause.squash(cause) })
+        }
+      }))
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(repaired, Effect.sleep(every))))
+    return chain
   })
 }
 

@@ -91,6 +91,15 @@ const CAPACITY = 256
 const HEARING = Schedule.spaced("1 second")
 const subscribed: Announcement = { _tag: "Subscribed" }
 
+/** What a storage tells of changes, listened to again whenever that ends: another goes on meanwhile. */
+export const heard = ({ changes }: Storage): Stream.Stream<Announcement> =>
+  Stream.suspend(() => changes).pipe(
+    Stream.concat(Stream.fail("ended")),
+    Stream.catchCause(() => Stream.fail("ended")),
+    Stream.retry(HEARING),
+    Stream.orDie
+  )
+
 type Answers<A> = ReadonlyArray<Result.Result<A, StorageError>>
 
 const owing = (operation: string): StorageError =>
@@ -382,14 +391,6 @@ export const makeChain = Effect.fnUntraced(function*(
   }
 
   const { capabilities } = hops[0]!.storage
-  const heard = (storage: Storage) =>
-    Stream.suspend(() => storage.changes).pipe(
-      Stream.concat(Stream.fail("ended")),
-      Stream.catchCause(() => Stream.fail("ended")),
-      Stream.retry(HEARING),
-      Stream.orDie
-    )
-
   for (const copy of copies) if (copy !== undefined) yield* copy.backlog.run
 
   return {

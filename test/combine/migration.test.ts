@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Result, Stream, SubscriptionRef } from "effect"
+import { Effect, Latch, Layer, Result, Stream, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
 import { circuitOf, failures, FORCED, HOUR, ignored, MINUTE } from "../../src/conformance/Law.ts"
 import { Storage } from "../../src/index.ts"
@@ -210,6 +210,33 @@ describe("a migration", () => {
       assert.strictEqual((yield* old.read).state._tag, "Closed")
       assert.strictEqual((yield* old.read).generation, (yield* next.read).generation)
       assert.strictEqual((yield* old.read).lifetime.failure, 2)
+    }))
+
+  it.effect("is told of changes when the old one is turned off", () =>
+    Effect.gen(function*() {
+      const [old, next] = [yield* memory, yield* memory]
+      let isOff = false
+      const from = {
+        ...old,
+        changes: Stream.suspend(() => isOff ? Stream.fail(failure) : Stream.interruptWhen(old.changes, off))
+      }
+      const failure = new Storage.StorageError({ operation: "changes", reason: "Unavailable", cause: "off" })
+      const turnedOff = yield* Latch.make()
+      const off = turnedOff.await
+      const { storage } = yield* Migration.make({ name: "m", from, to: next, initial: "read-new-write-new" })
+      const heard: Array<string> = []
+      yield* Effect.forkScoped(
+        Stream.runForEach(storage.changes, (said) =>
+          Effect.sync(() => heard.push(said._tag === "Changed" ? said.circuit : said._tag))),
+        { startImmediately: true }
+      )
+      yield* settle
+      isOff = true
+      yield* turnedOff.open
+      yield* later
+      yield* circuitOf(next, "c").open()
+      yield* settle
+      assert.deepStrictEqual(heard, ["Subscribed", "Subscribed", "c"])
     }))
 
   it.effect("waits for nobody who does not decide", () =>

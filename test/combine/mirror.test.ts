@@ -8,7 +8,7 @@ import * as MemoryStorage from "../../src/Storage/Memory.ts"
 import * as Mirror from "../../src/Storage/Mirror.ts"
 import { table } from "../Storage/table.ts"
 import { failing, hanging, Link, memory } from "../support/storages.ts"
-import { failTimes, settle } from "../utils.ts"
+import { failTimes, settle, withReports } from "../utils.ts"
 
 const linksOf = Effect.map(
   Effect.all([memory, memory]),
@@ -172,6 +172,22 @@ describe("a mirror", () => {
       yield* TestClock.adjust("2 seconds")
       assert.strictEqual((yield* Fiber.join(fiber)).reason, "Deadline")
     }))
+
+  it.effect("says so, and compares again, where all cannot be compared", () =>
+    withReports((logged) =>
+      Effect.gen(function*() {
+        const links = yield* linksOf
+        yield* circuitOf(links[0]!.storage, "c").open({ openFor: HOUR })
+        links[1]!.fault(failing("Unavailable"))
+        const { at } = yield* mirrorOf(links)
+        yield* quiet
+        assert.include(logged.map(({ message }) => message), "Copies could not be compared")
+        links[1]!.fault(undefined)
+        yield* TestClock.adjust("10 minutes")
+        yield* quiet
+        assert.strictEqual((yield* at[1]!.read).state._tag, "Open")
+      })
+    ))
 
   it.effect("refuses to compare without end", () =>
     Effect.sync(() =>
