@@ -1,0 +1,101 @@
+/**
+ * Every line this library logs, as data: `docs/logs.md` lists the same lines, and a test compares the two. A text never
+ * holds a value. Values travel in the fields, as annotations, so that a log can be searched by its text.
+ */
+import type * as LogLevel from "effect/LogLevel"
+
+export interface Message<Field extends string = string> {
+  /** `Unhandled` is the level that `References.UnhandledLogLevel` names, or no line at all where that is `undefined`. */
+  readonly level: LogLevel.Severity | "Unhandled"
+  readonly text: string
+  readonly fields: ReadonlyArray<Field>
+}
+
+/** A line's fields, all of them and no others. */
+export type FieldsOf<Line extends Message> = Readonly<Record<Line["fields"][number], unknown>>
+
+const line = <const Field extends string = never>(
+  level: Message["level"],
+  text: string,
+  ...fields: ReadonlyArray<Field>
+): Message<Field> => ({ level, text, fields })
+
+export const messages = {
+  // a circuit and its storage
+  loadFailed: line("Error", "Failed to load a circuit", "circuit", "cause"),
+  persistFailed: line("Error", "Failed to persist a circuit", "circuit", "cause"),
+  decodeFailed: line("Error", "Failed to decode a circuit", "circuit", "cause"),
+  storageUnreachable: line("Warn", "The storage is unreachable, continuing in memory", "backend"),
+  storageRecovered: line("Info", "The storage has recovered", "backend"),
+  subscribeRefused: line(
+    "Warn",
+    "Subscribing to changes was refused; polling every syncEvery instead",
+    "cause"
+  ),
+  policiesDiffer: line(
+    "Warn",
+    "Instances of a circuit have different policies; deploy one policy to all of them",
+    "circuit",
+    "fingerprint",
+    "other"
+  ),
+  reportRefused: line(
+    "Warn",
+    "A report was refused because a newer version of this library owns the circuit; update this instance",
+    "circuit",
+    "success",
+    "failure"
+  ),
+  reportGivenUp: line(
+    "Warn",
+    "A report was not acknowledged within half the idle time and is given up; the fleet may miss its counts",
+    "circuit",
+    "success",
+    "failure"
+  ),
+  persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
+  circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
+  circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),
+  adopted: line("Trace", "Adopted a newer generation of the fleet", "circuit", "state", "generation"),
+  tripped: line("Trace", "The circuit tripped on this instance's own calls", "circuit", "reason"),
+  leaseGranted: line("Trace", "A lease was granted", "circuit"),
+  leaseDenied: line("Trace", "A lease was denied", "circuit"),
+  callAdmitted: line("Trace", "Call admitted", "circuit", "probe"),
+  callRejected: line("Trace", "Call rejected", "circuit", "refusal"),
+
+  // storages made of storages
+  fallback: line(
+    "Warn",
+    "A storage did not answer; falling back to the next",
+    "operation",
+    "from",
+    "to",
+    "cause"
+  ),
+  fallbackAgain: line(
+    "Debug",
+    "A storage did not answer again; falling back to the next",
+    "operation",
+    "from",
+    "to",
+    "cause"
+  ),
+  storageSkipped: line("Warn", "A storage is skipped after 3 consecutive failures, until it answers", "backend"),
+  storageBack: line("Info", "A skipped storage answers again and is back in use", "backend"),
+  reconciled: line("Info", "Circuits were reconciled", "from", "to", "circuits", "forward", "back", "failed"),
+  comparisonFailed: line("Warn", "Comparing the copies failed; trying again after repairEvery", "cause"),
+  regionUnreachable: line("Warn", "Another region does not answer; its changes are queued", "region"),
+  regionRecovered: line("Info", "Another region answers again; sending its queued changes", "region"),
+  migrationUnreachable: line("Warn", "A storage of a migration does not answer", "backend"),
+  migrationRecovered: line("Info", "A storage of a migration answers again", "backend"),
+  phaseChanged: line("Info", "The phase of a migration has changed", "phase"),
+  newerInNewStorage: line("Info", "The new storage had newer circuits; copied to the old one", "circuits"),
+  unhealthy: line("Warn", "The storage is not healthy", "backend", "cause"),
+  healthyAgain: line("Info", "The storage is healthy again", "backend"),
+  fileDamaged: line("Warn", "A circuit's file is damaged; using the newest whole backup", "file", "damage"),
+
+  // code of the user that failed where no caller waits for it; the breaker's name follows the text of the first two
+  classifyFailed: line("Unhandled", "classify failed; the call counts as ignored"),
+  scheduleFailed: line("Unhandled", "openFor schedule failed; using 60 seconds, or maxOpenFor if less"),
+  listenerFailed: line("Unhandled", "A listener of Breaker.onEvent failed; it stays subscribed")
+} satisfies Record<string, Message>
