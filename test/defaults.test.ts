@@ -1,7 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
-import { globSync, readFileSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { Trip } from "../src/index.ts"
+import {
+  CALL_PATIENCE_MILLIS,
+  CIRCUITS_PER_REQUEST,
+  FAILURE_DELAY_MILLIS,
+  FAILURES_UNTIL_UNREACHABLE,
+  LEASE_GRACE_MILLIS,
+  REQUEST_DEADLINE_MILLIS
+} from "../src/internal/Bounds.ts"
 import { resolve } from "../src/internal/Resolve.ts"
 import { idleTime } from "../src/Storage/Document.ts"
 
@@ -19,7 +27,7 @@ const table = tableOf("README.md")
 describe("the README's table of defaults", () => {
   const defaults = resolve("any", {})
 
-  it("says what a breaker without a policy does", () => {
+  it("the README's defaults are those of a breaker without a policy", () => {
     assert.deepEqual(defaults.rule, { _tag: "ConsecutiveFailures", failures: 5 })
     assert.strictEqual(table.get("trip"), "5 consecutive failures")
     assert.strictEqual(table.get("openFor"), `${Number(defaults.openFor) / 1000} seconds, or \`maxOpenFor\` if less`)
@@ -34,7 +42,7 @@ describe("the README's table of defaults", () => {
     assert.deepEqual([defaults.timeout, defaults.maxConcurrent, defaults.ramp], [undefined, undefined, 0])
   })
 
-  it("says what is between a breaker and its fleet", () => {
+  it("the README's defaults of a fleet are those of a breaker without a policy", () => {
     const { evidence, failsWithStorage, maxAge, syncEvery } = defaults.fleet
     assert.strictEqual(table.get("syncEvery"), `${syncEvery / 1000} second`)
     assert.deepEqual([maxAge, table.get("consistency")], [Infinity, "`local`"])
@@ -46,7 +54,7 @@ describe("the README's table of defaults", () => {
     assert.strictEqual(resolve("any", { trip }).fleet.evidence, "any")
   })
 
-  it("says what follows from other fields", () => {
+  it("a default that depends on other fields follows them as the README says", () => {
     assert.strictEqual(resolve("any", { openFor: "2 hours" }).maxOpenFor, 7_200_000)
     assert.strictEqual(resolve("any", { maxOpenFor: "10 seconds" }).openFor, 10_000)
     assert.strictEqual(resolve("any", { timeout: "2 seconds" }).lease, 3000)
@@ -56,21 +64,18 @@ describe("the README's table of defaults", () => {
 })
 
 describe("the bounds that the documents give", () => {
-  const internal = globSync("src/internal/**/*.ts", { cwd: new URL("..", import.meta.url) }).map(read).join("\n")
-  const constant = (name: string): number =>
-    Number(new RegExp(`^(?:export )?const ${name} = (\\d+)$`, "m").exec(internal)?.[1])
-  const deadline = `${constant("DEADLINE") / 1000} second`
-  const patience = `${constant("PATIENCE")} ms`
-  const hurry = `${constant("HURRY")} ms`
+  const deadline = `${REQUEST_DEADLINE_MILLIS / 1000} second`
+  const patience = `${CALL_PATIENCE_MILLIS} ms`
+  const delay = `${FAILURE_DELAY_MILLIS} ms`
 
-  it("are the engine's, in the README", () => {
+  it("the README gives the bounds of requests and calls as the library has them", () => {
     assert.strictEqual(table.get("a storage's answer; one that comes later is none"), deadline)
     assert.strictEqual(table.get("what a call waits for the load of its circuit, or for a lease"), patience)
-    assert.strictEqual(table.get("how long a failure is kept back before it is reported"), hurry)
-    assert.strictEqual(table.get("circuits in one request"), String(constant("BATCH")))
+    assert.strictEqual(table.get("how long a failure is kept back before it is reported"), delay)
+    assert.strictEqual(table.get("circuits in one request"), String(CIRCUITS_PER_REQUEST))
     assert.strictEqual(
       table.get("failed requests in a row before the storage counts as away"),
-      String(constant("AWAY"))
+      String(FAILURES_UNTIL_UNREACHABLE)
     )
     assert.strictEqual(
       table.get("how long a storage remembers a circuit that nobody uses, by default"),
@@ -78,14 +83,14 @@ describe("the bounds that the documents give", () => {
     )
   })
 
-  it("are the engine's, in the protocol", () => {
+  it("docs/protocol.md gives the bounds of requests, calls and leases as the library has them", () => {
     const protocol = tableOf("docs/protocol.md")
     assert.strictEqual(protocol.get("a request, before it counts as failed"), deadline)
     assert.strictEqual(protocol.get("a call waits for its circuit's load, or for a lease"), `at most ${patience}`)
-    assert.strictEqual(protocol.get("a failure is kept back, to be reported with others"), `at most ${hurry}`)
+    assert.strictEqual(protocol.get("a failure is kept back, to be reported with others"), `at most ${delay}`)
     assert.strictEqual(
       protocol.get("a lease is asked for"),
-      `${constant("GRACE") / 1000} second longer than its holder uses it`
+      `${LEASE_GRACE_MILLIS / 1000} second longer than its holder uses it`
     )
   })
 })

@@ -98,4 +98,4 @@ export const messages = {
   classifyFailed: line("Unhandled", "classify failed; the call counts as ignored"),
   scheduleFailed: line("Unhandled", "openFor schedule failed; using 60 seconds, or maxOpenFor if less"),
   listenerFailed: line("Unhandled", "A listener of Breaker.onEvent failed; it stays subscribed")
-} satisfies Record<string, Message>
+}
