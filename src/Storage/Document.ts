@@ -11,9 +11,17 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { change } from "../core/Change.ts"
 import { ask, settle } from "../core/Lease.ts"
-import { isOwn } from "../core/Own.ts"
-import { type CircuitRecord, entryOf, expired, expiresAt, type Snapshot, snapshot, type Why } from "../core/Record.ts"
+import {
+  type CircuitRecord,
+  expired,
+  expiresAt,
+  historyEntry,
+  type Snapshot,
+  snapshot,
+  type Why
+} from "../core/Record.ts"
 import { report } from "../core/Report.ts"
+import { isReserved } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import {
   type Announcement,
@@ -202,7 +210,7 @@ export const fromDocument = (options: DocumentOptions): Storage => {
       return [{ view, isChange }, {
         ...document,
         record,
-        history: isChange ? [entryOf(before, record, why, now), ...history].slice(0, MOST_HISTORY) : history,
+        history: isChange ? [historyEntry(before, record, why, now), ...history].slice(0, MOST_HISTORY) : history,
         expiresAt: until === Infinity ? undefined : until
       }]
     }).pipe(
@@ -260,7 +268,7 @@ export const fromDocument = (options: DocumentOptions): Storage => {
       }),
     changes: push?.changes ?? Stream.empty,
     list: names.pipe(
-      Stream.filter((name) => !isOwn(name)),
+      Stream.filter((name) => !isReserved(name)),
       Stream.mapError(({ cause, reason }) => new StorageError({ operation: "list", reason, cause }))
     ),
     history: (circuit, { limit = 20 } = {}) =>

@@ -57,8 +57,8 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import * as Stream from "effect/Stream"
 import { change } from "../core/Change.ts"
 import { noDelta } from "../core/Delta.ts"
-import { isOwn } from "../core/Own.ts"
 import { type CircuitRecord, FORMAT, isWritable, snapshot as snapshotOf } from "../core/Record.ts"
+import { isReserved } from "../core/Reserved.ts"
 import { oneOf, refuse } from "../internal/Check.ts"
 import { prefixOf } from "../internal/Prefix.ts"
 import { digest, fingerprint, resolve } from "../internal/Resolve.ts"
@@ -136,7 +136,7 @@ const Time = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: Number.
 
 const nameProblem = (name: string): string | undefined =>
   name.isWellFormed()
-    ? isOwn(name) ? "Expected the name of a circuit, not one that the library keeps for itself" : undefined
+    ? isReserved(name) ? "Expected the name of a circuit, not one that the library keeps for itself" : undefined
     : "Expected well-formed Unicode"
 
 const isData = Schema.makeFilter((data: unknown) => {

@@ -67,7 +67,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Delta, noDelta, noLifetimeCounts } from "../core/Delta.ts"
-import { OWN } from "../core/Own.ts"
+import { RESERVED } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { makeLog } from "../internal/Log.ts"
 import { Storage, StorageError } from "./Storage.ts"
@@ -155,7 +155,7 @@ const targetOf = (storage: Storage): Effect.Effect<Target> =>
     const known = targets.get(storage)
     if (known !== undefined) return known
     const instance = parts.map((part) => part.toString(36).slice(2)).join("")
-    const target = { circuit: `${OWN}health/${instance}`, instance, sequence: 0, abandoned: 0 }
+    const target = { circuit: `${RESERVED}health/${instance}`, instance, sequence: 0, abandoned: 0 }
     targets.set(storage, target)
     return target
   })

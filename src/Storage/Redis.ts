@@ -61,9 +61,9 @@ import * as Option from "effect/Option"
 import * as Redis from "effect/persistence/Redis"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import { widthFor } from "../core/Buckets.ts"
 import { isEmpty } from "../core/Delta.ts"
-import { widthFor } from "../core/Geometry.ts"
-import { isOwn } from "../core/Own.ts"
+import { isReserved } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import {
   decodeAnnouncement,
@@ -223,7 +223,7 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, Redis
           Stream.map(names.circuitOf),
           // A table that is moved meanwhile tells of some keys twice.
           Stream.filter((circuit) =>
-            circuit !== undefined && !isOwn(circuit) && !told.has(circuit) && told.add(circuit).size > 0
+            circuit !== undefined && !isReserved(circuit) && !told.has(circuit) && told.add(circuit).size > 0
           ),
           Stream.map((circuit) => circuit!)
         )

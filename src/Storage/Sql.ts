@@ -62,11 +62,11 @@ import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
+import { widthFor } from "../core/Buckets.ts"
 import { change } from "../core/Change.ts"
-import { widthFor } from "../core/Geometry.ts"
 import { ask, settle } from "../core/Lease.ts"
-import { isOwn } from "../core/Own.ts"
-import { type CircuitRecord, entryOf, expired, type Message, snapshot, unexpired } from "../core/Record.ts"
+import { type CircuitRecord, expired, historyEntry, type Message, snapshot, unexpired } from "../core/Record.ts"
+import { isReserved } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { type Circuit, circuitsIn } from "../sql/Circuits.ts"
 import { cleanUpOf } from "../sql/CleanUp.ts"
@@ -359,7 +359,7 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
           now,
           isNew: before === undefined,
           heard: next.seen.filter((entry) => !(seen as ReadonlyArray<unknown>).includes(entry)),
-          entry: isChange ? { row: entryOf(before, next, why, now), before } : undefined,
+          entry: isChange ? { row: historyEntry(before, next, why, now), before } : undefined,
           history
         })
         if (isChange && dialect.backend === "postgres") yield* announce(circuit, next.generation)
@@ -457,7 +457,7 @@ ORDER BY service_name LIMIT ${sql.literal(String(PAGE))}`
             run("list", undefined, namesAfter(after)),
             ({ last, names }) => [[names], Option.fromUndefinedOr(last)] as const
           ))
-      ).pipe(Stream.filter((name) => !isOwn(name))),
+      ).pipe(Stream.filter((name) => !isReserved(name))),
       history: (circuit, { limit = 20 } = {}) =>
         limit < 1 || !history
           ? circuit.isWellFormed() ? Effect.succeed([]) : Effect.fail(illFormed("history", circuit))

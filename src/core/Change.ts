@@ -3,11 +3,11 @@
  * on the generation; the losers learn the winner's by a snapshot.
  */
 import {
+  acknowledged,
   type Author,
   changed,
   type CircuitRecord,
   created,
-  heard,
   isRepeat,
   isWritable,
   type LeaseName,
@@ -115,7 +115,7 @@ export const change = (
       if (isRepeat(record, message, now, idleTimeToLive)) return { record: stored, committed: true }
       if (input.to._tag === "Import" && !isWritable(input.to.snapshot)) return refused
       const operated = operate(record ?? created(now), input, now)
-      return { record: heard(operated, message, now, idleTimeToLive), committed: true }
+      return { record: acknowledged(operated, message, now, idleTimeToLive), committed: true }
     }
   }
 }

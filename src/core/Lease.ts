@@ -5,10 +5,10 @@
  * a number that grows, so a request to lease that arrives late, after the lease was settled, brings nothing back.
  */
 import {
+  acknowledged,
   type Author,
   changed,
   type CircuitRecord,
-  heard,
   isLive,
   isRepeat,
   isWritable,
@@ -57,7 +57,7 @@ export const ask = (
   if (live.length >= probes) return denied
   const leases = [...live, { instance: lease.instance, sequence: lease.sequence, until: now + duration }]
   return {
-    record: heard({ ...round, state: { ...round.state, leases } }, message, now, idleTimeToLive),
+    record: acknowledged({ ...round, state: { ...round.state, leases } }, message, now, idleTimeToLive),
     granted: true
   }
 }

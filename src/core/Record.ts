@@ -10,8 +10,8 @@
  * Records are plain JSON without keys that come from outside, so no instance can be called `__proto__` to any effect. Fields
  * that this version does not know are kept.
  */
+import { type Bucket, totals } from "./Buckets.ts"
 import { type Counts, type LastCalls, type LifetimeCounts, noLifetimeCounts } from "./Delta.ts"
-import { type Bucket, totals } from "./Geometry.ts"
 
 /** Raised when older code could no longer write a record without harm; an added field is no reason. */
 export const FORMAT = 1
@@ -194,7 +194,7 @@ export const isRepeat = (
   )
 
 /** The record, used now by a message that is acted on. */
-export const heard = (
+export const acknowledged = (
   record: CircuitRecord,
   { instance, kind, sequence }: Message,
   now: number,
@@ -367,7 +367,7 @@ const overrideLeft = (record: CircuitRecord, now: number): SnapshotOverride | un
 }
 
 /** A change as a history keeps it. `why` is the change's own, where that is not the record's. */
-export const entryOf = (
+export const historyEntry = (
   before: CircuitRecord | undefined,
   after: CircuitRecord,
   why: Why | undefined,

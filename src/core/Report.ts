@@ -1,10 +1,10 @@
 /** The transition of `sync`: an instance adds what it saw. A report creates a record, never a generation. */
+import { addCounts } from "./Buckets.ts"
 import { addLifetime, type Delta, extendRun, isEmpty, type LifetimeDelta } from "./Delta.ts"
-import { enter } from "./Geometry.ts"
 import {
+  acknowledged,
   type CircuitRecord,
   created,
-  heard,
   isRepeat,
   isWritable,
   type RecordLifetime,
@@ -56,14 +56,14 @@ export const report = (
   if (!isWritable(known)) return { record: stored, reported: "Refused" }
   const record = known ?? created(now)
   if (record.generation < generation) return { record: stored, reported: "Behind" }
-  const counted = heard(record, message, now, idleTimeToLive)
+  const counted = acknowledged(record, message, now, idleTimeToLive)
   const lifetime = lifetimeWith(record.lifetime, delta.lifetime, now)
   if (generation < record.generation) return { record: { ...counted, lifetime }, reported: "Counted" }
   return {
     record: {
       ...counted,
       lifetime,
-      window: enter(record.window, delta.buckets, withins, now),
+      window: addCounts(record.window, delta.buckets, withins, now),
       streak: extendRun(record.streak, delta.streak),
       hintUntil: delta.hint > 0 ? Math.max(record.hintUntil, now + delta.hint) : record.hintUntil
     },

@@ -1,6 +1,6 @@
 /**
  * The transitions of the core, in Lua, each one script that has a circuit to itself while it runs: what `Report.ts`,
- * `Change.ts`, `Lease.ts`, `Record.ts` and `Geometry.ts` say, by the server's clock. The suite's law on random histories holds
+ * `Change.ts`, `Lease.ts`, `Record.ts` and `Buckets.ts` say, by the server's clock. The suite's law on random histories holds
  * the two equal; whoever changes one changes the other.
  *
  * A script reads everything first and writes everything last, so that one that fails has written nothing. It touches the five
@@ -17,7 +17,7 @@ export interface Script {
   readonly digest: string
 }
 
-/** How many buckets of a width are kept, as in `Geometry.ts`. */
+/** How many buckets of a width are kept, as in `Buckets.ts`. */
 const MOST_BUCKETS = 60
 
 const list = (words: ReadonlyArray<string>) => `{${words.map((word) => `'${word}'`).join(", ")}}`

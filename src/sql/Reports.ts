@@ -1,6 +1,6 @@
 /** What a batch of reports makes of circuits: computed on what was read, so that it can be written at once. */
+import { addCounts, type Bucket } from "../core/Buckets.ts"
 import { add, isEmpty, noCounts } from "../core/Delta.ts"
-import { type Bucket, enter as enterWindow } from "../core/Geometry.ts"
 import { type CircuitRecord, type Seen, type Snapshot, snapshot, unexpired } from "../core/Record.ts"
 import { type Report, report, type Reported } from "../core/Report.ts"
 import type { Circuit, StripeRow, WindowRow } from "./Circuits.ts"
@@ -58,7 +58,7 @@ export const batchOf = (options: {
   }
 
   const enterBuckets = ({ delta, key, stripe, withins }: Keyed) => {
-    for (const bucket of enterWindow([], delta.buckets, withins, now)) {
+    for (const bucket of addCounts([], delta.buckets, withins, now)) {
       const place = `${bucket.width} ${bucket.index} ${stripe} ${key}`
       buckets.set(place, { ...bucket, ...add(buckets.get(place) ?? noCounts, bucket), key, stripe })
     }

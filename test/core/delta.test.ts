@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
+import { addCounts, type Bucket, totals, widthFor } from "../../src/core/Buckets.ts"
 import type { AgedCounts, Delta, Streak } from "../../src/core/Delta.ts"
 import {
   aged,
@@ -12,7 +13,6 @@ import {
   noStreak,
   streakOf
 } from "../../src/core/Delta.ts"
-import { type Bucket, enter, totals, widthFor } from "../../src/core/Geometry.ts"
 
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 5 }))
 const Age = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 8 }))
@@ -117,7 +117,7 @@ describe("Delta", () => {
   })
 })
 
-describe("Geometry", () => {
+describe("Buckets", () => {
   const MINUTE = 60_000
   const HOUR = 60 * MINUTE
 
@@ -139,51 +139,51 @@ describe("Geometry", () => {
   ) => {
     const span = Math.max(1000, Math.min(within, MINUTE))
     const now = at + later
-    const [counted] = failures(enter([], one(0), [span], at), [span], now)
+    const [counted] = failures(addCounts([], one(0), [span], at), [span], now)
     if (later >= span) assert.strictEqual(counted, 0)
     if (later < span - 1000) assert.strictEqual(counted, 1)
   })
 
   it.prop("when a report arrives changes nothing about when its calls were", [Count, Age], ([at, late]) => {
-    const window = enter([], one(0), [MINUTE], at * 777)
-    assert.deepStrictEqual(enter([], one(late * 7000), [MINUTE], at * 777 + late * 7000), window)
+    const window = addCounts([], one(0), [MINUTE], at * 777)
+    assert.deepStrictEqual(addCounts([], one(late * 7000), [MINUTE], at * 777 + late * 7000), window)
   })
 
   it("what is older than the window is dropped, and an idle gap brings nothing back", () => {
-    assert.deepStrictEqual(enter([], one(60_000), [MINUTE], 100_000), [])
-    const window = enter([], one(0), [MINUTE], 100_500)
+    assert.deepStrictEqual(addCounts([], one(60_000), [MINUTE], 100_000), [])
+    const window = addCounts([], one(0), [MINUTE], 100_500)
     assert.deepStrictEqual(failures(window, [MINUTE, 1000], 159_999), [1, 0])
     assert.deepStrictEqual(failures(window, [MINUTE], 160_000), [0])
-    assert.deepStrictEqual(enter(window, one(0), [MINUTE], 7_000_000).length, 1)
+    assert.deepStrictEqual(addCounts(window, one(0), [MINUTE], 7_000_000).length, 1)
   })
 
   it("an age below zero is now, and a clock set back leaves no future behind", () => {
-    assert.deepStrictEqual(enter([], one(-5000), [MINUTE], 100_000), enter([], one(0), [MINUTE], 100_000))
-    const window = enter([], one(0), [MINUTE], 100_000)
+    assert.deepStrictEqual(addCounts([], one(-5000), [MINUTE], 100_000), addCounts([], one(0), [MINUTE], 100_000))
+    const window = addCounts([], one(0), [MINUTE], 100_000)
     assert.deepStrictEqual(failures(window, [MINUTE], 50_000), [0])
-    assert.deepStrictEqual(enter(window, [], [MINUTE], 50_000), [])
+    assert.deepStrictEqual(addCounts(window, [], [MINUTE], 50_000), [])
   })
 
   it("other thresholds share counts, another width does not, and both keep theirs", () => {
-    const narrow = enter([], one(0), [MINUTE], 100_000)
-    const both = enter(narrow, one(0), [HOUR, 5000], 100_000)
-    const more = enter(both, one(0), [30_000], 100_000)
+    const narrow = addCounts([], one(0), [MINUTE], 100_000)
+    const both = addCounts(narrow, one(0), [HOUR, 5000], 100_000)
+    const more = addCounts(both, one(0), [30_000], 100_000)
     assert.deepStrictEqual(failures(more, [30_000, 5000], 100_000), [2, 2])
     assert.deepStrictEqual(failures(more, [HOUR, MINUTE], 100_000), [1, 1])
     assert.deepStrictEqual(failures(more, [10 * HOUR], 100_000), [0])
     assert.deepStrictEqual(totals(more, [], 100_000), [])
-    assert.strictEqual(enter(more, one(0), [], 100_000).length, 2, "a policy that looks at no span enters none")
+    assert.strictEqual(addCounts(more, one(0), [], 100_000).length, 2, "a policy that looks at no span enters none")
   })
 
   it("a span shorter than a bucket sees the current one", () => {
-    const window = enter([], one(0), [500], 100_000)
+    const window = addCounts([], one(0), [500], 100_000)
     assert.deepStrictEqual(failures(window, [500], 100_999), [1])
     assert.deepStrictEqual(failures(window, [500], 101_000), [0])
   })
 
   it("holds sixty buckets at most", () => {
     let window: ReadonlyArray<Bucket> = []
-    for (let now = 0; now < 200_000; now += 500) window = enter(window, one(0), [MINUTE], now)
+    for (let now = 0; now < 200_000; now += 500) window = addCounts(window, one(0), [MINUTE], now)
     assert.strictEqual(window.length, 60)
   })
 })

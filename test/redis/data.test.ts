@@ -4,8 +4,8 @@ import { Effect, Layer, Redacted, Result, Stream } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { readFileSync } from "node:fs"
 import { failures, FORCED, MINUTE, reading, success } from "../../src/conformance/Law.ts"
+import { addCounts, totals } from "../../src/core/Buckets.ts"
 import { noDelta } from "../../src/core/Delta.ts"
-import { enter, totals } from "../../src/core/Geometry.ts"
 import type * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
@@ -190,11 +190,11 @@ describe("a circuit in redis-cli", () => {
         failure: 2,
         slow: 1
       }))
-      let window: ReturnType<typeof enter> = []
+      let window: ReturnType<typeof addCounts> = []
       for (let round = 0; round < 6; round++) {
         for (const each of withins) {
           const { snapshot } = yield* it.report({ ...failures(1), buckets: counts }, { withins: each })
-          window = enter(window, counts, each, snapshot.asOf)
+          window = addCounts(window, counts, each, snapshot.asOf)
           assert.deepEqual(snapshot.totals, totals(window, each, snapshot.asOf))
         }
         yield* Effect.sleep(round * 150)

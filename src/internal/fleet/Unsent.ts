@@ -5,8 +5,8 @@
  * One report is under way at a time. Once sent it is frozen, for it may have been counted though nobody said so; what comes in
  * meanwhile goes into the next.
  */
+import { widthFor } from "../../core/Buckets.ts"
 import { add, aged, type Delta, type LifetimeCounts, merge, noDelta, noLifetimeCounts } from "../../core/Delta.ts"
-import { widthFor } from "../../core/Geometry.ts"
 import type { Circuit } from "../Circuit.ts"
 
 /** A storage keeps no more buckets than these. */

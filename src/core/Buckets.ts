@@ -34,7 +34,7 @@ const isWithin = ({ index, width }: Bucket, within: number, now: number): boolea
 const isKept = (bucket: Bucket, now: number): boolean => isWithin(bucket, MOST_BUCKETS * bucket.width, now)
 
 /** The window with a report's counts in it, and without what has become too old. */
-export const enter = (
+export const addCounts = (
   window: ReadonlyArray<Bucket>,
   counts: ReadonlyArray<AgedCounts>,
   withins: ReadonlyArray<number>,

@@ -2,6 +2,6 @@
  * Circuits that this library keeps for itself: the record that a health check writes and reads, the phase of a migration. They
  * are stored as any other, and told of in no list.
  */
-export const OWN = "__effect_breaker/"
+export const RESERVED = "__effect_breaker/"
 
-export const isOwn = (circuit: string): boolean => circuit.startsWith(OWN)
+export const isReserved = (circuit: string): boolean => circuit.startsWith(RESERVED)
