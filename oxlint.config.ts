@@ -141,7 +141,7 @@ export default defineConfig({
     {
       files: ["src/Storage/Export.ts"],
       rules: only(
-        onlyUp("core/*", "internal/Check.ts", "internal/Prefix.ts", "internal/Resolve.ts", "Policy.ts"),
+        onlyUp("core/*", "internal/Check.ts", "internal/CircuitName.ts", "internal/ResolvedPolicy.ts", "Policy.ts"),
         noOtherStorage,
         noDriver,
         noUnstable

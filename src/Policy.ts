@@ -12,7 +12,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import { inWords } from "./internal/Check.ts"
-import { problems } from "./internal/Resolve.ts"
+import { problems } from "./internal/ResolvedPolicy.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Trip } from "./Trip.ts"
 

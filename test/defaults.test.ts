@@ -10,7 +10,7 @@ import {
   LEASE_GRACE_MILLIS,
   REQUEST_DEADLINE_MILLIS
 } from "../src/internal/Bounds.ts"
-import { resolve } from "../src/internal/Resolve.ts"
+import { resolve } from "../src/internal/ResolvedPolicy.ts"
 import { idleTime } from "../src/Storage/Document.ts"
 
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), "utf8")

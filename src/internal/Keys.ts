@@ -8,7 +8,7 @@
 import { refuse } from "./Check.ts"
 import { Circuit } from "./Circuit.ts"
 import type { Guard } from "./Guard.ts"
-import { prefixOf } from "./Prefix.ts"
+import { prefixOf } from "./CircuitName.ts"
 
 export type Overflow = "evictIdle" | "shareOne" | "passThrough"
 

@@ -1,4 +1,4 @@
-/** From the policy that a user writes to the numbers that the machine goes by: defaults, checks, fingerprint. */
+/** A user's policy as numbers: defaults, checks, fingerprint. */
 import * as Duration from "effect/Duration"
 import { isSchedule, type Schedule } from "effect/Schedule"
 import { slowerThanOf, type TripRule, windowsOf } from "../core/TripRule.ts"
@@ -10,44 +10,45 @@ import { problems as tripProblems, toRule } from "./TripCheck.ts"
 
 // Defaults that the README's table repeats, and a test compares with it.
 export const defaultTrip: Trip = { _tag: "ConsecutiveFailures", failures: 5 }
-export const defaultOpenFor = 60_000
-export const defaultMaxOpenFor = 60 * 60 * 1000
-export const defaultLease = 30_000
-export const defaultSyncEvery = 1000
-const leaseAfterTimeout = 1000
+export const defaultOpenForMillis = 60_000
+export const defaultMaxOpenForMillis = 60 * 60 * 1000
+export const defaultLeaseMillis = 30_000
+export const defaultSyncEveryMillis = 1000
+const LEASE_AFTER_TIMEOUT_MILLIS = 1000
 
 /** A policy with every default filled in, durations in milliseconds. */
 export interface Resolved {
   readonly rule: TripRule
   readonly windows: ReadonlyArray<RuleWindow>
-  readonly slowerThan: number | undefined
+  readonly slowerThanMillis: number | undefined
+  /** Milliseconds, or the schedule that gives the n-th opening's. */
   readonly openFor: number | Schedule<unknown, number>
-  readonly maxOpenFor: number
+  readonly maxOpenForMillis: number
   readonly probes: number
   readonly successes: number
-  readonly lease: number
-  readonly probeTimeout: number | undefined
-  readonly ramp: number
-  readonly timeout: number | undefined
+  readonly leaseMillis: number
+  readonly probeTimeoutMillis: number | undefined
+  readonly rampMillis: number
+  readonly timeoutMillis: number | undefined
   readonly maxConcurrent: number | undefined
   readonly fleet: FleetPolicy
 }
 
-/** What of a policy is between an instance and its fleet. */
+/** The part of a policy that an instance and its fleet go by. */
 export interface FleetPolicy {
-  readonly syncEvery: number
+  readonly syncEveryMillis: number
   /** How old the view may be that a call is decided on: 0 in `strict`, where it must be newer than the call. */
-  readonly maxAge: number
+  readonly maxAgeMillis: number
   /** `undefined` where the storage decides. */
   readonly evidence: "pooled" | "any" | undefined
   readonly failsWithStorage: boolean
 }
 
-const LONGEST = 365 * 24 * 60 * 60 * 1000
+const YEAR_MILLIS = 365 * 24 * 60 * 60 * 1000
 
-/** What makes no sense in a policy; empty for a good one. */
+/** The problems of a policy; empty for a good one. */
 export const problems = (policy: Policy): ReadonlyArray<Problem> => {
-  const duration = (field: string, value: Duration.Input | undefined, least: number, most = LONGEST) =>
+  const duration = (field: string, value: Duration.Input | undefined, least: number, most = YEAR_MILLIS) =>
     value === undefined ? [] : durationIn(field, value, least, most)
   const count = (field: string, value: number | undefined) =>
     value === undefined ? [] : countIn(field, value, 1, 1_000_000)
@@ -65,14 +66,14 @@ export const problems = (policy: Policy): ReadonlyArray<Problem> => {
     ...count("maxConcurrent", policy.maxConcurrent),
     ...duration("syncEvery", policy.syncEvery, 10),
     ...(typeof consistency === "object"
-      ? durationIn("consistency.maxAge", consistency.maxAge, 1, LONGEST)
+      ? durationIn("consistency.maxAge", consistency.maxAge, 1, YEAR_MILLIS)
       : oneOf("consistency", consistency ?? "local", ["local", "strict"])),
     ...evidenceProblems(policy),
     ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"])
   ]
 }
 
-/** The last calls of many instances are no ring of outcomes, so they cannot be pooled. */
+/** The last calls of several instances have no common order, so they cannot be pooled. */
 const evidenceProblems = ({ evidence = "any", trip }: Policy): ReadonlyArray<Problem> => {
   const found = oneOf("evidence", evidence, ["pooled", "any"])
   const isRing = trip !== undefined && tripProblems(trip, "").length === 0 && looksAtCalls(toRule(trip))
@@ -83,9 +84,9 @@ const evidenceProblems = ({ evidence = "any", trip }: Policy): ReadonlyArray<Pro
 
 const looksAtCalls = (rule: TripRule): boolean => windowsOf(rule).some((window) => window._tag === "LastCalls")
 
-/** No hint can make an open time shorter, so the most that one can make of it is no less. */
+/** `maxOpenFor` is at least `openFor`, because a hint can only lengthen an open time. */
 const leastMaxOpenFor = (openFor: Policy["openFor"]): number =>
-  openFor === undefined || isSchedule(openFor) || durationIn("openFor", openFor, 1, LONGEST).length > 0
+  openFor === undefined || isSchedule(openFor) || durationIn("openFor", openFor, 1, YEAR_MILLIS).length > 0
     ? 1
     : millis(openFor)
 
@@ -93,7 +94,7 @@ const millis = (duration: Duration.Input): number => Duration.toMillis(Duration.
 const orElse = (duration: Duration.Input | undefined, otherwise: number): number =>
   duration === undefined ? otherwise : millis(duration)
 
-/** The policy with its defaults, or a `RangeError` that says all that is wrong with it or with the name. */
+/** The policy with its defaults. Throws a `RangeError` that names every problem of the policy and the name. */
 export const resolve = (circuit: string, policy: Policy): Resolved => {
   refuse(`Circuit ${JSON.stringify(circuit)}`, [
     ...(circuit.isWellFormed() ? [] : [{ field: "name", value: circuit, range: "well-formed Unicode" }]),
@@ -101,40 +102,46 @@ export const resolve = (circuit: string, policy: Policy): Resolved => {
   ])
   const rule = toRule(policy.trip ?? defaultTrip)
   const halfOpen = policy.halfOpen ?? {}
-  const longest = orElse(policy.maxOpenFor, LONGEST)
+  const longest = orElse(policy.maxOpenFor, YEAR_MILLIS)
   const openFor = isSchedule(policy.openFor)
     ? policy.openFor
-    : orElse(policy.openFor, Math.min(defaultOpenFor, longest))
-  const timeout = policy.timeout === undefined ? undefined : millis(policy.timeout)
+    : orElse(policy.openFor, Math.min(defaultOpenForMillis, longest))
+  const timeoutMillis = policy.timeout === undefined ? undefined : millis(policy.timeout)
   const { consistency = "local" } = policy
-  const probeTimeout = halfOpen.timeout === undefined ? timeout : millis(halfOpen.timeout)
+  const probeTimeoutMillis = halfOpen.timeout === undefined ? timeoutMillis : millis(halfOpen.timeout)
   return {
     rule,
     windows: windowsOf(rule),
-    slowerThan: slowerThanOf(rule),
+    slowerThanMillis: slowerThanOf(rule),
     openFor,
-    maxOpenFor: orElse(policy.maxOpenFor, Math.max(defaultMaxOpenFor, typeof openFor === "number" ? openFor : 0)),
+    maxOpenForMillis: orElse(
+      policy.maxOpenFor,
+      Math.max(defaultMaxOpenForMillis, typeof openFor === "number" ? openFor : 0)
+    ),
     probes: halfOpen.probes ?? 1,
     successes: halfOpen.successes ?? 1,
-    lease: orElse(halfOpen.lease, probeTimeout === undefined ? defaultLease : probeTimeout + leaseAfterTimeout),
-    probeTimeout,
-    ramp: orElse(halfOpen.ramp, 0),
-    timeout,
+    leaseMillis: orElse(
+      halfOpen.lease,
+      probeTimeoutMillis === undefined ? defaultLeaseMillis : probeTimeoutMillis + LEASE_AFTER_TIMEOUT_MILLIS
+    ),
+    probeTimeoutMillis,
+    rampMillis: orElse(halfOpen.ramp, 0),
+    timeoutMillis,
     maxConcurrent: policy.maxConcurrent,
     fleet: {
-      syncEvery: orElse(policy.syncEvery, defaultSyncEvery),
-      maxAge: consistency === "local" ? Infinity : consistency === "strict" ? 0 : millis(consistency.maxAge),
+      syncEveryMillis: orElse(policy.syncEvery, defaultSyncEveryMillis),
+      maxAgeMillis: consistency === "local" ? Infinity : consistency === "strict" ? 0 : millis(consistency.maxAge),
       evidence: looksAtCalls(rule) ? "any" : policy.evidence,
       failsWithStorage: policy.onStorageError === "fail"
     }
   }
 }
 
-/** The fields that are given, and not as `undefined`. */
+/** The policy without fields that are `undefined`. */
 export const given = <P extends object>(policy: P): P =>
   Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined)) as P
 
-/** A policy with what is given in place of its own, field by field. */
+/** A policy with some of its fields replaced by those that are given. */
 export const merge = <P extends Policy>(policy: P, { halfOpen, ...fields }: Policy): P => ({
   ...policy,
   ...given(fields),

@@ -1,6 +1,4 @@
-/**
- * What the circuits of one breaker share: its plan, its clock, its listeners, and where its fibers run.
- */
+/** The part of a breaker that its circuits share: its policy as numbers, its clock, its listeners, and its fibers. */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -11,65 +9,66 @@ import * as Fiber from "effect/Fiber"
 import { UnhandledLogLevel } from "effect/References"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
-import type { Plan } from "../core/Machine.ts"
+import type { Plan } from "../core/Plan.ts"
 import { BUCKETS } from "../core/Window.ts"
 import type { Classify } from "../Policy.ts"
 import { Deadlines } from "./Deadlines.ts"
-import type { Member } from "./fleet/Engine.ts"
+import type { Entry } from "./fleet/Fleet.ts"
 import { Hub } from "./Hub.ts"
 import { isLogged, type Log, makeLog } from "./Log.ts"
-import { defaultOpenFor, type Resolved } from "./Resolve.ts"
+import { type Message, messages } from "./Messages.ts"
+import { defaultOpenForMillis, type Resolved } from "./ResolvedPolicy.ts"
 import { Ticker } from "./Ticker.ts"
 
-/** One second is as fine as statistics need to be, and what the cheapest tick is. */
-const COARSEST_TICK = 1000
+/** Statistics need no better resolution than this, and longer ticks save nothing measurable. */
+const LONGEST_TICK_MILLIS = 1000
 
-/** How far a schedule is replayed, which nothing else bounds: an opening must not cost more than about a millisecond. */
+/** A schedule is replayed no further than this, so that an opening costs no more than about a millisecond. */
 const MOST_STEPS = 1000
 
-export interface Guard extends Plan {
+export interface Shared extends Plan {
   /** The breaker's name; a keyed breaker's circuits add their key. */
   readonly name: string
-  readonly timeout: number | undefined
-  readonly probeTimeout: number | undefined
+  readonly timeoutMillis: number | undefined
+  readonly probeTimeoutMillis: number | undefined
   readonly maxConcurrent: number | undefined
   readonly classify: Classify<unknown, unknown, unknown> | undefined
-  /** What `classify` needs, from where the breaker was made. */
+  /** The context in which the breaker was made: it provides the services that `classify` needs. */
   readonly context: Context.Context<never>
-  /** Whether every call must ask: the policy wants more of it than counting. */
-  readonly alwaysAsk: boolean
+  /** Whether every call takes a permit, because the policy wants more of it than counting. */
+  readonly needsPermits: boolean
   readonly clock: Clock.Clock
   readonly ticker: Ticker
   readonly hub: Hub
   readonly deadlines: (millis: number) => Deadlines
-  /** Its part in the fleet; `undefined` where the storage cannot bring one about. */
-  readonly member: Member | undefined
-  /** Where every decision on a call is logged; `undefined` where nobody asks for that much. */
+  /** The breaker's entry to its fleet; `undefined` where the storage cannot decide between instances. */
+  readonly fleet: Entry | undefined
+  /** Logs each decision on a call; `undefined` unless `Trace` was asked for when the breaker was made. */
   readonly trace: Log | undefined
-  /** Says at `UnhandledLogLevel` what no caller is there to hear. */
-  readonly report: (message: string, cause: Cause.Cause<unknown>) => void
+  /** Logs a failure that no caller waits for, at `UnhandledLogLevel`. */
+  readonly report: (line: Message<never>, cause: Cause.Cause<unknown>) => void
 }
 
-export const makeGuard = (
+export const makeShared = (
   name: string,
   policy: Resolved,
   classify: Classify<unknown, unknown, unknown> | undefined,
   context: Context.Context<never>,
   scope: Scope,
-  member: Member | undefined
-): Guard => {
-  // A call that outlives the scope still has its timeout; what has nothing left to do for a call ends with the scope.
+  fleet: Entry | undefined
+): Shared => {
+  // A call that outlives the scope still has its timeout. Fibers that serve no call end with the scope.
   const fork = (effect: Effect.Effect<void>): void => {
     const fiber = Effect.runForkWith(context)(effect)
     if (scope.state._tag !== "Closed") Fiber.runIn(fiber, scope)
   }
   const clock = Effect.runSyncWith(context)(Clock.Clock)
   const spans = policy.windows.flatMap((window) => window._tag === "Within" ? [window.duration / BUCKETS] : [])
-  const ticker = new Ticker(clock, Math.min(COARSEST_TICK, ...spans), fork)
-  const report = (message: string, cause: Cause.Cause<unknown>): void =>
+  const ticker = new Ticker(clock, Math.min(LONGEST_TICK_MILLIS, ...spans), fork)
+  const report: Shared["report"] = ({ text }, cause) =>
     fork(
       Effect.flatMap(UnhandledLogLevel, (level) =>
-        level === undefined ? Effect.void : Effect.logWithLevel(level)(`${message}: ${JSON.stringify(name)}`, cause))
+        level === undefined ? Effect.void : Effect.logWithLevel(level)(`${text}: ${JSON.stringify(name)}`, cause))
     )
   const trace = isLogged(context, "Trace") ? makeLog(context) : undefined
   const queues = new Map<number, Deadlines>()
@@ -77,21 +76,20 @@ export const makeGuard = (
     name,
     rule: policy.rule,
     windows: policy.windows,
-    slowerThan: policy.slowerThan,
-    openFor: makeOpenFor(policy, context, report),
-    maxOpenFor: policy.maxOpenFor,
+    slowerThanMillis: policy.slowerThanMillis,
+    openForMillis: makeOpenFor(policy, context, report),
+    maxOpenForMillis: policy.maxOpenForMillis,
     probes: policy.probes,
     successes: policy.successes,
-    lease: policy.lease,
-    ramp: policy.ramp,
-    timeout: policy.timeout,
-    probeTimeout: policy.probeTimeout,
+    leaseMillis: policy.leaseMillis,
+    rampMillis: policy.rampMillis,
+    timeoutMillis: policy.timeoutMillis,
+    probeTimeoutMillis: policy.probeTimeoutMillis,
     maxConcurrent: policy.maxConcurrent,
     classify,
     context,
-    alwaysAsk: trace !== undefined || classify !== undefined || policy.timeout !== undefined ||
-      policy.maxConcurrent !== undefined ||
-      policy.slowerThan !== undefined || (member !== undefined && policy.fleet.maxAge !== Infinity),
+    needsPermits: trace !== undefined || classify !== undefined || policy.timeoutMillis !== undefined ||
+      policy.maxConcurrent !== undefined || policy.slowerThanMillis !== undefined || fleet?.readsBeforeCalls === true,
     clock,
     ticker,
     hub: new Hub(),
@@ -100,7 +98,7 @@ export const makeGuard = (
       if (queue === undefined) queues.set(millis, queue = new Deadlines(millis, () => ticker.exact(), clock, fork))
       return queue
     },
-    member,
+    fleet,
     trace,
     report
   }
@@ -111,9 +109,9 @@ export const makeGuard = (
  * own delays, so that its `upTo` and `during` measure time spent open, and jitter is drawn once an opening.
  */
 const makeOpenFor = (
-  { maxOpenFor, openFor }: Resolved,
+  { maxOpenForMillis, openFor }: Resolved,
   context: Context.Context<never>,
-  report: Guard["report"]
+  report: Shared["report"]
 ): (opening: number) => number => {
   if (typeof openFor === "number") return () => openFor
   return (opening) => {
@@ -129,12 +127,12 @@ const makeOpenFor = (
           break
         }
         delay = Duration.toMillis(next.value[1])
-        now += Math.min(delay, maxOpenFor)
+        now += Math.min(delay, maxOpenForMillis)
       }
       return delay
     }))
-    if (Exit.isSuccess(planned)) return Math.min(Math.max(planned.value, 1), maxOpenFor)
-    report("The schedule of an open time gave none, 60 seconds are taken", planned.cause)
-    return Math.min(defaultOpenFor, maxOpenFor)
+    if (Exit.isSuccess(planned)) return Math.min(Math.max(planned.value, 1), maxOpenForMillis)
+    report(messages.scheduleFailed, planned.cause)
+    return Math.min(defaultOpenForMillis, maxOpenForMillis)
   }
 }
