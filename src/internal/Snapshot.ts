@@ -47,7 +47,7 @@ export const snapshotOf = (circuit: Source, now: LocalMillis): Snapshot => {
     },
     statistics: statisticsOf(circuit, unixMillis),
     windows: windows.map(({ of, ...totals }) => windowSnapshot(of, totals)),
-    fleet: circuit.fleet?.snapshot(now)
+    fleet: circuit.fleet?.fleetSnapshot(now)
   }
 }
 

@@ -63,11 +63,13 @@ export interface Fleet {
   readonly schedule: () => void
   /** Whether the circuit loses nothing by dropping its membership: nobody else can change it, and nothing is known of it. */
   readonly isDispensable: boolean
-  readonly snapshot: (now: LocalMillis) => FleetSnapshot
+  readonly fleetSnapshot: (now: LocalMillis) => FleetSnapshot
 }
 
 /** The breaker's part in the fleet, from which each circuit gets its membership once there is something to know. */
 export interface Entry {
+  /** Whether the breaker's scope has closed. */
+  readonly hasLeft: () => boolean
   /** `undefined` after the breaker's scope has closed. */
   readonly join: (circuit: Local) => Fleet | undefined
   /** Whether each call waits for a view that is fresh enough (`strict`, `maxAge`). */

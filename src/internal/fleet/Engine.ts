@@ -1,0 +1,239 @@
+/**
+ * The engine of one storage in this process: the breakers on it, and the changes that the storage pushes. There is one for each
+ * `Storage` and `Clock`, from the first breaker to the last.
+ *
+ * **Invariants**
+ *
+ * - It keeps no breaker's scope, span or loggers. Each line goes to the loggers of the breaker that it is about, and a line about
+ *   the storage to those of every breaker on it, once.
+ * - A push is only a hint: it may be lost, doubled or late, because rounds read everything that a push could tell.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { CurrentLoggers } from "effect/References"
+import type { Scope } from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { type Announcement, isStorageError, type Storage } from "../../Storage/Storage.ts"
+import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
+import { type Log, makeLog } from "../Log.ts"
+import { messages } from "../Messages.ts"
+import type { Resolved } from "../ResolvedPolicy.ts"
+import { isUnreachable } from "../StorageErrors.ts"
+import { Connection } from "./Connection.ts"
+import { type Circuits, type Entry, GATE_IDLE, type Local } from "./Fleet.ts"
+import { Member } from "./Member.ts"
+import { type Membership, randomId } from "./Membership.ts"
+import { Batches, type Participant, Rounds } from "./Rounds.ts"
+
+/** A breaker that ends sends its pending reports in at most so many rounds. */
+const MOST_FLUSHES = 3
+
+/** A breaker on the engine's storage. */
+interface Joined {
+  readonly circuits: Circuits
+  readonly loggers: unknown
+}
+
+class Engine {
+  readonly connection: Connection
+  readonly batches: Batches
+  readonly #clock: Clock.Clock
+  readonly #rounds = new Map<number, Rounds>()
+  readonly #joined = new Map<Membership, Joined>()
+  #isSubscribed = false
+  /** Whether it was logged that the storage refused to push. */
+  #hasLoggedRefusal = false
+
+  constructor(storage: Storage, clock: Clock.Clock, context: Context.Context<never>) {
+    this.#clock = clock
+    this.connection = new Connection(storage, clock, Context.omit(CurrentLoggers)(context), this.#log)
+    this.batches = new Batches(this.connection)
+  }
+
+  readonly #log: Log = (line: any, fields: any) => {
+    const logs = new Map([...this.#joined].map(([{ log }, { loggers }]) => [loggers, log]))
+    for (const log of logs.values()) log(line, fields)
+  }
+
+  readonly rounds = (intervalMillis: number): Rounds => {
+    let rounds = this.#rounds.get(intervalMillis)
+    if (rounds === undefined) {
+      this.#rounds.set(intervalMillis, rounds = new Rounds(this.connection, this.batches, intervalMillis))
+    }
+    return rounds
+  }
+
+  // -----------------------------------------------------------------------------
+  // breakers
+  // -----------------------------------------------------------------------------
+
+  join(membership: Membership, joined: Joined): void {
+    this.#joined.set(membership, joined)
+  }
+
+  /** Sends what the breaker's circuits have still to report, within the deadline of one request. */
+  leave(membership: Membership): Effect.Effect<void> {
+    const flushed = Effect.callback<void>((resume) =>
+      this.connection.within(this.#flush(membership, MOST_FLUSHES), () => resume(Effect.void))
+    )
+    const left = Effect.sync(() => {
+      membership.hasLeft = true
+      this.#joined.delete(membership)
+      if (this.#joined.size > 0) return
+      engines.get(this.connection.storage)?.delete(this.#clock)
+      this.connection.close()
+    })
+    return Effect.ensuring(flushed, left)
+  }
+
+  #flush(membership: Membership, rounds: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const pending = this.connection.isAway || rounds === 0
+        ? []
+        : this.#members(membership).filter((member) => member.isPending())
+      if (pending.length === 0) return Effect.void
+      const quiet = Effect.forEach(
+        pending,
+        (member) => Effect.callback<void>((resume) => member.whenQuiet(() => resume(Effect.void))),
+        { concurrency: "unbounded", discard: true }
+      )
+      return Effect.andThen(
+        Effect.andThen(quiet, this.batches.round(pending)),
+        this.#flush(membership, rounds - 1)
+      )
+    })
+  }
+
+  /** The members of a breaker: those of its circuits, and those of evicted circuits that are still scheduled. */
+  #members(membership: Membership): ReadonlyArray<Member> {
+    const circuits = this.#joined.get(membership)?.circuits.all() ?? []
+    const inUse: Array<unknown> = [...circuits].map(({ fleet }) => fleet)
+    const scheduled: Iterable<Participant> = membership.rounds.scheduled
+    return [...new Set([...inUse, ...scheduled])].filter(isMember).filter((member) => member.membership === membership)
+  }
+
+  // -----------------------------------------------------------------------------
+  // changes that the storage pushes
+  // -----------------------------------------------------------------------------
+
+  /** Subscribes to the storage's changes, and again whenever that ends. Rounds go on meanwhile, so only a refusal is logged. */
+  subscribe(): void {
+    if (this.#isSubscribed) return
+    this.#isSubscribed = true
+    const { storage } = this.connection
+    this.#log(messages.persistenceEnabled, { backend: storage.backend })
+    if (!storage.capabilities.pushes) return
+    const listened = Effect.andThen(
+      Stream.runForEach(
+        Stream.suspend(() => storage.changes),
+        (announcement) => Effect.sync(() => this.#announced(announcement))
+      ),
+      Effect.fail("ended")
+    )
+    const again: Effect.Effect<void> = Effect.andThen(
+      Effect.catchCause(listened, (cause) => Effect.sync(() => this.#logRefusal(Cause.squash(cause)))),
+      Effect.suspend(() =>
+        Effect.andThen(this.connection.sleep(this.connection.jitteredMillis(REQUEST_DEADLINE_MILLIS)), again)
+      )
+    )
+    this.connection.fork(again)
+  }
+
+  #logRefusal(error: unknown): void {
+    if (this.#hasLoggedRefusal || !isStorageError(error) || isUnreachable(error)) return
+    this.#hasLoggedRefusal = true
+    this.#log(messages.subscribeRefused, { cause: error })
+  }
+
+  #announced(announcement: Announcement): void {
+    if (announcement._tag === "Subscribed") this.#hasLoggedRefusal = false
+    for (const { circuits } of this.#joined.values()) {
+      if (announcement._tag === "Changed") memberInUse(circuits.find(announcement.circuit))?.announced(announcement)
+      // Changes before the subscription may have been missed.
+      else for (const { fleet } of circuits.all()) { if (isMember(fleet)) fleet.reread() }
+    }
+  }
+}
+
+/** Whether a circuit's fleet is a member: it always is, because only `join` below makes them. */
+const isMember = (fleet: unknown): fleet is Member => fleet instanceof Member
+
+/** A circuit's member, made if the circuit is in use. Before its first call nothing is known of it, and that call loads it. */
+const memberInUse = (circuit: Local | undefined): Member | undefined => {
+  const isInUse = circuit !== undefined && (circuit.fleet !== undefined || !circuit.isShut(GATE_IDLE))
+  const fleet = isInUse ? circuit.join() : undefined
+  return isMember(fleet) ? fleet : undefined
+}
+
+const engines = new WeakMap<Storage, Map<Clock.Clock, Engine>>()
+
+/** A breaker's entry to the fleet of its storage, from which `Breaker` makes its circuits and then joins. */
+export interface FleetEntry extends Entry {
+  /** Joins with these circuits for as long as the scope is open, and sends what they have still to report when it closes. */
+  readonly enter: (circuits: Circuits) => Effect.Effect<void, never, Scope>
+}
+
+/** A breaker's entry, for as long as the scope is open; `undefined` where the storage cannot decide between instances. */
+export const makeEntry = (storage: Storage, policy: Resolved, fingerprint: string): Effect.Effect<FleetEntry | undefined> =>
+  Effect.suspend(() => {
+    if (!storage.capabilities.fences) return Effect.succeed(undefined)
+    return Effect.contextWith((context: Context.Context<never>) =>
+      Effect.map(Effect.all([Clock.Clock, randomId]), ([clock, instance]) => {
+        const engine = engineOf(storage, clock, context)
+        const membership = membershipOf(engine, policy, fingerprint, instance, makeLog(context))
+        return entryOf(engine, membership, Context.get(context, CurrentLoggers))
+      })
+    )
+  })
+
+const engineOf = (storage: Storage, clock: Clock.Clock, context: Context.Context<never>): Engine => {
+  let byClock = engines.get(storage)
+  if (byClock === undefined) engines.set(storage, byClock = new Map())
+  let engine = byClock.get(clock)
+  if (engine === undefined) byClock.set(clock, engine = new Engine(storage, clock, context))
+  return engine
+}
+
+const membershipOf = (
+  { batches, connection, rounds }: Engine,
+  { fleet: policy, leaseMillis, maxOpenForMillis, probes, rule, successes, windows }: Resolved,
+  fingerprint: string,
+  instance: string,
+  log: Log
+): Membership => {
+  const { pushes, shared } = connection.storage.capabilities
+  const isPooled = (policy.evidence ?? (shared ? "pooled" : "any")) === "pooled"
+  return {
+    connection,
+    batches,
+    rounds: rounds(policy.syncEveryMillis),
+    instance,
+    policy,
+    plan: { rule, probes, successes, leaseMillis, maxOpenForMillis },
+    isPooled,
+    polls: isPooled || shared || !pushes || policy.maxAgeMillis !== Infinity,
+    withins: windows.flatMap((window) => window._tag === "Within" ? [window.duration] : []),
+    fingerprint,
+    log,
+    hasLoggedPolicies: false,
+    hasLoggedVersion: false,
+    hasLeft: false
+  }
+}
+
+const entryOf = (engine: Engine, membership: Membership, loggers: unknown): FleetEntry => ({
+  readsBeforeCalls: membership.policy.maxAgeMillis !== Infinity,
+  hasLeft: () => membership.hasLeft,
+  join: (circuit) => {
+    if (membership.hasLeft) return undefined
+    engine.subscribe()
+    return new Member(circuit, membership)
+  },
+  enter: (circuits) =>
+    Effect.acquireRelease(
+      Effect.sync(() => engine.join(membership, { circuits, loggers })),
+      () => engine.leave(membership)
+    )
+})
