@@ -40,7 +40,19 @@ const onlyUp = (...allowed: ReadonlyArray<string>) => ({
   message: inward
 })
 
-const upFromStorages = onlyUp("core/*", "internal/Check.ts")
+/** What storages share: checks of options, the monotonic clock, and how their errors are made and read. */
+const shared = ["core/*", "internal/Check.ts", "internal/Clock.ts", "internal/StorageErrors.ts"] as const
+
+/** What sends requests to storages shares. */
+const requests = [
+  ...shared,
+  "internal/Deadlines.ts",
+  "internal/Fork.ts",
+  "internal/Log.ts",
+  "internal/Request.ts"
+] as const
+
+const upFromStorages = onlyUp(...shared)
 
 interface Pattern {
   readonly regex?: string
@@ -123,16 +135,16 @@ export default defineConfig({
     },
     {
       files: ["src/Storage/Redis.ts"],
-      rules: only(onlyUp("core/*", "internal/Check.ts", "redis/*"), noOtherStorage)
+      rules: only(onlyUp(...shared, "redis/*"), noOtherStorage)
     },
     {
       files: ["src/Storage/Sql{,History,Schema}.ts"],
-      rules: only(onlyUp("core/*", "internal/Check.ts", "sql/*"), noOtherStorage)
+      rules: only(onlyUp(...requests, "sql/*"), noOtherStorage)
     },
     {
       files: ["src/Storage/Health.ts"],
       rules: only(
-        onlyUp("core/*", "internal/Check.ts", "internal/Log.ts"),
+        onlyUp(...requests),
         noOtherStorage,
         noDriver,
         noUnstable
@@ -141,7 +153,7 @@ export default defineConfig({
     {
       files: ["src/Storage/Export.ts"],
       rules: only(
-        onlyUp("core/*", "internal/Check.ts", "internal/Prefix.ts", "internal/Resolve.ts", "Policy.ts"),
+        onlyUp(...shared, "internal/Prefix.ts", "internal/Resolve.ts", "Policy.ts"),
         noOtherStorage,
         noDriver,
         noUnstable
@@ -150,13 +162,13 @@ export default defineConfig({
     {
       files: ["src/Storage/File.ts"],
       rules: only(
-        onlyUp("core/*", "internal/Check.ts", "internal/Combined.ts", "file/*"),
+        onlyUp(...shared, "internal/Combined.ts", "file/*"),
         noOtherStorage
       )
     },
     {
       files: ["src/Storage/KeyValueStore.ts"],
-      rules: only(onlyUp("core/*", "internal/Check.ts", "internal/Combined.ts"), noOtherStorage, noDriver)
+      rules: only(onlyUp(...shared, "internal/Combined.ts"), noOtherStorage, noDriver)
     },
     {
       files: ["src/file/**/*.ts"],
@@ -164,12 +176,12 @@ export default defineConfig({
     },
     {
       files: ["src/sql/**/*.ts"],
-      rules: only(onlyUp("core/*", "internal/Check.ts", "Storage/Storage.ts", "Storage/Document.ts"))
+      rules: only(onlyUp(...shared, "Storage/Storage.ts", "Storage/Document.ts"))
     },
     {
       files: ["src/Storage/{Fallback,Mirror,Regions,Migration}.ts"],
       rules: only(
-        onlyUp("core/*", "internal/Check.ts", "internal/Log.ts", "combine/*"),
+        onlyUp(...requests, "combine/*"),
         noOtherStorage,
         noDriver,
         noUnstable
@@ -177,11 +189,11 @@ export default defineConfig({
     },
     {
       files: ["src/combine/**/*.ts"],
-      rules: only(onlyUp("core/*", "internal/Check.ts", "internal/Log.ts", "Storage/Storage.ts"), noDriver, noUnstable)
+      rules: only(onlyUp(...requests, "Storage/Storage.ts"), noDriver, noUnstable)
     },
     {
       files: ["src/redis/**/*.ts"],
-      rules: only(onlyUp("core/*", "Storage/Storage.ts"))
+      rules: only(onlyUp(...shared, "Storage/Storage.ts"))
     },
     {
       files: ["src/Storage/{Storage,Document,Memory,Null}.ts"],
@@ -195,7 +207,7 @@ export default defineConfig({
     {
       files: ["src/Storage/Conformance.ts"],
       rules: only(
-        onlyUp("core/*", "conformance/*"),
+        onlyUp("core/*", "internal/Clock.ts", "conformance/*"),
         noOtherStorage,
         noDriver,
         noUnstable
@@ -204,7 +216,7 @@ export default defineConfig({
     {
       files: ["src/conformance/**/*.ts"],
       rules: only(
-        onlyUp("core/*", "Storage/Storage.ts"),
+        onlyUp("core/*", "internal/Clock.ts", "Storage/Storage.ts"),
         noDriver,
         noUnstable
       )

@@ -51,8 +51,20 @@ const refused = {
     `import "../Storage/Memory.ts"`,
     `import "../layers/MemoryStorageLive.ts"`,
     `import "../internal/Gate.ts"`,
+    `import "../internal/Request.ts"`,
     `import "../Breaker.ts"`,
     `import "../../test/support/docs.ts"`
+  ],
+  "src/combine": [
+    `import "../internal/Gate.ts"`,
+    `import "../internal/fleet/Engine.ts"`,
+    `import "../Storage/Fallback.ts"`,
+    `import "../Breaker.ts"`,
+    `import "ioredis"`
+  ],
+  "src/conformance": [
+    `import "../internal/Request.ts"`,
+    `import "../Storage/Memory.ts"`
   ],
   "src/file": [
     `import "../Storage/File.ts"`,
@@ -91,9 +103,18 @@ const accepted = {
   "src/Storage": [
     `import "./Storage.ts"`,
     `import "../core/Machine.ts"`,
+    `import "../internal/Clock.ts"`,
+    `import "../internal/StorageErrors.ts"`,
     `import "ioredis"`,
     `import "effect/sql/SqlClient"`
   ],
+  "src/combine": [
+    `import "./Other.ts"`,
+    `import "../internal/Request.ts"`,
+    `import "../internal/Fork.ts"`,
+    `import "../Storage/Storage.ts"`
+  ],
+  "src/conformance": [`import "../internal/Clock.ts"`],
   "src/file": [`import "./Names.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
   "src/layers": [
     `import "../Storage/Memory.ts"`,

@@ -52,6 +52,7 @@ import { probes } from "../conformance/Probes.ts"
 import { expiry, formats, records } from "../conformance/Records.ts"
 import { reads, reports } from "../conformance/Reports.ts"
 import { announcements, fenceless, machine, operators, outages } from "../conformance/Running.ts"
+import { monotonicMillis } from "../internal/Clock.ts"
 import { type Capabilities, Storage, type StorageError } from "./Storage.ts"
 
 /**
@@ -164,7 +165,7 @@ const checkOf = <E, R, RH>(
 ): Effect.Effect<void, ConformanceError | E, R | RH> =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
-    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    const now = () => monotonicMillis(clock)
     const start = now()
     let meant = 0
     const once = tryOf(definition, params, (millis) => {

@@ -60,6 +60,7 @@ import { noDelta } from "../core/Delta.ts"
 import { type CircuitRecord, FORMAT, isWritable, snapshot as snapshotOf } from "../core/Record.ts"
 import { isReserved } from "../core/Reserved.ts"
 import { oneOf, refuse } from "../internal/Check.ts"
+import { monotonicMillis } from "../internal/Clock.ts"
 import { prefixOf } from "../internal/Prefix.ts"
 import { digest, fingerprint, resolve } from "../internal/Resolve.ts"
 import { Data, type Policy } from "../Policy.ts"
@@ -384,7 +385,7 @@ export const exportCircuits = (
     const storage = yield* Storage
     const names = [...new Set(yield* Stream.runCollect(Stream.filter(storage.list, filter)))].toSorted()
     const clock = yield* Clock.Clock
-    const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+    const now = () => monotonicMillis(clock)
     const read = yield* Effect.forEach(
       Arr.chunksOf(names, BATCH),
       (batch) => Effect.map(readAll(storage, batch), (reads) => ({ reads, at: now() }))

@@ -1,29 +1,29 @@
 /**
- * Whether a storage does what it is for, found out by doing it: a probe writes to a record of its own and reads it back. On a
- * schedule, with metrics, a line in the log when the answer changes, and a check for readiness endpoints.
+ * Health checks of a storage: a probe writes a record of its own and reads it back. A monitor probes on a schedule, sets
+ * metrics, logs when the result changes, and answers readiness endpoints.
  *
  * **Details**
  *
- * The record is a circuit whose name begins with `__effect_breaker/health/`: in no list, no export, and of no breaker. Each
- * process has one of its own for each storage, so that processes neither wait for nor count with one another. It is of one size
- * however often it is written, and expires as any circuit does, an idle time after its process has ended.
+ * The record is a circuit whose name begins with `__effect_breaker/health/`. No list, export or breaker contains it. Each
+ * process has one record for each storage, so that processes do not wait for each other and do not share a count. The record
+ * has a constant size, and expires like any circuit, one idle time after its process has ended.
  *
- * | metric                                | type      | says                                                                  |
- * | ------------------------------------- | --------- | --------------------------------------------------------------------- |
- * | `circuit_breaker.persistence.health`  | gauge     | 1 for a healthy storage, 0 for another                                |
- * | `circuit_breaker.persistence.latency` | histogram | the milliseconds that probes took of which the storage came out well  |
+ * | metric                                | type      | value                                                |
+ * | ------------------------------------- | --------- | ---------------------------------------------------- |
+ * | `circuit_breaker.persistence.health`  | gauge     | 1 when the storage is healthy, 0 when it is not      |
+ * | `circuit_breaker.persistence.latency` | histogram | the duration of successful probes, in milliseconds   |
  *
- * Both have the storage's name as `backend`; two storages of one name are told apart by attributes of your own, put around the
- * monitor by `Metric.CurrentMetricAttributes`.
+ * Both have the attribute `backend`, the storage's name. To distinguish two storages of one name, provide attributes of your
+ * own to the monitor with `Metric.CurrentMetricAttributes`.
  *
  * **Gotchas**
  *
- * - No call depends on it: breakers find out by themselves that a storage is away, and do without. A process that is not ready
- *   because its storage is away serves nobody, though it could: a check for orchestrators should be of the storage only where
- *   that is what you want.
- * - A storage that fences nothing (null) keeps nothing, so nothing can be read back. It is asked, and `verified` is `false`.
- * - It says that one record can be written and read: on a Redis Cluster, that the master of that one is there; of a chain, that
- *   one of its storages is.
+ * - Calls do not depend on a monitor. Breakers notice an outage of their storage by themselves and decide without it. A process
+ *   that reports itself as not ready during such an outage gets no traffic, although it could serve: make readiness depend on
+ *   the storage only where you want that.
+ * - A storage that does not fence (null) keeps nothing, so nothing can be read back. The probe only reads, and `verified` is
+ *   `false`.
+ * - A probe covers one record. On a Redis Cluster it covers the master of that record, and in a chain one of its storages.
  *
  * **Example** (A readiness endpoint)
  *
@@ -51,46 +51,46 @@
  *
  * @since 0.1.0
  */
-import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
-import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Random from "effect/Random"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Delta, noDelta, noLifetimeCounts } from "../core/Delta.ts"
 import { RESERVED } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
+import { makeFork } from "../internal/Fork.ts"
 import { makeLog } from "../internal/Log.ts"
-import { Storage, StorageError } from "./Storage.ts"
+import { Requests } from "../internal/Request.ts"
+import { failure } from "../internal/StorageErrors.ts"
+import { Storage, type StorageError, type Synced } from "./Storage.ts"
 
 /**
- * What a probe found.
+ * The result of a probe.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Health {
-  /** The storage's name for people: `redis`. */
+  /** The storage's name, such as `redis`. */
   readonly backend: string
   readonly healthy: boolean
-  /** Whether what was written was read back. Only a storage that keeps nothing is healthy without. */
+  /** Whether the record was read back after it was written. Only a storage that does not fence can be healthy without. */
   readonly verified: boolean
-  /** How long the probe took, all of its requests together. */
+  /** The duration of the probe: all of its requests together. */
   readonly latency: Duration.Duration
-  /** When it ended, in Unix milliseconds by this process's clock. */
+  /** The end of the probe, in Unix milliseconds by this process's clock. */
   readonly at: number
   /**
-   * Why it is not healthy: what the storage failed with; `Deadline` where it did not answer in time; `Invalid` where it died,
-   * answered what makes no sense, or did not keep what was written.
+   * Why the storage is not healthy: the error of the storage; `Deadline` if it did not answer in time; `Unavailable` if it died;
+   * `Invalid` if its answer was malformed, or if it did not keep the record.
    */
   readonly error?: StorageError | undefined
 }
@@ -100,7 +100,7 @@ export interface Health {
  * @since 0.1.0
  */
 export interface CheckOptions {
-  /** How long a probe may take, from a millisecond to an hour. Default 1 second. */
+  /** The longest duration of a probe, from a millisecond to an hour. Default 1 second. */
   readonly deadline?: Duration.Input | undefined
 }
 
@@ -109,28 +109,28 @@ export interface CheckOptions {
  * @since 0.1.0
  */
 export interface Options extends CheckOptions {
-  /** The time from the beginning of a probe to the next, from 10 ms to a day. Default 30 seconds. */
+  /** The time from the start of one probe to the start of the next, from 10 ms to a day. Default 30 seconds. */
   readonly every?: Duration.Input | undefined
 }
 
 /**
- * The gauge `circuit_breaker.persistence.health`. A monitor sets it, by `backend`.
+ * The gauge `circuit_breaker.persistence.health`. Monitors set it, with the attribute `backend`.
  *
  * @category metrics
  * @since 0.1.0
  */
 export const health: Metric.Gauge<number> = Metric.gauge("circuit_breaker.persistence.health", {
-  description: "1 where circuits can be written to and read from their storage, 0 where not"
+  description: "1 while circuits can be written to the storage and read back, 0 while they cannot"
 })
 
 /**
- * The histogram `circuit_breaker.persistence.latency`, in milliseconds. A monitor adds to it, by `backend`.
+ * The histogram `circuit_breaker.persistence.latency`, in milliseconds. Monitors add to it, with the attribute `backend`.
  *
  * @category metrics
  * @since 0.1.0
  */
 export const latency: Metric.Histogram<Duration.Duration> = Metric.timer("circuit_breaker.persistence.latency", {
-  description: "How long it took to write to the storage of circuits and read it back",
+  description: "Duration of writing to the storage of circuits and reading back",
   boundaries: Metric.exponentialBoundaries({ start: 0.5, factor: 2, count: 14 })
 })
 
@@ -138,14 +138,14 @@ const HOUR = 60 * 60 * 1000
 
 const deadlineIn = (deadline: Duration.Input) => durationIn("deadline", deadline, 1, HOUR)
 
-/** Where this process writes on a storage. */
+/** The record that this process writes in a storage. */
 interface Target {
   readonly circuit: string
   readonly instance: string
-  /** Of the last write. */
+  /** The sequence of the last report. */
   sequence: number
-  /** Probes that were given up and go on all the same. */
-  abandoned: number
+  /** The requests of probes that were abandoned. */
+  readonly abandoned: Set<Requests>
 }
 
 const targets = new WeakMap<Storage, Target>()
@@ -155,64 +155,72 @@ const targetOf = (storage: Storage): Effect.Effect<Target> =>
     const known = targets.get(storage)
     if (known !== undefined) return known
     const instance = parts.map((part) => part.toString(36).slice(2)).join("")
-    const target = { circuit: `${RESERVED}health/${instance}`, instance, sequence: 0, abandoned: 0 }
+    const target = { circuit: `${RESERVED}health/${instance}`, instance, sequence: 0, abandoned: new Set<Requests>() }
     targets.set(storage, target)
     return target
   })
 
 const written: Delta = { ...noDelta, lifetime: { ...noLifetimeCounts, ignored: 1 } }
 
-const failure = (reason: StorageError["reason"], cause: unknown): StorageError =>
-  new StorageError({ operation: "health", reason, cause })
+const NAME = { operation: "health" }
 
-/** Reads, writes, and reads again: what was counted must be there, whatever others of this process count meanwhile. */
+const fail = (reason: StorageError["reason"], cause: unknown) => Effect.fail(failure(NAME, reason, cause))
+
+/** Reads how many calls the record has counted. The answer may be malformed. */
+const countIn = (synced: ReadonlyArray<Synced>): Effect.Effect<number, StorageError> => {
+  const result = Array.isArray(synced) ? (synced[0] as Synced | undefined)?.result : undefined
+  if (!Result.isResult(result)) return fail("Invalid", "no answer to a report")
+  if (Result.isFailure(result)) return Effect.fail(result.failure)
+  const count: unknown = (result.success as Partial<typeof result.success> | undefined)?.snapshot?.lifetime?.ignored
+  return typeof count === "number" ? Effect.succeed(count) : fail("Invalid", "the answer has no lifetime counts")
+}
+
+/** Reads, writes, and reads again: the count must have grown, whatever other probes of this process add meanwhile. */
 const probe = (storage: Storage, target: Target): Effect.Effect<void, StorageError> => {
   const { circuit, instance } = target
-  const counted = (delta: Delta): Effect.Effect<number, StorageError> =>
-    Effect.suspend(() =>
-      storage.sync([{ circuit, instance, sequence: ++target.sequence, generation: 0, delta, withins: [] }])
-    ).pipe(
-      Effect.flatMap(([synced]) =>
-        synced === undefined
-          ? Effect.fail(failure("Invalid", "no answer to a report"))
-          : Effect.fromResult(synced.result)
+  const report = (delta: Delta): Effect.Effect<number, StorageError> =>
+    Effect.flatMap(
+      Effect.suspend(() =>
+        storage.sync([{ circuit, instance, sequence: ++target.sequence, generation: 0, delta, withins: [] }])
       ),
-      Effect.map(({ snapshot }) => snapshot.lifetime.ignored)
+      countIn
     )
-  if (!storage.capabilities.fences) return Effect.asVoid(counted(noDelta))
+  if (!storage.capabilities.fences) return Effect.asVoid(report(noDelta))
   return Effect.gen(function*() {
-    const before = yield* counted(noDelta)
-    yield* counted(written)
-    const after = yield* counted(noDelta)
-    if (!(after > before)) return yield* failure("Invalid", "what was written cannot be read back")
+    const before = yield* report(noDelta)
+    yield* report(written)
+    const after = yield* report(noDelta)
+    if (!(after > before)) return yield* fail("Invalid", "the record was written and could not be read back")
   })
 }
 
-const errorOf = (cause: Cause.Cause<StorageError>): StorageError => {
-  const error = Cause.squash(cause)
-  return error instanceof StorageError ? error : failure("Invalid", error)
-}
-
-/** Interrupts a fiber and does not wait for it. */
-const abandon = (fiber: Fiber.Fiber<unknown, unknown>, target: Target): void => {
-  if (fiber.pollUnsafe() !== undefined) return
-  target.abandoned++
-  fiber.addObserver(() => {
-    target.abandoned--
+/** Sends nothing while a request of an earlier probe ignores its interruption. */
+const probeWithin = (storage: Storage, target: Target, deadline: Duration.Input): Effect.Effect<void, StorageError> =>
+  Effect.gen(function*() {
+    for (const requests of target.abandoned) {
+      if (requests.abandoned > 0) return yield* fail("Deadline", "an earlier probe was interrupted and still runs")
+      target.abandoned.delete(requests)
+    }
+    const requests = new Requests(yield* Clock.Clock, makeFork(yield* Effect.context<never>()))
+    const millis = Duration.toMillis(Duration.fromInputUnsafe(deadline))
+    return yield* Effect.ensuring(
+      requests.effect(NAME, () => probe(storage, target), millis),
+      Effect.sync(() => {
+        if (requests.abandoned > 0) target.abandoned.add(requests)
+      })
+    )
   })
-  fiber.interruptUnsafe()
-}
 
 /**
  * Probes a storage now: three small requests, within the deadline. It never fails, whatever the storage does. Throws a
- * `RangeError` for a deadline that makes no sense.
+ * `RangeError` for a deadline out of range.
  *
- * It is told to no metric and no log: what `make` runs is.
+ * It sets no metric and logs nothing. A monitor (`make`) does.
  *
  * **Gotchas**
  *
- * A storage that does not heed its interruption is not waited for, and while such a probe hangs no other is sent: the answer is
- * `Deadline` at once.
+ * A request that ignores its interruption is not waited for. While such a request still runs, no other is sent, and the result
+ * is `Deadline` at once.
  *
  * @category operations
  * @since 0.1.0
@@ -223,50 +231,29 @@ export const check = (storage: Storage, { deadline = "1 second" }: CheckOptions 
   return Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const startedAt = clock.monotonicTimeNanosUnsafe()
-    const target = yield* targetOf(storage)
-    const exit = target.abandoned > 0
-      ? Exit.fail(failure("Deadline", "an earlier probe was interrupted and is still under way"))
-      : yield* within(probe(storage, target), target, deadline)
-    const healthy = Exit.isSuccess(exit)
+    const result = yield* Effect.result(probeWithin(storage, yield* targetOf(storage), deadline))
+    const healthy = Result.isSuccess(result)
     return {
       backend,
       healthy,
       verified: healthy && storage.capabilities.fences,
       latency: Duration.nanos(clock.monotonicTimeNanosUnsafe() - startedAt),
       at: clock.currentTimeMillisUnsafe(),
-      ...healthy ? {} : { error: errorOf(exit.cause) }
+      ...healthy ? {} : { error: result.failure }
     }
   })
 }
 
-const within = (
-  effect: Effect.Effect<void, StorageError>,
-  target: Target,
-  deadline: Duration.Input
-): Effect.Effect<Exit.Exit<void, StorageError>> =>
-  Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(
-      Effect.forkDetach(effect, { startImmediately: true }),
-      (fiber) =>
-        restore(Effect.timeoutOption(Fiber.await(fiber), deadline)).pipe(
-          Effect.map(Option.getOrElse(() => Exit.fail(failure("Deadline", `no answer within ${inWords(deadline)}`)))),
-          Effect.ensuring(Effect.sync(() => abandon(fiber, target)))
-        )
-    )
-  )
-
-const inWords = (duration: Duration.Input): string => Duration.format(Duration.fromInputUnsafe(duration))
-
 /**
  * A monitor of the storage in the context.
  *
- * - `current`: what the last probe found, `undefined` before the first has ended.
- * - `changes`: what each probe finds, beginning with the last one. It ends with the monitor. Who is more than 16 behind loses
- *   the oldest.
- * - `ready`: succeeds where the last probe found the storage healthy, and fails with why it is not. It waits for the first probe,
- *   at most a deadline, and for no other: it asks the storage nothing, so it may be called as often as you like. It fails with
- *   `Deadline` where the last probe is older than two intervals and a deadline, for the process stood still, and with
- *   `Unavailable` where the monitor has ended.
+ * - `current`: the result of the last probe, `undefined` before the first has ended.
+ * - `changes`: the result of each probe, beginning with the last one. The stream ends with the monitor. A consumer that is more
+ *   than 16 results behind loses the oldest.
+ * - `ready`: succeeds if the last probe found the storage healthy, and fails with its error if not. It sends no request to the
+ *   storage, so call it as often as you like. It waits for the first probe, at most one deadline. It fails with `Deadline` if
+ *   the last probe is older than two intervals and a deadline, because the process was suspended, and with `Unavailable` if
+ *   the monitor has ended.
  *
  * @category services
  * @since 0.1.0
@@ -277,15 +264,15 @@ export class Monitor extends Context.Service<Monitor, {
   readonly ready: Effect.Effect<void, StorageError>
 }>()("effect-breaker/Storage/Health/Monitor") {}
 
-/** How many probes a slow listener may be behind. */
-const BEHIND = 16
+/** So many results wait for a slow consumer of `changes`. */
+const MOST_BUFFERED = 16
 
 /**
- * Probes the storage in the context at once and then on its schedule, until the scope closes. Throws a `RangeError` for options
- * that make no sense.
+ * Probes the storage in the context at once and then on a schedule, until the scope closes. Throws a `RangeError` for options
+ * out of range.
  *
- * It sets the metrics after each probe, and logs when the storage is no longer healthy, and when it is again: see `docs/logs.md`.
- * It keeps the `Clock`, the loggers and the metrics that are there when it is made.
+ * It sets the metrics after each probe, and logs when the storage stops being healthy and when it is healthy again: see
+ * `docs/logs.md`. It keeps the `Clock`, the loggers and the metrics of the context that it is made in.
  *
  * @category constructors
  * @since 0.1.0
@@ -301,7 +288,7 @@ export const make = (
     const log = makeLog(yield* Effect.context<never>())
     const { backend } = storage
     const now = () => clock.monotonicTimeNanosUnsafe()
-    const probed = yield* PubSub.sliding<Health>({ capacity: BEHIND, replay: 1 })
+    const probed = yield* PubSub.sliding<Health>({ capacity: MOST_BUFFERED, replay: 1 })
     const first = yield* Deferred.make<void>()
     const interval = Duration.toNanosUnsafe(every)
     const oldest = 2n * interval + Duration.toNanosUnsafe(deadline)
@@ -309,7 +296,7 @@ export const make = (
     let probedAt = now()
     let ended = false
 
-    const tell = (found: Health) =>
+    const record = (found: Health) =>
       Effect.gen(function*() {
         if (found.error !== undefined && current?.healthy !== false) {
           log("Warn", "The storage is not healthy", { backend, cause: found.error })
@@ -328,10 +315,10 @@ export const make = (
       ended = true
       return Effect.andThen(Deferred.succeed(first, undefined), PubSub.shutdown(probed))
     })
-    // By the monotonic clock, which a `Schedule` does not go by.
+    // Not a `Schedule`, because that measures time by the wall clock.
     yield* Effect.gen(function*() {
       const startedAt = now()
-      yield* Effect.flatMap(check(storage, { deadline }), tell)
+      yield* Effect.flatMap(check(storage, { deadline }), record)
       yield* Effect.sleep(Duration.nanos(interval - (now() - startedAt) % interval))
     }).pipe(Effect.forever, Effect.forkScoped({ startImmediately: true }))
 
@@ -339,9 +326,9 @@ export const make = (
       current: Effect.sync(() => current),
       changes: Stream.fromPubSub(probed),
       ready: Effect.flatMap(Deferred.await(first), () => {
-        if (ended || current === undefined) return Effect.fail(failure("Unavailable", "the monitor's scope has closed"))
+        if (ended || current === undefined) return fail("Unavailable", "the scope of the monitor has closed")
         if (current.error !== undefined) return Effect.fail(current.error)
-        return now() - probedAt > oldest ? Effect.fail(failure("Deadline", "the last probe is too old")) : Effect.void
+        return now() - probedAt > oldest ? fail("Deadline", "the last probe is too old") : Effect.void
       })
     }
   })

@@ -26,6 +26,7 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import { isTagged } from "effect/Predicate"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
@@ -70,6 +71,14 @@ export class StorageError
     return `Storage ${this.reason.toLowerCase()} on ${this.operation}`
   }
 }
+
+/**
+ * Whether an error is a `StorageError`, told by its tag: a storage may come with its own copy of this library.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isStorageError = (error: unknown): error is StorageError => isTagged(error, "StorageError")
 
 /**
  * What can be expected of a storage beyond the laws.

@@ -9,6 +9,7 @@ import { type Delta, noCounts, noDelta, noLifetimeCounts, streakOf } from "../co
 import type { Ask, Settle } from "../core/Lease.ts"
 import { FORMAT, type Opening, type Snapshot, type SnapshotOverride } from "../core/Record.ts"
 import type { Report } from "../core/Report.ts"
+import { monotonicMillis } from "../internal/Clock.ts"
 import type { Capabilities, CircuitReport, Probe, Storage, StorageError } from "../Storage/Storage.ts"
 import { difference, is, type Unmet, unmet } from "./Claim.ts"
 
@@ -208,7 +209,7 @@ const live = Clock.Clock.defaultValue()
 
 export const liveSleep = (millis: number): Effect.Effect<void> => live.sleep(Duration.millis(millis))
 
-export const liveNow = (): number => Number(live.monotonicTimeNanosUnsafe()) / 1e6
+export const liveNow = (): number => monotonicMillis(live)
 
 /** Waits until it is so, in the real time that a message takes and in the storage's, by which it may look for news. */
 export const eventually = (

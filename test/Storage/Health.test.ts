@@ -1,5 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Exit, Fiber, Latch, Layer, Logger, Metric, References, Scope, Stream } from "effect"
+import {
+  Clock,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Latch,
+  Layer,
+  Logger,
+  Metric,
+  References,
+  Result,
+  Scope,
+  Stream
+} from "effect"
 import { PrometheusMetrics } from "effect/observability"
 import { TestClock } from "effect/testing"
 import { noDelta } from "../../src/core/Delta.ts"
@@ -9,7 +23,7 @@ import { type Document, fromDocument } from "../../src/Storage/Document.ts"
 import * as Health from "../../src/Storage/Health.ts"
 import * as Sql from "../../src/Storage/Sql.ts"
 import type { CircuitReport } from "../../src/Storage/Storage.ts"
-import { failing, type Fault, hanging, Link, memory, slow } from "../support/storages.ts"
+import { failing, failingAsForeign, type Fault, hanging, Link, memory, slow } from "../support/storages.ts"
 import { settle } from "../utils.ts"
 
 const linked = Effect.map(memory, (storage) => new Link(storage))
@@ -20,7 +34,7 @@ const faulty = (fault: Fault) =>
     return link
   })
 
-/** A probe of a storage in trouble, and what is wrong with it. */
+/** The reason and the cause of the error of an unhealthy storage. */
 const troubleOf = (storage: Storage.Storage) =>
   Effect.map(Health.check(storage), ({ error, healthy, verified }) => {
     assert.deepStrictEqual([healthy, verified], [false, false])
@@ -29,7 +43,7 @@ const troubleOf = (storage: Storage.Storage) =>
 
 const counts = ({ delta }: CircuitReport) => delta.lifetime.ignored > 0
 
-/** A monitor of this storage in a scope of its own, with what it probes. */
+/** A monitor of this storage in its own scope. */
 const monitor = (link: Link, options?: Health.Options) =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
@@ -38,7 +52,7 @@ const monitor = (link: Link, options?: Health.Options) =>
     return { ...monitor, close: Effect.suspend(() => Scope.close(scope, Exit.void)) }
   })
 
-/** Documents in plain sight. */
+/** A storage whose documents the test can read. */
 const open = () => {
   const documents = new Map<string, Document>()
   const storage = fromDocument({
@@ -56,8 +70,8 @@ const open = () => {
   return { documents, storage }
 }
 
-describe("a probe", () => {
-  it.effect("finds a memory healthy, and says when and how fast", () =>
+describe("a health probe", () => {
+  it.effect("of a memory storage is healthy, with its end time and its latency", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(yield* Health.check(yield* memory), {
@@ -69,7 +83,7 @@ describe("a probe", () => {
       })
     }))
 
-  it.effect("takes as long as its requests together", () =>
+  it.effect("has the duration of its three requests as latency", () =>
     Effect.gen(function*() {
       const { storage } = yield* faulty(slow(20))
       const probe = yield* Effect.forkChild(Health.check(storage), { startImmediately: true })
@@ -77,21 +91,21 @@ describe("a probe", () => {
       assert.strictEqual(Duration.toMillis((yield* Fiber.join(probe)).latency), 60)
     }))
 
-  it.effect("writes nothing to null, and says that it read nothing back", () =>
+  it.effect("of a null storage writes nothing and is healthy but not verified", () =>
     Effect.gen(function*() {
       const link = new Link(yield* Storage.Storage)
       const { healthy, verified } = yield* Health.check(link.storage)
       assert.deepStrictEqual([healthy, verified, link.reports.filter(counts)], [true, false, []])
     }).pipe(Effect.provide(Storage.NullStorageLive)))
 
-  it.effect("tells what a storage that is cut off fails with", () =>
+  it.effect("of a storage that fails has the error of the storage", () =>
     Effect.gen(function*() {
       for (const reason of ["Unavailable", "Denied", "Invalid", "Deadline"] as const) {
         assert.deepStrictEqual(yield* troubleOf((yield* faulty(failing(reason))).storage), [reason, reason])
       }
     }))
 
-  it.effect("gives one that hangs its deadline and no more, and interrupts it", () =>
+  it.effect("of a storage that hangs ends at its deadline and interrupts the request", () =>
     Effect.gen(function*() {
       let interrupted = 0
       const { storage } = yield* faulty(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)))
@@ -102,11 +116,11 @@ describe("a probe", () => {
       assert.deepStrictEqual([probe.pollUnsafe(), interrupted], [undefined, 0])
       yield* TestClock.adjust("1 millis")
       const { error, latency } = yield* Fiber.join(probe)
-      assert.deepStrictEqual([error?.reason, error?.cause], ["Deadline", "no answer within 300ms"])
+      assert.deepStrictEqual([error?.reason, error?.cause], ["Deadline", "no answer within 300 ms"])
       assert.deepStrictEqual([Duration.toMillis(latency), interrupted], [300, 1])
     }))
 
-  it.effect("does not wait for one that does not heed its interruption, and sends no other before that has ended", () =>
+  it.effect("does not wait for a request that ignores its interruption, and sends no other while that runs", () =>
     Effect.gen(function*() {
       const latch = yield* Latch.make()
       const link = yield* faulty((request) => Effect.uninterruptible(Effect.andThen(latch.await, request)))
@@ -121,7 +135,7 @@ describe("a probe", () => {
       assert.isTrue((yield* Health.check(link.storage)).healthy)
     }))
 
-  it.effect("sees that what was answered for was not kept, also after much was", () =>
+  it.effect("detects a storage that answers and does not keep the record, also after healthy probes", () =>
     Effect.gen(function*() {
       for (const probes of [0, 1, 2, 7]) {
         const [kept, elsewhere] = yield* Effect.all([memory, memory])
@@ -134,26 +148,53 @@ describe("a probe", () => {
         const storage: Storage.Storage = { ...kept, sync: (reports) => sync(reports) }
         for (let i = 0; i < probes; i++) assert.isTrue((yield* Health.check(storage)).healthy)
         for (sync of ways) {
-          assert.deepStrictEqual(yield* troubleOf(storage), ["Invalid", "what was written cannot be read back"])
+          assert.deepStrictEqual(yield* troubleOf(storage), [
+            "Invalid",
+            "the record was written and could not be read back"
+          ])
         }
       }
     }))
 
-  it.effect("survives one that dies, throws, or answers nonsense", () =>
+  it.effect("of a storage that dies, throws, or interrupts itself fails with Unavailable", () =>
     Effect.gen(function*() {
       const dies = yield* faulty(() => Effect.die("boom"))
-      assert.deepStrictEqual(yield* troubleOf(dies.storage), ["Invalid", "boom"])
-      const storage = yield* memory
+      assert.deepStrictEqual(yield* troubleOf(dies.storage), ["Unavailable", "boom"])
       const throws = () => {
         throw new Error("boom")
       }
-      assert.strictEqual(String((yield* troubleOf({ ...storage, sync: throws }))[1]), "Error: boom")
-      assert.strictEqual((yield* troubleOf({ ...storage, sync: () => Effect.succeed([]) }))[0], "Invalid")
+      const [reason, cause] = yield* troubleOf({ ...(yield* memory), sync: throws })
+      assert.deepStrictEqual([reason, String(cause)], ["Unavailable", "Error: boom"])
       const interrupted = yield* faulty(() => Effect.interrupt)
-      assert.strictEqual((yield* troubleOf(interrupted.storage))[0], "Invalid")
+      assert.strictEqual((yield* troubleOf(interrupted.storage))[0], "Unavailable")
     }))
 
-  it.effect("is interrupted with whoever asked", () =>
+  it.effect("of a storage whose answer is malformed fails with Invalid", () =>
+    Effect.gen(function*() {
+      const storage = yield* memory
+      const answers: ReadonlyArray<unknown> = [
+        undefined,
+        "OK",
+        [],
+        [undefined],
+        [{ circuit: "c", result: "OK" }],
+        [{ circuit: "c", result: Result.succeed(undefined) }],
+        [{ circuit: "c", result: Result.succeed({ reported: "Counted", snapshot: {} }) }]
+      ]
+      for (const answer of answers) {
+        const [reason] = yield* troubleOf({ ...storage, sync: () => Effect.succeed(answer as never) })
+        assert.strictEqual(reason, "Invalid", String(answer))
+      }
+    }))
+
+  it.effect("of a storage with its own copy of this library fails with the error of that copy", () =>
+    Effect.gen(function*() {
+      for (const reason of ["Unavailable", "Denied", "Invalid", "Deadline"] as const) {
+        assert.deepStrictEqual(yield* troubleOf((yield* faulty(failingAsForeign(reason))).storage), [reason, reason])
+      }
+    }))
+
+  it.effect("interrupts its request when its caller is interrupted", () =>
     Effect.gen(function*() {
       let interrupted = 0
       const { storage } = yield* faulty(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)))
@@ -163,7 +204,7 @@ describe("a probe", () => {
       assert.strictEqual(interrupted, 1)
     }))
 
-  it.effect("goes well beside others, of the same process and of another", () =>
+  it.effect("is healthy while other probes of the same and of another process run", () =>
     Effect.gen(function*() {
       const of = yield* memory
       const links = [new Link(of), new Link(of)]
@@ -177,7 +218,7 @@ describe("a probe", () => {
       assert.deepStrictEqual([a?.size, b?.size, new Set([...a!, ...b!]).size], [1, 1, 2])
     }))
 
-  it.effect("finds a chain healthy of which one storage answers, and none where none does", () =>
+  it.effect("of a fallback chain is healthy while one of its storages answers", () =>
     Effect.gen(function*() {
       const links = [yield* faulty(failing("Unavailable")), yield* linked]
       const chain = yield* Effect.provide(
@@ -189,7 +230,7 @@ describe("a probe", () => {
       assert.strictEqual((yield* troubleOf(chain))[0], "Unavailable")
     }).pipe(Effect.provide(Logger.layer([]))))
 
-  it.effect("leaves one record, of one size, that expires", () =>
+  it.effect("leaves one record of constant size that expires", () =>
     Effect.gen(function*() {
       const { documents, storage } = open()
       const sizes = new Set<number>()
@@ -206,7 +247,7 @@ describe("a probe", () => {
       assert.isTrue((yield* Health.check(storage)).healthy)
     }))
 
-  it.effect("is in no list", () =>
+  it.effect("keeps its record out of the list of circuits", () =>
     Effect.gen(function*() {
       const { documents, storage } = open()
       yield* Health.check(storage)
@@ -214,7 +255,7 @@ describe("a probe", () => {
       assert.deepStrictEqual(yield* Stream.runCollect(storage.list), [])
     }))
 
-  it.live("is in no list of SQLite, either", () =>
+  it.live("keeps its record out of the list of circuits of SQLite", () =>
     Effect.gen(function*() {
       const storage = yield* Storage.Storage
       assert.isTrue((yield* Health.check(storage, { deadline: "20 seconds" })).verified)
@@ -222,8 +263,8 @@ describe("a probe", () => {
     }).pipe(Effect.provide(Layer.provide(Sql.layer(), Sqlite.layer({ file: ":memory:" })))))
 })
 
-describe("a monitor", () => {
-  it.effect("probes at once and then every 30 seconds, until its scope closes", () =>
+describe("a health monitor", () => {
+  it.effect("probes at once and then every 30 seconds until its scope closes", () =>
     Effect.gen(function*() {
       const link = yield* linked
       const { changes, close, current } = yield* monitor(link)
@@ -246,7 +287,7 @@ describe("a monitor", () => {
       assert.strictEqual(link.asked.length, length)
     }))
 
-  it.effect("keeps its times, however long its probes take", () =>
+  it.effect("keeps its interval while probes are slow", () =>
     Effect.gen(function*() {
       const link = yield* faulty(slow(100))
       const { current } = yield* monitor(link, { every: "10 seconds" })
@@ -254,7 +295,7 @@ describe("a monitor", () => {
       assert.strictEqual((yield* current)?.at, 20_300)
     }))
 
-  it.effect("ends a probe that is under way when its scope closes", () =>
+  it.effect("interrupts a running probe when its scope closes", () =>
     Effect.gen(function*() {
       let interrupted = 0
       const link = yield* faulty(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)))
@@ -267,7 +308,7 @@ describe("a monitor", () => {
       assert.isUndefined(yield* current)
     }))
 
-  it.effect("is ready once its first probe found a healthy storage, and asks nothing for it", () =>
+  it.effect("is ready after its first healthy probe, and ready sends no request", () =>
     Effect.gen(function*() {
       const link = yield* faulty(slow(100))
       const { ready } = yield* monitor(link)
@@ -281,7 +322,7 @@ describe("a monitor", () => {
       assert.strictEqual(link.asked.length, length)
     }))
 
-  it.effect("is not ready once a probe failed or has hung for its deadline, and is again once one has not", () =>
+  it.effect("is not ready after a probe failed or hung, and is ready again after a healthy one", () =>
     Effect.gen(function*() {
       const link = yield* linked
       const { ready } = yield* monitor(link)
@@ -299,10 +340,10 @@ describe("a monitor", () => {
       yield* ready
     }))
 
-  it.effect("is not ready on an old probe", () =>
+  it.effect("is not ready when its last probe is too old", () =>
     Effect.gen(function*() {
       const link = yield* linked
-      // Time passes for who asks, and not for who sleeps.
+      // Time passes on the clock, and no sleep ends.
       let skipped = 0n
       const clock = yield* Clock.Clock
       const stopped = {
@@ -317,7 +358,7 @@ describe("a monitor", () => {
       assert.strictEqual((yield* Effect.flip(ready)).cause, "the last probe is too old")
     }))
 
-  it.effect("is not ready when it has ended", () =>
+  it.effect("is not ready after its scope has closed", () =>
     Effect.gen(function*() {
       const { close, ready } = yield* monitor(yield* linked)
       yield* ready
@@ -325,7 +366,7 @@ describe("a monitor", () => {
       assert.strictEqual((yield* Effect.flip(ready)).reason, "Unavailable")
     }))
 
-  it.effect("sets the metrics, by backend", () =>
+  it.effect("sets the metrics health and latency by backend", () =>
     Effect.gen(function*() {
       const link = yield* faulty(slow(10))
       yield* monitor(link)
@@ -344,7 +385,7 @@ describe("a monitor", () => {
       assert.strictEqual((yield* Metric.snapshot).length, 2)
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
-  it.effect("logs when the storage is no longer healthy, and when it is again", () => {
+  it.effect("logs once when the storage stops being healthy and once when it is healthy again", () => {
     const lines: Array<ReadonlyArray<unknown>> = []
     const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
       const { backend, cause } = fiber.getRef(References.CurrentLogAnnotations)
@@ -368,7 +409,7 @@ describe("a monitor", () => {
     }).pipe(Effect.provide(Logger.layer([logger])))
   })
 
-  it.effect("goes well beside another, on one storage", () =>
+  it.effect("is ready beside another monitor of the same storage", () =>
     Effect.gen(function*() {
       const link = yield* faulty((request) => Effect.tap(request, Effect.yieldNow))
       const monitors = yield* Effect.all([monitor(link), monitor(link)])
@@ -377,12 +418,12 @@ describe("a monitor", () => {
       assert.isAtLeast(link.reports.filter(counts).length, 22)
     }))
 
-  it.effect("comes as a layer", () =>
+  it.effect("can be built as a layer", () =>
     Health.Monitor.use(({ ready }) => ready).pipe(
       Effect.provide(Layer.provide(Health.layer({ every: "1 minute" }), Storage.MemoryStorageLive))
     ))
 
-  it("refuses options that make no sense, with the field, the value and the range", () => {
+  it("throws a RangeError with field, value and range for options out of range", () => {
     assert.throws(
       () => Health.make({ every: 0, deadline: "-1 second" }),
       RangeError,

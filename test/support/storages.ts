@@ -1,5 +1,5 @@
 /** Storages as their processes see them: one memory behind links that can be told to misbehave. */
-import { Context, Effect, Layer, type Scope, Stream } from "effect"
+import { Context, Effect, Layer, Schema, type Scope, Stream } from "effect"
 import { rm } from "node:fs/promises"
 import { Breaker } from "../../src/index.ts"
 import * as FileStorageLive from "../../src/layers/FileStorageLive.ts"
@@ -79,6 +79,17 @@ export const processes = (count: number, capabilities: Partial<Storage.Capabilit
 const error = (reason: Storage.StorageError["reason"]) =>
   new Storage.StorageError({ operation: "test", reason, cause: reason })
 
+/** The error of a storage that comes with its own copy of this library: the same tag, another class. */
+export class ForeignStorageError
+  extends Schema.TaggedError<ForeignStorageError>("another/copy/StorageError")("StorageError", {
+    operation: Schema.String,
+    reason: Schema.Literals(["Unavailable", "Deadline", "Invalid", "Denied"]),
+    cause: Schema.Defect()
+  })
+{}
+
+export const failingAsForeign = (reason: Storage.StorageError["reason"]): Fault => () =>
+  Effect.fail(new ForeignStorageError({ operation: "test", reason, cause: reason }) as Storage.StorageError)
 export const failing = (reason: Storage.StorageError["reason"]): Fault => () => Effect.fail(error(reason))
 export const hanging: Fault = () => Effect.never
 export const slow = (millis: number): Fault => (request) => Effect.delay(request, millis)

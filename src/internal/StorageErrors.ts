@@ -1,0 +1,47 @@
+/** How the errors of storages are made and read, by all who send requests. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { isStorageError, StorageError, type Synced } from "../Storage/Storage.ts"
+
+/** A request, as its errors name it. */
+export interface RequestName {
+  readonly operation: string
+  readonly circuit?: string | undefined
+}
+
+export const failure = (
+  { circuit, operation }: RequestName,
+  reason: StorageError["reason"],
+  cause: unknown
+): StorageError => new StorageError({ operation, ...(circuit === undefined ? {} : { circuit }), reason, cause })
+
+/**
+ * The error of a request that failed. A storage that dies, or interrupts itself, is `Unavailable` and never `Invalid`: `Invalid`
+ * is a lasting verdict on one circuit, on which pending reports are dropped and no other storage is tried. A defect says
+ * nothing about a circuit. The storage has not answered.
+ */
+export const errorOf = (request: RequestName, cause: Cause.Cause<unknown>): StorageError => {
+  const error = Cause.squash(cause)
+  return isStorageError(error) ? error : failure(request, "Unavailable", error)
+}
+
+export const deadlineExceeded = (request: RequestName, millis: number): StorageError =>
+  failure(request, "Deadline", `no answer within ${Math.round(millis)} ms`)
+
+/** Whether the storage did not answer, so that other circuits are affected, too. */
+export const isUnreachable = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Deadline"
+
+/** Whether the storage answered about this one circuit, and would answer the same again. */
+export const isInvalid = ({ reason }: StorageError): boolean => reason === "Invalid"
+
+/**
+ * Fails a batch whose circuits were all unreachable. A breaker then sees that the storage is unavailable, and not that each
+ * circuit has a problem of its own.
+ */
+export const failIfUnreachable = (synced: ReadonlyArray<Synced>): Effect.Effect<void, StorageError> => {
+  const first = synced[0]?.result
+  return first !== undefined && synced.every(({ result }) => Result.isFailure(result) && isUnreachable(result.failure))
+    ? Effect.asVoid(Effect.fromResult(first))
+    : Effect.void
+}
