@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { OperationTo } from "../core/Change.ts"
-import { RESERVED } from "../core/Reserved.ts"
+import { RESERVED_PREFIX } from "../core/Reserved.ts"
 import type { Announcement, StorageError } from "../Storage/Storage.ts"
 import { atLeast, is, near, Range, type Unmet } from "./Claim.ts"
 import {
@@ -46,7 +46,7 @@ export const operators: ReadonlyArray<Definition> = [
 
   law("what the library keeps for itself is kept, and in no list", FENCED, function*({ circuit, storage }) {
     const { name } = circuit()
-    const own = circuitOf(storage, `${RESERVED}${name}`)
+    const own = circuitOf(storage, `${RESERVED_PREFIX}${name}`)
     yield* own.report(ignored(1))
     yield* is("what was counted", (yield* own.read).lifetime.ignored, 1)
     const listed = yield* Stream.runCollect(storage.list)
