@@ -131,7 +131,7 @@ describe("an export", () => {
         ["bad", "Invalid"],
         ["newer", "Denied"]
       ])
-      assert.strictEqual(error.message, "2 circuits cannot be exported")
+      assert.strictEqual(error.message, "Cannot export 2 circuits: \"bad\" (Invalid), \"newer\" (Denied)")
       const bad = new Set(error.errors.map(({ circuit }) => circuit))
       const { circuits } = yield* on(storage, exportCircuits({ filter: (name) => !bad.has(name) }))
       assert.deepStrictEqual(circuits.map(({ name }) => name), ["good"])
@@ -492,7 +492,7 @@ describe("an import", () => {
         const error = yield* Effect.flip(on(link!.storage, importCircuits(document)))
         assert.instanceOf(error, Export.ArchiveError)
         assert.strictEqual(error.path, path)
-        assert.strictEqual(error.message, `No archive that can be imported, at ${path}: ${error.problem}`)
+        assert.strictEqual(error.message, `Cannot import the archive: at ${path}: ${error.problem}`)
         assert.include(error.problem, " ")
       }
       const [deep, cycle] = [structuredClone(good), structuredClone(good)]
