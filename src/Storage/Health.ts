@@ -155,7 +155,12 @@ const targetOf = (storage: Storage): Effect.Effect<Target> =>
     const known = targets.get(storage)
     if (known !== undefined) return known
     const instance = parts.map((part) => part.toString(36).slice(2)).join("")
-    const target = { circuit: `${RESERVED_PREFIX}health/${instance}`, instance, sequence: 0, abandoned: new Set<Requests>() }
+    const target = {
+      circuit: `${RESERVED_PREFIX}health/${instance}`,
+      instance,
+      sequence: 0,
+      abandoned: new Set<Requests>()
+    }
     targets.set(storage, target)
     return target
   })
