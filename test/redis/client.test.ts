@@ -104,7 +104,7 @@ describe("a server that hangs", () => {
     advance: Effect.sleep,
     outage
   })
-  const name = "a storage that is cut off says so, and never that a circuit is Closed"
+  const name = "a storage without its data fails, and never answers that a circuit is Closed"
   it.live(name, () => laws.find((law) => law.name === name)?.check ?? Effect.die("there is no such law"))
 })
 
