@@ -85,6 +85,12 @@ export type OperationTo =
 
 export type Change = Trip | PutBack | Operation
 
+/** The reason of a change, as the history keeps it. */
+export const historyWhy = (change: Change): Why =>
+  change._tag === "PutBack"
+    ? { reason: "put back after a loss of data", evidence: change.snapshot.why }
+    : change.why
+
 /**
  * Makes a change, or does not (`committed`). Who lost finds the winner in the snapshot of the record. There is a new
  * generation to announce and a row of history to write when the record's generation is another than before: that can be

@@ -11,7 +11,7 @@ const LONGEST_QUOTE = 100
 
 /** A value for an error message, cut to a sane length. */
 export const quoted = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? String(value)
+  const text = (typeof value === "number" ? undefined : JSON.stringify(value)) ?? String(value)
   return text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text
 }
 
@@ -25,15 +25,19 @@ const valueAt = (input: unknown, path: Path): unknown =>
 
 const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1()
 
+const expectedOf = (message: string): string =>
+  message
+    .replace(/^Expected (?=(number|string|boolean)$)/, "expected a ")
+    .replace(/^Expected (?=(object|array)$)/, "expected an ")
+    .replace(/^Expected /, "expected ")
+
 const problemOf = (input: unknown, issue: SchemaIssue.Issue): string => {
-  const [first] = issuesOf(issue).issues
-  const path = (first?.path ?? []) as Path
-  const expected = (first?.message ?? "Expected another value").replace(/^E/, "e")
-  const value = valueAt(input, path)
-  if (path.length === 0) return `it holds ${quoted(value)}, ${expected}`
-  return value === undefined
-    ? `field ${fieldOf(path)} is missing`
-    : `field ${fieldOf(path)} holds ${quoted(value)}, ${expected}`
+  const { message, path = [] } = issuesOf(issue).issues[0]!
+  const keys = path as Path
+  const field = keys.length === 0 ? "it" : `field ${fieldOf(keys)}`
+  return message === "Missing key"
+    ? `${field} is missing`
+    : `${field} holds ${quoted(valueAt(input, keys))}, ${expectedOf(message)}`
 }
 
 /** Checks a value against a schema whose decoded form is its encoded one. Throws an error that names the first bad field. */

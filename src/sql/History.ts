@@ -4,9 +4,9 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
 import type { HistoryEntry, StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
+import { unreadable } from "./DatabaseErrors.ts"
 import { keyOf } from "./NameColumns.ts"
 import { entryFrom } from "./Rows.ts"
-import { unreadable } from "./DatabaseErrors.ts"
 
 /** Changes from `sinceMillis` on and before `untilMillis`, by the storage's clock. */
 export interface TimeRange {

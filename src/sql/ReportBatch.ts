@@ -8,8 +8,8 @@
  *   whose circuit has expired is `expired`; both leave the batch as it was.
  * - What the batch has changed so far is in `#stripes`, `#added` and `#buckets`, and nowhere else: `counted` returns it all.
  */
+import { addCounts, type Bucket } from "../core/Buckets.ts"
 import { add, isEmpty, noCounts } from "../core/Delta.ts"
-import { type Bucket, addCounts } from "../core/Buckets.ts"
 import { type CircuitRecord, type Seen, type Snapshot, snapshot, unexpired } from "../core/Record.ts"
 import { type Report, report, type Reported } from "../core/Report.ts"
 import type { StripeRow } from "./Locks.ts"

@@ -8,8 +8,8 @@ import { isSqlError } from "effect/sql/SqlError"
 import { makeFork } from "../internal/Fork.ts"
 import { Requests } from "../internal/Request.ts"
 import type { StorageError } from "../Storage/Storage.ts"
-import { type Failure, illFormed, storageErrorOf } from "./DatabaseErrors.ts"
 import type { Database } from "./Database.ts"
+import { type Failure, illFormed, storageErrorOf } from "./DatabaseErrors.ts"
 
 /** Runs an operation, on one circuit or on many. */
 export type Run = <A>(

@@ -10,11 +10,11 @@ import type { SqlError } from "effect/sql/SqlError"
 import { widthFor } from "../core/Buckets.ts"
 import { type CircuitReport, StorageError, type Synced } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
+import { illFormed } from "./DatabaseErrors.ts"
 import { lockStripes } from "./Locks.ts"
 import { keyOf } from "./NameColumns.ts"
 import { type Answer, isRead, type KeyedReport, ReportBatch } from "./ReportBatch.ts"
 import type { Run } from "./Run.ts"
-import { illFormed } from "./DatabaseErrors.ts"
 import { stripeOf } from "./Stripes.ts"
 import { transaction } from "./Transaction.ts"
 import { readView, type Span, type StoredCircuit } from "./View.ts"
@@ -41,7 +41,7 @@ const spansOf = (reports: ReadonlyArray<KeyedReport>): ReadonlyArray<Span> =>
 const attempt = (
   database: Database,
   reports: ReadonlyArray<KeyedReport>
-): Effect.Effect<ReadonlyArray<Answered | "missing" | "expired">, SqlError> =>
+): Effect.Effect<ReadonlyArray<Answered | "missing" | "expired">, SqlError | StorageError> =>
   Effect.gen(function*() {
     const written = reports.filter((report) => !isRead(report))
     const locked = written.length === 0

@@ -1,10 +1,11 @@
 /** Changes and probes: one transaction that holds the circuit, runs a transition of the core on it and writes the result. */
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import { type Change, change } from "../core/Change.ts"
+import { type Change, change, historyWhy } from "../core/Change.ts"
 import { ask, settle } from "../core/Lease.ts"
 import { type CircuitRecord, historyEntry, type Message, snapshot, unexpired, type Why } from "../core/Record.ts"
-import { type Changed, type Probe, type Probed, type Snapshot, StorageError } from "../Storage/Storage.ts"
+import { operationDenied } from "../internal/StorageErrors.ts"
+import type { Changed, Probe, Probed, Snapshot, StorageError } from "../Storage/Storage.ts"
 import { announce } from "./Announcements.ts"
 import type { Database } from "./Database.ts"
 import { lockCircuit } from "./Locks.ts"
@@ -92,18 +93,13 @@ export const runChange = (
       const { committed, record: next } = change(record, input, nowMillis, database.idleMillis)
       return [next, { committed }]
     },
-    why: input._tag === "PutBack"
-      ? { reason: "put back after a loss of data", evidence: input.snapshot.why }
-      : input.why,
+    why: historyWhy(input),
     message: input._tag === "Operation" ? { kind: "operation", instance: input.id } : undefined
   }).pipe(
-    Effect.filterOrFail(({ committed }) => committed || input._tag !== "Operation", () =>
-      new StorageError({
-        operation: "change",
-        circuit,
-        reason: "Denied",
-        cause: "a newer version of this library owns the circuit, or wrote what is to be imported"
-      }))
+    Effect.filterOrFail(
+      ({ committed }) => committed || input._tag !== "Operation",
+      () => operationDenied(circuit)
+    )
   )
 
 /** Leases a probe, or settles one. */

@@ -6,10 +6,10 @@ import type { CircuitRecord, Message, Seen } from "../core/Record.ts"
 import { decodeDocument } from "../Storage/Document.ts"
 import type { StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
+import { unreadable } from "./DatabaseErrors.ts"
 import { anyOf } from "./Dialect.ts"
 import { keyOf } from "./NameColumns.ts"
 import { stripeFrom } from "./Rows.ts"
-import { unreadable } from "./DatabaseErrors.ts"
 import { recordOf, type Stripe, type Stripes } from "./Stripes.ts"
 
 /** A circuit as it is stored: its record, the counts of its stripes included but without a window, and the stripes. */

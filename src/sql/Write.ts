@@ -4,6 +4,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Statement } from "effect/sql/Statement"
 import type { Bucket } from "../core/Buckets.ts"
 import { type CircuitRecord, expired, type Seen } from "../core/Record.ts"
+import { failure } from "../internal/StorageErrors.ts"
 import { encodeDocument } from "../Storage/Document.ts"
 import type { HistoryEntry, StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
@@ -145,33 +146,36 @@ const bucketUpserts = (database: Database, buckets: ReadonlyArray<WindowRow>): R
   return upserts(database, tables.windows, rows, ["service_name", "width", "slot", "stripe"], values)
 }
 
+/** Rows of `counts`. Fails with `Invalid` for a stripe that could not be decoded again, so that it is never written. */
+const countRows = (stripes: Counted["stripes"]): Effect.Effect<ReadonlyArray<Record<string, unknown>>, StorageError> =>
+  Effect.forEach(stripes, ({ index, key, stripe }) =>
+    Effect.try({
+      try: () => ({ service_name: key, stripe: index, delta: stripeText(stripe) }),
+      catch: (cause) => failure({ operation: "encode", circuit: key }, "Invalid", cause)
+    }))
+
 /** Writes a batch of reports. The caller holds the stripes. */
 export const writeCounted = (
   database: Database,
   { buckets, seen, stripes }: Counted
-): Effect.Effect<void, SqlError> => {
-  const { dialect, sql, tables } = database
-  const counts = stripes.map(({ index, key, stripe }) => ({
-    service_name: key,
-    stripe: index,
-    delta: stripeText(stripe)
-  }))
-  const replace = { delta: dialect.inserted("delta") }
-  const statements = [
-    ...upserts(database, tables.counts, counts, ["service_name", "stripe"], replace),
-    ...seenUpserts(database, seen),
-    ...bucketUpserts(database, buckets)
-  ]
-  const [first, second, third, ...more] = statements
-  // Each statement is a round trip, during which other reports wait for the stripe. Postgres takes all of them as one.
-  return dialect.backend === "postgres" && first !== undefined && second !== undefined && more.length === 0
-    ? Effect.asVoid(
-      third === undefined
-        ? sql`WITH counted AS (${first}) ${second}`
-        : sql`WITH counted AS (${first}), heard AS (${second}) ${third}`
-    )
-    : runAll(statements)
-}
+): Effect.Effect<void, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    const { dialect, sql, tables } = database
+    const replace = { delta: dialect.inserted("delta") }
+    const statements = [
+      ...upserts(database, tables.counts, yield* countRows(stripes), ["service_name", "stripe"], replace),
+      ...seenUpserts(database, seen),
+      ...bucketUpserts(database, buckets)
+    ]
+    const [first, second, third, ...more] = statements
+    if (dialect.backend !== "postgres" || first === undefined || second === undefined || more.length > 0) {
+      return yield* runAll(statements)
+    }
+    // Each statement is a round trip, during which other reports wait for the stripe. Postgres takes all of them as one.
+    yield* third === undefined
+      ? sql`WITH counted AS (${first}) ${second}`
+      : sql`WITH counted AS (${first}), heard AS (${second}) ${third}`
+  })
 
 /** Writes a change of a circuit. The caller holds it. The record includes all that its stripes counted, so they are emptied. */
 export const writeChange = (
