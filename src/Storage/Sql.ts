@@ -1,40 +1,40 @@
 /**
- * Circuits in Postgres, MySQL, MariaDB or SQLite, with their history: over Effect's `SqlClient`, so by whichever client
- * provides it.
+ * Circuits in Postgres, MySQL, MariaDB or SQLite, with their history, over Effect's `SqlClient`.
  *
  * **Details**
  *
- * | table       | a row is                                                                                             |
+ * | table       | a row holds                                                                                          |
  * | ----------- | ---------------------------------------------------------------------------------------------------- |
- * | `states`    | a circuit as of its last change: columns for people, and all of it in `document`, as JSON            |
- * | `counts`    | what was reported of a circuit since, by one of eight stripes (one in SQLite)                        |
- * | `windows`   | what a stripe counted in one bucket of time                                                          |
- * | `instances` | the newest message of an instance, so that none counts twice                                         |
- * | `history`   | a change: what, when, why, by whom                                                                   |
- * | `jobs`      | when the clean-up is due, which one of the instances then does                                       |
+ * | `states`    | a circuit as of its last change: all of it as JSON in `document`, and columns for people             |
+ * | `counts`    | the reports on a circuit since then, as one sum for each of its eight stripes (one in SQLite)        |
+ * | `windows`   | the counts of a stripe in one bucket of time                                                         |
+ * | `instances` | the newest message of an instance, so that a repeated message counts once                            |
+ * | `history`   | a change: its time, its states, its reason and its author                                            |
+ * | `jobs`      | when the clean-up is due, which one of the instances then runs                                       |
  *
- * Before each stands a prefix, by default `circuit_breaker_`. The tables are made when they are missing, by however many
- * instances start at once; `effect-breaker/Storage/SqlSchema` prints them for who would rather make them. Nothing reads the
- * columns for people, so changing them changes no circuit: what an operator wants is done by the breaker's own operations.
+ * Table names begin with a prefix, by default `circuit_breaker_`. Missing tables are created, however many instances start at
+ * once; `effect-breaker/Storage/SqlSchema` prints them for migrations of your own. The storage does not read the columns for
+ * people, so changing them changes no circuit. Use the breaker's own operations instead.
  *
- * Names of up to 255 characters are stored as they are, and compared byte by byte. Longer ones, and those with a NUL, are stored
- * as their beginning and their SHA-256, the whole name beside it. Times are UTC, by the database's clock.
+ * Names of up to 255 characters are stored as they are, and compared byte by byte. Of longer names, and of names with a NUL,
+ * the beginning and the SHA-256 are stored, with the whole name beside them. Times are UTC, by the database's clock.
  *
- * A batch of reports is one transaction of three statements (five where it is not Postgres) for up to 100 circuits, however many
- * calls were made; a look is one statement. Those who report lock a stripe each, so that they wait for each other little; a change locks the circuit, its stripes
- * too, and is one transaction with its row of history and its notification. Deadlocks are tried again.
+ * A batch of reports on up to 100 circuits is one transaction of three statements (five in MySQL, MariaDB and SQLite),
+ * however many calls were made. A read is one statement. A report locks one stripe, so reports rarely wait for each other. A
+ * change locks the circuit with its stripes, and is one transaction with its row of history and its notification. After a
+ * deadlock a transaction runs again.
  *
  * **Gotchas**
  *
- * - A storage can be made while its database is away. What is wrong (no such user, no right to make tables, tables that are
- *   missing) each operation says by its `StorageError`, with what helps, until it is mended; nothing needs a restart.
- * - `multiplex` of `@effect/sql-pg` must be off. A client of your own for MySQL must read what is committed (`READ COMMITTED`);
+ * - A storage can be made while its database is down. Operations then fail with a `StorageError` that says what is wrong (an
+ *   unknown user, a missing right, missing tables) and what to do. They succeed as soon as that is done, without a restart.
+ * - `multiplex` of `@effect/sql-pg` must be off. A MySQL client of your own must use the isolation level `READ COMMITTED`, as
  *   `effect-breaker/layers/Mysql` does.
- * - Operations are never part of a transaction that their caller is in.
- * - In Postgres, schemas of one database share the notifications of one prefix: give each a prefix, or each looks when the
- *   other changes.
+ * - Operations are never part of the caller's transaction.
+ * - In Postgres, all schemas of a database share the notifications of a prefix. Give each schema its own prefix, or its
+ *   instances read their circuits whenever those of another schema change.
  *
- * **Example** (A schema and a prefix of one's own, and changes remembered for a year)
+ * **Example** (Choosing a schema and a prefix, and keeping changes for a year)
  *
  * ```ts
  * import { Layer } from "effect"
@@ -179,7 +179,7 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
 }
 
 /**
- * The storage over a client of your choice.
+ * The storage, over the `SqlClient` in the context.
  *
  * @category layers
  * @since 0.1.0

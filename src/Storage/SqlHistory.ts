@@ -1,13 +1,13 @@
 /**
- * What happened to circuits in a database, as their tables tell it: changes in a range of time, how often each was made, how
- * long a circuit was in which state, how long it took to recover; and deleting what is too old, by hand.
+ * The history of circuits in a database: the changes in a range of time, how often each was made, how long a circuit was in
+ * each state, and how long it took to recover. It can also delete what is too old.
  *
  * **Details**
  *
- * It reads what `effect-breaker/Storage/Sql` writes, with the same `prefix` and `schema`, over the same `SqlClient`, and from
- * any program: one that has no breakers, too. An override is no state: it is told in the entries, and counts in no time.
+ * It reads the tables of `effect-breaker/Storage/Sql`, with the same `prefix` and `schema`, over a `SqlClient`. The program
+ * needs no breakers of its own. An override is not a state: it is in the entries, and no time is counted for it.
  *
- * **Example** (How often anything opened in a day, and how long it took to recover)
+ * **Example** (Counting the changes of a day, and timing recovery)
  *
  * ```ts
  * import { Effect, Layer } from "effect"
@@ -45,7 +45,7 @@ export type { Cleaned } from "../sql/CleanUp.ts"
 export type { KeepOptions, TableOptions } from "../sql/Settings.ts"
 
 /**
- * A span of time. Without `since` it begins with what is remembered, without `until` it ends now, by the database's clock.
+ * A range of time. By default `since` is the oldest change that is kept, and `until` is now, by the database's clock.
  *
  * @category models
  * @since 0.1.0
@@ -56,7 +56,7 @@ export interface Range {
 }
 
 /**
- * How often a circuit, or any, came from a state to another.
+ * How often one kind of change was made.
  *
  * @category models
  * @since 0.1.0
@@ -68,33 +68,33 @@ export interface Changes {
 }
 
 /**
- * What can be asked. Each fails with a `StorageError`, as the storage does.
+ * Queries on the history. They fail with a `StorageError`.
  *
  * @category services
  * @since 0.1.0
  */
 export class History extends Context.Service<History, {
-  /** The changes of a circuit, the newest first, at most `limit` (default 1,000). */
+  /** The changes of a circuit, newest first, at most `limit` (default 1,000). */
   readonly entries: (
     circuit: string,
     range?: Range & { readonly limit?: number | undefined }
   ) => Effect.Effect<ReadonlyArray<HistoryEntry>, StorageError>
-  /** How often each kind of change was made, of one circuit or of all, the most frequent first. */
+  /** How often each kind of change was made, for one circuit or for all, most frequent first. */
   readonly changes: (
     range: Range & { readonly circuit?: string | undefined }
   ) => Effect.Effect<ReadonlyArray<Changes>, StorageError>
-  /** How long a circuit was in each state. Before the first change that is remembered it was in what that one left. */
+  /** How long a circuit was in each state. Before the oldest change that is kept it was in the state which that change left. */
   readonly timeInStates: (
     circuit: string,
     range: Range & { readonly since: DateTime.DateTime.Input }
   ) => Effect.Effect<Readonly<Record<HistoryEntry["to"], Duration.Duration>>, StorageError>
-  /** How long it took on average from leaving Closed to coming back, where both are in the range; none where nothing is. */
+  /** The mean time from leaving Closed to coming back, where both are in the range; `None` if the circuit never came back. */
   readonly meanTimeToRecover: (
     circuit: string,
     range?: Range
   ) => Effect.Effect<Option.Option<Duration.Duration>, StorageError>
   /**
-   * Deletes what is older than `retention`, circuits that have expired, and instances that were silent for the idle time. A
+   * Deletes changes older than `retention`, circuits that have expired, and instances that were silent for the idle time. A
    * storage does the same by itself, once an hour on one of the instances.
    */
   readonly cleanUp: Effect.Effect<Cleaned, StorageError>
@@ -195,7 +195,7 @@ GROUP BY old_state, new_state ORDER BY count DESC, old_state, new_state`,
 }
 
 /**
- * The history over a client of your choice.
+ * The history, over the `SqlClient` in the context.
  *
  * @category layers
  * @since 0.1.0
