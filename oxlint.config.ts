@@ -176,7 +176,16 @@ export default defineConfig({
     },
     {
       files: ["src/sql/**/*.ts"],
-      rules: only(onlyUp(...shared, "Storage/Storage.ts", "Storage/Document.ts"))
+      rules: only(
+        onlyUp(
+          ...shared,
+          "internal/Fork.ts",
+          "internal/Request.ts",
+          "internal/StoredJson.ts",
+          "Storage/Storage.ts",
+          "Storage/Document.ts"
+        )
+      )
     },
     {
       files: ["src/Storage/{Fallback,Mirror,Regions,Migration}.ts"],

@@ -29,6 +29,14 @@ export const errorOf = (request: RequestName, cause: Cause.Cause<unknown>): Stor
 export const deadlineExceeded = (request: RequestName, millis: number): StorageError =>
   failure(request, "Deadline", `no answer within ${Math.round(millis)} ms`)
 
+/** The error of an operator's change that a storage refused. */
+export const operationDenied = (circuit: string): StorageError =>
+  failure(
+    { operation: "change", circuit },
+    "Denied",
+    "a newer version of this library wrote the circuit, or the snapshot to import: update this instance"
+  )
+
 /** Whether the storage did not answer, so that other circuits are affected, too. */
 export const isUnreachable = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Deadline"
 
