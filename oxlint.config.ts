@@ -162,13 +162,13 @@ export default defineConfig({
     {
       files: ["src/Storage/File.ts"],
       rules: only(
-        onlyUp(...shared, "internal/Combined.ts", "file/*"),
+        onlyUp(...shared, "internal/Coalesce.ts", "file/*"),
         noOtherStorage
       )
     },
     {
       files: ["src/Storage/KeyValueStore.ts"],
-      rules: only(onlyUp(...shared, "internal/Combined.ts"), noOtherStorage, noDriver)
+      rules: only(onlyUp(...shared, "internal/Coalesce.ts"), noOtherStorage, noDriver)
     },
     {
       files: ["src/file/**/*.ts"],

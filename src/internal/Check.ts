@@ -2,6 +2,9 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
+/** The longest duration of most options. */
+export const YEAR_MILLIS = 365 * 24 * 60 * 60 * 1000
+
 export interface Problem {
   readonly field: string
   readonly value: unknown
