@@ -12,18 +12,18 @@
  *     1763740800000001.json  the circuit: the highest number counts
  * ```
  *
- * Every write makes a new file, flushes it and then links it into place. A process may be killed, or the host lose power, at any
- * moment: everything that was answered is there afterwards. Processes of one host share the directory without locks. The file system
- * decides who is first, so no process waits for one that was paused. Requests that arrive while their circuit is being written are
- * written together.
+ * Every write makes a new file, flushes it and then links it into place. A process may be killed, or the host lose
+ * power, at any moment: everything that was answered is there afterwards. Processes of one host share the directory
+ * without locks. The file system decides who is first, so no process waits for one that was paused. Requests that
+ * arrive while their circuit is being written are written together.
  *
- * The newest undamaged file is the circuit. A damaged file is skipped, with one warning in the log. If all files of a circuit are
- * damaged, its operations fail with `Invalid`: it is never taken for a circuit that does not exist.
+ * The newest undamaged file is the circuit. A damaged file is skipped, with one warning in the log. If all files of a
+ * circuit are damaged, its operations fail with `Invalid`: it is never taken for a circuit that does not exist.
  *
  * **Gotchas**
  *
- * - It needs a local disk with hard links, on a system that can flush a directory: Linux or macOS, and not Windows, exFAT, NFS or
- *   SMB. If the file system has no hard links, operations fail with `Denied` and say so.
+ * - It needs a local disk with hard links, on a system that can flush a directory: Linux or macOS, and not Windows,
+ *   exFAT, NFS or SMB. If the file system has no hard links, operations fail with `Denied` and say so.
  * - Times are by the host's clock.
  * - A write waits for the disk twice. A breaker writes once per `syncEvery`, whatever the rate of its calls.
  *
@@ -65,13 +65,13 @@ export interface Options {
   /** A circuit that was not used for this long is forgotten, from a second to a year. Default 1 hour. */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
-   * Whether a background fiber removes expired circuits, old backups and the temporary files of killed processes: at the start, and
-   * then once an `idleTimeToLive`, but at most every minute and at least every hour. Default `true`.
+   * Whether a background fiber removes expired circuits, old backups and the temporary files of killed processes: at
+   * the start, and then once an `idleTimeToLive`, but at most every minute and at least every hour. Default `true`.
    */
   readonly cleanUp?: boolean | undefined
   /**
-   * Removes a directory only if it is empty, which Effect's `FileSystem` cannot. Without it, expired circuits leave empty folders.
-   * `FileStorageLive` passes Node's.
+   * Removes a directory only if it is empty, which Effect's `FileSystem` cannot. Without it, expired circuits leave
+   * empty folders. `FileStorageLive` passes Node's.
    */
   readonly removeEmptyDirectory?: RemoveEmptyDirectory | undefined
 }
@@ -82,8 +82,9 @@ const DIRECTORY = ".circuit_breaker"
 const CONCURRENCY = 16
 
 /**
- * A storage in a directory, whose clean-up ends when the scope closes. Throws a `RangeError` for invalid options. Nothing is made
- * before the first write, so a directory that cannot be used fails the operations and not the constructor.
+ * A storage in a directory, whose clean-up ends when the scope closes. Throws a `RangeError` for invalid options.
+ * Nothing is made before the first write, so a directory that cannot be used fails the operations and not the
+ * constructor.
  *
  * @category constructors
  * @since 0.1.0
@@ -134,8 +135,8 @@ const listedName = (directory: Directory, circuits: Circuits, folder: string): E
 const isExpired = ({ expiresAt = Infinity }: Document, now: number): boolean => now >= expiresAt
 
 /**
- * Circuits in a directory, over the `FileSystem` of the program. `FileStorageLive` of `effect-breaker/layers/FileStorageLive` brings
- * Node's.
+ * Circuits in a directory, over the `FileSystem` of the program. `FileStorageLive` of
+ * `effect-breaker/layers/FileStorageLive` brings Node's.
  *
  * @category layers
  * @since 0.1.0
@@ -144,8 +145,9 @@ export const layer = (options?: Options): Layer.Layer<Storage, never, FileSystem
   Layer.effect(Storage, make(options))
 
 /**
- * Lists a directory of circuits: the files with their sizes and ages, backups, damaged files, and the temporary files of killed
- * processes. It reads every file and changes none. Fails if the directory cannot be read; a directory that does not exist is empty.
+ * Lists a directory of circuits: the files with their sizes and ages, backups, damaged files, and the temporary files
+ * of killed processes. It reads every file and changes none. Fails if the directory cannot be read; a directory that
+ * does not exist is empty.
  *
  * @category operators
  * @since 0.1.0

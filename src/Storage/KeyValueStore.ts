@@ -3,12 +3,12 @@
  *
  * **Gotchas**
  *
- * - A key-value store cannot compare and set, so only one process may write. If several write, the last one wins and none notices:
- *   reports are lost, a report that read earlier undoes a change, and two probes may run at once. Where processes share circuits, use
- *   files (`effect-breaker/Storage/File`), a database or Redis.
+ * - A key-value store cannot compare and set, so only one process may write. If several write, the last one wins and
+ *   none notices: reports are lost, a report that read earlier undoes a change, and two probes may run at once. Where
+ *   processes share circuits, use files (`effect-breaker/Storage/File`), a database or Redis.
  * - The same holds within a process: make one layer and provide it to all breakers. Two layers are two writers.
- * - Whether a write that was cut short leaves a damaged value depends on the store. `KeyValueStore.layerFileSystem` may leave half a
- *   document. Operations on that circuit then fail with `Invalid` until the key is removed.
+ * - Whether a write that was cut short leaves a damaged value depends on the store. `KeyValueStore.layerFileSystem` may
+ *   leave half a document. Operations on that circuit then fail with `Invalid` until the key is removed.
  * - A store whose keys ignore case, as `layerFileSystem` on some disks, takes circuits `a` and `A` for one.
  *
  * **Example** (Circuits in a program's own store)
@@ -62,8 +62,8 @@ export interface Options {
   /** The name of the storage in logs and messages. Default `key-value`. */
   readonly backend?: string | undefined
   /**
-   * Whether a background fiber removes expired circuits: at the start, and then once an `idleTimeToLive`, but at most every minute and
-   * at least every hour. Default `true`.
+   * Whether a background fiber removes expired circuits: at the start, and then once an `idleTimeToLive`, but at most
+   * every minute and at least every hour. Default `true`.
    */
   readonly cleanUp?: boolean | undefined
 }
@@ -209,8 +209,8 @@ class Circuits {
 }
 
 /**
- * A storage in a key-value store, whose clean-up ends when the scope closes. Throws a `RangeError` for invalid options. Requests that
- * arrive while their circuit is being written are written together.
+ * A storage in a key-value store, whose clean-up ends when the scope closes. Throws a `RangeError` for invalid options.
+ * Requests that arrive while their circuit is being written are written together.
  *
  * @category constructors
  * @since 0.1.0

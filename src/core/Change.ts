@@ -57,6 +57,9 @@ export interface PutBack {
   readonly certain?: boolean | undefined
 }
 
+/** The reason that the history gives for a put-back. The snapshot's own reason is its evidence. */
+export const putBackWhy = ({ why }: Snapshot): Why => ({ reason: "put back after a loss of data", evidence: why })
+
 /**
  * `always`: what an operator wants, whatever the state. `id` is the operation's own and random: it happens once, however often
  * it is sent. `known` is the newest generation the author knows of.
@@ -84,6 +87,10 @@ export type OperationTo =
   | { readonly _tag: "Import"; readonly snapshot: Snapshot }
 
 export type Change = Trip | PutBack | Operation
+
+/** Why an operation is refused: the `cause` of the `Denied` that it fails with. */
+export const REFUSED_OPERATION =
+  "a newer version of this library owns the circuit, or wrote the snapshot to import: update this process"
 
 /**
  * Makes a change, or does not (`committed`). Who lost finds the winner in the snapshot of the record. There is a new

@@ -1,25 +1,26 @@
 /**
- * Circuits as folders of versions, with the file system as the compare-and-set. A version is a file that is never written again,
- * named by its number. The highest number is the circuit.
+ * Circuits as folders of versions, with the file system as the compare-and-set. A version is a file that is never
+ * written again, named by its number. The highest number is the circuit.
  *
- * **How a version is written.** A writer that has read version `n` (its base) writes a temporary file and links it as `n + 1`. The
- * link fails if that name exists. The writer then flushes the folder and reads its base again: only if the base is still there,
- * byte for byte, has it committed. Otherwise the commit is in doubt and the writer starts over, which does no harm because every
- * write to a storage is safe to repeat.
+ * **How a version is written.** A writer that has read version `n` (its base) writes a temporary file and links it as
+ * `n + 1`. The link fails if that name exists. The writer then flushes the folder and reads its base again: only if the
+ * base is still there, byte for byte, has it committed. Otherwise the commit is in doubt and the writer starts over,
+ * which does no harm because every write to a storage is safe to repeat.
  *
- * **Why that is enough.** (1) Versions are removed oldest first, so while a version exists, so do all that were committed after it.
- * (2) No text is written twice, so a base that is found again was there when the link was made. By (1), so were all versions
- * committed after `n`. The link found no `n + 1`, which would be the first of them: `n` was the newest, and the link is the commit.
- * A writer that slept, and finds `n + 1` free because it was removed, finds its base removed too, because the base went first. The
- * file that it leaves lies below the newest version, is nobody's base, and is removed with the old versions.
+ * **Why that is enough.** (1) Versions are removed oldest first, so while a version exists, so do all that were
+ * committed after it. (2) No text is written twice, so a base that is found again was there when the link was made. By
+ * (1), so were all versions committed after `n`. The link found no `n + 1`, which would be the first of them: `n` was
+ * the newest, and the link is the commit. A writer that slept, and finds `n + 1` free because it was removed, finds its
+ * base removed too, because the base went first. The file that it leaves lies below the newest version, is nobody's
+ * base, and is removed with the old versions.
  *
- * **The first version** comes with its folder, which is renamed into place: the rename fails if there is a folder that is not empty.
- * The first number is the time in microseconds, so that the numbers of a circuit that expired and came back keep growing. The clock
- * is trusted for that, as it is for generations.
+ * **The first version** comes with its folder, which is renamed into place: the rename fails if there is a folder that
+ * is not empty. The first number is the time in microseconds, so that the numbers of a circuit that expired and came
+ * back keep growing. The clock is trusted for that, as it is for generations.
  *
- * **What lasts.** A file is flushed before it is linked, its folder before anything is answered, and an old version is removed after
- * that: each removal is backed by what follows it. A writer whose base is a first version flushes the directory before it links, so a
- * second version is never in a folder that a power cut could take.
+ * **What lasts.** A file is flushed before it is linked, its folder before anything is answered, and an old version is
+ * removed after that: each removal is backed by what follows it. A writer whose base is a first version flushes the
+ * directory before it links, so a second version is never in a folder that a power cut could take.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -64,8 +65,8 @@ const EAGER_ATTEMPTS = 3
 const LONGEST_WAIT_MILLIS = 16
 
 /**
- * The age from which a temporary file is taken for a killed process's. A process that was paused for longer finds its file gone and
- * writes another.
+ * The age from which a temporary file is taken for a killed process's. A process that was paused for longer finds its
+ * file gone and writes another.
  */
 const LEFTOVER_MILLIS = 60_000
 
@@ -107,7 +108,9 @@ export class Circuits {
       }
     })
 
-  /** Removes expired circuits, old backups and leftovers. What cannot be read or removed now is left for the next time. */
+  /**
+   * Removes expired circuits, old backups and leftovers. What cannot be read or removed now is left for the next time.
+   */
   get cleanUp(): Effect.Effect<void, PlatformError> {
     return Effect.gen({ self: this }, function*() {
       const { folders, temporaries } = this.#directory

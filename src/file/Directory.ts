@@ -1,8 +1,8 @@
 /**
  * The directory of all circuits: its layout, and the operations on files that writing a circuit is made of.
  *
- * Invariant: `#isPrepared` is true once this process has made the directory and flushed its parents. `forgetPrepared` clears it
- * when the directory turns out to be gone.
+ * Invariant: `#isPrepared` is true once this process has made the directory and flushed its parents. `forgetPrepared`
+ * clears it when the directory turns out to be gone.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"

@@ -1,8 +1,9 @@
 /**
- * Flushes directories: a file that was linked, renamed or removed outlasts a power cut only once its directory is flushed.
+ * Flushes directories: a file that was linked, renamed or removed outlasts a power cut only once its directory is
+ * flushed.
  *
- * Invariant: `#unflushed` holds the directories whose last flush failed. What was done in them is visible and not yet durable, so
- * `flushPending` runs before anything is answered that may build on it.
+ * Invariant: `#unflushed` holds the directories whose last flush failed. What was done in them is visible and not yet
+ * durable, so `flushPending` runs before anything is answered that may build on it.
  */
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"

@@ -22,7 +22,9 @@ export interface CircuitFiles {
   readonly circuit?: string | undefined
   /** The bytes of all its files. */
   readonly bytes: number
-  /** The newest undamaged file, which is the one in use. Absent if there is none: operations then fail with `Invalid`. */
+  /**
+   * The newest undamaged file, which is the one in use. Absent if there is none: operations then fail with `Invalid`.
+   */
   readonly current?: { readonly file: string; readonly bytes: number; readonly age: Duration.Duration } | undefined
   /** The number of older undamaged files. */
   readonly backups: number

@@ -1,6 +1,6 @@
 /**
- * The folder name of a circuit. Any text gets a name of its own, also where the file system ignores case, normal forms and
- * trailing dots.
+ * The folder name of a circuit. Any text gets a name of its own, also where the file system ignores case, normal forms
+ * and trailing dots.
  */
 import { createHash } from "node:crypto"
 
@@ -27,8 +27,8 @@ const encode = (name: string): string => {
 }
 
 /**
- * The folder of a circuit. Lower-case letters, digits, `.`, `_` and `-` stand for themselves, everything else is `%` and its
- * bytes in UTF-8. A name that would be too long becomes its beginning, `~` and its SHA-256.
+ * The folder of a circuit. Lower-case letters, digits, `.`, `_` and `-` stand for themselves, everything else is `%`
+ * and its bytes in UTF-8. A name that would be too long becomes its beginning, `~` and its SHA-256.
  */
 export const folderOf = (name: string): string => {
   if (name === "") return EMPTY

@@ -1,6 +1,6 @@
 /**
- * The files that are being written. Each is named by the time of its writing in Unix milliseconds, so that one that a killed
- * process left can be told by its age.
+ * The files that are being written. Each is named by the time of its writing in Unix milliseconds, so that one that a
+ * killed process left can be told by its age.
  */
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"

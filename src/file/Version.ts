@@ -25,7 +25,10 @@ export interface Damage {
 const checksumOf = (fields: object): string =>
   `sha256:${createHash("sha256").update(JSON.stringify(fields)).digest("hex")}`
 
-/** Of the window as of the last report. Buckets of different widths count the same calls, so only those of one width count here. */
+/**
+ * Of the window as of the last report. Buckets of different widths count the same calls, so only those of one width
+ * count here.
+ */
 const failureRateOf = ({ record: { window } }: Document): number | null => {
   const buckets = window.filter(({ width }) => width === window.at(-1)?.width)
   const failures = buckets.reduce((sum, { failure }) => sum + failure, 0)
@@ -74,8 +77,8 @@ const parsed = (text: string): unknown => {
 /**
  * Reads the text of a file. `isCircuit` tells whether the file's folder is that circuit's.
  *
- * Fails with `Invalid` if the file is undamaged, and yet its document cannot be decoded or a newer version of this library wrote it:
- * it was written on purpose, and using an older file in its place would undo that.
+ * Fails with `Invalid` if the file is undamaged, and yet its document cannot be decoded or a newer version of this
+ * library wrote it: it was written on purpose, and using an older file in its place would undo that.
  */
 export const read = (
   text: string,
@@ -92,7 +95,7 @@ export const read = (
   if (checksum !== checksumOf(fields)) return Effect.succeed({ damage: "the checksum does not match" })
   if (format > FORMAT) {
     return Effect.fail(invalid(
-      `a newer version of this library wrote the file, in format ${format} where this one reads ${FORMAT}: update this process`
+      `a newer version of this library wrote the file, in format ${format} and not ${FORMAT}: update this process`
     ))
   }
   const { based_on, circuit, document, last_updated } = fields

@@ -1,9 +1,9 @@
 /**
- * Coalesces requests by key. At most one run is in progress per key; the requests that arrive meanwhile are done together by the next
- * run. So a process does not race itself, and many waiting callers cost one write.
+ * Coalesces requests by key. At most one run is in progress per key; the requests that arrive meanwhile are done
+ * together by the next run. So a process does not race itself, and many waiting callers cost one write.
  *
- * Invariant: `queues` has a key exactly while a worker runs for it. The worker takes the whole queue for each run, and deletes the
- * key in the same step in which it finds the queue empty.
+ * Invariant: `queues` has a key exactly while a worker runs for it. The worker takes the whole queue for each run, and
+ * deletes the key in the same step in which it finds the queue empty.
  */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -21,10 +21,11 @@ interface Request<D, E> {
 }
 
 /**
- * `modify` with the requests of a key coalesced. A run is never interrupted: a caller that is interrupted withdraws its request while
- * that waits, and leaves it to complete once it runs.
+ * `modify` with the requests of a key coalesced. A run is never interrupted: a caller that is interrupted withdraws its
+ * request while that waits, and leaves it to complete once it runs.
  *
- * If a run of several requests fails with an error that one request alone may have caused (`isOfOneRequest`), each is run by itself.
+ * If a run of several requests fails with an error that one request alone may have caused (`isOfOneRequest`), each is
+ * run by itself.
  */
 export const coalesced = <D, E>(modify: Modify<D, E>, isOfOneRequest: (error: E) => boolean): Modify<D, E> => {
   const queues = new Map<string, Array<Request<D, E>>>()
