@@ -45,6 +45,7 @@ import { storageErrorOf } from "../file/FileError.ts"
 import { nameOf } from "../file/FolderName.ts"
 import { countIn, durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
 import { coalesced } from "../internal/Coalesce.ts"
+import { isInvalid } from "../internal/StorageErrors.ts"
 import { type Document, fromDocument, idleTime } from "./Document.ts"
 import { Storage, type StorageError } from "./Storage.ts"
 
@@ -115,7 +116,7 @@ export const make = (
       backend: "file",
       capabilities: { shared: false, durable: true, pushes: false, history: true, fences: true },
       idleTimeToLive,
-      modify: coalesced(circuits.modify, ({ reason }) => reason === "Invalid"),
+      modify: coalesced(circuits.modify, isInvalid),
       names: Stream.fromIterableEffect(Effect.mapError(directory.folders, storageErrorOf)).pipe(
         Stream.mapEffect((folder) => listedName(directory, circuits, folder), { concurrency: CONCURRENCY }),
         Stream.filter((name) => name !== undefined)

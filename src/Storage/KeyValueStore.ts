@@ -45,8 +45,9 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { refuse } from "../internal/Check.ts"
 import { coalesced } from "../internal/Coalesce.ts"
+import { failure, isInvalid } from "../internal/StorageErrors.ts"
 import { decodeDocument, type Document, encodeDocument, fromDocument, idleTime, type Modify } from "./Document.ts"
-import { Storage, StorageError } from "./Storage.ts"
+import { Storage, type StorageError } from "./Storage.ts"
 
 /**
  * @category models
@@ -122,14 +123,16 @@ class Keys {
   }
 }
 
-const unavailable = (cause: unknown) => new StorageError({ operation: "key-value", reason: "Unavailable", cause })
+const request = { operation: "key-value" }
+
+const unavailable = (cause: unknown) => failure(request, "Unavailable", cause)
 
 const undecodable = (key: string, cause: unknown) =>
-  new StorageError({
-    operation: "key-value",
-    reason: "Invalid",
-    cause: new Error(`key ${JSON.stringify(key)}: ${cause instanceof Error ? cause.message : cause}`, { cause })
-  })
+  failure(
+    request,
+    "Invalid",
+    new Error(`key ${JSON.stringify(key)}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+  )
 
 /** Circuits in a store. Only one process, and one instance of this class, may write. */
 class Circuits {
@@ -158,7 +161,7 @@ class Circuits {
         }
         return result
       }),
-    ({ reason }) => reason === "Invalid"
+    isInvalid
   )
 
   /** The circuits that have not expired. One whose document is invalid is listed, if its key has its name. */
@@ -170,7 +173,7 @@ class Circuits {
           const isListed = document !== undefined && !isExpired(document, yield* Clock.currentTimeMillis)
           return isListed ? this.#keys.nameOf(key, document) : undefined
         }).pipe(
-          Effect.catchIf(({ reason }) => reason === "Invalid", () => Effect.succeed(this.#keys.nameOf(key, undefined)))
+          Effect.catchIf(isInvalid, () => Effect.succeed(this.#keys.nameOf(key, undefined)))
         )
       ),
       Stream.filter((name) => name !== undefined)

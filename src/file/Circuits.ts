@@ -27,9 +27,9 @@ import * as Effect from "effect/Effect"
 import type { PlatformError } from "effect/PlatformError"
 import * as Random from "effect/Random"
 import type { Document, Modify } from "../Storage/Document.ts"
-import { StorageError } from "../Storage/Storage.ts"
+import type { StorageError } from "../Storage/Storage.ts"
 import type { Directory } from "./Directory.ts"
-import { deniedError, isAlreadyThere, isNotFound, linkErrorOf, storageErrorOf } from "./FileError.ts"
+import { deniedError, fileError, isAlreadyThere, isNotFound, linkErrorOf, storageErrorOf } from "./FileError.ts"
 import { folderOf } from "./FolderName.ts"
 import { printed, read, type Version } from "./Version.ts"
 
@@ -285,9 +285,6 @@ export class Circuits {
     })
   }
 }
-
-const fileError = (reason: StorageError["reason"], cause: unknown): StorageError =>
-  new StorageError({ operation: "file", reason, cause })
 
 const unreadable = (file: string, cause: unknown): StorageError =>
   fileError("Invalid", new Error(`the file ${file}: ${cause instanceof Error ? cause.message : cause}`, { cause }))

@@ -1,6 +1,10 @@
 /** Errors of a file system as errors of a storage. The caller fills in the operation and the circuit. */
 import type { PlatformError } from "effect/PlatformError"
-import { StorageError } from "../Storage/Storage.ts"
+import { failure } from "../internal/StorageErrors.ts"
+import type { StorageError } from "../Storage/Storage.ts"
+
+export const fileError = (reason: StorageError["reason"], cause: unknown): StorageError =>
+  failure({ operation: "file" }, reason, cause)
 
 /** Node's codes for an operation that the file system does not support. Effect's tags do not tell them apart. */
 const UNSUPPORTED = ["ENOTSUP", "EOPNOTSUPP", "ENOSYS"]
@@ -14,10 +18,10 @@ const isDenied = (error: PlatformError): boolean =>
   codeOf(error) === "EROFS"
 
 export const storageErrorOf = (error: PlatformError): StorageError =>
-  new StorageError({ operation: "file", reason: isDenied(error) ? "Denied" : "Unavailable", cause: error })
+  fileError(isDenied(error) ? "Denied" : "Unavailable", error)
 
 export const deniedError = (message: string, cause?: unknown): StorageError =>
-  new StorageError({ operation: "file", reason: "Denied", cause: new Error(message, { cause }) })
+  fileError("Denied", new Error(message, { cause }))
 
 /** As `storageErrorOf`, and says so if the failed call was a hard link, which not every file system has. */
 export const linkErrorOf = (error: PlatformError): StorageError =>

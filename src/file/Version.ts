@@ -2,7 +2,8 @@
 import * as Effect from "effect/Effect"
 import { createHash, randomUUID } from "node:crypto"
 import { decodeDocument, type Document, encodeDocument } from "../Storage/Document.ts"
-import { StorageError } from "../Storage/Storage.ts"
+import type { StorageError } from "../Storage/Storage.ts"
+import { fileError } from "./FileError.ts"
 
 /** Raise it when older code can no longer read what is written. */
 const FORMAT = 1
@@ -61,8 +62,6 @@ export const printed = (
     return `${JSON.stringify({ ...fields, checksum: checksumOf(fields) }, undefined, 2)}\n`
   })
 
-const invalid = (cause: string) => new StorageError({ operation: "read", reason: "Invalid", cause })
-
 const isFields = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
@@ -94,9 +93,12 @@ export const read = (
   }
   if (checksum !== checksumOf(fields)) return Effect.succeed({ damage: "the checksum does not match" })
   if (format > FORMAT) {
-    return Effect.fail(invalid(
-      `a newer version of this library wrote the file, in format ${format} and not ${FORMAT}: update this process`
-    ))
+    return Effect.fail(
+      fileError(
+        "Invalid",
+        `a newer version of this library wrote the file, in format ${format} and not ${FORMAT}: update this process`
+      )
+    )
   }
   const { based_on, circuit, document, last_updated } = fields
   if (typeof circuit !== "string" || !isCircuit(circuit)) {

@@ -8,21 +8,22 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { REFUSED_OPERATION } from "../core/Change.ts"
 import { isReserved } from "../core/Reserved.ts"
-import {
-  type Announcement,
-  type Change,
-  type Changed,
-  type CircuitReport,
-  type HistoryEntry,
-  type Probe,
-  type Probed,
+import { failIfUnreachable, failure, isInvalid } from "../internal/StorageErrors.ts"
+import type {
+  Announcement,
+  Change,
+  Changed,
+  CircuitReport,
+  HistoryEntry,
+  Probe,
+  Probed,
   StorageError,
-  type Synced
+  Synced
 } from "../Storage/Storage.ts"
 import { decodeAnnouncement, decodeHistory, decodePage, decodeReply, type Operation, type Reply } from "./Decode.ts"
 import { encodeChange, encodeProbe, encodeReport } from "./Encode.ts"
 import type { KeyNames } from "./KeyNames.ts"
-import { invalidError, isUnknownScript, storageErrorOf } from "./RedisFailure.ts"
+import { isUnknownScript, storageErrorOf } from "./RedisFailure.ts"
 import { type Script, scripts } from "./Scripts.ts"
 
 /** The keys that one `SCAN` looks at. An idle server needs less than a millisecond for them. */
@@ -53,11 +54,9 @@ export class Circuits {
 
   /** One script per circuit, all sent at once: one round trip, on any number of servers. */
   sync(reports: ReadonlyArray<CircuitReport>): Effect.Effect<ReadonlyArray<Synced>, StorageError> {
-    return Effect.forEach(reports, (report) => this.#syncOne(report), { concurrency: CONCURRENCY }).pipe(
-      // One error for the batch, so that the caller sees that the storage is away, and not that many circuits fail.
-      Effect.tap((synced) =>
-        synced[0] !== undefined && synced.every(isUnreached) ? Effect.fromResult(synced[0].result) : Effect.void
-      )
+    return Effect.tap(
+      Effect.forEach(reports, (report) => this.#syncOne(report), { concurrency: CONCURRENCY }),
+      failIfUnreachable
     )
   }
 
@@ -76,7 +75,7 @@ export class Circuits {
       const committed = answer === "Committed"
       return committed || change._tag !== "Operation"
         ? Effect.succeed({ committed, snapshot })
-        : Effect.fail(new StorageError({ operation: "change", circuit, reason: "Denied", cause: REFUSED_OPERATION }))
+        : Effect.fail(failure({ operation: "change", circuit }, "Denied", REFUSED_OPERATION))
     })
   }
 
@@ -119,7 +118,7 @@ export class Circuits {
     const repair = (circuit: string) =>
       this.#request(operation, circuit, () => this.#send(circuit, scripts.repair, {})).pipe(
         Effect.map(Number),
-        Effect.catchIf(({ reason }) => reason === "Invalid", () => Effect.succeed(0))
+        Effect.catchIf(isInvalid, () => Effect.succeed(0))
       )
     return this.#circuits(operation, this.#options.names.pattern).pipe(
       Stream.mapEffect(repair, { concurrency: CONCURRENCY }),
@@ -152,7 +151,7 @@ export class Circuits {
   ): Effect.Effect<A, StorageError> {
     return circuit.isWellFormed()
       ? Effect.mapError(Effect.suspend(request), storageErrorOf(operation, circuit))
-      : Effect.fail(invalidError(operation, circuit, "the circuit's name is not well-formed Unicode"))
+      : Effect.fail(failure({ operation, circuit }, "Invalid", "the circuit's name is not well-formed Unicode"))
   }
 
   #send(circuit: string, { digest, lua }: Script, input: object): Effect.Effect<unknown, Redis.RedisError> {
@@ -194,7 +193,4 @@ export class Circuits {
 }
 
 const decode = <A>(operation: string, circuit: string | undefined, f: () => A): Effect.Effect<A, StorageError> =>
-  Effect.try({ try: f, catch: (cause) => invalidError(operation, circuit, cause) })
-
-const isUnreached = ({ result }: Synced): boolean =>
-  Result.isFailure(result) && (result.failure.reason === "Unavailable" || result.failure.reason === "Deadline")
+  Effect.try({ try: f, catch: (cause) => failure({ operation, circuit }, "Invalid", cause) })

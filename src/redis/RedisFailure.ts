@@ -1,14 +1,10 @@
 /** Errors of Redis and of its client as errors of a storage. */
 import type * as Redis from "effect/persistence/Redis"
-import { StorageError } from "../Storage/Storage.ts"
+import { failure } from "../internal/StorageErrors.ts"
+import type { StorageError } from "../Storage/Storage.ts"
 
 export const storageErrorOf = (operation: string, circuit?: string) => ({ cause }: Redis.RedisError): StorageError =>
-  new StorageError({ operation, ...circuitField(circuit), reason: reasonOf(cause), cause })
-
-export const invalidError = (operation: string, circuit: string | undefined, cause: unknown): StorageError =>
-  new StorageError({ operation, ...circuitField(circuit), reason: "Invalid", cause })
-
-const circuitField = (circuit: string | undefined) => circuit === undefined ? {} : { circuit }
+  failure({ operation, circuit }, reasonOf(cause), cause)
 
 const messageOf = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)
 
