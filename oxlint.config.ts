@@ -162,17 +162,17 @@ export default defineConfig({
     {
       files: ["src/Storage/File.ts"],
       rules: only(
-        onlyUp(...shared, "internal/Combined.ts", "file/*"),
+        onlyUp(...shared, "internal/Coalesce.ts", "file/*"),
         noOtherStorage
       )
     },
     {
       files: ["src/Storage/KeyValueStore.ts"],
-      rules: only(onlyUp(...shared, "internal/Combined.ts"), noOtherStorage, noDriver)
+      rules: only(onlyUp(...shared, "internal/Coalesce.ts"), noOtherStorage, noDriver)
     },
     {
       files: ["src/file/**/*.ts"],
-      rules: only(onlyUp("core/*", "Storage/Storage.ts", "Storage/Document.ts"))
+      rules: only(onlyUp(...shared, "Storage/Storage.ts", "Storage/Document.ts"))
     },
     {
       files: ["src/sql/**/*.ts"],

@@ -115,7 +115,7 @@ const accepted = {
     `import "../Storage/Storage.ts"`
   ],
   "src/conformance": [`import "../internal/Clock.ts"`],
-  "src/file": [`import "./Names.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
+  "src/file": [`import "./FolderName.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
   "src/layers": [
     `import "../Storage/Memory.ts"`,
     `import "./Client.ts"`,

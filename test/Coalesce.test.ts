@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Latch } from "effect"
-import { combined } from "../src/internal/Combined.ts"
+import { coalesced } from "../src/internal/Coalesce.ts"
 
-/** Numbers by their keys, held until they are let go. What was written comes in order. */
+/** Numbers by key. While the gate is closed, nothing is written. `written` lists the writes in order. */
 const numbers = () => {
   const values = new Map<string, number>()
   const written: Array<readonly [string, number | undefined]> = []
   const gate = Latch.makeUnsafe(true)
-  const modify = combined<number, string>(
+  const modify = coalesced<number, string>(
     (key, f) =>
       Effect.flatMap(gate.await, () => {
         const [result, next] = f(values.get(key), 0)
@@ -25,8 +25,8 @@ const numbers = () => {
 
 const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
 
-describe("combined requests", () => {
-  it.effect("that come while one is worked on are one run, in their order, each with its own result", () =>
+describe("coalesced", () => {
+  it.effect("runs the requests that arrive during a run together, in order, each with its own result", () =>
     Effect.gen(function*() {
       const { add, gate, written } = numbers()
       yield* gate.close
@@ -37,7 +37,7 @@ describe("combined requests", () => {
       assert.strictEqual(yield* add("a", 1), 10)
     }))
 
-  it.effect("of other keys do not wait", () =>
+  it.effect("does not make requests of different keys wait for each other", () =>
     Effect.gen(function*() {
       const { add, gate, written } = numbers()
       yield* gate.close
@@ -49,7 +49,7 @@ describe("combined requests", () => {
       assert.deepStrictEqual(written, [["a", 1], ["b", 1]])
     }))
 
-  it.effect("whose caller goes away are not made where they wait, and whole where they run", () =>
+  it.effect("withdraws a waiting request whose caller is interrupted, and completes a running one", () =>
     Effect.gen(function*() {
       const { add, gate, values } = numbers()
       yield* gate.close
@@ -61,7 +61,7 @@ describe("combined requests", () => {
       assert.strictEqual(values.get("a"), 21)
     }))
 
-  it.effect("fail alone where that may be their own fault, and all where it is not", () =>
+  it.effect("fails only the request at fault, or all if the error is not of one request", () =>
     Effect.gen(function*() {
       const { add, gate, values } = numbers()
       const run = (...some: ReadonlyArray<number>) =>
@@ -79,10 +79,10 @@ describe("combined requests", () => {
       assert.strictEqual(values.get("a"), 3)
     }))
 
-  it.effect("hear of a defect, and the next is made", () =>
+  it.effect("passes a defect on to the caller, and runs the next request", () =>
     Effect.gen(function*() {
       let runs = 0
-      const modify = combined<number, never>(
+      const modify = coalesced<number, never>(
         (_, f) => Effect.suspend(() => runs++ === 0 ? Effect.die("broken") : Effect.succeed(f(1, 0)[0])),
         () => true
       )

@@ -1,6 +1,9 @@
 /**
- * Requests of one key, one run at a time: what is asked for while a run goes on is done by the next, all of it in one. It is
- * how one process does not race itself, and pays for one write where many callers wait.
+ * Coalesces requests by key. At most one run is in progress per key; the requests that arrive meanwhile are done
+ * together by the next run. So a process does not race itself, and many waiting callers cost one write.
+ *
+ * Invariant: `queues` has a key exactly while a worker runs for it. The worker takes the whole queue for each run, and
+ * deletes the key in the same step in which it finds the queue empty.
  */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -9,7 +12,7 @@ import * as Exit from "effect/Exit"
 
 type F<D, A> = (value: D | undefined, now: number) => readonly [result: A, value: D | undefined]
 
-/** As `Modify` of a storage's documents. */
+/** The shape of `Modify` in `Storage/Document.ts`. */
 type Modify<D, E> = <A>(key: string, f: F<D, A>) => Effect.Effect<A, E>
 
 interface Request<D, E> {
@@ -18,11 +21,13 @@ interface Request<D, E> {
 }
 
 /**
- * The same, with the requests of a key combined. A run is never interrupted: whoever asked and goes away has been asking for
- * all of it, or, while it waits, for nothing. Where an error `isOwn`, which may be due to one request alone, each of its run is
- * tried by itself.
+ * `modify` with the requests of a key coalesced. A run is never interrupted: a caller that is interrupted withdraws its
+ * request while that waits, and leaves it to complete once it runs.
+ *
+ * If a run of several requests fails with an error that one request alone may have caused (`isOfOneRequest`), each is
+ * run by itself.
  */
-export const combined = <D, E>(modify: Modify<D, E>, isOwn: (error: E) => boolean): Modify<D, E> => {
+export const coalesced = <D, E>(modify: Modify<D, E>, isOfOneRequest: (error: E) => boolean): Modify<D, E> => {
   const queues = new Map<string, Array<Request<D, E>>>()
 
   const run = (key: string, requests: ReadonlyArray<Request<D, E>>): Effect.Effect<void> =>
@@ -37,7 +42,7 @@ export const combined = <D, E>(modify: Modify<D, E>, isOwn: (error: E) => boolea
     }).pipe(
       Effect.exit,
       Effect.flatMap((exit) => {
-        if (Exit.isFailure(exit) && requests.length > 1 && exit.cause.reasons.some(isOwnReason)) {
+        if (Exit.isFailure(exit) && requests.length > 1 && isCauseOfOneRequest(exit.cause)) {
           return Effect.forEach(requests, (request) => run(key, [request]), { discard: true })
         }
         return Effect.sync(() => {
@@ -48,7 +53,8 @@ export const combined = <D, E>(modify: Modify<D, E>, isOwn: (error: E) => boolea
       })
     )
 
-  const isOwnReason = (reason: Cause.Reason<E>) => Cause.isFailReason(reason) && isOwn(reason.error)
+  const isCauseOfOneRequest = ({ reasons }: Cause.Cause<E>): boolean =>
+    reasons.some((reason) => Cause.isFailReason(reason) && isOfOneRequest(reason.error))
 
   const work = (key: string, queue: Array<Request<D, E>>): Effect.Effect<void> =>
     Effect.whileLoop({
@@ -62,14 +68,11 @@ export const combined = <D, E>(modify: Modify<D, E>, isOwn: (error: E) => boolea
       const request: Request<D, E> = { f, done: Deferred.makeUnsafe() }
       const queue = queues.get(key) ?? []
       queue.push(request)
-      const answer = restore(Deferred.await(request.done)).pipe(
-        Effect.onInterrupt(() =>
-          Effect.sync(() => {
-            const index = queue.indexOf(request)
-            if (index >= 0) queue.splice(index, 1)
-          })
-        )
-      ) as Effect.Effect<A, E>
+      const withdraw = Effect.sync(() => {
+        const index = queue.indexOf(request)
+        if (index >= 0) queue.splice(index, 1)
+      })
+      const answer = Effect.onInterrupt(restore(Deferred.await(request.done)), () => withdraw) as Effect.Effect<A, E>
       if (queues.has(key)) return answer
       queues.set(key, queue)
       return Effect.andThen(Effect.forkDetach(work(key, queue), { startImmediately: true }), answer)
