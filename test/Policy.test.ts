@@ -154,8 +154,8 @@ describe("a policy that makes no sense is refused, with field, range and value (
 describe("the longest open time", () => {
   it("is an hour or what openFor says, and openFor is 60 seconds or the longest", () => {
     const of = (policy: Breaker.Policy) => {
-      const { maxOpenFor, openFor } = resolve("any", policy)
-      return [openFor, maxOpenFor]
+      const { maxOpenForMillis, openFor } = resolve("any", policy)
+      return [openFor, maxOpenForMillis]
     }
     assert.deepStrictEqual(of({}), [60_000, 3_600_000])
     assert.deepStrictEqual(of({ openFor: "2 hours" }), [7_200_000, 7_200_000])
