@@ -190,15 +190,26 @@ export default defineConfig({
     {
       files: ["src/Storage/{Fallback,Mirror,Regions,Migration}.ts"],
       rules: only(
-        onlyUp(...requests, "combine/*"),
+        onlyUp(...requests, "combine/*", "combine/chain/*", "combine/migration/*"),
         noOtherStorage,
         noDriver,
         noUnstable
       )
     },
     {
-      files: ["src/combine/**/*.ts"],
+      files: ["src/combine/*.ts"],
       rules: only(onlyUp(...requests, "Storage/Storage.ts"), noDriver, noUnstable)
+    },
+    {
+      files: ["src/combine/{chain,migration}/*.ts"],
+      rules: only(
+        {
+          group: ["../../**", ...[...requests, "Storage/Storage.ts"].map((path) => `!../../${path}`)],
+          message: inward
+        },
+        noDriver,
+        noUnstable
+      )
     },
     {
       files: ["src/redis/**/*.ts"],

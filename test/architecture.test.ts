@@ -62,6 +62,11 @@ const refused = {
     `import "../Breaker.ts"`,
     `import "ioredis"`
   ],
+  "src/combine/chain": [
+    `import "../../internal/Gate.ts"`,
+    `import "../../Storage/Fallback.ts"`,
+    `import "ioredis"`
+  ],
   "src/conformance": [
     `import "../internal/Request.ts"`,
     `import "../Storage/Memory.ts"`
@@ -113,6 +118,12 @@ const accepted = {
     `import "../internal/Request.ts"`,
     `import "../internal/Fork.ts"`,
     `import "../Storage/Storage.ts"`
+  ],
+  "src/combine/chain": [
+    `import "./Hops.ts"`,
+    `import "../FusedStorage.ts"`,
+    `import "../../internal/Request.ts"`,
+    `import "../../Storage/Storage.ts"`
   ],
   "src/conformance": [`import "../internal/Clock.ts"`],
   "src/file": [`import "./FolderName.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
