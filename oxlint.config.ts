@@ -46,9 +46,11 @@ const shared = ["core/*", "internal/Check.ts", "internal/Clock.ts", "internal/St
 /** What sends requests to storages shares. */
 const requests = [
   ...shared,
+  "internal/Bounds.ts",
   "internal/Deadlines.ts",
   "internal/Fork.ts",
   "internal/Log.ts",
+  "internal/Messages.ts",
   "internal/Request.ts"
 ] as const
 

@@ -59,7 +59,7 @@ import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
 import { Follower } from "../combine/Follower.ts"
 import type { FuseChange } from "../combine/Fuse.ts"
-import { FusedStorage } from "../combine/FusedStorage.ts"
+import { FusedStorage, skippedFields } from "../combine/FusedStorage.ts"
 import { migratingStorage } from "../combine/migration/MigratingStorage.ts"
 import { type Comparison, type MigrationError, type Phase, PHASES, type Progress } from "../combine/migration/Models.ts"
 import { compare, fill, switchTo } from "../combine/migration/Operations.ts"
@@ -69,6 +69,7 @@ import { built } from "../combine/Options.ts"
 import { durationIn, oneOf, refuse } from "../internal/Check.ts"
 import { makeFork } from "../internal/Fork.ts"
 import { type Log, makeLog } from "../internal/Log.ts"
+import { messages } from "../internal/Messages.ts"
 import { Storage, type StorageError } from "./Storage.ts"
 
 export {
@@ -139,11 +140,10 @@ const checked = ({ deadline = "10 seconds", initial = PHASES[0], name }: Options
   return { deadlineMillis: Duration.toMillis(deadline), initial, name }
 }
 
-const logChange = (log: Log) => (change: FuseChange, { lastFailure: cause, storage: { backend } }: FusedStorage) => {
-  if (change._tag === "Down") {
-    const skippedFor = Duration.format(Duration.millis(change.forMillis))
-    log("Warn", "Migration storage skipped after 3 consecutive failures", { backend, for: skippedFor, cause })
-  } else log("Info", "Migration storage answers again", { backend })
+const logChange = (log: Log) => (change: FuseChange, fused: FusedStorage): void => {
+  const { backend } = fused.storage
+  if (change._tag === "Up") log(messages.migrationRecovered, { backend })
+  else log(messages.migrationUnreachable, { backend, ...skippedFields(change.forMillis, fused) })
 }
 
 const sidesOf = (

@@ -43,6 +43,7 @@ import type { ChainEvent } from "../combine/chain/Events.ts"
 import { chainOf, type Hops, layerOf, type Options as ChainOptions } from "../combine/Options.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { makeLog } from "../internal/Log.ts"
+import { messages } from "../internal/Messages.ts"
 import type { Storage, StorageError } from "./Storage.ts"
 
 export type { ChainEvent } from "../combine/chain/Events.ts"
@@ -98,7 +99,7 @@ export const make = (
     const repaired = Effect.catchCause(chain.repair, (cause) =>
       Effect.sync(() => {
         if (!Cause.hasInterruptsOnly(cause)) {
-          log("Warn", "Copies could not be compared", { cause: Cause.squash(cause) })
+          log(messages.comparisonFailed, { cause: Cause.squash(cause) })
         }
       }))
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(repaired, Effect.sleep(every))))

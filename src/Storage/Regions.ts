@@ -53,7 +53,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
-import { FusedStorage, type TimedStorage } from "../combine/FusedStorage.ts"
+import { FusedStorage, skippedFields, type TimedStorage } from "../combine/FusedStorage.ts"
 import { built } from "../combine/Options.ts"
 import { putBack } from "../combine/Reconcile.ts"
 import { RetryQueue } from "../combine/RetryQueue.ts"
@@ -61,6 +61,7 @@ import { durationIn, oneOf, refuse } from "../internal/Check.ts"
 import { monotonicMillis, monotonicNow } from "../internal/Clock.ts"
 import { makeFork } from "../internal/Fork.ts"
 import { makeLog } from "../internal/Log.ts"
+import { messages } from "../internal/Messages.ts"
 import { isInvalid } from "../internal/StorageErrors.ts"
 import { type Operation, type Snapshot, Storage, type StorageError } from "./Storage.ts"
 
@@ -193,21 +194,15 @@ const queueFor = (
       clock,
       fork: makeFork(context),
       longestMillis: deadlineMillis,
-      changed: (change, { lastFailure: cause }) => {
-        if (change._tag === "Down") {
-          const skippedFor = Duration.format(Duration.millis(change.forMillis))
-          log("Warn", "Region skipped after 3 consecutive failures, queueing changes for it", {
-            region: name,
-            for: skippedFor,
-            cause
-          })
-        } else log("Info", "Region answers again, sending it the queued changes", { region: name })
-      }
+      changed: (change, fused) =>
+        change._tag === "Up"
+          ? log(messages.regionRecovered, { region: name })
+          : log(messages.regionUnreachable, { region: name, ...skippedFields(change.forMillis, fused) })
     })
     const there = fused.within(deadlineMillis)
     const count = Metric.update(Metric.withAttributes(mirrored, { from: region, to: name }), 1)
-    const sendAll = (circuit: string, messages: ReadonlyArray<Message>): Effect.Effect<ReadonlyArray<string>> =>
-      Effect.forEach(messages, (message) => Effect.andThen(send(there, circuit, message), count), { discard: true })
+    const sendAll = (circuit: string, queued: ReadonlyArray<Message>): Effect.Effect<ReadonlyArray<string>> =>
+      Effect.forEach(queued, (message) => Effect.andThen(send(there, circuit, message), count), { discard: true })
         .pipe(
           Effect.match({
             // An `Invalid` circuit is done, because trying again does not help.
@@ -217,7 +212,7 @@ const queueFor = (
         )
     const queue: Queue = new RetryQueue((batch) =>
       Effect.map(
-        Effect.forEach(batch, ([circuit, messages]) => sendAll(circuit, messages), { concurrency: CONCURRENCY }),
+        Effect.forEach(batch, ([circuit, queued]) => sendAll(circuit, queued), { concurrency: CONCURRENCY }),
         (done) => new Set(done.flat())
       )
     )

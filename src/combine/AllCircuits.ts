@@ -1,7 +1,7 @@
 /** The circuits of two storages, for work that covers all of them. */
 import * as Stream from "effect/Stream"
+import { CIRCUITS_PER_REQUEST } from "../internal/Bounds.ts"
 import type { Storage, StorageError } from "../Storage/Storage.ts"
-import { BATCH } from "./Reconcile.ts"
 
 /** The names of all circuits of both storages, each once, in batches. */
 export const circuitsOf = (from: Storage, to: Storage): Stream.Stream<ReadonlyArray<string>, StorageError> =>
@@ -9,6 +9,6 @@ export const circuitsOf = (from: Storage, to: Storage): Stream.Stream<ReadonlyAr
     const seen = new Set<string>()
     return Stream.concat(from.list, to.list).pipe(
       Stream.filter((circuit) => !seen.has(circuit) && seen.add(circuit).size > 0),
-      Stream.grouped(BATCH)
+      Stream.grouped(CIRCUITS_PER_REQUEST)
     )
   })

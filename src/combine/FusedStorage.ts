@@ -3,6 +3,7 @@
  * skipped, except for one probe now and then.
  */
 import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { monotonicMillis } from "../internal/Clock.ts"
@@ -12,8 +13,8 @@ import { failure, isInvalid } from "../internal/StorageErrors.ts"
 import { type Snapshot, type Storage, type StorageError, type Synced } from "../Storage/Storage.ts"
 import { FAILURES, type FuseChange, type Outcome, type Permit, StorageFuse } from "./Fuse.ts"
 
-/** A probe is over this long after its deadline at the latest. */
-const LEASE_GRACE_MILLIS = 1000
+/** A probe of the fuse lapses this long after its deadline. */
+const PROBE_GRACE_MILLIS = 1000
 
 /** The part of a storage that reconciling uses, each request with a deadline. */
 export type TimedStorage = Pick<Storage, "backend" | "idleTimeToLive" | "sync" | "change">
@@ -47,7 +48,7 @@ export class FusedStorage {
   constructor(settings: Settings) {
     this.storage = settings.storage
     this.#settings = settings
-    this.#fuse = new StorageFuse(settings.longestMillis + LEASE_GRACE_MILLIS)
+    this.#fuse = new StorageFuse(settings.longestMillis + PROBE_GRACE_MILLIS)
     this.#requests = new Requests(settings.clock, settings.fork)
   }
 
@@ -125,6 +126,12 @@ export class FusedStorage {
     if (change !== undefined) this.#settings.changed(change, this)
   }
 }
+
+/** The log fields of a storage that is skipped from now on. */
+export const skippedFields = (forMillis: number, { lastFailure }: FusedStorage) => ({
+  for: Duration.format(Duration.millis(forMillis)),
+  cause: lastFailure
+})
 
 const notSent = (operation: string, cause: string): Effect.Effect<never, NoAnswer> =>
   Effect.fail({ wasSent: false, error: failure({ operation }, "Unavailable", cause) })

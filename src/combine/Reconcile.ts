@@ -6,15 +6,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { isEmpty, type LifetimeCounts, noDelta, noLifetimeCounts } from "../core/Delta.ts"
+import { CIRCUITS_PER_REQUEST } from "../internal/Bounds.ts"
 import { monotonicNow } from "../internal/Clock.ts"
 import type { CircuitReport, Snapshot, StorageError } from "../Storage/Storage.ts"
 import type { TimedStorage } from "./FusedStorage.ts"
 
 /** Circuits reconciled at a time. A whole batch would take all connections of a pool. */
 const CONCURRENCY = 16
-
-/** The most circuits of one request. */
-export const BATCH = 100
 
 /** A report without counts, which only reads. */
 export const reading = (circuit: string): CircuitReport => ({
@@ -38,7 +36,7 @@ export interface Pair {
   readonly snapshots: Result.Result<readonly [from: Snapshot, to: Snapshot], StorageError>
 }
 
-/** Reads at most `BATCH` circuits from both storages. */
+/** Reads circuits, at most `CIRCUITS_PER_REQUEST`, from both storages. */
 export const readBoth = (
   from: TimedStorage,
   to: TimedStorage,
@@ -86,7 +84,7 @@ const eachPair = (
   })
 
 /**
- * Brings at most `BATCH` circuits to the newer of two storages in everything but the lifetime counts.
+ * Brings circuits, at most `CIRCUITS_PER_REQUEST`, to the newer of two storages in everything but the lifetime counts.
  *
  * `decides` names the storage that decided until now. If that has no record of a circuit, it may have forgotten it. A change
  * that is older than its idle time is then not put back, because it would revive an override that was lifted since.
@@ -142,8 +140,8 @@ const COUNTS = ["success", "failure", "ignored", "timeout", "slow", "rejected"] 
 const PERIOD_MILLIS = 10_000
 
 /**
- * Reports to the second storage the calls that only the first has counted, for at most `BATCH` circuits. The report is named by
- * the time of the comparison, so that only one of several instances makes up for a difference.
+ * Reports to the second storage the calls that only the first has counted, for at most `CIRCUITS_PER_REQUEST` circuits. The
+ * report is named by the time of the comparison, so that only one of several instances makes up for a difference.
  */
 export const reconcileCounts = (
   from: TimedStorage,

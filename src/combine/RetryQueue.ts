@@ -9,7 +9,7 @@
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
-import { BATCH } from "./Reconcile.ts"
+import { CIRCUITS_PER_REQUEST } from "../internal/Bounds.ts"
 
 /** The most circuits that wait. Beyond that the oldest entry is dropped; the circuit comes back with its next change. */
 export const MOST_WAITING = 100_000
@@ -44,7 +44,7 @@ export class RetryQueue<A> {
   )
 
   readonly #round: Effect.Effect<void> = Effect.suspend(() => {
-    const batch = [...this.#waiting].slice(0, BATCH)
+    const batch = [...this.#waiting].slice(0, CIRCUITS_PER_REQUEST)
     return Effect.flatMap(this.#work(batch), (done) => {
       for (const [circuit, entry] of batch) {
         if (this.#waiting.get(circuit) !== entry) continue

@@ -6,6 +6,4 @@ import * as Effect from "effect/Effect"
 export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
 /** Monotonic milliseconds by the clock of the running fiber. */
-export const monotonicNow: Effect.Effect<number> = Clock.clockWith((clock) =>
-  Effect.sync(() => monotonicMillis(clock))
-)
+export const monotonicNow: Effect.Effect<number> = Clock.clockWith((clock) => Effect.sync(() => monotonicMillis(clock)))

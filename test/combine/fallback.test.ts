@@ -3,6 +3,7 @@ import { Effect, Fiber, Metric, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { circuitOf, failures, FORCED, HOUR, ignored, reasonOf } from "../../src/conformance/Law.ts"
 import { Storage } from "../../src/index.ts"
+import { messages } from "../../src/internal/Messages.ts"
 import * as Fallback from "../../src/Storage/Fallback.ts"
 import * as NullStorage from "../../src/Storage/Null.ts"
 import type * as Service from "../../src/Storage/Storage.ts"
@@ -234,11 +235,11 @@ describe("a storage of a fallback chain that does not answer", () => {
           yield* settle
         }
         assert.deepStrictEqual(logged.map(({ level, message }) => `${level} ${message}`), [
-          "Warn Storage did not answer, trying the next one",
-          "Warn Storage skipped after 3 consecutive failures",
-          "Info Storage answers again",
-          "Warn Storage did not answer, trying the next one",
-          "Warn Storage skipped after 3 consecutive failures"
+          `Warn ${messages.fallback.text}`,
+          `Warn ${messages.storageSkipped.text}`,
+          `Info ${messages.storageBack.text}`,
+          `Warn ${messages.fallback.text}`,
+          `Warn ${messages.storageSkipped.text}`
         ])
       })
     ))

@@ -3,6 +3,7 @@ import { Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { circuitOf, failed, failures, FORCED, HOUR, MINUTE } from "../../src/conformance/Law.ts"
 import { Storage } from "../../src/index.ts"
+import { messages } from "../../src/internal/Messages.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as MemoryStorage from "../../src/Storage/Memory.ts"
 import * as Mirror from "../../src/Storage/Mirror.ts"
@@ -181,7 +182,7 @@ describe("a mirror", () => {
         links[1]!.fault(failing("Unavailable"))
         const { at } = yield* mirrorOf(links)
         yield* quiet
-        assert.include(logged.map(({ message }) => message), "Copies could not be compared")
+        assert.include(logged.map(({ message }) => message), messages.comparisonFailed.text)
         links[1]!.fault(undefined)
         yield* TestClock.adjust("10 minutes")
         yield* quiet

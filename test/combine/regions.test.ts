@@ -3,6 +3,7 @@ import { Config, ConfigProvider, Effect, Layer, Metric } from "effect"
 import { TestClock } from "effect/testing"
 import { circuitOf, FORCED, MINUTE, success } from "../../src/conformance/Law.ts"
 import { Breaker, Storage, Trip } from "../../src/index.ts"
+import { messages } from "../../src/internal/Messages.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as MemoryStorage from "../../src/Storage/Memory.ts"
 import * as Regions from "../../src/Storage/Regions.ts"
@@ -113,8 +114,8 @@ describe("a regional storage", () => {
         yield* later
         assert.deepStrictEqual(yield* states(at), ["Open", "Open", "Open"])
         assert.deepStrictEqual(logged.map(({ level, message }) => `${level} ${message}`), [
-          "Warn Region skipped after 3 consecutive failures, queueing changes for it",
-          "Info Region answers again, sending it the queued changes"
+          `Warn ${messages.regionUnreachable.text}`,
+          `Info ${messages.regionRecovered.text}`
         ])
       })
     ))

@@ -1,14 +1,14 @@
 /** What happens between the storages of a chain, as events, in the log, and as a metric. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as PubSub from "effect/PubSub"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Log } from "../../internal/Log.ts"
+import { messages } from "../../internal/Messages.ts"
 import type { Announcement, StorageError } from "../../Storage/Storage.ts"
 import type { FuseChange } from "../Fuse.ts"
-import type { FusedStorage, NoAnswer } from "../FusedStorage.ts"
+import { type FusedStorage, type NoAnswer, skippedFields } from "../FusedStorage.ts"
 import { countOf, type Reconciled } from "../Reconcile.ts"
 import type { Hops } from "./Hops.ts"
 
@@ -79,13 +79,12 @@ export class ChainEvents {
     return Stream.fromPubSub(this.#switches)
   }
 
-  changed(change: FuseChange, { lastFailure: cause, storage: { backend } }: FusedStorage): void {
+  changed(change: FuseChange, fused: FusedStorage): void {
+    const { backend } = fused.storage
     PubSub.publishUnsafe(this.#events, { _tag: change._tag, backend })
     PubSub.publishUnsafe(this.#switches, { _tag: "Subscribed" })
-    if (change._tag === "Down") {
-      const skippedFor = Duration.format(Duration.millis(change.forMillis))
-      this.#log("Warn", "Storage skipped after 3 consecutive failures", { backend, for: skippedFor, cause })
-    } else this.#log("Info", "Storage answers again", { backend })
+    if (change._tag === "Up") this.#log(messages.storageBack, { backend })
+    else this.#log(messages.storageSkipped, { backend, ...skippedFields(change.forMillis, fused) })
   }
 
   answered(place: number): void {
@@ -98,10 +97,8 @@ export class ChainEvents {
     const reason = wasSent ? error.reason : "Skipped"
     if (wasSent) {
       PubSub.publishUnsafe(this.#events, { _tag: "Fallback", operation, from, to, error })
-      const cause = error
-      if (this.#warned.has(place)) {
-        this.#log("Debug", "Storage did not answer again, trying the next one", { operation, from, to, cause })
-      } else this.#log("Warn", "Storage did not answer, trying the next one", { operation, from, to, cause })
+      const line = this.#warned.has(place) ? messages.fallbackAgain : messages.fallback
+      this.#log(line, { operation, from, to, cause: error })
       this.#warned.add(place)
     }
     return Metric.update(Metric.withAttributes(fallbacks, { from, to, reason }), 1)
@@ -111,6 +108,6 @@ export class ChainEvents {
     const [circuits, forward, back] = [all.length, countOf(all, "forward"), countOf(all, "back")]
     const failed = all.filter(({ result }) => Result.isFailure(result)).length
     PubSub.publishUnsafe(this.#events, { _tag: "Reconciled", from, to, circuits, forward, back, failed })
-    this.#log("Info", "Circuits reconciled", { from, to, circuits, forward, back, failed })
+    this.#log(messages.reconciled, { from, to, circuits, forward, back, failed })
   }
 }

@@ -5,9 +5,10 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import { CIRCUITS_PER_REQUEST } from "../../internal/Bounds.ts"
 import type { StorageError } from "../../Storage/Storage.ts"
 import type { TimedStorage } from "../FusedStorage.ts"
-import { BATCH, reconcile, type Reconciled } from "../Reconcile.ts"
+import { reconcile, type Reconciled } from "../Reconcile.ts"
 import type { Copies } from "./Copies.ts"
 import type { ChainEvents } from "./Events.ts"
 import type { Hops } from "./Hops.ts"
@@ -59,8 +60,8 @@ export class WayBack {
       const better = this.#hops.at(place).within(this.#hops.budgetMillis)
       const circuits = this.placement.behind(place)
       const all: Array<Reconciled> = []
-      for (let i = 0; i < circuits.length; i += BATCH) {
-        all.push(...(yield* this.#bringBack(circuits.slice(i, i + BATCH), place, better)))
+      for (let i = 0; i < circuits.length; i += CIRCUITS_PER_REQUEST) {
+        all.push(...(yield* this.#bringBack(circuits.slice(i, i + CIRCUITS_PER_REQUEST), place, better)))
       }
       if (circuits.length > 0) this.#events.reconciled(this.#hops.names, this.#hops.nameAt(place), all)
       // A follower retries its pending reports by itself.

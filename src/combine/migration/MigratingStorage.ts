@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Log } from "../../internal/Log.ts"
+import { messages } from "../../internal/Messages.ts"
 import type { Capabilities, CircuitReport, Snapshot, Storage, StorageError, Synced } from "../../Storage/Storage.ts"
 import { changesOf } from "../Changes.ts"
 import { reading, reconcile } from "../Reconcile.ts"
@@ -89,7 +90,7 @@ const takeNewer = (circuits: ReadonlyArray<string>, { from, to }: Sides, log: Lo
       const newer = reconciled.flatMap(({ circuit, result }) =>
         Result.isSuccess(result) && result.success === "back" ? [circuit] : []
       )
-      if (newer.length > 0) log("Info", "Newer circuits found in the new storage", { circuits: newer })
+      if (newer.length > 0) log(messages.newerInNewStorage, { circuits: newer })
     }),
     Effect.ignore
   )

@@ -11,6 +11,7 @@ import type * as Result from "effect/Result"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import { RESERVED_PREFIX } from "../../core/Reserved.ts"
 import type { Log } from "../../internal/Log.ts"
+import { messages } from "../../internal/Messages.ts"
 import type { Snapshot, StorageError } from "../../Storage/Storage.ts"
 import type { FusedStorage, TimedStorage } from "../FusedStorage.ts"
 import { reading, reconcile } from "../Reconcile.ts"
@@ -53,7 +54,7 @@ export class PhaseRecord {
       if (generation <= this.#generation || !isPhase(phase)) return Effect.void
       this.#generation = generation
       if (phase === this.current) return Effect.void
-      this.#log("Info", "Migration phase changed", { phase })
+      this.#log(messages.phaseChanged, { phase })
       return SubscriptionRef.set(this.phase, phase)
     })
   }
