@@ -31,7 +31,10 @@ describe("the README's table of defaults", () => {
     assert.deepEqual(defaults.rule, { _tag: "ConsecutiveFailures", failures: 5 })
     assert.strictEqual(table.get("trip"), "5 consecutive failures")
     assert.strictEqual(table.get("openFor"), `${Number(defaults.openFor) / 1000} seconds, or \`maxOpenFor\` if less`)
-    assert.strictEqual(table.get("maxOpenFor"), `${defaults.maxOpenForMillis / 3_600_000} hour, or \`openFor\` if longer`)
+    assert.strictEqual(
+      table.get("maxOpenFor"),
+      `${defaults.maxOpenForMillis / 3_600_000} hour, or \`openFor\` if longer`
+    )
     assert.strictEqual(table.get("halfOpen.probes"), String(defaults.probes))
     assert.strictEqual(table.get("halfOpen.successes"), String(defaults.successes))
     assert.strictEqual(

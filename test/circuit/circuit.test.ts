@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import type { Permit, Settlement } from "../../src/core/Permit.ts"
 import type { Plan } from "../../src/core/Plan.ts"
-import { type Override, type OverrideMode, overrideAt, openingsAt, retryAt } from "../../src/core/State.ts"
+import { openingsAt, type Override, overrideAt, type OverrideMode, retryAt } from "../../src/core/State.ts"
 import { slowerThanOf, type TripRule, windowsOf } from "../../src/core/TripRule.ts"
 import type { Circuit } from "../../src/internal/Circuit.ts"
 import { Model } from "./model.ts"
@@ -185,7 +185,8 @@ class Pair {
     assert.deepStrictEqual(view, model.view(now), what)
     const { reason } = circuit.current
     assert.strictEqual(reason !== undefined, view.since !== undefined || transitions.length > 0, what)
-    const { lastFailureAt, lastFailureMillis, lastSuccessMillis, rejected: _, hintUntil: __, ...counts } = circuit.counted()
+    const { lastFailureAt, lastFailureMillis, lastSuccessMillis, rejected: _, hintUntil: __, ...counts } = circuit
+      .counted()
     assert.deepStrictEqual(
       {
         ...counts,
