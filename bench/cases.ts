@@ -15,7 +15,10 @@ export interface Spec {
 export interface Workload {
   readonly effect: Effect.Effect<number, Error>
   readonly fn: () => Promise<number>
-  /** Whether each call has a context of its own, as in a server that provides a service or makes a span for each request. */
+  /**
+   * Whether each call has a context of its own, as in a server that provides a service or makes a span for each
+   * request.
+   */
   readonly freshContext?: boolean
 }
 
@@ -23,7 +26,9 @@ export interface Case {
   readonly name: string
   readonly spec: Spec
   readonly workload: Workload
-  /** Calls run one after another, or 1,000 at once. In the mode `rejecting` they run one after another and all reject. */
+  /**
+   * Calls run one after another, or 1,000 at once. In the mode `rejecting` they run one after another and all reject.
+   */
   readonly mode: "sequential" | "rejecting" | "concurrent"
   /** Calls that wait for their dependency, in the same circuit, while the measured calls run. */
   readonly waiting?: number
@@ -57,8 +62,8 @@ export const failing: Workload = {
 }
 
 /**
- * Suspends once, as every call over a network does. Without it, concurrent calls would run one after another and a timeout
- * would have nothing to bound.
+ * Suspends once, as every call over a network does. Without it, concurrent calls would run one after another and a
+ * timeout would have nothing to bound.
  */
 const suspending: Workload = {
   effect: Effect.promise(() => Promise.resolve(1)),

@@ -1,6 +1,6 @@
 /**
- * Measures the cost of keeping a process in step with its fleet: CPU by number of circuits, requests to the storage and bytes
- * per report by call rate.
+ * Measures the cost of keeping a process in step with its fleet: CPU by number of circuits, requests to the storage and
+ * bytes per report by call rate.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"

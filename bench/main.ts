@@ -1,5 +1,6 @@
 /**
- * `npm run bench` measures the cost of a call through a breaker on this machine, ours and others'. `-- --json` prints the same as JSON.
+ * `npm run bench` measures the cost of a call through a breaker on this machine, ours and others'. `-- --json` prints
+ * the same as JSON.
  *
  * Results are medians of the time that is added to the bare call. Compare them within a run, not between runs.
  */

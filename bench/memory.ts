@@ -1,6 +1,6 @@
 /**
- * Measures the memory of a circuit. Each contender makes 100,000 circuits in a new process, with one call each, and compares
- * the memory in use before and after, garbage collected both times.
+ * Measures the memory of a circuit. Each contender makes 100,000 circuits in a new process, with one call each, and
+ * compares the memory in use before and after, garbage collected both times.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"

@@ -1,11 +1,11 @@
 /**
  * Times calls: each contender in a process of its own, a slice of calls at a time, contenders in turn.
  *
- * - A process of its own, because a real process has one breaker library. Several in one process slow each other down by what
- *   the compiler learns from the others' code, and not equally.
+ * - A process of its own, because a real process has one breaker library. Several in one process slow each other down
+ *   by what the compiler learns from the others' code, and not equally.
  * - In turn, because the speed of a machine changes by the second. Within a pass it is the same for all contenders.
- * - A slice of bare calls stands next to each slice of calls through the breaker. The result is the median of the differences
- *   of all passes.
+ * - A slice of bare calls stands next to each slice of calls through the breaker. The result is the median of the
+ *   differences of all passes.
  * - New processes several times, because the speed that a process reaches is decided in its first second and differs.
  */
 import { type ChildProcess, fork } from "node:child_process"

@@ -1,9 +1,9 @@
 /**
  * The process of one contender. It prepares the contender's cases, then times one slice of calls per request.
  *
- * Every call starts from JavaScript and is awaited, an effect in a fiber of its own, because that is how a server makes calls.
- * A loop within one fiber would be less noisy, but no server makes calls in one, and contenders that wrap promises have no
- * counterpart.
+ * Every call starts from JavaScript and is awaited, an effect in a fiber of its own, because that is how a server makes
+ * calls. A loop within one fiber would be less noisy, but no server makes calls in one, and contenders that wrap
+ * promises have no counterpart.
  */
 import { Effect } from "effect"
 import { setImmediate } from "node:timers/promises"
@@ -84,7 +84,10 @@ const fail = async (subject: Subject, times: number): Promise<void> => {
   for (let i = 0; i < times; i++) await subject.call().catch(() => undefined)
 }
 
-/** Checks that failures open a circuit of the case's kind, that a timeout bounds its calls, and that it runs none while open. */
+/**
+ * Checks that failures open a circuit of the case's kind, that a timeout bounds its calls, and that it runs none while
+ * open.
+ */
 const verify = async (contender: Contender, { name, spec }: Case): Promise<void> => {
   if (contender.single === undefined || !isBreaker(contenderName)) return
   const twin = await contender.single(spec, failing)

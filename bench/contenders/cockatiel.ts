@@ -37,8 +37,8 @@ export const cockatiel: Contender = {
 }
 
 /**
- * Called from an Effect program, in the cheapest way that works: it passes on neither interruption, nor the context, nor
- * the type of the error. The timeout is Effect's, because it costs less than cockatiel's and interrupts the call.
+ * Called from an Effect program, in the cheapest way that works: it passes on neither interruption, nor the context,
+ * nor the type of the error. The timeout is Effect's, because it costs less than cockatiel's and interrupts the call.
  */
 export const cockatielEffect: Contender = {
   single: async (spec, workload) => {

@@ -29,8 +29,8 @@ class Request extends Context.Service<Request, { readonly id: number }>()("effec
 let requests = 0
 
 /**
- * The subject of a contender that wraps effects. In a fresh context, the bare call pays for that context as well, so the
- * difference between the two is the breaker's alone.
+ * The subject of a contender that wraps effects. In a fresh context, the bare call pays for that context as well, so
+ * the difference between the two is the breaker's alone.
  */
 export const subjectOf = <R>(
   { effect, freshContext = false }: Workload,

@@ -10,12 +10,12 @@ const never = async () => false
 const ours = inHand(await memory())
 
 /**
- * The least with which Effect's public interface can report how a call ended, however it ended: a `withFiber` that reads a
- * gate, an `onExitPrimitive`, and a counter. Passing `interruptible` to `onExitPrimitive` would cost less and would miss
- * interruptions.
+ * The least with which Effect's public interface can report how a call ended, however it ended: a `withFiber` that
+ * reads a gate, an `onExitPrimitive`, and a counter. Passing `interruptible` to `onExitPrimitive` would cost less and
+ * would miss interruptions.
  *
- * It first runs calls through our breaker, because Effect's run loop is twice as fast while a process has run only a few kinds
- * of effects, and no real program stays at so few.
+ * It first runs calls through our breaker, because Effect's run loop is twice as fast while a process has run only a
+ * few kinds of effects, and no real program stays at so few.
  */
 export const floor: Contender = {
   single: async (spec, workload) => {

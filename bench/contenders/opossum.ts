@@ -2,8 +2,8 @@ import Opossum from "opossum"
 import type { Contender } from "./contender.ts"
 
 export const opossum: Contender = {
-  // Its only policy is a rate over a rolling window, so every case counts in one. Percentiles and snapshots are for listeners
-  // and are off, because with them a failure sorts the latencies of all calls in the window.
+  // Its only policy is a rate over a rolling window, so every case counts in one. Percentiles and snapshots are for
+  // listeners and are off, because with them a failure sorts the latencies of all calls in the window.
   single: async ({ failures, timeoutMillis, trip }, { fn }) => {
     // `fire` passes its arguments to the one function that a breaker has.
     const breaker = new Opossum((answer?: Promise<number>) => answer ?? fn(), {

@@ -1,8 +1,8 @@
 /**
  * The measurements that the benchmarks of all storages share.
  *
- * Each contender has a process of its own. They run one at a time, in turn, because the speed of a machine changes by the
- * second. A result is the median of all passes. Compare results within a run only.
+ * Each contender has a process of its own. They run one at a time, in turn, because the speed of a machine changes by
+ * the second. A result is the median of all passes. Compare results within a run only.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { median } from "../timing.ts"
@@ -70,7 +70,9 @@ interface Changes {
   readonly millis: number
 }
 
-/** The time from the failure that opens a circuit in one process to the first rejection in another, its commit included. */
+/**
+ * The time from the failure that opens a circuit in one process to the first rejection in another, its commit included.
+ */
 export const measurePropagation = (
   withContenders: With,
   starts: Readonly<Record<string, Start>>,

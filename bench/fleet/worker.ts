@@ -8,7 +8,10 @@ import type { Circuit, Contender } from "./contender.ts"
 export interface Requests {
   /** Makes calls in that many fibers at once, for about `millis`. Replies with calls per second. */
   readonly rush: { readonly fibers: number; readonly millis: number }
-  /** Makes calls one after another, each from JavaScript as a server does. Replies with nanoseconds per call, and per bare call. */
+  /**
+   * Makes calls one after another, each from JavaScript as a server does. Replies with nanoseconds per call, and per
+   * bare call.
+   */
   readonly cost: { readonly millis: number; readonly alike: ReadonlyArray<string> }
   /** Starts to make `rate` calls per second, spread over `circuits`. `failing` is the share of calls that fail. */
   readonly pace: {
@@ -23,7 +26,10 @@ export interface Requests {
   readonly delay: Requests["pace"]
   /** Starts to call each circuit until it rejects. */
   readonly watch: { readonly circuits: ReadonlyArray<string> }
-  /** Waits until all circuits of `watch` have rejected. Replies with the times, in milliseconds of the host's monotonic clock. */
+  /**
+   * Waits until all circuits of `watch` have rejected. Replies with the times, in milliseconds of the host's monotonic
+   * clock.
+   */
   readonly rejected: Record<never, never>
   /** Fails one call on each circuit, which opens it, spread over `millis`. Replies with the times of the failures. */
   readonly trip: { readonly circuits: ReadonlyArray<string>; readonly millis: number }
@@ -103,7 +109,8 @@ const rush = async ({ fibers, millis }: Requests["rush"]): Promise<number> => {
   })
 }
 
-// Effect's run loop is slower in a process that has run more kinds of effects, so each process first runs those of all contenders.
+// Effect's run loop is slower in a process that has run more kinds of effects, so each process first runs those of all
+// contenders.
 const alike = remember(async (names: string) => {
   const circuits = await Promise.all(names.split(" ").map(async (name) => (await load(name)).circuit("alike", 5)))
   for (const { wrap } of circuits) {
