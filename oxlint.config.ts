@@ -56,6 +56,15 @@ const requests = [
 
 const upFromStorages = onlyUp(...shared)
 
+/** The rules of what serves a breaker from inside, `up` leading to `src`. */
+const insideOf = (up: string) => [
+  { regex: "^(\\.\\./)+layers/", message: inward },
+  { regex: "^(\\.\\./)+Storage\\.ts$", message: inward },
+  storagesButTheService(up),
+  noDriver,
+  noUnstable
+]
+
 interface Pattern {
   readonly regex?: string
   readonly group?: ReadonlyArray<string>
@@ -72,7 +81,8 @@ export default defineConfig({
   categories: { correctness: "error" },
   options: { typeAware: true },
   rules: {
-    "import/no-cycle": "error",
+    // Types, too: a reader follows them as he follows values.
+    "import/no-cycle": ["error", { ignoreTypes: false }],
     "eqeqeq": "error",
     "no-var": "error",
     "prefer-const": "error",
@@ -118,16 +128,20 @@ export default defineConfig({
         noUnstable
       )
     },
-    ...["src/internal/*.ts", "src/internal/fleet/*.ts"].map((files, depth) => ({
-      files: [files],
-      rules: only(
-        { regex: "^(\\.\\./)+layers/", message: inward },
-        { regex: "^(\\.\\./)+Storage\\.ts$", message: inward },
-        storagesButTheService("../".repeat(depth + 1)),
-        noDriver,
-        noUnstable
-      )
-    })),
+    {
+      files: ["src/internal/*.ts"],
+      rules: only(...insideOf("../"), {
+        group: ["./fleet/*", "!./fleet/Fleet.ts"],
+        message: "The circuit knows its fleet by the interfaces of Fleet.ts alone."
+      })
+    },
+    {
+      files: ["src/internal/fleet/*.ts"],
+      rules: only(...insideOf("../../"), {
+        regex: "^\\.\\./(Call|Circuit|Keys|NameRegistry|Rejection|Shared|Timeout)\\.ts$",
+        message: "The fleet knows a circuit by the interface Local of Fleet.ts alone."
+      })
+    },
     {
       files: ["src/Storage/**/*.ts"],
       rules: only(
