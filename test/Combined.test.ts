@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Latch } from "effect"
 import { combined } from "../src/internal/Combined.ts"
 
-/** Numbers by their keys, held until they are let go. What was written comes in order. */
+/** Numbers by key. A write waits until it is released; `written` has the writes in order. */
 const numbers = () => {
   const values = new Map<string, number>()
   const written: Array<readonly [string, number | undefined]> = []
@@ -26,7 +26,7 @@ const numbers = () => {
 const start = <A, E>(effect: Effect.Effect<A, E>) => Effect.forkChild(effect, { startImmediately: true })
 
 describe("combined requests", () => {
-  it.effect("that come while one is worked on are one run, in their order, each with its own result", () =>
+  it.effect("requests that arrive during a run are combined into the next one, in order, each with its own result", () =>
     Effect.gen(function*() {
       const { add, gate, written } = numbers()
       yield* gate.close
@@ -37,7 +37,7 @@ describe("combined requests", () => {
       assert.strictEqual(yield* add("a", 1), 10)
     }))
 
-  it.effect("of other keys do not wait", () =>
+  it.effect("requests for different keys do not wait for each other", () =>
     Effect.gen(function*() {
       const { add, gate, written } = numbers()
       yield* gate.close
@@ -49,7 +49,7 @@ describe("combined requests", () => {
       assert.deepStrictEqual(written, [["a", 1], ["b", 1]])
     }))
 
-  it.effect("whose caller goes away are not made where they wait, and whole where they run", () =>
+  it.effect("an interrupted request is dropped while it waits, and completed while it runs", () =>
     Effect.gen(function*() {
       const { add, gate, values } = numbers()
       yield* gate.close
@@ -61,7 +61,7 @@ describe("combined requests", () => {
       assert.strictEqual(values.get("a"), 21)
     }))
 
-  it.effect("fail alone where that may be their own fault, and all where it is not", () =>
+  it.effect("requests fail one by one for an error of their own, and all together for any other error", () =>
     Effect.gen(function*() {
       const { add, gate, values } = numbers()
       const run = (...some: ReadonlyArray<number>) =>
@@ -79,7 +79,7 @@ describe("combined requests", () => {
       assert.strictEqual(values.get("a"), 3)
     }))
 
-  it.effect("hear of a defect, and the next is made", () =>
+  it.effect("a defect fails the requests of its run, and the next run is made", () =>
     Effect.gen(function*() {
       let runs = 0
       const modify = combined<number, never>(
