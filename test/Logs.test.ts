@@ -12,7 +12,7 @@ interface Line {
   readonly fields: Readonly<Record<string, unknown>>
 }
 
-/** Runs with a logger that keeps every line of this level and above. */
+/** Runs with a logger that collects every line of this level and above. */
 const withLogs = <A, E, R>(
   level: LogLevel.LogLevel,
   f: (lines: ReadonlyArray<Line>) => Effect.Effect<A, E, R>
@@ -36,7 +36,7 @@ const rounds = (count: number) =>
   Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: count - 1 })
 
 describe("a log line", () => {
-  it.effect("Debug: what is kept, restored and persisted", () =>
+  it.effect("Debug: persistence enabled, circuit restored, circuit persisted", () =>
     withLogs("Debug", (lines) =>
       Effect.gen(function*() {
         const of = yield* memory
@@ -69,7 +69,7 @@ describe("a log line", () => {
         }])
       })))
 
-  it.effect("Error and Warn once an outage, and Info when it is over", () =>
+  it.effect("an outage is logged as Error and Warn once, and as Info when it is over", () =>
     withLogs("Info", (lines) =>
       Effect.gen(function*() {
         const link = new Link(yield* memory)
@@ -98,7 +98,7 @@ describe("a log line", () => {
         ])
       })))
 
-  it.effect("Error: what a circuit of its own cannot be made out, once, while others go on", () =>
+  it.effect("a circuit that cannot be decoded is logged as Error once, while others go on", () =>
     withLogs("Info", (lines) =>
       Effect.gen(function*() {
         const link = new Link(yield* memory)
@@ -117,7 +117,7 @@ describe("a log line", () => {
         assert.strictEqual(lines.length, 2)
       })))
 
-  it.effect("Warn: that the storage refuses to tell of changes, once until it does, and nothing of what passes", () =>
+  it.effect("a refused subscription is logged as Warn, once until it succeeds", () =>
     withLogs("Info", (lines) =>
       Effect.gen(function*() {
         const reasons = ["Unavailable", "Denied", "Denied", undefined, "Denied", "Deadline"] as const
@@ -137,7 +137,7 @@ describe("a log line", () => {
         assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Warn", told], ["Warn", told]])
       })))
 
-  it.effect("Warn: that another policy is about, once an instance", () =>
+  it.effect("instances with different policies are logged as Warn, once per instance", () =>
     withLogs("Info", (lines) =>
       Effect.gen(function*() {
         const of = yield* memory
@@ -155,7 +155,7 @@ describe("a log line", () => {
         ])
       })))
 
-  it.effect("Trace: every decision", () =>
+  it.effect("Trace logs every decision", () =>
     withLogs("Trace", (lines) =>
       Effect.gen(function*() {
         const breaker = yield* new Link(yield* memory).make("traced", policy)

@@ -1,4 +1,7 @@
-/** That the lint rules hold the direction of dependencies: each line below is a file of its own, in a tree laid out as `src`. */
+/**
+ * Checks that the lint rules enforce the direction of dependencies. Each line is a file in a tree that is laid out as
+ * `src`.
+ */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
@@ -188,7 +191,7 @@ afterAll(() => rm(tree, { recursive: true, force: true }))
 
 describe("the lint rules", () => {
   for (const { file, folder, line } of bad) {
-    it(`refuse ${line} in ${folder}`, () => {
+    it(`the lint rules refuse ${line} in ${folder}`, () => {
       assert.include(complaints.get(file) ?? "nothing", "no-restricted-imports")
     })
   }

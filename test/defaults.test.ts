@@ -89,10 +89,10 @@ describe("the bounds that the documents give", () => {
   it("docs/protocol.md gives the bounds of requests, calls and leases as the library has them", () => {
     const protocol = tableOf("docs/protocol.md")
     assert.strictEqual(protocol.get("a request, before it counts as failed"), deadline)
-    assert.strictEqual(protocol.get("a call waits for its circuit's load, or for a lease"), `at most ${patience}`)
-    assert.strictEqual(protocol.get("a failure is kept back, to be reported with others"), `at most ${delay}`)
+    assert.strictEqual(protocol.get("a call waits for the load of its circuit or for a lease"), `at most ${patience}`)
+    assert.strictEqual(protocol.get("a failure is held back, to be reported with others"), `at most ${delay}`)
     assert.strictEqual(
-      protocol.get("a lease is asked for"),
+      protocol.get("a lease is requested for"),
       `${LEASE_GRACE_MILLIS / 1000} second longer than its holder uses it`
     )
   })
