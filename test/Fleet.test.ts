@@ -3,17 +3,41 @@ import { Duration, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { snapshot as snapshotOf } from "../src/core/Record.ts"
 import { Breaker, Trip } from "../src/index.ts"
+import { LEASE_GRACE_MILLIS } from "../src/internal/Bounds.ts"
 import type * as Storage from "../src/Storage/Storage.ts"
 import { failing, hanging, Link, lostReply, memory, processes, slow } from "./support/storages.ts"
-import { failTimes, inBrief, listen, rejectionOf, settle } from "./utils.ts"
+import { failTimes, inBrief, listen, rejectionOf, untilQuiet } from "./utils.ts"
 
 const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
 const any = { ...two, evidence: "any" } as const
 const interval = Duration.seconds(1)
 
-/** A round and what follows from it, a few times. */
-const rounds = (count: number) =>
-  Effect.repeat(Effect.andThen(TestClock.adjust(interval), settle), { times: count - 1 })
+const intervals = (count: number) =>
+  Effect.repeat(Effect.andThen(TestClock.adjust(interval), untilQuiet), { times: count - 1 })
+
+/** A round has every circuit that is in use, and is over when its requests are answered and what follows from them is done. */
+const untilNextRound = intervals(1)
+
+/** One round reports the successes, and the answer of the next has those of the others. */
+const untilReportedAndRead = intervals(2)
+
+/** The report's own snapshot need not be a round's, so the second one that is an interval younger is that of the third. */
+const INTERVALS_TO_TRIP = 3
+const untilTwoSnapshotsAnIntervalApart = intervals(INTERVALS_TO_TRIP)
+
+/** Two requests fail, each after a deadline of a second and with up to an interval before it. */
+const untilUnreachable = intervals(4)
+
+/** The request under way meets its deadline, the next round follows within an interval, and two bring what has waited. */
+const INTERVALS_TO_RECOVER = 4
+const untilRecovered = intervals(INTERVALS_TO_RECOVER)
+
+/** The grant is late, stays unused for an interval, and the next round gives it back. */
+const untilUnusedLeaseIsGivenBack = intervals(3)
+
+const LEASE_SECONDS = 5
+const whileLeaseRuns = intervals(LEASE_SECONDS - 2)
+const untilLeaseAndGraceAreOver = intervals(LEASE_SECONDS + LEASE_GRACE_MILLIS / 1000 + 1)
 
 const pair = <const P extends Breaker.Policy>(
   name: string,
@@ -31,7 +55,7 @@ describe("one circuit", () => {
       const { a, b } = yield* pair("pushed", any)
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       const error = yield* rejectionOf(b)
       assert.deepInclude(error, { state: "Open", openedBy: "fleet", reason: "2 consecutive failures" })
       assert.strictEqual((yield* rejectionOf(a)).openedBy, "instance")
@@ -42,9 +66,9 @@ describe("one circuit", () => {
       const { a, b } = yield* pair("polled", any, { pushes: false })
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual(yield* b.state, "Closed")
-      yield* rounds(1)
+      yield* untilNextRound
       yield* rejectionOf(b)
     }))
 
@@ -54,9 +78,9 @@ describe("one circuit", () => {
       yield* failTimes(a, 2)
       yield* failTimes(b, 2)
       yield* TestClock.adjust("100 millis")
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
-      yield* rounds(3)
+      yield* untilTwoSnapshotsAnIntervalApart
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Open", "Open"])
       const { fleet, isolated, why } = yield* a.snapshot
       assert.deepInclude(fleet, { state: "Open", backend: "memory", reachable: true })
@@ -68,14 +92,11 @@ describe("one circuit", () => {
     Effect.gen(function*() {
       const { a, b } = yield* pair("isolated", two)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       const error = yield* rejectionOf(a)
       assert.deepInclude(error, { state: "Open", openedBy: "instance" })
       assert.isTrue((yield* a.snapshot).isolated)
-      for (let i = 0; i < 5; i++) {
-        yield* b.wrap(Effect.void)
-        yield* rounds(1)
-      }
+      yield* Effect.repeat(Effect.andThen(b.wrap(Effect.void), untilNextRound), { times: 2 * INTERVALS_TO_TRIP })
       assert.strictEqual(yield* b.state, "Closed")
       yield* TestClock.adjust("10 seconds")
       yield* a.wrap(Effect.void)
@@ -88,10 +109,10 @@ describe("one circuit", () => {
       yield* b.wrap(Effect.void)
       const heard = yield* listen(b)
       yield* a.override({ mode: "ForcedOpen", reason: "incident", actor: "ann" })
-      yield* settle
+      yield* untilQuiet
       assert.deepInclude(yield* rejectionOf(b), { state: "ForcedOpen", openedBy: "override", reason: "incident" })
       yield* a.clearOverride({ actor: "bob" })
-      yield* settle
+      yield* untilQuiet
       yield* b.wrap(Effect.void)
       assert.deepStrictEqual((yield* heard).map(inBrief), [
         "ForcedOpen set",
@@ -106,16 +127,16 @@ describe("one circuit", () => {
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
       yield* TestClock.adjust("10 seconds")
-      yield* settle
+      yield* untilQuiet
       const probe = yield* Effect.forkChild(a.wrap(Effect.sleep("1 second")), { startImmediately: true })
       assert.strictEqual((yield* rejectionOf(b)).state, "HalfOpen")
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(probe)
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["HalfOpen", "HalfOpen"])
       yield* TestClock.adjust("1 second")
-      yield* settle
+      yield* untilQuiet
       yield* b.wrap(Effect.void)
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
     }))
 
@@ -127,9 +148,9 @@ describe("one circuit", () => {
         yield* failTimes(breaker, 1)
         yield* breaker.wrap(Effect.void)
       }
-      yield* rounds(3)
+      yield* untilReportedAndRead
       yield* a.wrap(Effect.void)
-      yield* rounds(2)
+      yield* untilReportedAndRead
       const { fleet } = yield* a.snapshot
       assert.deepInclude(fleet?.statistics, { success: 5, failure: 2 })
     }))
@@ -142,7 +163,7 @@ describe("the storage", () => {
       link!.fault(hanging)
       const breaker = yield* link!.make("hangs", two)
       const first = yield* Effect.forkChild(breaker.wrap(Effect.succeed(1)), { startImmediately: true })
-      yield* settle
+      yield* untilQuiet
       assert.isUndefined(first.pollUnsafe())
       assert.strictEqual(yield* breaker.wrap(Effect.succeed(2)), 2)
       yield* TestClock.adjust("100 millis")
@@ -155,7 +176,7 @@ describe("the storage", () => {
       yield* TestClock.adjust("10 seconds")
       yield* breaker.wrap(Effect.void)
       link!.fault(undefined)
-      yield* rounds(4)
+      yield* untilRecovered
       assert.isTrue((yield* breaker.snapshot).fleet?.reachable)
       assert.deepInclude((yield* breaker.snapshot).fleet?.statistics, { success: 3, failure: 2 })
     }))
@@ -166,12 +187,12 @@ describe("the storage", () => {
       yield* a.wrap(Effect.void)
       linkA.fault(lostReply)
       yield* failTimes(a, 1)
-      yield* rounds(5)
+      yield* untilUnreachable
       yield* a.wrap(Effect.void)
       linkA.fault(undefined)
-      yield* rounds(5)
+      yield* untilRecovered
       yield* b.wrap(Effect.void)
-      yield* rounds(2)
+      yield* untilReportedAndRead
       assert.deepInclude((yield* b.snapshot).fleet?.statistics, { success: 3, failure: 1 })
     }))
 
@@ -180,11 +201,11 @@ describe("the storage", () => {
       const first = new Link(yield* memory)
       const a = yield* first.make("wiped", any)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       const other = yield* memory
       first.fault(() => Effect.suspend(() => other.sync(first.reports.slice(-1))) as never, "sync")
       first.fault(() => Effect.suspend(() => other.change("wiped", first.changes.at(-1)!)) as never, "change")
-      yield* rounds(3)
+      yield* untilNextRound
       const b = yield* new Link(other).make("wiped", any)
       yield* rejectionOf(b)
     }))
@@ -194,21 +215,19 @@ describe("the storage", () => {
       const { a, b, linkA } = yield* pair("defiant", any)
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       linkA.fault(failing("Unavailable"))
       yield* TestClock.adjust("10 seconds")
-      yield* settle
+      yield* untilQuiet
       yield* a.wrap(Effect.void)
       assert.strictEqual(yield* a.state, "Closed")
       assert.strictEqual(yield* b.state, "Open")
       linkA.fault(undefined)
       const heard = yield* listen(a)
-      for (let i = 0; i < 5; i++) {
-        yield* rounds(1)
-        // Not one of them is rejected, while one of them is the probe.
-        yield* Effect.all([a.wrap(Effect.yieldNow), a.wrap(Effect.yieldNow)], { concurrency: 2 })
-      }
-      yield* settle
+      // A probe is among them, and none of them is rejected.
+      const calls = Effect.all([a.wrap(Effect.yieldNow), a.wrap(Effect.yieldNow)], { concurrency: 2 })
+      yield* Effect.repeat(Effect.andThen(untilNextRound, calls), { times: INTERVALS_TO_RECOVER })
+      yield* untilQuiet
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
       assert.strictEqual((yield* a.snapshot).fleet?.state, "Closed")
       assert.deepStrictEqual((yield* heard).map(inBrief), [])
@@ -218,7 +237,7 @@ describe("the storage", () => {
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("late lease", any)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("10 seconds")
       linkA.fault(slow(200), "probe")
       const late = yield* Effect.forkChild(rejectionOf(a), { startImmediately: true })
@@ -227,7 +246,7 @@ describe("the storage", () => {
       yield* TestClock.adjust("150 millis")
       linkA.fault(undefined)
       yield* a.wrap(Effect.void)
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual(yield* a.state, "Closed")
     }))
 })
@@ -236,12 +255,12 @@ describe("a leased probe", () => {
   /** Open, its time over, and the storage well. */
   const due = (name: string) =>
     Effect.gen(function*() {
-      const { a, b, linkA } = yield* pair(name, { ...any, halfOpen: { lease: "5 seconds" } })
+      const { a, b, linkA } = yield* pair(name, { ...any, halfOpen: { lease: Duration.seconds(LEASE_SECONDS) } })
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("10 seconds")
-      yield* settle
+      yield* untilQuiet
       return { a, b, linkA }
     })
 
@@ -251,10 +270,10 @@ describe("a leased probe", () => {
     Effect.gen(function*() {
       const { a, b, linkA } = yield* due("settled again")
       yield* a.wrap(Effect.sync(() => linkA.fault(hanging, "probe")))
-      yield* rounds(3)
+      yield* whileLeaseRuns
       assert.strictEqual(yield* b.state, "HalfOpen")
       linkA.fault(undefined)
-      yield* rounds(2)
+      yield* untilReportedAndRead
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
     }))
 
@@ -262,10 +281,10 @@ describe("a leased probe", () => {
     Effect.gen(function*() {
       const { a, linkA } = yield* due("given up")
       yield* a.wrap(Effect.sync(() => linkA.fault(failing("Denied"), "probe")))
-      yield* rounds(7)
+      yield* untilLeaseAndGraceAreOver
       const asked = settlements(linkA)
       assert.isAtLeast(asked, 4)
-      yield* rounds(5)
+      yield* untilLeaseAndGraceAreOver
       assert.strictEqual(settlements(linkA), asked)
       linkA.fault(undefined)
     }))
@@ -274,13 +293,14 @@ describe("a leased probe", () => {
     Effect.gen(function*() {
       for (const [ended, state] of [[Effect.void, "Closed"], [Effect.fail("boom"), "Open"]] as const) {
         const { a, linkA } = yield* due(`alone ${state}`)
-        const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.andThen(Effect.sleep("4 seconds"), ended))), {
+        const takes = Duration.seconds(LEASE_SECONDS - 1)
+        const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.andThen(Effect.sleep(takes), ended))), {
           startImmediately: true
         })
         linkA.fault(failing("Unavailable"))
-        yield* rounds(4)
+        yield* TestClock.adjust(takes)
         yield* Fiber.join(probe)
-        yield* settle
+        yield* untilQuiet
         assert.strictEqual(yield* a.state, state)
         linkA.fault(undefined)
       }
@@ -292,7 +312,7 @@ describe("a leased probe", () => {
       const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.never)), { startImmediately: true })
       assert.strictEqual((yield* rejectionOf(b)).state, "HalfOpen")
       yield* TestClock.adjust("5 seconds")
-      yield* settle
+      yield* untilQuiet
       assert.isTrue((yield* Fiber.join(probe))._tag === "Failure")
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Open", "Open"])
     }))
@@ -305,9 +325,9 @@ describe("a leased probe", () => {
       yield* TestClock.adjust("100 millis")
       yield* Fiber.join(late)
       linkA.fault(undefined)
-      yield* rounds(3)
+      yield* untilUnusedLeaseIsGivenBack
       yield* b.wrap(Effect.void)
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
     }))
 })
@@ -322,11 +342,11 @@ describe("an answer", () => {
       yield* failTimes(a, 1)
       link!.fault((request) => Effect.flatMap(request, (answer) => Effect.delay(Effect.succeed(answer), 500)), "sync")
       yield* TestClock.adjust("50 millis")
-      yield* settle
+      yield* untilQuiet
       link!.fault(undefined)
       yield* a.override({ mode: "ForcedOpen", reason: "r", actor: "ann" })
       yield* TestClock.adjust("500 millis")
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual((yield* rejectionOf(a)).state, "ForcedOpen")
       assert.strictEqual((yield* a.snapshot).override?.mode, "ForcedOpen")
     }))
@@ -341,7 +361,7 @@ describe("a round", () => {
         const breaker = yield* link.make(`rate ${calls}`, two)
         const second = Effect.gen(function*() {
           for (let i = 0; i < calls; i++) yield* breaker.wrap(Effect.void)
-          yield* rounds(1)
+          yield* untilNextRound
         })
         yield* second
         const before = link.asked.length
@@ -356,10 +376,10 @@ describe("a round", () => {
       const link = new Link(yield* memory)
       const breaker = yield* Breaker.makeKeyed("batch", two).pipe(Effect.provide(link.layer))
       for (let i = 0; i < 250; i++) yield* breaker.wrap(Effect.void, { key: `key ${i}` })
-      yield* rounds(2)
+      yield* untilReportedAndRead
       const before = [link.asked.length, link.reports.length]
       for (let i = 0; i < 250; i++) yield* breaker.wrap(Effect.void, { key: `key ${i}` })
-      yield* rounds(1)
+      yield* untilNextRound
       assert.deepStrictEqual([link.asked.length - before[0]!, link.reports.length - before[1]!], [3, 250])
     }))
 })
@@ -370,14 +390,14 @@ describe("why", () => {
       const { a, b } = yield* pair("why", { ...two, trip: Trip.failures({ count: 3, within: "1 minute" }) })
       yield* failTimes(a, 1)
       yield* b.wrap(Effect.void)
-      yield* rounds(1)
+      yield* untilNextRound
       const closed = yield* b.snapshot
       assert.deepInclude(closed, { whyNot: "0 of 3 failures within 60 s", openedBy: undefined })
       assert.strictEqual(closed.fleet?.whyNot, "1 of 3 failures within 60 s")
       const heard = yield* listen(b)
       yield* failTimes(a, 2)
       assert.deepInclude(yield* a.snapshot, { openedBy: "instance", why: "3 failures within 60 s", whyNot: undefined })
-      yield* rounds(3)
+      yield* untilTwoSnapshotsAnIntervalApart
       const open = yield* b.snapshot
       assert.deepInclude(open, { openedBy: "fleet", isolated: false, why: "3 failures within 60 s" })
       assert.deepInclude(open.fleet?.evidence, { by: "fleet", totals: [{ success: 1, failure: 3, slow: 0 }] })
@@ -398,7 +418,7 @@ describe("why", () => {
       const { a, b } = yield* pair("whose", any)
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       const [byA, byB] = [yield* a.snapshot, yield* b.snapshot]
       assert.deepStrictEqual([byA.openedBy, byB.openedBy], ["instance", "fleet"])
       assert.deepInclude(byB.fleet?.evidence, { by: "instance" })
@@ -414,7 +434,7 @@ describe("who hears of a change", () => {
       yield* a.override({ mode: "ForcedOpen", reason: "r", actor: "ann" })
       yield* rejectionOf(a)
       yield* b.clearOverride({ actor: "bob" })
-      yield* settle
+      yield* untilQuiet
       yield* a.wrap(Effect.void)
     }))
 
@@ -428,7 +448,7 @@ describe("who hears of a change", () => {
         yield* breaker.wrap(Effect.void, { key: "second" })
       }
       yield* failTimes(a!.get("third"), 2)
-      yield* settle
+      yield* untilQuiet
       yield* rejectionOf(b!.get("fourth"))
     }))
 
@@ -438,10 +458,10 @@ describe("who hears of a change", () => {
         const { a, b } = yield* pair(`watched ${evidence}`, { ...two, evidence })
         yield* b.wrap(Effect.void)
         yield* failTimes(a, 5).pipe(Effect.provideService(Breaker.Enforcement, "metricsOnly"))
-        yield* rounds(4)
+        yield* untilTwoSnapshotsAnIntervalApart
         assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
         yield* b.wrap(Effect.void)
-        yield* rounds(2)
+        yield* untilReportedAndRead
         assert.deepInclude((yield* b.snapshot).fleet, { state: "Closed", generation: 0 })
         assert.deepInclude((yield* b.snapshot).fleet?.statistics, { success: 2, failure: 5 })
       }
@@ -451,7 +471,7 @@ describe("who hears of a change", () => {
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("denied", any)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("10 seconds")
       // As where a newer version owns the record: the open time is over, and nobody else may end it.
       const { asOf } = linkA.changes[0] as Storage.Trip
@@ -480,8 +500,8 @@ describe("strict", () => {
         return yield* rejectionOf(a)
       })
       const fiber = yield* Effect.forkChild(calls, { startImmediately: true })
-      for (let i = 0; i < 40; i++) {
-        yield* settle
+      while (fiber.pollUnsafe() === undefined) {
+        yield* untilQuiet
         yield* TestClock.adjust("10 millis")
       }
       linkA.fault(undefined)
@@ -519,7 +539,7 @@ describe("strict", () => {
           startImmediately: true
         }
       )
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("10 millis")
       yield* Fiber.join(calls)
       linkA.fault(undefined)
@@ -535,10 +555,10 @@ describe("an idle breaker", () => {
         const breaker = yield* link.make(`idle ${shared}`, two)
         yield* breaker.wrap(Effect.void)
         yield* failTimes(breaker, 1)
-        yield* rounds(3)
+        yield* untilReportedAndRead
         const { length } = link.asked
         yield* TestClock.adjust("1 hour")
-        yield* settle
+        yield* untilQuiet
         assert.strictEqual(link.asked.length, length)
       }
     }))
