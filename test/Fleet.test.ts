@@ -50,7 +50,7 @@ const pair = <const P extends Breaker.Policy>(
   })
 
 describe("one circuit", () => {
-  it.effect("any: whoever trips opens for all, at once where changes are pushed", () =>
+  it.effect("any: the first instance that trips opens for all, at once where changes are pushed", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("pushed", any)
       yield* b.wrap(Effect.void)
@@ -61,7 +61,7 @@ describe("one circuit", () => {
       assert.strictEqual((yield* rejectionOf(a)).openedBy, "instance")
     }))
 
-  it.effect("any: within an interval where they are not", () =>
+  it.effect("any: a trip opens for all within an interval where changes are not pushed", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("polled", any, { pushes: false })
       yield* b.wrap(Effect.void)
@@ -72,7 +72,7 @@ describe("one circuit", () => {
       yield* rejectionOf(b)
     }))
 
-  it.effect("pooled: what trips must last for an interval, and opens for those who saw nothing", () =>
+  it.effect("pooled: evidence must trip for an interval, and opens also for instances that saw no failure", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("pooled", { ...two, trip: Trip.failures({ count: 3, within: "1 minute" }) })
       yield* failTimes(a, 2)
@@ -88,7 +88,7 @@ describe("one circuit", () => {
       assert.strictEqual((yield* rejectionOf(b)).openedBy, "fleet")
     }))
 
-  it.effect("pooled: its own failures isolate an instance at once, and nobody else", () =>
+  it.effect("pooled: an instance that trips on its own failures is isolated at once, and alone", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("isolated", two)
       yield* failTimes(a, 2)
@@ -103,7 +103,7 @@ describe("one circuit", () => {
       assert.strictEqual(yield* a.state, "Closed")
     }))
 
-  it.effect("an operator's override is for all, and so is what lifts it", () =>
+  it.effect("an operator's override holds for all instances, and so does lifting it", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("override", two)
       yield* b.wrap(Effect.void)
@@ -121,7 +121,7 @@ describe("one circuit", () => {
       ])
     }))
 
-  it.effect("sends its probes as a fleet, and counts their successes across instances", () =>
+  it.effect("probes are leased by the fleet, and their successes add up across instances", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("probes", { ...any, halfOpen: { successes: 2 } })
       yield* b.wrap(Effect.void)
@@ -140,7 +140,7 @@ describe("one circuit", () => {
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
     }))
 
-  it.effect("counts every outcome once, in whatever process", () =>
+  it.effect("every outcome is counted once, whatever process it is of", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("counts", two)
       for (const breaker of [a, b]) {
@@ -157,7 +157,7 @@ describe("one circuit", () => {
 })
 
 describe("the storage", () => {
-  it.effect("that hangs keeps the first call for 100 ms, and no other", () =>
+  it.effect("a storage that hangs delays the first call for 100 ms, and no other", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1)
       link!.fault(hanging)
@@ -181,7 +181,7 @@ describe("the storage", () => {
       assert.deepInclude((yield* breaker.snapshot).fleet?.statistics, { success: 3, failure: 2 })
     }))
 
-  it.effect("whose replies get lost counts nothing twice", () =>
+  it.effect("a storage whose replies are lost counts nothing twice", () =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* pair("lost", two)
       yield* a.wrap(Effect.void)
@@ -196,7 +196,7 @@ describe("the storage", () => {
       assert.deepInclude((yield* b.snapshot).fleet?.statistics, { success: 3, failure: 1 })
     }))
 
-  it.effect("that was lost is given back what one instance knows", () =>
+  it.effect("a storage that lost its records gets back what one instance knows", () =>
     Effect.gen(function*() {
       const first = new Link(yield* memory)
       const a = yield* first.make("wiped", any)
@@ -210,7 +210,7 @@ describe("the storage", () => {
       yield* rejectionOf(b)
     }))
 
-  it.effect("comes back to instances that go on, and hears of it under a lease", () =>
+  it.effect("an instance that closed alone goes on when the storage is back, and confirms it with a leased probe", () =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* pair("defiant", any)
       yield* b.wrap(Effect.void)
@@ -233,7 +233,7 @@ describe("the storage", () => {
       assert.deepStrictEqual((yield* heard).map(inBrief), [])
     }))
 
-  it.effect("that is slow gives a lease to the next call", () =>
+  it.effect("a lease that a slow storage grants too late serves the next call", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("late lease", any)
       yield* failTimes(a, 2)
@@ -266,7 +266,7 @@ describe("a leased probe", () => {
 
   const settlements = ({ probes }: Link) => probes.filter(({ _tag }) => _tag === "Settle").length
 
-  it.effect("whose settlement got lost is settled again, with each round until a second after its lease", () =>
+  it.effect("a leased probe whose settlement is lost is settled again with each round until a second after its lease", () =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* due("settled again")
       yield* a.wrap(Effect.sync(() => linkA.fault(hanging, "probe")))
@@ -277,7 +277,7 @@ describe("a leased probe", () => {
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
     }))
 
-  it.effect("whose settlement is never heard is given up with its lease", () =>
+  it.effect("a leased probe whose settlement is never acknowledged is given up with its lease", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* due("given up")
       yield* a.wrap(Effect.sync(() => linkA.fault(failing("Denied"), "probe")))
@@ -289,7 +289,7 @@ describe("a leased probe", () => {
       linkA.fault(undefined)
     }))
 
-  it.effect("is judged by its holder where nobody answers", () =>
+  it.effect("a leased probe is judged by its holder where no storage answers", () =>
     Effect.gen(function*() {
       for (const [ended, state] of [[Effect.void, "Closed"], [Effect.fail("boom"), "Open"]] as const) {
         const { a, linkA } = yield* due(`alone ${state}`)
@@ -306,7 +306,7 @@ describe("a leased probe", () => {
       }
     }))
 
-  it.effect("that fails when its lease ends reopens the circuit for all", () =>
+  it.effect("a leased probe that fails when its lease ends reopens the circuit for all", () =>
     Effect.gen(function*() {
       const { a, b } = yield* due("lapsed")
       const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.never)), { startImmediately: true })
@@ -317,7 +317,7 @@ describe("a leased probe", () => {
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Open", "Open"])
     }))
 
-  it.effect("that was not used is given back after an interval", () =>
+  it.effect("a lease that no call used is given back after an interval", () =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* due("given back")
       linkA.fault(slow(200), "probe")
@@ -333,7 +333,7 @@ describe("a leased probe", () => {
 })
 
 describe("an answer", () => {
-  it.effect("that was asked for earlier than what is known does not go back on it", () =>
+  it.effect("an answer to an older request does not undo a newer one", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1, { pushes: false })
       const a = yield* link!.make("stale", two)
@@ -353,7 +353,7 @@ describe("an answer", () => {
 })
 
 describe("a round", () => {
-  it.effect("is one request, whatever the call rate", () =>
+  it.effect("a round is one request, whatever the call rate", () =>
     Effect.gen(function*() {
       const requests: Array<number> = []
       for (const calls of [1, 100, 10_000]) {
@@ -371,7 +371,7 @@ describe("a round", () => {
       assert.deepStrictEqual(requests, [10, 10, 10])
     }))
 
-  it.effect("is for all circuits of the process, a hundred at a time", () =>
+  it.effect("a round has all circuits of the process, a hundred in a request", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const breaker = yield* Breaker.makeKeyed("batch", two).pipe(Effect.provide(link.layer))
@@ -384,8 +384,8 @@ describe("a round", () => {
     }))
 })
 
-describe("why", () => {
-  it.effect("a circuit is open, why not, and on whose evidence", () =>
+describe("reasons and evidence", () => {
+  it.effect("a snapshot says why a circuit is open or closed, and on whose evidence", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("why", { ...two, trip: Trip.failures({ count: 3, within: "1 minute" }) })
       yield* failTimes(a, 1)
@@ -413,7 +413,7 @@ describe("why", () => {
       assert.strictEqual((yield* b.snapshot).openedBy, "override")
     }))
 
-  it.effect("what one instance saw is the evidence where that is enough", () =>
+  it.effect("any: the evidence of a trip is that of the one instance that tripped", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("whose", any)
       yield* b.wrap(Effect.void)
@@ -427,8 +427,8 @@ describe("why", () => {
     }))
 })
 
-describe("who hears of a change", () => {
-  it.effect("a circuit that an operator has spoken of before its first call", () =>
+describe("circuits that a change reaches", () => {
+  it.effect("a circuit that was overridden before its first call is told of the next change", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("spoken of", { ...two, syncEvery: "10 minutes" })
       yield* a.override({ mode: "ForcedOpen", reason: "r", actor: "ann" })
@@ -438,7 +438,7 @@ describe("who hears of a change", () => {
       yield* a.wrap(Effect.void)
     }))
 
-  it.effect("the circuit that all keys without a place share", () =>
+  it.effect("the circuit that all overflowing keys share adopts changes", () =>
     Effect.gen(function*() {
       const links = yield* processes(2)
       const [a, b] = yield* Effect.forEach(links, ({ layer }) =>
@@ -452,7 +452,7 @@ describe("who hears of a change", () => {
       yield* rejectionOf(b!.get("fourth"))
     }))
 
-  it.effect("nobody of a fiber that is only watched", () =>
+  it.effect("outcomes of a fiber with Enforcement metricsOnly are no evidence for the fleet", () =>
     Effect.gen(function*() {
       for (const evidence of ["any", "pooled"] as const) {
         const { a, b } = yield* pair(`watched ${evidence}`, { ...two, evidence })
@@ -467,7 +467,7 @@ describe("who hears of a change", () => {
       }
     }))
 
-  it.effect("a storage that denies without saying until when is not asked by every call", () =>
+  it.effect("a denial without a time is not followed by a request for each call", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("denied", any)
       yield* failTimes(a, 2)
@@ -489,7 +489,7 @@ describe("who hears of a change", () => {
 describe("strict", () => {
   const strict = { ...two, consistency: "strict", onStorageError: "fail" } as const
 
-  it.effect("n failures in sequence, on whatever instances, then rejected", () =>
+  it.effect("strict: n failures in sequence trip, on whatever instances, and the next call is rejected", () =>
     Effect.gen(function*() {
       const { a, b, linkA, linkB } = yield* pair("strict", strict, { pushes: false })
       linkA.fault(slow(20))
@@ -509,7 +509,7 @@ describe("strict", () => {
       assert.strictEqual((yield* Fiber.join(fiber)).openedBy, "fleet")
     }))
 
-  it.effect("fails before it runs where the storage does, and never after", () =>
+  it.effect("strict: with onStorageError fail a call fails before it runs, and never after", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("fails", strict)
       linkA.fault(failing("Unavailable"))
@@ -526,7 +526,7 @@ describe("strict", () => {
       )
     }))
 
-  it.effect("cached: one load for all who wait, as long as it is young enough", () =>
+  it.effect("maxAge: calls that wait at once share a load that is young enough", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("cached", { ...two, consistency: { maxAge: "300 millis" } }, { pushes: false })
       yield* a.wrap(Effect.void)
@@ -548,7 +548,7 @@ describe("strict", () => {
 })
 
 describe("an idle breaker", () => {
-  it.effect("wakes nothing for an hour", () =>
+  it.effect("an idle breaker sends no request for an hour", () =>
     Effect.gen(function*() {
       for (const shared of [true, false]) {
         const link = new Link(yield* memory, { shared })

@@ -106,7 +106,7 @@ const cases = (["sync", "change", "probe"] as const).flatMap((operation) =>
 )
 
 describe.each(cases)("a storage whose %s %s", (operation: Operation, _what: string, fault: Fault) => {
-  it.effect("changes nothing for calls, and once it is well the fleet knows all", () =>
+  it.effect("calls go on as if it were well, and once it is well the fleet knows all", () =>
     Effect.gen(function*() {
       const of = yield* memory
       const link = new Link(of)
@@ -155,7 +155,7 @@ describe.each(breaking)("a strict call on a storage that %s", (_what: string, fa
       return [yield* Fiber.join(fiber), seconds] as const
     })
 
-  it.effect("runs without it, within its deadlines, and what it returns is its own", () =>
+  it.effect("the strict call runs without the storage, within its deadlines, and returns its own result", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const breaker = yield* link.make("strict", strict)
@@ -171,7 +171,7 @@ describe.each(breaking)("a strict call on a storage that %s", (_what: string, fa
       assert.strictEqual(yield* breaker.wrap(Effect.succeed(4)), 4)
     }))
 
-  it.effect("fails before it runs where its policy says so, and never after", () =>
+  it.effect("with onStorageError fail the strict call fails before it runs, and never after", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const breaker = yield* link.make("fails", { ...strict, onStorageError: "fail" })
@@ -192,7 +192,7 @@ describe.each(breaking)("a strict call on a storage that %s", (_what: string, fa
 })
 
 describe("a storage that a newer version has written to", () => {
-  it.effect("is believed, and left alone", () =>
+  it.effect("the record of a newer version is believed and never written", () =>
     Effect.gen(function*() {
       const of = yield* memory
       const link = new Link(of)
@@ -236,7 +236,7 @@ describe("a storage that a newer version has written to", () => {
 })
 
 describe("an outage of a day", () => {
-  it.effect("lets nothing grow", () =>
+  it.effect("an outage of a day lets nothing grow", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const trip = Trip.failureRate({ threshold: 0.9, within: "10 minutes", minimumCalls: 10 })
