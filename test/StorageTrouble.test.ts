@@ -39,7 +39,7 @@ const nonsense: ReadonlyArray<readonly [string, Fault]> = [
   ["a generation that is no number", withSnapshot((snapshot) => ({ ...snapshot, generation: NaN }))],
   ["a negative generation", withSnapshot((snapshot) => ({ ...snapshot, generation: -1 }))],
   [
-    "a state that nobody knows",
+    "an unknown state",
     withSnapshot((snapshot) => ({ ...snapshot, generation: 1e18, state: { _tag: "Ajar" } }))
   ],
   [
@@ -256,10 +256,10 @@ describe("an outage of a day", () => {
       }
       yield* untilQuiet
       const during = (yield* breaker.snapshot).fleet!
-      const told = during.statistics.success + during.statistics.failure + during.lost + during.waiting
+      const accounted = during.statistics.success + during.statistics.failure + during.lost + during.waiting
       const { failure, success } = (yield* breaker.snapshot).statistics
       assert.isAbove(during.waiting, 0)
-      assert.strictEqual(told, success + failure)
+      assert.strictEqual(accounted, success + failure)
       // An interval, or half of one while it is tried again, and the failures ahead of the rounds before it counts as away.
       assert.isAtMost(link.asked.length, answered! + unanswered! + hours * 60 * 12 + 10)
       link.fault(undefined)
@@ -267,7 +267,7 @@ describe("an outage of a day", () => {
       yield* untilQuiet
       const { fleet, statistics } = yield* breaker.snapshot
       assert.strictEqual(fleet!.waiting, 0)
-      // What was under way as it began can have been counted, so after an hour nobody sends it again.
+      // What was under way as it began can have been counted, so after an hour it is not sent again.
       assert.strictEqual(
         fleet!.statistics.failure + fleet!.statistics.success + fleet!.lost,
         statistics.failure + statistics.success
