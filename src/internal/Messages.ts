@@ -11,6 +11,9 @@ export interface Message<Field extends string = string> {
   readonly fields: ReadonlyArray<Field>
 }
 
+/** A line's fields, all of them and no others. */
+export type FieldsOf<Line extends Message> = Readonly<Record<Line["fields"][number], unknown>>
+
 const line = <const Field extends string = never>(
   level: Message["level"],
   text: string,
