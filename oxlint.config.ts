@@ -172,7 +172,7 @@ export default defineConfig({
     },
     {
       files: ["src/file/**/*.ts"],
-      rules: only(onlyUp(...shared, "Storage/Storage.ts", "Storage/Document.ts"))
+      rules: only(onlyUp(...shared, "internal/Messages.ts", "Storage/Storage.ts", "Storage/Document.ts"))
     },
     {
       files: ["src/sql/**/*.ts"],

@@ -73,13 +73,13 @@ const program = Effect.gen(function*() {
     })
   yield* measure("the disk itself: two flushes and a link", 1, bare)
   yield* measure("reports of one circuit, one after another", 1, (caller) => report(caller, "hot"))
-  yield* measure("reports of one circuit, by 100 at once", 100, (caller) => report(caller, "hot"))
-  yield* measure("reports of 100 circuits, by 100 at once", 100, (caller) => report(caller, `circuit-${caller}`))
-  yield* measure("looks at one circuit, one after another", 1, (caller) => report(caller, "hot", true))
+  yield* measure("reports of one circuit, 100 at once", 100, (caller) => report(caller, "hot"))
+  yield* measure("reports of 100 circuits, 100 at once", 100, (caller) => report(caller, `circuit-${caller}`))
+  yield* measure("reads of one circuit, one after another", 1, (caller) => report(caller, "hot", true))
 })
 
 try {
-  console.log("a second".padStart(65))
+  console.log("per second".padStart(65))
   await Effect.runPromise(Effect.provide(program, Layer.fresh(layer({ directory: join(directory, "circuits") }))))
 } finally {
   await rm(directory, { recursive: true, force: true })
