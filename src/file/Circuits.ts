@@ -44,7 +44,7 @@ interface Base {
   readonly isFolderDurable: boolean
 }
 
-/** What a circuit's folder holds. */
+/** The content of a circuit's folder. */
 interface Folder {
   /** The numbers of all versions, ascending. */
   readonly versions: ReadonlyArray<number>
