@@ -17,7 +17,7 @@ const good: Record<string, Conformance.Params> = { memory, table, nothing }
 
 for (const [name, params] of Object.entries(good)) {
   describe(`the ${name} storage`, () => {
-    it("has laws with names of their own", () => {
+    it("every law of the ${name} storage has a name of its own", () => {
       const names = Conformance.laws(params).map(({ name }) => name)
       assert.deepStrictEqual(names, [...new Set(names)])
     })
@@ -27,16 +27,16 @@ for (const [name, params] of Object.entries(good)) {
 }
 
 describe("a storage that breaks a law", () => {
-  it("is here for each of them", () => {
+  it("every law has a storage here that breaks it", () => {
     const names = new Set(Object.values(good).flatMap((params) => Conformance.laws(params).map(({ name }) => name)))
     assert.includeMembers(Object.keys(broken), [...names])
   })
 
   for (const [name, params] of Object.entries(broken)) {
-    it.effect(`fails: ${name}`, () =>
+    it.effect(`the suite finds a storage that breaks the law: ${name}`, () =>
       Effect.gen(function*() {
         const law = Conformance.laws(params).find((law) => law.name === name)
-        if (law === undefined) return assert.fail("it is asked for no such law")
+        if (law === undefined) return assert.fail("the law does not apply to this storage")
         const error = yield* Effect.flip(law.check)
         assert.strictEqual(error._tag, "ConformanceError")
         assert.strictEqual(error.law, name)

@@ -11,13 +11,13 @@ import { failures, forced, IDLE, MINUTE, opening, why, WITHINS } from "../core/c
 
 const author = { reason: "by hand", actor: "ann" }
 
-/** A storage over a table of texts, with all that can go wrong in one, and shorthands for what is done to it. */
+/** A storage over a table of texts, with injected faults and shorthands for its operations. */
 class Table {
   now = 0
   writes = 0
   readonly rows = new Map<string, string>()
   readonly announced: Array<Announcement> = []
-  /** What is thrown in the way of the next modifications: each is run once. */
+  /** Effects that run in the middle of the next modifications, each once. */
   readonly trouble: Array<(circuit: string) => Effect.Effect<unknown, Storage.StorageError>> = []
   announcing: Effect.Effect<void, Storage.StorageError> = Effect.void
   #sequence = 0
@@ -126,7 +126,7 @@ const failsAs = (
   })
 
 describe("every write is safe to repeat", () => {
-  it.effect("a report, twice and late", () =>
+  it.effect("a report that arrives twice and late is counted once", () =>
     Effect.gen(function*() {
       const table = new Table()
       const first = table.reported()
@@ -140,7 +140,7 @@ describe("every write is safe to repeat", () => {
       assert.strictEqual((yield* table.sync(first)).snapshot.lifetime.failure, 2)
     }))
 
-  it.effect("a trip: one wins, one row, one announcement", () =>
+  it.effect("of repeated trips one wins, with one row of history and one announcement", () =>
     Effect.gen(function*() {
       const table = new Table()
       const [first, second] = yield* Effect.all([table.trip({ generation: 0 }), table.trip({ generation: 0 })], {
@@ -151,7 +151,7 @@ describe("every write is safe to repeat", () => {
       assert.deepStrictEqual([table.writes, (yield* table.history()).length, table.announced.length], [1, 1, 1])
     }))
 
-  it.effect("an ask, and how it was settled", () =>
+  it.effect("an Ask and a Settle that are repeated take effect once", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.trip()
@@ -169,7 +169,7 @@ describe("every write is safe to repeat", () => {
       assert.deepStrictEqual([table.writes, table.announced.length], [writes, 3])
     }))
 
-  it.effect("what an operator did, and what was put back", () =>
+  it.effect("an operator's act and a put-back that are repeated take effect once", () =>
     Effect.gen(function*() {
       const table = new Table()
       const first = yield* table.operate({ _tag: "Override", ...forced }, "x")
@@ -184,7 +184,7 @@ describe("every write is safe to repeat", () => {
 })
 
 describe("a batch", () => {
-  it.effect("succeeds in part, each circuit by itself, in the order asked", () =>
+  it.effect("a batch succeeds in part, each circuit on its own, in the order of the reports", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.report({ circuit: "corrupt" })
@@ -200,7 +200,7 @@ describe("a batch", () => {
       assert.deepStrictEqual([...table.rows.keys()].toSorted(), ["a", "b", "corrupt", "slow"])
     }))
 
-  it.effect("fails as one where no circuit could be reached, and only there", () =>
+  it.effect("a batch fails as a whole only if no circuit could be reached", () =>
     Effect.gen(function*() {
       const table = new Table()
       const batch = () => table.storage.sync(["a", "b"].map((circuit) => table.reported({ circuit, generation: 0 })))
@@ -214,7 +214,7 @@ describe("a batch", () => {
       assert.deepStrictEqual((yield* batch()).map(({ result }) => Result.isSuccess(result)), [false, false])
     }))
 
-  it.effect("of nothing is nothing, and a large one is worked off a few at a time", () =>
+  it.effect("an empty batch has no answers, and a large one is processed a few at a time", () =>
     Effect.gen(function*() {
       const table = new Table()
       assert.deepStrictEqual(yield* table.storage.sync([]), [])
@@ -236,7 +236,7 @@ describe("a batch", () => {
 })
 
 describe("reading", () => {
-  it.effect("and being refused write nothing", () =>
+  it.effect("reads and refused requests write nothing", () =>
     Effect.gen(function*() {
       const table = new Table()
       const nobody = snapshot(undefined, WITHINS, 0, IDLE)
@@ -260,7 +260,7 @@ describe("reading", () => {
       assert.strictEqual(table.rows.get("a"), row, "not even what has expired")
     }))
 
-  it.effect("hands back what it was handed, expired or not", () =>
+  it.effect("a read returns the document that it was given, expired or not", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.trip()
@@ -289,7 +289,7 @@ describe("reading", () => {
       assert.strictEqual(runs, 8)
     }))
 
-  it.effect("answers with the totals that were asked for", () =>
+  it.effect("a read returns the requested totals", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.report({ delta: failures(3), withins: [30_000, 5000] })
@@ -300,7 +300,7 @@ describe("reading", () => {
 })
 
 describe("history", () => {
-  it.effect("has one row for each change, with where from, where to, why, and the override in force", () =>
+  it.effect("history has one row for each change, with both states, the cause, and the override in force", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.report()
@@ -346,7 +346,7 @@ describe("history", () => {
       assert.deepStrictEqual(rows.map(({ generation }) => generation), table.announced.map(generationOf).toReversed())
     }))
 
-  it.effect("is bounded, newest first, twenty unless asked otherwise", () =>
+  it.effect("history is bounded, newest first, and returns twenty rows by default", () =>
     Effect.gen(function*() {
       const table = new Table()
       for (let i = 0; i < 40; i++) yield* table.operate({ _tag: "Reset" })
@@ -360,7 +360,7 @@ describe("history", () => {
       }
     }))
 
-  it.effect("is forgotten with its circuit", () =>
+  it.effect("history is forgotten with its circuit", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.operate({ _tag: "Reset" })
@@ -370,7 +370,7 @@ describe("history", () => {
       assert.strictEqual((yield* table.history()).length, 1)
     }))
 
-  it.effect("of who removed a circuit stays as long as the circuit", () =>
+  it.effect("history keeps the actor who removed a circuit as long as the circuit", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.trip()
@@ -383,7 +383,7 @@ const generationOf = (announcement: Announcement) =>
   announcement._tag === "Changed" ? announcement.generation : undefined
 
 describe("announcements", () => {
-  it.effect("come with each new generation, committed or not, with the view after it, and never without one", () =>
+  it.effect("each new generation is announced, committed or not, with the view after it, and nothing else is", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.report()
@@ -402,7 +402,7 @@ describe("announcements", () => {
       assert.deepStrictEqual(yield* Stream.runCollect(table.storage.changes), table.announced)
     }))
 
-  it.effect("that fail undo no change and fail nobody", () =>
+  it.effect("a failing announcement neither undoes the change nor fails its author", () =>
     Effect.gen(function*() {
       const table = new Table()
       table.announcing = Effect.fail(unavailable)
@@ -410,7 +410,7 @@ describe("announcements", () => {
       assert.strictEqual((yield* table.look()).state._tag, "Open")
     }))
 
-  it.effect("are not made of what was not written", () =>
+  it.effect("a change that was not written is not announced", () =>
     Effect.gen(function*() {
       const table = new Table()
       table.trouble.push(() => Effect.fail(unavailable))
@@ -418,7 +418,7 @@ describe("announcements", () => {
       assert.deepStrictEqual([table.announced.length, table.rows.size], [0, 0])
     }))
 
-  it.effect("are empty where there is no push", () =>
+  it.effect("changes are empty without a push", () =>
     Effect.gen(function*() {
       const table = new Table()
       const storage = table.make({ push: undefined })
@@ -443,7 +443,7 @@ describe("names", () => {
     "e\u0301"
   ]
 
-  it.effect("that differ by a code point are different circuits", () =>
+  it.effect("names that differ by a code point are different circuits", () =>
     Effect.gen(function*() {
       const table = new Table()
       for (const [i, circuit] of good.entries()) yield* table.report({ circuit, delta: failures(i + 1) })
@@ -459,7 +459,7 @@ describe("names", () => {
       )
     }))
 
-  it.effect("of instances may be anything, too", () =>
+  it.effect("names of instances may be any text, too", () =>
     Effect.gen(function*() {
       const table = new Table()
       for (const instance of good) yield* table.report({ instance, sequence: 1 })
@@ -468,7 +468,7 @@ describe("names", () => {
     }))
 
   for (const circuit of ["\ud800", "a\udfffb"]) {
-    it.effect(`${escape(circuit)} is invalid, and never gets to the backend`, () =>
+    it.effect(`the name ${escape(circuit)} is Invalid, and never reaches the backend`, () =>
       Effect.gen(function*() {
         const table = new Table()
         const storage = table.make({ modify: () => Effect.die("the backend was asked") })
@@ -495,7 +495,7 @@ describe("a circuit expires", () => {
       assert.deepStrictEqual(yield* table.history(), [])
     })
 
-  it.effect("an idle time after its last use", () =>
+  it.effect("a circuit expires an idle time after its last use", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.operate({ _tag: "Reset" })
@@ -504,14 +504,14 @@ describe("a circuit expires", () => {
       yield* goneAt(table, IDLE + 1000)
     }))
 
-  it.effect("not before its open time and its backoff have ended", () =>
+  it.effect("a circuit does not expire before its open time and its backoff are over", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.trip({ openFor: 3 * IDLE })
       yield* goneAt(table, 6 * IDLE)
     }))
 
-  it.effect("not before a lease has", () =>
+  it.effect("a circuit does not expire before a lease ends", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.operate({ _tag: "HalfOpen" })
@@ -519,7 +519,7 @@ describe("a circuit expires", () => {
       yield* goneAt(table, 5 * IDLE)
     }))
 
-  it.effect("not before an override has, and never under one without an end", () =>
+  it.effect("a circuit does not expire before an override, and never under one without an expiry", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.operate({ _tag: "Override", ...forced, remaining: 3 * IDLE })
@@ -530,7 +530,7 @@ describe("a circuit expires", () => {
       assert.strictEqual((yield* table.look()).override?.kind, "ForcedOpen")
     }))
 
-  it.effect("and is then as good as deleted, whoever sweeps when", () =>
+  it.effect("an expired circuit is treated as deleted, whether it was deleted or not", () =>
     Effect.gen(function*() {
       const [kept, swept] = [new Table(), new Table()]
       const after: Array<ReadonlyArray<unknown>> = []
@@ -546,7 +546,7 @@ describe("a circuit expires", () => {
       assert.deepStrictEqual(after[0], after[1])
     }))
 
-  it.effect("by the time that who wrote it said, where idle times differ", () =>
+  it.effect("a circuit expires at the time its writer set, if idle times differ", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.operate({ _tag: "Reset" })
@@ -556,11 +556,11 @@ describe("a circuit expires", () => {
     }))
 })
 
-describe("what is corrupt", () => {
+describe("a corrupt document", () => {
   const corrupt = ["", "{", "null", "[]", "7", "{}", `{"record":{},"history":[]}`]
   const probe: Probe = { _tag: "Ask", lease: { instance: "i", sequence: 1 }, generation: 0, duration: 1, probes: 1 }
 
-  it.effect("is invalid for every operation, stays as it is, and is never taken for no circuit", () =>
+  it.effect("a corrupt document is Invalid for every operation, stays as it is, and is never read as absent", () =>
     Effect.gen(function*() {
       for (const text of corrupt) {
         const table = new Table()
@@ -574,7 +574,7 @@ describe("what is corrupt", () => {
       }
     }))
 
-  it.effect("in one field is enough", () =>
+  it.effect("a document with one corrupt field is Invalid", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.report()
@@ -606,7 +606,7 @@ describe("what is corrupt", () => {
       assert.deepStrictEqual(yield* Storage.decodeDocument(JSON.stringify(good)), good)
     }))
 
-  it.effect("names the circuit, the field and the value, cut short", () =>
+  it.effect("the error of a corrupt document names the circuit, the field and the value, cut short", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.report()
@@ -628,7 +628,7 @@ describe("what is corrupt", () => {
       assert.strictEqual(long, `${failed}.streak holds "${"x".repeat(99)}…, expected a number`)
     }))
 
-  it.effect("and came without its text makes no defect", () =>
+  it.effect("a corrupt document from `modify` is an error, not a defect", () =>
     Effect.gen(function*() {
       const table = new Table()
       for (const garbage of [{}, { record: null, history: [] }, null, "x"]) {
@@ -649,7 +649,7 @@ describe("what is corrupt", () => {
       }
     }))
 
-  it.effect("or would be, is never written", () =>
+  it.effect("a document that could not be decoded is never written", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* failsAs(table.report({ delta: failures(1, Infinity) }), "sync", "Invalid")
@@ -661,7 +661,7 @@ describe("what is corrupt", () => {
 })
 
 describe("other versions", () => {
-  it.effect("what is not known is kept, wherever it is", () =>
+  it.effect("unknown fields of a document are kept, wherever they are", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.report()
@@ -683,7 +683,7 @@ describe("other versions", () => {
       assert.deepStrictEqual([after.colour, after.record.colour, after.history[1].colour], ["blue", "red", "green"])
     }))
 
-  it.effect("a raised format is read and never written", () =>
+  it.effect("a document of a newer format is read and never written", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.trip()
@@ -706,7 +706,7 @@ describe("other versions", () => {
       yield* failsAs(new Table().operate({ _tag: "Import", snapshot: view }), "change", "Denied")
     }))
 
-  it.effect("a raised format that expired by its owner's word is none", () =>
+  it.effect("a document of a newer format that has expired is read as absent", () =>
     Effect.gen(function*() {
       const table = new Table()
       yield* table.trip()
@@ -721,7 +721,7 @@ describe("other versions", () => {
 })
 
 describe("modify", () => {
-  it.effect("may run a transition again: what counts is the last, and it is announced once", () =>
+  it.effect("modify may run a transition again: the last run counts and is announced once", () =>
     Effect.gen(function*() {
       const table = new Table()
       const other: { answer?: { readonly committed: boolean } } = {}
@@ -735,7 +735,7 @@ describe("modify", () => {
       assert.deepStrictEqual([reported.snapshot.lifetime.failure, table.document().record.streak], [3, 3])
     }))
 
-  it.effect("that is interrupted has written nothing, and nothing is announced", () =>
+  it.effect("an interrupted modify writes nothing and announces nothing", () =>
     Effect.gen(function*() {
       const table = new Table()
       const stuck = Latch.makeUnsafe()
@@ -749,7 +749,7 @@ describe("modify", () => {
       assert.isTrue((yield* table.trip()).committed)
     }))
 
-  it.effect("that fails says on what, and why in its own words", () =>
+  it.effect("the error of a failing modify has the operation, the circuit and modify's own cause", () =>
     Effect.gen(function*() {
       const table = new Table()
       for (
@@ -767,13 +767,13 @@ describe("modify", () => {
       assert.strictEqual(table.rows.size, 0)
     }))
 
-  it.effect("has a list that fails as one", () =>
+  it.effect("a failing list is a StorageError of list", () =>
     Effect.gen(function*() {
       const storage = new Table().make({ names: Stream.fail(unavailable) })
       yield* failsAs(Stream.runDrain(storage.list), "list", "Unavailable", null)
     }))
 
-  it.effect("is asked for nothing before the operation runs", () =>
+  it.effect("modify is not called before the operation runs", () =>
     Effect.gen(function*() {
       const table = new Table()
       const trip = table.trip()
@@ -784,14 +784,14 @@ describe("modify", () => {
 })
 
 describe("fromDocument", () => {
-  it("says what it is, with an hour unless told otherwise", () => {
+  it("fromDocument returns its backend and capabilities, with an idle time of an hour by default", () => {
     const { backend, capabilities, idleTimeToLive } = new Table().storage
     assert.deepStrictEqual([backend, capabilities.shared, Duration.toHours(idleTimeToLive)], ["table", true, 1])
     assert.strictEqual(Duration.toMinutes(new Table().make({ idleTimeToLive: "2 minutes" }).idleTimeToLive), 2)
   })
 
   for (const idleTimeToLive of [0, 999, -1, NaN, Infinity, "a while", "1000 days"] as const) {
-    it(`refuses an idle time of ${idleTimeToLive}, eagerly, with field, value and range`, () => {
+    it(`fromDocument refuses an idle time of ${idleTimeToLive} at once, with field, value and range`, () => {
       assert.throws(
         () => new Table().make({ idleTimeToLive: idleTimeToLive as never }),
         /^Storage "table": idleTimeToLive must be a finite duration from 1000 ms to 31536000000 ms, got /
@@ -807,7 +807,7 @@ const Step = Schema.Struct({
 
 describe("the document and the record", () => {
   it.effect.prop(
-    "answer alike, and history and announcements tell of each generation, whatever happens",
+    "the document and the record answer alike, with history and an announcement for each generation, after random operations",
     [Schema.Array(Step).check(Schema.isMaxLength(60))],
     ([steps]) =>
       Effect.gen(function*() {

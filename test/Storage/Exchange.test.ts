@@ -1,4 +1,7 @@
-/** Exports imported elsewhere: every two storages that need no server. `test/sql/exchange.test.ts` has the others. */
+/**
+ * Exports from one storage and imports into another, for every two that need no server. `test/sql/exchange.test.ts` has
+ * the others.
+ */
 import { Context, Duration, Effect, Layer } from "effect"
 import { describe } from "vitest"
 import * as Sqlite from "../../src/layers/Sqlite.ts"

@@ -13,7 +13,7 @@ import { failing, Link, memory, processes } from "../support/storages.ts"
 
 const { exportCircuits, importCircuits } = Export
 
-/** What is done on a storage. */
+/** Runs an effect with a storage. */
 const on = <A, E>(storage: Storage.Storage, effect: Effect.Effect<A, E, Storage.Storage>) =>
   Effect.provideService(effect, Storage.Storage, storage)
 
@@ -24,7 +24,7 @@ const listed = (storage: Storage.Storage) => Effect.map(Stream.runCollect(storag
 
 const plain = (value: unknown): any => JSON.parse(JSON.stringify(value))
 
-/** A circuit of an archive, closed and with nothing to tell but what is given. */
+/** A closed circuit of an archive, with the given fields of its snapshot. */
 const circuit = (name: string, snapshot: Partial<Export.ArchivedSnapshot> = {}): Export.ArchivedCircuit => ({
   name,
   snapshot: {
@@ -50,14 +50,14 @@ const forced = { kind: "ForcedOpen", reason: "incident 42", actor: "ann" } as co
 const isOpen = { state: { _tag: "Open", remaining: MINUTE }, elapsed: 0, openings: 1, openFor: MINUTE } as const
 
 describe("an export", () => {
-  it.effect("is plain JSON that the schema knows", () =>
+  it.effect("an export is plain JSON that the schema accepts", () =>
     Effect.gen(function*() {
       const all = yield* filled
       assert.deepStrictEqual(plain(all), all)
       assert.deepStrictEqual(Schema.decodeUnknownSync(Export.Archive)(all), all)
     }).pipe(Effect.provide(Storage.MemoryStorageLive)))
 
-  it.effect("says what it is, of what, and of when", () =>
+  it.effect("an export has its version, its backend and its time", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust("1 hour")
       const storage = yield* memory
@@ -69,7 +69,7 @@ describe("an export", () => {
       })
     }))
 
-  it.effect("takes a hundred circuits a request, writes nothing, and has each name once and in order", () =>
+  it.effect("an export reads a hundred circuits per request, writes nothing, and has each name once and in order", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1)
       const names = Array.from({ length: 251 }, (_, i) => `c${i}`)
@@ -81,7 +81,7 @@ describe("an export", () => {
       assert.deepStrictEqual(link!.asked, ["sync", "sync", "sync"])
     }))
 
-  it.effect("has the times as of its own, however long the reading took", () =>
+  it.effect("an export's times are as of exported_at, however long the reading took", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1)
       const names = Array.from({ length: 101 }, (_, i) => `c${i}`)
@@ -92,7 +92,7 @@ describe("an export", () => {
       assert.deepStrictEqual([...left], [40_000])
     }))
 
-  it.effect("has what the filter takes, nothing of this library's own, and no circuit that was forgotten meanwhile", () =>
+  it.effect("an export has the filtered circuits, without reserved names and circuits that were forgotten meanwhile", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       for (const name of ["http/a", "http/b", "mail", `${RESERVED_PREFIX}health/x`]) {
@@ -107,7 +107,7 @@ describe("an export", () => {
       assert.deepStrictEqual(yield* names({ filter: (name) => name.startsWith("http/") }), ["http/a", "http/b"])
     }))
 
-  it.effect("fails, with all that cannot be read, rather than leave them out", () =>
+  it.effect("an export fails with every circuit that cannot be read, instead of leaving them out", () =>
     Effect.gen(function*() {
       const of = yield* memory
       for (const name of ["good", "bad", "newer"]) yield* circuitOf(of, name).operate({ _tag: "HalfOpen" })
@@ -139,7 +139,7 @@ describe("an export", () => {
       assert.deepStrictEqual(short instanceof Export.ExportError && short.errors.length, 3)
     }))
 
-  it.effect("has no circuit that could not be read again", () =>
+  it.effect("an export has no circuit that could not be imported", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       const { operate, read, trip } = circuitOf(storage, "a")
@@ -150,7 +150,7 @@ describe("an export", () => {
       yield* on(storage, exportCircuits())
     }))
 
-  it.effect("fails as the storage does", () =>
+  it.effect("an export fails with the storage's error", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1)
       yield* circuitOf(link!.storage, "a").operate({ _tag: "HalfOpen" })
@@ -159,7 +159,7 @@ describe("an export", () => {
       assert.strictEqual(error instanceof Storage.StorageError && error.reason, "Unavailable")
     }))
 
-  it.effect("has the policies that are given, by breaker or circuit, as far as they are data", () =>
+  it.effect("an export has the given policies, by breaker or circuit, as far as they are data", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       for (const name of ["mail", "a~1b/k", "a~1b/own", "http", "httpx/a"]) {
@@ -196,7 +196,7 @@ describe("an export", () => {
 })
 
 describe("an import", () => {
-  it.effect("goes on with the time that has passed since the export", () =>
+  it.effect("an import subtracts the time that has passed since the export", () =>
     Effect.gen(function*() {
       const overridden = (remaining?: number) => ({
         override: remaining === undefined ? forced : { ...forced, remaining }
@@ -244,7 +244,7 @@ describe("an import", () => {
       )
     }))
 
-  it.effect("of a document from the future takes it for one of now", () =>
+  it.effect("an import of a document from the future treats it as of now", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       const document = { ...archive(circuit("a", isOpen)), exported_at: "2026-01-31T12:00:00.000Z" }
@@ -252,7 +252,7 @@ describe("an import", () => {
       assert.deepStrictEqual((yield* circuitOf(storage, "a").read).state, isOpen.state)
     }))
 
-  it.effect("brings a circuit that never changed, with its counts", () =>
+  it.effect("an import takes over a circuit that never changed, with its counts", () =>
     Effect.gen(function*() {
       const [from, to] = yield* Effect.all([memory, memory])
       yield* circuitOf(from, "a").report(failures(3))
@@ -262,7 +262,7 @@ describe("an import", () => {
       assert.strictEqual((yield* circuitOf(to, "a").read).lifetime.failure, 3)
     }))
 
-  it.effect("keeps the larger counts of both, and doubles none", () =>
+  it.effect("an import keeps the larger counts of both sides, and doubles none", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       const { read, report } = circuitOf(storage, "a")
@@ -275,7 +275,7 @@ describe("an import", () => {
       assert.deepStrictEqual([success, failure], [9, 5])
     }))
 
-  it.effect("is told in the history with who and of what, and keeps the reason of the state", () =>
+  it.effect("an import has a row of history with its actor and document, and keeps the state's reason", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       const why = { reason: "5 failures", evidence: { failures: 5 } }
@@ -286,14 +286,14 @@ describe("an import", () => {
       assert.deepStrictEqual([row?.from, row?.to], ["Closed", "Open"])
     }))
 
-  it.effect("comes above the generation that the document knows of", () =>
+  it.effect("an import takes a generation above the document's", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       yield* on(storage, importCircuits(archive(circuit("a", { ...isOpen, generation: 2 ** 51 }))))
       assert.strictEqual((yield* circuitOf(storage, "a").read).generation, 2 ** 51 + 1)
     }))
 
-  it.effect("is what breakers go by", () =>
+  it.effect("breakers adopt an import", () =>
     Effect.gen(function*() {
       const breaker = yield* Breaker.make("a", {})
       yield* breaker.wrap(Effect.void)
@@ -302,7 +302,7 @@ describe("an import", () => {
       assert.deepStrictEqual([error._tag, error.reason], ["BreakerOpenError", "5 failures"])
     }).pipe(Effect.provide(Storage.MemoryStorageLive)))
 
-  it.effect("says what it would do, and writes nothing, where that is asked", () =>
+  it.effect("an import with dryRun returns what it would do, and writes nothing", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1)
       const { operate } = circuitOf(link!.storage, "there")
@@ -325,7 +325,7 @@ describe("an import", () => {
       assert.deepStrictEqual(yield* listed(link!.storage), ["new", "there"])
     }))
 
-  it.effect("again changes nothing more, also where a circuit has gone on since", () =>
+  it.effect("a repeated import changes nothing more, also if a circuit has changed since", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       const document = archive(circuit("a", isOpen), circuit("b", isOpen), circuit("c", isOpen))
@@ -340,14 +340,14 @@ describe("an import", () => {
         c: "Superseded"
       })
       assert.deepStrictEqual(yield* on(storage, exportCircuits()), before)
-      // Another document is another word, and so is one that was edited.
+      // A document with another time is another document, and so is an edited one.
       const later = { ...document, exported_at: "1970-01-01T00:00:00.001Z" }
       assert.strictEqual(resultsOf(yield* on(storage, importCircuits(later)))["b"], "Imported")
       const edited = archive(circuit("b", { ...isOpen, openings: 2 }))
       assert.strictEqual(resultsOf(yield* on(storage, importCircuits(edited)))["b"], "Imported")
     }))
 
-  it.effect("keeps what is there, where that is asked", () =>
+  it.effect("an import with onConflict keep leaves changed circuits as they are", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       yield* circuitOf(storage, "changed").operate({ _tag: "Reset" })
@@ -364,7 +364,7 @@ describe("an import", () => {
       )
     }))
 
-  it.effect("takes what the filter takes", () =>
+  it.effect("an import takes the filtered circuits", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       const document = archive(circuit("a", isOpen), circuit("b", isOpen))
@@ -372,7 +372,7 @@ describe("an import", () => {
       assert.deepStrictEqual(yield* listed(storage), ["b"])
     }))
 
-  it.effect("tells of a policy that is not the given one", () =>
+  it.effect("an import returns a mismatch for a policy other than the given one", () =>
     Effect.gen(function*() {
       const [mine, theirs] = [{ openFor: "1 second" }, { openFor: "2 seconds" }] as const
       const given = Breaker.fingerprint(mine)
@@ -394,7 +394,7 @@ describe("an import", () => {
       )
     }))
 
-  it.effect("imports the others where the storage refuses one, and says so", () =>
+  it.effect("an import takes over the other circuits if the storage refuses one, and returns Refused for that", () =>
     Effect.gen(function*() {
       const of = yield* memory
       const refusal = new Storage.StorageError({ operation: "change", circuit: "b", reason: "Denied", cause: "no" })
@@ -409,7 +409,7 @@ describe("an import", () => {
       assert.deepStrictEqual(yield* listed(of), ["a", "c"])
     }))
 
-  it.effect("is refused by a storage that is cut off, and by null, circuit by circuit", () =>
+  it.effect("an import is refused by a storage that is cut off, and by null, circuit by circuit", () =>
     Effect.gen(function*() {
       const document = archive(circuit("a", isOpen), circuit("b", isOpen))
       const [link] = yield* processes(1)
@@ -428,7 +428,7 @@ describe("an import", () => {
       }
     }))
 
-  it.effect("can be repeated after a lost answer", () =>
+  it.effect("an import can be repeated after a lost answer", () =>
     Effect.gen(function*() {
       const of = yield* memory
       const link = new Link(of)
@@ -475,7 +475,7 @@ describe("an import", () => {
     ["circuits[0].policy.omitted[0]", (document) => document.circuits[0].policy.omitted = ["trip"]]
   ]
 
-  it.effect("takes the document that docs/export.md shows", () =>
+  it.effect("an import accepts the document in docs/export.md", () =>
     Effect.gen(function*() {
       const [, text = ""] = /```json\n([^]*?)\n```/.exec(readFileSync("docs/export.md", "utf8")) ?? []
       const policies = { payments: { trip: Trip.consecutiveFailures(2) } }
@@ -483,7 +483,7 @@ describe("an import", () => {
       assert.deepStrictEqual([result?.circuit, result?.result, result?.mismatch], ["payments", "Imported", undefined])
     }))
 
-  it.effect("refuses what it does not understand, names the place, and writes nothing", () =>
+  it.effect("an import refuses an invalid document, names the place, and writes nothing", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1)
       for (const [path, breakIt] of broken) {
@@ -555,11 +555,11 @@ const Circuits = Schema.Array(Schema.Struct({
   })
 })).check(Schema.isMaxLength(6))
 
-/** An archive of these, each under a name of its own. */
+/** An archive of these circuits, each under a name of its own. */
 const archiveOf = (circuits: typeof Circuits.Type): Export.Archive =>
   plain(archive(...circuits.map(({ name, snapshot }, index) => ({ name: `${index}${name}`, snapshot }))))
 
-/** What of a circuit passes with no time. */
+/** The fields of a circuit that do not change with time. */
 const essence = ({ fingerprint, lifetime, openFor, state, why }: Export.ArchivedSnapshot) => {
   const { failure, ignored, opened, rejected, slow, success, timeout } = lifetime
   return plain({
@@ -571,7 +571,7 @@ const essence = ({ fingerprint, lifetime, openFor, state, why }: Export.Archived
   })
 }
 
-/** Changes one place of a document, found by the numbers given. */
+/** Changes one place of a document, chosen by the given numbers. */
 const mutated = (document: unknown, turns: ReadonlyArray<number>, to: unknown): unknown => {
   const [turn, ...others] = turns
   if (turn === undefined || typeof document !== "object" || document === null) return to
@@ -589,14 +589,14 @@ const gone = Symbol("gone")
 const odd = [gone, null, -1, 0, 1, 0.5, 2 ** 60, "", "a", "Closed", "Open", "0", [], {}, { _tag: "Open" }, true]
 
 describe("any document", () => {
-  it.effect.prop("comes out of JSON and the schema as it was", [Circuits], ([circuits]) =>
+  it.effect.prop("any archive survives JSON and the schema", [Circuits], ([circuits]) =>
     Effect.sync(() => {
       const document = archiveOf(circuits)
       const text = Schema.encodeSync(Schema.fromJsonString(Export.Archive))(document)
       assert.deepStrictEqual(Schema.decodeSync(Schema.fromJsonString(Export.Archive))(text), document)
     }))
 
-  it.effect.prop("is imported whole, however it is mutated, or refused, and then nothing of it is", [
+  it.effect.prop("a mutated archive is imported whole or refused as a whole", [
     Circuits,
     Schema.Array(Schema.Natural).check(Schema.isMaxLength(6)),
     Schema.Natural

@@ -16,7 +16,7 @@ const capabilities: Capabilities = { shared: false, durable: true, pushes: false
 
 const PREFIX = "circuit_breaker:"
 
-/** One for all storages of a test. */
+/** A store that all storages of a test share. */
 const memory = () => {
   const texts = new Map<string, string>()
   const state = { isDown: false }
@@ -88,20 +88,20 @@ describe("conformance: a key-value store of files", () => {
   for (const law of laws) it.effect(law.name, () => law.check)
 })
 
-describe("a key-value store", () => {
+describe("a key-value storage", () => {
   const list = (storage: Storage) => Effect.map(Stream.runCollect(storage.list), (names) => names.toSorted())
 
-  it.effect("says what it is, and what it is told", () =>
+  it.effect("a key-value storage has a default backend and capabilities, or the given ones", () =>
     Effect.gen(function*() {
       const { layer } = memory()
       const plain = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), layer)
       assert.deepStrictEqual([plain.backend, plain.capabilities], ["key-value", capabilities])
-      const told = KeyValueStorage.layerKeyValueStore({ backend: "tab", durable: false })
-      const { backend, capabilities: { durable } } = yield* Effect.provide(build(told), layer)
+      const given = KeyValueStorage.layerKeyValueStore({ backend: "tab", durable: false })
+      const { backend, capabilities: { durable } } = yield* Effect.provide(build(given), layer)
       assert.deepStrictEqual([backend, durable], ["tab", false])
     }))
 
-  it.effect("is the memory's, too, and a table's", () =>
+  it.effect("a key-value storage works on Effect's stores in memory and in a table", () =>
     Effect.gen(function*() {
       const sqlite = Sqlite.layer({ file: join(freshDirectory(), "store.sqlite") })
       for (const layer of [KeyValueStore.layerMemory, Layer.provide(KeyValueStore.layerSql(), sqlite)]) {
@@ -113,7 +113,7 @@ describe("a key-value store", () => {
       }
     }))
 
-  it.effect("keeps to its prefix", () =>
+  it.effect("a key-value storage keeps to its prefix", () =>
     Effect.gen(function*() {
       const { layer, texts } = memory()
       texts.set("mine", "not a circuit")
@@ -126,7 +126,7 @@ describe("a key-value store", () => {
       assert.deepStrictEqual([yield* list(storages[0]!), yield* list(storages[1]!)], [["payments"], []])
     }))
 
-  it.effect("counts all of a crowd, and writes for many at once", () =>
+  it.effect("a key-value storage counts every one of many concurrent reports, and combines their writes", () =>
     Effect.gen(function*() {
       const { layer } = memory()
       let writes = 0
@@ -150,7 +150,7 @@ describe("a key-value store", () => {
       assert.isAtMost(writes, 3)
     }))
 
-  it.effect("has one who is wrong spoil nobody else's request", () =>
+  it.effect("a key-value storage does not fail other requests for an invalid one", () =>
     Effect.gen(function*() {
       const { layer } = memory()
       const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), layer)
@@ -158,13 +158,13 @@ describe("a key-value store", () => {
       const reports = [failures(1), failures(NaN), failures(1)].map((delta, index) =>
         Effect.isSuccess(it.send({ instance: `${index}`, sequence: 1, delta }))
       )
-      // The first holds the circuit while the others come.
+      // The first request holds the circuit while the others arrive.
       const answers = yield* Effect.all([it.report(failures(1)), ...reports], { concurrency: "unbounded" })
       assert.deepStrictEqual(answers.slice(1), [true, false, true])
       assert.strictEqual((yield* it.read).lifetime.failure, 3)
     }))
 
-  it.effect("is Invalid where a value is damaged, lists it, and leaves it as it is", () =>
+  it.effect("a damaged value in a key-value store is Invalid, listed, and left as it is", () =>
     Effect.gen(function*() {
       const { layer, texts } = memory()
       const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), layer)
@@ -182,7 +182,7 @@ describe("a key-value store", () => {
       assert.strictEqual(texts.get(`${PREFIX}payments`), half)
     }))
 
-  it.effect("removes what has expired, by itself", () =>
+  it.effect("a key-value storage deletes expired circuits by itself", () =>
     Effect.gen(function*() {
       const { layer, texts } = memory()
       const storage = yield* Effect.provide(
@@ -195,12 +195,12 @@ describe("a key-value store", () => {
       yield* circuitOf(storage, "kept").operate({ _tag: "Override", ...FORCED })
       assert.deepStrictEqual(yield* list(storage), ["kept", long, "payments"])
       yield* TestClock.adjust("21 minutes")
-      // Digests are made elsewhere.
+      // Digests are computed in real time, on other threads.
       for (let tries = 0; tries < 1000 && texts.size > 1; tries++) yield* liveSleep(5)
       assert.deepStrictEqual([...texts.keys()], [`${PREFIX}kept`])
     }))
 
-  it.effect("leaves it to who asks, if told so", () =>
+  it.effect("a key-value storage with cleanUp false deletes an expired circuit only when it is used", () =>
     Effect.gen(function*() {
       const { layer, texts } = memory()
       const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore({ cleanUp: false })), layer)
@@ -211,7 +211,7 @@ describe("a key-value store", () => {
       assert.strictEqual(texts.size, 0)
     }))
 
-  it.live("makes file names that fit", () =>
+  it.live("a key-value storage makes keys that fit into file names", () =>
     Effect.gen(function*() {
       const directory = freshDirectory()
       const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), fileSystem(directory))
@@ -224,7 +224,7 @@ describe("a key-value store", () => {
       for (const file of readdirSync(directory)) assert.isAtMost(file.length, 255)
     }))
 
-  it("refuses what makes no sense, at once", () => {
+  it("a key-value storage refuses invalid options at once", () => {
     assert.throws(
       () => KeyValueStorage.layerKeyValueStore({ prefix: "" }),
       /^Storage "key-value": prefix must be some .*, got ""$/

@@ -30,20 +30,20 @@ const ask = (storage: Storage.Storage, sequence = 1, duration = 10_000) =>
   storage.probe("a", { _tag: "Ask", lease: { instance: "i", sequence }, generation: 0, duration, probes: 1 })
 const list = (storage: Storage.Storage) => Effect.map(Stream.runCollect(storage.list), (names) => names.toSorted())
 
-/** Collects what is announced from here on. */
+/** Collects the announcements from here on. */
 const listen = (storage: Storage.Storage, ready: Effect.Effect<unknown> = Effect.void) =>
   Effect.gen(function*() {
-    const heard: Array<Announcement> = []
+    const announced: Array<Announcement> = []
     yield* storage.changes.pipe(
-      Stream.runForEach((announcement) => Effect.andThen(ready, Effect.sync(() => heard.push(announcement)))),
+      Stream.runForEach((announcement) => Effect.andThen(ready, Effect.sync(() => announced.push(announcement)))),
       Effect.forkScoped({ startImmediately: true })
     )
-    return heard
+    return announced
   })
-const generations = (heard: ReadonlyArray<Announcement>) =>
-  heard.map((announcement) => announcement._tag === "Changed" ? announcement.generation : announcement._tag)
+const generations = (announced: ReadonlyArray<Announcement>) =>
+  announced.map((announcement) => announcement._tag === "Changed" ? announcement.generation : announcement._tag)
 
-/** A clock whose hands are moved by hand, each by itself. */
+/** A clock whose wall time and monotonic time the test sets separately. */
 const handClock = () => {
   const hands = { wall: 1_700_000_000_000, monotonic: 5n }
   const clock: Clock.Clock = {
@@ -60,7 +60,7 @@ const handClock = () => {
 const millis = (n: number) => BigInt(n) * 1_000_000n
 
 describe("memory", () => {
-  it.effect("says what it is", () =>
+  it.effect("memory has its backend and capabilities", () =>
     Effect.gen(function*() {
       const { backend, capabilities } = yield* Memory.make()
       assert.strictEqual(backend, "memory")
@@ -73,7 +73,7 @@ describe("memory", () => {
       })
     }))
 
-  it("completes every operation at once", () => {
+  it("memory completes every operation at once", () => {
     const storage = Effect.runSync(Memory.make())
     const many = Array.from({ length: 1000 }, (_, i) => reported(`${i}`))
     const synced = Effect.runSync(storage.sync(many))
@@ -87,17 +87,17 @@ describe("memory", () => {
     assert.isTrue(Fiber.isFiber(fiber) && fiber.pollUnsafe() !== undefined)
   })
 
-  it.effect("goes on when the scope it was made in has closed", () =>
+  it.effect("memory works after the scope it was made in has closed", () =>
     Effect.gen(function*() {
       const storage = yield* Storage.Storage.pipe(Effect.provide(Memory.layer))
-      const heard = yield* listen(storage)
+      const announced = yield* listen(storage)
       yield* operate(storage)
       yield* untilQuiet
       assert.strictEqual((yield* storage.history("a")).length, 1)
-      assert.strictEqual(heard.length, 2)
+      assert.strictEqual(announced.length, 2)
     }).pipe(Effect.scoped))
 
-  it.effect("is each layer's own, and one for all who are given the same", () =>
+  it.effect("memory is separate for each layer, and shared by all users of one layer", () =>
     Effect.gen(function*() {
       const own = Storage.Storage.pipe(Effect.provide(Storage.MemoryStorageLive, { local: true }))
       const [one, other] = [yield* own, yield* own]
@@ -107,7 +107,7 @@ describe("memory", () => {
       assert.strictEqual(shared[0], shared[1])
     }))
 
-  it.effect("keeps circuits by their names, code point by code point", () =>
+  it.effect("memory keeps circuits by their names, code point by code point", () =>
     Effect.gen(function*() {
       const storage = yield* Memory.make()
       const names = ["", "n".repeat(10_000), "__proto__", "constructor", "🦆\0", "a", "A", "a ", "é", "e\u0301"]
@@ -119,7 +119,7 @@ describe("memory", () => {
       assert.strictEqual((yield* Effect.flip(operate(storage, { _tag: "Reset" }, "\ud800"))).reason, "Invalid")
     }))
 
-  it.effect("lists what was written, and not what was only read", () =>
+  it.effect("memory lists circuits that were written, not circuits that were only read", () =>
     Effect.gen(function*() {
       const storage = yield* Memory.make()
       yield* look(storage, "read")
@@ -132,7 +132,7 @@ describe("memory", () => {
       assert.deepStrictEqual(yield* list(storage), [])
     }))
 
-  it.effect("when many write at once, one trips", () =>
+  it.effect("of concurrent trips in memory, one wins", () =>
     Effect.gen(function*() {
       const storage = yield* Memory.make()
       const answers = yield* Effect.forEach(Array.from({ length: 100 }), () => trip(storage), {
@@ -143,15 +143,15 @@ describe("memory", () => {
     }))
 
   for (const idleTimeToLive of [0, 999, -1, NaN, Infinity, "a while"] as const) {
-    it(`refuses an idle time of ${idleTimeToLive}, eagerly`, () => {
+    it(`memory refuses an idle time of ${idleTimeToLive} at once`, () => {
       const message = /^Storage "memory": idleTimeToLive must be a finite duration from 1000 ms to 31536000000 ms, got /
       assert.throws(() => Memory.make({ idleTimeToLive: idleTimeToLive as never }), message)
     })
   }
 })
 
-describe("its clock", () => {
-  it.effect("is the test's", () =>
+describe("memory's clock", () => {
+  it.effect("memory's clock is the test clock", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust(1234)
       const storage = yield* Memory.make()
@@ -165,7 +165,7 @@ describe("its clock", () => {
       assert.strictEqual((yield* storage.history("a"))[0]?.at, 1234 + MINUTE)
     }))
 
-  it.effect("starts with the wall's and goes on by itself, however that is set", () =>
+  it.effect("memory's clock starts at the wall clock and is monotonic, even if the wall clock is set", () =>
     Effect.gen(function*() {
       const { hands, make } = handClock()
       const storage = yield* make
@@ -183,7 +183,7 @@ describe("its clock", () => {
       assert.strictEqual((yield* operate(storage)).snapshot.generation, (start + 1000) * 1000 + 1)
     }))
 
-  it.effect("is the one it was made under, whoever asks", () =>
+  it.effect("memory's clock is the one it was made with, not the caller's", () =>
     Effect.gen(function*() {
       const { hands, make } = handClock()
       const storage = yield* make
@@ -198,7 +198,7 @@ describe("a circuit in memory", () => {
     write: (storage: Storage.Storage) => Effect.Effect<unknown, Storage.StorageError>,
     at: number
   ) =>
-    it.effect(`is forgotten ${what}`, () =>
+    it.effect(`a circuit in memory is forgotten ${what}`, () =>
       Effect.gen(function*() {
         const storage = yield* Memory.make()
         yield* write(storage)
@@ -211,7 +211,7 @@ describe("a circuit in memory", () => {
       }))
 
   kept("an idle time after its last use", report, IDLE)
-  kept("not while it is open, nor while its backoff lasts", (storage) =>
+  kept("only after its open time and its backoff", (storage) =>
     storage.change("a", {
       _tag: "Trip",
       generation: 0,
@@ -221,11 +221,11 @@ describe("a circuit in memory", () => {
       why
     }), 4 * IDLE)
   kept(
-    "not while a lease runs",
+    "only after its lease ends",
     (storage) => Effect.andThen(operate(storage, { _tag: "HalfOpen" }), ask(storage, 1, 3 * IDLE)),
     3 * IDLE
   )
-  kept("not while a hint's open time runs", (storage) =>
+  kept("only after an open time that a hint lengthened", (storage) =>
     Effect.andThen(
       report(storage, "a", failures(1, 2 * IDLE)),
       storage.change("a", {
@@ -238,12 +238,12 @@ describe("a circuit in memory", () => {
       })
     ), 4 * IDLE)
   kept(
-    "not while an override holds",
+    "only after its override",
     (storage) => operate(storage, { _tag: "Override", ...forced, remaining: 3 * IDLE }),
     3 * IDLE
   )
 
-  it.effect("is never forgotten under an override without an end", () =>
+  it.effect("a circuit in memory is never forgotten under an override without an expiry", () =>
     Effect.gen(function*() {
       const storage = yield* Memory.make({ idleTimeToLive: "1 second" })
       yield* operate(storage, { _tag: "Override", ...forced })
@@ -253,7 +253,7 @@ describe("a circuit in memory", () => {
       assert.strictEqual((yield* look(storage)).override?.kind, "ForcedOpen")
     }))
 
-  it.effect("is let go of, and not only hidden, by the use of others", () =>
+  it.effect("an expired circuit in memory is deleted by operations on other circuits", () =>
     Effect.gen(function*() {
       const { hands, make } = handClock()
       const storage = yield* make
@@ -264,7 +264,7 @@ describe("a circuit in memory", () => {
       assert.deepStrictEqual(yield* list(storage), ["busy"], "what was only hidden would be back")
     }))
 
-  it.effect("is let go of as fast as new ones come", () =>
+  it.effect("expired circuits in memory are deleted as fast as new ones are added", () =>
     Effect.gen(function*() {
       const { hands, make } = handClock()
       const storage = yield* make
@@ -280,8 +280,8 @@ describe("a circuit in memory", () => {
     }))
 })
 
-describe("its changes", () => {
-  it.effect("begin with Subscribed, and are heard by all, each with the view", () =>
+describe("memory's changes", () => {
+  it.effect("memory's changes begin with Subscribed and reach every subscriber, each with the view", () =>
     Effect.gen(function*() {
       const storage = yield* Memory.make()
       yield* operate(storage)
@@ -299,11 +299,11 @@ describe("its changes", () => {
       assert.deepStrictEqual([one, other], [expected, expected])
     }))
 
-  it.effect("are heard from the moment of Subscribed on", () =>
+  it.effect("memory's changes are received from Subscribed on", () =>
     Effect.gen(function*() {
       const storage = yield* Memory.make()
       const made: Array<number> = []
-      const heard = yield* storage.changes.pipe(
+      const announced = yield* storage.changes.pipe(
         Stream.tap((announcement) =>
           announcement._tag === "Subscribed"
             ? Effect.map(operate(storage), ({ snapshot }) => made.push(snapshot.generation))
@@ -312,36 +312,36 @@ describe("its changes", () => {
         Stream.take(2),
         Stream.runCollect
       )
-      assert.deepStrictEqual(generations(heard), ["Subscribed", ...made])
+      assert.deepStrictEqual(generations(announced), ["Subscribed", ...made])
     }))
 
-  it.effect("that were too many for who is slow are dropped, the oldest first, and that is said", () =>
+  it.effect("memory's changes beyond a slow subscriber's buffer are dropped, the oldest first, and Subscribed is repeated", () =>
     Effect.gen(function*() {
       const storage = yield* Memory.make()
       const latch = Latch.makeUnsafe()
-      const heard = yield* listen(storage, latch.await)
+      const announced = yield* listen(storage, latch.await)
       const made: Array<number> = []
       for (let i = 0; i < 3000; i++) made.push((yield* operate(storage)).snapshot.generation)
       yield* latch.open
       yield* untilQuiet
-      const told = generations(heard)
-      assert.strictEqual(told[0], "Subscribed")
-      assert.isTrue(told.slice(1).includes("Subscribed"), "some were missed")
-      const after = told.slice(told.lastIndexOf("Subscribed") + 1)
+      const received = generations(announced)
+      assert.strictEqual(received[0], "Subscribed")
+      assert.isTrue(received.slice(1).includes("Subscribed"), "some were missed")
+      const after = received.slice(received.lastIndexOf("Subscribed") + 1)
       assert.deepStrictEqual(after, made.slice(-after.length))
-      assert.isAtMost(told.length, 1100)
+      assert.isAtMost(received.length, 1100)
       yield* operate(storage)
       yield* untilQuiet
-      assert.strictEqual(heard.length, told.length + 1, "and then each is heard again")
+      assert.strictEqual(announced.length, received.length + 1, "and then each is received again")
     }))
 
-  it.effect("do not pile up where nobody listens, or does no longer", () =>
+  it.effect("memory's changes do not accumulate without subscribers", () =>
     Effect.gen(function*() {
       const storage = yield* Memory.make()
       for (let i = 0; i < 2000; i++) yield* operate(storage)
-      yield* Effect.scoped(Effect.andThen(listen(storage), untilQuiet))
-      const heard = yield* listen(storage)
+      yield* Effect.scoped(Effect.andThen(listen(storage), settle))
+      const announced = yield* listen(storage)
       yield* untilQuiet
-      assert.deepStrictEqual(heard, [{ _tag: "Subscribed" }])
+      assert.deepStrictEqual(announced, [{ _tag: "Subscribed" }])
     }))
 })

@@ -10,8 +10,8 @@ const closed = (withins: ReadonlyArray<number> = []) => snapshot(undefined, with
 const test = (name: string, body: (storage: Storage.Storage) => Effect.Effect<void, unknown>) =>
   it.effect(name, () => Effect.provide(Storage.Storage.use(body), Storage.NullStorageLive))
 
-describe("no storage", () => {
-  test("says that nothing can be agreed through it", ({ backend, capabilities }) =>
+describe("the null storage", () => {
+  test("the null storage has no capabilities", ({ backend, capabilities }) =>
     Effect.sync(() => {
       assert.strictEqual(backend, "null")
       assert.deepStrictEqual(capabilities, {
@@ -23,7 +23,7 @@ describe("no storage", () => {
       })
     }))
 
-  test("takes every report, of whatever generation, in the order asked, and knows of nothing", (storage) =>
+  test("the null storage answers Counted to every report, in their order, with an empty snapshot", (storage) =>
     Effect.gen(function*() {
       const reports = [["b", failures(9), 7], ["a", failures(1), 0], ["b", noDelta, 0]] as const
       const synced = yield* storage.sync(reports.map(([circuit, delta, generation], sequence) => ({
@@ -41,7 +41,7 @@ describe("no storage", () => {
       assert.deepStrictEqual(yield* storage.sync([]), [])
     }))
 
-  test("commits no change and grants no probe", (storage) =>
+  test("the null storage commits no change and grants no probe", (storage) =>
     Effect.gen(function*() {
       const refused = { committed: false, snapshot: closed() }
       const trip = { _tag: "Trip", generation: 0, asOf: 0, maxAge: 1, opening, why } as const
@@ -63,7 +63,7 @@ describe("no storage", () => {
       )
     }))
 
-  test("denies what an operator wants of everyone", (storage) =>
+  test("the null storage denies every operation", (storage) =>
     Effect.gen(function*() {
       const to = { _tag: "Override", ...forced } as const
       const error = yield* Effect.flip(storage.change("a", { _tag: "Operation", id: "x", known: 0, why, to }))
@@ -71,7 +71,7 @@ describe("no storage", () => {
       assert.deepStrictEqual([error.reason, error.operation, error.circuit], ["Denied", "change", "a"])
     }))
 
-  test("has nothing to list, to remember or to tell", (storage) =>
+  test("the null storage has no list, no history and no changes", (storage) =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* Stream.runCollect(storage.list), [])
       assert.deepStrictEqual(yield* Stream.runCollect(storage.changes), [])

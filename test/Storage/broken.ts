@@ -1,6 +1,6 @@
 /**
- * Storages that break one law each, by the law's name: memory, or a table of texts, and what was done to it. That they break
- * others, too, is of no matter.
+ * Storages that break a law, by the law's name: memory or a table of texts, with a defect. A storage may break other
+ * laws, too.
  */
 import { Effect, Layer, Option, Result, Semaphore, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -16,7 +16,7 @@ type Params = Conformance.Params
 
 const capabilities: Capabilities = { shared: false, durable: false, pushes: true, history: true, fences: true }
 
-/** Memory as it should be. */
+/** Memory without a defect. */
 export const memory: Params = {
   capabilities,
   layer: (options) => Layer.effect(Storage, MemoryStorage.make(options)),
@@ -36,7 +36,7 @@ const but = (f: (storage: Storage) => Storage | Effect.Effect<Storage>, of: Para
     ).pipe(Layer.provide(of.layer(options)))
 })
 
-/** Memory that says of itself what it is not. */
+/** Memory that declares capabilities that it does not have. */
 const declared = (false_: Partial<Capabilities>): Params => ({
   ...but((storage) => ({ ...storage, capabilities: { ...capabilities, ...false_ } })),
   capabilities: { ...capabilities, ...false_ }
@@ -78,19 +78,19 @@ const settles = (f: (settle: Settle) => Settle): Params =>
     probe: (circuit, probe) => storage.probe(circuit, probe._tag === "Settle" ? { ...probe, ...f(probe) } : probe)
   }))
 
-/** What `sync` tells is another. */
-const looks = (f: (snapshot: Snapshot) => Snapshot): Params =>
+/** Memory whose `sync` returns changed snapshots. */
+const reads = (f: (snapshot: Snapshot) => Snapshot): Params =>
   but((storage) => ({
     ...storage,
     sync: (reports) =>
       Effect.map(storage.sync(reports), (answers) =>
         answers.map(({ circuit, result }) => ({
           circuit,
-          result: Result.map(result, (told) => ({ ...told, snapshot: f(told.snapshot) }))
+          result: Result.map(result, (synced) => ({ ...synced, snapshot: f(synced.snapshot) }))
         })))
   }))
 
-/** All that a storage does for a circuit, it does for another. */
+/** Memory that does everything for another circuit than the given one. */
 const named = (f: (circuit: string) => string): Params =>
   but((storage) => ({
     ...storage,
@@ -149,7 +149,7 @@ export const broken: Record<string, Params> = {
     ...storage,
     sync: (reports) => Effect.map(storage.sync(reports), (answers) => answers.toReversed())
   })),
-  "asOf is in milliseconds": looks((snapshot) => ({ ...snapshot, asOf: snapshot.asOf / 1000 })),
+  "asOf is in milliseconds": reads((snapshot) => ({ ...snapshot, asOf: snapshot.asOf / 1000 })),
 
   "a report is counted once per circuit, instance and sequence, however often and late it arrives": reports((
     report
@@ -268,7 +268,7 @@ export const broken: Record<string, Params> = {
     )
   ),
 
-  "every state is read as it was written": looks(({ why, ...snapshot }) =>
+  "every state is read as it was written": reads(({ why, ...snapshot }) =>
     why === undefined ? snapshot : { ...snapshot, why: { ...why, evidence: undefined } }
   ),
   "a written record outlives the storage that wrote it": declared({ durable: true }),

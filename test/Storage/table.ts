@@ -1,6 +1,6 @@
 /**
- * A table of texts that compares and sets, as a server would have it: it outlives the storages on it, several share it, and
- * none of its operations answers at once. Then ways to use it badly.
+ * A table of texts that compares and sets, as a server's would: it outlives the storages on it, several storages can
+ * share it, and no operation answers synchronously. Below are storages that use it wrongly.
  */
 import { Clock, Effect, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -29,7 +29,7 @@ class Table {
   readonly names = Stream.fromIterableEffect(this.answer(() => [...this.texts.keys()]))
 }
 
-/** Where using it badly comes in. */
+/** The operations that a wrong storage replaces. */
 interface Uses {
   readonly get: (table: Table, circuit: string) => Effect.Effect<string | undefined, StorageError>
   readonly decode: (text: string) => Effect.Effect<Document | undefined, StorageError>
@@ -42,7 +42,7 @@ interface Uses {
   readonly around: (storage: Storage, table: Table) => Storage
 }
 
-const well: Uses = {
+const correct: Uses = {
   get: (table, circuit) => table.get(circuit),
   decode: decodeDocument,
   write: (table, circuit, was, text) => table.compareAndSet(circuit, was, text),
@@ -60,8 +60,8 @@ const modifyOf = (table: Table, { decode, get, write }: Uses): Modify =>
     }
   })
 
-const paramsOf = (bad: Partial<Uses>): Conformance.Params => {
-  const uses = { ...well, ...bad }
+const paramsOf = (wrong: Partial<Uses>): Conformance.Params => {
+  const uses = { ...correct, ...wrong }
   const table = new Table()
   return {
     capabilities,
@@ -96,10 +96,10 @@ const paramsOf = (bad: Partial<Uses>): Conformance.Params => {
   }
 }
 
-/** As it should be. */
+/** A correct storage. */
 export const table = paramsOf({})
 
-/** The same once more, with nothing in it. */
+/** A correct storage on an empty table. */
 export const another = () => paramsOf({})
 
 export const withoutCompareAndSet = paramsOf({

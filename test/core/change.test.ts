@@ -5,7 +5,7 @@ import { expired, expiresAt } from "../../src/core/Record.ts"
 import { Circuit, failures, forced, halfOpen, IDLE, MINUTE, open, why } from "./circuit.ts"
 
 describe("trip", () => {
-  it("of many who saw the same, one wins, and the others find it", () => {
+  it("of many instances that trip on the same evidence, one wins, and the others get its generation", () => {
     const circuit = new Circuit()
     const seen = circuit.snapshot()
     assert.isTrue(circuit.trip(seen))
@@ -16,7 +16,7 @@ describe("trip", () => {
     assert.strictEqual(circuit.snapshot().openings, 1)
   })
 
-  it("decided before a ten-minute pause, is refused; decided two intervals ago, it is not", () => {
+  it("a trip decided before a ten-minute pause is refused; one decided two intervals ago is not", () => {
     const circuit = new Circuit()
     const seen = circuit.snapshot()
     assert.isTrue(circuit.clone().wait(2000).trip(seen))
@@ -25,7 +25,7 @@ describe("trip", () => {
     assert.strictEqual(circuit.record, undefined)
   })
 
-  it("a generation is above the record's, above what its author knows, and above the clock", () => {
+  it("a trip's generation is above the record's, its author's and the clock", () => {
     const circuit = new Circuit()
     circuit.trip()
     assert.strictEqual(circuit.generation, 1)
@@ -39,7 +39,7 @@ describe("trip", () => {
     assert.strictEqual(circuit.generation, 13_345)
   })
 
-  it("begins a window of its own", () => {
+  it("a trip begins an empty window", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(5))
     circuit.trip()
@@ -48,7 +48,7 @@ describe("trip", () => {
     assert.strictEqual(circuit.snapshot().lifetime.opened, 1)
   })
 
-  it("in metrics-only stays Closed: one winner, a new window, the backoff's memory running on", () => {
+  it("a trip in metrics-only stays Closed: one winner, a new window, and the backoff keeps running", () => {
     const circuit = halfOpen()
     circuit.ask("a")
     circuit.settle("a", "Success")
@@ -63,7 +63,7 @@ describe("trip", () => {
 })
 
 describe("lost data", () => {
-  it("open, wiped, a fresh instance reports first: stays open", () => {
+  it("an open circuit that was wiped stays open, even if a new instance reports first", () => {
     const circuit = open()
     const known = circuit.snapshot()
     circuit.wipe().wait(10_000).report("fresh", { ...failures(1), streak: streakOf([false]) })
@@ -73,7 +73,7 @@ describe("lost data", () => {
     assert.deepStrictEqual([elapsed, openings, streak, because], [10_000, 1, 0, why])
   })
 
-  it("knowers of Closed 7 and Open 8 against a stale 5, in every order: Open", () => {
+  it("put-backs of Closed 7 and Open 8 over a stale 5 end in Open, in every order", () => {
     for (const stale of ["Closed", "Open"] as const) {
       const before = stale === "Open" ? open() : new Circuit()
       before.operate({ _tag: "ClearOverride" }, "x", 4)
@@ -92,7 +92,7 @@ describe("lost data", () => {
     }
   })
 
-  it("a Closed never replaces an Open whose time is not up: that Open is stamped above both", () => {
+  it("a Closed that is put back leaves an Open whose time runs, under a generation above both", () => {
     const circuit = open()
     const closed = circuit.clone()
     closed.operate({ _tag: "Reset" }, "x", 6)
@@ -106,7 +106,7 @@ describe("lost data", () => {
     assert.strictEqual(circuit.state, "Closed")
   })
 
-  it("a stamped Open is under the override that the newer one knows", () => {
+  it("an Open that a Closed left takes the newer record's override", () => {
     const circuit = open()
     const newer = circuit.clone()
     newer.operate({ _tag: "Reset" })
@@ -115,14 +115,14 @@ describe("lost data", () => {
     assert.deepStrictEqual([circuit.state, circuit.snapshot().override?.kind], ["Open", "ForcedOpen"])
   })
 
-  it("is put back only over a lower generation, and only while it cannot have expired", () => {
+  it("a record is put back only over a lower generation, and only while it cannot have expired", () => {
     const known = open().snapshot()
     assert.isFalse(open().putBack(known))
     assert.isFalse(new Circuit().putBack(known, IDLE + 1))
     assert.isTrue(new Circuit().putBack(known, IDLE))
   })
 
-  it("wiped with the clock set back, a paused knower returns after the record expired: no dead override comes back", () => {
+  it("an override that has expired is not put back by a paused instance, even if the clock was set back", () => {
     const circuit = new Circuit()
     circuit.wait(100 * IDLE).operate({ _tag: "Override", ...forced, remaining: MINUTE })
     const known = circuit.snapshot()
@@ -133,7 +133,7 @@ describe("lost data", () => {
     assert.strictEqual(circuit.snapshot().override, undefined)
   })
 
-  it("a half-open round comes back with its successes and its holder's leases", () => {
+  it("a half-open round is put back with its successes and its holder's leases", () => {
     const circuit = halfOpen()
     circuit.ask("a", 1, { probes: 2 })
     circuit.settle("a", "Success", { successes: 2 })
@@ -147,7 +147,7 @@ describe("lost data", () => {
     assert.strictEqual(circuit.state, "Closed")
   })
 
-  it("lifetime counts come back without counting anything twice", () => {
+  it("lifetime counts are put back without counting anything twice", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(5))
     circuit.trip()
@@ -161,7 +161,7 @@ describe("lost data", () => {
 })
 
 describe("operators", () => {
-  it("an override takes a new generation and leaves the state as it was, its time running", () => {
+  it("an override takes a new generation and leaves the state as it was, with its time running", () => {
     const circuit = open()
     const before = circuit.wait(1000).snapshot()
     circuit.operate({ _tag: "Override", ...forced, remaining: 5000 })
@@ -175,7 +175,7 @@ describe("operators", () => {
     assert.deepStrictEqual(circuit.snapshot().state, { _tag: "Open", remaining: MINUTE - 6000 })
   })
 
-  it("without an end it outlives the idle time, and clearing it makes the circuit expire again", () => {
+  it("an override without an expiry outlives the idle time; clearing it lets the circuit expire again", () => {
     const circuit = new Circuit()
     circuit.operate({ _tag: "Override", ...forced })
     assert.strictEqual(expiresAt(circuit.record!, IDLE), Infinity)
@@ -185,7 +185,7 @@ describe("operators", () => {
     assert.strictEqual(expiresAt(circuit.record!, IDLE), circuit.now + IDLE)
   })
 
-  it("clearing what the storage has lost is a change, too, or its knowers would put it back", () => {
+  it("clearing an override that the storage has lost is a change, so that no instance puts it back", () => {
     const circuit = new Circuit()
     circuit.operate({ _tag: "Override", ...forced }, "x", 6)
     const known = circuit.snapshot()
@@ -194,7 +194,7 @@ describe("operators", () => {
     assert.strictEqual(circuit.snapshot().override, undefined)
   })
 
-  it("an operation happens once, however late it comes again", () => {
+  it("an operation takes effect once, however late it is repeated", () => {
     const circuit = new Circuit()
     const set: Operation = { _tag: "Operation", id: "set", known: 0, why, to: { _tag: "Override", ...forced } }
     assert.isTrue(circuit.change(set))
@@ -204,7 +204,7 @@ describe("operators", () => {
     assert.strictEqual(circuit.record, cleared)
   })
 
-  it("reset closes with an empty window and no backoff, and leaves overrides alone", () => {
+  it("a reset closes with an empty window and no backoff, and leaves overrides alone", () => {
     const circuit = halfOpen()
     circuit.operate({ _tag: "Override", ...forced })
     circuit.report("a", failures(3, MINUTE))
@@ -217,14 +217,14 @@ describe("operators", () => {
     assert.strictEqual(circuit.snapshot().openings, 1)
   })
 
-  it("half-open by hand takes probes at once, from any state", () => {
+  it("a circuit made half-open by an operator grants leases at once, from any state", () => {
     for (const circuit of [new Circuit(), open(), halfOpen()]) {
       circuit.operate({ _tag: "HalfOpen" })
       assert.isTrue(circuit.ask("a"))
     }
   })
 
-  it("remove leaves a Closed that expires, and no knower puts the circuit back", () => {
+  it("a removed circuit is a Closed that expires, and no instance puts it back", () => {
     const circuit = halfOpen()
     circuit.operate({ _tag: "Override", ...forced })
     circuit.report("a", failures(3), { sequence: 1 })
@@ -240,7 +240,7 @@ describe("operators", () => {
     assert.strictEqual(circuit.wait(IDLE).generation, 0)
   })
 
-  it("import is open for the time that remains, half-open for probes at once, and keeps the backoff", () => {
+  it("an import is open for the remaining time or half-open at once, and keeps the backoff", () => {
     const opened = open().wait(10_000)
     const target = new Circuit().wait(5)
     target.report("a", failures(2))

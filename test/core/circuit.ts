@@ -1,4 +1,4 @@
-/** One circuit in a storage, for examples: the transitions with their arguments filled in. */
+/** One circuit in a storage: the transitions, with defaults for most arguments. */
 import { type Change, change, type OperationTo } from "../../src/core/Change.ts"
 import { type Delta, noLifetimeCounts, streakOf } from "../../src/core/Delta.ts"
 import { ask, settle } from "../../src/core/Lease.ts"
@@ -19,7 +19,7 @@ export const failures = (n: number, hint = 0): Delta => ({
   hint
 })
 
-/** One circuit in a storage, whose clock starts at a small number, so that it is not what orders generations. */
+/** One circuit in a storage. Its clock starts at 0, so the clock does not order the generations. */
 export class Circuit {
   record: CircuitRecord | undefined
   now = 0
@@ -31,7 +31,7 @@ export class Circuit {
   get state(): Snapshot["state"]["_tag"] {
     return this.snapshot().state._tag
   }
-  /** A second storage with the same data: a replica that goes its own way from here. */
+  /** A second storage with the same data: a replica that diverges from here on. */
   clone(): Circuit {
     const copy = new Circuit()
     copy.record = this.record

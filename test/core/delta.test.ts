@@ -17,7 +17,7 @@ import {
 const Count = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 5 }))
 const Age = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 8 }))
 const Outcomes = Schema.Array(Schema.Boolean).check(Schema.isMaxLength(6))
-/** Calls as (age, failed, slow): what a delta is made of. */
+/** The calls of a delta. */
 const Calls = Schema.Array(
   Schema.Struct({ age: Age, failed: Schema.Boolean, slow: Schema.Boolean, hint: Count, took: Count })
 )
@@ -33,7 +33,7 @@ const countsOf = (calls: Calls) => ({
 const ages = (calls: Calls) => calls.map(({ age }) => age)
 const last = (of: "Success" | "Failure", calls: Calls) => {
   const call = calls.findLast(({ age }) => age === Math.min(...ages(calls)))
-  // Not every policy looks at the clock as a call begins.
+  // Not every policy reads the clock when a call begins.
   const took = call === undefined || call.took === 0 ? {} : { [`last${of}Duration`]: call.took }
   return call === undefined ? {} : { [`last${of}Age`]: call.age, ...took }
 }
@@ -52,7 +52,7 @@ const deltaOf = (calls: Calls): Delta => ({
 })
 
 describe("Streak", () => {
-  it("tells the rows of failures at both ends", () => {
+  it("a streak has the lengths of the failure runs at both ends", () => {
     const of = (text: string): Streak => streakOf([...text].map((outcome) => outcome === "F"))
     assert.deepStrictEqual(of(""), noStreak)
     assert.deepStrictEqual(of("FFF"), { leading: 3, sawSuccess: false, trailing: 3 })
@@ -60,7 +60,7 @@ describe("Streak", () => {
     assert.deepStrictEqual(of("FFSFSFFF"), { leading: 2, sawSuccess: true, trailing: 3 })
   })
 
-  it("a row goes on over reports, and only a success ends it", () => {
+  it("a run of failures continues over reports, and only a success ends it", () => {
     const reports = [[true, true], [], [true], [true, false, true], [true]].map(streakOf)
     assert.deepStrictEqual(reports.map((streak, i) => reports.slice(0, i + 1).reduce(extendRun, 0)), [2, 2, 3, 1, 2])
   })
@@ -69,7 +69,7 @@ describe("Streak", () => {
     assert.deepStrictEqual(concat(streakOf(a), streakOf(b)), streakOf([...a, ...b]))
   })
 
-  it.prop("is a monoid", [Outcomes, Outcomes, Outcomes], ([x, y, z]) => {
+  it.prop("streaks are a monoid", [Outcomes, Outcomes, Outcomes], ([x, y, z]) => {
     const [a, b, c] = [streakOf(x), streakOf(y), streakOf(z)]
     assert.deepStrictEqual(concat(concat(a, b), c), concat(a, concat(b, c)))
     assert.deepStrictEqual(concat(noStreak, a), a)
@@ -78,18 +78,18 @@ describe("Streak", () => {
 })
 
 describe("Delta", () => {
-  it.prop("the merge of two is the delta of all their calls: nothing is lost", [Calls, Calls], ([a, b]) => {
+  it.prop("the merge of two deltas is the delta of all their calls", [Calls, Calls], ([a, b]) => {
     assert.deepStrictEqual(merge(deltaOf(a), deltaOf(b)), deltaOf([...a, ...b]))
   })
 
-  it.prop("merging is associative, and with nothing changes nothing", [Calls, Calls, Calls], ([x, y, z]) => {
+  it.prop("merging deltas is associative, and noDelta is its identity", [Calls, Calls, Calls], ([x, y, z]) => {
     const [a, b, c] = [deltaOf(x), deltaOf(y), deltaOf(z)]
     assert.deepStrictEqual(merge(merge(a, b), c), merge(a, merge(b, c)))
     assert.deepStrictEqual(merge(noDelta, a), a)
     assert.deepStrictEqual(merge(a, noDelta), a)
   })
 
-  it("a retry keeps its counts and grows older", () => {
+  it("an aged delta keeps its counts and grows older", () => {
     const delta = deltaOf([
       { age: 2, failed: true, slow: true, hint: 5, took: 8 },
       { age: 1, failed: false, slow: false, hint: 0, took: 0 }
@@ -105,11 +105,11 @@ describe("Delta", () => {
     assert.deepStrictEqual(aged(noDelta, 3), noDelta)
   })
 
-  it.prop("is empty when there was no call of any kind", [Calls], ([calls]) => {
+  it.prop("a delta is empty exactly if it has no call", [Calls], ([calls]) => {
     assert.strictEqual(isEmpty(deltaOf(calls)), calls.length === 0)
   })
 
-  it("a rejected, ignored or timed out call is one, too", () => {
+  it("a delta with a rejected, ignored or timed out call is not empty", () => {
     assert.isTrue(isEmpty(noDelta))
     for (const key of ["rejected", "ignored", "timeout"] as const) {
       assert.isFalse(isEmpty({ ...noDelta, lifetime: { ...noLifetimeCounts, [key]: 1 } }))
@@ -121,7 +121,7 @@ describe("Buckets", () => {
   const MINUTE = 60_000
   const HOUR = 60 * MINUTE
 
-  it("the width is the smallest of which sixty buckets cover the longest span", () => {
+  it("the bucket width is the smallest of which sixty buckets cover the longest span", () => {
     const widths = [1, 1000, MINUTE, MINUTE + 1, 10 * MINUTE, 10 * MINUTE + 1, HOUR, HOUR + 1, 10 * HOUR]
       .map((within) => widthFor([5, within]))
     assert.deepStrictEqual(widths, [1000, 1000, 1000, 10_000, 10_000, MINUTE, MINUTE, 10 * MINUTE, 10 * MINUTE])
@@ -144,12 +144,12 @@ describe("Buckets", () => {
     if (later < span - 1000) assert.strictEqual(counted, 1)
   })
 
-  it.prop("when a report arrives changes nothing about when its calls were", [Count, Age], ([at, late]) => {
+  it.prop("calls are counted at their own time, whenever their report arrives", [Count, Age], ([at, late]) => {
     const window = addCounts([], one(0), [MINUTE], at * 777)
     assert.deepStrictEqual(addCounts([], one(late * 7000), [MINUTE], at * 777 + late * 7000), window)
   })
 
-  it("what is older than the window is dropped, and an idle gap brings nothing back", () => {
+  it("buckets older than the window are dropped, and an idle gap brings none back", () => {
     assert.deepStrictEqual(addCounts([], one(60_000), [MINUTE], 100_000), [])
     const window = addCounts([], one(0), [MINUTE], 100_500)
     assert.deepStrictEqual(failures(window, [MINUTE, 1000], 159_999), [1, 0])
@@ -157,14 +157,14 @@ describe("Buckets", () => {
     assert.deepStrictEqual(addCounts(window, one(0), [MINUTE], 7_000_000).length, 1)
   })
 
-  it("an age below zero is now, and a clock set back leaves no future behind", () => {
+  it("an age below zero counts as now, and after a clock was set back no future bucket is left", () => {
     assert.deepStrictEqual(addCounts([], one(-5000), [MINUTE], 100_000), addCounts([], one(0), [MINUTE], 100_000))
     const window = addCounts([], one(0), [MINUTE], 100_000)
     assert.deepStrictEqual(failures(window, [MINUTE], 50_000), [0])
     assert.deepStrictEqual(addCounts(window, [], [MINUTE], 50_000), [])
   })
 
-  it("other thresholds share counts, another width does not, and both keep theirs", () => {
+  it("policies with the same bucket width share counts; another width is kept separately", () => {
     const narrow = addCounts([], one(0), [MINUTE], 100_000)
     const both = addCounts(narrow, one(0), [HOUR, 5000], 100_000)
     const more = addCounts(both, one(0), [30_000], 100_000)
@@ -175,13 +175,13 @@ describe("Buckets", () => {
     assert.strictEqual(addCounts(more, one(0), [], 100_000).length, 2, "a policy that looks at no span enters none")
   })
 
-  it("a span shorter than a bucket sees the current one", () => {
+  it("a span shorter than a bucket reads the current bucket", () => {
     const window = addCounts([], one(0), [500], 100_000)
     assert.deepStrictEqual(failures(window, [500], 100_999), [1])
     assert.deepStrictEqual(failures(window, [500], 101_000), [0])
   })
 
-  it("holds sixty buckets at most", () => {
+  it("a window holds at most sixty buckets", () => {
     let window: ReadonlyArray<Bucket> = []
     for (let now = 0; now < 200_000; now += 500) window = addCounts(window, one(0), [MINUTE], now)
     assert.strictEqual(window.length, 60)

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Circuit, failures, forced, halfOpen, MINUTE, open } from "./circuit.ts"
 
 describe("leases", () => {
-  it("none where the circuit is closed, absent or still open; at the open time's end it is granted at once", () => {
+  it("no lease is granted while the circuit is closed, absent or open; at the end of the open time it is granted", () => {
     const circuit = new Circuit()
     assert.isFalse(circuit.ask("a"))
     circuit.report("a", failures(1))
@@ -17,7 +17,7 @@ describe("leases", () => {
     assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 1, successes: 0, nextLapse: 10_000 })
   })
 
-  it("asking twice grants once and prolongs nothing", () => {
+  it("a repeated Ask grants one lease and does not extend it", () => {
     const circuit = halfOpen()
     assert.isTrue(circuit.ask("a"))
     const granted = circuit.wait(4000).record
@@ -26,7 +26,7 @@ describe("leases", () => {
     assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 1, successes: 0, nextLapse: 6000 })
   })
 
-  it("no more than the asker's probes at once, in the fleet; a denial says when the next one lapses", () => {
+  it("no more leases are live in the fleet than the requesting policy's probes; a denial says when the next one lapses", () => {
     const circuit = halfOpen()
     assert.isTrue(circuit.ask("a", 1, { probes: 2 }))
     assert.isTrue(circuit.wait(1000).ask("b", 1, { probes: 2 }))
@@ -40,7 +40,7 @@ describe("leases", () => {
     assert.isTrue(circuit.ask("d", 1, { probes: 3 }))
   })
 
-  it("a grant is whole when granted, however long it waited for the record", () => {
+  it("a lease has its full duration, however long the request waited for the record", () => {
     const circuit = halfOpen().wait(5 * MINUTE)
     circuit.ask("a")
     assert.strictEqual(
@@ -49,7 +49,7 @@ describe("leases", () => {
     )
   })
 
-  it("a success frees, counts, and closes at the last; an ignored outcome only frees; a failure reopens", () => {
+  it("settling a success frees, counts, and closes at the last; an ignored outcome only frees; a failure reopens", () => {
     const circuit = halfOpen()
     const round = circuit.generation
     circuit.ask("a", 1)
@@ -87,7 +87,7 @@ describe("leases", () => {
     assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 1, successes: 0, nextLapse: 10_000 })
   })
 
-  it("a lapsed holder fails, then succeeds, after a takeover: neither reopens nor closes", () => {
+  it("a lapsed lease can neither reopen nor close the circuit after another lease was granted", () => {
     const circuit = halfOpen()
     const { generation } = circuit
     circuit.ask("a")
@@ -102,7 +102,7 @@ describe("leases", () => {
     assert.strictEqual(circuit.record, taken)
   })
 
-  it("a lapsed lease counts for nothing, also while nobody has taken its place", () => {
+  it("a lapsed lease cannot be settled, also while its place is free", () => {
     const circuit = halfOpen()
     circuit.ask("a")
     circuit.wait(9999)
@@ -111,7 +111,7 @@ describe("leases", () => {
     assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 0, successes: 0, nextLapse: undefined })
   })
 
-  it("a settled lease settles once, and a request for it that comes late brings nothing back", () => {
+  it("a lease is settled once, and a late Ask does not bring it back", () => {
     const circuit = halfOpen()
     circuit.ask("a")
     assert.isTrue(circuit.settle("a", "Success", { successes: 3 }))
@@ -125,7 +125,7 @@ describe("leases", () => {
     assert.isTrue(circuit.ask("a", 2))
   })
 
-  it("a lease of an older generation is none of this one's", () => {
+  it("a lease of an older generation cannot be settled in a newer one", () => {
     const circuit = halfOpen()
     circuit.ask("a")
     const { generation } = circuit
@@ -136,7 +136,7 @@ describe("leases", () => {
     assert.isTrue(circuit.ask("b"))
   })
 
-  it("a storage that has lost its data may lease the same name again, and what settles the old lease settles nothing", () => {
+  it("after a loss of data the same lease name may be granted again, and settling the old lease has no effect", () => {
     const circuit = halfOpen()
     circuit.ask("a")
     const { generation } = circuit
@@ -147,7 +147,7 @@ describe("leases", () => {
     assert.isTrue(circuit.settle("a", "Success"))
   })
 
-  it("none while an override is in force: no probe is needed", () => {
+  it("no lease is granted while an override is in force", () => {
     for (const kind of ["ForcedOpen", "Disabled", "MetricsOnly"] as const) {
       const circuit = halfOpen()
       circuit.ask("a")
@@ -162,7 +162,7 @@ describe("leases", () => {
     assert.strictEqual(circuit.state, "Open")
   })
 
-  it("none for an asker who knows a newer record: it is put back first", () => {
+  it("no lease is granted to an instance that knows a newer record: it must put it back first", () => {
     const circuit = halfOpen()
     assert.isFalse(circuit.ask("a", 1, { generation: circuit.generation + 1 }))
     assert.isTrue(circuit.ask("a", 1, { generation: circuit.generation - 1 }))

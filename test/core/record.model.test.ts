@@ -19,7 +19,7 @@ const Step = Schema.Struct({
 })
 type Step = typeof Step.Type
 
-/** A round of probes takes many steps in a row, and losing everything ends it: hence how often each comes. */
+/** How often each step is drawn. A round of probes needs many steps in a row, and a loss of data ends it. */
 const OPS = [
   ...["report", "report", "report", "trip", "trip", "wait", "operate", "putBack", "lose"] as const,
   ...["elapse", "elapse", "elapse", "ask", "ask", "ask", "ask", "settle", "settle", "settle", "settle"] as const
@@ -33,7 +33,7 @@ const freeze = <A>(value: A): A => {
   if (typeof value === "object" && value !== null) Object.values(Object.freeze(value)).forEach(freeze)
   return value
 }
-/** As a storage gives it back. */
+/** The record as a storage returns it. */
 const stored = <A>(value: A): A => value === undefined ? value : freeze(JSON.parse(JSON.stringify(value)))
 
 const toDelta = ({ calls, hint, rejected }: Calls): Delta => {
@@ -63,12 +63,12 @@ const toDelta = ({ calls, hint, rejected }: Calls): Delta => {
   }
 }
 
-/** The record and the model side by side: whatever is done to both, both must answer alike. */
+/** The record and the model side by side: each step is applied to both, and their answers must be alike. */
 class Pair {
   now = 0
   record: CircuitRecord | undefined
   model = new Model(SHORT_IDLE)
-  /** What instances may still know, the newest first, and what a replica may still hold. */
+  /** Snapshots that instances may still know, newest first, and records that a replica may still hold. */
   readonly views: Array<Snapshot> = []
   readonly replicas: Array<{ readonly record: CircuitRecord | undefined; readonly facts: Model["facts"] }> = []
   readonly leases: Array<{ readonly lease: LeaseName; readonly generation: number }> = []
@@ -95,7 +95,7 @@ class Pair {
     return snapshot(this.record, [30_000], this.now, SHORT_IDLE)
   }
 
-  /** A view, mostly a young one; the youngest is as of now. */
+  /** A snapshot, mostly a recent one; the newest is as of now. */
   view({ view }: Step): Snapshot {
     return view < 6 ? this.look() : this.views[Math.min(this.views.length - 1, (view - 6) ** 2)] ?? this.look()
   }
@@ -104,7 +104,7 @@ class Pair {
     this.now += WAITS[what]!
   }
 
-  /** To the end of the open time or of a lease, or to just before it. */
+  /** The time until the open time or a lease ends, or until just before that. */
   elapse({ bits }: Step): void {
     const { state } = this.look()
     const left = state._tag === "Open" ? state.remaining : state._tag === "HalfOpen" ? state.nextLapse ?? 0 : 0
@@ -231,9 +231,14 @@ class Pair {
   }
 }
 
-describe("the record and the model of it", () => {
-  it.prop("answer alike, whatever happens", [Schema.Array(Step).check(Schema.isMaxLength(60))], ([steps]) => {
-    const pair = new Pair()
-    for (const step of steps) pair.step(step)
-  }, { arbitrary: { runs: 500, size: 60 }, timeout: 120_000 })
+describe("the record and its model", () => {
+  it.prop(
+    "the record and its model answer alike, for random steps",
+    [Schema.Array(Step).check(Schema.isMaxLength(60))],
+    ([steps]) => {
+      const pair = new Pair()
+      for (const step of steps) pair.step(step)
+    },
+    { arbitrary: { runs: 500, size: 60 }, timeout: 120_000 }
+  )
 })

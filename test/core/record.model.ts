@@ -1,14 +1,15 @@
 /**
- * A second opinion on the record: a list of what happened, and every question answered by reading it from its beginning.
+ * A naive model of the record: a list of everything that happened. Every question is answered by reading the list from
+ * its beginning.
  *
- * Slow and simple on purpose. It shares no code with `src/core`, only the types of what goes in and comes out.
+ * It is slow and simple on purpose. It shares no code with `src/core`, only the types of inputs and results.
  */
 import type { Operation, PutBack, Trip } from "../../src/core/Change.ts"
 import type { Ask, Settle } from "../../src/core/Lease.ts"
 import type { LeaseName, Opening, Snapshot, SnapshotOverride, Why } from "../../src/core/Record.ts"
 import type { Reported } from "../../src/core/Report.ts"
 
-/** A call as it ended: nothing is counted before somebody asks. */
+/** A call as it ended. Calls are counted only when a question needs it. */
 export interface Call {
   readonly age: number
   readonly failed: boolean
@@ -74,7 +75,7 @@ export class Model {
     return this.facts.at(-1)?.generation ?? 0
   }
 
-  /** The state and what remembers its past. */
+  /** The state, and the openings before it. */
   story(now: number) {
     let state: "Closed" | "Open" | "HalfOpen" = "Closed"
     let since: number | undefined
@@ -383,7 +384,7 @@ export class Model {
     this.happen(at, fact, Math.max(this.generation() + 1, known + 1, Math.floor(at * 1000)))
   }
 
-  /** Forgets everything, once nobody can need it. */
+  /** Forgets everything, once the record has expired. */
   private expire(now: number) {
     const { openFor, openings, override, overrideUntil, since, state, until } = this.story(now)
     const lastUse = this.facts.at(-1)?.at ?? -Infinity

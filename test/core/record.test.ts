@@ -3,7 +3,7 @@ import { noDelta } from "../../src/core/Delta.ts"
 import { type CircuitRecord, expired, expiresAt, FORMAT, snapshot } from "../../src/core/Record.ts"
 import { Circuit, failures, forced, halfOpen, IDLE, MINUTE, open, WITHINS } from "./circuit.ts"
 
-describe("the backoff's memory", () => {
+describe("the backoff", () => {
   const closeAfter = (openFor: number): Circuit => {
     const circuit = new Circuit()
     circuit.trip(circuit.snapshot(), { openFor, maxOpenFor: 10 * openFor })
@@ -12,7 +12,7 @@ describe("the backoff's memory", () => {
     return circuit
   }
 
-  it("ends when the circuit stayed closed as long as its last opening was to last", () => {
+  it("the backoff ends when the circuit stayed closed as long as its last planned opening", () => {
     assert.strictEqual(closeAfter(MINUTE).wait(MINUTE - 1).snapshot().openings, 1)
     assert.strictEqual(closeAfter(MINUTE).wait(MINUTE).snapshot().openings, 0)
     const again = closeAfter(MINUTE).wait(MINUTE - 1)
@@ -23,7 +23,7 @@ describe("the backoff's memory", () => {
     assert.strictEqual(anew.snapshot().openings, 1)
   })
 
-  it("grows with every failed probe", () => {
+  it("the backoff grows with every failed probe", () => {
     const circuit = halfOpen()
     for (const n of [2, 3, 4]) {
       circuit.ask("a", n)
@@ -33,7 +33,7 @@ describe("the backoff's memory", () => {
     }
   })
 
-  it("open two hours with an idle time of one: remembered", () => {
+  it("the backoff of a two-hour opening outlives an idle time of one hour", () => {
     const circuit = new Circuit()
     const long = { openFor: 2 * IDLE, maxOpenFor: 2 * IDLE }
     circuit.trip(circuit.snapshot(), long)
@@ -49,7 +49,7 @@ describe("the backoff's memory", () => {
 })
 
 describe("expiry", () => {
-  it("comes an idle time after the last use; a pure read and a refusal are none", () => {
+  it("a record expires an idle time after its last use; reads and refused requests are not use", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(1))
     circuit.wait(1000)
@@ -64,7 +64,7 @@ describe("expiry", () => {
     assert.strictEqual(circuit.snapshot().lifetime.failure, 1)
   })
 
-  it("never comes before a lease, an override or an open time has ended", () => {
+  it("a record never expires before its leases, override and open time are over", () => {
     const leased = halfOpen()
     leased.ask("a", 1, { duration: 5 * IDLE })
     assert.strictEqual(expiresAt(leased.record!, IDLE), leased.now + 5 * IDLE)
@@ -81,7 +81,7 @@ describe("expiry", () => {
 })
 
 describe("format", () => {
-  it("what is not known is kept by every transition but remove", () => {
+  it("unknown fields are kept by every transition except remove", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(1))
     circuit.record = { ...circuit.record!, colour: "blue" } as CircuitRecord
@@ -95,7 +95,7 @@ describe("format", () => {
     assert.propertyVal(circuit.record, "colour", "blue")
   })
 
-  it("a raised format can be read, and not written", () => {
+  it("a record of a newer format is read, and not written", () => {
     const circuit = open().wait(MINUTE)
     const newer = circuit.record = { ...circuit.record!, format: FORMAT + 1 }
     assert.strictEqual(circuit.report("a", failures(1)), "Refused")

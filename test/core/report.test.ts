@@ -17,7 +17,7 @@ describe("report", () => {
     })
   })
 
-  it("creates a record, never a generation, and what it creates reads as Closed at 0", () => {
+  it("a report creates a record but no generation: it reads as Closed at 0", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(2))
     assert.deepStrictEqual(circuit.snapshot().totals, [{ success: 0, failure: 2, slow: 0 }])
@@ -26,7 +26,7 @@ describe("report", () => {
     assert.deepStrictEqual(snapshot(created(0), WITHINS, 5, IDLE), snapshot(undefined, WITHINS, 5, IDLE))
   })
 
-  it("counts once by instance and sequence; a lost reply, more outcomes, then the retry", () => {
+  it("a report counts once per instance and sequence, also when it is repeated after a lost reply", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(2), { sequence: 1 })
     circuit.wait(400)
@@ -39,7 +39,7 @@ describe("report", () => {
     assert.strictEqual(circuit.snapshot().lifetime.failure, 6)
   })
 
-  it("a pure read leaves the very same record, also of who has reported before", () => {
+  it("a report without counts returns the same record, also for an instance that reported before", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(2))
     const before = circuit.record
@@ -47,14 +47,14 @@ describe("report", () => {
     assert.strictEqual(circuit.record, before)
   })
 
-  it("an outcome of an older generation changes nothing but the lifetime", () => {
+  it("a report of an older generation changes only the lifetime counts", () => {
     const circuit = open()
     circuit.report("a", failures(3, 5 * MINUTE), { generation: 0 })
     const { hint, lifetime, streak, totals } = circuit.snapshot()
     assert.deepStrictEqual([hint, lifetime.failure, streak, totals[0]?.failure], [0, 3, 0, 0])
   })
 
-  it("an outcome of a newer one waits until the record is put back, and counts then", () => {
+  it("a report of a newer generation is Behind until the record is put back, then counts", () => {
     const known = open().snapshot()
     const circuit = new Circuit()
     assert.strictEqual(circuit.report("a", failures(3), { sequence: 7, generation: known.generation }), "Behind")
@@ -64,7 +64,7 @@ describe("report", () => {
     assert.strictEqual(circuit.snapshot().streak, 3)
   })
 
-  it("one of 40 that fails adds up with the others' successes, in the order of the reports", () => {
+  it("failures of one of 40 instances and successes of the others add up in the order of the reports", () => {
     const circuit = new Circuit()
     circuit.report("bad", failures(9))
     circuit.report("good", {
@@ -76,7 +76,7 @@ describe("report", () => {
     assert.strictEqual(circuit.snapshot().streak, 2)
   })
 
-  it("another bucket width shares the state and the row of failures, and keeps its own window", () => {
+  it("instances with another bucket width share the state and the streak, and have a window of their own", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(2))
     circuit.report("b", failures(3), { withins: [60 * MINUTE] })
@@ -85,7 +85,7 @@ describe("report", () => {
     assert.strictEqual(circuit.snapshot().streak, 5)
   })
 
-  it("the longest hint not yet over counts, whoever trips, and up to the tripper's maximum", () => {
+  it("the longest running hint applies whichever instance trips, up to that instance's maxOpenFor", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(1, 10 * MINUTE))
     circuit.report("b", failures(1, 2 * MINUTE))
@@ -103,7 +103,7 @@ describe("report", () => {
     assert.strictEqual(later.snapshot().hint, 0)
   })
 
-  it("who was silent for the idle time is forgotten", () => {
+  it("an instance that was silent for the idle time is forgotten", () => {
     const circuit = new Circuit()
     circuit.report("a", failures(1), { sequence: 1 })
     circuit.wait(IDLE - 1).report("b", failures(1), { sequence: 1 })
@@ -112,7 +112,7 @@ describe("report", () => {
     assert.deepStrictEqual(circuit.record?.seen.map(({ instance, sequence }) => [instance, sequence]), [["b", 2]])
   })
 
-  it("hostile names are names like others", () => {
+  it("instances may have any name, such as __proto__", () => {
     const circuit = new Circuit()
     for (const instance of ["__proto__", "constructor", "toString", ""]) {
       circuit.record = JSON.parse(JSON.stringify(circuit.record ?? null)) ?? undefined

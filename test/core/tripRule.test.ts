@@ -46,7 +46,7 @@ const leaf = ({ count, kind, percent, window: index }: typeof Leaf.Type): TripRu
 }
 
 describe("a rule and the list of all calls", () => {
-  it.prop("agree whether it trips, and on a reason for every trip", [
+  it.prop("a rule and the list of all calls agree whether it trips, and every trip has a reason", [
     Schema.Array(Leaf).check(Schema.isMinLength(1), Schema.isMaxLength(4)),
     upTo(4),
     Schema.Array(Schema.Struct({ wait: upTo(100), failed: Schema.Boolean, slow: Schema.Boolean })).check(
@@ -74,7 +74,7 @@ describe("a rule and the list of all calls", () => {
     }
   }, { arbitrary: { runs: 300, size: 40 } })
 
-  it("a rate is reached at exactly the share it says, for every share of up to 200 calls (C1.2)", () => {
+  it("a rate is reached at exactly its threshold, for every share of up to 200 calls (C1.2)", () => {
     for (let calls = 1; calls <= 200; calls++) {
       for (let bad = 1; bad <= calls; bad++) {
         const of = (failure: number) => ({ failure, slow: failure, success: calls - failure })
@@ -86,7 +86,7 @@ describe("a rule and the list of all calls", () => {
     }
   })
 
-  it("and for every percent as it is written (C1.2)", () => {
+  it("a rate is reached at exactly its threshold, for every whole percent (C1.2)", () => {
     for (let percent = 1; percent <= 100; percent++) {
       const threshold = Number(`${percent}e-2`)
       for (const hundreds of [1, 3, 1000]) {
@@ -99,20 +99,20 @@ describe("a rule and the list of all calls", () => {
 })
 
 describe("rates", () => {
-  it("say nothing below the minimum of calls, and decide at it (C1.1, C1.7)", () => {
+  it("a rate trips only from the minimum of calls on (C1.1, C1.7)", () => {
     assert.isUndefined(on(failureRate(0.5, 10), { failure: 9 }))
     assert.isDefined(on(failureRate(0.5, 10), { failure: 10 }))
     assert.isDefined(on(failureRate(0.5, 10), { failure: 9, success: 1 }))
     assert.isUndefined(on(slowCallRate(0.5, 10), { success: 9, slow: 9 }))
   })
 
-  it("no failure, no trip, also at a threshold of zero (C1.4)", () => {
+  it("a rate never trips without a failure, even at a threshold of zero (C1.4)", () => {
     assert.isUndefined(on(failureRate(0), { success: 1000 }))
     assert.isDefined(on(failureRate(0), { success: 999, failure: 1 }))
     assert.isUndefined(on(slowCallRate(0), { success: 10, failure: 10 }))
   })
 
-  it("an empty window trips nothing, also without a minimum (C1.5)", () => {
+  it("an empty window never trips, even without a minimum (C1.5)", () => {
     for (const threshold of [0, 0.5, 1]) {
       assert.isUndefined(on(failureRate(threshold, 0), {}))
       assert.isUndefined(on(slowCallRate(threshold, 0), {}))
@@ -125,7 +125,7 @@ describe("rates", () => {
     assert.isDefined(on(failureRate(0.5, 3), { success: 1, failure: 2, slow: 2 }))
   })
 
-  it("slow calls are no failures, and failures are not slow", () => {
+  it("slow calls do not count as failures, nor failures as slow", () => {
     assert.isUndefined(on(failureRate(0.1), { success: 10, slow: 10 }))
     assert.isUndefined(on(slowCallRate(0.1), { failure: 10 }))
   })
@@ -134,21 +134,21 @@ describe("rates", () => {
 describe("combinations", () => {
   const both: ReadonlyArray<TripRule> = [consecutive(2), failures(3)]
 
-  it("any trips with the first that does, and gives its reason (C1.10)", () => {
+  it("any trips with the first rule that does, and gives its reason (C1.10)", () => {
     const any: TripRule = { _tag: "Any", policies: both }
     assert.strictEqual(on(any, { streak: 2, failure: 3 }), "2 consecutive failures")
     assert.strictEqual(on(any, { streak: 1, failure: 3 }), "3 failures within 1 s")
     assert.isUndefined(on(any, { streak: 1, failure: 2 }))
   })
 
-  it("all trips when all do, and gives every reason", () => {
+  it("all trips when all rules do, and gives every reason", () => {
     const all: TripRule = { _tag: "All", policies: both }
     assert.strictEqual(on(all, { streak: 2, failure: 3 }), "2 consecutive failures and 3 failures within 1 s")
     assert.isUndefined(on(all, { streak: 2, failure: 2 }))
     assert.isUndefined(on(all, { streak: 1, failure: 3 }))
   })
 
-  it("nest", () => {
+  it("any and all can be nested", () => {
     const rule: TripRule = {
       _tag: "All",
       policies: [failureRate(0.5, 4), { _tag: "Any", policies: [consecutive(2), slowCallRate(0.5, 4)] }]
@@ -159,7 +159,7 @@ describe("combinations", () => {
     assert.isUndefined(on(rule, { failure: 1, success: 3, slow: 4, streak: 2 }))
   })
 
-  it("look at each window once, in the order they come", () => {
+  it("combined rules read each window once, in their order", () => {
     const rule: TripRule = {
       _tag: "Any",
       policies: [
@@ -173,7 +173,7 @@ describe("combinations", () => {
     assert.deepStrictEqual(windowsOf(consecutive(1)), [])
   })
 
-  it("say how long a slow call takes, where a rule asks", () => {
+  it("combined rules have the slowerThan of their slow-call rule, or none", () => {
     assert.isUndefined(slowerThanOf({ _tag: "Any", policies: both }))
     assert.strictEqual(slowerThanOf({ _tag: "All", policies: [...both, slowCallRate(1, 1, 250)] }), 250)
     assert.strictEqual(slowerThanOf(slowCallRate(1, 1, 0)), 0)
@@ -184,7 +184,7 @@ describe("how far a rule is from tripping", () => {
   const totals = { success: 7, failure: 2, slow: 1 }
   const stands = (rule: TripRule) => standing(rule, { streak: 1, totals: () => totals })
 
-  it("is told with what it looks at", () => {
+  it("standing says how far each rule is from tripping", () => {
     assert.strictEqual(stands(consecutive(5)), "1 of 5 consecutive failures")
     assert.strictEqual(stands(failures(3)), "2 of 3 failures within 1 s")
     assert.strictEqual(
@@ -206,7 +206,7 @@ describe("how far a rule is from tripping", () => {
     )
   })
 
-  it("is nothing before the first call", () => {
+  it("standing before the first call is zero", () => {
     const none = { streak: 0, totals: () => ({ success: 0, failure: 0, slow: 0 }) }
     assert.strictEqual(
       standing(failureRate(0.5, 2), none),
@@ -216,7 +216,7 @@ describe("how far a rule is from tripping", () => {
 })
 
 describe("reasons", () => {
-  it("give the numbers that tripped it", () => {
+  it("a reason gives the numbers that tripped the rule", () => {
     assert.strictEqual(on(consecutive(2), { streak: 3 }), "3 consecutive failures")
     assert.strictEqual(
       on(failureRate(0.5), { failure: 2, success: 1 }),

@@ -23,7 +23,7 @@ const linked = (first: Window | undefined): ReadonlyArray<Window> => {
   return all
 }
 
-/** One window of its kind, and how it is fed. */
+/** One window, with shorthands to record and to read. */
 const one = (of: RuleWindow) => {
   const window = makeWindows([of], true)!
   return {
@@ -37,7 +37,7 @@ const one = (of: RuleWindow) => {
 }
 
 describe("windows and the list of all calls", () => {
-  it.prop("answer alike after every call and every wait", [
+  it.prop("windows and the list of all calls have the same totals after every call and every wait", [
     Between(1, 3000),
     Between(1, 20),
     Between(0, 1_000_000_000),
@@ -68,7 +68,7 @@ describe("windows and the list of all calls", () => {
     }
   }, { arbitrary: { runs: 120, size: 150 } })
 
-  it.prop("a fraction of a millisecond is lost to no bucket", [
+  it.prop("no call is lost at a fraction of a millisecond", [
     Between(1, 100_000),
     Schema.Array(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 50_000 }))).check(Schema.isMaxLength(50))
   ], ([duration, waits]) => {
@@ -79,7 +79,7 @@ describe("windows and the list of all calls", () => {
       now += wait
       record(now)
       times.push(now)
-      // The time is a double: what is within a billionth of the edge may be on either side.
+      // The time is a double: a call within a billionth of the edge may be on either side.
       const young = (age: number) => times.filter((at) => now - at < age).length
       assert.isAtMost(window.failure, young(duration * (1 + 1e-9)))
       assert.isAtLeast(window.failure, young(duration * 59 / 60 * (1 - 1e-9)))
@@ -88,7 +88,7 @@ describe("windows and the list of all calls", () => {
 })
 
 describe("a time window", () => {
-  it("a call that is exactly as old as it is no longer counts, and one a millisecond younger in a new bucket does (C2.20)", () => {
+  it("a call exactly as old as the window no longer counts; one a millisecond younger in a new bucket does (C2.20)", () => {
     for (const start of [0, 60, 1_234_560]) {
       const { at, record } = one(span(60))
       record(start)
@@ -97,14 +97,14 @@ describe("a time window", () => {
     }
   })
 
-  it("reading shows what time has taken, with nothing recorded (C2.21)", () => {
+  it("a time window drops old calls when it is read, without a new call (C2.21)", () => {
     const { at, record } = one(span(6000))
     record(0)
     record(3000)
     assert.deepStrictEqual([at(5999), at(6000), at(8999), at(9000)], [2, 1, 1, 0])
   })
 
-  it("after an idle gap of any length nothing old comes back (C2.22)", () => {
+  it("a time window has no old calls after an idle gap of any length (C2.22)", () => {
     for (const gap of [6000, 6001, 6100, 12_000, 5990 + 6000, 1e6, 1e9, 1e12]) {
       const { at, record, window } = one(span(6000))
       for (let now = 0; now < 6000; now += 50) record(now, now % 100 === 0, true)
@@ -114,7 +114,7 @@ describe("a time window", () => {
     }
   })
 
-  it("is as long as it says, however it divides (C2.25)", () => {
+  it("a time window has its exact length, even if it does not divide into buckets (C2.25)", () => {
     for (const duration of [1, 7, 59, 61, 100, 999, 1001, 30_000, 36_000_000]) {
       for (const start of [0, duration, 17 * duration, 1_700_000_000_000 - 1_700_000_000_000 % duration]) {
         const { at, record } = one(span(duration))
@@ -125,14 +125,14 @@ describe("a time window", () => {
     }
   })
 
-  it("in which a call was recorded with a time that is older than the last, keeps it with the last", () => {
+  it("a time window counts a call with an older time in the newest bucket", () => {
     const { at, record } = one(span(6000))
     record(5000)
     record(1000)
     assert.deepStrictEqual([at(10_999), at(11_000)], [2, 0])
   })
 
-  it("counts no slow calls where no rule asks for them", () => {
+  it("a time window counts no slow calls if no rule reads them", () => {
     const window = makeWindows([span(1000)], false)!
     window.record(0, true, true)
     assert.deepStrictEqual(totals(window), { success: 0, failure: 1, slow: 0 })
@@ -142,7 +142,7 @@ describe("a time window", () => {
 })
 
 describe("a count window", () => {
-  it("holds exactly the last calls, of any age (C2.26)", () => {
+  it("a count window holds exactly the last calls, of any age (C2.26)", () => {
     const { record, window } = one(lastCalls(3))
     for (let i = 0; i < 3; i++) record(i, true, true)
     assert.deepStrictEqual(totals(window), { success: 0, failure: 3, slow: 3 })
@@ -154,14 +154,14 @@ describe("a count window", () => {
     assert.deepStrictEqual(totals(window), { success: 3, failure: 0, slow: 0 })
   })
 
-  it("of a hundred thousand calls is read at once, and holds them all (C2.32)", () => {
+  it("a count window of a hundred thousand calls holds them all, and is read at once (C2.32)", () => {
     const { record, window } = one(lastCalls(100_000))
     for (let i = 0; i < 250_000; i++) record(0, i % 4 === 0)
     assert.deepStrictEqual(totals(window), { success: 75_000, failure: 25_000, slow: 0 })
   })
 })
 
-it("windows come in the order they were asked for, and none where none is", () => {
+it("makeWindows returns windows in their order, and undefined for none", () => {
   assert.isUndefined(makeWindows([], true))
   const all = linked(makeWindows([lastCalls(1), lastCalls(2), span(1000)], false))
   for (let i = 0; i < 3; i++) for (const window of all) window.record(i, true, false)
