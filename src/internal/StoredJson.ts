@@ -1,6 +1,6 @@
 /**
- * Reads JSON that a storage kept, and says which field holds which value where it is not as expected. A value is checked and
- * not decoded, so fields that this version does not know are kept.
+ * Reads JSON that a storage kept, and says which field holds which value where it is not as expected. A value is
+ * checked and not decoded, so fields that this version does not know are kept.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -40,7 +40,10 @@ const problemOf = (input: unknown, issue: SchemaIssue.Issue): string => {
     : `${field} holds ${quoted(valueAt(input, keys))}, ${expectedOf(message)}`
 }
 
-/** Checks a value against a schema whose decoded form is its encoded one. Throws an error that names the first bad field. */
+/**
+ * Checks a value against a schema whose decoded form is its encoded one. Throws an error that names the first bad
+ * field.
+ */
 export const checkerOf = <A>(schema: Schema.Codec<A>): (input: unknown) => A => {
   const decode = Schema.decodeUnknownResult(schema)
   const is = Schema.is(schema)

@@ -34,7 +34,7 @@ const adviceOn = (error: SqlError): string | undefined => {
       return causesOf(error).some((cause) =>
           cause instanceof Error && /no such table|doesn't exist|does not exist/.test(cause.message)
         )
-        ? "a circuit breaker table is missing: create the tables that SqlSchema.print lists, or set the option \"migrate\""
+        ? "a circuit breaker table is missing: create what SqlSchema.print lists, or set the option \"migrate\""
         : undefined
   }
 }

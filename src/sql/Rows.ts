@@ -39,7 +39,10 @@ const OVERRIDES = { ForcedOpen: "forced_open", Disabled: "disabled", MetricsOnly
 
 const totalRequests = ({ failure, ignored, success }: CircuitRecord["lifetime"]): number => success + failure + ignored
 
-/** The columns of `states` beside `document`. They are for people and their queries: the storage reads `expires_at` alone. */
+/**
+ * The columns of `states` beside `document`, for people and their queries. The storage reads none of them but
+ * `expires_at`.
+ */
 export const stateColumns = (record: CircuitRecord, { time }: Dialect, nowMillis: number, idleMillis: number) => {
   const { lifetime, state } = record
   const override = overrideAt(record, nowMillis)

@@ -7,11 +7,13 @@ import { type Tables, tablesOf } from "./Schema.ts"
 /** Which tables. */
 export interface TableOptions {
   /**
-   * The beginning of all table names, at most 32 lower-case letters, digits and underscores. Storages with one prefix share
-   * their circuits. Default `circuit_breaker_`.
+   * The beginning of all table names, at most 32 lower-case letters, digits and underscores. Storages with one prefix
+   * share their circuits. Default `circuit_breaker_`.
    */
   readonly prefix?: string | undefined
-  /** The schema of the tables, in Postgres. It is created where it is missing. Default: the first of the `search_path`. */
+  /**
+   * The schema of the tables, in Postgres. It is created where it is missing. Default: the first of the `search_path`.
+   */
   readonly schema?: string | undefined
 }
 
