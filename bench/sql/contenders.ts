@@ -89,8 +89,8 @@ const instances: Array<Storage.Storage> = []
 let sequence = 0
 
 const addInstance = async (database: string): Promise<void> => {
-  // The instances of a process share one connection to SQLite, as its breakers do: one of many connections that poll for
-  // its lock may starve.
+  // The instances of a process share one connection to SQLite, as its breakers do: one of many connections that poll
+  // for its lock may starve.
   const first = database === "sqlite" ? instances[0] : undefined
   const storage = storageOn(clientOf(database, 1), { deadline: "30 seconds" })
   instances.push(first ?? Context.get(await build(Layer.fresh(storage)), Storage.Storage))

@@ -70,7 +70,9 @@ export const measureReports: Measure = async (progress) => {
   )
 }
 
-/** With the default `syncEvery` of a second, after which MariaDB and SQLite are read again. Postgres announces changes. */
+/**
+ * With the default `syncEvery` of a second, after which MariaDB and SQLite are read again. Postgres announces changes.
+ */
 export const measurePropagation: Measure = (progress) => {
   progress("from a change here to a rejection there")
   const starts = Object.fromEntries(databases.map((name) => [name, { name: `${name}-any` }]))
