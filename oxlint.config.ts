@@ -153,7 +153,7 @@ export default defineConfig({
     {
       files: ["src/Storage/Export.ts"],
       rules: only(
-        onlyUp(...shared, "internal/Prefix.ts", "internal/Resolve.ts", "Policy.ts"),
+        onlyUp(...shared, "internal/CircuitName.ts", "internal/ResolvedPolicy.ts", "Policy.ts"),
         noOtherStorage,
         noDriver,
         noUnstable
@@ -162,17 +162,17 @@ export default defineConfig({
     {
       files: ["src/Storage/File.ts"],
       rules: only(
-        onlyUp(...shared, "internal/Combined.ts", "file/*"),
+        onlyUp(...shared, "internal/Coalesce.ts", "file/*"),
         noOtherStorage
       )
     },
     {
       files: ["src/Storage/KeyValueStore.ts"],
-      rules: only(onlyUp(...shared, "internal/Combined.ts"), noOtherStorage, noDriver)
+      rules: only(onlyUp(...shared, "internal/Coalesce.ts"), noOtherStorage, noDriver)
     },
     {
       files: ["src/file/**/*.ts"],
-      rules: only(onlyUp("core/*", "Storage/Storage.ts", "Storage/Document.ts"))
+      rules: only(onlyUp(...shared, "Storage/Storage.ts", "Storage/Document.ts"))
     },
     {
       files: ["src/sql/**/*.ts"],

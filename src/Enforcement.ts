@@ -1,5 +1,5 @@
 /**
- * Whether breakers do their work: for all of a program, or for one effect.
+ * Whether breakers enforce their policies, for a whole program or for one effect.
  *
  * @since 0.1.0
  */
@@ -8,12 +8,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 
 /**
- * - `enforce`: as the policy says.
- * - `metricsOnly`: every call runs, within its timeout, and is recorded, and where its circuit would have opened is told as a
+ * - `enforce`: breakers enforce their policies.
+ * - `metricsOnly`: every call runs, within its timeout, and is recorded. A circuit that would have opened publishes a
  *   transition from `Closed` to `Closed`.
- * - `bypass`: every call runs unguarded and unrecorded.
+ * - `bypass`: every call runs without the breaker, and is not recorded.
  *
- * It is for calls of this process. What is to hold for the whole fleet is an override.
+ * The mode applies to calls of this process. Use an override for the whole fleet.
  *
  * @category models
  * @since 0.1.0
@@ -21,8 +21,8 @@ import * as Effect from "effect/Effect"
 export type EnforcementMode = "enforce" | "metricsOnly" | "bypass"
 
 /**
- * What breakers do for the effects below. Default `enforce`, or `bypass` where the environment says
- * `CIRCUIT_BREAKER_ENABLED=false` when the first call is made; a value that is no boolean is `enforce`.
+ * The enforcement mode of the effects that it is provided to. Default `enforce`, or `bypass` if the environment has
+ * `CIRCUIT_BREAKER_ENABLED=false` when the first call is made. A value that is not a boolean means `enforce`.
  *
  * @category references
  * @since 0.1.0
@@ -41,8 +41,8 @@ export const Enforcement: Context.Reference<EnforcementMode> = Context.Reference
 )
 
 /**
- * Runs an effect, and all that it calls, past every breaker: unguarded, unrecorded, with no timeout and no bulkhead. For
- * health checks.
+ * Runs an effect and everything it calls without breakers: no call is rejected or recorded, and no timeout or bulkhead
+ * applies. Use it for health checks.
  *
  * @category combinators
  * @since 0.1.0

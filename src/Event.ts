@@ -1,13 +1,13 @@
 /**
- * What can be read of a circuit, and what it tells as it happens.
+ * Snapshots of a circuit, and the events that it publishes.
  *
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
 
 /**
- * What an operator can put on top of a circuit's state: `ForcedOpen` rejects every call, `Disabled` lets every call through
- * unrecorded, `MetricsOnly` lets every call through, records it, and reports where the circuit would have opened.
+ * An operator's override of a circuit's state. `ForcedOpen` rejects every call. `Disabled` admits every call and
+ * records none. `MetricsOnly` admits and records every call, and reports when the circuit would have opened.
  *
  * @category models
  * @since 0.1.0
@@ -15,9 +15,9 @@ import type * as Duration from "effect/Duration"
 export type OverrideMode = "ForcedOpen" | "Disabled" | "MetricsOnly"
 
 /**
- * Counts over the life of this instance, but for the consecutive failures, which a change of state begins anew. Times are
- * Unix milliseconds; the last success is as fine as the breaker's tick. Durations are milliseconds, and there under a slow-call
- * policy alone, which looks at the clock for every call.
+ * Counts over the life of this instance. Only `consecutiveFailures` starts again at a change of state. Times are Unix
+ * milliseconds; `lastSuccessTime` is accurate to one tick of the breaker (at most 1 second). Durations are
+ * milliseconds, and present only under a slow-call policy, because only that reads the clock for every call.
  *
  * @category models
  * @since 0.1.0
@@ -26,9 +26,9 @@ export interface Statistics {
   readonly success: number
   readonly failure: number
   readonly ignored: number
-  /** Failures that were timeouts of the breaker's own. */
+  /** Failures by the breaker's own timeout. They are counted as failures, too. */
   readonly timeout: number
-  /** Successes and failures that a slow-call policy calls slow. */
+  /** Successes and failures that were slow by a slow-call policy. */
   readonly slow: number
   readonly rejected: number
   readonly consecutiveFailures: number
@@ -41,7 +41,7 @@ export interface Statistics {
 }
 
 /**
- * What a trip policy is looking at: the calls of one window, and their rates in [0, 1].
+ * A window of a trip policy: its calls, and their rates in `[0, 1]`.
  *
  * @category models
  * @since 0.1.0
@@ -56,25 +56,26 @@ export interface WindowSnapshot {
 }
 
 /**
- * A circuit as the whole fleet knows it, by what the storage last said. What happened since, and what other instances have
- * not reported yet, is not in it.
+ * The fleet's view of a circuit, from the last answer of the storage. It lacks later outcomes, and outcomes that other
+ * instances have not reported yet.
  *
  * @category models
  * @since 0.1.0
  */
 export interface FleetSnapshot {
   readonly backend: string
-  /** Whether the storage answers. While it does not, the instance decides on what it sees itself. */
+  /** Whether the storage answers. While it does not, the instance decides on its own evidence. */
   readonly reachable: boolean
-  /** Grows with every change; 0 where there was none. */
+  /** Grows with every change; 0 if there was none. */
   readonly generation: number
   readonly state: Snapshot["state"]
-  /** Of the open time. */
+  /** Time until the fleet's circuit takes a probe; absent unless it is open. */
   readonly remaining?: Duration.Duration | undefined
+  /** Why the state last changed. */
   readonly why?: string | undefined
-  /** What the last change was decided on, as plain JSON: the totals of the fleet, or which instance it was. */
+  /** The evidence of the last change as plain JSON: the totals of the fleet, or the instance that tripped. */
   readonly evidence?: unknown
-  /** How far a closed circuit is from opening on what all instances reported; absent where it opens with whoever trips. */
+  /** How far a closed circuit is from tripping on pooled evidence; absent under `evidence: "any"`. */
   readonly whyNot?: string | undefined
   readonly consecutiveFailures: number
   readonly windows: ReadonlyArray<WindowSnapshot>
@@ -82,19 +83,19 @@ export interface FleetSnapshot {
     Statistics,
     "success" | "failure" | "ignored" | "timeout" | "slow" | "rejected" | "timesOpened"
   >
-  /** How old this view is; absent while the storage was never heard of. */
+  /** How old this view is; absent until the storage has answered for the first time. */
   readonly age?: Duration.Duration | undefined
-  /** How long the last change took to be known here. */
+  /** How long the last change took to become known to this instance. */
   readonly lag?: Duration.Duration | undefined
-  /** Outcomes of this instance that the storage has not acknowledged yet: they go with the next report, in one. */
+  /** Outcomes of this instance that the storage has not acknowledged yet. They are sent with the next report. */
   readonly waiting: number
-  /** Outcomes of this instance that were given up: nobody can say whether the storage has counted them. */
+  /** Outcomes of this instance that were given up. Whether the storage has counted them is not known. */
   readonly lost: number
 }
 
 /**
- * A circuit as it stands. Taking one moves nothing: an open time that is over reads as `Open` with nothing left until a call
- * asks for admission.
+ * The state of a circuit at one moment. Taking a snapshot changes nothing: a circuit whose open time is over reads as
+ * `Open` with no time remaining, until the next call.
  *
  * @category models
  * @since 0.1.0
@@ -102,19 +103,21 @@ export interface FleetSnapshot {
 export interface Snapshot {
   readonly circuit: string
   readonly state: "Closed" | "Open" | "HalfOpen"
-  /** Whether calls are kept back on this instance's own evidence. */
+  /** Whether this instance rejects calls on its own evidence. */
   readonly isolated: boolean
-  /** How long it has been in this state; absent if it was never in another. */
+  /** How long the state has lasted; absent if it never changed. */
   readonly elapsed?: Duration.Duration | undefined
-  /** How long until a rejected call may come back. */
+  /** After how long a rejected call may be retried. */
   readonly retryAfter?: Duration.Duration | undefined
-  /** The consecutive openings that the open time counts. */
+  /** Consecutive openings, by which a schedule of `openFor` chooses its delay. */
   readonly openings: number
   /** Why the state last changed. */
   readonly why?: string | undefined
-  /** How far a closed circuit is from tripping on what this instance saw. */
+  /** How far a closed circuit is from tripping on this instance's own evidence. */
   readonly whyNot?: string | undefined
-  /** On whose evidence calls are kept back, or on an operator's word; absent while they are not. */
+  /**
+   * Whose evidence makes this instance reject calls, or `override` for an operator's; absent while calls are admitted.
+   */
   readonly openedBy?: "instance" | "fleet" | "override" | undefined
   readonly override?: {
     readonly mode: OverrideMode
@@ -124,19 +127,19 @@ export interface Snapshot {
   } | undefined
   readonly statistics: Statistics
   readonly windows: ReadonlyArray<WindowSnapshot>
-  /** What is known of the fleet; absent where there was nothing to know yet. */
+  /** The fleet's view; absent while this instance knows nothing of the fleet. */
   readonly fleet?: FleetSnapshot | undefined
 }
 
 /**
- * Something that happened to a circuit. Each carries the snapshot of that moment; a transition's is the one *before* it, with
- * the counts that caused it. Successes are no events: `snapshot` counts them.
+ * An event of a circuit. Each carries a snapshot of its moment; a transition carries the snapshot from *before* the
+ * change, with the counts that caused it. A success is no event, but the snapshots count it.
  *
- * - `Transition`: the state changed, or would have (`MetricsOnly`: from `Closed` to `Closed`).
- * - `Failure`: a call counted as failed; `Timeout`: one that did so by the breaker's own timeout.
- * - `Rejected`: a call was not run, with the tag of the error it got.
- * - `Override`: an operator's override was set, cleared or ran out.
- * - `Lost`: so many events were dropped before this one, because the listener was slow.
+ * - `Transition`: the state changed, or would have changed (under `MetricsOnly`, from `Closed` to `Closed`).
+ * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout.
+ * - `Rejected`: a call was not run; `by` is the tag of its error.
+ * - `Override`: an operator's override was set, was cleared or expired.
+ * - `Lost`: `count` events before this one were dropped, because the listener was too slow.
  *
  * @category models
  * @since 0.1.0

@@ -1,8 +1,9 @@
 /**
- * What a call's end says about the dependency: `Success`, `Failure`, or `Ignored` when it says nothing.
+ * The outcome of a call says how the dependency is: `Success`, `Failure`, or `Ignored` if the call says nothing about
+ * it.
  *
- * What is not a failure is not thereby a success: an ignored outcome neither resets a streak of failures nor closes a
- * half-open circuit. Use `ignored` for errors that are the caller's own (a bad request, a validation error).
+ * An ignored outcome is not a success: it neither resets a streak of failures nor closes a half-open circuit. Use
+ * `ignored` for errors that are the caller's own (a bad request, a validation error).
  *
  * @since 0.1.0
  */
@@ -12,7 +13,7 @@ import * as Exit from "effect/Exit"
 import { hasProperty, isTagged } from "effect/Predicate"
 
 /**
- * A classified end of a call. `retryAfter` on a failure is a hint, such as an HTTP `Retry-After`: it can only lengthen the
+ * The outcome of a call. `retryAfter` on a failure is a hint, such as an HTTP `Retry-After`: it can only lengthen the
  * open time, and only up to the policy's `maxOpenFor`.
  *
  * @category models
@@ -24,7 +25,7 @@ export type Outcome =
   | { readonly _tag: "Failure"; readonly retryAfter?: Duration.Input | undefined }
 
 /**
- * The dependency is healthy: resets a streak of failures, counts towards closing a half-open circuit.
+ * The dependency is healthy: a success resets a streak of failures, and counts towards closing a half-open circuit.
  *
  * @category constructors
  * @since 0.1.0
@@ -32,7 +33,7 @@ export type Outcome =
 export const success: Outcome = { _tag: "Success" }
 
 /**
- * The call says nothing about the dependency: counted, and otherwise as if it had not been made.
+ * The call says nothing about the dependency. It is counted as ignored and has no other effect.
  *
  * @category constructors
  * @since 0.1.0
@@ -51,7 +52,7 @@ export const failure = (options?: { readonly retryAfter?: Duration.Input | undef
 })
 
 /**
- * The property under which an error can carry its own outcome, honoured wherever no `classify` is given.
+ * The property under which an error can carry its own outcome. It is used wherever no `classify` is given.
  *
  * **Example** (An error that does not count)
  *
@@ -78,7 +79,7 @@ const outcomeOf = (error: unknown): Outcome => {
     const own = hasProperty(error, outcome) ? error[outcome] : undefined
     return isOutcome(own) ? own : plainFailure
   } catch {
-    // A getter that throws must not cost the call its own error.
+    // If the getter throws, the call must still fail with its own error.
     return plainFailure
   }
 }
@@ -93,9 +94,9 @@ export const isOutcome = (value: unknown): value is Outcome =>
   isTagged(value, "Success") || isTagged(value, "Failure") || isTagged(value, "Ignored")
 
 /**
- * How an exit is classified where nobody says otherwise: a success is a `Success`; an exit that is only interruption is
- * `Ignored`; an error that carries its own outcome under `Outcome.outcome` is that, as a rejection by another breaker is
- * `Ignored`; every other failure, a defect included, is a `Failure`, also when an interruption came with it.
+ * The default classification of an exit. A success is a `Success`. An exit that is only interruption is `Ignored`. An
+ * error that carries an outcome under `Outcome.outcome` has that outcome; a rejection by another breaker, for example,
+ * carries `Ignored`. Every other failure, including a defect, is a `Failure`, even if an interruption came with it.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * What a breaker goes by. `Data` is plain data with a `Schema`, so it can come from JSON or from `Config`; `Policy` adds what
- * cannot: a `Schedule` for the open time, and `classify`.
+ * The policy of a breaker. `Data` is plain data with a `Schema`, so it can come from JSON or from `Config`. `Policy`
+ * adds the two parts that are not data: a `Schedule` for the open time, and `classify`.
  *
  * @since 0.1.0
  */
@@ -12,15 +12,15 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import { inWords } from "./internal/Check.ts"
-import { problems } from "./internal/Resolve.ts"
+import { problems } from "./internal/ResolvedPolicy.ts"
 import type { Outcome } from "./Outcome.ts"
 import type { Trip } from "./Trip.ts"
 
 /**
- * How a call's exit is classified: an `Outcome`, or an effect of one.
+ * Classifies the exit of a call: returns an `Outcome`, or an effect that succeeds with one.
  *
- * It is asked for every exit that is not interruption only. If it throws or dies, the outcome is `Ignored`, the defect is
- * reported at `References.UnhandledLogLevel`, and the call ends as it ended.
+ * It is called for every exit, except one that is only interruption. If it throws or dies, the outcome is `Ignored`,
+ * the defect is logged at `References.UnhandledLogLevel`, and the call keeps its own exit.
  *
  * @category models
  * @since 0.1.0
@@ -28,38 +28,40 @@ import type { Trip } from "./Trip.ts"
 export type Classify<A, E, R = never> = (exit: Exit.Exit<A, E>) => Outcome | Effect.Effect<Outcome, never, R>
 
 /**
- * How an open circuit finds out whether its dependency is back. Counts are whole numbers of at least 1.
+ * How an open circuit tests whether its dependency has recovered. Counts are whole numbers of at least 1.
  *
  * @category models
  * @since 0.1.0
  */
 export interface HalfOpen {
-  /** How many calls may probe at once, of the whole fleet. Default 1. */
+  /** How many probes may run at once in the whole fleet. Default 1. */
   readonly probes?: number | undefined
-  /** How many probes, of whichever instances, must succeed before the circuit closes; one failure reopens it. Default 1. */
+  /** How many probes, of any instances, must succeed before the circuit closes; one failure reopens it. Default 1. */
   readonly successes?: number | undefined
   /**
-   * How long a probe may take before it counts as failed; the probe is interrupted and fails with `BreakerOpenError`. Where
-   * its instance is gone, its place is given to another a second later. Default: the probe's timeout + 1 second, else 30
-   * seconds.
+   * How long a probe may take. After that it is interrupted, fails with `BreakerOpenError` and counts as failed. If its
+   * instance has died, its place becomes free a second after this time. Default: the probe's timeout + 1 second, or 30
+   * seconds without a timeout.
    */
   readonly lease?: Duration.Input | undefined
-  /** The timeout of a probe, in place of the policy's. Adds `BreakerTimeoutError` to the error type. */
+  /** The timeout of a probe, instead of the policy's. Adds `BreakerTimeoutError` to the error type. */
   readonly timeout?: Duration.Input | undefined
-  /** After closing, for this long a growing share of the calls is admitted, from a tenth up. Default: all at once. */
+  /**
+   * For this long after closing, a growing share of the calls is admitted, beginning with a tenth. Default: no ramp.
+   */
   readonly ramp?: Duration.Input | undefined
 }
 
 /**
- * What is agreed with the storage before a call runs, so that what other instances changed is known to it.
+ * How fresh the fleet's view must be before a call runs.
  *
- * - `local`: nothing. A change is known after one push or one `syncEvery`.
- * - `{ maxAge }`: a call loads the fleet's view first where the one at hand was asked for longer ago than this.
- * - `strict`: every call loads it, and returns once its outcome is recorded. A call that arrives after a trip was committed is
- *   rejected, as long as the storage answers and keeps what it acknowledged.
+ * - `local`: any view will do. An instance learns of another's change after one push or one `syncEvery`.
+ * - `{ maxAge }`: a call first loads the fleet's view if the present one was requested longer ago than this.
+ * - `strict`: every call loads the view first, and returns once its outcome is recorded. A call that arrives after a
+ *   trip was committed is rejected, as long as the storage answers and keeps what it acknowledged.
  *
- * Calls that wait together share a request. Each waits for an answer at most as long as the storage's deadline of 1 second,
- * and not at all once the storage is away, that is after two failed requests in a row.
+ * Calls that wait at the same time share a request. Each waits at most for the storage's deadline of 1 second, and not
+ * at all while the storage is away, which it is after two failed requests in a row.
  *
  * @category models
  * @since 0.1.0
@@ -67,8 +69,8 @@ export interface HalfOpen {
 export type Consistency = "local" | "strict" | { readonly maxAge: Duration.Input }
 
 /**
- * A policy as plain data: every field optional, and decodable from JSON, where durations are a number of milliseconds or a
- * text such as `"30 seconds"`.
+ * A policy as plain data. Every field is optional. It can be decoded from JSON, where a duration is a number of
+ * milliseconds or a text such as `"30 seconds"`.
  *
  * @category models
  * @since 0.1.0
@@ -76,70 +78,80 @@ export type Consistency = "local" | "strict" | { readonly maxAge: Duration.Input
 export interface Data {
   /** When a closed circuit opens. Default: 5 consecutive failures. */
   readonly trip?: Trip | undefined
-  /** How long it stays open. Default 60 seconds, or `maxOpenFor` where that is shorter. */
+  /** How long it stays open. Default 60 seconds, or `maxOpenFor` if that is shorter. */
   readonly openFor?: Duration.Input | undefined
-  /** What neither a schedule nor a `retryAfter` hint can exceed. Default 1 hour, or `openFor` where that is longer. */
+  /**
+   * The upper limit of an open time, for a schedule and for `retryAfter` hints. Default 1 hour, or `openFor` if longer.
+   */
   readonly maxOpenFor?: Duration.Input | undefined
   readonly halfOpen?: HalfOpen | undefined
   /**
-   * After this long the call is interrupted and fails with `BreakerTimeoutError`, once its finalizers have run. Default: none.
+   * After this long the call is interrupted, and fails with `BreakerTimeoutError` once its finalizers have run.
+   * Default: no timeout.
    */
   readonly timeout?: Duration.Input | undefined
-  /** More calls than this at once fail with `BulkheadFullError`, which counts for nothing. Default: no limit. */
+  /**
+   * How many calls may run at once. A call beyond the limit fails with `BulkheadFullError`, which is not evidence.
+   * Default: no limit.
+   */
   readonly maxConcurrent?: number | undefined
-  /** What a call agrees with other instances before it runs. Default `local`. */
+  /** How fresh the fleet's view must be before a call runs. Default `local`. */
   readonly consistency?: Consistency | undefined
   /**
-   * Whose outcomes open the circuit for all: `pooled`, the outcomes of all instances together, once they trip for a
-   * `syncEvery`; `any`, those of whichever instance trips, at once. An instance that trips by itself is open for its own calls
-   * either way. Default: `pooled` on a storage that hosts share, else `any`; always `any` with `lastCalls`, which cannot be
-   * pooled.
+   * Whose outcomes open the circuit for the fleet. `pooled`: the outcomes of all instances together, once they have
+   * been tripping for one `syncEvery`. `any`: the outcomes of any one instance, at once. An instance that trips on its
+   * own evidence rejects its own calls either way. Default: `pooled` on a storage that hosts share, else `any`; always
+   * `any` with `lastCalls`, which cannot be pooled.
    */
   readonly evidence?: "pooled" | "any" | undefined
   /**
-   * What a call does that would have to agree, by its `consistency`, and cannot: be decided on what is known here (`allow`, the
-   * default), or `fail`, which adds `StorageError` to its errors. A call that has run never fails by it.
+   * What happens to a call when its `consistency` requires a request to the storage and that request fails. `allow`
+   * (the default): the instance decides on its own view. `fail`: the call fails with `StorageError`, which is added to
+   * the error type. A call that has run never fails because of this.
    */
   readonly onStorageError?: "allow" | "fail" | undefined
   /**
-   * The interval in which the storage is told and asked, for all circuits in use that have the same one together; at least
-   * 10 ms. Failures are told within 50 ms. Default 1 second.
+   * The interval between reports to the storage, which also fetch the fleet's view; at least 10 ms. Circuits in use
+   * with the same interval share a request. A failure is reported within 50 ms. Default 1 second.
    */
   readonly syncEvery?: Duration.Input | undefined
 }
 
 /**
- * A policy: `Data`, with two things that are not data.
+ * A policy: `Data`, and the two parts that are not data.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Policy<R = any> extends Omit<Data, "openFor"> {
   /**
-   * How long the circuit stays open: a duration, or a `Schedule` whose n-th delay is the n-th consecutive opening's. The last
-   * delay repeats. The openings are forgotten once the circuit stayed closed as long as its last opening lasted.
+   * How long the circuit stays open: a duration, or a `Schedule` whose n-th delay is taken for the n-th consecutive
+   * opening. The last delay repeats. The count of openings is reset once the circuit stayed closed as long as its last
+   * opening lasted.
    *
-   * A schedule is stepped without waiting; one that is asynchronous or dies counts as 60 seconds, and is reported at
-   * `References.UnhandledLogLevel`.
+   * A schedule is stepped without waiting. If it is asynchronous or dies, the circuit opens for 60 seconds, and the
+   * failure is logged at `References.UnhandledLogLevel`.
    */
   readonly openFor?: Duration.Input | Schedule.Schedule<unknown, number> | undefined
-  /** How calls are classified where `wrapWith` says nothing else. Default: `Outcome.fromExit`. */
+  /** Classifies calls, unless `wrapWith` gives a `classify` of its own. Default: `Outcome.fromExit`. */
   readonly classify?: Classify<unknown, unknown, R> | undefined
 }
 
-const sensible = Schema.makeFilter((policy: Policy) => {
+const validPolicy = Schema.makeFilter((policy: Policy) => {
   const found = problems(policy)
   return found.length === 0 ? undefined : found.map(inWords).join("; ")
 })
 
 /**
- * A policy from wherever, checked as the constructors check it.
+ * Any policy, with the checks of the constructors.
  *
  * @internal
  */
-export const Sensible: Schema.Codec<Policy, Policy> = Schema.declare((_: unknown): _ is Policy => true).check(sensible)
+export const Sensible: Schema.Codec<Policy, Policy> = Schema.declare((_: unknown): _ is Policy => true).check(
+  validPolicy
+)
 
-// Decodes to a `Duration`, and encodes whatever may be written for one.
+// Decodes to a `Duration`, and encodes every kind of `Duration.Input`.
 const DurationInput = Schema.Union([Schema.DurationFromMillis, Schema.DurationFromString, Schema.Duration]).pipe(
   Schema.decodeTo(
     Schema.declare((input): input is Duration.Input => Option.isSome(Duration.fromInput(input as Duration.Input))),
@@ -178,7 +190,8 @@ export const TripFromJson: Schema.Codec<Trip, unknown> = Schema.Union([
 ])
 
 /**
- * The schema of a policy's data. Nonsense is refused with the field, the value and the range, as the constructors do.
+ * The schema of a policy's data. A value out of range is refused with the field, the value and the range, as by the
+ * constructors.
  *
  * **Example** (A policy from JSON)
  *
@@ -217,4 +230,4 @@ export const Data: Schema.Codec<Data, unknown> = Schema.Struct({
   evidence: Schema.optional(Schema.Literals(["pooled", "any"])),
   onStorageError: Schema.optional(Schema.Literals(["allow", "fail"])),
   syncEvery: Schema.optional(DurationInput)
-}).check(sensible)
+}).check(validPolicy)

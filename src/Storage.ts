@@ -1,6 +1,6 @@
 /**
- * What a program needs of storages: the service, its error, the two that need no driver, what makes one of any place that can
- * keep a document, and one of several. The others have a subpath each.
+ * The storage service and its error, the two storages that need no driver, `fromDocument`, which makes a storage over
+ * any place that keeps a document, and `fallback`, which combines several. The other storages have a subpath each.
  *
  * @since 0.1.0
  */

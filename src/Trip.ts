@@ -1,9 +1,10 @@
 /**
- * Trip policies: when a closed circuit opens. Plain data, made by these constructors, which check their arguments and throw
- * a `RangeError` that names the field, the value and the range.
+ * Trip policies say when a closed circuit opens. They are plain data, made by these constructors, which check their
+ * arguments and throw a `RangeError` that names the field, the value and the range.
  *
- * Thresholds are reached at `>=`. A success can trip, too, when it completes the minimum of calls. A window without failures
- * never trips. Ignored outcomes and rejected calls are in no count.
+ * Thresholds are reached at `>=`. A success can trip, too, when it completes the minimum of calls. A window without
+ * failures (or without slow calls, for `slowCallRate`) never trips. Ignored outcomes and rejected calls are not
+ * counted.
  *
  * @since 0.1.0
  */
@@ -12,7 +13,8 @@ import { refuse } from "./internal/Check.ts"
 import { problems } from "./internal/TripCheck.ts"
 
 /**
- * How far back a rate looks: a span of time (10 hours at most), or a number of calls (100,000 at most).
+ * The calls that a rate is computed over: those of a span of time (at most 10 hours), or the last ones (at most
+ * 100,000).
  *
  * @category models
  * @since 0.1.0
@@ -22,7 +24,7 @@ export type Window =
   | { readonly _tag: "LastCalls"; readonly calls: number }
 
 /**
- * A trip policy. See the constructors.
+ * A trip policy. Make one with the constructors of this module.
  *
  * @category models
  * @since 0.1.0
@@ -45,8 +47,8 @@ type WindowOption =
   | { readonly lastCalls: number; readonly within?: undefined }
 
 /**
- * Trips after this many failures in a row, in the order in which calls end. Only a success ends a row. This is the default
- * of a breaker, with 5.
+ * Trips after this many consecutive failures, in the order in which calls end. Only a success ends the streak. The
+ * default of a breaker is 5 consecutive failures.
  *
  * @category constructors
  * @since 0.1.0
@@ -54,7 +56,7 @@ type WindowOption =
 export const consecutiveFailures = (failures: number): Trip => checked({ _tag: "ConsecutiveFailures", failures })
 
 /**
- * Trips at this many failures within a span of time, however many calls succeed. An absolute number does not grow with the
+ * Trips at this many failures within a span of time, however many calls succeed. The number does not scale with
  * traffic: prefer `failureRate` where traffic varies.
  *
  * @category constructors
@@ -64,8 +66,8 @@ export const failures = (options: { readonly count: number; readonly within: Dur
   checked({ _tag: "Failures", count: options.count, within: options.within })
 
 /**
- * Trips when the share of failures, in `[0, 1]`, reaches `threshold` over the calls `within` a span of time or over the
- * `lastCalls`, once there are `minimumCalls` (default 10, or `lastCalls` where that is less).
+ * Trips when the share of failures, in `[0, 1]`, reaches `threshold`. The share is taken over the calls `within` a span
+ * of time or over the `lastCalls`, once there are `minimumCalls` (default 10, or `lastCalls` if that is less).
  *
  * @category constructors
  * @since 0.1.0
@@ -81,9 +83,10 @@ export const failureRate = (
   })
 
 /**
- * Trips when the share of calls that take `slowerThan` or longer, in `[0, 1]`, reaches `threshold`. A slow call counts whether
- * it succeeds or fails, and a slow probe reopens a half-open circuit though it succeeded. Costs two looks at the clock a call.
- * A circuit counts slow calls once: all that `any` and `all` combine must have the same `slowerThan`.
+ * Trips when the share of calls that take `slowerThan` or longer, in `[0, 1]`, reaches `threshold`. A slow call counts
+ * whether it succeeds or fails, and a slow probe reopens a half-open circuit even if it succeeded. Every call reads the
+ * clock twice. A circuit counts slow calls once: all rules that `any` and `all` combine must have the same
+ * `slowerThan`.
  *
  * @category constructors
  * @since 0.1.0
@@ -102,7 +105,7 @@ export const slowCallRate = (
   })
 
 /**
- * Trips when any of the policies does, for the reason of the first that does.
+ * Trips when at least one of the policies does. The reason is that of the first one that does.
  *
  * @category constructors
  * @since 0.1.0
@@ -110,7 +113,7 @@ export const slowCallRate = (
 export const any = (...policies: readonly [Trip, Trip, ...Array<Trip>]): Trip => checked({ _tag: "Any", policies })
 
 /**
- * Trips when all of the policies do at once.
+ * Trips when all of the policies do at the same time.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Exit, Schedule, Schema } from "effect"
 import { Breaker, Outcome, Trip } from "../src/index.ts"
-import { resolve } from "../src/internal/Resolve.ts"
+import { resolve } from "../src/internal/ResolvedPolicy.ts"
 
 const decode = Schema.decodeUnknownSync(Breaker.Data)
 

@@ -24,7 +24,7 @@ const refused = {
   ],
   "src/core": [
     `import "../Breaker.ts"`,
-    `import "../internal/Gate.ts"`,
+    `import "../internal/Call.ts"`,
     `import "../Storage/Storage.ts"`,
     `import type {} from "../Policy.ts"`,
     `import "effect/Effect"`,
@@ -50,13 +50,13 @@ const refused = {
     `import "./Memory.ts"`,
     `import "../Storage/Memory.ts"`,
     `import "../layers/MemoryStorageLive.ts"`,
-    `import "../internal/Gate.ts"`,
+    `import "../internal/Call.ts"`,
     `import "../internal/Request.ts"`,
     `import "../Breaker.ts"`,
     `import "../../test/support/docs.ts"`
   ],
   "src/combine": [
-    `import "../internal/Gate.ts"`,
+    `import "../internal/Call.ts"`,
     `import "../internal/fleet/Engine.ts"`,
     `import "../Storage/Fallback.ts"`,
     `import "../Breaker.ts"`,
@@ -69,20 +69,20 @@ const refused = {
   "src/file": [
     `import "../Storage/File.ts"`,
     `import "../layers/FileStorageLive.ts"`,
-    `import "../internal/Gate.ts"`,
+    `import "../internal/Call.ts"`,
     `import "../Breaker.ts"`
   ],
   "src/layers": [
     `import "../Breaker.ts"`,
     `import "../core/Machine.ts"`,
-    `import "../internal/Gate.ts"`,
+    `import "../internal/Call.ts"`,
     `import "effect"`
   ]
 }
 
 const accepted = {
   "src": [
-    `import "./internal/Gate.ts"`,
+    `import "./internal/Call.ts"`,
     `import "./Storage/Storage.ts"`,
     `import "./core/Machine.ts"`,
     `import "effect/Effect"`
@@ -115,7 +115,7 @@ const accepted = {
     `import "../Storage/Storage.ts"`
   ],
   "src/conformance": [`import "../internal/Clock.ts"`],
-  "src/file": [`import "./Names.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
+  "src/file": [`import "./FolderName.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
   "src/layers": [
     `import "../Storage/Memory.ts"`,
     `import "./Client.ts"`,

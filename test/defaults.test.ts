@@ -10,7 +10,7 @@ import {
   LEASE_GRACE_MILLIS,
   REQUEST_DEADLINE_MILLIS
 } from "../src/internal/Bounds.ts"
-import { resolve } from "../src/internal/Resolve.ts"
+import { resolve } from "../src/internal/ResolvedPolicy.ts"
 import { idleTime } from "../src/Storage/Document.ts"
 
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), "utf8")
@@ -69,16 +69,16 @@ describe("the bounds that the documents give", () => {
   const delay = `${FAILURE_DELAY_MILLIS} ms`
 
   it("the README gives the bounds of requests and calls as the library has them", () => {
-    assert.strictEqual(table.get("a storage's answer; one that comes later is none"), deadline)
-    assert.strictEqual(table.get("what a call waits for the load of its circuit, or for a lease"), patience)
-    assert.strictEqual(table.get("how long a failure is kept back before it is reported"), delay)
+    assert.strictEqual(table.get("how long a request to a storage may take before it fails"), deadline)
+    assert.strictEqual(table.get("how long a call waits for the load of its circuit or for a lease"), patience)
+    assert.strictEqual(table.get("how long after a failure it is reported"), delay)
     assert.strictEqual(table.get("circuits in one request"), String(CIRCUITS_PER_REQUEST))
     assert.strictEqual(
       table.get("failed requests in a row before the storage counts as away"),
       String(FAILURES_UNTIL_UNREACHABLE)
     )
     assert.strictEqual(
-      table.get("how long a storage remembers a circuit that nobody uses, by default"),
+      table.get("how long a storage keeps an unused circuit, by default"),
       `${Duration.toHours(idleTime("any"))} hour`
     )
   })

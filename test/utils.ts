@@ -37,14 +37,45 @@ export const listen = (source: { readonly events: Stream.Stream<Breaker.Event> }
       Effect.forkChild({ startImmediately: true })
     )
     return Effect.gen(function*() {
-      yield* settle
+      yield* untilQuiet
       yield* Fiber.interrupt(fiber)
       return heard as ReadonlyArray<Breaker.Event>
     })
   })
 
-/** Lets every fiber that can run do so. */
-export const settle: Effect.Effect<void> = Effect.repeat(Effect.yieldNow, { times: 50 }).pipe(Effect.asVoid)
+/** More turns of Node's event loop than any test's fibers need before they all wait. */
+const MOST_TURNS = 10_000
+
+/** Immediates that belong to `untilQuiet` itself. They are no work to wait for. */
+let waiting = 0
+
+const immediates = (): number => process.getActiveResourcesInfo().filter((type) => type === "Immediate").length
+
+/**
+ * Waits until every fiber has ended or waits for the clock, for a promise, or for another fiber. Effect runs fibers in Node's
+ * immediates, so no fiber can run while there is none. Real input and output is not waited for.
+ */
+export const untilQuiet: Effect.Effect<void> = Effect.callback((resume) => {
+  let turns = 0
+  let immediate: NodeJS.Immediate
+  const wait = (): void => {
+    waiting++
+    immediate = setImmediate(() => {
+      waiting--
+      if (immediates() === waiting) resume(Effect.void)
+      else if (++turns === MOST_TURNS) {
+        resume(Effect.die(`fibers still run after ${MOST_TURNS} turns of the event loop`))
+      } else wait()
+    })
+  }
+  wait()
+  return Effect.sync(() => {
+    waiting--
+    clearImmediate(immediate)
+  })
+})
+
+export { untilQuiet as settle }
 
 /** A few words for each event. */
 export const inBrief = (event: Breaker.Event): string => {

@@ -34,7 +34,7 @@ export const measureRush: Measure = async (progress) => {
   await inTurn(
     withContenders,
     ["ours", "ours-strict", ...EFFECT].map(start),
-    { generations: 2, rounds: 8 },
+    { launches: 2, passes: 8 },
     "rush",
     requests,
     (contender, { fibers }, rate) => of(contender, fibers).push(rate)
@@ -63,8 +63,8 @@ export const measureCost: Measure = (progress) => {
 export const measurePropagation: Measure = (progress) => {
   progress("from a change here to a rejection there")
   return propagationOf(withContenders, { ours: start("ours-any"), effect: start("effect") }, {
-    warmUp: 20,
-    rounds: 300,
+    warmUpPasses: 20,
+    passes: 300,
     circuits: 1,
     millis: 0
   })

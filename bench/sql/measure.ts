@@ -76,7 +76,7 @@ export const measureReports: Measure = async (progress) => {
 export const measurePropagation: Measure = (progress) => {
   progress("from a change here to a rejection there")
   const starts = Object.fromEntries(databases.map((name) => [name, { name: `${name}-any` }]))
-  return propagationOf(withContenders, starts, { warmUp: 1, rounds: 8, circuits: 20, millis: 1000 })
+  return propagationOf(withContenders, starts, { warmUpPasses: 1, passes: 8, circuits: 20, millis: 1000 })
 }
 
 /** Statements a second, by the rate of calls. */

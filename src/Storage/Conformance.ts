@@ -1,8 +1,8 @@
 /**
- * The laws of a storage, as a suite that any test runner runs against any storage.
+ * The laws of a storage, as a suite for any test runner and any storage.
  *
- * Who writes a storage runs it: against the real server, and with more than one connection to it. What the types of
- * `Storage` cannot say stands here, each law a check with a name:
+ * Run it when you write a storage, against the real server and with more than one connection to it. It checks the rules
+ * that the types of `Storage` cannot express. Each law is a check with a name:
  *
  * ```ts
  * import { describe, it } from "@effect/vitest"
@@ -22,17 +22,18 @@
  * })
  * ```
  *
- * Three kinds of laws: examples that say what must come of one rule each; one that lets many things happen in no order and
- * compares each answer with the pure functions in the core of this library, which any storage must agree with; and some that
- * look at the machine, such as that the event loop is never held up.
+ * There are three kinds of laws. Most are examples of one rule each. One sends random operations in random order, and
+ * compares each answer with the pure functions in the core of this library, with which every storage must agree. Some
+ * observe the process, for example that no operation blocks the event loop.
  *
  * **Gotchas**
  *
- * Circuits have names that no other run has, so a server can be used again and by others; they are left behind, to expire. A
- * few names stand for themselves (the empty one, `__proto__`): of those only lifetime counts are touched.
+ * Every run uses circuit names of its own, so a server can be used by several runs and by others. The circuits are left
+ * behind and expire. A few names are used as they are (the empty one, `__proto__`): of those only lifetime counts are
+ * changed.
  *
- * On a real server the laws wait in real time: a few `unit`s each, one of them a second. Give each half a minute, and run
- * them on the live clock (`it.live`, `advance: Effect.sleep`).
+ * On a real server the laws wait in real time: a few `unit`s each, one of them a second. Allow 30 seconds for each law,
+ * and run them on the live clock (`it.live`, `advance: Effect.sleep`).
  *
  * @since 0.1.0
  */
@@ -56,7 +57,7 @@ import { monotonicMillis } from "../internal/Clock.ts"
 import { type Capabilities, Storage, type StorageError } from "./Storage.ts"
 
 /**
- * A storage broke a law: which, what was looked at, what had to come and what came.
+ * A storage broke a law: the law, the claim that was checked, the expected value and the actual one.
  *
  * @category errors
  * @since 0.1.0
@@ -71,72 +72,72 @@ export class ConformanceError
   })
 {
   override get message(): string {
-    return `${this.law}\n  looked at: ${this.claim}\n  expected:  ${this.expected}\n  came:      ${this.actual}`
+    return `${this.law}\n  checked:  ${this.claim}\n  expected: ${this.expected}\n  actual:   ${this.actual}`
   }
 }
 
 /**
- * What is tested, and how time passes for it.
+ * The storage under test, and how time passes for it.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Params<E = never, R = never, RH = never> {
-  /**
-   * What the storage can do. It is held to all of it, and where it can't do something, to what holds without: `laws` says which
-   * laws these are.
-   */
+  /** The capabilities of the storage. They decide which laws it must keep: see `laws`. */
   readonly capabilities: Capabilities
   /**
-   * The storage. It is built anew for each law, and for some twice at once: as two processes would, so what they share (a
-   * server, a directory) must not be made by the layer itself.
+   * The storage. It is built anew for each law. Some laws build it twice, as two processes would, so anything that the
+   * two share (a server, a directory) must be made outside of the layer.
    */
   readonly layer: (options: { readonly idleTimeToLive: Duration.Duration }) => Layer.Layer<Storage, E, R>
   /**
-   * Lets time pass for the storage: `TestClock.adjust` where it reads Effect's clock, `Effect.sleep` (on the live clock) or a
-   * shift of the server's clock where it does not.
+   * Lets time pass for the storage: `TestClock.adjust` if it reads Effect's clock. Otherwise `Effect.sleep` (on the
+   * live clock) or a shift of the server's clock.
    */
   readonly advance: (by: Duration.Duration) => Effect.Effect<void, never, RH>
   /**
-   * The least time that laws wait, and in which a few operations are certainly answered. Default 100 ms. Times that come back
-   * may be off by 20 ms, for who reads its clock twice or keeps whole milliseconds.
+   * The shortest wait of a law. It must be long enough for a few operations to be answered. Default 100 ms. Times in
+   * answers may be off by 20 ms, because a storage may read its clock twice or keep whole milliseconds.
    */
   readonly unit?: Duration.Input | undefined
-  /** For how long twenty operations at once may hold up the event loop: the median of five goes. Default 50 ms. */
+  /** For how long twenty operations at once may block the event loop, as the median of five attempts. Default 50 ms. */
   readonly maxBlocking?: Duration.Input | undefined
   /** How many random histories are compared with the pure record. Default 20. */
   readonly histories?: number | undefined
-  /** From which these follow. Default 1, so that what failed once fails again. */
+  /** The seed of these histories. Default 1, so that a history that failed once fails again. */
   readonly seed?: number | undefined
   /**
-   * Rewrites the stored record of a circuit behind the storage's back, as another version or an accident would: `f` gets it
-   * and returns what shall stand there instead. With it, what is said of future formats and of damage is tested, too.
+   * Replaces the stored record of a circuit without the storage, as another version or an accident would: `f` gets the
+   * record and returns its replacement. Enables the laws about newer formats and damaged records.
    */
   readonly rewrite?:
     | ((circuit: string, f: (record: Readonly<Record<string, unknown>>) => unknown) => Effect.Effect<void, unknown, RH>)
     | undefined
-  /** Cuts storages off from their data until the scope closes. With it, what holds during an outage is tested, too. */
+  /** Cuts storages off from their data until the scope closes. Enables the laws about outages. */
   readonly outage?: Effect.Effect<void, unknown, RH | Scope.Scope> | undefined
 }
 
 /**
- * One law. The name says it, and is no other law's.
+ * One law. Its name states it and is unique.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Law<E = never, R = never> {
   readonly name: string
-  /** Of which storages it is demanded: with, or without, these capabilities. Empty for all. */
+  /** The law applies to storages with (`true`) or without (`false`) these capabilities. Empty: it applies to all. */
   readonly requires: Partial<Capabilities>
-  /** Fails with what is not so, or with what the layer fails with. Needs no clock but the one that `advance` is about. */
+  /**
+   * Fails with a `ConformanceError` if the storage breaks the law, or with the error of the layer. Run it on the clock
+   * that `advance` moves.
+   */
   readonly check: Effect.Effect<void, ConformanceError | E, R>
 }
 
 /**
- * The laws that a storage with these capabilities must keep, each to be run as a test of its own. None is skipped in silence:
- * a capability that is not declared removes the laws about it and brings in the law of what holds without it, and the hooks
- * `rewrite` and `outage` bring in their own.
+ * The laws that a storage with these capabilities must keep, each to be run as a test of its own. For a missing
+ * capability, its laws are replaced by the law of how a storage without it behaves. The hooks `rewrite` and `outage`
+ * add laws of their own.
  *
  * @category constructors
  * @since 0.1.0
@@ -155,7 +156,7 @@ export const laws = <E = never, R = never, RH = never>(params: Params<E, R, RH>)
 
 const CAPABILITIES = ["shared", "durable", "pushes", "history", "fences"] as const
 
-/** How often a law about time is tried that fails on a machine which stood still meanwhile. */
+/** How often a law about time is tried again if it fails while the machine was stalled. */
 const MOST_TRIES = 5
 
 const checkOf = <E, R, RH>(
@@ -189,7 +190,7 @@ const tryOf = <E, R, RH>(
 ): Effect.Effect<void, ConformanceError | E, R | RH | Scope.Scope> =>
   Effect.gen(function*() {
     const context = yield* Effect.context<R | RH>()
-    // What a law scopes ends with its own scope, not with this one's.
+    // Resources of a law end with the law's own scope, not with this one.
     const provided = <A, E2>(
       effect: Effect.Effect<A, E2, R | RH | Scope.Scope>
     ): Effect.Effect<A, E2, Scope.Scope> =>
@@ -212,7 +213,7 @@ const tryOf = <E, R, RH>(
       histories: params.histories ?? 20,
       seed: params.seed ?? 1,
       circuit: (label = "", of = storage) => circuitOf(of, `${run}${label}`),
-      // A timer may be early by a millisecond, by somebody else's clock.
+      // By another clock, a timer may fire a millisecond early.
       wait: (millis) =>
         Effect.suspend(() => {
           waits(millis)

@@ -1,6 +1,7 @@
 /**
- * A storage made of one atomic "modify this circuit's document": whoever can read a text, and write it back unless somebody
- * else has meanwhile, has a storage. The record's transitions are pure functions, and run inside that modification.
+ * A storage made from one atomic "modify this circuit's document". Any place works that can read a text, and can write
+ * it back only if no other process has changed it meanwhile. The record's transitions are pure functions that run
+ * inside that modification.
  *
  * @since 0.1.0
  */
@@ -8,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 import * as Stream from "effect/Stream"
 import { change } from "../core/Change.ts"
 import { ask, settle } from "../core/Lease.ts"
@@ -23,20 +25,14 @@ import {
 import { report } from "../core/Report.ts"
 import { isReserved } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
-import {
-  type Announcement,
-  type Capabilities,
-  type HistoryEntry,
-  type Storage,
-  StorageError,
-  type Synced
-} from "./Storage.ts"
+import { failIfUnreachable } from "../internal/StorageErrors.ts"
+import { type Announcement, type Capabilities, type HistoryEntry, type Storage, StorageError } from "./Storage.ts"
 
 /**
- * All that is kept of one circuit: plain JSON.
+ * Everything that a storage keeps of one circuit: plain JSON.
  *
- * A document whose `expiresAt` has come is as good as deleted, so a storage may delete it when it likes. The time is Unix
- * milliseconds by the storage's clock; without it the document must be kept.
+ * After its `expiresAt` a document is treated as deleted, so a storage may delete it at any time. The time is Unix
+ * milliseconds of the storage's clock; a document without it must be kept.
  *
  * @category models
  * @since 0.1.0
@@ -49,16 +45,16 @@ export interface Document {
 }
 
 /**
- * Reads a circuit's document, `undefined` where there is none, and writes what `f` makes of it, with nobody in between: in a
- * transaction, with the row locked, or by compare-and-set in a loop. Succeeds with the result of the `f` whose document was
- * written.
+ * Reads a circuit's document (`undefined` if there is none), passes it to `f` and writes the document that `f` returns,
+ * with no other write in between: in a transaction, with the row locked, or by compare-and-set in a loop. Succeeds with
+ * the result of the run of `f` whose document was written.
  *
- * - `now` is Unix milliseconds by the storage's clock, read once the document is held. A clock of the host's must not be read
- *   where a server's can be.
+ * - `now` is Unix milliseconds of the storage's clock, read after the document is locked. If there is a server, use its
+ *   clock and not the host's.
  * - `f` is pure, does not throw, and may be run again.
- * - The same reference back means: write nothing. That is what most runs do; whoever writes all the same makes every read a
- *   write.
- * - Fails with a `StorageError` whose `reason` and `cause` count; the operation and the circuit are filled in.
+ * - If `f` returns the reference that it was given, write nothing. Most runs do that: writing anyway would make every
+ *   read a write.
+ * - Fails with a `StorageError`. Set its `reason` and `cause`; the operation and the circuit are filled in.
  *
  * @category models
  * @since 0.1.0
@@ -69,66 +65,70 @@ export type Modify = <A>(
 ) => Effect.Effect<A, StorageError>
 
 /**
- * What a storage is made of.
+ * The parts that a storage is made from.
  *
  * @category models
  * @since 0.1.0
  */
 export interface DocumentOptions {
-  /** What it is, for people: `memory`, `dynamodb`. */
+  /** The name of the backend, for people: `memory`, `dynamodb`. */
   readonly backend: string
-  /** `history` and `fences` are true of every storage made of documents, `pushes` is where there is a `push`. */
+  /** `history` and `fences` are true of every storage made from documents; `pushes` is true if there is a `push`. */
   readonly capabilities: Capabilities
-  /** After how long without use a circuit is forgotten, at least a second. Default 1 hour. */
+  /** After how long without use a circuit is forgotten: from 1 second to 1 year. Default 1 hour. */
   readonly idleTimeToLive?: Duration.Input | undefined
   readonly modify: Modify
-  /** The circuits that have a document, in no order, if possible without those whose `expiresAt` has come. */
+  /** The circuits that have a document, in no order, if possible without those whose `expiresAt` is over. */
   readonly names: Stream.Stream<string, StorageError>
-  /** How changes reach other instances at once. Without it they find out by their next report. */
+  /** How changes reach other instances at once. Without it, instances learn of a change with their next report. */
   readonly push?: {
     /**
-     * Tells the others of a change that was written. Its author's answer waits for it, so it should not wait for anyone. That
-     * it failed is logged and costs the others an interval.
+     * Announces a change that was written. The author's answer waits for it, so it should not wait for the receivers. A
+     * failure is logged, and the other instances learn of the change one interval later.
      */
     readonly announce: (
       announcement: Extract<Announcement, { readonly _tag: "Changed" }>
     ) => Effect.Effect<void, StorageError>
-    /** What others announced, and one's own. Begins with `Subscribed`, which comes again whenever some may have been missed. */
+    /**
+     * All announcements, including this storage's own. Begins with `Subscribed`, and repeats it whenever announcements
+     * may have been missed.
+     */
     readonly changes: Stream.Stream<Announcement, StorageError>
   } | undefined
 }
 
 const MOST_HISTORY = 32
 
-/** At once in one batch, so that a large one does not take all connections of a pool. */
+/** Circuits of one batch that are modified at once, so that a large batch does not take all connections of a pool. */
 const CONCURRENCY = 16
 
-const LONGEST = 365 * 24 * 60 * 60 * 1000
+const YEAR_MILLIS = 365 * 24 * 60 * 60 * 1000
 
 /**
- * The idle time of a storage, checked: a `RangeError` unless it lies between a second and a year. Default 1 hour.
+ * Checks the idle time of a storage: throws a `RangeError` unless it lies between 1 second and 1 year. Default 1 hour.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const idleTime = (backend: string, idleTimeToLive: Duration.Input = "1 hour"): Duration.Duration => {
-  refuse(`Storage ${JSON.stringify(backend)}`, durationIn("idleTimeToLive", idleTimeToLive, 1000, LONGEST))
+  refuse(`Storage ${JSON.stringify(backend)}`, durationIn("idleTimeToLive", idleTimeToLive, 1000, YEAR_MILLIS))
   return Duration.fromInputUnsafe(idleTimeToLive)
 }
 
 /**
- * Makes a storage of a way to modify a circuit's document. Throws a `RangeError` for an idle time that makes no sense.
+ * Makes a storage from a function that modifies a circuit's document. Throws a `RangeError` unless the idle time lies
+ * between 1 second and 1 year.
  *
  * **Details**
  *
- * A batch of reports is worked off 16 at a time. A circuit that fails does not fail the others; where none could be reached,
- * the batch fails. A document that `f` cannot work with is `Invalid`, and stays as it is. One of a newer format is read and
- * never written.
+ * A batch modifies 16 circuits at a time. A circuit that fails does not fail the others; if none could be reached, the
+ * batch fails. A document that a transition cannot use fails with `Invalid` and is left as it is. A document of a newer
+ * format is read and never written.
  *
  * **Gotchas**
  *
- * A change, its row of history and its document are written as one, but announced after that: whoever is interrupted between
- * the two has made a change that the others hear of by their next report.
+ * A change, its row of history and its document are written as one, and announced after that. A change whose author is
+ * interrupted in between is made but not announced: the other instances learn of it with their next report.
  *
  * **Example** (A storage over anything that compares and sets)
  *
@@ -235,10 +235,7 @@ export const fromDocument = (options: DocumentOptions): Storage => {
           return [record, { reported }]
         }, input).pipe(Effect.result, Effect.map((result) => ({ circuit, result }))), { concurrency: CONCURRENCY })
         .pipe(
-          // Who sends it must see that the storage is away, and not so many circuits that each have a trouble of their own.
-          Effect.tap((synced) =>
-            synced[0] !== undefined && synced.every(isUnreached) ? Effect.fromResult(synced[0].result) : Effect.void
-          )
+          Effect.tap(failIfUnreachable)
         ),
     change: (circuit, input) =>
       transition("change", circuit, (stored, now) => {
@@ -254,7 +251,7 @@ export const fromDocument = (options: DocumentOptions): Storage => {
             operation: "change",
             circuit,
             reason: "Denied",
-            cause: "a newer version of this library owns the circuit, or wrote what is to be imported"
+            cause: "a newer version of this library wrote the circuit, or the snapshot to import"
           }))
       ),
     probe: (circuit, input) =>
@@ -276,10 +273,7 @@ export const fromDocument = (options: DocumentOptions): Storage => {
   }
 }
 
-const isUnreached = ({ result }: Synced): boolean =>
-  Result.isFailure(result) && (result.failure.reason === "Unavailable" || result.failure.reason === "Deadline")
-
-/** A document that may have been deleted is read as none, or what is true would depend on who swept when. */
+/** A document that may be deleted is read as none: else an answer would depend on whether it was deleted yet. */
 const unexpired = (document: Document | undefined, now: number, idle: number): Document | undefined =>
   document === undefined || now >= (document.expiresAt ?? Infinity) || expired(document.record, idle, now)
     ? undefined
@@ -359,18 +353,45 @@ const Document: Schema.Schema<Document> = Schema.Struct({
   expiresAt: Schema.optional(Time)
 })
 
-// It checks and does not decode, which would lose the fields that it does not know.
-const check: (input: unknown) => asserts input is Document = (input) => Schema.asserts(Document, input)
+const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1()
 
-const invalid = (operation: string) => (cause: unknown) => new StorageError({ operation, reason: "Invalid", cause })
+/** The first wrong field, its value, cut short, and what was expected there. */
+const describeIssue = (issue: SchemaIssue.Issue, document: unknown): string => {
+  const { message, path = [] } = issuesOf(issue).issues[0]!
+  const keys = path.map((part) => typeof part === "object" ? part.key : part)
+  const where = keys.length === 0 ? "the document" : `field ${keys.join(".")}`
+  if (message === "Missing key") return `${where} is missing`
+  const value = keys.reduce<unknown>((at, key) => Reflect.get(Object(at), key), document)
+  const text = typeof value === "number" ? String(value) : JSON.stringify(value) ?? String(value)
+  const expected = message
+    .replace(/^Expected (?=(number|string|boolean)$)/, "expected a ")
+    .replace(/^Expected (?=(object|array)$)/, "expected an ")
+    .replace(/^Expected /, "expected ")
+  return `${where} holds ${text.length > 100 ? `${text.slice(0, 100)}…` : text}, ${expected}`
+}
+
+/** Checks only, because decoding would lose the fields that this version does not know. */
+const check: (input: unknown) => asserts input is Document = (input) => {
+  try {
+    Schema.asserts(Document, input)
+  } catch (cause) {
+    throw cause instanceof Error && SchemaIssue.isIssue(cause.cause)
+      ? new TypeError(describeIssue(cause.cause, input))
+      : cause
+  }
+}
+
+const invalid = (operation: string) => (cause: unknown) =>
+  new StorageError({ operation, reason: "Invalid", cause: cause instanceof Error ? cause.message : cause })
 
 /**
- * A document from its text. What is none is `Invalid`; what this version does not know of it is kept.
+ * Decodes a document from its text. Fields that this version does not know are kept. A text that is not a document
+ * fails with `Invalid`; the cause names the field and its value.
  *
  * **Gotchas**
  *
- * A document that is corrupt must not be read as none: that would close an open circuit. Every operation on its circuit fails
- * until somebody deletes it.
+ * A corrupt document must not be treated as an absent one: that would close an open circuit. Every operation on its
+ * circuit fails until the document is repaired or deleted.
  *
  * @category codecs
  * @since 0.1.0
@@ -386,7 +407,8 @@ export const decodeDocument = (text: string): Effect.Effect<Document, StorageErr
   })
 
 /**
- * A document as text. One that could not be read again is `Invalid`, so that it is never written.
+ * Encodes a document as text. A document that could not be decoded again fails with `Invalid`, so that it is never
+ * written.
  *
  * @category codecs
  * @since 0.1.0

@@ -1,21 +1,26 @@
 /**
- * All circuits of a storage as one JSON document, to keep or to import into any storage, of the same kind or another.
+ * All circuits of a storage as one JSON document, to keep as a backup or to import into any storage.
  *
  * **Details**
  *
- * The document is an `Archive`: plain JSON, versioned, with a `Schema`. Of a circuit it has the state with the time that remains,
- * the override, the openings and the hint, why it is so, the fingerprint of the policy that made it so, the lifetime counts, and
- * the policy itself where it is given. The evidence of the window, probes that run, and the history stay behind.
+ * The document is an `Archive`: plain JSON, versioned, with a `Schema`. For each circuit it has the state with its
+ * remaining time, the override, the openings and the hint, the cause of the last change, the fingerprint of the policy
+ * that made it, the lifetime counts, and the policy itself if one is given. The evidence of the window, running probes
+ * and the history are left out.
  *
- * Time goes on: what is imported is as old as the document, by its `exported_at` and the importer's clock. A circuit that had 30
- * seconds to stay open when it was exported 20 seconds ago has 10, an override whose end has come is not brought back, and a
- * half-open circuit takes probes at once. Consecutive openings are kept. A document from the future counts as of now.
+ * Times keep running between export and import, by the document's `exported_at` and the importer's clock. A circuit
+ * that had 30 seconds of open time left when it was exported 20 seconds ago has 10. An override that has expired
+ * meanwhile is not imported. A half-open circuit takes probes at once. Consecutive openings are kept. A document with
+ * an `exported_at` in the future is imported as if it had just been exported.
  *
  * **Gotchas**
  *
- * - An export reads circuit by circuit and stops nobody: each circuit is as it was at one moment, all of them are not.
- * - Storages keep no policies, so an import configures no breaker: the archive has them for whoever builds breakers from it.
- * - Everyone who can write the document can open circuits and lift overrides. It holds what reasons and evidence hold.
+ * - An export reads one circuit after the other and does not block writes: each circuit is consistent in itself, but
+ *   the circuits are not all of the same moment.
+ * - Storages keep no policies, so an import configures no breaker. The archive contains them for programs that build
+ *   breakers from it.
+ * - Anyone who can write the document can open circuits and lift overrides. It contains all reasons and evidence in
+ *   plain text.
  *
  * **Example** (From one storage to another)
  *
@@ -58,19 +63,19 @@ import * as Stream from "effect/Stream"
 import { change } from "../core/Change.ts"
 import { noDelta } from "../core/Delta.ts"
 import { type CircuitRecord, FORMAT, isWritable, snapshot as snapshotOf } from "../core/Record.ts"
-import { isReserved } from "../core/Reserved.ts"
+import { isReserved, RESERVED_PREFIX } from "../core/Reserved.ts"
 import { oneOf, refuse } from "../internal/Check.ts"
+import { prefixOf } from "../internal/CircuitName.ts"
 import { monotonicMillis } from "../internal/Clock.ts"
-import { prefixOf } from "../internal/Prefix.ts"
-import { digest, fingerprint, resolve } from "../internal/Resolve.ts"
+import { digest, fingerprint, resolve } from "../internal/ResolvedPolicy.ts"
 import { Data, type Policy } from "../Policy.ts"
 import { type Operation, type Snapshot, type SnapshotState, Storage, StorageError } from "./Storage.ts"
 
-/** Raised when an older version of this library could no longer import a document without harm. */
+/** Bump when an older version of this library could no longer import a document without damage. */
 const VERSION = 1
 
 const Version = Schema.Literal(VERSION).annotate({
-  message: `Expected ${VERSION}, the version that this library knows`
+  message: `Expected version ${VERSION}, the only one that this library can import`
 })
 
 // -----------------------------------------------------------------------------
@@ -78,8 +83,8 @@ const Version = Schema.Literal(VERSION).annotate({
 // -----------------------------------------------------------------------------
 
 /**
- * A circuit as it was, without what cannot be moved: its window, and leases of probes. Times are milliseconds as of the archive's
- * `exported_at`.
+ * A circuit's snapshot without the parts that cannot be moved: its window, and leases of probes. Times are milliseconds
+ * as of the archive's `exported_at`.
  *
  * @category models
  * @since 0.1.0
@@ -91,17 +96,17 @@ export interface ArchivedSnapshot extends Omit<Snapshot, "asOf" | "state" | "str
 }
 
 /**
- * A policy as far as it is data.
+ * The data of a policy.
  *
  * @category models
  * @since 0.1.0
  */
 export interface ArchivedPolicy {
-  /** As `Breaker.fingerprint` has it. */
+  /** The result of `Breaker.fingerprint`. */
   readonly fingerprint: string
   /** JSON that `Breaker.Data` decodes. */
   readonly data: unknown
-  /** What the policy has and data cannot say: a `Schedule` for the open time, and `classify`. */
+  /** Parts of the policy that are not data and therefore left out: a `Schedule` for the open time, and `classify`. */
   readonly omitted: ReadonlyArray<"openFor" | "classify">
 }
 
@@ -112,12 +117,15 @@ export interface ArchivedPolicy {
 export interface ArchivedCircuit {
   readonly name: string
   readonly snapshot: ArchivedSnapshot
-  /** The policy that was given for it. Who last changed the circuit may have had another: see the snapshot's `fingerprint`. */
+  /**
+   * The policy that was given for it. The last change may have been made under another: see the snapshot's
+   * `fingerprint`.
+   */
   readonly policy?: ArchivedPolicy | undefined
 }
 
 /**
- * The document.
+ * The exported document.
  *
  * @category models
  * @since 0.1.0
@@ -126,9 +134,9 @@ export interface Archive {
   readonly version: typeof VERSION
   /** ISO 8601 in UTC, by the clock of the process that exported it. */
   readonly exported_at: string
-  /** What the circuits were in, for people: `redis`. */
+  /** The backend of the exported storage, for people: `redis`. */
   readonly backend: string
-  /** In the order of their names, none twice. */
+  /** Sorted by name, each name once. */
   readonly circuits: ReadonlyArray<ArchivedCircuit>
 }
 
@@ -137,7 +145,9 @@ const Time = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: Number.
 
 const nameProblem = (name: string): string | undefined =>
   name.isWellFormed()
-    ? isReserved(name) ? "Expected the name of a circuit, not one that the library keeps for itself" : undefined
+    ? isReserved(name)
+      ? `Expected a name that does not begin with ${RESERVED_PREFIX}, which this library keeps for itself`
+      : undefined
     : "Expected well-formed Unicode"
 
 const isData = Schema.makeFilter((data: unknown) => {
@@ -153,7 +163,7 @@ const CircuitSchema: Schema.Codec<ArchivedCircuit> = Schema.Struct({
         format <= FORMAT ? undefined : `Expected at most ${FORMAT}, got ${format} of a newer version of this library`
       )
     ),
-    // Above all clocks of the next hundred years a generation leaves no room for others.
+    // Generations grow with the clock in microseconds: a larger one leaves too little room for those to come.
     generation: Count.check(Schema.isLessThanOrEqualTo(2 ** 52)),
     state: Schema.Union([
       Schema.TaggedStruct("Closed", {}),
@@ -199,8 +209,8 @@ const CircuitSchema: Schema.Codec<ArchivedCircuit> = Schema.Struct({
 })
 
 /**
- * The schema of the document: its own JSON. It refuses what this version does not know, unknown fields among it where it is asked
- * to as `importCircuits` does, with `onExcessProperty: "error"`.
+ * The schema of the document, which is its own JSON. `importCircuits` also refuses unknown fields: pass
+ * `onExcessProperty: "error"` to do the same.
  *
  * @category schemas
  * @since 0.1.0
@@ -211,7 +221,7 @@ export const Archive: Schema.Codec<Archive> = Schema.Struct({
     Schema.makeFilter((text) =>
       Option.exists(DateTime.make(text), (time) => DateTime.formatIso(time) === text)
         ? undefined
-        : "Expected a time as 2026-01-31T12:00:00.000Z"
+        : "Expected a time such as 2026-01-31T12:00:00.000Z"
     )
   ),
   backend: Schema.String,
@@ -223,20 +233,20 @@ export const Archive: Schema.Codec<Archive> = Schema.Struct({
 })
 
 /**
- * What was to be imported is no archive that this version knows, and nothing was written.
+ * The document is not an archive that this version can import. Nothing was written.
  *
  * @category errors
  * @since 0.1.0
  */
 export class ArchiveError
   extends Schema.TaggedError<ArchiveError>("effect-breaker/Storage/ArchiveError")("ArchiveError", {
-    /** Where the first thing is that is wrong: `circuits[3].snapshot.state`. Empty for the document itself. */
+    /** The path of the first problem: `circuits[3].snapshot.state`. Empty for the document itself. */
     path: Schema.String,
     problem: Schema.String
   })
 {
   override get message(): string {
-    return `No archive that can be imported${this.path === "" ? "" : `, at ${this.path}`}: ${this.problem}`
+    return `Cannot import the archive: ${this.path === "" ? "" : `at ${this.path}: `}${this.problem}`
   }
 }
 
@@ -249,20 +259,20 @@ const firstIssue = (issue: SchemaIssue.Issue): { readonly path: string; readonly
   const path = (first?.path ?? []).map((part) => typeof part === "object" ? part.key : part)
   return {
     path: path.map((key) => typeof key === "number" ? `[${key}]` : `.${String(key)}`).join("").replace(/^\./, ""),
-    issue: first?.message ?? "makes no sense"
+    issue: first?.message ?? "Expected an archive"
   }
 }
 
-/** More would be no evidence of ours, and too much for the stack. */
-const DEEPEST = 100
+/** The library's own evidence is never so deep, and deeper documents could overflow the stack. */
+const MOST_LEVELS = 100
 
 const isDeeper = (value: unknown, levels: number): boolean =>
   isObject(value) && (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
 
 const decode = (document: unknown): Result.Result<Archive, ArchiveError> =>
-  isDeeper(document, DEEPEST)
-    ? Result.fail(new ArchiveError({ path: "", problem: `Expected at most ${DEEPEST} levels` }))
-    // What another version has is not to be told of field by field.
+  isDeeper(document, MOST_LEVELS)
+    ? Result.fail(new ArchiveError({ path: "", problem: `Expected at most ${MOST_LEVELS} levels of nesting` }))
+    // Check the version first: of another version's document only the version is worth reporting.
     : Schema.decodeUnknownResult(Schema.Struct({ version: Version }))(document).pipe(
       Result.flatMap(() => Schema.decodeUnknownResult(Archive, strict)(document)),
       Result.mapError(({ issue }) => {
@@ -276,18 +286,22 @@ const decode = (document: unknown): Result.Result<Archive, ArchiveError> =>
 // -----------------------------------------------------------------------------
 
 /**
- * Circuits could not be read, so there is no archive: one that lacks some would not say so wherever it is imported. Leave them out
- * by `filter` to have the others.
+ * Some circuits could not be read, so there is no archive: an incomplete one could be imported without notice. To
+ * export the other circuits, leave these out with `filter`.
  *
  * @category errors
  * @since 0.1.0
  */
 export class ExportError extends Schema.TaggedError<ExportError>("effect-breaker/Storage/ExportError")("ExportError", {
-  /** One for each circuit, which it names. `Denied` is one that a newer version of this library owns. */
+  /** One error for each circuit, naming it. `Denied`: a newer version of this library wrote the circuit. */
   errors: Schema.Array(StorageError)
 }) {
   override get message(): string {
-    return `${this.errors.length} circuits cannot be exported`
+    const named = this.errors.slice(0, 3).map(({ circuit, reason }) => `${JSON.stringify(circuit)} (${reason})`)
+    const count = this.errors.length
+    return `Cannot export ${count} ${count === 1 ? "circuit" : "circuits"}: ${named.join(", ")}${
+      count > 3 ? ", …" : ""
+    }`
   }
 }
 
@@ -296,16 +310,16 @@ export class ExportError extends Schema.TaggedError<ExportError>("effect-breaker
  * @since 0.1.0
  */
 export interface ExportOptions {
-  /** Which circuits. Default: all. */
+  /** Selects the circuits, by name. Default: all. */
   readonly filter?: ((circuit: string) => boolean) | undefined
   /**
-   * The policies to put beside their circuits, by the names of their breakers; a keyed breaker's goes with the circuits of all its
-   * keys. What `Breaker.Defaults` sets is yours to put in.
+   * Policies to archive beside their circuits, by the names of their breakers. The policy of a keyed breaker is
+   * archived with the circuits of all its keys. Defaults set by `Breaker.Defaults` are not merged in.
    */
   readonly policies?: Readonly<Record<string, Policy>> | undefined
 }
 
-/** As many circuits as a request of breakers has at most. */
+/** Circuits per request, the same as a breaker's requests have at most. */
 const BATCH = 100
 
 type Read = readonly [circuit: string, read: Result.Result<Snapshot, StorageError>]
@@ -316,9 +330,9 @@ const invalid = (operation: string, circuit: string, cause: unknown): StorageErr
 const denied = (operation: string, circuit: string, cause: string): StorageError =>
   new StorageError({ operation, circuit, reason: "Denied", cause })
 
-const NEWER = "a newer version of this library owns the circuit"
+const NEWER = "a newer version of this library wrote the circuit"
 
-/** Pure reads, with what each came to. */
+/** Reads each circuit, with an error for each that failed. */
 const readAll = (
   storage: Storage,
   circuits: ReadonlyArray<string>
@@ -338,7 +352,10 @@ const readAll = (
   )
 }
 
-/** The policies of circuits, checked. The circuit's own goes before that of a keyed breaker. */
+/**
+ * Checks the policies and finds the one of a circuit. A policy of exactly its name takes precedence over a keyed
+ * breaker's.
+ */
 const policiesOf = (policies: Readonly<Record<string, Policy>> = {}) => {
   const all = Object.entries(policies).map(([name, policy]) => {
     resolve(name, policy)
@@ -358,21 +375,21 @@ const archivedPolicy = (policy: Policy): ArchivedPolicy => {
   }
 }
 
-/** Nothing that an import would bring: the circuit was forgotten since it was listed, or never was. */
+/** Whether there is nothing to import, as of a circuit that was forgotten after it was listed. */
 const isBlank = ({ generation, lifetime, override }: Snapshot): boolean =>
   generation === 0 && override === undefined &&
   lifetime.success + lifetime.failure + lifetime.ignored + lifetime.rejected + lifetime.opened === 0
 
 /**
- * An archive of the circuits in the storage at hand, without this library's own. It is read 100 circuits at a time, and writes
- * nothing.
+ * Exports the circuits of the provided storage, except those that this library keeps for itself. Reads 100 circuits at
+ * a time, and writes nothing.
  *
- * It fails with `StorageError` where the storage cannot be asked, and with `ExportError` where single circuits cannot be read.
- * Throws a `RangeError` for policies that make no sense.
+ * Fails with `StorageError` if the storage cannot be reached, and with `ExportError` if single circuits cannot be read.
+ * Throws a `RangeError` for an invalid policy.
  *
  * **Gotchas**
  *
- * It has no deadline: put `Effect.timeout` around it.
+ * It has no deadline: add `Effect.timeout`.
  *
  * @category operations
  * @since 0.1.0
@@ -406,7 +423,7 @@ export const exportCircuits = (
   })
 }
 
-/** A circuit as it is read again: one that could not be is never exported. */
+/** The archived circuit, decoded from its own JSON: a circuit that could not be imported is never exported. */
 const archived = (
   name: string,
   snapshot: Snapshot,
@@ -423,7 +440,7 @@ const archived = (
     catch: (cause) => invalid("export", name, cause)
   })
 
-/** The snapshot as it is `by` milliseconds later, when nothing happens. */
+/** The snapshot `by` milliseconds later, if nothing happens meanwhile. */
 const aged = <S extends ArchivedSnapshot>(snapshot: S, by: number): S => {
   const later = (age: number | undefined) => age === undefined ? undefined : age + by
   const left = (remaining: number) => Math.max(0, remaining - by)
@@ -454,19 +471,19 @@ const aged = <S extends ArchivedSnapshot>(snapshot: S, by: number): S => {
  * @since 0.1.0
  */
 export interface ImportOptions extends ExportOptions {
-  /** Says what would be done, and writes nothing. Default `false`. */
+  /** Returns what would be done, and writes nothing. Default `false`. */
   readonly dryRun?: boolean | undefined
-  /** Who does it, for the history. */
+  /** The person or program that imports, for the history. */
   readonly actor?: string | undefined
   /**
-   * What becomes of a circuit that was ever changed, and differs from the document: the document's word holds (`replace`, the
-   * default), or the circuit stays as it is (`keep`). One that has nothing but counts is no conflict.
+   * For a circuit that was ever changed and differs from the document: `replace` (the default) imports it, `keep`
+   * leaves it as it is. A circuit with lifetime counts only is no conflict.
    */
   readonly onConflict?: "replace" | "keep" | undefined
 }
 
 /**
- * What an import changes of a circuit: a field of its snapshot, as it was and as it is after that.
+ * A field of a circuit's snapshot that an import changes, before and after.
  *
  * @category models
  * @since 0.1.0
@@ -478,15 +495,16 @@ export interface Difference {
 }
 
 /**
- * What became of a circuit of the document.
+ * The result for one circuit of the document.
  *
- * - `Imported`: it was changed, whole and at once.
- * - `WouldImport`: it would be, were it not for `dryRun`.
- * - `Unchanged`: it is as the document has it already, but for times that are less than 5 seconds apart.
- * - `Kept`: it differs, and stays as it is by `onConflict`.
- * - `Superseded`: this very document was imported into it in the last idle time, and it has gone on since. It stays so.
- * - `Refused`: the storage could not be asked, or refused, for `error`. Not changed where that is `Denied` or `Invalid`; else
- *   nobody knows: import again.
+ * - `Imported`: the circuit was changed, in one step.
+ * - `WouldImport`: it would have been changed, but for `dryRun`.
+ * - `Unchanged`: it already is as in the document, except for times less than 5 seconds apart.
+ * - `Kept`: it differs from the document, and was left as it is because of `onConflict`.
+ * - `Superseded`: the same document was imported within the idle time, and the circuit has changed since. It was left
+ *   as it is.
+ * - `Refused`: the request failed with `error`. With `Denied` or `Invalid` the circuit was not changed. Otherwise it
+ *   may have been: import again.
  *
  * @category models
  * @since 0.1.0
@@ -494,36 +512,40 @@ export interface Difference {
 export interface ImportedCircuit {
   readonly circuit: string
   readonly result: "Imported" | "WouldImport" | "Unchanged" | "Kept" | "Superseded" | "Refused"
-  /** How the document differs from what was there. */
+  /** The differences between the circuit before the import and the document. */
   readonly differences: ReadonlyArray<Difference>
   readonly error?: StorageError | undefined
-  /** The fingerprints, where the circuit's policy in the document, or else the one that last changed it, is not the given one. */
+  /**
+   * Both fingerprints, if the given policy differs from the archived one: the circuit's policy in the document, or else
+   * the policy that last changed it.
+   */
   readonly mismatch?: { readonly archived: string; readonly given: string } | undefined
 }
 
-/** At once, so that a large document does not take all connections of a pool. */
+/** Circuits imported at once, so that a large document does not take all connections of a pool. */
 const CONCURRENCY = 16
 
 /**
- * Imports the circuits of a document, as `JSON.parse` gives it, into the storage at hand, and says what became of each, in the
- * document's order.
+ * Imports the circuits of a document (the result of `JSON.parse`) into the provided storage. Returns a result for each
+ * circuit, in the document's order.
  *
  * **Details**
  *
- * The whole document is checked before anything is written: another version, unknown fields, numbers out of range, a name that is
- * there twice, none at all or this library's own fail it with `ArchiveError`, which names the place. What a storage refuses after
- * that is told of its circuit alone, `Refused`, and the others are imported: look for them.
+ * The whole document is checked before anything is written. Another version, unknown fields, numbers out of range, and
+ * names that occur twice, are not well-formed or are this library's own fail with `ArchiveError`, which names the
+ * place. If the storage then refuses a circuit, that circuit's result is `Refused` and the others are imported: check
+ * the results.
  *
- * A circuit is changed in one step, in a generation of its own that every instance hears of, with a row of history that names the
- * document and the `actor`. Its evidence is empty then. Its lifetime counts are the larger ones of both, for they may count the
- * same calls. To import a document again changes nothing more: what is as the document says is left alone, and within an idle
- * time a circuit that has gone on since is, too.
+ * A circuit is changed in one step, under a new generation that every instance adopts, with a row of history that names
+ * the document and the `actor`. It has no evidence afterwards. Its lifetime counts are the larger ones of both sides,
+ * because both may have counted the same calls. Importing the same document again changes nothing more: a circuit that
+ * is as in the document is left alone, and so is, within the idle time, a circuit that has changed since.
  *
- * Throws a `RangeError` for options that make no sense.
+ * Throws a `RangeError` for invalid options.
  *
  * **Gotchas**
  *
- * It has no deadline: put `Effect.timeout` around it. Who is interrupted has imported some circuits and can import again.
+ * It has no deadline: add `Effect.timeout`. An interrupted import has imported some circuits; it can be run again.
  *
  * @category operations
  * @since 0.1.0
@@ -543,34 +565,34 @@ export const importCircuits = (
     const importOne = Effect.fnUntraced(function*(circuit: ArchivedCircuit, there: Read[1], readAt: number) {
       const { name } = circuit
       const now = yield* Clock.currentTimeMillis
-      const told = (result: ImportedCircuit["result"], rest: Partial<ImportedCircuit> = {}): ImportedCircuit => ({
+      const ended = (result: ImportedCircuit["result"], rest: Partial<ImportedCircuit> = {}): ImportedCircuit => ({
         circuit: name,
         result,
         differences: [],
         ...mismatchOf(circuit, policyOf(name)),
         ...rest
       })
-      if (Result.isFailure(there)) return told("Refused", { error: there.failure })
+      if (Result.isFailure(there)) return ended("Refused", { error: there.failure })
       const to: Operation["to"] = { _tag: "Import", snapshot: snapshotFrom(circuit, Math.max(0, now - exportedAt)) }
       const operation: Operation = {
         _tag: "Operation",
-        // The same for the same document, so that it happens once.
+        // The same id for the same document, so that a repeated import takes effect once.
         id: `import ${exported_at} ${digest(JSON.stringify(circuit))}`,
         known: to.snapshot.generation,
         why,
         to
       }
       const differences = differencesOf(there.success, now - readAt, operation, now)
-      if (differences.length === 0) return told("Unchanged")
-      if (onConflict === "keep" && there.success.generation > 0) return told("Kept", { differences })
+      if (differences.length === 0) return ended("Unchanged")
+      if (onConflict === "keep" && there.success.generation > 0) return ended("Kept", { differences })
       if (!storage.capabilities.fences) {
-        return told("Refused", { differences, error: denied("change", name, "the storage keeps no circuits") })
+        return ended("Refused", { differences, error: denied("change", name, "the storage keeps no circuits") })
       }
-      if (dryRun) return told("WouldImport", { differences })
+      if (dryRun) return ended("WouldImport", { differences })
       const changed = yield* Effect.result(storage.change(name, operation))
-      if (Result.isFailure(changed)) return told("Refused", { differences, error: changed.failure })
+      if (Result.isFailure(changed)) return ended("Refused", { differences, error: changed.failure })
       const isDone = differencesOf(changed.success.snapshot, 0, operation, now).length === 0
-      return told(isDone ? "Imported" : "Superseded", { differences })
+      return ended(isDone ? "Imported" : "Superseded", { differences })
     })
 
     const imported = yield* Effect.forEach(
@@ -607,7 +629,7 @@ const snapshotFrom = ({ snapshot }: ArchivedCircuit, age: number): Snapshot => {
   return { ...rest, asOf: 0, state: state._tag === "HalfOpen" ? { ...state, live: 0 } : state, streak: 0, totals: [] }
 }
 
-/** What the operation changes of a circuit that was so `age` ago, found out by doing it to a record that is like it. */
+/** The fields that the operation changes, computed by applying it to a record made from the snapshot of `age` ago. */
 const differencesOf = (
   there: Snapshot,
   age: number,
@@ -633,12 +655,12 @@ const comparable = (record: CircuitRecord | undefined, now: number): Readonly<Re
   return rest
 }
 
-/** How far apart times may be: clocks of two hosts differ, and requests take their time. */
-const SLACK = 5000
+/** How far apart equal times may be, because clocks of hosts differ and requests take time. */
+const SLACK_MILLIS = 5000
 
 const isAlike = (a: unknown, b: unknown, key: string): boolean =>
   typeof a === "number" && typeof b === "number"
-    ? Math.abs(a - b) < (/^(remaining|elapsed|hint)$|Age$/.test(key) ? SLACK : 0.01)
+    ? Math.abs(a - b) < (/^(remaining|elapsed|hint)$|Age$/.test(key) ? SLACK_MILLIS : 0.01)
     : isObject(a) && isObject(b)
     ? Object.keys({ ...a, ...b }).every((key) => isAlike(a[key], b[key], key))
     : a === b

@@ -64,7 +64,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Delta, noDelta, noLifetimeCounts } from "../core/Delta.ts"
-import { RESERVED } from "../core/Reserved.ts"
+import { RESERVED_PREFIX } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { makeFork } from "../internal/Fork.ts"
 import { makeLog } from "../internal/Log.ts"
@@ -155,7 +155,12 @@ const targetOf = (storage: Storage): Effect.Effect<Target> =>
     const known = targets.get(storage)
     if (known !== undefined) return known
     const instance = parts.map((part) => part.toString(36).slice(2)).join("")
-    const target = { circuit: `${RESERVED}health/${instance}`, instance, sequence: 0, abandoned: new Set<Requests>() }
+    const target = {
+      circuit: `${RESERVED_PREFIX}health/${instance}`,
+      instance,
+      sequence: 0,
+      abandoned: new Set<Requests>()
+    }
     targets.set(storage, target)
     return target
   })

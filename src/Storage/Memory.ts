@@ -1,5 +1,5 @@
 /**
- * Circuits in the memory of one process: gone when it ends, shared with no other.
+ * Circuits in the memory of one process. They end with the process, and no other process sees them.
  *
  * @since 0.1.0
  */
@@ -12,10 +12,10 @@ import * as Stream from "effect/Stream"
 import { type Document, fromDocument, idleTime } from "./Document.ts"
 import { type Announcement, Storage } from "./Storage.ts"
 
-/** How many changes wait for one who is slow to hear of them before the oldest is dropped. */
+/** How many changes are buffered for a slow subscriber before the oldest is dropped. */
 const CAPACITY = 1024
 
-/** An announcement with its number, from which whoever hears it sees that some were dropped before it. */
+/** An announcement with its number. A gap in the numbers tells a subscriber that announcements were dropped. */
 interface Numbered {
   readonly announcement: Announcement
   readonly number: number
@@ -28,23 +28,24 @@ const subscribed: Announcement = { _tag: "Subscribed" }
  * @since 0.1.0
  */
 export interface Options {
-  /** After how long without use a circuit is forgotten, from a second to a year. Default 1 hour. */
+  /** After how long without use a circuit is forgotten: from 1 second to 1 year. Default 1 hour. */
   readonly idleTimeToLive?: Duration.Input | undefined
 }
 
 /**
- * A memory of its own, for whoever is given it. Throws a `RangeError` for an idle time that makes no sense.
+ * Makes a storage in memory, separate from all others. Throws a `RangeError` unless the idle time lies between 1 second
+ * and 1 year.
  *
  * **Details**
  *
- * Its operations complete at once, without yielding, and go on when the scope it was made in has closed. It has no timer: what
- * has expired is forgotten by and by as it is used.
+ * Its operations complete at once, without yielding, and keep working after the scope it was made in has closed. It has
+ * no timer: each operation also deletes some of the circuits that have expired.
  *
  * **Gotchas**
  *
- * - It keeps the `Clock` that was there when it was made, and goes on from the time that it was then: setting the wall clock
- *   moves no open time and no lease.
- * - Two of them share nothing: breakers that are to share their circuits need the same one.
+ * - It keeps the `Clock` that it was made with, and advances by that clock's monotonic time only. Setting the wall
+ *   clock changes no open time and no lease.
+ * - Two storages in memory share nothing. Breakers that share circuits need the same one.
  *
  * @category constructors
  * @since 0.1.0
@@ -60,8 +61,8 @@ export const make = (options: Options = {}): Effect.Effect<Storage> => {
     const documents = new Map<string, Document>()
     const isExpired = ({ expiresAt = Infinity }: Document, now: number) => now >= expiresAt
     let sweep = documents.entries()
-    // Two for each that can have been added, so that it gets through.
-    const forgetSome = (now: number) => {
+    // Two for each document that an operation can add, so that the sweep keeps up.
+    const deleteSomeExpired = (now: number) => {
       for (let i = 0; i < 2; i++) {
         const { done, value } = sweep.next()
         if (done === true) sweep = documents.entries()
@@ -79,7 +80,7 @@ export const make = (options: Options = {}): Effect.Effect<Storage> => {
       modify: (circuit, f) =>
         Effect.sync(() => {
           const now = time()
-          forgetSome(now)
+          deleteSomeExpired(now)
           const [result, document] = f(documents.get(circuit), now)
           if (document !== undefined) documents.set(circuit, document)
           return result
@@ -112,8 +113,8 @@ export const make = (options: Options = {}): Effect.Effect<Storage> => {
 }
 
 /**
- * The memory of this process, where a circuit is forgotten after an hour without use. For another idle time, make a layer of
- * `make`: `Layer.effect(Storage, make({ idleTimeToLive: "10 minutes" }))`.
+ * A storage in memory that forgets a circuit after 1 hour without use. For another idle time, use `make`:
+ * `Layer.effect(Storage, make({ idleTimeToLive: "10 minutes" }))`.
  *
  * @category layers
  * @since 0.1.0

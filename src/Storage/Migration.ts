@@ -63,7 +63,7 @@ import { heard as changesOf } from "../combine/Chain.ts"
 import { Copy } from "../combine/Copy.ts"
 import { type Asked, Guarded } from "../combine/Guarded.ts"
 import { built } from "../combine/Options.ts"
-import { RESERVED } from "../core/Reserved.ts"
+import { RESERVED_PREFIX } from "../core/Reserved.ts"
 import { durationIn, oneOf, refuse } from "../internal/Check.ts"
 import { makeLog } from "../internal/Log.ts"
 import { type CircuitReport, type Snapshot, Storage, type StorageError, type Synced } from "./Storage.ts"
@@ -203,7 +203,7 @@ const checked = ({ deadline = "10 seconds", initial = PHASES[0], name }: Options
     ...oneOf("initial", initial, PHASES),
     ...(name !== "" && name.isWellFormed() ? [] : [{ field: "name", value: name, range: "well-formed Unicode" }])
   ])
-  return { deadline: Duration.toMillis(deadline), initial, control: `${RESERVED}migration/${name}` }
+  return { deadline: Duration.toMillis(deadline), initial, control: `${RESERVED_PREFIX}migration/${name}` }
 }
 
 const isPhase = (text: string | undefined): text is Phase => PHASES.includes(text as Phase)

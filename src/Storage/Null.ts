@@ -1,7 +1,7 @@
 /**
- * No storage at all: each breaker is alone with what it saw itself, and what an operator wants is done to that one breaker. It
- * takes any name, for it keeps none. Who asks it directly is told that reports count, that no trip is committed and no probe
- * granted, and that an operation is `Denied`.
+ * No storage at all. Each breaker decides on its own evidence alone, and an operator's act applies to that one breaker.
+ * Any name is accepted, because none is kept. Called directly, it counts no report but answers `Counted`, commits no
+ * trip, grants no probe, and fails an operation with `Denied`.
  *
  * @since 0.1.0
  */
@@ -13,10 +13,10 @@ import * as Stream from "effect/Stream"
 import { type Snapshot, snapshot } from "../core/Record.ts"
 import { Storage, StorageError } from "./Storage.ts"
 
-const untouched = (withins: ReadonlyArray<number>): Snapshot => snapshot(undefined, withins, 0, Infinity)
+const unwritten = (withins: ReadonlyArray<number>): Snapshot => snapshot(undefined, withins, 0, Infinity)
 
 /**
- * Fails open: every circuit is Closed at generation 0, whoever asks.
+ * Fails open: every circuit is Closed at generation 0.
  *
  * @category layers
  * @since 0.1.0
@@ -28,13 +28,20 @@ export const layer: Layer.Layer<Storage> = Layer.succeed(Storage, {
   sync: (reports) =>
     Effect.succeed(reports.map(({ circuit, withins }) => ({
       circuit,
-      result: Result.succeed({ reported: "Counted", snapshot: untouched(withins) })
+      result: Result.succeed({ reported: "Counted", snapshot: unwritten(withins) })
     }))),
   change: (circuit, { _tag }) =>
     _tag === "Operation"
-      ? Effect.fail(new StorageError({ operation: "change", circuit, reason: "Denied", cause: "there is no storage" }))
-      : Effect.succeed({ committed: false, snapshot: untouched([]) }),
-  probe: () => Effect.succeed({ granted: false, snapshot: untouched([]) }),
+      ? Effect.fail(
+        new StorageError({
+          operation: "change",
+          circuit,
+          reason: "Denied",
+          cause: "the null storage keeps no circuits"
+        })
+      )
+      : Effect.succeed({ committed: false, snapshot: unwritten([]) }),
+  probe: () => Effect.succeed({ granted: false, snapshot: unwritten([]) }),
   changes: Stream.empty,
   list: Stream.empty,
   history: () => Effect.succeed([])

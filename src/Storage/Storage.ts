@@ -1,25 +1,27 @@
 /**
- * The storage that breakers keep their circuits in, as a service: every breaker needs one, so that changing where circuits
- * live is changing one layer, and a program without one does not compile.
+ * The storage that breakers keep their circuits in, as a service. Every breaker requires it: a program without a
+ * storage does not compile, and swapping one layer moves the circuits to another storage.
  *
- * A storage is dumb: it adds up reports, compares and sets generations, leases probes and tells the time. It knows no trip
- * policy. What it keeps of a circuit, and what each of its operations does to it, are pure functions in the core of this
- * library; `fromDocument` makes a storage of them and of one atomic "modify this circuit's document". Whoever writes one that
- * does natively what they say holds it against them by the conformance suite.
+ * A storage makes no decisions: it adds up reports, compares and sets generations, leases probes and tells the time. It
+ * knows no trip policy. The record of a circuit, and the effect of each operation on it, are pure functions in the core
+ * of this library. `fromDocument` makes a storage from them and one atomic "modify this circuit's document". A storage
+ * that implements the operations natively is compared with them by the conformance suite.
  *
  * **The laws**
  *
- * - Every write is safe to repeat, late or twice: reports by their sequence, leases by their name, operations by their id,
- *   changes by the generation they are of.
- * - A failed read is an error and never an absent circuit. A refused attempt extends nothing.
- * - Every operation is interruptible, never blocks the event loop, and needs nothing but its arguments. A breaker waits for
- *   one no longer than its deadline, and takes one that did not answer for not done, though it may have been.
- * - The storage's clock dates all that is shared, read once the circuit is held (its row locked, its key owned). Times cross
- *   the wire as what remains or has elapsed, in milliseconds.
- * - Generations only grow and are never reissued, not even after a loss of data.
- * - A circuit that nobody wrote is Closed at generation 0. Reading creates nothing; a report creates a record, and never a
- *   generation.
- * - A circuit's name is any well-formed text, compared by code point. What is not well-formed is `Invalid`.
+ * - Every write is safe to repeat and may arrive late: reports are recognised by their sequence, leases by their name,
+ *   operations by their id, other changes by their generation.
+ * - A failed read is an error, never an absent circuit. A refused request does not extend the life of a record or
+ *   lease.
+ * - Every operation is interruptible, never blocks the event loop, and requires no services. A breaker waits for an
+ *   answer until its deadline. It treats an operation without an answer as failed; it may still have been applied.
+ * - All shared times are of the storage's clock, read after the circuit is locked (its row, its key). Times cross the
+ *   wire as remaining or elapsed milliseconds.
+ * - Generations only grow and are never reused, not even after a loss of data.
+ * - A circuit that was never written is Closed at generation 0. Reading creates nothing. A report may create a record,
+ *   but never a generation.
+ * - Every well-formed text is a circuit's name; names are compared by code point. A name that is not well-formed fails
+ *   with `Invalid`.
  *
  * @since 0.1.0
  */
@@ -51,10 +53,13 @@ export type {
 export type { Report, Reported } from "../core/Report.ts"
 
 /**
- * A storage could not do what it was asked.
+ * An operation of a storage failed.
  *
- * - `Unavailable`: it could not be reached. `Deadline`: it did not answer in time. `Invalid`: what it holds or answered makes
- *   no sense. `Denied`: it refused.
+ * - `Unavailable`: the storage could not be reached.
+ * - `Deadline`: the storage did not answer in time. The operation may still have been applied.
+ * - `Invalid`: the storage holds or returned something that cannot be decoded, or the circuit's name is not
+ *   well-formed.
+ * - `Denied`: the storage refused the operation.
  *
  * @category errors
  * @since 0.1.0
@@ -68,7 +73,12 @@ export class StorageError
   })
 {
   override get message(): string {
-    return `Storage ${this.reason.toLowerCase()} on ${this.operation}`
+    const failure = `Storage ${this.reason.toLowerCase()} on ${this.operation}`
+    // These two are about one circuit and for an operator to resolve. The other causes are a driver's, and may name
+    // hosts.
+    if (this.reason !== "Invalid" && this.reason !== "Denied") return failure
+    const circuit = this.circuit === undefined ? "" : ` of circuit ${JSON.stringify(this.circuit.slice(0, 100))}`
+    return `${failure}${circuit}${typeof this.cause === "string" ? `: ${this.cause}` : ""}`
   }
 }
 
@@ -81,26 +91,29 @@ export class StorageError
 export const isStorageError = (error: unknown): error is StorageError => isTagged(error, "StorageError")
 
 /**
- * What can be expected of a storage beyond the laws.
+ * The abilities of a storage beyond the laws.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Capabilities {
-  /** Hosts share it: processes on different machines see one circuit. It makes `pooled` the default evidence. */
+  /** Processes on different machines share its circuits. Then `pooled` is the default evidence. */
   readonly shared: boolean
-  /** It outlives the process. */
+  /** Circuits outlive the process. */
   readonly durable: boolean
-  /** `changes` tells of changes as they are made. */
+  /** `changes` emits changes as they are made. */
   readonly pushes: boolean
-  /** `history` remembers changes. */
+  /** `history` returns past changes. */
   readonly history: boolean
-  /** It decides between those who write at once. Without it nothing can be agreed, and a breaker is alone with what it saw. */
+  /**
+   * Concurrent writes are arbitrated. Without this nothing can be agreed, and a breaker decides on its own evidence
+   * alone.
+   */
   readonly fences: boolean
 }
 
 /**
- * What an instance reports of a circuit.
+ * The report of an instance about one circuit.
  *
  * @category models
  * @since 0.1.0
@@ -110,7 +123,8 @@ export interface CircuitReport extends Report {
 }
 
 /**
- * What became of a report, and the fleet's view after it, with the totals of the report's `withins`; or why there is none.
+ * The result of a report: whether it was counted, and the fleet's view after it, with totals over the report's
+ * `withins`; or the error of this circuit.
  *
  * @category models
  * @since 0.1.0
@@ -121,7 +135,7 @@ export interface Synced {
 }
 
 /**
- * Whether a change was made, and the winner's view either way. Its totals are empty.
+ * Whether a change was made, and the view afterwards, which is the winner's if it was not. The view has no totals.
  *
  * @category models
  * @since 0.1.0
@@ -132,7 +146,7 @@ export interface Changed {
 }
 
 /**
- * A request to lease a probe, or how a leased one ended.
+ * A request for the lease of a probe (`Ask`), or the end of a leased probe (`Settle`).
  *
  * @category models
  * @since 0.1.0
@@ -140,7 +154,7 @@ export interface Changed {
 export type Probe = ({ readonly _tag: "Ask" } & Ask) | ({ readonly _tag: "Settle" } & Settle)
 
 /**
- * Whether the lease was granted, or settled, and the view after it. Its totals are empty.
+ * Whether the lease was granted or settled, and the view afterwards. The view has no totals.
  *
  * @category models
  * @since 0.1.0
@@ -151,8 +165,8 @@ export interface Probed {
 }
 
 /**
- * What `changes` tells: that from here on it hears of every change (first, and again whenever it may have missed some), and
- * that a circuit has come to a generation.
+ * An element of `changes`. `Subscribed`: from here on every change is emitted. It comes first, and again whenever
+ * changes may have been missed. `Changed`: a circuit has a new generation.
  *
  * @category models
  * @since 0.1.0
@@ -167,7 +181,7 @@ export type Announcement =
   }
 
 /**
- * A change of a circuit, as its history keeps it. `at` is Unix milliseconds by the storage's clock.
+ * A change of a circuit, as its history keeps it. `at` is Unix milliseconds of the storage's clock.
  *
  * @category models
  * @since 0.1.0
@@ -177,46 +191,54 @@ export interface HistoryEntry {
   readonly at: number
   readonly from: Snapshot["state"]["_tag"]
   readonly to: Snapshot["state"]["_tag"]
-  /** The override that is in force after it. */
+  /** The override in force after the change. */
   readonly override?: string | undefined
   readonly why: Why
 }
 
 /**
- * A place for circuits. Whoever implements it keeps the laws at the head of this module, and runs the conformance suite.
+ * A storage of circuits. An implementation must keep the laws at the head of this module and pass the conformance
+ * suite.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Storage {
-  /** What it is, for people: `memory`, `redis`. */
+  /** The name of the backend, for people: `memory`, `redis`. */
   readonly backend: string
   readonly capabilities: Capabilities
-  /** A circuit is forgotten once it was not used for this long and nothing that runs out is still running. Default 1 hour. */
+  /**
+   * A circuit is forgotten once it was not used for this long, and its open time, override, leases and backoff are
+   * over. Default 1 hour.
+   */
   readonly idleTimeToLive: Duration.Duration
   /**
-   * Adds what an instance saw, each circuit by itself, and answers for each in the order asked: a batch may succeed in part. A
-   * report is counted once per circuit, instance and sequence. Deltas of an older generation never enter the window, those of
-   * a newer one are answered `Behind`. A report without counts is a pure read, which writes nothing.
+   * Adds an instance's reports, each circuit on its own, and returns one result per report, in their order. A batch may
+   * succeed in part. A report is counted once per circuit, instance and sequence. A delta of an older generation never
+   * enters the window; one of a newer generation is answered with `Behind`. A report without counts only reads, and
+   * writes nothing.
    *
-   * It fails where nothing of the batch could be reached. Of one instance and circuit there is at most one report in a batch.
+   * It fails if no circuit of the batch could be reached. A batch has at most one report per instance and circuit.
    */
   readonly sync: (reports: ReadonlyArray<CircuitReport>) => Effect.Effect<ReadonlyArray<Synced>, StorageError>
   /**
-   * One compare-and-set, atomic with its row of history and its announcement. An operator's change that could not be committed
-   * fails, `Denied` where it was refused, and has changed nothing anywhere.
+   * One compare-and-set, atomic with its row of history and its announcement. An operator's change that could not be
+   * committed fails (with `Denied` if it was refused) and has changed nothing anywhere.
    */
   readonly change: (circuit: string, change: Change) => Effect.Effect<Changed, StorageError>
-  /** Leases a probe, beginning a half-open round when the open time is up, or settles one, each in one step. */
+  /**
+   * Grants the lease of a probe or settles one, each in one step. A grant begins the half-open round if the open time
+   * is over.
+   */
   readonly probe: (circuit: string, probe: Probe) => Effect.Effect<Probed, StorageError>
-  /** Changes as they are made, by whomever. Empty where there is no push. It may lose, double and reorder them. */
+  /** All changes as they are made; empty if the storage does not push. It may lose, repeat and reorder changes. */
   readonly changes: Stream.Stream<Announcement, StorageError>
   /**
-   * The names of the circuits that have a record, in no order, without those that begin with `__effect_breaker/`, which this
-   * library keeps for itself. For operators.
+   * The names of the circuits that have a record, in no order. Names that begin with `__effect_breaker/` are left out,
+   * because this library keeps them for itself. For operators.
    */
   readonly list: Stream.Stream<string, StorageError>
-  /** The last changes of a circuit, newest first, at most `limit` (default 20). For operators. */
+  /** The latest changes of a circuit, newest first, at most `limit` (default 20). For operators. */
   readonly history: (
     circuit: string,
     options?: { readonly limit?: number | undefined }

@@ -1,8 +1,8 @@
-/** Laws of `change`: trips, what operators do, and what is put back after a loss of data. */
+/** Laws of `change`: trips, operators' acts, and putting back records after a loss of data. */
 import type { OperationTo } from "../core/Change.ts"
 import { noCounts } from "../core/Delta.ts"
 import { FORMAT, type Snapshot } from "../core/Record.ts"
-import { atLeast, is, later, near, Range, SLACK, unchanged } from "./Claim.ts"
+import { atLeast, is, later, near, Range, SLACK_MILLIS, unchanged } from "./Claim.ts"
 import {
   atOnce,
   author,
@@ -20,7 +20,7 @@ import {
 
 export const transitions: ReadonlyArray<Definition> = [
   law(
-    "of those who trip a circuit at once exactly one does, and all learn of it",
+    "of concurrent trips exactly one is committed, and every answer shows it",
     FENCED,
     function*({ circuit }) {
       const it = circuit()
@@ -29,7 +29,7 @@ export const transitions: ReadonlyArray<Definition> = [
       const [winner, ...others] = answers.filter(({ committed }) => committed)
       yield* is("how many committed", others.length + (winner === undefined ? 0 : 1), 1)
       yield* is(
-        "what they learned",
+        "every answer",
         answers.map(({ snapshot }) => snapshot),
         answers.map(() => ({ generation: winner?.snapshot.generation, state: { _tag: "Open" } }))
       )
@@ -38,24 +38,24 @@ export const transitions: ReadonlyArray<Definition> = [
   ),
 
   law(
-    "a trip of another generation, or on a look too old, is refused and changes nothing",
+    "a trip of another generation, or on a snapshot that is too old, is refused and changes nothing",
     FENCED,
     function*({ circuit, unit, wait }) {
       const it = circuit()
       yield* it.report(failures(5))
       const seen = yield* it.read
-      yield* is("of a newer one", yield* it.trip({ ...seen, generation: 1 }), { committed: false })
+      yield* is("a trip of a newer generation", yield* it.trip({ ...seen, generation: 1 }), { committed: false })
       yield* wait(2 * unit)
       const refused = yield* it.trip(seen, { maxAge: unit })
-      yield* is("on an old look", refused.committed, false)
+      yield* is("a trip on an old snapshot", refused.committed, false)
       yield* unchanged("after both", refused.snapshot, seen)
-      yield* is("what was counted, after both", yield* it.read, failed(5))
-      yield* is("on one not too old", yield* it.trip(seen, { maxAge: HOUR }), { committed: true })
-      yield* is("on what was before", yield* it.trip(seen), { committed: false })
+      yield* is("the counts, after both", yield* it.read, failed(5))
+      yield* is("a trip on a snapshot not too old", yield* it.trip(seen, { maxAge: HOUR }), { committed: true })
+      yield* is("a trip on the snapshot from before it", yield* it.trip(seen), { committed: false })
     }
   ),
 
-  law("an opening lasts as planned, or as hinted, and begins with no evidence", FENCED, function*({ circuit }) {
+  law("an opening lasts as planned or as hinted, and begins without evidence", FENCED, function*({ circuit }) {
     const hints = [[0, MINUTE], [90_000, 80_000], [70_000, 70_000]] as const
     for (const [hint, lasts] of hints) {
       const it = circuit(`${hint}`)
@@ -78,7 +78,7 @@ export const transitions: ReadonlyArray<Definition> = [
         }
       })
       const after = yield* it.read
-      yield* unchanged("the next look", after, opened.snapshot)
+      yield* unchanged("the next read", after, opened.snapshot)
       yield* is("its window", after.totals, [noCounts])
     }
   }),
@@ -98,12 +98,12 @@ export const transitions: ReadonlyArray<Definition> = [
   }),
 
   law(
-    "generations only grow: over the record's, its author's and the storage's clock in microseconds",
+    "a new generation is above the record's, its author's and the storage's clock in microseconds",
     FENCED,
     function*({ circuit }) {
       const it = circuit()
       let last = (yield* it.open()).snapshot
-      yield* is("after a trip", last.generation, atLeast(Math.max(1, (last.asOf - SLACK) * 1000)))
+      yield* is("after a trip", last.generation, atLeast(Math.max(1, (last.asOf - SLACK_MILLIS) * 1000)))
       const known = last.generation + 1e9
       const operations: ReadonlyArray<OperationTo> = [
         { _tag: "Reset" },
@@ -118,14 +118,14 @@ export const transitions: ReadonlyArray<Definition> = [
         const { snapshot } = yield* it.operate(to, to._tag === "HalfOpen" ? { known } : {})
         const least = Math.max(last.generation, to._tag === "HalfOpen" ? known : 0) + 1
         yield* is(`after ${to._tag}`, snapshot.generation, atLeast(least))
-        yield* is(`whether it is whole, after ${to._tag}`, Number.isSafeInteger(snapshot.generation), true)
+        yield* is(`whether it is a whole number, after ${to._tag}`, Number.isSafeInteger(snapshot.generation), true)
         yield* is(`as read after ${to._tag}`, (yield* it.read).generation, snapshot.generation)
         last = snapshot
       }
     }
   ),
 
-  law("operations at once are all done, each in a generation of its own", FENCED, function*({ circuit }) {
+  law("concurrent operations are all committed, each in a generation of its own", FENCED, function*({ circuit }) {
     const it = circuit()
     const answers = yield* atOnce(20, () => it.operate({ _tag: "Override", ...FORCED }))
     yield* is("how many committed", answers.filter(({ committed }) => committed).length, 20)
@@ -134,7 +134,7 @@ export const transitions: ReadonlyArray<Definition> = [
     yield* is("the last of them", (yield* it.read).generation, Math.max(...generations))
   }),
 
-  law("an operation is done once, however often and late it comes", FENCED, function*({ circuit }) {
+  law("an operation takes effect once, however often and late it arrives", FENCED, function*({ circuit }) {
     const it = circuit()
     const [set, clear] = [{ id: `set ${it.name}` }, { id: `clear ${it.name}` }]
     yield* is("the first", yield* it.operate({ _tag: "Override", ...FORCED }, set), { committed: true })
@@ -148,7 +148,7 @@ export const transitions: ReadonlyArray<Definition> = [
   }),
 
   law(
-    "an override lies on the state without touching it, until its time is up or it is cleared",
+    "an override leaves the state below it as it is, until it expires or is cleared",
     FENCED,
     function*({ circuit, unit, wait }) {
       for (const kind of ["ForcedOpen", "Disabled", "MetricsOnly"] as const) {
@@ -166,7 +166,7 @@ export const transitions: ReadonlyArray<Definition> = [
           streak: 0
         })
         yield* wait(4 * unit)
-        yield* is(`${kind} when its time is up`, yield* it.read, {
+        yield* is(`${kind}, expired`, yield* it.read, {
           generation: snapshot.generation,
           override: undefined,
           state: { _tag: "Open" }
@@ -180,7 +180,7 @@ export const transitions: ReadonlyArray<Definition> = [
     }
   ),
 
-  law("a reset forgets all but the lifetime counts and an override", FENCED, function*({ circuit }) {
+  law("a reset keeps only the lifetime counts and an override", FENCED, function*({ circuit }) {
     const it = circuit()
     const { snapshot: opened } = yield* it.open()
     yield* it.operate({ _tag: "Override", ...FORCED })
@@ -198,7 +198,7 @@ export const transitions: ReadonlyArray<Definition> = [
     })
   }),
 
-  law("a circuit that is half-open by hand takes probes at once", FENCED, function*({ circuit }) {
+  law("a circuit that an operator made half-open grants leases at once", FENCED, function*({ circuit }) {
     for (const [from, it] of [["Closed", circuit("closed")], ["Open", circuit("open")]] as const) {
       if (from === "Open") yield* it.open()
       yield* it.operate({ _tag: "HalfOpen" })
@@ -207,7 +207,7 @@ export const transitions: ReadonlyArray<Definition> = [
   }),
 
   law(
-    "what is removed is a Closed that no knower of before brings back",
+    "a removed circuit is Closed, and no earlier snapshot or trip brings it back",
     FENCED,
     function*({ circuit }) {
       const it = circuit()
@@ -227,7 +227,7 @@ export const transitions: ReadonlyArray<Definition> = [
     }
   ),
 
-  law("what was exported is taken over, in a generation of its own", FENCED, function*({ circuit }) {
+  law("an import takes over the exported snapshot in a generation of its own", FENCED, function*({ circuit }) {
     const source = circuit("source")
     const { snapshot: opened } = yield* source.open()
     const it = circuit("it")
@@ -254,7 +254,7 @@ export const transitions: ReadonlyArray<Definition> = [
 
 export const losses: ReadonlyArray<Definition> = [
   law(
-    "what was lost is put back as it was, under its own generation, over a lower one only",
+    "a lost record is put back unchanged under its own generation, and only over a lower one",
     FENCED,
     function*({ circuit, idleTimeToLive }) {
       const source = circuit("source")
@@ -265,7 +265,10 @@ export const losses: ReadonlyArray<Definition> = [
       const lost = circuit("lost")
       yield* lost.report(failures(2))
       const late = { instance: "late", sequence: 1, generation: known.generation, delta: failures(4) }
-      yield* is("a report of it, before", yield* lost.send(late), { reported: "Behind", snapshot: { streak: 2 } })
+      yield* is("its report, before the put-back", yield* lost.send(late), {
+        reported: "Behind",
+        snapshot: { streak: 2 }
+      })
       const { committed, snapshot: restored } = yield* lost.putBack(known, { age: 10_000 })
       yield* is("whether it was put back", committed, true)
       yield* is("the circuit", { ...restored, asOf: 0 }, {
@@ -273,7 +276,7 @@ export const losses: ReadonlyArray<Definition> = [
         lifetime: {
           failure: 5,
           opened: 1,
-          // The two that were reported here, some moments ago.
+          // Of the two failures that were reported here, some moments ago.
           lastFailureAge: new Range(0, 5000),
           lastFailureDuration: undefined,
           lastOpenedAge: near(10_000)
@@ -284,7 +287,7 @@ export const losses: ReadonlyArray<Definition> = [
         committed: false
       })
       yield* is(
-        "one of a later format",
+        "one of a newer format",
         yield* lost.putBack({
           ...known,
           format: FORMAT + 1,
@@ -300,7 +303,7 @@ export const losses: ReadonlyArray<Definition> = [
         { committed: false, snapshot: NOTHING }
       )
       yield* unchanged("after these", yield* lost.read, restored)
-      yield* is("the report of it, then", yield* lost.send(late), {
+      yield* is("its report, after the put-back", yield* lost.send(late), {
         reported: "Counted",
         snapshot: { streak: 4, totals: [{ failure: 4 }] }
       })
@@ -323,7 +326,7 @@ export const losses: ReadonlyArray<Definition> = [
         state: { _tag: "HalfOpen", live: 1, successes: 1, nextLapse: near(MINUTE) }
       }
     })
-    yield* is("another's probe", yield* it.ask("b"), { granted: false })
+    yield* is("another instance's probe", yield* it.ask("b"), { granted: false })
     yield* is("the holder's", yield* it.settle("a", success(2), { sequence: 2 }), {
       granted: true,
       snapshot: { state: { _tag: "Closed" } }
@@ -331,7 +334,7 @@ export const losses: ReadonlyArray<Definition> = [
   }),
 
   law(
-    "a Closed that is put back never replaces an Open whose time is not up: that is stamped above both",
+    "a Closed snapshot that is put back leaves an Open whose time runs, under a generation above both",
     FENCED,
     function*({ circuit, unit, wait }) {
       const it = circuit()
@@ -342,7 +345,7 @@ export const losses: ReadonlyArray<Definition> = [
         override: FORCED
       }
       const stamped = yield* it.putBack(known)
-      yield* is("before its time is up", stamped, {
+      yield* is("while its time runs", stamped, {
         committed: false,
         snapshot: {
           ...later(opened, stamped.snapshot.asOf),
@@ -356,21 +359,25 @@ export const losses: ReadonlyArray<Definition> = [
       })
       yield* wait(6 * unit)
       const newer = { ...known, generation: stamped.snapshot.generation + 1 }
-      yield* is("when its time is up", yield* it.putBack(newer), {
+      yield* is("after its time", yield* it.putBack(newer), {
         committed: true,
         snapshot: { generation: newer.generation, state: { _tag: "Closed" } }
       })
     }
   ),
 
-  law("a Closed that is certain replaces any Open, under its own generation", FENCED, function*({ circuit }) {
-    const it = circuit()
-    const { snapshot: opened } = yield* it.open()
-    const known: Snapshot = { ...(yield* circuit("never").read), generation: opened.generation + 1_000_000 }
-    yield* is("putting it back", yield* it.putBack(known, { certain: true }), {
-      committed: true,
-      snapshot: { generation: known.generation, state: { _tag: "Closed" } }
-    })
-    yield* is("an older one", yield* it.putBack(opened, { certain: true }), { committed: false })
-  })
+  law(
+    "a certain Closed snapshot that is put back replaces any Open, under its own generation",
+    FENCED,
+    function*({ circuit }) {
+      const it = circuit()
+      const { snapshot: opened } = yield* it.open()
+      const known: Snapshot = { ...(yield* circuit("never").read), generation: opened.generation + 1_000_000 }
+      yield* is("putting it back", yield* it.putBack(known, { certain: true }), {
+        committed: true,
+        snapshot: { generation: known.generation, state: { _tag: "Closed" } }
+      })
+      yield* is("an older one", yield* it.putBack(opened, { certain: true }), { committed: false })
+    }
+  )
 ]

@@ -1,9 +1,9 @@
-/** What a law claims, and how it says what was not so. */
+/** Claims of a law, and the error that reports the first difference between the expected and the actual value. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { Snapshot } from "../core/Record.ts"
 
-/** A claim that does not hold. The suite says of which law. */
+/** A claim that does not hold. The suite adds the name of the law. */
 export class Unmet extends Data.TaggedError("Unmet")<{
   readonly claim: string
   readonly expected: string
@@ -13,7 +13,7 @@ export class Unmet extends Data.TaggedError("Unmet")<{
 export const unmet = (claim: string, expected: unknown, actual: unknown): Effect.Effect<never, Unmet> =>
   Effect.fail(new Unmet({ claim, expected: show(expected), actual: show(actual) }))
 
-/** A number that need not be met exactly. */
+/** An expected number with a tolerance. */
 export class Range {
   readonly min: number
   readonly max: number
@@ -23,10 +23,10 @@ export class Range {
   }
 }
 
-/** By how much a time may be off, in milliseconds: some read their clock twice, or keep whole milliseconds. */
-export const SLACK = 20
+/** The tolerance of a time: some storages read their clock twice, or keep whole milliseconds. */
+export const SLACK_MILLIS = 20
 
-export const near = (millis: number): Range => new Range(millis - SLACK, millis + SLACK)
+export const near = (millis: number): Range => new Range(millis - SLACK_MILLIS, millis + SLACK_MILLIS)
 
 export const atLeast = (min: number): Range => new Range(min, Infinity)
 
@@ -41,7 +41,7 @@ export const show = (value: unknown): string => {
 export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
-/** The first place where what came is not what had to. Of objects only the expected fields count. */
+/** The first difference between the actual and the expected value. Of objects only the expected fields are compared. */
 export const difference = (actual: unknown, expected: unknown, at = ""): Parameters<typeof unmet> | undefined => {
   if (expected instanceof Range) {
     const within = typeof actual === "number" && expected.min <= actual && actual <= expected.max
@@ -60,23 +60,26 @@ export const difference = (actual: unknown, expected: unknown, at = ""): Paramet
   return Object.is(actual, expected) ? undefined : [at, expected, actual]
 }
 
-const firstOf = <A>(looks: ReadonlyArray<() => A | undefined>): A | undefined => {
-  for (const look of looks) {
-    const found = look()
+const firstOf = <A>(searches: ReadonlyArray<() => A | undefined>): A | undefined => {
+  for (const search of searches) {
+    const found = search()
     if (found !== undefined) return found
   }
   return undefined
 }
 
-/** That what came is what had to, where that says anything: `undefined` for what must not be there. */
+/**
+ * Claims that the actual value is as expected. Fields that are not expected are ignored; an expected `undefined` must
+ * be absent.
+ */
 export const is = (claim: string, actual: unknown, expected: unknown): Effect.Effect<void, Unmet> => {
   const found = difference(actual, expected)
   if (found === undefined) return Effect.void
-  const [at, wanted, came] = found
-  return unmet(at === "" ? claim : `${claim}, ${at}`, wanted, came)
+  const [at, wanted, seen] = found
+  return unmet(at === "" ? claim : `${claim}, ${at}`, wanted, seen)
 }
 
-/** What a snapshot must have become by another moment, if nothing but time has happened. */
+/** The expected snapshot at a later moment, if nothing but time has passed. */
 export const later = (seen: Snapshot, asOf: number) => {
   const by = asOf - seen.asOf
   const left = (millis: number | undefined) => millis === undefined ? undefined : near(Math.max(0, millis - by))
@@ -107,6 +110,6 @@ export const later = (seen: Snapshot, asOf: number) => {
   }
 }
 
-/** That two looks at a circuit see the same, some time apart. */
+/** Claims that two snapshots of a circuit are the same but for the time between them. */
 export const unchanged = (claim: string, after: Snapshot, before: Snapshot) =>
   is(claim, after, later(before, after.asOf))

@@ -1,4 +1,4 @@
-/** The law of all laws: that a storage answers as the pure record does. */
+/** The most general law: that a storage answers as the pure record does. */
 import * as Effect from "effect/Effect"
 import { type Change, change, type OperationTo } from "../core/Change.ts"
 import { noLifetimeCounts, streakOf } from "../core/Delta.ts"
@@ -6,7 +6,7 @@ import { ask, type Settle, settle } from "../core/Lease.ts"
 import { type CircuitRecord, type LeaseName, type Opening, type Snapshot, snapshot } from "../core/Record.ts"
 import { type Report, report } from "../core/Report.ts"
 import type { Probe, StorageError } from "../Storage/Storage.ts"
-import { is, later, Range, SLACK, type Unmet } from "./Claim.ts"
+import { is, later, Range, SLACK_MILLIS, type Unmet } from "./Claim.ts"
 import {
   author,
   type Circuit,
@@ -21,7 +21,7 @@ import {
   times
 } from "./Law.ts"
 
-/** Numbers that look random and are the same for the same seed. */
+/** Pseudo-random numbers, the same for the same seed. */
 const randomFrom = (seed: number) => {
   let state = seed
   return (below: number): number => {
@@ -32,7 +32,7 @@ const randomFrom = (seed: number) => {
   }
 }
 
-/** Something that is done to a circuit, and what the pure record says of it: an answer, and the record after it. */
+/** A request to a circuit, and the prediction of the pure record: the answer, and the record after it. */
 interface Step {
   readonly name: string
   readonly send: Effect.Effect<readonly [answer: unknown, snapshot: Snapshot], Unmet | StorageError>
@@ -42,7 +42,7 @@ interface Step {
     idleTimeToLive: number
   ) => readonly [answer: unknown, record: CircuitRecord | undefined]
   readonly withins?: ReadonlyArray<number>
-  /** The lease that is asked for. */
+  /** The lease that an `Ask` requests. */
   readonly lease?: LeaseName
 }
 
@@ -79,7 +79,7 @@ const probing = (it: Circuit, input: Probe): Step => ({
   }
 })
 
-/** A round of probes takes many steps in a row, and much ends it. */
+/** Steps that are more likely in a state, because a round of probes needs many in a row and is easily cut short. */
 const LIKELY = {
   Closed: ["trip", "trip"],
   Open: ["ask", "ask", "ask", "ask"],
@@ -87,8 +87,8 @@ const LIKELY = {
 } as const
 
 /**
- * One circuit to which things happen in no order, in the storage and to a record in hand. The storage's answer says by which
- * clock it was made, and the record goes by the same; generations and times may differ as two looks at a clock do.
+ * Sends random steps to one circuit of the storage, and applies each to a local record. The local record uses the clock
+ * that the storage's answer carries. Generations and times may differ by as much as two readings of a clock.
  */
 const history = ({ circuit, idleTimeToLive, unit }: Subject, seed: number) =>
   Effect.gen(function*() {
@@ -219,7 +219,7 @@ const history = ({ circuit, idleTimeToLive, unit }: Subject, seed: number) =>
         ...later(expected, seen.asOf),
         generation: expected.generation === last.generation
           ? expected.generation
-          : new Range(expected.generation - SLACK * 1000, expected.generation + SLACK * 1000),
+          : new Range(expected.generation - SLACK_MILLIS * 1000, expected.generation + SLACK_MILLIS * 1000),
         totals: expected.totals
       })
       record = next === undefined ? undefined : { ...next, generation: seen.generation }
@@ -231,14 +231,14 @@ const history = ({ circuit, idleTimeToLive, unit }: Subject, seed: number) =>
 
 export const all: ReadonlyArray<Definition> = [
   law(
-    "it answers as the pure record does, whatever happens in whatever order",
+    "every answer agrees with the pure record, for random operations in random order",
     FENCED,
     function*(subject) {
       const { histories, idleTimeToLive, seed, unit, wait } = subject
       const all = yield* Effect.forEach(times(histories), (index) => history(subject, seed + index))
       const random = randomFrom(seed)
       for (const number of times(60)) {
-        // They wait together, so that it takes no longer than one of them.
+        // All histories wait at the same time, so this takes no longer than one of them.
         const units = [0, 0, 0, 0, 1, 1, 2][random(7)]!
         yield* wait(number === 40 ? idleTimeToLive : units * unit)
         yield* Effect.forEach(all, (step) => step(number), { concurrency: "unbounded" })

@@ -1,4 +1,4 @@
-/** What laws are written in: circuits of the storage under test, and the ways of time. */
+/** The vocabulary of the laws: circuits of the storage under test, and waiting. */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -13,10 +13,10 @@ import { monotonicMillis } from "../internal/Clock.ts"
 import type { Capabilities, CircuitReport, Probe, Storage, StorageError } from "../Storage/Storage.ts"
 import { difference, is, type Unmet, unmet } from "./Claim.ts"
 
-/** What a law is given to work with. */
+/** Everything that a law works with. */
 export interface Subject {
   readonly storage: Storage
-  /** The same storage once more, as another process would have it. */
+  /** A second storage on the same data, as another process would have it. */
   readonly another: Effect.Effect<Storage, Unmet, Scope.Scope>
   readonly capabilities: Capabilities
   readonly idleTimeToLive: number
@@ -24,7 +24,7 @@ export interface Subject {
   readonly maxBlocking: number
   readonly histories: number
   readonly seed: number
-  /** A circuit that no other run has, in the law's storage or in another. */
+  /** A circuit with a name that no other run uses, in the storage under test or in another. */
   readonly circuit: (label?: string, storage?: Storage) => Circuit
   readonly wait: (millis: number) => Effect.Effect<void>
   readonly rewrite: (
@@ -34,14 +34,16 @@ export interface Subject {
   readonly outage: Effect.Effect<void, Unmet, Scope.Scope>
 }
 
-/** A law, and what it asks of the storage and of who tests it. */
+/** A law, with the capabilities and the hooks of the suite that it requires. */
 export interface Definition {
   readonly name: string
   readonly requires: Partial<Capabilities>
   readonly hooks: ReadonlyArray<"rewrite" | "outage">
-  /** In units; an hour if it is not about expiry. */
+  /** The idle time in units; one hour if the law is not about expiry. */
   readonly idleUnits?: number | undefined
-  /** It looks for what is there for a while only: one that comes late, on a machine that stood still, proves nothing. */
+  /**
+   * The law checks something that lasts only for a while: a check that is late, on a stalled machine, proves nothing.
+   */
   readonly timed?: boolean | undefined
   readonly check: (subject: Subject) => Effect.Effect<void, Unmet | StorageError, Scope.Scope>
 }
@@ -70,7 +72,7 @@ export const author = {
 
 export const FORCED: SnapshotOverride = { kind: "ForcedOpen", reason: "maintenance", actor: "ann" }
 
-/** The view of a circuit that nobody wrote. */
+/** The snapshot of a circuit that was never written. */
 export const NOTHING = {
   format: FORMAT,
   generation: 0,
@@ -95,7 +97,7 @@ export const failures = (n: number, hint = 0): Delta => ({
 
 export const ignored = (n: number): Delta => ({ ...noDelta, lifetime: { ...noLifetimeCounts, ignored: n } })
 
-/** The view after so many failures, and nothing else. */
+/** The expected snapshot after `n` failures and nothing else. */
 export const failed = (n: number) => ({ totals: [{ ...noCounts, failure: n }], streak: n, lifetime: { failure: n } })
 
 export const success = (successes = 1): Settle["outcome"] => ({
@@ -120,7 +122,7 @@ export const atOnce = <A, E>(
   f: (index: number) => Effect.Effect<A, E>
 ): Effect.Effect<ReadonlyArray<A>, E> => Effect.forEach(times(n), f, { concurrency: "unbounded" })
 
-/** A pure read. */
+/** A report without counts, which only reads. */
 export const reading = (circuit: string, instance: string): CircuitReport => ({
   circuit,
   instance,
@@ -130,7 +132,7 @@ export const reading = (circuit: string, instance: string): CircuitReport => ({
   withins: WITHINS
 })
 
-/** One circuit of one storage: the operations, with what most laws don't care about filled in. */
+/** The operations of one circuit of one storage, with defaults for the fields that most laws do not vary. */
 export const circuitOf = (storage: Storage, name: string) => {
   let sequence = 0
   let operations = 0
@@ -158,19 +160,19 @@ export const circuitOf = (storage: Storage, name: string) => {
     })
   return {
     name,
-    /** Exactly this report; without a delta, a pure read. */
+    /** Sends exactly this report; without a delta it only reads. */
     send,
     change,
     probe,
     read,
-    /** A report of the next sequence, in the generation that the storage is in. */
+    /** Sends a report with the next sequence, in the storage's generation. */
     report: (delta: Delta, options: Partial<Report> = {}) =>
       Effect.flatMap(
         read,
         ({ generation }) => send({ generation, sequence: options.sequence ?? ++sequence, delta, ...options })
       ),
     trip,
-    /** A trip on what is there now. */
+    /** Trips the circuit on its present snapshot. */
     open: (opening: Partial<Opening> = {}) =>
       Effect.flatMap(read, (seen) => trip(seen, { opening: { ...OPENING, ...opening } })),
     putBack: (snapshot: Snapshot, options: Partial<PutBack> = {}) =>
@@ -204,42 +206,45 @@ export const circuitOf = (storage: Storage, name: string) => {
 
 export type Circuit = ReturnType<typeof circuitOf>
 
-// What is waited for in real time does not pass by a test's clock.
+// For waits in real time, which a test's clock does not pass.
 const live = Clock.Clock.defaultValue()
 
 export const liveSleep = (millis: number): Effect.Effect<void> => live.sleep(Duration.millis(millis))
 
 export const liveNow = (): number => monotonicMillis(live)
 
-/** Waits until it is so, in the real time that a message takes and in the storage's, by which it may look for news. */
+/**
+ * Waits until the claim holds. Lets real time pass for messages in flight, and the storage's time, by which it may
+ * poll.
+ */
 export const eventually = (
   { unit, wait }: Subject,
   claim: string,
-  look: () => unknown,
+  actual: () => unknown,
   expected: unknown
 ): Effect.Effect<void, Unmet> =>
   Effect.gen(function*() {
-    for (let tries = 0; tries < 100 && difference(look(), expected) !== undefined; tries++) {
+    for (let tries = 0; tries < 100 && difference(actual(), expected) !== undefined; tries++) {
       yield* liveSleep(10)
       yield* wait(unit / 10)
     }
-    yield* is(`${claim}, in the end`, look(), expected)
+    yield* is(`${claim}, in the end`, actual(), expected)
   })
 
-const PATIENCE = 3000
+const PATIENCE_MILLIS = 3000
 
-/** The answer, or that there is none in a time that nobody waits for. */
+/** The answer of the effect. Fails if there is none within `PATIENCE_MILLIS`. */
 export const soon = <A, E>(claim: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E | Unmet> =>
   Effect.gen(function*() {
-    // Nothing waits for what may never end, so it has no parent.
+    // Detached, because the effect may never end and must not hold up its parent.
     const fiber = yield* Effect.forkDetach(effect, { startImmediately: true })
     return yield* Effect.raceFirst(
       Fiber.join(fiber),
-      Effect.andThen(liveSleep(PATIENCE), unmet(claim, `an end within ${PATIENCE} ms`, "none"))
+      Effect.andThen(liveSleep(PATIENCE_MILLIS), unmet(claim, `an end within ${PATIENCE_MILLIS} ms`, "none"))
     )
   })
 
-/** What an operation fails with, or that it does not. */
+/** The reason that an operation fails with, or "no failure". */
 export const reasonOf = (effect: Effect.Effect<unknown, Unmet | StorageError>): Effect.Effect<string, Unmet> =>
   effect.pipe(
     Effect.as("no failure"),

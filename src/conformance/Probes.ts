@@ -1,10 +1,10 @@
-/** Laws of `probe`: leases. */
+/** Laws of `probe`: requesting and settling leases. */
 import { atLeast, is, near, Range, unchanged } from "./Claim.ts"
 import { atOnce, type Definition, failure, failures, FENCED, FORCED, IGNORED, law, MINUTE, success } from "./Law.ts"
 
 export const probes: ReadonlyArray<Definition> = [
   law(
-    "no probe is leased while the circuit is Closed or its open time runs; when that is over the first to ask begins the round",
+    "no lease is granted while the circuit is Closed or its open time runs; afterwards the first Ask begins the round",
     FENCED,
     function*({ circuit, unit, wait }) {
       const it = circuit()
@@ -15,11 +15,11 @@ export const probes: ReadonlyArray<Definition> = [
       yield* is("while Open", denied.granted, false)
       yield* unchanged("after it", denied.snapshot, opened)
       yield* wait(4 * unit)
-      yield* is("the look when the time is up", yield* it.read, {
+      yield* is("the circuit when its open time is over", yield* it.read, {
         generation: opened.generation,
         state: { _tag: "Open", remaining: 0 }
       })
-      yield* is("then", yield* it.ask("a", { fingerprint: "asker", duration: MINUTE }), {
+      yield* is("the first Ask after it", yield* it.ask("a", { fingerprint: "asker", duration: MINUTE }), {
         granted: true,
         snapshot: {
           generation: atLeast(opened.generation + 1),
@@ -35,7 +35,7 @@ export const probes: ReadonlyArray<Definition> = [
   ),
 
   law(
-    "of those who ask at once as many get a lease as their policy has probes, in one round",
+    "of concurrent Asks, as many are granted as the policy has probes, all in one round",
     FENCED,
     function*({ circuit, unit, wait }) {
       const it = circuit()
@@ -45,33 +45,37 @@ export const probes: ReadonlyArray<Definition> = [
       yield* is("how many were granted", answers.filter(({ granted }) => granted).length, 3)
       yield* is("how many rounds began", new Set(answers.map(({ snapshot }) => snapshot.generation)).size, 1)
       yield* is("the circuit", yield* it.read, { state: { _tag: "HalfOpen", live: 3 } })
-      yield* is("who has more probes", yield* it.ask("more", { probes: 4 }), {
+      yield* is("an instance whose policy has more probes", yield* it.ask("more", { probes: 4 }), {
         granted: true,
         snapshot: { state: { live: 4 } }
       })
-      yield* is("who has fewer", yield* it.ask("fewer", { probes: 1 }), {
+      yield* is("an instance whose policy has fewer", yield* it.ask("fewer", { probes: 1 }), {
         granted: false,
         snapshot: { state: { live: 4, nextLapse: new Range(MINUTE / 2, MINUTE) } }
       })
     }
   ),
 
-  law("asking twice by one name grants once and prolongs nothing", FENCED, function*({ circuit, unit, wait }) {
-    const it = circuit()
-    yield* it.operate({ _tag: "HalfOpen" })
-    const first = yield* it.ask("a", { probes: 2 })
-    yield* wait(unit)
-    const second = yield* it.ask("a", { probes: 2 })
-    yield* is("both", [first.granted, second.granted], [true, true])
-    yield* unchanged("after both", second.snapshot, first.snapshot)
-    const other = circuit("at once")
-    yield* other.operate({ _tag: "HalfOpen" })
-    yield* atOnce(10, () => other.ask("a", { probes: 5 }))
-    yield* is("ten times at once", yield* other.read, { state: { live: 1 } })
-  }),
+  law(
+    "an Ask repeated under the same name grants one lease and does not extend it",
+    FENCED,
+    function*({ circuit, unit, wait }) {
+      const it = circuit()
+      yield* it.operate({ _tag: "HalfOpen" })
+      const first = yield* it.ask("a", { probes: 2 })
+      yield* wait(unit)
+      const second = yield* it.ask("a", { probes: 2 })
+      yield* is("both", [first.granted, second.granted], [true, true])
+      yield* unchanged("after both", second.snapshot, first.snapshot)
+      const other = circuit("at once")
+      yield* other.operate({ _tag: "HalfOpen" })
+      yield* atOnce(10, () => other.ask("a", { probes: 5 }))
+      yield* is("ten times at once", yield* other.read, { state: { live: 1 } })
+    }
+  ),
 
   law(
-    "a lease ends by itself: its place is free, and its holder settles nothing any more",
+    "a lease that lapsed frees its place, and its holder can no longer settle it",
     FENCED,
     function*({ circuit, unit, wait }) {
       const it = circuit()
@@ -85,13 +89,13 @@ export const probes: ReadonlyArray<Definition> = [
       const before = yield* it.read
       yield* is("at its end", before.state, { _tag: "HalfOpen", live: 0, nextLapse: undefined })
       for (const outcome of [failure, success(), IGNORED]) {
-        yield* is(`${outcome._tag} of who lapsed`, yield* it.settle("a", outcome), { granted: false })
+        yield* is(`${outcome._tag} of the lapsed lease`, yield* it.settle("a", outcome), { granted: false })
       }
       yield* unchanged("after these", yield* it.read, before)
       const taken = yield* it.ask("b", { sequence: 2 })
-      yield* is("another, then", taken.granted, true)
+      yield* is("another instance's Ask, then", taken.granted, true)
       for (const outcome of [failure, success(), IGNORED]) {
-        yield* is(`${outcome._tag} of who lapsed, after the takeover`, yield* it.settle("a", outcome), {
+        yield* is(`${outcome._tag} of the lapsed lease, after another was granted`, yield* it.settle("a", outcome), {
           granted: false
         })
       }
@@ -99,101 +103,113 @@ export const probes: ReadonlyArray<Definition> = [
     }
   ),
 
-  law("a lease settles once, and asking for it late brings nothing back", FENCED, function*({ circuit }) {
+  law("a lease is settled once, and a late Ask does not bring it back", FENCED, function*({ circuit }) {
     const it = circuit()
     yield* it.operate({ _tag: "HalfOpen" })
     yield* it.ask("a")
     yield* is("the first time", yield* it.settle("a", success(3)), { granted: true })
     yield* is("the second", yield* it.settle("a", success(3)), { granted: false })
-    yield* is("asking again", yield* it.ask("a"), { granted: false })
+    yield* is("an Ask afterwards", yield* it.ask("a"), { granted: false })
     yield* is("the circuit", (yield* it.read).state, { live: 0, successes: 1 })
     yield* it.operate({ _tag: "HalfOpen" })
-    yield* is("asking in the next round", yield* it.ask("a"), { granted: false })
-    yield* is("by a later name", yield* it.ask("a", { sequence: 2 ** 40 }), { granted: true })
-    yield* is("settled by it", yield* it.settle("a", IGNORED, { sequence: 2 ** 40 }), { granted: true })
+    yield* is("the same Ask in the next round", yield* it.ask("a"), { granted: false })
+    yield* is("an Ask under a later name", yield* it.ask("a", { sequence: 2 ** 40 }), { granted: true })
+    yield* is("settled under it", yield* it.settle("a", IGNORED, { sequence: 2 ** 40 }), { granted: true })
     const odd = "'; {a}:*\n🦆"
-    yield* is("by a name of many signs", yield* it.ask(odd), { granted: true })
-    yield* is("settled by that", yield* it.settle(odd, IGNORED), { granted: true })
+    yield* is("an Ask under a name with special characters", yield* it.ask(odd), { granted: true })
+    yield* is("settled under that", yield* it.settle(odd, IGNORED), { granted: true })
   }),
 
-  law("the last success closes, a failure reopens, what is ignored only frees", FENCED, function*({ circuit }) {
-    const it = circuit()
-    yield* it.report(failures(1, 30_000))
-    const { snapshot: opened } = yield* it.open()
-    const { snapshot: round } = yield* it.operate({ _tag: "HalfOpen" })
-    yield* it.ask("a", { sequence: 1 })
-    yield* is("an ignored one", yield* it.settle("a", IGNORED), {
-      granted: true,
-      snapshot: { generation: round.generation, state: { _tag: "HalfOpen", live: 0, successes: 0 } }
-    })
-    yield* it.ask("a", { sequence: 2 })
-    const hinted = {
-      _tag: "Failure",
-      opening: { openFor: MINUTE, maxOpenFor: 2 * MINUTE },
-      hint: 5 * MINUTE,
-      why: { reason: "a probe failed" }
-    } as const
-    const { snapshot: reopened } = yield* it.settle("a", hinted, { sequence: 2 })
-    yield* is("a failure", reopened, {
-      generation: atLeast(round.generation + 1),
-      state: { _tag: "Open", remaining: near(2 * MINUTE) },
-      elapsed: near(0),
-      openings: opened.openings + 1,
-      why: hinted.why,
-      lifetime: { opened: 2, failure: 1 }
-    })
-    yield* it.operate({ _tag: "HalfOpen" })
-    yield* it.ask("a", { sequence: 3, probes: 2 })
-    yield* it.ask("b", { probes: 2 })
-    yield* is("the first success of two", yield* it.settle("a", success(2), { sequence: 3 }), {
-      granted: true,
-      snapshot: { state: { _tag: "HalfOpen", live: 1, successes: 1 } }
-    })
-    yield* is("the second", yield* it.settle("b", success(2)), {
-      granted: true,
-      snapshot: {
-        generation: atLeast(reopened.generation + 2),
-        state: { _tag: "Closed" },
-        hint: 0,
-        openings: 2,
-        why: { reason: "recovered" }
-      }
-    })
-    yield* it.operate({ _tag: "HalfOpen" })
-    const { generation } = (yield* it.ask("c", { probes: 20 })).snapshot
-    yield* atOnce(19, (index) => it.ask(`at once ${index}`, { probes: 20 }))
-    const settled = yield* atOnce(19, (index) => it.settle(`at once ${index}`, failure, { generation }))
-    yield* is("how many of nineteen failures at once count", settled.filter(({ granted }) => granted).length, 1)
-    yield* is("the circuit", yield* it.read, { state: { _tag: "Open" }, lifetime: { opened: 3 } })
-  }),
-
-  law("a lease is of its generation, and none is given to who knows a newer one", FENCED, function*({ circuit }) {
-    const it = circuit()
-    const { snapshot: { generation } } = yield* it.operate({ _tag: "HalfOpen" })
-    yield* it.ask("a")
-    const { snapshot: next } = yield* it.operate({ _tag: "HalfOpen" })
-    yield* is("settled in its own", yield* it.settle("a", failure, { generation }), { granted: false })
-    yield* is("settled in the next", yield* it.settle("a", failure), { granted: false })
-    yield* is("asked by who knows a newer one", yield* it.ask("b", { generation: next.generation + 1 }), {
-      granted: false
-    })
-    yield* unchanged("after these", yield* it.read, next)
-    yield* is("asked by who knows an older one", yield* it.ask("b", { generation }), { granted: true })
-  }),
-
-  law("no probe is leased under an override, and one ends those that run", FENCED, function*({ circuit }) {
-    for (const kind of ["ForcedOpen", "Disabled", "MetricsOnly"] as const) {
-      const it = circuit(kind)
-      yield* it.operate({ _tag: "HalfOpen" })
-      const { snapshot: { generation } } = yield* it.ask("a")
-      yield* it.operate({ _tag: "Override", ...FORCED, kind })
-      yield* is(`the probe that ran, under ${kind}`, yield* it.settle("a", failure, { generation }), {
-        granted: false,
-        snapshot: { state: { _tag: "HalfOpen", live: 0 } }
+  law(
+    "the last success closes, a failure reopens, an ignored probe only frees its lease",
+    FENCED,
+    function*({ circuit }) {
+      const it = circuit()
+      yield* it.report(failures(1, 30_000))
+      const { snapshot: opened } = yield* it.open()
+      const { snapshot: round } = yield* it.operate({ _tag: "HalfOpen" })
+      yield* it.ask("a", { sequence: 1 })
+      yield* is("an ignored one", yield* it.settle("a", IGNORED), {
+        granted: true,
+        snapshot: { generation: round.generation, state: { _tag: "HalfOpen", live: 0, successes: 0 } }
       })
-      yield* is(`another, under ${kind}`, yield* it.ask("b"), { granted: false })
-      yield* it.operate({ _tag: "ClearOverride" })
-      yield* is(`when ${kind} is cleared`, yield* it.ask("b", { sequence: 2 }), { granted: true })
+      yield* it.ask("a", { sequence: 2 })
+      const hinted = {
+        _tag: "Failure",
+        opening: { openFor: MINUTE, maxOpenFor: 2 * MINUTE },
+        hint: 5 * MINUTE,
+        why: { reason: "a probe failed" }
+      } as const
+      const { snapshot: reopened } = yield* it.settle("a", hinted, { sequence: 2 })
+      yield* is("a failure", reopened, {
+        generation: atLeast(round.generation + 1),
+        state: { _tag: "Open", remaining: near(2 * MINUTE) },
+        elapsed: near(0),
+        openings: opened.openings + 1,
+        why: hinted.why,
+        lifetime: { opened: 2, failure: 1 }
+      })
+      yield* it.operate({ _tag: "HalfOpen" })
+      yield* it.ask("a", { sequence: 3, probes: 2 })
+      yield* it.ask("b", { probes: 2 })
+      yield* is("the first success of two", yield* it.settle("a", success(2), { sequence: 3 }), {
+        granted: true,
+        snapshot: { state: { _tag: "HalfOpen", live: 1, successes: 1 } }
+      })
+      yield* is("the second", yield* it.settle("b", success(2)), {
+        granted: true,
+        snapshot: {
+          generation: atLeast(reopened.generation + 2),
+          state: { _tag: "Closed" },
+          hint: 0,
+          openings: 2,
+          why: { reason: "recovered" }
+        }
+      })
+      yield* it.operate({ _tag: "HalfOpen" })
+      const { generation } = (yield* it.ask("c", { probes: 20 })).snapshot
+      yield* atOnce(19, (index) => it.ask(`at once ${index}`, { probes: 20 }))
+      const settled = yield* atOnce(19, (index) => it.settle(`at once ${index}`, failure, { generation }))
+      yield* is("how many of nineteen failures at once count", settled.filter(({ granted }) => granted).length, 1)
+      yield* is("the circuit", yield* it.read, { state: { _tag: "Open" }, lifetime: { opened: 3 } })
     }
-  })
+  ),
+
+  law(
+    "a lease belongs to its generation, and an Ask from a newer generation is denied",
+    FENCED,
+    function*({ circuit }) {
+      const it = circuit()
+      const { snapshot: { generation } } = yield* it.operate({ _tag: "HalfOpen" })
+      yield* it.ask("a")
+      const { snapshot: next } = yield* it.operate({ _tag: "HalfOpen" })
+      yield* is("settled in its own", yield* it.settle("a", failure, { generation }), { granted: false })
+      yield* is("settled in the next", yield* it.settle("a", failure), { granted: false })
+      yield* is("an Ask from a newer generation", yield* it.ask("b", { generation: next.generation + 1 }), {
+        granted: false
+      })
+      yield* unchanged("after these", yield* it.read, next)
+      yield* is("an Ask from an older generation", yield* it.ask("b", { generation }), { granted: true })
+    }
+  ),
+
+  law(
+    "no lease is granted under an override, and setting one ends the leases that run",
+    FENCED,
+    function*({ circuit }) {
+      for (const kind of ["ForcedOpen", "Disabled", "MetricsOnly"] as const) {
+        const it = circuit(kind)
+        yield* it.operate({ _tag: "HalfOpen" })
+        const { snapshot: { generation } } = yield* it.ask("a")
+        yield* it.operate({ _tag: "Override", ...FORCED, kind })
+        yield* is(`the probe that ran, under ${kind}`, yield* it.settle("a", failure, { generation }), {
+          granted: false,
+          snapshot: { state: { _tag: "HalfOpen", live: 0 } }
+        })
+        yield* is(`another, under ${kind}`, yield* it.ask("b"), { granted: false })
+        yield* it.operate({ _tag: "ClearOverride" })
+        yield* is(`when ${kind} is cleared`, yield* it.ask("b", { sequence: 2 }), { granted: true })
+      }
+    }
+  )
 ]

@@ -1,4 +1,4 @@
-/** Laws of what is kept: all of it, as it was written, as long as it is needed. */
+/** Laws of records: they are kept whole, as they were written, and as long as they are needed. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
@@ -23,7 +23,7 @@ import {
   success
 } from "./Law.ts"
 
-/** Each a way to come to a state that has something of its own to store, and the last answer about it. */
+/** States with data of their own to store. Each entry brings a circuit there and returns the last answer about it. */
 const states: ReadonlyArray<
   readonly [name: string, reach: (it: Circuit) => Effect.Effect<Snapshot, Unmet | StorageError>]
 > = [
@@ -68,24 +68,24 @@ export const records: ReadonlyArray<Definition> = [
   law("every state is read as it was written", FENCED, function*({ circuit }) {
     for (const [name, reach] of states) {
       const it = circuit(name)
-      const told = yield* reach(it)
-      yield* unchanged(name, yield* it.read, told)
+      const seen = yield* reach(it)
+      yield* unchanged(name, yield* it.read, seen)
     }
   }),
 
-  law("what was written outlives the storage that wrote it", { durable: true }, function*({ another, circuit }) {
-    const told = yield* Effect.scoped(Effect.gen(function*() {
+  law("a written record outlives the storage that wrote it", { durable: true }, function*({ another, circuit }) {
+    const written = yield* Effect.scoped(Effect.gen(function*() {
       const writer = yield* another
       return yield* Effect.forEach(states, ([name, reach]) => reach(circuit(name, writer)))
     }))
     const reader = yield* another
     for (const [index, [name]] of states.entries()) {
-      yield* unchanged(name, yield* circuit(name, reader).read, told[index]!)
+      yield* unchanged(name, yield* circuit(name, reader).read, written[index]!)
     }
   }),
 
   law(
-    "two that share their data are one: they see, count and lease as one",
+    "two storages that share their data see, count and lease as one",
     { shared: true },
     function*({ another, circuit, unit, wait }) {
       const other = yield* another
@@ -95,13 +95,13 @@ export const records: ReadonlyArray<Definition> = [
         (index) => [here, there][index % 2]!.send({ instance: `${index}`, sequence: 1, delta: failures(1) })
       )
       const seen = yield* here.read
-      yield* is("a hundred reports at once, half of them at the other", yield* there.read, failed(100))
+      yield* is("a hundred concurrent reports, half of them through the other", yield* there.read, failed(100))
       const trips = yield* atOnce(
         20,
         (index) => [here, there][index % 2]!.trip(seen, { opening: { openFor: unit, maxOpenFor: unit } })
       )
       yield* is("how many of twenty trips at once committed", trips.filter(({ committed }) => committed).length, 1)
-      yield* unchanged("what the other sees", yield* there.read, yield* here.read)
+      yield* unchanged("the circuit, read by the other", yield* there.read, yield* here.read)
       yield* wait(unit)
       const { generation } = yield* there.read
       const asks = yield* atOnce(20, (index) => [here, there][index % 2]!.ask(`${index}`, { generation, probes: 3 }))
@@ -112,7 +112,7 @@ export const records: ReadonlyArray<Definition> = [
 
 export const expiry: ReadonlyArray<Definition> = [
   law(
-    "a circuit is forgotten the idle time after its last use, which reading and refusals are not",
+    "a circuit is forgotten after the idle time without use; reads and refused requests are not use",
     FENCED,
     function*({ circuit, idleTimeToLive, wait }) {
       const [idle, used] = [circuit("idle"), circuit("used")]
@@ -135,7 +135,7 @@ export const expiry: ReadonlyArray<Definition> = [
   ),
 
   law(
-    "none is forgotten while an open time, an override, a lease or the backoff's memory runs",
+    "no circuit is forgotten while an open time, an override, a lease or the backoff runs",
     FENCED,
     function*({ circuit, idleTimeToLive, unit, wait }) {
       const [opened, backoff, forced, bounded, leased] = [
@@ -162,7 +162,7 @@ export const expiry: ReadonlyArray<Definition> = [
       yield* unchanged("an override with one", yield* bounded.read, overridden)
       yield* unchanged("a lease", yield* leased.read, lease)
       yield* wait(0.5 * idleTimeToLive + unit)
-      yield* is("the Open, when its time is up", yield* opened.ask("a"), { granted: true })
+      yield* is("the Open, when its time is over", yield* opened.ask("a"), { granted: true })
       yield* is("an override with an end, then", yield* bounded.read, NOTHING)
       yield* is("a lease, then", yield* leased.read, NOTHING)
       yield* unchanged("an override without an end, then", yield* forced.read, kept)
@@ -173,16 +173,16 @@ export const expiry: ReadonlyArray<Definition> = [
 
 export const formats: ReadonlyArray<Definition> = [
   law(
-    "a record of a later format is read and obeyed, and never written",
+    "a record of a newer format is read and obeyed, but never written",
     FENCED,
     function*({ circuit, rewrite, storage }) {
       const it = circuit()
       yield* it.report(failures(1))
       const { snapshot: opened } = yield* it.open()
-      let raised: unknown
-      yield* rewrite(it, (record) => raised = { ...record, format: FORMAT + 1, colour: "blue" })
+      let newer: unknown
+      yield* rewrite(it, (record) => newer = { ...record, format: FORMAT + 1, colour: "blue" })
       const before = yield* it.read
-      yield* is("the look", before, { ...later(opened, before.asOf), format: FORMAT + 1 })
+      yield* is("the read", before, { ...later(opened, before.asOf), format: FORMAT + 1 })
       yield* is("a report", yield* it.report(failures(1)), { reported: "Refused" })
       yield* is("a trip", yield* it.trip(before), { committed: false })
       yield* is("an operation", yield* reasonOf(it.operate({ _tag: "Reset" })), "Denied")
@@ -191,13 +191,13 @@ export const formats: ReadonlyArray<Definition> = [
       yield* unchanged("after these", yield* it.read, before)
       let found: unknown
       yield* rewrite(it, (record) => found = record)
-      yield* is("what is stored", found, raised)
+      yield* is("the stored record", found, newer)
       yield* is("whether it is listed", (yield* Stream.runCollect(storage.list)).includes(it.name), true)
     },
     { hooks: ["rewrite"] }
   ),
 
-  law("what is not known of a record is kept", FENCED, function*({ circuit, rewrite }) {
+  law("unknown fields of a record are kept", FENCED, function*({ circuit, rewrite }) {
     const it = circuit()
     yield* it.report(failures(1))
     yield* rewrite(it, (record) => ({ ...record, colour: "blue" }))
@@ -212,19 +212,19 @@ export const formats: ReadonlyArray<Definition> = [
     yield* it.putBack({ ...opened, generation: (yield* it.read).generation + 1 })
     let found: unknown
     yield* rewrite(it, (record) => found = record)
-    yield* is("what is stored", found, { colour: "blue", lifetime: { failure: 2, opened: 1 } })
+    yield* is("the stored record", found, { colour: "blue", lifetime: { failure: 2, opened: 1 } })
   }, { hooks: ["rewrite"] }),
 
   law(
-    "a record that makes no sense is an error, and not an absent circuit",
+    "a damaged record is an error, not an absent circuit",
     FENCED,
     function*({ circuit, rewrite, storage }) {
-      for (const nonsense of ["not a record", { format: FORMAT }, { generation: "1" }]) {
-        const it = circuit(show(nonsense))
+      for (const damaged of ["not a record", { format: FORMAT }, { generation: "1" }]) {
+        const it = circuit(show(damaged))
         const { snapshot: opened } = yield* it.open()
         yield* rewrite(
           it,
-          (record) => isObject(nonsense) && "generation" in nonsense ? { ...record, ...nonsense } : nonsense
+          (record) => isObject(damaged) && "generation" in damaged ? { ...record, ...damaged } : damaged
         )
         const operations = {
           sync: it.read,
@@ -233,11 +233,11 @@ export const formats: ReadonlyArray<Definition> = [
           operate: it.operate({ _tag: "Override", ...FORCED })
         }
         for (const [name, operation] of Object.entries(operations)) {
-          yield* is(`${name}, where ${show(nonsense)} is stored`, yield* reasonOf(operation), "Invalid")
+          yield* is(`${name} of the stored record ${show(damaged)}`, yield* reasonOf(operation), "Invalid")
         }
         const [first, second] = yield* storage.sync([it.name, circuit("good").name].map((name) => reading(name, "a")))
         yield* is(
-          "beside a good one",
+          "it and a good one in one batch",
           [first, second].map((answer) => answer !== undefined && Result.isSuccess(answer.result)),
           [false, true]
         )

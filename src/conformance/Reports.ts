@@ -1,9 +1,9 @@
-/** Laws of `sync`: what reading does not do, and what a report does. */
+/** Laws of `sync`: reads, which change nothing, and reports. */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { type Delta, noCounts, noDelta, noLifetimeCounts } from "../core/Delta.ts"
-import { atLeast, is, near, Range, SLACK, unchanged } from "./Claim.ts"
+import { atLeast, is, near, Range, SLACK_MILLIS, unchanged } from "./Claim.ts"
 import {
   atOnce,
   type Definition,
@@ -21,25 +21,29 @@ import {
 } from "./Law.ts"
 
 export const reads: ReadonlyArray<Definition> = [
-  law("it is what it was declared to be", {}, function*({ capabilities, idleTimeToLive, storage }) {
-    yield* is("capabilities", storage.capabilities, { ...capabilities })
-    yield* is("idleTimeToLive", Duration.toMillis(storage.idleTimeToLive), idleTimeToLive)
-    yield* is("whether backend says anything", storage.backend.length, atLeast(1))
-  }),
+  law(
+    "the storage has the declared capabilities and idle time",
+    {},
+    function*({ capabilities, idleTimeToLive, storage }) {
+      yield* is("capabilities", storage.capabilities, { ...capabilities })
+      yield* is("idleTimeToLive", Duration.toMillis(storage.idleTimeToLive), idleTimeToLive)
+      yield* is("whether backend says anything", storage.backend.length, atLeast(1))
+    }
+  ),
 
   law(
-    "a circuit that nobody wrote is Closed at generation 0, and looking at it creates nothing",
+    "a circuit that was never written is Closed at generation 0, and reading it creates nothing",
     {},
     function*({ circuit, storage }) {
       const untouched = circuit()
       for (const time of ["first", "second"]) {
-        yield* is(`the ${time} look`, yield* untouched.send({ instance: time, sequence: 7 }), {
+        yield* is(`the ${time} read`, yield* untouched.send({ instance: time, sequence: 7 }), {
           reported: "Counted",
           snapshot: { ...NOTHING, totals: [noCounts] }
         })
       }
-      yield* is("a probe asked for", yield* untouched.ask("a"), { granted: false, snapshot: NOTHING })
-      yield* is("a probe settled", yield* untouched.settle("a", failure), { granted: false, snapshot: NOTHING })
+      yield* is("a requested probe", yield* untouched.ask("a"), { granted: false, snapshot: NOTHING })
+      yield* is("a settled probe", yield* untouched.settle("a", failure), { granted: false, snapshot: NOTHING })
       const seen = yield* untouched.read
       yield* is("a trip of another generation", yield* untouched.trip({ ...seen, generation: 1 }), {
         committed: false,
@@ -51,26 +55,26 @@ export const reads: ReadonlyArray<Definition> = [
     }
   ),
 
-  law("a batch is answered in its order, circuit by circuit", {}, function*({ circuit, storage }) {
+  law("a batch is answered in its order, with one answer per report", {}, function*({ circuit, storage }) {
     const [a, b, c] = [circuit("a").name, circuit("b").name, circuit("c").name]
     const names = [b, c, a, b]
     const answers = yield* storage.sync(names.map((name, index) => reading(name, `${index}`)))
     yield* is("the circuits answered", answers.map(({ circuit }) => circuit), names)
-    yield* is("how many have a view", answers.filter(({ result }) => Result.isSuccess(result)).length, 4)
-    yield* is("the answer to nothing", yield* storage.sync([]), [])
+    yield* is("how many have a snapshot", answers.filter(({ result }) => Result.isSuccess(result)).length, 4)
+    yield* is("the answer to an empty batch", yield* storage.sync([]), [])
   }),
 
-  law("its clock goes by milliseconds", FENCED, function*({ circuit, unit, wait }) {
+  law("asOf is in milliseconds", FENCED, function*({ circuit, unit, wait }) {
     const before = yield* circuit().read
     yield* wait(2 * unit)
     const after = yield* circuit().read
-    yield* is("asOf, two units later", after.asOf - before.asOf, new Range(2 * unit - SLACK, 20 * unit + 1000))
+    yield* is("asOf, two units later", after.asOf - before.asOf, new Range(2 * unit - SLACK_MILLIS, 20 * unit + 1000))
   })
 ]
 
 export const reports: ReadonlyArray<Definition> = [
   law(
-    "a report is counted once per circuit, instance and sequence, however often and late it comes",
+    "a report is counted once per circuit, instance and sequence, however often and late it arrives",
     FENCED,
     function*({ circuit, storage }) {
       const it = circuit("it")
@@ -79,7 +83,11 @@ export const reports: ReadonlyArray<Definition> = [
       yield* is("the first", yield* it.send(first), answer)
       yield* is("the first, twice", yield* it.send(first), { ...answer, snapshot: failed(2) })
       yield* is("a later one", yield* it.send({ ...first, sequence: 3, delta: failures(3) }), answer)
-      yield* is("one overtaken", yield* it.send({ ...first, sequence: 2, delta: failures(7) }), answer)
+      yield* is(
+        "one overtaken by a later sequence",
+        yield* it.send({ ...first, sequence: 2, delta: failures(7) }),
+        answer
+      )
       yield* is("the first, late", yield* it.send(first), { ...answer, snapshot: failed(5) })
       yield* is("another instance's", yield* it.send({ ...first, instance: "__proto__" }), {
         ...answer,
@@ -97,7 +105,7 @@ export const reports: ReadonlyArray<Definition> = [
     }
   ),
 
-  law("all that a report says is added up", FENCED, function*({ circuit }) {
+  law("every part of a report is added up", FENCED, function*({ circuit }) {
     const it = circuit()
     const mixed: Delta = {
       buckets: [{ age: 0, success: 3, failure: 2, slow: 1 }],
@@ -124,7 +132,7 @@ export const reports: ReadonlyArray<Definition> = [
     yield* is("with a shorter hint", yield* it.report(failures(2, 1000), { instance: "b", sequence: 1 }), {
       snapshot: { streak: 3, hint: new Range(MINUTE / 2, MINUTE) }
     })
-    yield* is("what changes only the lifetime", yield* it.report(ignored(5)), {
+    yield* is("with ignored calls only", yield* it.report(ignored(5)), {
       snapshot: {
         ...NOTHING,
         hint: new Range(MINUTE / 2, MINUTE),
@@ -154,7 +162,7 @@ export const reports: ReadonlyArray<Definition> = [
   }),
 
   law(
-    "counts are dated by their age, kept by the width of their window, and leave it in time",
+    "counts are dated by their age, kept per bucket width, and leave the window in time",
     FENCED,
     function*({ circuit, wait }) {
       const it = circuit()
@@ -175,7 +183,9 @@ export const reports: ReadonlyArray<Definition> = [
       yield* is("over other spans of the same width", yield* it.send({ withins: [6500, 20_000] }), {
         snapshot: { totals: [{ failure: 7 }, { failure: 15 }] }
       })
-      yield* is("by who looks back an hour", yield* it.send({ withins: [HOUR] }), { snapshot: { totals: [noCounts] } })
+      yield* is("over an hour, which is of another width", yield* it.send({ withins: [HOUR] }), {
+        snapshot: { totals: [noCounts] }
+      })
       yield* is("without a window", yield* it.send({ withins: [] }), { snapshot: { totals: [] } })
       yield* wait(1000)
       yield* is("over 10 s, a second later", yield* it.send({ withins: [10_000] }), {
@@ -185,7 +195,7 @@ export const reports: ReadonlyArray<Definition> = [
   ),
 
   law(
-    "what is reported of an older generation enters nothing but the lifetime, of a newer one nothing at all",
+    "a report of an older generation enters only the lifetime counts, one of a newer generation nothing",
     FENCED,
     function*({ circuit }) {
       const it = circuit()
@@ -201,18 +211,22 @@ export const reports: ReadonlyArray<Definition> = [
       const behind = yield* it.send(early)
       yield* is("a newer one", behind.reported, "Behind")
       yield* unchanged("after a newer one", behind.snapshot, counted.snapshot)
-      yield* is("it sent again under the storage's", yield* it.send({ ...early, generation: opened.generation }), {
-        reported: "Counted",
-        snapshot: { ...failed(2), lifetime: { failure: 7 } }
-      })
-      yield* is("one of no generation the circuit ever had", yield* circuit("absent").send(early), {
+      yield* is(
+        "it sent again under the storage's generation",
+        yield* it.send({ ...early, generation: opened.generation }),
+        {
+          reported: "Counted",
+          snapshot: { ...failed(2), lifetime: { failure: 7 } }
+        }
+      )
+      yield* is("one of a generation that the circuit never had", yield* circuit("absent").send(early), {
         reported: "Behind",
         snapshot: NOTHING
       })
     }
   ),
 
-  law("a hundred reports at once count exactly a hundred", FENCED, function*({ circuit }) {
+  law("a hundred concurrent reports count exactly a hundred", FENCED, function*({ circuit }) {
     const it = circuit()
     yield* atOnce(100, (index) => it.send({ instance: `${index}`, sequence: 1, delta: failures(1) }))
     yield* is("all of them", yield* it.read, failed(100))

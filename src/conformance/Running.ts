@@ -1,9 +1,9 @@
-/** Laws of what surrounds a circuit: who operates, who listens, and the process and the network that it runs on. */
+/** Laws about operators, subscribers, the process and outages. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { OperationTo } from "../core/Change.ts"
-import { RESERVED } from "../core/Reserved.ts"
+import { RESERVED_PREFIX } from "../core/Reserved.ts"
 import type { Announcement, StorageError } from "../Storage/Storage.ts"
 import { atLeast, is, near, Range, type Unmet } from "./Claim.ts"
 import {
@@ -32,29 +32,29 @@ import { HOSTILE } from "./Names.ts"
 
 export const operators: ReadonlyArray<Definition> = [
   law(
-    "all circuits that have a record are listed by their names, no other of theirs",
+    "list returns the name of every circuit with a record, and no other of this run",
     FENCED,
     function*({ circuit, storage }) {
       const written = HOSTILE.map((text) => circuit(text).name)
       yield* storage.sync(written.map((name) => ({ ...reading(name, "a"), delta: ignored(1) })))
       yield* circuit("read").read
       const listed = yield* Stream.runCollect(storage.list)
-      const own = listed.filter((name) => name.startsWith(circuit().name)).toSorted()
-      yield* is("the names of this run", own, written.toSorted())
+      const listedOfThisRun = listed.filter((name) => name.startsWith(circuit().name)).toSorted()
+      yield* is("the names of this run", listedOfThisRun, written.toSorted())
     }
   ),
 
-  law("what the library keeps for itself is kept, and in no list", FENCED, function*({ circuit, storage }) {
+  law("a circuit with a reserved name is kept, but not listed", FENCED, function*({ circuit, storage }) {
     const { name } = circuit()
-    const own = circuitOf(storage, `${RESERVED}${name}`)
-    yield* own.report(ignored(1))
-    yield* is("what was counted", (yield* own.read).lifetime.ignored, 1)
+    const reserved = circuitOf(storage, `${RESERVED_PREFIX}${name}`)
+    yield* reserved.report(ignored(1))
+    yield* is("its count", (yield* reserved.read).lifetime.ignored, 1)
     const listed = yield* Stream.runCollect(storage.list)
     yield* is("the names of this run", listed.filter((listed) => listed.includes(name)), [])
   }),
 
   law(
-    "the history tells every change, the newest first, with who made it and why",
+    "the history has every change, newest first, with its author and cause",
     { history: true, fences: true },
     function*({ circuit, storage }) {
       const it = circuit("'; {*}\n🦆")
@@ -69,8 +69,8 @@ export const operators: ReadonlyArray<Definition> = [
       const fifth = (yield* it.settle("a", success())).snapshot
       const sixth = (yield* it.putBack({ ...first, generation: fifth.generation + 1 })).snapshot
       const why = (reason: string) => ({ reason, actor: "ann" })
-      const told = yield* storage.history(it.name)
-      yield* is("all of it", told, [
+      const entries = yield* storage.history(it.name)
+      yield* is("all of it", entries, [
         { generation: sixth.generation, from: "Closed", to: "Open" },
         { generation: fifth.generation, from: "HalfOpen", to: "Closed", why: { reason: "recovered" } },
         { generation: fourth.generation, from: "Open", to: "HalfOpen", why: why("HalfOpen by hand") },
@@ -92,79 +92,83 @@ export const operators: ReadonlyArray<Definition> = [
       ])
       yield* is(
         "its times",
-        told.map(({ at }) => at),
+        entries.map(({ at }) => at),
         [sixth, fifth, fourth, third, second, first].map(({ asOf }) => near(asOf))
       )
       const [a, b] = yield* storage.history(it.name, { limit: 2 })
       yield* is("the last two", [a?.generation, b?.generation], [sixth.generation, fifth.generation])
       for (const _ of times(20)) yield* it.operate({ _tag: "Reset" })
-      yield* is("how many it tells unless asked", (yield* storage.history(it.name)).length, 20)
-      yield* is("of a circuit that nobody wrote", yield* storage.history(circuit("never").name), [])
+      yield* is("how many entries it has without a limit", (yield* storage.history(it.name)).length, 20)
+      yield* is("the history of a circuit that was never written", yield* storage.history(circuit("never").name), [])
     }
   ),
 
-  law("without a history it tells none", { history: false, fences: true }, function*({ circuit, storage }) {
-    const it = circuit()
-    yield* it.open()
-    yield* is("after a change", yield* storage.history(it.name), [])
-  })
+  law(
+    "a storage without history returns an empty one",
+    { history: false, fences: true },
+    function*({ circuit, storage }) {
+      const it = circuit()
+      yield* it.open()
+      yield* is("after a change", yield* storage.history(it.name), [])
+    }
+  )
 ]
 
 export const announcements: ReadonlyArray<Definition> = [
   law(
-    "who listens is told first that it does, and then of every change",
+    "changes begins with Subscribed and then emits every change",
     { pushes: true },
     function*(subject) {
       const { another, capabilities, circuit, storage, unit, wait } = subject
       const listener = capabilities.shared ? yield* another : storage
-      const heard: Array<Announcement> = []
+      const announced: Array<Announcement> = []
       yield* listener.changes.pipe(
-        Stream.runForEach((announcement) => Effect.sync(() => heard.push(announcement))),
+        Stream.runForEach((announcement) => Effect.sync(() => announced.push(announcement))),
         Effect.forkScoped({ startImmediately: true })
       )
-      yield* eventually(subject, "the first that is told", () => heard[0], { _tag: "Subscribed" })
+      yield* eventually(subject, "the first announcement", () => announced[0], { _tag: "Subscribed" })
       const it = circuit("'; {*}\n🦆")
       const changes = {
         "a trip": it.open({ openFor: unit }),
-        "a round": Effect.andThen(wait(unit), it.ask("a")),
+        "a half-open round": Effect.andThen(wait(unit), it.ask("a")),
         "a settled probe": it.settle("a", success()),
         "an override": it.operate({ _tag: "Override", ...FORCED }),
         "a removal": it.operate({ _tag: "Remove" }),
-        "what is put back": Effect.flatMap(
+        "a put-back": Effect.flatMap(
           it.read,
           (seen) => it.putBack({ ...seen, generation: seen.generation + 1, state: { _tag: "Open", remaining: MINUTE } })
         ),
-        "an Open that is stamped": Effect.flatMap(
+        "a put-back that leaves an Open": Effect.flatMap(
           it.read,
           (seen) => it.putBack({ ...seen, generation: seen.generation + 1, state: { _tag: "Closed" } })
         )
       }
       for (const [name, change] of Object.entries(changes)) {
         const { snapshot: { generation } } = yield* change
-        const tells = (announcement: Announcement) =>
+        const isIts = (announcement: Announcement) =>
           announcement._tag === "Changed" && announcement.circuit === it.name && announcement.generation === generation
-        yield* eventually(subject, `whether ${name} is told`, () => heard.some(tells), true)
+        yield* eventually(subject, `whether ${name} is announced`, () => announced.some(isIts), true)
       }
-      for (const announcement of heard) {
+      for (const announcement of announced) {
         if (announcement._tag === "Subscribed" || announcement.snapshot === undefined) continue
         yield* is("the snapshot beside a generation", announcement.snapshot.generation, announcement.generation)
       }
     }
   ),
 
-  law("who cannot push tells nothing", { pushes: false }, function*({ circuit, storage }) {
-    const heard: Array<Announcement> = []
+  law("a storage that does not push emits no changes", { pushes: false }, function*({ circuit, storage }) {
+    const announced: Array<Announcement> = []
     yield* storage.changes.pipe(
-      Stream.runForEach((announcement) => Effect.sync(() => heard.push(announcement))),
+      Stream.runForEach((announcement) => Effect.sync(() => announced.push(announcement))),
       Effect.forkScoped({ startImmediately: true })
     )
     yield* Effect.ignore(circuit().open())
     yield* liveSleep(50)
-    yield* is("what was told", heard, [])
+    yield* is("the announcements", announced, [])
   })
 ]
 
-/** By how much the latest of a row of timers was late, while this ran. */
+/** The longest delay of a 1 ms timer while the burst ran. */
 const delayOf = <E>(burst: Effect.Effect<unknown, E>): Effect.Effect<number, E> =>
   Effect.gen(function*() {
     let latest = 0
@@ -186,7 +190,7 @@ const delayOf = <E>(burst: Effect.Effect<unknown, E>): Effect.Effect<number, E> 
 
 export const machine: ReadonlyArray<Definition> = [
   law(
-    "an operation that is interrupted is whole or absent, can be sent again, and leaves the storage in order",
+    "an interrupted operation is applied whole or not at all, can be repeated, and leaves the storage usable",
     FENCED,
     function*({ circuit }) {
       const it = circuit()
@@ -204,18 +208,18 @@ export const machine: ReadonlyArray<Definition> = [
           yield* soon(`the interruption of ${name}`, Fiber.interrupt(fiber))
           yield* soon(`${name}, sent again`, write)
         }
-        yield* is("what is counted", yield* soon("a look", it.read), { ...failed(moment + 1), generation: 0 })
-        yield* is("what is overridden", yield* soon("a look", operated.read), { override: FORCED })
+        yield* is("the count", yield* soon("a read", it.read), { ...failed(moment + 1), generation: 0 })
+        yield* is("the override", yield* soon("a read", operated.read), { override: FORCED })
       }
       const fiber = yield* Effect.forkDetach(it.trip(seen), { startImmediately: true })
       yield* soon("the interruption of a trip", Fiber.interrupt(fiber))
-      const { lifetime, openings, state } = yield* soon("a look", it.read)
+      const { lifetime, openings, state } = yield* soon("a read", it.read)
       const opened = state._tag === "Open" ? 1 : 0
       yield* is("openings", [openings, lifetime.opened], [opened, opened])
     }
   ),
 
-  law("no operation holds up the event loop", {}, function*({ circuit, maxBlocking, storage }) {
+  law("no operation blocks the event loop", {}, function*({ circuit, maxBlocking, storage }) {
     const bursts: Record<string, (index: number) => Effect.Effect<unknown, Unmet | StorageError>> = {
       sync: (index) => circuit(`${index}`).report(failures(1), { instance: `${index}` }),
       change: (index) => Effect.result(circuit(`${index}`).operate({ _tag: "HalfOpen" })),
@@ -227,14 +231,14 @@ export const machine: ReadonlyArray<Definition> = [
       const delays: Array<number> = []
       for (const _ of times(5)) delays.push(yield* delayOf(atOnce(20, burst)))
       const median = delays.toSorted((a, b) => a - b)[2]!
-      yield* is(`how late a timer is, in ms, when twenty times ${operation} run`, median, new Range(0, maxBlocking))
+      yield* is(`the delay of a timer, in ms, beside twenty concurrent ${operation}`, median, new Range(0, maxBlocking))
     }
   })
 ]
 
 export const outages: ReadonlyArray<Definition> = [
   law(
-    "a storage that is cut off says so, and never that a circuit is Closed",
+    "a storage without its data fails, and never answers that a circuit is Closed",
     FENCED,
     function*({ circuit, outage, storage }) {
       const it = circuit()
@@ -254,7 +258,7 @@ export const outages: ReadonlyArray<Definition> = [
           yield* is(`${name}, cut off`, reason === "Deadline" ? "Unavailable" : reason, "Unavailable")
         }
       }))
-      // What failed may have been done all the same.
+      // A request that failed may have been applied all the same.
       yield* is("the circuit, afterwards", yield* it.read, {
         generation: atLeast(known.generation),
         lifetime: { opened: atLeast(1) }
@@ -265,7 +269,7 @@ export const outages: ReadonlyArray<Definition> = [
 ]
 
 export const fenceless: ReadonlyArray<Definition> = [
-  law("without fences nothing is agreed, and nobody is told that it was", { fences: false }, function*({ circuit }) {
+  law("a storage without fences commits and grants nothing, and says so", { fences: false }, function*({ circuit }) {
     const it = circuit()
     const seen = yield* it.read
     yield* is("a report", yield* it.send({ sequence: 1, delta: failures(5) }), { reported: "Counted" })

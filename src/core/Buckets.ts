@@ -1,15 +1,16 @@
 /**
  * The shared window of a circuit: counts in buckets that are cut by the storage's clock.
  *
- * The width of a bucket follows from a policy's longest `within` alone, so instances with other thresholds share counts.
- * Each bucket names its width: instances whose widths differ count side by side in one window, and see only their own.
+ * The width of a bucket follows from a policy's longest `within` alone, so instances with other thresholds share
+ * counts. Each bucket names its width: instances with different widths count side by side in one window, and see only
+ * their own.
  *
- * A call never counts once it is `within` old, and leaves at most one bucket early. Where `within` is shorter than a bucket
- * (because another rule of the policy looks much further back), what the current bucket holds stands for it.
+ * A call never counts once it is `within` old, and leaves at most one bucket early. Where `within` is shorter than a
+ * bucket (because another rule of the policy looks much further back), the current bucket's counts are taken instead.
  */
 import { add, type AgedCounts, type Counts, noCounts } from "./Delta.ts"
 
-/** The calls that ended from `index * width` on, by the storage's clock, and before `(index + 1) * width`. */
+/** The calls that ended at or after `index * width` and before `(index + 1) * width`, by the storage's clock. */
 export interface Bucket extends Counts {
   readonly width: number
   readonly index: number
@@ -18,11 +19,11 @@ export interface Bucket extends Counts {
 const MOST_BUCKETS = 60
 const WIDTHS = [1000, 10_000, 60_000, 600_000] as const
 
-/** The bucket width for a policy that looks back over these spans; `undefined` for one that looks at none. */
+/** The bucket width for a policy that looks back over these spans; `undefined` if there are none. */
 export const widthFor = (withins: ReadonlyArray<number>): number | undefined => {
   if (withins.length === 0) return undefined
   const longest = Math.max(...withins)
-  // No policy looks back further than ten hours, which is sixty of the widest.
+  // No policy looks back further than ten hours, which is sixty buckets of the widest kind.
   return WIDTHS.find((width) => width * MOST_BUCKETS >= longest) ?? WIDTHS[3]
 }
 
@@ -33,7 +34,7 @@ const isWithin = ({ index, width }: Bucket, within: number, now: number): boolea
 
 const isKept = (bucket: Bucket, now: number): boolean => isWithin(bucket, MOST_BUCKETS * bucket.width, now)
 
-/** The window with a report's counts in it, and without what has become too old. */
+/** The window with a report's counts added, and without buckets that have become too old. */
 export const addCounts = (
   window: ReadonlyArray<Bucket>,
   counts: ReadonlyArray<AgedCounts>,
@@ -44,7 +45,7 @@ export const addCounts = (
   const width = widthFor(withins)
   if (width === undefined) return kept
   return counts.reduce((window, { age, ...counted }) => {
-    // An age below zero comes from a clock that was set back, and nothing ends in the future.
+    // An age below zero comes from a clock that was set back: no call ends in the future.
     const index = Math.floor((now - Math.max(0, age)) / width)
     const old = window.find((bucket) => bucket.width === width && bucket.index === index)
     const bucket = { ...add(old ?? noCounts, counted), width, index }
@@ -52,13 +53,13 @@ export const addCounts = (
   }, kept)
 }
 
-/** What the window holds over each of the spans of one policy, in their order. */
+/** The window's counts over each of a policy's spans, in their order. */
 export const totals = (
   window: ReadonlyArray<Bucket>,
   withins: ReadonlyArray<number>,
   now: number
 ): ReadonlyArray<Counts> => {
   const width = widthFor(withins)
-  const own = window.filter((bucket) => bucket.width === width)
-  return withins.map((within) => own.filter((bucket) => isWithin(bucket, within, now)).reduce(add, noCounts))
+  const buckets = window.filter((bucket) => bucket.width === width)
+  return withins.map((within) => buckets.filter((bucket) => isWithin(bucket, within, now)).reduce(add, noCounts))
 }

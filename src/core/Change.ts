@@ -1,6 +1,6 @@
 /**
- * The transitions of `change`: trips, what operators do, and putting back what a storage has lost. Each is a compare-and-set
- * on the generation; the losers learn the winner's by a snapshot.
+ * The transitions of `change`: trips, operators' acts, and putting back a record that a storage has lost. Each is a
+ * compare-and-set on the generation; the losers adopt the winner's from the snapshot they get back.
  */
 import {
   acknowledged,
@@ -25,62 +25,69 @@ import {
 } from "./Record.ts"
 
 /**
- * `at(generation)`: an instance found that the evidence trips the circuit. Refused when the generation is another by now, and
- * when the snapshot it was decided on is older than `maxAge` (two intervals), by the storage's clock, which took it: a
- * proposer that was paused, or whose request was, must not trip on old evidence.
+ * Precondition `at(generation)`: an instance found that the evidence trips the circuit. The trip is refused if the
+ * generation has changed. It is also refused if the snapshot that it was decided on is older than `maxAge` (two
+ * intervals) by the storage's clock, because an instance that was paused, or whose request was delayed, must not trip
+ * on old evidence.
  */
 export interface Trip extends Author {
   readonly _tag: "Trip"
   readonly generation: number
   readonly asOf: number
   readonly maxAge: number
-  /** Absent in metrics-only: the trip is a change from Closed to Closed, with a new window. */
+  /** Absent in metrics-only: then the trip is a change from Closed to Closed that begins a new window. */
   readonly opening?: Opening | undefined
 }
 
 /**
- * `below(generation)`: an instance knows of a newer record than the storage, which has lost it, and puts it back as it was,
- * under its own generation.
+ * Precondition `below(generation)`: an instance knows a newer record than the storage, which has lost it, and puts it
+ * back unchanged, under the generation that it had.
  */
 export interface PutBack {
   readonly _tag: "PutBack"
-  /** The last one that the storage confirmed. */
+  /** The last snapshot that the storage confirmed. */
   readonly snapshot: Snapshot
-  /** How long ago it was confirmed, by the holder's monotonic clock. Beyond the idle time it is not put back: it may have expired. */
+  /**
+   * The time since then, by the holder's monotonic clock. A snapshot older than the idle time is not put back, because
+   * the record may have expired.
+   */
   readonly age: number
-  /** The leases that the holder itself has, in remaining time. */
+  /** The leases that the holder itself has, with their remaining times. */
   readonly leases: ReadonlyArray<LeaseName & { readonly remaining: number }>
   /**
-   * Set where it is known, and not guessed, that the circuit has come to this: a copy is brought up to date with the storage that
-   * decides. Then an Open, too, gives way to a Closed.
+   * Set when the snapshot is known to be the circuit's current state, as when a copy is brought up to date with the
+   * storage that decides. Then an Open record, too, gives way to a Closed snapshot.
    */
   readonly certain?: boolean | undefined
 }
 
 /**
- * `always`: what an operator wants, whatever the state. `id` is the operation's own and random: it happens once, however often
- * it is sent. `known` is the newest generation the author knows of.
+ * Precondition `always`: an operator's act, whatever the state. `id` is random, one for each operation, so that it
+ * takes effect once, however often it is sent. `known` is the newest generation that the author knows.
  */
 export interface Operation {
   readonly _tag: "Operation"
   readonly id: string
   readonly known: number
-  /** For the history; an override and an import have their own, and the former leaves the record's as it was. */
+  /** The cause, for the history. An import brings the record's own cause; an override leaves the record's as it was. */
   readonly why: Why
   readonly to: OperationTo
 }
 
 export type OperationTo =
-  /** Puts an override on top of the state, for a duration or until it is cleared. Leases are lost, nothing else. */
+  /**
+   * Puts an override on top of the state, for `remaining` or until it is cleared. Leases and evidence are lost, nothing
+   * else.
+   */
   | ({ readonly _tag: "Override" } & SnapshotOverride)
   | { readonly _tag: "ClearOverride" }
-  /** Closes, with nothing remembered but the lifetime counts; leaves an override alone. */
+  /** Closes the circuit and forgets everything but the lifetime counts. An override stays. */
   | { readonly _tag: "Reset" }
-  /** Takes probes at once. */
+  /** Makes the circuit half-open at once. */
   | { readonly _tag: "HalfOpen" }
-  /** Leaves a Closed that expires. */
+  /** Replaces the record with a Closed one, which expires once it is idle. */
   | { readonly _tag: "Remove" }
-  /** Takes over what was exported, its reason too: open for the time that remains, half-open with no lease. */
+  /** Takes over an exported snapshot and its cause: open for the remaining time, half-open without leases. */
   | { readonly _tag: "Import"; readonly snapshot: Snapshot }
 
 export type Change = Trip | PutBack | Operation
@@ -91,10 +98,14 @@ export const historyWhy = (change: Change): Why =>
     ? { reason: "put back after a loss of data", evidence: change.snapshot.why }
     : change.why
 
+/** Why an operation is refused: the `cause` of the `Denied` that it fails with. */
+export const REFUSED_OPERATION =
+  "a newer version of this library owns the circuit, or wrote the snapshot to import: update this process"
+
 /**
- * Makes a change, or does not (`committed`). Who lost finds the winner in the snapshot of the record. There is a new
- * generation to announce and a row of history to write when the record's generation is another than before: that can be
- * without a commit, too (see `PutBack`).
+ * Makes a change or refuses it (`committed`). A refused author finds the winner's generation in the snapshot of the
+ * record. When the record's generation differs from before, there is a change to announce and a row of history to
+ * write. That can happen without a commit, too: see `putBack`.
  */
 export const change = (
   stored: CircuitRecord | undefined,
@@ -139,8 +150,8 @@ const putBack = (
   now: number
 ): { readonly record: CircuitRecord; readonly committed: boolean } => {
   if (!certain && snapshot.state._tag === "Closed" && record.state._tag === "Open" && now < record.state.until) {
-    // Nobody can tell which of the two the circuit has come to, and a wrongly open one heals itself. But what an operator
-    // wanted last, the newer one knows, and the storage must not go back on it.
+    // Which of the two is right cannot be known. The circuit stays open, because a wrongly open one heals itself. The
+    // override is the snapshot's: it is the newer one, and an operator's act must not be undone.
     const generation = nextGeneration(record, snapshot.generation, now)
     const override = overrideFrom(snapshot.override, age, now)
     return { record: { ...record, generation, override, window: [], streak: 0, usedAt: now }, committed: false }
@@ -160,7 +171,7 @@ const operate = (record: CircuitRecord, { known, to, why }: Operation, now: numb
       return {
         ...record,
         generation,
-        // Leases are of their generation: of the older one they could be neither settled nor counted.
+        // A lease belongs to its generation: in the new one it could be neither settled nor counted.
         state: state._tag === "HalfOpen" ? { ...state, leases: [] } : state,
         override: to._tag === "Override" ? overrideFrom(to, 0, now) : undefined,
         window: [],
@@ -183,7 +194,9 @@ const operate = (record: CircuitRecord, { known, to, why }: Operation, now: numb
   }
 }
 
-/** The record as the snapshot had it `age` ago, its times running on. What the record knows of its lifetime stays known. */
+/**
+ * The record as the snapshot showed it `age` ago, with its times running on. Lifetime counts never get smaller by it.
+ */
 const restore = (
   record: CircuitRecord,
   generation: number,
@@ -229,25 +242,25 @@ const overrideFrom = (
 }
 
 /**
- * Both know some of the same outcomes, and nobody knows how many: the larger count is never too large, and however often the
- * same is put back, nothing counts twice.
+ * Both sides have counted some of the same outcomes, and how many is not known. The larger count never counts an
+ * outcome twice, however often the same snapshot is put back.
  */
 const restoreLifetime = (
   known: RecordLifetime,
-  { lastOpenedAge, ...told }: Snapshot["lifetime"],
+  { lastOpenedAge, ...restored }: Snapshot["lifetime"],
   age: number,
   now: number
 ): RecordLifetime => {
   const timeOf = (ago: number): number => now - age - ago
   return {
-    ...withLastCalls(known, told, timeOf),
-    success: Math.max(known.success, told.success),
-    failure: Math.max(known.failure, told.failure),
-    ignored: Math.max(known.ignored, told.ignored),
-    timeout: Math.max(known.timeout, told.timeout),
-    slow: Math.max(known.slow, told.slow),
-    rejected: Math.max(known.rejected, told.rejected),
-    opened: Math.max(known.opened, told.opened),
+    ...withLastCalls(known, restored, timeOf),
+    success: Math.max(known.success, restored.success),
+    failure: Math.max(known.failure, restored.failure),
+    ignored: Math.max(known.ignored, restored.ignored),
+    timeout: Math.max(known.timeout, restored.timeout),
+    slow: Math.max(known.slow, restored.slow),
+    rejected: Math.max(known.rejected, restored.rejected),
+    opened: Math.max(known.opened, restored.opened),
     lastOpenedAt: lastOpenedAge === undefined
       ? known.lastOpenedAt
       : Math.max(known.lastOpenedAt ?? -Infinity, timeOf(lastOpenedAge))

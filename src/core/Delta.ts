@@ -1,11 +1,11 @@
 /**
- * What one instance saw of a circuit since its last report, in a form that adds up.
+ * The outcomes that one instance saw of a circuit since its last report, in a form that can be merged.
  *
- * Counts add, a streak of failures merges as a monoid, and times are *ages* (milliseconds before the moment of sending), for
- * no two machines agree on a clock. Everything is plain JSON, and nothing here is changed in place.
+ * Counts add, streaks merge as a monoid, and times are *ages* (milliseconds before the moment of sending), because no
+ * two machines agree on a clock. Everything is plain JSON and immutable.
  */
 
-/** Calls of a span of time that succeeded, that failed, and how many of both were slow. */
+/** The calls of a span of time: successes, failures, and how many of both were slow. */
 export interface Counts {
   readonly success: number
   readonly failure: number
@@ -21,10 +21,10 @@ export const add = (a: Counts, b: Counts): Counts => ({
 })
 
 /**
- * A sequence of outcomes, as far as rows of failures go: how many failures come before its first success, whether there is a
- * success, and how many failures come after its last. Without a success both numbers are the length of the row.
+ * The consecutive failures of a sequence of outcomes: how many failures come before its first success, whether there is
+ * a success, and how many failures come after its last. Without a success both numbers are the number of failures.
  *
- * A row that lies between two successes of one instance is not in it: that instance has judged it by itself.
+ * A run of failures between two successes of one instance is left out, because that instance has judged it by itself.
  */
 export interface Streak {
   readonly leading: number
@@ -32,7 +32,7 @@ export interface Streak {
   readonly trailing: number
 }
 
-/** The streak of no outcomes: nothing changes by `concat` with it. */
+/** The streak of no outcomes: the identity of `concat`. */
 export const noStreak: Streak = { leading: 0, sawSuccess: false, trailing: 0 }
 
 /** The streak of two sequences, one after the other. Associative. */
@@ -42,11 +42,11 @@ export const concat = (earlier: Streak, later: Streak): Streak => ({
   trailing: extendRun(earlier.trailing, later)
 })
 
-/** A row of `run` failures and what follows it: how long the row is now. */
+/** The length of a run of failures after the outcomes of `later`. */
 export const extendRun = (run: number, later: Streak): number =>
   later.sawSuccess ? later.trailing : run + later.trailing
 
-/** The streak of outcomes in the order in which the calls ended, `true` for a failure. Ignored outcomes are left out. */
+/** The streak of outcomes in the order in which the calls ended; `true` is a failure. Leave ignored outcomes out. */
 export const streakOf = (failed: ReadonlyArray<boolean>): Streak => {
   const first = failed.indexOf(false)
   return first === -1
@@ -54,12 +54,12 @@ export const streakOf = (failed: ReadonlyArray<boolean>): Streak => {
     : { leading: first, sawSuccess: true, trailing: failed.length - 1 - failed.lastIndexOf(false) }
 }
 
-/** The calls of one stretch of time. `age`: how long ago it began. */
+/** The calls of one span of time, which began `age` ago. */
 export interface AgedCounts extends Counts {
   readonly age: number
 }
 
-/** Lifetime counts, from which nothing is ever dropped. Timeouts are failures, too; rejected calls are nothing else. */
+/** Lifetime counts, which only grow. A timeout also counts as a failure; a rejected call counts as nothing else. */
 export interface LifetimeCounts {
   readonly success: number
   readonly failure: number
@@ -80,7 +80,7 @@ export const addLifetime = (a: LifetimeCounts, b: LifetimeCounts): LifetimeCount
   rejected: a.rejected + b.rejected
 })
 
-/** How long ago the last calls of both kinds ended, and how long they took, where that was measured. */
+/** How long ago the last success and the last failure ended, and how long they took where that was measured. */
 export interface LastCalls {
   readonly lastSuccessAge?: number | undefined
   readonly lastSuccessDuration?: number | undefined
@@ -88,23 +88,23 @@ export interface LastCalls {
   readonly lastFailureDuration?: number | undefined
 }
 
-/** What a report adds to the lifetime statistics. */
+/** The part of a report that enters the lifetime statistics. */
 export interface LifetimeDelta extends LifetimeCounts, LastCalls {}
 
-/** What an instance saw. All ages, and the hint's rest, are as of one moment; `aged` moves that on. */
+/** The outcomes that an instance saw. All ages and the hint are as of one moment; `aged` moves them to a later one. */
 export interface Delta {
-  /** Oldest first, no age twice. */
+  /** Oldest first, no two of the same age. */
   readonly buckets: ReadonlyArray<AgedCounts>
   readonly streak: Streak
   readonly lifetime: LifetimeDelta
-  /** For how much longer the longest `retryAfter` of a failure holds; 0 where there was none. */
+  /** Remaining time of the longest `retryAfter` of a failure; 0 if there was none. */
   readonly hint: number
 }
 
-/** Nothing seen: nothing changes by `merge` with it. */
+/** The delta of no outcomes: the identity of `merge`. */
 export const noDelta: Delta = { buckets: [], streak: noStreak, lifetime: noLifetimeCounts, hint: 0 }
 
-/** Two deltas as of the same moment, all outcomes of the first before those of the second. Associative; loses nothing. */
+/** Merges two deltas as of the same moment. All outcomes of the first ended before those of the second. Associative. */
 export const merge = (earlier: Delta, later: Delta): Delta => ({
   buckets: mergeBuckets([...earlier.buckets, ...later.buckets]),
   streak: concat(earlier.streak, later.streak),
@@ -127,7 +127,7 @@ const mergeBuckets = (buckets: ReadonlyArray<AgedCounts>): ReadonlyArray<AgedCou
 type AgeKey = "lastSuccessAge" | "lastFailureAge"
 type DurationKey = "lastSuccessDuration" | "lastFailureDuration"
 
-/** Of two, what the later call is in; the second where they ended at once. */
+/** The one of two that holds the later call; the second where both ended at once. */
 const younger = (key: AgeKey, a: LastCalls, b: LastCalls): LastCalls =>
   (b[key] ?? Infinity) <= (a[key] ?? Infinity) ? b : a
 
@@ -137,8 +137,8 @@ const lastCall = (age: AgeKey, duration: DurationKey, calls: LastCalls, by = 0):
 })
 
 /**
- * The same delta, sent `by` milliseconds later. A report in doubt is sent again with its counts frozen; its ages are not, or
- * every retry would make its outcomes younger.
+ * The same delta, sent `by` milliseconds later. A report in doubt is sent again with the same counts, but with greater
+ * ages: else every retry would make its outcomes younger.
  */
 export const aged = (delta: Delta, by: number): Delta => ({
   buckets: delta.buckets.map((bucket) => ({ ...bucket, age: bucket.age + by })),
@@ -151,7 +151,7 @@ export const aged = (delta: Delta, by: number): Delta => ({
   hint: Math.max(0, delta.hint - by)
 })
 
-/** Whether a report of this would be a pure read. A hint comes with the failure that gave it, so it is not asked for. */
+/** Whether a report of this delta only reads. The hint need not be checked, because it comes with a failure. */
 export const isEmpty = ({ buckets, lifetime, streak }: Delta): boolean =>
   !streak.sawSuccess && streak.trailing === 0 &&
   buckets.every(({ failure, slow, success }) => success + failure + slow === 0) &&

@@ -1,8 +1,10 @@
 /**
- * The transitions of `probe`: leases by which the fleet, and not each instance, sends a half-open circuit its probes.
+ * The transitions of `probe`. Leases limit the probes of the whole fleet, where a limit in each instance would send as
+ * many per instance.
  *
- * A lease belongs to its generation and ends by itself, so neither a killed nor a hung holder keeps its place. Its name holds
- * a number that grows, so a request to lease that arrives late, after the lease was settled, brings nothing back.
+ * A lease belongs to its generation and ends by itself, so a holder that was killed or hangs does not keep its place.
+ * Its name holds a number that grows, so an `Ask` that arrives after its lease was settled is recognised as late and
+ * denied.
  */
 import {
   acknowledged,
@@ -21,23 +23,24 @@ import {
   unexpired
 } from "./Record.ts"
 
-/** A request for a lease. Asking again by the same name, until there is an answer, grants once and prolongs nothing. */
+/** A request for a lease. Sent again under the same name, it grants the same lease, and does not extend it. */
 export interface Ask {
   readonly lease: LeaseName
-  /** The generation that the asker knows. */
+  /** The generation that the requesting instance knows. */
   readonly generation: number
-  /** How long to lease. The holder counts it from its request, so that it ends there first. */
+  /** How long to lease. The holder counts it from its request, so the lease ends for the holder first. */
   readonly duration: number
-  /** How many probes may run at once, by the asker's policy. */
+  /** How many probes may run at once, by the requesting instance's policy. */
   readonly probes: number
   readonly fingerprint?: string | undefined
 }
 
 /**
- * Grants a lease while fewer than `probes` are live, and begins a half-open round when the open time is up, in one step.
+ * Grants a lease while fewer than `probes` are live. When the open time is over, the same step begins a half-open
+ * round.
  *
- * It denies where the circuit is closed or still open, where an override is in force (whatever it is, no probe is needed), and
- * where the asker knows a newer generation: put that back first. The snapshot after it says when to come back.
+ * It denies the lease if the circuit is closed or still open, if an override is in force (under none of them is a probe
+ * needed), or if the instance knows a newer generation, which it must put back first. The snapshot says when to retry.
  */
 export const ask = (
   stored: CircuitRecord | undefined,
@@ -78,10 +81,10 @@ const roundAt = (
 const isNamed = (name: LeaseName) => (lease: LeaseName): boolean =>
   lease.instance === name.instance && lease.sequence === name.sequence
 
-/** How a leased probe ended, with what follows from it by the settler's policy. */
+/** How a leased probe ended, and what follows from it by the policy of the instance that settles the lease. */
 export interface Settle {
   readonly lease: LeaseName
-  /** The generation that the lease was granted in. */
+  /** The generation in which the lease was granted. */
   readonly generation: number
   readonly outcome:
     | { readonly _tag: "Success"; readonly successes: number; readonly why: Author["why"] }
@@ -91,10 +94,11 @@ export interface Settle {
 }
 
 /**
- * Frees the lease, and in the same step counts a success, closes at the `successes`-th, or reopens on a failure. For a lease
- * that lapsed, was settled or is of another generation it does none of these (`settled` is `false`).
+ * Frees the lease, and in the same step counts a success, closes at the `successes`-th, or reopens on a failure. A
+ * lease that lapsed, was settled before or is of another generation changes nothing (`settled` is `false`).
  *
- * The round's successes are all it counts: a probe enters the lifetime counts by its instance's report, as every call does.
+ * It counts only the successes of the half-open round: a probe enters the lifetime counts by its instance's report, as
+ * every call does.
  */
 export const settle = (
   stored: CircuitRecord | undefined,

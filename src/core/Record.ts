@@ -1,22 +1,24 @@
 /**
- * What a storage keeps of one circuit, and what can be read of it. `Report.ts`, `Change.ts` and `Lease.ts` hold the
- * transitions: pure functions `(record | undefined, input, now, idleTimeToLive)` that return a new record, or the very one
- * they were given where nothing is to be written.
+ * The record of one circuit, as a storage keeps it, and the snapshot that instances read of it. The transitions are in
+ * `Report.ts`, `Change.ts` and `Lease.ts`: pure functions `(record | undefined, input, now, idleTimeToLive)` that
+ * return a new record, or the same reference when nothing needs to be written.
  *
- * All times are milliseconds by the storage's clock, all durations milliseconds. `now` is read once the record is held (its
- * row locked, its key owned): read earlier, it grants leases that have lapsed already. `undefined` is a circuit that nobody
- * wrote; a record that has expired is read as one, so a storage may delete it when it likes.
+ * All times are milliseconds of the storage's clock, all durations are milliseconds. Read `now` after the record is
+ * locked (its row, its key): an earlier value may grant leases that have already lapsed. `undefined` is a circuit that
+ * was never written. An expired record is treated like `undefined`, so a storage may delete it at any time.
  *
- * Records are plain JSON without keys that come from outside, so no instance can be called `__proto__` to any effect. Fields
+ * Records are plain JSON. No value from outside becomes a key, so an instance called `__proto__` does no harm. Fields
  * that this version does not know are kept.
  */
 import { type Bucket, totals } from "./Buckets.ts"
 import { type Counts, type LastCalls, type LifetimeCounts, noLifetimeCounts } from "./Delta.ts"
 
-/** Raised when older code could no longer write a record without harm; an added field is no reason. */
+/** Bump when older code could no longer write a record without damage. An added field needs no bump. */
 export const FORMAT = 1
 
-/** A permission to probe, named by who asks: its instance, and a number that grows with every new lease of it. */
+/**
+ * Identifies a lease: the instance that requested it, and a number that grows with every new lease of that instance.
+ */
 export interface LeaseName {
   readonly instance: string
   readonly sequence: number
@@ -26,13 +28,13 @@ export interface Lease extends LeaseName {
   readonly until: number
 }
 
-/** A state with its own data. An `Open` whose time is up stays one until a probe is asked for. */
+/** A state with its own data. An `Open` whose `until` has passed stays `Open` until a lease is requested. */
 export type RecordState =
   | { readonly _tag: "Closed" }
   | { readonly _tag: "Open"; readonly until: number }
   | { readonly _tag: "HalfOpen"; readonly leases: ReadonlyArray<Lease>; readonly successes: number }
 
-/** The operator's will on top of the state. Without `until` it holds until it is cleared. */
+/** An operator's override on top of the state. Without `until` it holds until it is cleared. */
 export interface RecordOverride {
   readonly kind: "ForcedOpen" | "Disabled" | "MetricsOnly"
   readonly reason: string
@@ -40,7 +42,7 @@ export interface RecordOverride {
   readonly until?: number | undefined
 }
 
-/** What brought the last change of the state about. `evidence` is plain JSON. */
+/** The cause of the last state change. `evidence` is plain JSON. */
 export interface Why {
   readonly reason: string
   readonly actor?: string | undefined
@@ -56,7 +58,7 @@ export interface RecordLifetime extends LifetimeCounts {
   readonly lastOpenedAt?: number | undefined
 }
 
-/** The times of the last calls, and what they took, after more is told of them: the told one's where both ended at once. */
+/** The lifetime with the last calls of a report merged in. Where two calls ended at once, the report's is taken. */
 export const withLastCalls = (
   lifetime: RecordLifetime,
   { lastFailureAge, lastFailureDuration, lastSuccessAge, lastSuccessDuration }: LastCalls,
@@ -75,45 +77,45 @@ export const withLastCalls = (
   }
 }
 
-/** What must be acted on once, however often and late it comes. `sequence` grows by kind and instance. */
+/** A message that takes effect once, however often and late it arrives. `sequence` grows per kind and instance. */
 export interface Message {
   readonly kind: "report" | "ask" | "operation"
   readonly instance: string
   readonly sequence: number
 }
 
-/** The newest message of its kind and instance that was acted on. */
+/** The newest message of its kind and instance that took effect. */
 export interface Seen extends Message {
   readonly at: number
 }
 
 export interface CircuitRecord {
   readonly format: number
-  /** Grows with every change that others must see; 0 where there was none. */
+  /** Grows with every change that other instances must see; 0 if there was none. */
   readonly generation: number
   readonly state: RecordState
-  /** When the state began; absent while it never changed. An override leaves it as it was. */
+  /** When the state began; absent if it never changed. An override does not move it. */
   readonly changedAt?: number | undefined
-  /** Consecutive openings. Read it through `openingsAt`, which forgets in time. */
+  /** Consecutive openings. Read it through `openingsAt`, which returns 0 once the backoff is over. */
   readonly openings: number
-  /** How long the last opening was to last; 0 where there was none. */
+  /** The planned length of the last opening; 0 if there was none. */
   readonly openFor: number
   readonly override?: RecordOverride | undefined
-  /** Until when a `retryAfter` asks not to be called; in the past where none does. */
+  /** The end of the longest `retryAfter`; in the past if none is running. */
   readonly hintUntil: number
   readonly why?: Why | undefined
-  /** Of the policy that made the last change: an observation, never a key. */
+  /** The fingerprint of the policy that made the last change. It is shown, and never used as a key. */
   readonly fingerprint?: string | undefined
   readonly lifetime: RecordLifetime
-  /** Evidence of this generation. */
+  /** The evidence of this generation. */
   readonly window: ReadonlyArray<Bucket>
-  /** Failures in a row of this generation, in the order of the reports. */
+  /** Consecutive failures of this generation, in the order of the reports. */
   readonly streak: number
   readonly seen: ReadonlyArray<Seen>
   readonly usedAt: number
 }
 
-/** The record of a circuit that never changed. Its first report writes it; it differs from an absent one in nothing else. */
+/** The record of a circuit that never changed, as its first report writes it. It means the same as no record. */
 export const created = (now: number): CircuitRecord => ({
   format: FORMAT,
   generation: 0,
@@ -128,11 +130,14 @@ export const created = (now: number): CircuitRecord => ({
   usedAt: now
 })
 
-/** Whether this version may write the record. A newer one it may only read. */
+/** Whether this version may write the record. A record of a newer format is read-only. */
 export const isWritable = (record: { readonly format: number } | undefined): boolean =>
   record === undefined || record.format <= FORMAT
 
-/** The generation of a change by someone who knew of `known`: above both, and above all that the storage has forgotten. */
+/**
+ * The generation of a change whose author knows `known`. It is above the record's and above `known`. Because it is at
+ * least the clock in microseconds, it is also above every generation that the storage has lost.
+ */
 export const nextGeneration = (record: CircuitRecord | undefined, known: number, now: number): number =>
   Math.max((record?.generation ?? 0) + 1, known + 1, Math.floor(now * 1000))
 
@@ -145,19 +150,22 @@ export const liveLeases = ({ state }: CircuitRecord, now: number): ReadonlyArray
 export const overrideAt = ({ override }: CircuitRecord, now: number): RecordOverride | undefined =>
   override !== undefined && now < (override.until ?? Infinity) ? override : undefined
 
-/** When the consecutive openings are forgotten: the circuit must stay closed as long as its last opening was to last. */
+/**
+ * When the consecutive openings are reset: once the circuit stayed closed for the planned length of its last opening.
+ */
 const backoffEndsAt = ({ changedAt = 0, openFor, state }: CircuitRecord): number =>
   (state._tag === "Open" ? state.until : changedAt) + openFor
 
-/** Consecutive openings at `now`. They are never forgotten while the circuit is not closed. */
+/** Consecutive openings at `now`. They are reset only while the circuit is closed. */
 export const openingsAt = (record: CircuitRecord, now: number): number =>
   record.state._tag === "Closed" && now >= backoffEndsAt(record) ? 0 : record.openings
 
 /**
- * From when on a storage may forget a record, `Infinity` for never: once idle since its last use or change, but not before an
- * open time, a lease, an override or the backoff's memory has ended.
+ * The time from which a storage may delete the record; `Infinity` for never. That is `idleTimeToLive` after its last
+ * use or change, but not before its open time, leases, override and backoff are over.
  *
- * Only a write moves it, so a storage can set its own timer (Redis `PEXPIREAT`, a column to sweep by) when it writes.
+ * Only a write changes this time, so a storage can set its own timer (Redis `PEXPIREAT`, a column to sweep by) when it
+ * writes.
  */
 export const expiresAt = (record: CircuitRecord, idleTimeToLive: number): number => {
   const { override, state } = record
@@ -170,18 +178,18 @@ export const expiresAt = (record: CircuitRecord, idleTimeToLive: number): number
   )
 }
 
-/** Whether a storage may forget the record now. */
+/** Whether a storage may delete the record now. */
 export const expired = (record: CircuitRecord, idleTimeToLive: number, now: number): boolean =>
   now >= expiresAt(record, idleTimeToLive)
 
-/** The record as transitions see it: an expired one is none. */
+/** The record as transitions see it: `undefined` if it has expired. */
 export const unexpired = (
   record: CircuitRecord | undefined,
   idleTimeToLive: number,
   now: number
 ): CircuitRecord | undefined => record === undefined || expired(record, idleTimeToLive, now) ? undefined : record
 
-/** Whether a message is not newer than what was acted on. Who was silent for the idle time is forgotten. */
+/** Whether this message, or a newer one of its kind and instance, took effect within the idle time. */
 export const isRepeat = (
   record: CircuitRecord | undefined,
   { instance, kind, sequence }: Message,
@@ -193,7 +201,7 @@ export const isRepeat = (
     seen.kind === kind && seen.instance === instance && sequence <= seen.sequence && now < seen.at + idleTimeToLive
   )
 
-/** The record, used now by a message that is acted on. */
+/** The record after a message took effect: used now, and with the message remembered, so that `isRepeat` finds it. */
 export const acknowledged = (
   record: CircuitRecord,
   { instance, kind, sequence }: Message,
@@ -206,19 +214,19 @@ export const acknowledged = (
   return { ...record, usedAt: now, seen: [...others, { kind, instance, sequence, at: now }] }
 }
 
-/** Who makes a change, and why. */
+/** The cause of a change, and the fingerprint of the policy that made it. */
 export interface Author {
   readonly why: Why
   readonly fingerprint?: string | undefined
 }
 
-/** How long to open. A hint that is not yet over lengthens it, up to `maxOpenFor`. */
+/** How long to open. A hint that is still running lengthens it, up to `maxOpenFor`. */
 export interface Opening {
   readonly openFor: number
   readonly maxOpenFor: number
 }
 
-/** The record after a change of its state: a new generation with no evidence yet; an override that still holds stays. */
+/** The record after a state change: a new generation without evidence. An override in force stays. */
 export const changed = (
   record: CircuitRecord,
   generation: number,
@@ -229,11 +237,11 @@ export const changed = (
   ...record,
   generation,
   state,
-  // In metrics-only, Closed follows Closed: the circuit stayed as it was, and its backoff's memory goes on ending.
+  // In metrics-only, Closed follows Closed: the state has not changed, and its backoff ends when it would have.
   changedAt: state._tag === "Closed" && record.state._tag === "Closed" ? record.changedAt : now,
   openings: openingsAt(record, now),
   override: overrideAt(record, now),
-  // A dependency that recovered is not held to what it asked for when it was ill.
+  // A dependency that recovered is not held to a `retryAfter` from before.
   hintUntil: state._tag === "Closed" ? 0 : record.hintUntil,
   why,
   fingerprint: fingerprint ?? record.fingerprint,
@@ -242,7 +250,7 @@ export const changed = (
   usedAt: now
 })
 
-/** The record after an opening. The hint is the record's own, so that the longest counts whoever trips. */
+/** The record after an opening. The hint is the record's, so the longest one applies whichever instance trips. */
 export const opened = (
   record: CircuitRecord,
   generation: number,
@@ -259,16 +267,16 @@ export const opened = (
   }
 }
 
-/** A state as it is told to others: in remaining times, for clocks differ. */
+/** A state as other machines read it: in remaining times, because clocks differ. */
 export type SnapshotState =
   | { readonly _tag: "Closed" }
   | { readonly _tag: "Open"; readonly remaining: number }
   | {
     readonly _tag: "HalfOpen"
-    /** How many probes run. How many more may is the reader's to say: its own policy's `probes`, less these. */
+    /** Running probes. A reader may start as many more as its own policy's `probes` exceed these. */
     readonly live: number
     readonly successes: number
-    /** After how long the first of the running probes' leases ends at the latest; absent where none runs. */
+    /** Time until the first of the running probes' leases lapses, unless it is settled before; absent if none runs. */
     readonly nextLapse?: number | undefined
   }
 
@@ -281,31 +289,31 @@ export interface SnapshotLifetime extends LifetimeCounts, LastCalls {
   readonly lastOpenedAge?: number | undefined
 }
 
-/** The fleet's view of a circuit: what an instance mirrors, puts back after a loss of data, exports and imports. */
+/** The fleet's view of a circuit. Instances mirror it, put it back after a loss of data, export and import it. */
 export interface Snapshot {
   readonly format: number
   readonly generation: number
   /**
-   * The storage's clock when the snapshot was taken. Opaque: it is only ever handed back, with a trip that was decided on it.
+   * The storage's clock when the snapshot was taken. Opaque: pass it back unchanged with a trip that was decided on it.
    */
   readonly asOf: number
   readonly state: SnapshotState
-  /** How long the state has lasted; absent for a circuit that never changed. */
+  /** How long the state has lasted; absent if it never changed. */
   readonly elapsed?: number | undefined
   readonly openings: number
   readonly openFor: number
   readonly override?: SnapshotOverride | undefined
-  /** For how much longer a `retryAfter` holds; 0 where none does. */
+  /** Remaining time of the longest `retryAfter`; 0 if none is running. */
   readonly hint: number
   readonly why?: Why | undefined
   readonly fingerprint?: string | undefined
   readonly lifetime: SnapshotLifetime
-  /** Over each `within` that was asked for. Zero where nobody with the reader's bucket width has reported. */
+  /** Counts over each requested `within`. Zero where no instance with the reader's bucket width has reported. */
   readonly totals: ReadonlyArray<Counts>
   readonly streak: number
 }
 
-/** What can be read of a circuit. It writes nothing; a circuit that nobody wrote is Closed at generation 0. */
+/** The snapshot of a circuit. It writes nothing; a circuit that was never written is Closed at generation 0. */
 export const snapshot = (
   stored: CircuitRecord | undefined,
   withins: ReadonlyArray<number>,
@@ -318,11 +326,11 @@ export const snapshot = (
     format: record.format,
     generation: record.generation,
     asOf: now,
-    state: stateAt(record, now),
+    state: stateSnapshot(record, now),
     elapsed: ageOf(record.changedAt, now),
     openings: openingsAt(record, now),
     openFor: record.openFor,
-    override: overrideLeft(record, now),
+    override: overrideSnapshot(record, now),
     hint: Math.max(0, record.hintUntil - now),
     why: record.why,
     fingerprint: record.fingerprint,
@@ -340,7 +348,7 @@ export const snapshot = (
 const ageOf = (at: number | undefined, now: number): number | undefined =>
   at === undefined ? undefined : Math.max(0, now - at)
 
-const stateAt = (record: CircuitRecord, now: number): SnapshotState => {
+const stateSnapshot = (record: CircuitRecord, now: number): SnapshotState => {
   const { state } = record
   switch (state._tag) {
     case "Closed":
@@ -359,14 +367,14 @@ const stateAt = (record: CircuitRecord, now: number): SnapshotState => {
   }
 }
 
-const overrideLeft = (record: CircuitRecord, now: number): SnapshotOverride | undefined => {
+const overrideSnapshot = (record: CircuitRecord, now: number): SnapshotOverride | undefined => {
   const override = overrideAt(record, now)
   if (override === undefined) return undefined
   const { until, ...rest } = override
   return { ...rest, remaining: until === undefined ? undefined : until - now }
 }
 
-/** A change as a history keeps it. `why` is the change's own, where that is not the record's. */
+/** A change as a history keeps it. `why` is the cause of the change where it differs from the record's. */
 export const historyEntry = (
   before: CircuitRecord | undefined,
   after: CircuitRecord,

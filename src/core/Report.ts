@@ -1,4 +1,4 @@
-/** The transition of `sync`: an instance adds what it saw. A report creates a record, never a generation. */
+/** The transition of `sync`: adds an instance's report. A report may create a record, but never a generation. */
 import { addCounts } from "./Buckets.ts"
 import { addLifetime, type Delta, extendRun, isEmpty, type LifetimeDelta } from "./Delta.ts"
 import {
@@ -13,37 +13,38 @@ import {
 } from "./Record.ts"
 
 /**
- * What an instance saw since its last report. With an empty delta it is a pure read.
+ * The outcomes that an instance saw since its last report. With an empty delta a report only reads.
  *
- * Its sequence grows by report and its counts are frozen with it: it is sent until it is acknowledged, and only its ages
- * change (`Delta.aged`). What comes in meanwhile goes into the next.
+ * `sequence` grows with every report. A report is sent until it is acknowledged: its counts stay the same, and only its
+ * ages change (`Delta.aged`). Outcomes that come in meanwhile go into the next report.
  *
  * **Gotchas**
  *
- * A sequence is remembered for the idle time after it was counted. A report that is sent again after that would count twice,
- * so one that is in doubt for that long must be given up.
+ * A sequence is remembered for the idle time after it was counted. A report that is sent again after that counts twice,
+ * so give up a report that is in doubt for that long.
  */
 export interface Report {
   readonly instance: string
   readonly sequence: number
-  /** In which the outcomes were admitted: of one generation, all of them. */
+  /** The one generation in which all of the outcomes were admitted. */
   readonly generation: number
   readonly delta: Delta
-  /** The spans of time that the instance's policy looks back over: they say how its buckets are cut. */
+  /** The spans of time that the instance's policy looks back over. They determine the width of its buckets. */
   readonly withins: ReadonlyArray<number>
 }
 
 /**
- * What became of a report:
+ * The result of a report:
  *
- * - `Counted`: it is in, now or since it was first sent. Never send it again.
- * - `Behind`: nothing of it is in, for the storage has lost data that the sender knows of. Put the record back (`PutBack`)
- *   and send it again; if that is refused, adopt the storage's generation and send it again under that.
- * - `Refused`: nothing of it is in, for a newer version of this library owns the record. Sending it again is no use.
+ * - `Counted`: the report is counted, now or by an earlier attempt. Never send it again.
+ * - `Behind`: nothing was counted, because the storage has lost data that the sender knows. Put the record back
+ *   (`PutBack`) and send the report again; if the put-back is refused, adopt the storage's generation and send it again
+ *   under that.
+ * - `Refused`: nothing was counted, because a newer version of this library wrote the record. Do not send it again.
  */
 export type Reported = "Counted" | "Behind" | "Refused"
 
-/** Adds a report: once per instance and sequence, and to the evidence only within the generation it was gathered in. */
+/** Adds a report once per instance and sequence. Only outcomes of the record's generation enter the evidence. */
 export const report = (
   stored: CircuitRecord | undefined,
   { delta, generation, instance, sequence, withins }: Report,

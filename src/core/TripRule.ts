@@ -1,10 +1,10 @@
 /**
- * Trip rules: when does a closed circuit open? Plain data with every duration in milliseconds, evaluated here and nowhere
- * else, over a streak and the totals of one or more windows.
+ * Trip rules say when a closed circuit opens. They are plain data with every duration in milliseconds, evaluated only
+ * here, over a streak and the totals of one or more windows.
  *
- * A rule is reached at `>=` its threshold, and a window without failures (or slow calls) never trips. A rate is divided before
- * it is compared: the quotient is the number closest to the true rate, as the threshold written as a fraction is, so 7 calls
- * of 100 reach 0.07. Multiplied, they would not: `0.07 * 100` is more than 7.
+ * A rule trips at `>=` its threshold, and a window without failures (or slow calls) never trips. A rate is divided
+ * before it is compared: the quotient and a threshold written as a fraction both round to the nearest number, so 7
+ * calls of 100 reach 0.07. A product would not: `0.07 * 100` is more than 7.
  */
 
 /** How far back a rate looks: a span of time in milliseconds, or a number of calls. */
@@ -31,26 +31,26 @@ export type TripRule =
   }
   | { readonly _tag: "Any" | "All"; readonly policies: ReadonlyArray<TripRule> }
 
-/** What a window holds: calls that succeeded, calls that failed, and how many of both were slow. */
+/** The counts of a window: successes, failures, and how many of both were slow. */
 export interface Totals {
   readonly success: number
   readonly failure: number
   readonly slow: number
 }
 
-/** What a rule is judged on. `totals` answers for the windows the rule names. */
+/** The evidence that a rule is judged on. `totals` returns the counts of a window that the rule names. */
 export interface Evidence {
   readonly streak: number
   readonly totals: (window: RuleWindow) => Totals
 }
 
-/** Whether two windows look back equally far: then they are one window. */
+/** Whether two windows look back equally far. Such windows are kept as one. */
 export const sameWindow = (a: RuleWindow, b: RuleWindow): boolean =>
   a._tag === "Within"
     ? b._tag === "Within" && a.duration === b.duration
     : b._tag === "LastCalls" && a.calls === b.calls
 
-/** The windows that a rule looks at, each once. */
+/** The windows that a rule reads, each once. */
 export const windowsOf = (rule: TripRule): ReadonlyArray<RuleWindow> => {
   switch (rule._tag) {
     case "ConsecutiveFailures":
@@ -65,13 +65,12 @@ export const windowsOf = (rule: TripRule): ReadonlyArray<RuleWindow> => {
   }
 }
 
-const span = (millis: number): string => millis % 1000 === 0 ? `${millis / 1000} s` : `${millis} ms`
+const formatMillis = (millis: number): string => millis % 1000 === 0 ? `${millis / 1000} s` : `${millis} ms`
 
-/** So many calls, or failures, and where they were counted. */
-const counted = (count: number, what: string, window: RuleWindow): string =>
-  window._tag === "Within" ? `${count} ${what} within ${span(window.duration)}` : `the last ${count} ${what}`
+const formatCount = (count: number, unit: "calls" | "failures", window: RuleWindow): string =>
+  window._tag === "Within" ? `${count} ${unit} within ${formatMillis(window.duration)}` : `the last ${count} ${unit}`
 
-/** The shortest duration that a rule calls slow, or `undefined` where it asks for none. */
+/** The shortest duration that a rule calls slow; `undefined` if no rule measures slow calls. */
 export const slowerThanOf = (rule: TripRule): number | undefined => {
   switch (rule._tag) {
     case "SlowCallRate":
@@ -86,14 +85,14 @@ export const slowerThanOf = (rule: TripRule): number | undefined => {
   }
 }
 
-/** Why the rule trips on this evidence, in words for a person on call, or `undefined` when it does not. */
+/** The reason why the rule trips on this evidence, in words for a person on call; `undefined` if it does not trip. */
 export const trips = (rule: TripRule, evidence: Evidence): string | undefined => {
   switch (rule._tag) {
     case "ConsecutiveFailures":
       return evidence.streak >= rule.failures ? `${evidence.streak} consecutive failures` : undefined
     case "Failures": {
       const { failure } = evidence.totals(rule.window)
-      return failure >= rule.count ? counted(failure, "failures", rule.window) : undefined
+      return failure >= rule.count ? formatCount(failure, "failures", rule.window) : undefined
     }
     case "FailureRate": {
       const totals = evidence.totals(rule.window)
@@ -118,7 +117,7 @@ export const standing = (rule: TripRule, evidence: Evidence): string => {
     case "ConsecutiveFailures":
       return `${evidence.streak} of ${rule.failures} consecutive failures`
     case "Failures":
-      return `${evidence.totals(rule.window).failure} of ${counted(rule.count, "failures", rule.window)}`
+      return `${evidence.totals(rule.window).failure} of ${formatCount(rule.count, "failures", rule.window)}`
     case "FailureRate": {
       const totals = evidence.totals(rule.window)
       return rateStanding("failure rate", totals.failure, totals, rule)
@@ -134,15 +133,15 @@ export const standing = (rule: TripRule, evidence: Evidence): string => {
 }
 
 const rateStanding = (
-  what: string,
+  kind: "failure rate" | "slow call rate",
   bad: number,
   totals: Totals,
   rule: { readonly threshold: number; readonly minimumCalls: number; readonly window: RuleWindow }
 ): string => {
   const calls = totals.success + totals.failure
   const rate = calls === 0 ? 0 : bad / calls
-  const of = counted(calls, "calls", rule.window)
-  return `${what} ${rate.toFixed(2)} of ${of}, trips at ${rule.threshold} of at least ${rule.minimumCalls}`
+  const of = formatCount(calls, "calls", rule.window)
+  return `${kind} ${rate.toFixed(2)} of ${of}, trips at ${rule.threshold} of at least ${rule.minimumCalls}`
 }
 
 const firstReason = (rules: ReadonlyArray<TripRule>, evidence: Evidence): string | undefined => {
@@ -154,13 +153,13 @@ const firstReason = (rules: ReadonlyArray<TripRule>, evidence: Evidence): string
 }
 
 const rateReason = (
-  what: string,
+  kind: "failure rate" | "slow call rate",
   bad: number,
   totals: Totals,
   rule: { readonly threshold: number; readonly minimumCalls: number; readonly window: RuleWindow }
 ): string | undefined => {
   const calls = totals.success + totals.failure
   return bad > 0 && calls >= rule.minimumCalls && bad / calls >= rule.threshold
-    ? `${what} ${(bad / calls).toFixed(2)} of ${counted(calls, "calls", rule.window)}`
+    ? `${kind} ${(bad / calls).toFixed(2)} of ${formatCount(calls, "calls", rule.window)}`
     : undefined
 }

@@ -1,27 +1,28 @@
 /**
- * Sliding windows: O(1) per call, fixed memory, right after idle gaps of any length. Both keep running totals and subtract
- * what leaves ("subtract on evict", as resilience4j's sliding windows do), so reading them costs nothing.
+ * Sliding windows: O(1) per call, fixed memory, correct after idle gaps of any length. Both keep running totals and
+ * subtract the calls that leave ("subtract on evict", as resilience4j's sliding windows do), so reading the totals
+ * costs nothing.
  *
- * A time window is a ring of `BUCKETS` buckets, each `within / BUCKETS` long: a call never counts once it is `within` old,
- * and leaves at most one bucket early. A count window is a ring of the last `calls` outcomes.
+ * A time window is a ring of `BUCKETS` buckets, each `within / BUCKETS` long: a call never counts once it is `within`
+ * old, and leaves at most one bucket early. A count window is a ring of the last `calls` outcomes.
  */
 import type { RuleWindow, Totals } from "./TripRule.ts"
 
-/** Into how many buckets a time window is cut. */
+/** The number of buckets in a time window. */
 export const BUCKETS = 60
 
 /**
- * What both kinds of window do. `now` is in milliseconds and never goes backwards. Windows of one rule are linked: most rules
- * have one, and an array for it would be a tenth of its memory.
+ * A window of either kind. `now` is in milliseconds and never goes backwards. The windows of one rule are a linked
+ * list, because most rules have one window, and an array for it would be a tenth of its memory.
  */
 export interface Window extends Totals {
   readonly next: Window | undefined
   readonly record: (now: number, failed: boolean, slow: boolean) => void
-  /** Forgets what has become too old by `now`. */
+  /** Drops the calls that have become too old by `now`. */
   readonly advance: (now: number) => void
 }
 
-/** Empty windows for these, in their order. `countsSlow: false` spares a time window the ring that no rule would read. */
+/** Empty windows, in the order given. With `countsSlow: false` a time window has no ring of slow calls. */
 export const makeWindows = (windows: ReadonlyArray<RuleWindow>, countsSlow: boolean): Window | undefined =>
   windows.reduceRight<Window | undefined>(
     (next, window) =>
@@ -31,11 +32,11 @@ export const makeWindows = (windows: ReadonlyArray<RuleWindow>, countsSlow: bool
     undefined
   )
 
-/** Where the rings of a time window begin, and the last of them. */
+/** The index of a time window's first ring, and of its last one. */
 const RINGS = 3
 const SLOW_RING = RINGS + 2 * BUCKETS
 
-/** What a count window keeps of a call. */
+/** The bits that a count window keeps of a call. */
 const FAILURE = 1
 const SLOW = 2
 const RECORDED = 4
@@ -43,7 +44,7 @@ const RECORDED = 4
 class TimeWindow implements Window {
   readonly next: Window | undefined
   readonly #within: number
-  /** The three totals, then the rings side by side: successes, failures and, where they are asked for, slow calls. */
+  /** The three totals, then one ring after the other: successes, failures and, with `countsSlow`, slow calls. */
   readonly #counts: Uint32Array
   /** The number of the newest bucket, counted from time zero. */
   #newest = 0
@@ -80,7 +81,7 @@ class TimeWindow implements Window {
   }
 
   advance(now: number): void {
-    // Multiplied first: for whole milliseconds the quotient is exact at every boundary, so a call leaves on time.
+    // Multiply first: for whole milliseconds the quotient is then exact at every boundary, so a call leaves on time.
     const newest = Math.floor((now * BUCKETS) / this.#within)
     if (newest <= this.#newest) return
     const counts = this.#counts

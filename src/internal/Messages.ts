@@ -53,6 +53,13 @@ export const messages = {
     "success",
     "failure"
   ),
+  madeTwice: line(
+    "Warn",
+    "Two services guard one circuit, because their module was evaluated twice; both go on",
+    "circuit",
+    "service",
+    "other"
+  ),
   persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
   circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
   circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),

@@ -606,6 +606,28 @@ describe("what is corrupt", () => {
       assert.deepStrictEqual(yield* Storage.decodeDocument(JSON.stringify(good)), good)
     }))
 
+  it.effect("names the circuit, the field and the value, cut short", () =>
+    Effect.gen(function*() {
+      const table = new Table()
+      yield* table.report()
+      const messageFor = (field: string, value: unknown) =>
+        Effect.gen(function*() {
+          const text = table.rows.get("a")!
+          const document = JSON.parse(text)
+          document.record[field] = value
+          table.rows.set("a", JSON.stringify(document))
+          const { message } = yield* Effect.flip(table.history())
+          table.rows.set("a", text)
+          return message
+        })
+      const failed = "Storage invalid on history of circuit \"a\": field record"
+      assert.strictEqual(yield* messageFor("openFor", "abc"), `${failed}.openFor holds "abc", expected a number`)
+      assert.strictEqual(yield* messageFor("seen", {}), `${failed}.seen holds {}, expected an array`)
+      assert.strictEqual(yield* messageFor("usedAt", undefined), `${failed}.usedAt is missing`)
+      const long = yield* messageFor("streak", "x".repeat(1000))
+      assert.strictEqual(long, `${failed}.streak holds "${"x".repeat(99)}…, expected a number`)
+    }))
+
   it.effect("and came without its text makes no defect", () =>
     Effect.gen(function*() {
       const table = new Table()

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { readFileSync } from "node:fs"
 import { circuitOf, failures, HOUR, MINUTE } from "../../src/conformance/Law.ts"
 import { noLifetimeCounts } from "../../src/core/Delta.ts"
-import { RESERVED } from "../../src/core/Reserved.ts"
+import { RESERVED_PREFIX } from "../../src/core/Reserved.ts"
 import { Breaker, Storage, Trip } from "../../src/index.ts"
 import * as Export from "../../src/Storage/Export.ts"
 import * as Memory from "../../src/Storage/Memory.ts"
@@ -95,7 +95,7 @@ describe("an export", () => {
   it.effect("has what the filter takes, nothing of this library's own, and no circuit that was forgotten meanwhile", () =>
     Effect.gen(function*() {
       const storage = yield* memory
-      for (const name of ["http/a", "http/b", "mail", `${RESERVED}health/x`]) {
+      for (const name of ["http/a", "http/b", "mail", `${RESERVED_PREFIX}health/x`]) {
         yield* circuitOf(storage, name).operate({ _tag: "HalfOpen" })
       }
       const names = (options?: Export.ExportOptions) =>
@@ -131,7 +131,7 @@ describe("an export", () => {
         ["bad", "Invalid"],
         ["newer", "Denied"]
       ])
-      assert.strictEqual(error.message, "2 circuits cannot be exported")
+      assert.strictEqual(error.message, "Cannot export 2 circuits: \"bad\" (Invalid), \"newer\" (Denied)")
       const bad = new Set(error.errors.map(({ circuit }) => circuit))
       const { circuits } = yield* on(storage, exportCircuits({ filter: (name) => !bad.has(name) }))
       assert.deepStrictEqual(circuits.map(({ name }) => name), ["good"])
@@ -453,7 +453,7 @@ describe("an import", () => {
     ["circuits[1]", (document) => document.circuits[1] = null],
     ["circuits[1].name", (document) => document.circuits[1].name = "a"],
     ["circuits[1].name", (document) => document.circuits[1].name = "\ud800"],
-    ["circuits[1].name", (document) => document.circuits[1].name = `${RESERVED}health/x`],
+    ["circuits[1].name", (document) => document.circuits[1].name = `${RESERVED_PREFIX}health/x`],
     ["circuits[1].owner", (document) => document.circuits[1].owner = "me"],
     ["circuits[1].snapshot.format", (document) => document.circuits[1].snapshot.format = 2],
     ["circuits[1].snapshot.generation", (document) => document.circuits[1].snapshot.generation = 2 ** 52 + 1],
@@ -492,7 +492,7 @@ describe("an import", () => {
         const error = yield* Effect.flip(on(link!.storage, importCircuits(document)))
         assert.instanceOf(error, Export.ArchiveError)
         assert.strictEqual(error.path, path)
-        assert.strictEqual(error.message, `No archive that can be imported, at ${path}: ${error.problem}`)
+        assert.strictEqual(error.message, `Cannot import the archive: at ${path}: ${error.problem}`)
         assert.include(error.problem, " ")
       }
       const [deep, cycle] = [structuredClone(good), structuredClone(good)]

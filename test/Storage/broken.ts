@@ -136,28 +136,33 @@ const busy = (millis: number) => {
 }
 
 export const broken: Record<string, Params> = {
-  "it is what it was declared to be": { ...memory, capabilities: { ...capabilities, shared: true } },
-  "a circuit that nobody wrote is Closed at generation 0, and looking at it creates nothing": reports((report) =>
+  "the storage has the declared capabilities and idle time": {
+    ...memory,
+    capabilities: { ...capabilities, shared: true }
+  },
+  "a circuit that was never written is Closed at generation 0, and reading it creates nothing": reports((report) =>
     isEmpty(report.delta)
       ? { ...report, delta: { ...report.delta, lifetime: { ...none, rejected: 1 } } }
       : report
   ),
-  "a batch is answered in its order, circuit by circuit": but((storage) => ({
+  "a batch is answered in its order, with one answer per report": but((storage) => ({
     ...storage,
     sync: (reports) => Effect.map(storage.sync(reports), (answers) => answers.toReversed())
   })),
-  "its clock goes by milliseconds": looks((snapshot) => ({ ...snapshot, asOf: snapshot.asOf / 1000 })),
+  "asOf is in milliseconds": looks((snapshot) => ({ ...snapshot, asOf: snapshot.asOf / 1000 })),
 
-  "a report is counted once per circuit, instance and sequence, however often and late it comes": reports((report) => ({
+  "a report is counted once per circuit, instance and sequence, however often and late it arrives": reports((
+    report
+  ) => ({
     ...report,
     sequence: ++counter
   })),
-  "all that a report says is added up": reports((report) => ({ ...report, delta: { ...report.delta, hint: 0 } })),
-  "counts are dated by their age, kept by the width of their window, and leave it in time": reports((report) => ({
+  "every part of a report is added up": reports((report) => ({ ...report, delta: { ...report.delta, hint: 0 } })),
+  "counts are dated by their age, kept per bucket width, and leave the window in time": reports((report) => ({
     ...report,
     delta: { ...report.delta, buckets: report.delta.buckets.map((bucket) => ({ ...bucket, age: 0 })) }
   })),
-  "what is reported of an older generation enters nothing but the lifetime, of a newer one nothing at all": but(
+  "a report of an older generation enters only the lifetime counts, one of a newer generation nothing": but(
     (storage) => ({
       ...storage,
       sync: (reports) =>
@@ -170,9 +175,9 @@ export const broken: Record<string, Params> = {
         )
     })
   ),
-  "a hundred reports at once count exactly a hundred": Table.withoutCompareAndSet,
+  "a hundred concurrent reports count exactly a hundred": Table.withoutCompareAndSet,
 
-  "of those who trip a circuit at once exactly one does, and all learn of it": but((storage) => ({
+  "of concurrent trips exactly one is committed, and every answer shows it": but((storage) => ({
     ...storage,
     change: (circuit, change) =>
       Effect.flatMap(
@@ -180,11 +185,11 @@ export const broken: Record<string, Params> = {
         (generation) => storage.change(circuit, change._tag === "Trip" ? { ...change, generation } : change)
       )
   })),
-  "a trip of another generation, or on a look too old, is refused and changes nothing": trips((trip) => ({
+  "a trip of another generation, or on a snapshot that is too old, is refused and changes nothing": trips((trip) => ({
     ...trip,
     maxAge: Infinity
   })),
-  "an opening lasts as planned, or as hinted, and begins with no evidence": trips((trip) => ({
+  "an opening lasts as planned or as hinted, and begins without evidence": trips((trip) => ({
     ...trip,
     opening: trip.opening && { ...trip.opening, maxOpenFor: trip.opening.openFor }
   })),
@@ -192,25 +197,25 @@ export const broken: Record<string, Params> = {
     ...trip,
     opening: trip.opening ?? { openFor: 1000, maxOpenFor: 1000 }
   })),
-  "generations only grow: over the record's, its author's and the storage's clock in microseconds": operations(
+  "a new generation is above the record's, its author's and the storage's clock in microseconds": operations(
     (operation) => ({ ...operation, known: 0 })
   ),
-  "operations at once are all done, each in a generation of its own": Table.withoutCompareAndSet,
-  "an operation is done once, however often and late it comes": operations((operation) => ({
+  "concurrent operations are all committed, each in a generation of its own": Table.withoutCompareAndSet,
+  "an operation takes effect once, however often and late it arrives": operations((operation) => ({
     ...operation,
     id: `${++counter}`
   })),
-  "an override lies on the state without touching it, until its time is up or it is cleared": operations((operation) =>
+  "an override leaves the state below it as it is, until it expires or is cleared": operations((operation) =>
     operation.to._tag === "Override"
       ? { ...operation, to: { ...operation.to, remaining: undefined } }
       : operation
   ),
-  "a reset forgets all but the lifetime counts and an override": does("Reset", { _tag: "Remove" }),
-  "a circuit that is half-open by hand takes probes at once": does("HalfOpen", { _tag: "Reset" }),
-  "what is removed is a Closed that no knower of before brings back": Table.deletesOnRemove,
-  "what was exported is taken over, in a generation of its own": does("Import", { _tag: "Reset" }),
+  "a reset keeps only the lifetime counts and an override": does("Reset", { _tag: "Remove" }),
+  "a circuit that an operator made half-open grants leases at once": does("HalfOpen", { _tag: "Reset" }),
+  "a removed circuit is Closed, and no earlier snapshot or trip brings it back": Table.deletesOnRemove,
+  "an import takes over the exported snapshot in a generation of its own": does("Import", { _tag: "Reset" }),
 
-  "what was lost is put back as it was, under its own generation, over a lower one only": putsBack((putBack) => ({
+  "a lost record is put back unchanged under its own generation, and only over a lower one": putsBack((putBack) => ({
     ...putBack,
     age: 0
   })),
@@ -218,45 +223,45 @@ export const broken: Record<string, Params> = {
     ...putBack,
     leases: []
   })),
-  "a Closed that is put back never replaces an Open whose time is not up: that is stamped above both": putsBack(
+  "a Closed snapshot that is put back leaves an Open whose time runs, under a generation above both": putsBack(
     ({ snapshot }) => ({ ...byHand({ _tag: "Import", snapshot }), known: snapshot.generation })
   ),
-  "a Closed that is certain replaces any Open, under its own generation": putsBack((putBack) => ({
+  "a certain Closed snapshot that is put back replaces any Open, under its own generation": putsBack((putBack) => ({
     ...putBack,
     certain: false
   })),
 
-  "no probe is leased while the circuit is Closed or its open time runs; when that is over the first to ask begins the round":
+  "no lease is granted while the circuit is Closed or its open time runs; afterwards the first Ask begins the round":
     asks((ask, circuit, storage) =>
       Effect.andThen(
         storage.change(circuit, byHand({ _tag: "HalfOpen" })),
         storage.probe(circuit, { _tag: "Ask", ...ask })
       )
     ),
-  "of those who ask at once as many get a lease as their policy has probes, in one round": asks((
+  "of concurrent Asks, as many are granted as the policy has probes, all in one round": asks((
     ask,
     circuit,
     storage
   ) => storage.probe(circuit, { _tag: "Ask", ...ask, probes: Infinity })),
-  "asking twice by one name grants once and prolongs nothing": asks((ask, circuit, storage) =>
+  "an Ask repeated under the same name grants one lease and does not extend it": asks((ask, circuit, storage) =>
     storage.probe(circuit, { _tag: "Ask", ...ask, lease: { ...ask.lease, sequence: ++counter } })
   ),
-  "a lease ends by itself: its place is free, and its holder settles nothing any more": asks((ask, circuit, storage) =>
+  "a lease that lapsed frees its place, and its holder can no longer settle it": asks((ask, circuit, storage) =>
     storage.probe(circuit, { _tag: "Ask", ...ask, duration: 60 * ask.duration })
   ),
-  "a lease settles once, and asking for it late brings nothing back": asks((ask, circuit, storage) =>
+  "a lease is settled once, and a late Ask does not bring it back": asks((ask, circuit, storage) =>
     Effect.flatMap(storage.probe(circuit, { _tag: "Ask", ...ask }), (answer) =>
       answer.granted
         ? Effect.succeed(answer)
         : storage.probe(circuit, { _tag: "Ask", ...ask, lease: { ...ask.lease, sequence: ++counter } }))
   ),
-  "the last success closes, a failure reopens, what is ignored only frees": settles((settle) =>
+  "the last success closes, a failure reopens, an ignored probe only frees its lease": settles((settle) =>
     settle.outcome._tag === "Success" ? { ...settle, outcome: { ...settle.outcome, successes: 1 } } : settle
   ),
-  "a lease is of its generation, and none is given to who knows a newer one": asks((ask, circuit, storage) =>
+  "a lease belongs to its generation, and an Ask from a newer generation is denied": asks((ask, circuit, storage) =>
     storage.probe(circuit, { _tag: "Ask", ...ask, generation: 0 })
   ),
-  "no probe is leased under an override, and one ends those that run": asks((ask, circuit, storage) =>
+  "no lease is granted under an override, and setting one ends the leases that run": asks((ask, circuit, storage) =>
     Effect.andThen(
       storage.change(circuit, byHand({ _tag: "ClearOverride" })),
       storage.probe(circuit, { _tag: "Ask", ...ask })
@@ -266,13 +271,13 @@ export const broken: Record<string, Params> = {
   "every state is read as it was written": looks(({ why, ...snapshot }) =>
     why === undefined ? snapshot : { ...snapshot, why: { ...why, evidence: undefined } }
   ),
-  "what was written outlives the storage that wrote it": declared({ durable: true }),
-  "two that share their data are one: they see, count and lease as one": declared({ shared: true }),
+  "a written record outlives the storage that wrote it": declared({ durable: true }),
+  "two storages that share their data see, count and lease as one": declared({ shared: true }),
 
-  "every well-formed text is a name, and its own": named((circuit) => circuit.normalize()),
-  "what is not well-formed is no name, and spoils no batch": named((circuit) => circuit.toWellFormed()),
+  "every well-formed text is a circuit's name, distinct from all others": named((circuit) => circuit.normalize()),
+  "a name that is not well-formed is Invalid, and does not fail its batch": named((circuit) => circuit.toWellFormed()),
 
-  "a circuit is forgotten the idle time after its last use, which reading and refusals are not": reports((report) =>
+  "a circuit is forgotten after the idle time without use; reads and refused requests are not use": reports((report) =>
     isEmpty(report.delta)
       ? {
         ...report,
@@ -282,13 +287,13 @@ export const broken: Record<string, Params> = {
       }
       : report
   ),
-  "none is forgotten while an open time, an override, a lease or the backoff's memory runs": Table.deletesWhenIdle,
+  "no circuit is forgotten while an open time, an override, a lease or the backoff runs": Table.deletesWhenIdle,
 
-  "all circuits that have a record are listed by their names, no other of theirs": but((storage) => ({
+  "list returns the name of every circuit with a record, and no other of this run": but((storage) => ({
     ...storage,
     list: Stream.flatMap(storage.list, (name) => Stream.fromIterable(name.split("\n")))
   })),
-  "what the library keeps for itself is kept, and in no list": but((storage) => {
+  "a circuit with a reserved name is kept, but not listed": but((storage) => {
     const own = new Set<string>()
     return {
       ...storage,
@@ -299,19 +304,19 @@ export const broken: Record<string, Params> = {
       list: Stream.concat(storage.list, Stream.suspend(() => Stream.fromIterable(own)))
     }
   }),
-  "the history tells every change, the newest first, with who made it and why": but((storage) => ({
+  "the history has every change, newest first, with its author and cause": but((storage) => ({
     ...storage,
     history: (circuit, options) => Effect.map(storage.history(circuit, options), (told) => told.toReversed())
   })),
-  "without a history it tells none": declared({ history: false }),
+  "a storage without history returns an empty one": declared({ history: false }),
 
-  "who listens is told first that it does, and then of every change": but((storage) => ({
+  "changes begins with Subscribed and then emits every change": but((storage) => ({
     ...storage,
     changes: Stream.filter(storage.changes, ({ _tag }) => _tag !== "Subscribed")
   })),
-  "who cannot push tells nothing": declared({ pushes: false }),
+  "a storage that does not push emits no changes": declared({ pushes: false }),
 
-  "an operation that is interrupted is whole or absent, can be sent again, and leaves the storage in order": but(
+  "an interrupted operation is applied whole or not at all, can be repeated, and leaves the storage usable": but(
     (storage) =>
       Effect.map(Semaphore.make(1), (lock) => ({
         ...storage,
@@ -323,19 +328,19 @@ export const broken: Record<string, Params> = {
           )
       }))
   ),
-  "no operation holds up the event loop": but((storage) => ({
+  "no operation blocks the event loop": but((storage) => ({
     ...storage,
     history: (circuit) => Effect.andThen(Effect.sync(() => busy(10)), storage.history(circuit))
   })),
 
-  "a storage that is cut off says so, and never that a circuit is Closed": Table.emptyWhenCutOff,
-  "a record of a later format is read and obeyed, and never written": Table.forgetsTheFormat,
-  "what is not known of a record is kept": Table.keepsWhatItKnows,
-  "a record that makes no sense is an error, and not an absent circuit": Table.emptyWhenDamaged,
+  "a storage without its data fails, and never answers that a circuit is Closed": Table.emptyWhenCutOff,
+  "a record of a newer format is read and obeyed, but never written": Table.forgetsTheFormat,
+  "unknown fields of a record are kept": Table.keepsWhatItKnows,
+  "a damaged record is an error, not an absent circuit": Table.emptyWhenDamaged,
 
-  "without fences nothing is agreed, and nobody is told that it was": declared({ fences: false }),
+  "a storage without fences commits and grants nothing, and says so": declared({ fences: false }),
 
-  "it answers as the pure record does, whatever happens in whatever order": settles((settle) =>
+  "every answer agrees with the pure record, for random operations in random order": settles((settle) =>
     settle.outcome._tag === "Failure"
       ? { ...settle, outcome: { ...settle.outcome, hint: settle.outcome.hint / 2 } }
       : settle

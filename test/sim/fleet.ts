@@ -1,7 +1,8 @@
 /** Processes of one fleet, each on a machine of its own, behind a link of its own to the one server. */
 import { Cause, Context, Effect, Exit, type Fiber, Scope } from "effect"
 import { Breaker, Outcome } from "../../src/index.ts"
-import type { Storage } from "../../src/Storage/Storage.ts"
+import * as Fallback from "../../src/Storage/Fallback.ts"
+import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
 import { type Exchange, Link, perfect, type Quality } from "./link.ts"
 import { Rng } from "./random.ts"
 import { type Handled, Server } from "./server.ts"
@@ -39,6 +40,8 @@ export interface FleetOptions {
   readonly circuits: ReadonlyArray<CircuitPlan>
   readonly idleTimeToLive?: number | undefined
   readonly pushes?: boolean | undefined
+  /** Names of the storages, when a process falls back from each to the next. By default there is one, `simulated`. */
+  readonly backends?: ReadonlyArray<string> | undefined
 }
 
 /** Who looks on. */
@@ -50,6 +53,9 @@ export interface Watcher {
     exchange: Exchange,
     exit: Exit.Exit<unknown, unknown> | undefined
   ) => void
+  readonly pushed: (process: Process, announcement: Announcement) => void
+  /** What a chain of storages says of itself. */
+  readonly chained: (process: Process, event: Fallback.ChainEvent) => void
   readonly bodyStarts: (call: Call) => void
   readonly bodyEnds: (call: Call, exit: Exit.Exit<unknown, unknown>) => void
   readonly callEnds: (call: Call, exit: Exit.Exit<unknown, unknown>) => void
@@ -58,17 +64,25 @@ export interface Watcher {
 export class Fleet {
   readonly world = new World()
   readonly options: FleetOptions
-  readonly server: Server
+  readonly servers: ReadonlyArray<Server>
   readonly processes: Array<Process> = []
   readonly watchers: Array<Partial<Watcher>> = []
 
   constructor(options: FleetOptions) {
     this.options = options
-    this.server = new Server(this.world, {
-      idleTimeToLive: options.idleTimeToLive ?? 60 * 60 * 1000,
-      pushes: options.pushes ?? false,
-      handled: (handled) => this.tell("handled", handled)
-    })
+    this.servers = (options.backends ?? ["simulated"]).map((backend) =>
+      new Server(this.world, {
+        backend,
+        idleTimeToLive: options.idleTimeToLive ?? 60 * 60 * 1000,
+        pushes: options.pushes ?? false,
+        handled: (handled) => this.tell("handled", handled)
+      })
+    )
+  }
+
+  /** The first, which is the only one unless there is a chain. */
+  get server(): Server {
+    return this.servers[0]!
   }
 
   /** Starts a process, with its breakers. */
@@ -120,7 +134,8 @@ export class Process {
   readonly fleet: Fleet
   readonly index: number
   readonly machine: Machine
-  readonly link: Link
+  /** To each of the fleet's servers, in their order. */
+  readonly links: ReadonlyArray<Link>
   readonly policies: ReadonlyArray<Breaker.Data>
   readonly breakers: ReadonlyArray<Breaker.Breaker<unknown>>
   readonly startedAt: number
@@ -130,19 +145,36 @@ export class Process {
   readonly #context: Context.Context<Storage | Scope.Scope>
 
   constructor(fleet: Fleet, index: number, { policies, quality, skew = 0 }: ProcessOptions) {
-    const { options: { circuits, seed }, server, world } = fleet
+    const { options: { circuits, seed }, servers, world } = fleet
     this.fleet = fleet
     this.index = index
     this.startedAt = world.now
     this.policies = policies ?? circuits.map(({ policy }) => policy)
     this.machine = new Machine(world, seed * 1000 + index, skew)
-    this.link = new Link(index, server, this.machine, new Rng(seed, index), quality ?? perfect, {
-      sent: (exchange) => fleet.tell("sent", this, exchange),
-      ended: (exchange, exit) => fleet.tell("ended", this, exchange, exit)
-    })
-    this.#context = Context.add(this.link.context, Scope.Scope, this.#scope)
+    this.links = servers.map((server, place) =>
+      new Link(index, server, this.machine, new Rng(seed, index, ...(place === 0 ? [] : [place])), quality ?? perfect, {
+        sent: (exchange) => fleet.tell("sent", this, exchange),
+        ended: (exchange, exit) => fleet.tell("ended", this, exchange, exit),
+        pushed: (announcement) => fleet.tell("pushed", this, announcement)
+      })
+    )
+    this.#context = Context.make(Storage, this.#storage()).pipe(Context.add(Scope.Scope, this.#scope))
     this.breakers = circuits.map(({ name }, i) =>
       valueOf(this.machine.fork(Breaker.make(name, this.policies[i]!), this.#context))
+    )
+  }
+
+  /** The link to the first server. */
+  get link(): Link {
+    return this.links[0]!
+  }
+
+  #storage(): Storage {
+    const [first, ...others] = this.links.map(({ storage }) => ({ storage }))
+    if (others.length === 0) return first!.storage
+    const onEvent = (event: Fallback.ChainEvent) => Effect.sync(() => this.fleet.tell("chained", this, event))
+    return valueOf(
+      this.machine.fork(Fallback.make([first!, ...others], { onEvent }), Context.make(Scope.Scope, this.#scope))
     )
   }
 

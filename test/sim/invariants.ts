@@ -44,7 +44,7 @@ interface Verdicts {
   generation: number
 }
 
-export class Invariants implements Watcher {
+export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly broken: Array<string> = []
   readonly #fleet: Fleet
   /** By circuit, then generation. */

@@ -3,8 +3,8 @@
  *
  * What was sent goes its way though its sender no longer waits for it. What crosses is JSON, so that nobody shares anything.
  */
-import { Context, Effect, Exit, Queue, Stream } from "effect"
-import { type Announcement, type CircuitReport, Storage, type StorageError } from "../../src/Storage/Storage.ts"
+import { Effect, Exit, Queue, Stream } from "effect"
+import type { Announcement, CircuitReport, Storage, StorageError } from "../../src/Storage/Storage.ts"
 import type { Rng } from "./random.ts"
 import { type Input, type Server, unavailable } from "./server.ts"
 import type { Machine } from "./world.ts"
@@ -24,6 +24,8 @@ export const perfect: Quality = { latency: 1, jitter: 0, losesRequest: 0, losesR
 
 /** One request, and what became of it. */
 export interface Exchange {
+  /** The backend it is sent to. */
+  readonly to: string
   readonly kind: "sync" | "change" | "probe"
   readonly inputs: ReadonlyMap<string, Input>
   readonly sentAt: number
@@ -34,6 +36,7 @@ export interface Watcher {
   readonly sent: (exchange: Exchange) => void
   /** The sender has the answer, or no longer waits for it (`undefined`). */
   readonly ended: (exchange: Exchange, exit: Exit.Exit<unknown, StorageError> | undefined) => void
+  readonly pushed: (announcement: Announcement) => void
 }
 
 export class Link {
@@ -73,10 +76,6 @@ export class Link {
     }
   }
 
-  get context(): Context.Context<Storage> {
-    return Context.make(Storage, this.storage)
-  }
-
   #ask<A>(
     kind: Exchange["kind"],
     inputs: ReadonlyMap<string, Input>,
@@ -84,7 +83,7 @@ export class Link {
   ): Effect.Effect<A, StorageError> {
     const { world } = this.#machine
     return Effect.callback((resume) => {
-      const exchange: Exchange = { kind, inputs, sentAt: world.now, sent: world.stamp() }
+      const exchange: Exchange = { to: this.storage.backend, kind, inputs, sentAt: world.now, sent: world.stamp() }
       let ended = false
       const end = (exit: Exit.Exit<A, StorageError> | undefined): void => {
         if (ended) return
@@ -129,7 +128,11 @@ export class Link {
   #changes(): Stream.Stream<Announcement, StorageError> {
     return Stream.callback<Announcement, StorageError>((queue) => {
       const subscriber = (announcement: Announcement): void =>
-        this.#carry(this.quality.losesReply, () => this.#machine.deliver(() => Queue.offerUnsafe(queue, announcement)))
+        this.#carry(this.quality.losesReply, () =>
+          this.#machine.deliver(() => {
+            this.#watcher.pushed(announcement)
+            Queue.offerUnsafe(queue, announcement)
+          }))
       Queue.offerUnsafe(queue, { _tag: "Subscribed" })
       this.#server.subscribers.add(subscriber)
       return Effect.addFinalizer(() => Effect.sync(() => this.#server.subscribers.delete(subscriber)))

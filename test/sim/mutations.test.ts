@@ -16,19 +16,19 @@ const without = async (mutation: number, ...program: ReadonlyArray<string>): Pro
   return stdout
 }
 
-describe.concurrent("the simulator finds out when a rule is dropped:", () => {
+describe.concurrent("mutations of the protocol", () => {
   for (const [i, { rule }] of mutations.entries()) {
-    it(`${rule}`, async () => {
+    it(`a schedule fails without the rule that ${rule}`, async () => {
       const found = await without(i, fileOf("./main.ts"), "--first", "--schedules", "1000")
       assert.match(found, /^Seed \d+ fails: \d+ ms: /)
     })
   }
 })
 
-describe("the checker of strict histories finds out when a rule is dropped:", () => {
+describe("mutations of strict calls", () => {
   const mutation = mutations.findIndex(({ rule }) => rule.startsWith("a strict call"))
 
-  it(`${mutations[mutation]!.rule}`, async () => {
+  it(`a strict history is inexplicable without the rule that ${mutations[mutation]!.rule}`, async () => {
     const program = `import { firstInexplicable } from ${JSON.stringify(new URL("./strict.ts", import.meta.url).href)}
 console.log(firstInexplicable(500))`
     assert.match(await without(mutation, "--input-type=module", "--eval", program), /^\d+$/m)

@@ -42,6 +42,7 @@ export class Server {
   #request: { readonly from: number; readonly inputs: ReadonlyMap<string, Input> } | undefined
 
   constructor(world: World, options: {
+    readonly backend?: string
     readonly idleTimeToLive: number
     readonly pushes: boolean
     readonly handled?: (handled: Handled) => void
@@ -49,7 +50,7 @@ export class Server {
     this.world = world
     this.#handled = options.handled ?? (() => {})
     this.storage = fromDocument({
-      backend: "simulated",
+      backend: options.backend ?? "simulated",
       capabilities: { shared: true, durable: true, pushes: options.pushes, history: true, fences: true },
       idleTimeToLive: options.idleTimeToLive,
       modify: (circuit, f) =>

@@ -34,7 +34,7 @@ const run = (
     if (failure !== undefined) return failure
   }
   heal(fleet, quality)
-  let failure = settle(fleet, 12, () => failedAt(steps.length))
+  let failure = rest(fleet, 12, () => failedAt(steps.length))
   if (failure !== undefined) return failure
   const didExpire = fleet.world.now >= idleTimeToLive
   const didDie = fleet.processes.some(({ isAlive }) => !isAlive)
@@ -45,18 +45,18 @@ const run = (
         for (const circuit of circuits.keys()) process.call(circuit, { ends: "succeeds", takes: 0 })
       }
     }
-    failure = settle(fleet, 6, () => failedAt(steps.length + 1 + round))
+    failure = rest(fleet, 6, () => failedAt(steps.length + 1 + round))
     if (failure !== undefined) return failure
   }
   if (!didExpire) invariants.inAgreement()
   return failedAt(steps.length + 4)
 }
 
-/** Lets seconds pass, looking at all after each. */
-const settle = (fleet: Fleet, seconds: number, look: () => Failure | undefined): Failure | undefined => {
+/** Lets seconds pass, checking the fleet after each. */
+const rest = (fleet: Fleet, seconds: number, check: () => Failure | undefined): Failure | undefined => {
   for (let i = 0; i < seconds; i++) {
     fleet.advance(1000)
-    const failure = look()
+    const failure = check()
     if (failure !== undefined) return failure
   }
   return undefined
