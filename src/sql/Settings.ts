@@ -1,6 +1,6 @@
 /** The options that the storage, its history and its printed schema have in common. */
 import * as Duration from "effect/Duration"
-import { durationIn, type Problem, refuse } from "../internal/Check.ts"
+import { durationIn, type Problem, refuse, YEAR_MILLIS } from "../internal/Check.ts"
 import { idleTime } from "../Storage/Document.ts"
 import { type Tables, tablesOf } from "./Schema.ts"
 
@@ -25,8 +25,6 @@ export interface KeepOptions {
   readonly retention?: Duration.Input | undefined
 }
 
-const LONGEST_RETENTION_MILLIS = Duration.toMillis("36500 days")
-
 const identifierIn = (field: string, value: string, longest: number): ReadonlyArray<Problem> =>
   new RegExp(`^[a-z_][a-z0-9_]{0,${longest - 1}}$`).test(value)
     ? []
@@ -45,7 +43,7 @@ export const tablesFor = (options: TableOptions): Tables => {
 
 /** How long to keep circuits and changes. Throws a `RangeError` for a duration out of its range. */
 export const keepFor = ({ idleTimeToLive, retention = "30 days" }: KeepOptions) => {
-  refuse("Storage \"sql\"", durationIn("retention", retention, 1000, LONGEST_RETENTION_MILLIS))
+  refuse("Storage \"sql\"", durationIn("retention", retention, 1000, 100 * YEAR_MILLIS))
   return {
     idleTimeToLive: idleTime("sql", idleTimeToLive),
     retentionMillis: Duration.toMillis(Duration.fromInputUnsafe(retention))
