@@ -92,7 +92,7 @@ export const cleanUp = (
   })
 
 /**
- * Whether the clean-up is due. Of all that call it, one gets `true`, and nobody again until `everyMillis` have passed.
+ * Whether the clean-up is due. One caller gets `true`; the others get `false` until `everyMillis` have passed.
  */
 export const claimCleanUp = (database: Database, everyMillis: number): Effect.Effect<boolean, SqlError> => {
   const { dialect, sql, tables } = database
