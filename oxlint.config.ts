@@ -52,13 +52,24 @@ const shared = [
 /** What sends requests to storages shares. */
 const requests = [
   ...shared,
+  "internal/Bounds.ts",
   "internal/Deadlines.ts",
   "internal/Fork.ts",
   "internal/Log.ts",
+  "internal/Messages.ts",
   "internal/Request.ts"
 ] as const
 
 const upFromStorages = onlyUp(...shared)
+
+/** The rules of what serves a breaker from inside, `up` leading to `src`. */
+const insideOf = (up: string) => [
+  { regex: "^(\\.\\./)+layers/", message: inward },
+  { regex: "^(\\.\\./)+Storage\\.ts$", message: inward },
+  storagesButTheService(up),
+  noDriver,
+  noUnstable
+]
 
 interface Pattern {
   readonly regex?: string
@@ -76,7 +87,8 @@ export default defineConfig({
   categories: { correctness: "error" },
   options: { typeAware: true },
   rules: {
-    "import/no-cycle": "error",
+    // Types, too: a reader follows them as he follows values.
+    "import/no-cycle": ["error", { ignoreTypes: false }],
     "eqeqeq": "error",
     "no-var": "error",
     "prefer-const": "error",
@@ -122,16 +134,20 @@ export default defineConfig({
         noUnstable
       )
     },
-    ...["src/internal/*.ts", "src/internal/fleet/*.ts"].map((files, depth) => ({
-      files: [files],
-      rules: only(
-        { regex: "^(\\.\\./)+layers/", message: inward },
-        { regex: "^(\\.\\./)+Storage\\.ts$", message: inward },
-        storagesButTheService("../".repeat(depth + 1)),
-        noDriver,
-        noUnstable
-      )
-    })),
+    {
+      files: ["src/internal/*.ts"],
+      rules: only(...insideOf("../"), {
+        group: ["./fleet/*", "!./fleet/Fleet.ts"],
+        message: "The circuit knows its fleet by the interfaces of Fleet.ts alone."
+      })
+    },
+    {
+      files: ["src/internal/fleet/*.ts"],
+      rules: only(...insideOf("../../"), {
+        regex: "^\\.\\./(Call|Circuit|Keys|NameRegistry|Rejection|Shared|Timeout)\\.ts$",
+        message: "The fleet knows a circuit by the interface Local of Fleet.ts alone."
+      })
+    },
     {
       files: ["src/Storage/**/*.ts"],
       rules: only(
@@ -178,7 +194,7 @@ export default defineConfig({
     },
     {
       files: ["src/file/**/*.ts"],
-      rules: only(onlyUp(...shared, "Storage/Storage.ts", "Storage/Document.ts"))
+      rules: only(onlyUp(...shared, "internal/Messages.ts", "Storage/Storage.ts", "Storage/Document.ts"))
     },
     {
       files: ["src/sql/**/*.ts"],
@@ -195,15 +211,26 @@ export default defineConfig({
     {
       files: ["src/Storage/{Fallback,Mirror,Regions,Migration}.ts"],
       rules: only(
-        onlyUp(...requests, "combine/*"),
+        onlyUp(...requests, "combine/*", "combine/chain/*", "combine/migration/*"),
         noOtherStorage,
         noDriver,
         noUnstable
       )
     },
     {
-      files: ["src/combine/**/*.ts"],
+      files: ["src/combine/*.ts"],
       rules: only(onlyUp(...requests, "Storage/Storage.ts"), noDriver, noUnstable)
+    },
+    {
+      files: ["src/combine/{chain,migration}/*.ts"],
+      rules: only(
+        {
+          group: ["../../**", ...[...requests, "Storage/Storage.ts"].map((path) => `!../../${path}`)],
+          message: inward
+        },
+        noDriver,
+        noUnstable
+      )
     },
     {
       files: ["src/redis/**/*.ts"],

@@ -2,7 +2,7 @@
  * The bounds of what a call may cost, and whether a run met them. All but the bytes are ratios of two results of the
  * same run, because machines differ. docs/cost.md has the same table with the reason for each.
  */
-import type { MemoryResult, Result } from "./report.ts"
+import type { MemoryResult, Result } from "./results.ts"
 
 export interface Bound {
   readonly text: string

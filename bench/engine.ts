@@ -4,7 +4,7 @@
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
-import type { EngineResult } from "./report.ts"
+import type { EngineResult } from "./results.ts"
 
 export const circuitCounts = [1, 1000, 100_000]
 export const callRates = [1, 1000, 1_000_000]

@@ -5,7 +5,7 @@ import { setTimeout } from "node:timers/promises"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import type { CircuitReport } from "../src/Storage/Storage.ts"
 import { makeKeys } from "./cases.ts"
-import type { EngineResult } from "./report.ts"
+import type { EngineResult } from "./results.ts"
 
 const SECONDS = 5
 const [what, count] = [process.argv[2], Number(process.argv[3])]

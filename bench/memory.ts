@@ -5,7 +5,7 @@
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import { type MemoryCase, memoryCases } from "./cases.ts"
-import type { MemoryResult } from "./report.ts"
+import type { MemoryResult } from "./results.ts"
 
 export const measureMemory = async (progress: (text: string) => void): Promise<Array<MemoryResult>> => {
   const results: Array<MemoryResult> = []

@@ -2,27 +2,7 @@
  * The results of the benchmark, as tables for people and as JSON for machines.
  */
 import type { Bound } from "./bounds.ts"
-
-export interface Result {
-  readonly case: string
-  readonly contender: string
-  /** The time of a call through the contender, minus the time of the bare call. */
-  readonly addedNs: number
-  readonly bareNs: number
-}
-
-export interface MemoryResult {
-  readonly case: string
-  readonly contender: string
-  readonly bytesPerCircuit: number
-}
-
-/** The cost of the engine that keeps the circuits of a process in step with the fleet. */
-export interface EngineResult {
-  readonly case: string
-  readonly value: number
-  readonly unit: string
-}
+import type { EngineResult, MemoryResult, Result } from "./results.ts"
 
 export interface Results {
   readonly calls: ReadonlyArray<Result>

@@ -11,7 +11,7 @@
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { cases } from "./cases.ts"
-import type { Result } from "./report.ts"
+import type { Result } from "./results.ts"
 import type { Request, Slice } from "./worker.ts"
 
 export interface Effort {

@@ -61,12 +61,12 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { BreakerError, BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "./BreakerError.ts"
 import type { Event, OverrideMode, Snapshot } from "./Event.ts"
-import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
 import { type AnyClassify, isBypassed, run } from "./internal/Call.ts"
+import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
 import { type Act, Circuit } from "./internal/Circuit.ts"
 import { prefixOf } from "./internal/CircuitName.ts"
-import type { Circuits } from "./internal/fleet/Fleet.ts"
 import { makeEntry } from "./internal/fleet/Engine.ts"
+import type { Circuits } from "./internal/fleet/Fleet.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
 import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
@@ -74,7 +74,7 @@ import * as ResolvedPolicy from "./internal/ResolvedPolicy.ts"
 import { makeShared, type Shared } from "./internal/Shared.ts"
 import { testBreaker } from "./internal/TestBreaker.ts"
 import type { Classify, Data, HalfOpen, Policy } from "./Policy.ts"
-import { Sensible, TripFromJson } from "./Policy.ts"
+import { TripFromJson, ValidPolicy } from "./Policy.ts"
 import { Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
 export * from "./BreakerError.ts"
@@ -666,7 +666,7 @@ export const config = (prefix: string): Config.Config<Data> => {
 /** A config whose policy is checked. */
 const configured = <P extends Policy>(config: Config.Config<P>): Config.Config<P> =>
   Config.flatMap(config, (policy) => {
-    const checked = Schema.decodeUnknownResult(Sensible)(policy)
+    const checked = Schema.decodeUnknownResult(ValidPolicy)(policy)
     return Result.isSuccess(checked) ? Config.succeed(policy) : Config.fail(checked.failure)
   })
 

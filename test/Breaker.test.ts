@@ -7,7 +7,7 @@ import { failTimes, make, rejectionOf } from "./utils.ts"
 const two = { trip: Trip.consecutiveFailures(2), openFor: "30 seconds" } as const
 
 describe("a circuit", () => {
-  it.effect("opens, takes a probe after the open time to the millisecond, and closes", () =>
+  it.effect("a circuit opens, takes a probe after the open time to the millisecond, and closes", () =>
     Effect.gen(function*() {
       const breaker = yield* make("life", two)
       assert.strictEqual(yield* breaker.wrap(Effect.succeed(1)), 1)
@@ -24,7 +24,7 @@ describe("a circuit", () => {
       assert.deepInclude(statistics, { success: 2, failure: 2, rejected: 1, timesOpened: 1, consecutiveFailures: 0 })
     }))
 
-  it.effect("fails with the call's own error, exit and defect", () =>
+  it.effect("a circuit fails with the call's own error, exit and defect", () =>
     Effect.gen(function*() {
       const breaker = yield* make("own", { trip: Trip.consecutiveFailures(5) })
       assert.strictEqual(yield* Effect.flip(breaker.wrap(Effect.fail("e"))), "e")
@@ -37,7 +37,7 @@ describe("a circuit", () => {
       assert.strictEqual((yield* breaker.snapshot).statistics.failure, 3)
     }))
 
-  it.effect("opens for 5 failures in a row where nothing else is said, for 60 seconds", () =>
+  it.effect("a circuit opens by default after 5 consecutive failures, for 60 seconds", () =>
     Effect.gen(function*() {
       const breaker = yield* make("defaults", {})
       yield* failTimes(breaker, 4)
@@ -48,7 +48,7 @@ describe("a circuit", () => {
       assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.seconds(60))
     }))
 
-  it.effect("reads without moving: an open time that is over stays Open until a call asks", () =>
+  it.effect("reading a circuit changes nothing: it stays Open after its open time until the next call", () =>
     Effect.gen(function*() {
       const breaker = yield* make("reads", two)
       yield* failTimes(breaker, 2)
@@ -61,7 +61,7 @@ describe("a circuit", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("trips on a rate over time, and a success can complete the minimum", () =>
+  it.effect("a circuit trips on a failure rate over time, and a success can complete the minimum of calls", () =>
     Effect.gen(function*() {
       const trip = Trip.failureRate({ threshold: 0.5, within: "10 seconds", minimumCalls: 4 })
       const breaker = yield* make("rate", { trip })
@@ -86,7 +86,7 @@ describe("a circuit", () => {
       assert.deepInclude(window, { calls: 1, failures: 0 })
     }))
 
-  it.effect("trips on slow calls that succeed", () =>
+  it.effect("a circuit trips on slow calls that succeed", () =>
     Effect.gen(function*() {
       const trip = Trip.slowCallRate({ threshold: 1, slowerThan: "1 second", lastCalls: 2, minimumCalls: 2 })
       const breaker = yield* make("slow", { trip })
@@ -103,7 +103,7 @@ describe("a circuit", () => {
 })
 
 describe("a rejection", () => {
-  it.effect("runs nothing, and says why, since when and on whose evidence", () =>
+  it.effect("a rejection runs nothing, and has the reason, the time and the evidence of the opening", () =>
     Effect.gen(function*() {
       const breaker = yield* make("why", two)
       yield* failTimes(breaker, 1, "first")
@@ -118,7 +118,7 @@ describe("a rejection", () => {
       assert.strictEqual(error.name, "effect-breaker/Breaker/BreakerOpenError")
     }))
 
-  it.effect("has a retryAfter that is true when it is read, and never negative", () =>
+  it.effect("a rejection's retryAfter is computed when it is read, and is never negative", () =>
     Effect.gen(function*() {
       const breaker = yield* make("after", two)
       yield* failTimes(breaker, 2)
@@ -134,7 +134,7 @@ describe("a rejection", () => {
       assert.deepStrictEqual(error.retryAfter, Duration.zero)
     }))
 
-  it.effect("asks nobody to wait once its circuit has closed before its time", () =>
+  it.effect("a rejection has no retryAfter once its circuit has closed early", () =>
     Effect.gen(function*() {
       const breaker = yield* make("early", two)
       yield* failTimes(breaker, 2)
@@ -143,7 +143,7 @@ describe("a rejection", () => {
       assert.deepStrictEqual(open.retryAfter, Duration.zero)
     }))
 
-  it.effect("names the failure that opened the circuit, not one that came late", () =>
+  it.effect("a rejection has the failure that opened the circuit as lastFailure, not a later one", () =>
     Effect.gen(function*() {
       const breaker = yield* make("opened", two)
       const gate = yield* Deferred.make<never, string>()
@@ -154,7 +154,7 @@ describe("a rejection", () => {
       assert.strictEqual((yield* rejectionOf(breaker)).lastFailure, "the cause")
     }))
 
-  it.effect("has no lastFailure once a reset has cleared it", () =>
+  it.effect("a rejection has no lastFailure once a reset has cleared it", () =>
     Effect.gen(function*() {
       const breaker = yield* make("cleared", two)
       yield* failTimes(breaker, 2)
@@ -167,7 +167,7 @@ describe("a rejection", () => {
       yield* Fiber.interrupt(probe)
     }))
 
-  it.effect("is not counted in any window", () =>
+  it.effect("a rejection is not counted in any window", () =>
     Effect.gen(function*() {
       const trip = Trip.failureRate({ threshold: 0.5, lastCalls: 2, minimumCalls: 2 })
       const breaker = yield* make("uncounted", { trip })
@@ -190,7 +190,7 @@ describe("late results", () => {
     })
 
   for (const [how, policy] of [["straight", two], ["permitted", { ...two, timeout: "10 minutes" }]] as const) {
-    it.effect(`of a call admitted when Closed change nothing when Open, and its caller gets them (${how})`, () =>
+    it.effect(`the late result of a call admitted when Closed changes nothing when Open, and its caller gets it (${how})`, () =>
       Effect.gen(function*() {
         const { breaker, end } = yield* straggler(Exit.succeed("ok"), policy)
         yield* failTimes(breaker, 2)
@@ -200,7 +200,7 @@ describe("late results", () => {
       }))
 
     for (const ends of [Exit.succeed("ok"), Exit.fail("no")]) {
-      it.effect(`of a ${ends._tag} change nothing when HalfOpen (${how})`, () =>
+      it.effect(`the late ${ends._tag} of a call admitted when Closed changes nothing when HalfOpen (${how})`, () =>
         Effect.gen(function*() {
           const { breaker, end } = yield* straggler(ends, policy)
           yield* failTimes(breaker, 2)
@@ -214,7 +214,7 @@ describe("late results", () => {
         }))
     }
 
-    it.effect(`of an earlier Closed do not end a row of failures in the next (${how})`, () =>
+    it.effect(`a late success of an earlier Closed does not end a streak of failures in the next (${how})`, () =>
       Effect.gen(function*() {
         const { breaker, end } = yield* straggler(Exit.succeed("ok"), policy)
         yield* breaker.reset
@@ -224,7 +224,7 @@ describe("late results", () => {
         assert.strictEqual(yield* breaker.state, "Open")
       }))
 
-    it.effect(`of an earlier Closed do not count in the next (${how})`, () =>
+    it.effect(`a late failure of an earlier Closed does not count in the next (${how})`, () =>
       Effect.gen(function*() {
         const { breaker, end } = yield* straggler(Exit.fail("no"), policy)
         yield* failTimes(breaker, 2)
@@ -240,7 +240,7 @@ describe("late results", () => {
 
 describe("late results in a window", () => {
   for (const timeout of [undefined, "10 minutes"] as const) {
-    it.effect(`of an earlier Closed are not in the next one's (timeout ${timeout})`, () =>
+    it.effect(`a late result of an earlier Closed is not in the next one's window (timeout ${timeout})`, () =>
       Effect.gen(function*() {
         const trip = Trip.failureRate({ threshold: 0.5, lastCalls: 4, minimumCalls: 4 })
         const breaker = yield* make("late-window", { trip, timeout })
@@ -255,8 +255,8 @@ describe("late results in a window", () => {
   }
 })
 
-describe("breakers in company", () => {
-  it.effect("an outer breaker does not count the inner one's rejection", () =>
+describe("nested breakers", () => {
+  it.effect("an outer breaker does not count the rejection of an inner one", () =>
     Effect.gen(function*() {
       const inner = yield* make("inner", two)
       const outer = yield* make("outer", two)
@@ -267,7 +267,7 @@ describe("breakers in company", () => {
       assert.deepInclude((yield* outer.snapshot).statistics, { failure: 0, ignored: 5 })
     }))
 
-  it.effect("each counts the call's own failure", () =>
+  it.effect("nested breakers each count the call's own failure", () =>
     Effect.gen(function*() {
       const inner = yield* make("inner-2", two)
       const outer = yield* make("outer-2", two)
@@ -276,7 +276,7 @@ describe("breakers in company", () => {
       assert.strictEqual(yield* outer.state, "Open")
     }))
 
-  it.effect("a retry outside runs the body until the circuit opens, and no more", () =>
+  it.effect("a retry outside of a breaker runs the call until the circuit opens, and no further", () =>
     Effect.gen(function*() {
       let ran = 0
       let asked = 0
@@ -290,7 +290,7 @@ describe("breakers in company", () => {
       assert.deepStrictEqual([asked, ran], [7, 3])
     }))
 
-  it.effect("works deep inside itself", () =>
+  it.effect("a breaker can be nested deeply inside itself", () =>
     Effect.gen(function*() {
       const breaker = yield* make("deep", { timeout: "1 minute" })
       const down = (n: number): Effect.Effect<number, unknown> =>

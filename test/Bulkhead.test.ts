@@ -6,7 +6,7 @@ import { make, makeKeyed } from "./utils.ts"
 
 const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 
-/** Whether there is room for exactly so many calls at once. */
+/** Whether exactly `n` calls can run at once. */
 const room = <Err>(breaker: Breaker.Breaker<Err>, places: number) =>
   Effect.gen(function*() {
     const gate = yield* Deferred.make<void>()
@@ -19,7 +19,7 @@ const room = <Err>(breaker: Breaker.Breaker<Err>, places: number) =>
   })
 
 describe("a bulkhead", () => {
-  it.effect("runs so many calls at once, and fails the others without running them", () =>
+  it.effect("a bulkhead runs maxConcurrent calls at once, and fails further calls without running them", () =>
     Effect.gen(function*() {
       const breaker = yield* make("full", { maxConcurrent: 2, trip: Trip.consecutiveFailures(1) })
       const fibers = [yield* fork(breaker.wrap(Effect.never)), yield* fork(breaker.wrap(Effect.never))]
@@ -46,7 +46,7 @@ describe("a bulkhead", () => {
     "times out with slow finalizers": Effect.onInterrupt(Effect.never, () => Effect.sleep("1 second"))
   }
   for (const [how, ending] of Object.entries(endings)) {
-    it.effect(`frees the place of a call that ${how}`, () =>
+    it.effect(`a bulkhead frees the place of a call that ${how}`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("ends", policy)
         for (let i = 0; i < 3; i++) {
@@ -58,7 +58,7 @@ describe("a bulkhead", () => {
       }))
   }
 
-  it.effect("keeps the place of a call that timed out until its finalizers have run", () =>
+  it.effect("a bulkhead keeps the place of a call that timed out until its finalizers have run", () =>
     Effect.gen(function*() {
       const breaker = yield* make("held", { ...policy, maxConcurrent: 1 })
       yield* fork(Effect.exit(breaker.wrap(Effect.onInterrupt(Effect.never, () => Effect.sleep("5 seconds")))))
@@ -68,7 +68,7 @@ describe("a bulkhead", () => {
       assert.isTrue(yield* room(breaker, 1))
     }))
 
-  it.effect("frees the place of a call whose classify throws or dies", () =>
+  it.effect("a bulkhead frees the place of a call whose classify throws or dies", () =>
     Effect.gen(function*() {
       const breaker = yield* make("classify", { maxConcurrent: 1 })
       for (let i = 0; i < 3; i++) {
@@ -82,7 +82,7 @@ describe("a bulkhead", () => {
       assert.isTrue(yield* room(breaker, 1))
     }))
 
-  it.effect("gives no place to calls that an open circuit rejects", () =>
+  it.effect("a call that an open circuit rejects takes no place in the bulkhead", () =>
     Effect.gen(function*() {
       const breaker = yield* make("open", { maxConcurrent: 1, trip: Trip.consecutiveFailures(1), openFor: "1 second" })
       yield* Effect.exit(breaker.wrap(Effect.fail("no")))
@@ -94,7 +94,7 @@ describe("a bulkhead", () => {
       assert.isTrue(yield* room(breaker, 1))
     }))
 
-  it.effect("takes no probe's place when it is full", () =>
+  it.effect("a call that a full bulkhead rejects takes no probe's place", () =>
     Effect.gen(function*() {
       const breaker = yield* make("probe", { maxConcurrent: 1, trip: Trip.consecutiveFailures(1) })
       const gate = yield* Deferred.make<void>()
@@ -109,7 +109,7 @@ describe("a bulkhead", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("counts the calls that an override or a reset found running", () =>
+  it.effect("a bulkhead still counts the calls that ran before an override or a reset", () =>
     Effect.gen(function*() {
       const breaker = yield* make("across", { maxConcurrent: 2 })
       const fibers = [yield* fork(breaker.wrap(Effect.never)), yield* fork(breaker.wrap(Effect.never))]
@@ -119,7 +119,7 @@ describe("a bulkhead", () => {
       assert.isTrue(yield* room(breaker, 2))
     }))
 
-  it.effect("is each key's own", () =>
+  it.effect("each key of a keyed breaker has a bulkhead of its own", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("bulkheads", { maxConcurrent: 1 })
       yield* fork(keyed.wrap(Effect.never, { key: "a" }))
@@ -127,7 +127,7 @@ describe("a bulkhead", () => {
       assert.deepStrictEqual(yield* Effect.exit(keyed.wrap(Effect.void, { key: "b" })), Exit.void)
     }))
 
-  it.effect("does not count against an outer breaker", () =>
+  it.effect("BulkheadFullError does not count as a failure of an outer breaker", () =>
     Effect.gen(function*() {
       const inner = yield* make("inner", { maxConcurrent: 1 })
       const outer = yield* make("outer", { trip: Trip.consecutiveFailures(1) })

@@ -17,23 +17,27 @@ describe("without a classify", () => {
     ["an undefined error is a failure", Effect.fail(undefined), { failure: 1 }],
     ["a defect is a failure", Effect.die("d"), { failure: 1 }],
     ["interruption alone is ignored", Effect.interrupt, { ignored: 1 }],
-    ["an error that says so is ignored", Effect.fail(new NotFound()), { ignored: 1 }],
-    ["a defect that says so is ignored", Effect.die(new NotFound()), { ignored: 1 }],
-    ["an error that says so is a success", Effect.fail({ [Outcome.outcome]: Outcome.success }), { success: 1 }],
+    ["an error that carries Ignored is ignored", Effect.fail(new NotFound()), { ignored: 1 }],
+    ["a defect that carries Ignored is ignored", Effect.die(new NotFound()), { ignored: 1 }],
+    ["an error that carries Success is a success", Effect.fail({ [Outcome.outcome]: Outcome.success }), { success: 1 }],
     [
       "a failure and an interruption in one cause is a failure",
       Effect.failCause(Cause.combine(Cause.interrupt(), Cause.fail("e"))),
       { failure: 1 }
     ],
     [
-      "an ignored error beside one that is not is a failure",
+      "an error that carries Ignored beside a defect is a failure",
       Effect.failCause(Cause.combine(Cause.fail(new NotFound()), Cause.die("d"))),
       { failure: 1 }
     ],
-    ["an outcome that makes no sense is a failure", Effect.fail({ [Outcome.outcome]: undefined }), { failure: 1 }],
-    ["an outcome of another kind is a failure", Effect.fail({ [Outcome.outcome]: { _tag: "Maybe" } }), { failure: 1 }],
+    ["an error that carries an undefined outcome is a failure", Effect.fail({ [Outcome.outcome]: undefined }), {
+      failure: 1
+    }],
+    ["an error that carries an unknown outcome is a failure", Effect.fail({ [Outcome.outcome]: { _tag: "Maybe" } }), {
+      failure: 1
+    }],
     [
-      "an outcome that throws when read is a failure",
+      "an error whose outcome throws when read is a failure",
       Effect.fail({
         get [Outcome.outcome]() {
           throw new Error("no")
@@ -44,7 +48,7 @@ describe("without a classify", () => {
   ]
   for (const timeout of [undefined, "1 second"] as const) {
     for (const [what, call, expected] of cases) {
-      it.effect(`${what} (timeout ${timeout})`, () =>
+      it.effect(`without a classify, ${what} (timeout ${timeout})`, () =>
         Effect.gen(function*() {
           const breaker = yield* make("default", { timeout })
           const exit = yield* Effect.exit(breaker.wrap(call))
@@ -55,7 +59,7 @@ describe("without a classify", () => {
     }
   }
 
-  it.effect("an ignored outcome neither ends a streak nor adds to it", () =>
+  it.effect("an ignored outcome neither ends a streak of failures nor adds to it", () =>
     Effect.gen(function*() {
       const breaker = yield* make("streak", { trip: Trip.consecutiveFailures(3) })
       const ignoredOnes = Effect.repeat(Effect.ignore(breaker.wrap(Effect.fail(new NotFound()))), { times: 9 })
@@ -72,7 +76,7 @@ describe("classify", () => {
   for (const [name, outcome] of Object.entries(outcomes)) {
     for (const how of ["plain", "effect"]) {
       const classify = () => how === "plain" ? outcome : Effect.andThen(Effect.yieldNow, Effect.succeed(outcome))
-      it.effect(`of the policy decides: ${name}, ${how}; the result is the call's own`, () =>
+      it.effect(`the policy's classify decides the outcome, and the call keeps its result: ${name}, ${how}`, () =>
         Effect.gen(function*() {
           const breaker = yield* make("policy", { classify })
           assert.strictEqual(yield* breaker.wrap(Effect.succeed("mine")), "mine")
@@ -81,7 +85,7 @@ describe("classify", () => {
           assert.deepStrictEqual(yield* counts(breaker), { success: 0, failure: 0, ignored: 0, [name]: 3 })
         }))
 
-      it.effect(`of a call overrides the policy's: ${name}, ${how}`, () =>
+      it.effect(`a call's classify takes precedence over the policy's: ${name}, ${how}`, () =>
         Effect.gen(function*() {
           const breaker = yield* make("call", {
             classify: () => {
@@ -95,7 +99,7 @@ describe("classify", () => {
     }
   }
 
-  it.effect("sees the exit of the call, and not an interruption", () =>
+  it.effect("classify gets the exit of the call, but no interruption", () =>
     Effect.gen(function*() {
       const seen: Array<unknown> = []
       const classify = (exit: Exit.Exit<unknown, unknown>) => {
@@ -110,7 +114,7 @@ describe("classify", () => {
       assert.strictEqual((yield* counts(breaker)).ignored, 1)
     }))
 
-  it.effect("opens on a value that is classified as a failure, and the value is the last failure", () =>
+  it.effect("a value that is classified as a failure opens the circuit, and is the lastFailure", () =>
     Effect.gen(function*() {
       const breaker = yield* make("value", {
         trip: Trip.consecutiveFailures(1),
@@ -121,7 +125,7 @@ describe("classify", () => {
       assert.strictEqual(error.lastFailure, 500)
     }))
 
-  it.effect("is not asked for a rejected call", () =>
+  it.effect("classify is not called for a rejected call", () =>
     Effect.gen(function*() {
       let asked = 0
       const breaker = yield* make("rejected", {
@@ -136,7 +140,7 @@ describe("classify", () => {
       assert.strictEqual(asked, 1)
     }))
 
-  it.effect("of a keyed call is the call's own", () =>
+  it.effect("a keyed call can have a classify of its own", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("keyed-classify", {})
       yield* keyed.wrap(Effect.void, { key: "a", classify: () => Outcome.failure() })
@@ -154,7 +158,7 @@ describe("a classify with requirements", () => {
     )
   class Api extends Breaker.Service<Api>()("api-with-limits", { classify }) {}
 
-  it.effect("of the policy has them from where the breaker was made", () =>
+  it.effect("the policy's classify gets its services from where the breaker was made", () =>
     Effect.gen(function*() {
       yield* Api.wrap(Effect.succeed(400))
       yield* Api.wrap(Effect.succeed(500)).pipe(Effect.provideService(Limits, { worst: 1000 }))
@@ -167,7 +171,7 @@ describe("a classify with requirements", () => {
       )
     ))
 
-  it.effect("of a call has them from the call", () =>
+  it.effect("a call's classify gets its services from the call", () =>
     Effect.gen(function*() {
       const breaker = yield* make("per-call", {})
       const call = breaker.wrapWith(Effect.succeed(7), { classify })
@@ -177,22 +181,22 @@ describe("a classify with requirements", () => {
     }))
 })
 
-describe("a classify that goes wrong", () => {
+describe("a classify that fails", () => {
   const ways: Record<string, () => Outcome.Outcome | Effect.Effect<Outcome.Outcome>> = {
     "throws": () => {
       throw new Error("bad classify")
     },
     "dies": () => Effect.die(new Error("bad classify")),
     "fails against its type": () => Effect.fail("bad classify") as never,
-    "gives nothing": () => undefined as never,
-    "gives null": () => null as never,
-    "gives a word": () => "Failure" as never,
-    "gives an effect of nothing": () => Effect.void as never,
-    "gives another tag": () => ({ _tag: "Maybe" }) as never
+    "returns undefined": () => undefined as never,
+    "returns null": () => null as never,
+    "returns a string": () => "Failure" as never,
+    "returns an effect of undefined": () => Effect.void as never,
+    "returns another tag": () => ({ _tag: "Maybe" }) as never
   }
   for (const [how, classify] of Object.entries(ways)) {
     for (const policy of [{ classify }, { classify, timeout: "1 second", maxConcurrent: 1 }] as const) {
-      it.effect(`${how}: ignored, reported, and the call's result stands (${Object.keys(policy).length} fields)`, () =>
+      it.effect(`a classify that ${how} counts as ignored, is logged, and leaves the call's result (${Object.keys(policy).length} fields)`, () =>
         withReports((reports) =>
           Effect.gen(function*() {
             const breaker = yield* make("bad-classify", policy)
@@ -210,7 +214,7 @@ describe("a classify that goes wrong", () => {
     }
   }
 
-  it.effect("ends interrupted by its own doing: ignored, and the call's result stands", () =>
+  it.effect("a classify that interrupts itself counts as ignored, and leaves the call's result", () =>
     Effect.gen(function*() {
       const breaker = yield* make("interrupts", { classify: () => Effect.interrupt, maxConcurrent: 1 })
       assert.strictEqual(yield* breaker.wrap(Effect.succeed("mine")), "mine")
@@ -218,7 +222,7 @@ describe("a classify that goes wrong", () => {
       assert.deepStrictEqual(yield* counts(breaker), { success: 0, failure: 0, ignored: 2 })
     }))
 
-  it.effect("is reported nowhere where UnhandledLogLevel is undefined", () =>
+  it.effect("a failing classify is not logged if UnhandledLogLevel is undefined", () =>
     withReports((reports) =>
       Effect.gen(function*() {
         const breaker = yield* make("silent", { classify: ways["throws"]! }).pipe(

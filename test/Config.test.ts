@@ -9,7 +9,7 @@ const environment = (record: Record<string, string>) => ConfigProvider.layer(Con
 const read = (record: Record<string, string>) => Effect.provide(Breaker.config("PAYMENTS"), environment(record))
 
 describe("Breaker.config", () => {
-  it.effect("reads every field from the environment", () =>
+  it.effect("Breaker.config reads every field from the environment", () =>
     Effect.gen(function*() {
       const policy = yield* read({
         PAYMENTS_TRIP: JSON.stringify({
@@ -42,7 +42,7 @@ describe("Breaker.config", () => {
       )
     }))
 
-  it.effect("is the defaults where nothing is set, or to nothing", () =>
+  it.effect("Breaker.config returns the defaults if no variable is set, or if it is empty", () =>
     Effect.map(
       read({ PAYMENTS_TIMEOUT: "" }),
       (policy) => assert.strictEqual(Breaker.fingerprint(policy), Breaker.fingerprint({}))
@@ -66,7 +66,7 @@ describe("Breaker.config", () => {
     [{ PAYMENTS_MAX_CONCURRENT: "NaN" }, /MAX_CONCURRENT/]
   ]
   for (const [record, message] of bad) {
-    it.effect(`refuses ${JSON.stringify(record).slice(0, 70)} with a ConfigError that says what`, () =>
+    it.effect(`Breaker.config refuses ${JSON.stringify(record).slice(0, 70)} with a ConfigError that names the field`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(read(record))
         assert.strictEqual(error._tag, "ConfigError")
@@ -80,7 +80,7 @@ describe("Breaker.config", () => {
 })
 
 describe("layerConfig", () => {
-  it.effect("of the default breaker has its policy from config", () =>
+  it.effect("Breaker.layerConfig reads the default breaker's policy from config", () =>
     Effect.gen(function*() {
       const breaker = yield* Breaker.Breaker
       yield* failTimes(breaker, 1)
@@ -101,7 +101,7 @@ describe("layerConfig", () => {
   }) {}
   const layer = Api.layerConfig({ openFor: Config.Duration("OPEN_FOR"), timeout: Config.Duration("TIMEOUT") })
 
-  it.effect("of a service takes what it declares from config, and the rest from its policy", () =>
+  it.effect("a service's layerConfig reads the declared fields from config, and the others from its policy", () =>
     Effect.gen(function*() {
       const fiber = yield* Effect.forkChild(Effect.exit(Api.wrap(Effect.never)), { startImmediately: true })
       yield* TestClock.adjust("3 seconds")
@@ -117,7 +117,7 @@ describe("layerConfig", () => {
     halfOpen: { probes: 1, lease: "5 seconds" }
   }) {}
 
-  it.effect("of a service keeps the half-open fields that config leaves alone", () =>
+  it.effect("a service's layerConfig keeps the half-open fields that config does not set", () =>
     Effect.gen(function*() {
       const probing = yield* Probing
       yield* Effect.orDie(probing.forceHalfOpen)
@@ -136,7 +136,7 @@ describe("layerConfig", () => {
     [{ OPEN_FOR: "1 second" }, /TIMEOUT/]
   ]
   for (const [record, message] of bad) {
-    it.effect(`of a service refuses ${JSON.stringify(record)} with a ConfigError`, () =>
+    it.effect(`a service's layerConfig refuses ${JSON.stringify(record)} with a ConfigError`, () =>
       Effect.gen(function*() {
         const built = Layer.build(Layer.provide(Layer.fresh(layer), [memory, environment(record)]))
         const error = yield* Effect.flip(built)
@@ -146,7 +146,7 @@ describe("layerConfig", () => {
   }
 })
 
-describe("a policy that makes no sense", () => {
+describe("an invalid policy", () => {
   const never = { failures: 2 } as const
   const bad: ReadonlyArray<readonly [() => Breaker.Policy, RegExp]> = [
     [() => ({ openFor: 0 }), /openFor must be .* got 0/],
@@ -181,7 +181,7 @@ describe("a policy that makes no sense", () => {
     [() => ({ trip: { _tag: "Never", ...never } as never }), /trip\._tag must be one of/]
   ]
   for (const [policy, message] of bad) {
-    it(`is refused at once: ${message.source.slice(0, 60)}`, () => {
+    it(`an invalid policy is refused at once: ${message.source.slice(0, 60)}`, () => {
       assert.throws(() => Breaker.make("nonsense", policy()), RangeError)
       assert.throws(() => Breaker.make("nonsense", policy()), message)
       assert.throws(() => Breaker.layer("nonsense", policy() as {}), message)
@@ -191,18 +191,18 @@ describe("a policy that makes no sense", () => {
     })
   }
 
-  it("names all that is wrong", () => {
+  it("the error of an invalid policy names every problem", () => {
     assert.throws(() => Breaker.make("both", { openFor: 0, maxConcurrent: 0 }), /"both": openFor .*; maxConcurrent /)
   })
 
-  it("is a SchemaError from decoded data", () => {
+  it("an invalid policy in decoded data is a SchemaError", () => {
     const decode = Schema.decodeUnknownExit(Breaker.Data)
     assert.match(String(decode({ maxConcurrent: 0 })), /maxConcurrent must be a whole number from 1 to 1000000, got 0/)
     assert.isTrue(Exit.isFailure(decode({ openFor: "soon" })))
     assert.isTrue(Exit.isSuccess(decode({})))
   })
 
-  it("does not mind what is undefined", () => {
+  it("a policy may have fields that are undefined", () => {
     const policy = { trip: undefined, openFor: undefined, timeout: undefined, halfOpen: undefined, classify: undefined }
     assert.strictEqual(Breaker.fingerprint(policy), Breaker.fingerprint({ classify: () => Outcome.success }))
   })

@@ -9,7 +9,7 @@ const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as cons
 const as = (mode: Breaker.EnforcementMode) => Effect.provideService(Breaker.Enforcement, mode)
 
 describe("Enforcement", () => {
-  it.effect("is for the effect it is provided to, call by call", () =>
+  it.effect("Enforcement applies to the effect that it is provided to, call by call", () =>
     Effect.gen(function*() {
       const breaker = yield* make("per-effect", two)
       yield* failTimes(breaker, 2)
@@ -23,14 +23,16 @@ describe("Enforcement", () => {
       }
     }))
 
-  it.effect("bypass: no recording, no events, no timeout, no bulkhead, no probe's place", () =>
+  it.effect("bypass: a call is not recorded, has no events, timeout or bulkhead, and takes no probe's place", () =>
     Effect.gen(function*() {
       const breaker = yield* make("bypassed", { ...two, timeout: "1 second", maxConcurrent: 1 })
       yield* breaker.forceHalfOpen
       const heard = yield* listen(breaker)
       const before = yield* breaker.snapshot
-      const fibers = yield* Effect.forEach([1, 2, 3], () =>
-        Effect.forkChild(Breaker.bypass(breaker.wrap(Effect.never)), { startImmediately: true }))
+      const fibers = yield* Effect.forEach(
+        [1, 2, 3],
+        () => Effect.forkChild(Breaker.bypass(breaker.wrap(Effect.never)), { startImmediately: true })
+      )
       yield* TestClock.adjust("1 minute")
       for (const fiber of fibers) {
         assert.isUndefined(fiber.pollUnsafe())
@@ -41,21 +43,21 @@ describe("Enforcement", () => {
       assert.deepStrictEqual(yield* heard, [])
     }))
 
-  it.effect("bypass: passes an operator's ForcedOpen", () =>
+  it.effect("bypass: a call runs despite an operator's ForcedOpen", () =>
     Effect.gen(function*() {
       const breaker = yield* make("bypass-forced", two)
       yield* breaker.override({ mode: "ForcedOpen", reason: "r", actor: "a" })
       assert.strictEqual(yield* Breaker.bypass(breaker.wrap(Effect.succeed("ran"))), "ran")
     }))
 
-  it.effect("bypass: makes no circuit of a keyed breaker", () =>
+  it.effect("bypass: a keyed breaker makes no circuit", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("bypass-keyed", {})
       yield* Breaker.bypass(keyed.wrap(Effect.void, { key: "a" }))
       assert.strictEqual(yield* keyed.size, 0)
     }))
 
-  it.effect("metricsOnly: everything runs and is recorded; where it would open is told", () =>
+  it.effect("metricsOnly: every call runs and is recorded, and a trip publishes a transition from Closed to Closed", () =>
     Effect.gen(function*() {
       const breaker = yield* make("shadow", { ...two, maxConcurrent: 1 })
       const heard = yield* listen(breaker)
@@ -66,7 +68,7 @@ describe("Enforcement", () => {
       assert.deepInclude((yield* breaker.snapshot).statistics, { failure: 3, success: 2, rejected: 0, timesOpened: 0 })
     }))
 
-  it.effect("metricsOnly: runs through open, half-open and forced open, and moves none of them", () =>
+  it.effect("metricsOnly: calls run through an open, half-open or forced open circuit without changing it", () =>
     Effect.gen(function*() {
       const breaker = yield* make("shadow-states", two)
       const run = as("metricsOnly")(breaker.wrap(Effect.succeed("ran")))
@@ -103,7 +105,7 @@ console.log(await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(S
       { cwd: new URL("..", import.meta.url), env: environment, encoding: "utf8" }
     ).trim()
 
-  it("is bypass where the environment says CIRCUIT_BREAKER_ENABLED=false, and only there", () => {
+  it("Enforcement is bypass by default only under CIRCUIT_BREAKER_ENABLED=false", () => {
     assert.strictEqual(inProcess({ CIRCUIT_BREAKER_ENABLED: "false" }), "Success 0")
     assert.strictEqual(inProcess({ CIRCUIT_BREAKER_ENABLED: "true" }), "Failure 1")
     assert.strictEqual(inProcess({ CIRCUIT_BREAKER_ENABLED: "perhaps" }), "Failure 1")
@@ -119,7 +121,7 @@ describe("Defaults", () => {
       return (yield* rejectionOf(breaker)).retryAfter
     })
 
-  it.effect("fill what a policy leaves out, or leaves undefined", () =>
+  it.effect("Defaults fill the fields that a policy leaves out or undefined", () =>
     Effect.gen(function*() {
       const breaker = yield* make("filled", { openFor: undefined }).pipe(
         Effect.provideService(Breaker.Defaults, defaults)
@@ -127,7 +129,7 @@ describe("Defaults", () => {
       assert.deepStrictEqual(yield* opened(breaker), Duration.seconds(7))
     }))
 
-  it.effect("yield to the policy", () =>
+  it.effect("a field of the policy takes precedence over Defaults", () =>
     Effect.gen(function*() {
       const policy = { trip: Trip.consecutiveFailures(1), openFor: Schedule.spaced("3 seconds") }
       const breaker = yield* make("own", policy).pipe(
@@ -136,7 +138,7 @@ describe("Defaults", () => {
       assert.deepStrictEqual(yield* opened(breaker), Duration.seconds(3))
     }))
 
-  it.effect("reach services and keyed breakers", () => {
+  it.effect("Defaults apply to services and keyed breakers", () => {
     class Api extends Breaker.Service<Api>()("api-defaults", {}) {}
     class Hosts extends Breaker.KeyedService<Hosts>()("hosts-defaults", {}) {}
     return Effect.gen(function*() {
@@ -152,7 +154,7 @@ describe("Defaults", () => {
     )
   })
 
-  it.effect("that make no sense are a defect that says so", () =>
+  it.effect("invalid Defaults are a defect that names the problem", () =>
     Effect.gen(function*() {
       const exit = yield* Effect.exit(
         make("bad", {}).pipe(Effect.provideService(Breaker.Defaults, { openFor: "0 seconds" }))

@@ -8,7 +8,7 @@ const roundTrip = <A, I>(schema: Schema.Codec<A, I>, value: A): A =>
   Schema.decodeUnknownSync(schema)(JSON.parse(JSON.stringify(Schema.encodeSync(schema)(value))))
 
 describe("errors", () => {
-  it.effect("of a real rejection survive JSON, with the retryAfter of that moment and the last failure", () =>
+  it.effect("a rejection survives JSON, with the retryAfter of that moment and the last failure", () =>
     Effect.gen(function*() {
       const breaker = yield* make("json", { trip: Trip.consecutiveFailures(1), openFor: "30 seconds" })
       yield* failTimes(breaker, 1, new Error("the cause"))
@@ -27,7 +27,7 @@ describe("errors", () => {
       assert.deepStrictEqual(error.retryAfter, Duration.seconds(10))
     }))
 
-  it.effect("of a forced open circuit survive JSON, without a retryAfter", () =>
+  it.effect("a rejection of a forced open circuit survives JSON, without a retryAfter", () =>
     Effect.gen(function*() {
       const breaker = yield* make("forced-json", {})
       yield* breaker.override({ mode: "ForcedOpen", reason: "r", actor: "a" })
@@ -36,7 +36,7 @@ describe("errors", () => {
       assert.isFalse("retryAfter" in again)
     }))
 
-  it("of the other kinds survive JSON", () => {
+  it("BreakerTimeoutError and BulkheadFullError survive JSON", () => {
     const timeout = new Breaker.BreakerTimeoutError({ circuit: "c", timeout: Duration.seconds(2) })
     assert.deepStrictEqual(roundTrip(Breaker.BreakerTimeoutError, timeout).timeout, Duration.seconds(2))
     const full = new Breaker.BulkheadFullError({ circuit: "c", maxConcurrent: 3 })
@@ -45,7 +45,7 @@ describe("errors", () => {
     assert.deepInclude(roundTrip(Storage.StorageError, storage), { operation: "load", reason: "Deadline" })
   })
 
-  it("have messages, and names of this library", () => {
+  it("errors have a message, and a name of this library", () => {
     const errors = [
       new Breaker.BreakerOpenError({ circuit: "c", state: "Open", openedBy: "instance" }),
       new Breaker.BreakerTimeoutError({ circuit: "c", timeout: Duration.seconds(2) }),
@@ -58,21 +58,21 @@ describe("errors", () => {
     }
   })
 
-  it("carry an HTTP status", () => {
+  it("errors are annotated with an HTTP status", () => {
     const statusOf = (schema: Schema.Top) => SchemaAST.resolve(schema.ast)?.["httpApiStatus"]
     assert.strictEqual(statusOf(Breaker.BreakerOpenError), 503)
     assert.strictEqual(statusOf(Breaker.BreakerTimeoutError), 504)
     assert.strictEqual(statusOf(Breaker.BulkheadFullError), 503)
   })
 
-  it("are told from a call's own by isRejection", () => {
+  it("isRejection tells a breaker's errors from a call's own", () => {
     const storage = new Storage.StorageError({ operation: "load", reason: "Deadline", cause: "slow" })
     for (const own of [undefined, null, "BreakerOpenError", new Error("no"), { _tag: "NotFound" }, storage]) {
       assert.isFalse(Breaker.isRejection(own))
     }
   })
 
-  it.effect("are one for all the rejections of an opening", () =>
+  it.effect("all rejections of one opening share one error", () =>
     Effect.gen(function*() {
       const breaker = yield* make("shared", { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" })
       yield* failTimes(breaker, 1)
@@ -83,7 +83,7 @@ describe("errors", () => {
       assert.notStrictEqual(yield* rejectionOf(breaker), error)
     }))
 
-  it("say of themselves that they are ignored where they are rejections", () => {
+  it("rejections carry Ignored as their own outcome", () => {
     const open = new Breaker.BreakerOpenError({ circuit: "c", state: "Open", openedBy: "instance" })
     assert.deepStrictEqual(open[Outcome.outcome], Outcome.ignored)
   })

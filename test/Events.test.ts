@@ -7,7 +7,7 @@ import { failTimes, inBrief, listen, make, makeKeyed, settle, withReports } from
 const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
 
 describe("events", () => {
-  it.effect("tell the life of a circuit in order", () =>
+  it.effect("events report the life of a circuit in order", () =>
     Effect.gen(function*() {
       const breaker = yield* make("life", { ...two, maxConcurrent: 1, timeout: "1 second" })
       const heard = yield* listen(breaker)
@@ -33,7 +33,7 @@ describe("events", () => {
       for (const event of events) assert.deepInclude(event, { circuit: "life" })
     }))
 
-  it.effect("of a transition carry the counts that caused it", () =>
+  it.effect("a Transition event carries the counts that caused it", () =>
     Effect.gen(function*() {
       const trip = Trip.failureRate({ threshold: 0.5, lastCalls: 10, minimumCalls: 4 })
       const breaker = yield* make("counts", { trip, openFor: "10 seconds" })
@@ -50,7 +50,7 @@ describe("events", () => {
       assert.deepInclude(snapshot.statistics, { success: 2, failure: 2, timesOpened: 0 })
     }))
 
-  it.effect("of a failure carry its error, defect or value", () =>
+  it.effect("a Failure event carries the error, defect or value of the call", () =>
     Effect.gen(function*() {
       const breaker = yield* make("errors", {})
       const heard = yield* listen(breaker)
@@ -61,7 +61,7 @@ describe("events", () => {
       assert.deepStrictEqual(errors, ["an error", "a defect", "a value"])
     }))
 
-  it.effect("of a failure that came late carry its own error", () =>
+  it.effect("the Failure event of a late failure carries that call's error", () =>
     Effect.gen(function*() {
       const breaker = yield* make("late", two)
       const gate = yield* Deferred.make<never, string>()
@@ -73,7 +73,7 @@ describe("events", () => {
       assert.deepInclude((yield* heard)[0], { _tag: "Failure", error: "late" })
     }))
 
-  it.effect("say nothing of another breaker's timeout but that it failed", () =>
+  it.effect("an inner breaker's timeout is a Failure event of the outer breaker, not a Timeout", () =>
     Effect.gen(function*() {
       const inner = yield* make("inner", { timeout: "1 second" })
       const outer = yield* make("outer", {})
@@ -86,7 +86,7 @@ describe("events", () => {
       assert.deepStrictEqual((yield* heard).map(inBrief), ["Failure"])
     }))
 
-  it.effect("begin when somebody listens, and reach every listener", () =>
+  it.effect("events begin when a listener subscribes, and reach every listener", () =>
     Effect.gen(function*() {
       const breaker = yield* make("two-listeners", {})
       yield* failTimes(breaker, 1)
@@ -98,7 +98,7 @@ describe("events", () => {
       assert.strictEqual((yield* second).length, 1)
     }))
 
-  it.effect("tell a listener that never read how many it lost, before the first that is left", () =>
+  it.effect("a slow listener gets a Lost event with the number of dropped events, before the first that is left", () =>
     Effect.gen(function*() {
       const breaker = yield* make("slow-listener", { trip: Trip.consecutiveFailures(1_000_000) })
       const begun = yield* Deferred.make<void>()
@@ -133,7 +133,7 @@ describe("events", () => {
       assert.strictEqual(numbers.at(-1), 3000)
     }))
 
-  it.effect("make nothing where nobody listens, before and after", () =>
+  it.effect("without listeners no snapshots of events are made", () =>
     Effect.gen(function*() {
       const breaker = yield* make("unheard", two)
       let looked = 0
@@ -143,7 +143,7 @@ describe("events", () => {
           Clock.Clock,
           new Proxy(clock, {
             get: (target, key, receiver) => {
-              // Only a snapshot needs the wall clock.
+              // Only a snapshot reads the wall clock.
               if (key === "currentTimeMillisUnsafe") looked++
               return Reflect.get(target, key, receiver)
             }
@@ -164,7 +164,7 @@ describe("events", () => {
       yield* breaker.reset
     }))
 
-  it.effect("of a keyed breaker are those of all keys; of a key its own", () =>
+  it.effect("events of a keyed breaker are those of all keys; events of a key are its own", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("events", {})
       const all = yield* listen(keyed)
@@ -184,7 +184,7 @@ describe("onEvent", () => {
   const withHook = <E>(hook: (event: Breaker.Event) => Effect.Effect<unknown, E>) =>
     Layer.provideMerge(Breaker.onEvent(Api, hook), live)
 
-  it.effect("runs a hook for each event, in order and one at a time", () => {
+  it.effect("onEvent runs the hook for each event, in order and one at a time", () => {
     const log: Array<string> = []
     const hook = (event: Breaker.Event) =>
       Effect.gen(function*() {
@@ -209,7 +209,7 @@ describe("onEvent", () => {
     }
   }
   for (const [how, fault] of Object.entries(faults)) {
-    it.effect(`reports a hook that ${how}, goes on with the next event, and leaves calls alone`, () =>
+    it.effect(`onEvent logs a hook that ${how}, continues with the next event, and does not affect calls`, () =>
       withReports((reports) => {
         const heard: Array<string> = []
         const hook = (event: Breaker.Event) => {
@@ -226,7 +226,7 @@ describe("onEvent", () => {
       }))
   }
 
-  it.effect("goes on after a hook that was interrupted by its own doing", () => {
+  it.effect("onEvent continues after a hook that interrupted itself", () => {
     const heard: Array<string> = []
     const hook = (event: Breaker.Event) => {
       heard.push(event._tag)
@@ -240,13 +240,13 @@ describe("onEvent", () => {
     }).pipe(Effect.provide(withHook(hook)))
   })
 
-  it.effect("is slowed by a hook that never returns, and calls are not", () =>
+  it.effect("a hook of onEvent that never returns does not slow calls", () =>
     Effect.gen(function*() {
       for (let i = 0; i < 5000; i++) yield* fail
       assert.strictEqual(yield* Effect.flatMap(Api, (api) => api.state), "Open")
     }).pipe(Effect.provide(withHook(() => Effect.never))))
 
-  it.effect("has what the hook needs from where the layer is built", () => {
+  it.effect("a hook of onEvent gets its services from where the layer is built", () => {
     class Pager extends Context.Service<Pager, Array<string>>()("test/Pager") {}
     const pages: Array<string> = []
     const hook = Breaker.onEvent(Api, (event) =>
@@ -264,7 +264,7 @@ describe("onEvent", () => {
     }).pipe(Effect.provide(hook.pipe(Layer.provideMerge(live), Layer.provide(Layer.succeed(Pager, pages)))))
   })
 
-  it.effect("listens to a keyed service, too", () => {
+  it.effect("onEvent listens to a keyed service, too", () => {
     class Hosts extends Breaker.KeyedService<Hosts>()("hosts-events", {}) {}
     const heard: Array<string> = []
     const hook = Breaker.onEvent(Hosts, (event) => Effect.sync(() => heard.push(inBrief(event))))
@@ -275,7 +275,7 @@ describe("onEvent", () => {
     }).pipe(Effect.provide(hook.pipe(Layer.provideMerge(Hosts.layer), Layer.provide(Storage.MemoryStorageLive))))
   })
 
-  it.effect("ends with its scope", () =>
+  it.effect("onEvent ends with its scope", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const heard: Array<string> = []

@@ -107,14 +107,14 @@ describe("one circuit", () => {
     Effect.gen(function*() {
       const { a, b } = yield* pair("override", two)
       yield* b.wrap(Effect.void)
-      const heard = yield* listen(b)
+      const events = yield* listen(b)
       yield* a.override({ mode: "ForcedOpen", reason: "incident", actor: "ann" })
       yield* untilQuiet
       assert.deepInclude(yield* rejectionOf(b), { state: "ForcedOpen", openedBy: "override", reason: "incident" })
       yield* a.clearOverride({ actor: "bob" })
       yield* untilQuiet
       yield* b.wrap(Effect.void)
-      assert.deepStrictEqual((yield* heard).map(inBrief), [
+      assert.deepStrictEqual((yield* events).map(inBrief), [
         "ForcedOpen set",
         "Rejected by BreakerOpenError",
         "ForcedOpen cleared"
@@ -223,14 +223,14 @@ describe("the storage", () => {
       assert.strictEqual(yield* a.state, "Closed")
       assert.strictEqual(yield* b.state, "Open")
       linkA.fault(undefined)
-      const heard = yield* listen(a)
+      const events = yield* listen(a)
       // A probe is among them, and none of them is rejected.
       const calls = Effect.all([a.wrap(Effect.yieldNow), a.wrap(Effect.yieldNow)], { concurrency: 2 })
       yield* Effect.repeat(Effect.andThen(untilNextRound, calls), { times: INTERVALS_TO_RECOVER })
       yield* untilQuiet
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
       assert.strictEqual((yield* a.snapshot).fleet?.state, "Closed")
-      assert.deepStrictEqual((yield* heard).map(inBrief), [])
+      assert.deepStrictEqual((yield* events).map(inBrief), [])
     }))
 
   it.effect("a lease that a slow storage grants too late serves the next call", () =>
@@ -282,10 +282,10 @@ describe("a leased probe", () => {
       const { a, linkA } = yield* due("given up")
       yield* a.wrap(Effect.sync(() => linkA.fault(failing("Denied"), "probe")))
       yield* untilLeaseAndGraceAreOver
-      const asked = settlements(linkA)
-      assert.isAtLeast(asked, 4)
+      const sent = settlements(linkA)
+      assert.isAtLeast(sent, 4)
       yield* untilLeaseAndGraceAreOver
-      assert.strictEqual(settlements(linkA), asked)
+      assert.strictEqual(settlements(linkA), sent)
       linkA.fault(undefined)
     }))
 
@@ -394,14 +394,14 @@ describe("reasons and evidence", () => {
       const closed = yield* b.snapshot
       assert.deepInclude(closed, { whyNot: "0 of 3 failures within 60 s", openedBy: undefined })
       assert.strictEqual(closed.fleet?.whyNot, "1 of 3 failures within 60 s")
-      const heard = yield* listen(b)
+      const events = yield* listen(b)
       yield* failTimes(a, 2)
       assert.deepInclude(yield* a.snapshot, { openedBy: "instance", why: "3 failures within 60 s", whyNot: undefined })
       yield* untilTwoSnapshotsAnIntervalApart
       const open = yield* b.snapshot
       assert.deepInclude(open, { openedBy: "fleet", isolated: false, why: "3 failures within 60 s" })
       assert.deepInclude(open.fleet?.evidence, { by: "fleet", totals: [{ success: 1, failure: 3, slow: 0 }] })
-      const [transition] = yield* heard
+      const [transition] = yield* events
       assert.deepInclude(transition, {
         _tag: "Transition",
         from: "Closed",
@@ -428,7 +428,7 @@ describe("reasons and evidence", () => {
 })
 
 describe("circuits that a change reaches", () => {
-  it.effect("a circuit that was overridden before its first call is told of the next change", () =>
+  it.effect("a circuit that was overridden before its first call adopts the next change", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("spoken of", { ...two, syncEvery: "10 minutes" })
       yield* a.override({ mode: "ForcedOpen", reason: "r", actor: "ann" })
@@ -473,7 +473,7 @@ describe("circuits that a change reaches", () => {
       yield* failTimes(a, 2)
       yield* untilQuiet
       yield* TestClock.adjust("10 seconds")
-      // As where a newer version owns the record: the open time is over, and nobody else may end it.
+      // As where a newer version owns the record: the open time is over, and no other instance may end it.
       const { asOf } = linkA.changes[0] as Storage.Trip
       const snapshot: Storage.Snapshot = {
         ...snapshotOf(undefined, [], asOf, Infinity),

@@ -15,7 +15,7 @@ const ready = <const P extends Breaker.Policy>(policy: P) =>
     return breaker
   })
 
-/** A call that runs until it is told how to end. */
+/** A call that runs until the test ends it. */
 const pending = <Err>(breaker: Breaker.Breaker<Err>) =>
   Effect.gen(function*() {
     const gate = yield* Deferred.make<string, string>()
@@ -25,7 +25,7 @@ const pending = <Err>(breaker: Breaker.Breaker<Err>) =>
   })
 
 describe("half-open", () => {
-  it.effect("runs as many probes at once as there are places, of any number that come together", () =>
+  it.effect("half-open runs `probes` calls at once, however many arrive together", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { probes: 3, successes: 3 } })
       let ran = 0
@@ -44,7 +44,7 @@ describe("half-open", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("closes after as many successes as asked for, also one at a time", () =>
+  it.effect("half-open closes after `successes` successes, also with one probe at a time", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { successes: 3 } })
       for (const state of ["HalfOpen", "HalfOpen", "Closed"]) {
@@ -53,7 +53,7 @@ describe("half-open", () => {
       }
     }))
 
-  it.effect("reopens on one failure, for a fresh open time and then a full round", () =>
+  it.effect("half-open reopens on one failure, for a new open time, then with a full round of probes", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { probes: 2, successes: 3 } })
       yield* breaker.wrap(Effect.void)
@@ -69,7 +69,7 @@ describe("half-open", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("says when a refused call may come back: when the first lease ends", () =>
+  it.effect("a rejection in half-open has a retryAfter until the first lease ends", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { lease: "8 seconds" } })
       const probe = yield* pending(breaker)
@@ -85,7 +85,7 @@ describe("half-open", () => {
     "interrupts itself": Effect.interrupt
   }
   for (const [how, ending] of Object.entries(endings)) {
-    it.effect(`gives the place of a probe that ${how} to the next, and does not close`, () =>
+    it.effect(`a probe that ${how} gives its place to the next one, and does not close the circuit`, () =>
       Effect.gen(function*() {
         const breaker = yield* ready({})
         for (let i = 0; i < 3; i++) {
@@ -97,7 +97,7 @@ describe("half-open", () => {
       }))
   }
 
-  it.effect("frees the place of an interrupted probe at once", () =>
+  it.effect("an interrupted probe frees its place at once", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({})
       const { fiber } = yield* pending(breaker)
@@ -108,14 +108,14 @@ describe("half-open", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("reopens on a probe that dies", () =>
+  it.effect("a probe that dies reopens the circuit", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({})
       yield* Effect.exit(breaker.wrap(Effect.die("defect")))
       assert.strictEqual((yield* rejectionOf(breaker)).lastFailure, "defect")
     }))
 
-  it.effect("makes one transition of two failing probes", () =>
+  it.effect("two failing probes make one transition", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { probes: 2 } })
       const heard = yield* listen(breaker)
@@ -127,7 +127,7 @@ describe("half-open", () => {
       assert.strictEqual((yield* rejectionOf(breaker)).lastFailure, "a")
     }))
 
-  it.effect("reopens on a slow probe, though it succeeded", () =>
+  it.effect("a slow probe reopens the circuit, although it succeeded", () =>
     Effect.gen(function*() {
       const trip = Trip.any(base.trip, Trip.slowCallRate({ slowerThan: "1 second", threshold: 1, lastCalls: 10 }))
       const breaker = yield* ready({ trip })
@@ -137,7 +137,7 @@ describe("half-open", () => {
       assert.strictEqual(yield* breaker.state, "Open")
     }))
 
-  it.effect("reading takes no place and moves nothing", () =>
+  it.effect("reading a half-open circuit takes no place and changes nothing", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({})
       const read = Effect.andThen(breaker.state, breaker.snapshot)
@@ -149,7 +149,7 @@ describe("half-open", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("admits a probe by itself to nobody: no timer moves the state", () =>
+  it.effect("no timer makes a circuit half-open: only a call does", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({})
       const heard = yield* listen(breaker)
@@ -159,7 +159,7 @@ describe("half-open", () => {
 })
 
 describe("a hung probe", () => {
-  it.effect("is interrupted when its lease ends, reopens, and its caller gets BreakerOpenError", () =>
+  it.effect("a hung probe is interrupted when its lease ends, reopens the circuit, and fails with BreakerOpenError", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({})
       let finalized = false
@@ -181,7 +181,7 @@ describe("a hung probe", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("that cannot be interrupted loses its place all the same, and its result is discarded", () =>
+  it.effect("a hung probe that cannot be interrupted still loses its place, and its result is discarded", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { lease: "5 seconds" } })
       const gate = yield* Deferred.make<string>()
@@ -201,7 +201,7 @@ describe("a hung probe", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("in a caller that cannot be interrupted is no exception", () =>
+  it.effect("a hung probe in an uninterruptible caller is interrupted when its lease ends, too", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { lease: "5 seconds" } })
       const probe = yield* Effect.forkChild(Effect.uninterruptible(breaker.wrap(Effect.never)), {
@@ -211,7 +211,7 @@ describe("a hung probe", () => {
       assert.instanceOf(yield* Effect.flip(Fiber.join(probe)), Breaker.BreakerOpenError)
     }))
 
-  it.effect("has a timeout of its own, for probes only, that is not the policy's", () =>
+  it.effect("halfOpen.timeout applies to probes only, instead of the policy's timeout", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ timeout: "8 seconds", halfOpen: { timeout: "2 seconds" } })
       const probe = yield* Effect.forkChild(breaker.wrap(Effect.never), { startImmediately: true })
@@ -228,7 +228,7 @@ describe("a hung probe", () => {
       assert.deepInclude(yield* Effect.flip(Fiber.join(call)), { timeout: Duration.seconds(8) })
     }))
 
-  it.effect("may take the timeout it was given and a second, and 30 seconds without one", () =>
+  it.effect("the default lease of a probe is its timeout and a second, or 30 seconds without a timeout", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { timeout: "2 seconds" } })
       yield* pending(breaker)
@@ -240,7 +240,7 @@ describe("a hung probe", () => {
 })
 
 describe("a ramp", () => {
-  it.effect("admits a growing share after closing, then all", () =>
+  it.effect("a ramp admits a growing share of the calls after closing, then all", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ trip: Trip.consecutiveFailures(1), halfOpen: { ramp: "10 seconds" } })
       yield* breaker.wrap(Effect.void)
@@ -258,7 +258,7 @@ describe("a ramp", () => {
       assert.strictEqual(admitted[10], 100)
     }))
 
-  it.effect("refuses the rest with the time until all are admitted", () =>
+  it.effect("a call that a ramp rejects has a retryAfter until the ramp ends", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { ramp: "10 seconds" } })
       yield* breaker.wrap(Effect.void)

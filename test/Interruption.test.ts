@@ -19,7 +19,7 @@ const policies = {
 
 for (const [which, policy] of Object.entries(policies)) {
   describe(`interruption from outside, with ${which}`, () => {
-    it.effect("during a call is ignored, and its place is free", () =>
+    it.effect(`interruption during a call counts as ignored and frees its place (${which})`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("running", policy)
         yield* failTimes(breaker, 1)
@@ -33,7 +33,7 @@ for (const [which, policy] of Object.entries(policies)) {
         assert.strictEqual((yield* breaker.snapshot).statistics.rejected, 0)
       }))
 
-    it.effect("of a fiber that never began counts for nothing", () =>
+    it.effect(`interruption of a fiber that never began counts for nothing (${which})`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("before", policy)
         const fiber = yield* Effect.forkChild(breaker.wrap(Effect.never))
@@ -43,7 +43,7 @@ for (const [which, policy] of Object.entries(policies)) {
         assert.strictEqual((yield* breaker.snapshot).statistics.rejected, 0)
       }))
 
-    it.effect("in half-open frees the probe's place", () =>
+    it.effect(`interruption in half-open frees the probe's place (${which})`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("probing", policy)
         yield* breaker.forceHalfOpen
@@ -57,7 +57,7 @@ for (const [which, policy] of Object.entries(policies)) {
         assert.strictEqual(yield* breaker.state, "Closed")
       }))
 
-    it.effect("while an effectful classify runs is ignored, and frees permit and place", () =>
+    it.effect(`interruption during an effectful classify counts as ignored, and frees permit and place (${which})`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("classifying", { ...policy, classify: slowly })
         yield* breaker.forceHalfOpen
@@ -71,7 +71,7 @@ for (const [which, policy] of Object.entries(policies)) {
         assert.strictEqual(yield* breaker.state, "Closed")
       }))
 
-    it.effect("waits in an uninterruptible caller, and the call's outcome counts", () =>
+    it.effect(`interruption waits in an uninterruptible caller, and the call's outcome counts (${which})`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("shielded", { ...policy, classify: undefined })
         const gate = yield* Deferred.make<string>()
@@ -82,7 +82,7 @@ for (const [which, policy] of Object.entries(policies)) {
         assert.deepInclude((yield* breaker.snapshot).statistics, { success: 1, ignored: 0 })
       }))
 
-    it.effect("with a failure in the same cause is a failure", () =>
+    it.effect(`interruption with a failure in the same cause counts as a failure (${which})`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("mixed", { ...policy, classify: undefined })
         const dies = Effect.onInterrupt(Effect.never, () => Effect.die("in a finalizer"))
@@ -93,7 +93,7 @@ for (const [which, policy] of Object.entries(policies)) {
   })
 }
 
-// A fiber that yields after every operation never gets on, so it is every second or third, in turns.
+// A fiber that yields after every operation makes no progress, so it yields after every second or third, in turns.
 
 /** Mulberry32. */
 const random = (seed: number) => () => {
@@ -113,7 +113,7 @@ describe("interruption between any two steps", () => {
   } as const
   for (const [which, policy] of Object.entries(stressed)) {
     for (const seed of [1, 2, 3]) {
-      it.effect(`leaks no permit, no place and no fiber: ${which}, seed ${seed}`, () =>
+      it.effect(`interruption between any two steps leaks no permit, place or fiber: ${which}, seed ${seed}`, () =>
         Effect.gen(function*() {
           const next = random(seed)
           const breaker = yield* make("stress", { ...policy, trip: Trip.consecutiveFailures(1_000_000) })
@@ -164,7 +164,7 @@ describe("interruption between any two steps", () => {
     }
   }
 
-  it.effect("settles each call once: what was admitted is success, failure or ignored", () =>
+  it.effect("every admitted call is settled once under interruption, as success, failure or ignored", () =>
     Effect.gen(function*() {
       const next = random(7)
       const breaker = yield* make("once", { timeout: "1 hour", trip: Trip.consecutiveFailures(1_000_000) })

@@ -16,7 +16,7 @@ const fail = ({ wrap }: Wraps, key: string) => Effect.asVoid(Effect.exit(wrap(Ef
 const runs = ({ wrap }: Wraps, key: string) => Effect.map(Effect.exit(wrap(Effect.void, { key })), Exit.isSuccess)
 
 describe("a keyed breaker", () => {
-  it.effect("has a circuit for each key", () =>
+  it.effect("a keyed breaker has a circuit for each key", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("hosts", one)
       yield* fail(keyed, "a")
@@ -28,7 +28,7 @@ describe("a keyed breaker", () => {
       assert.strictEqual(yield* keyed.size, 2)
     }))
 
-  it.effect("gives a key's breaker to operators", () =>
+  it.effect("operators get a key's breaker from a keyed breaker", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("operated", one)
       const breaker = keyed.get("a")
@@ -42,7 +42,7 @@ describe("a keyed breaker", () => {
       assert.strictEqual(yield* keyed.get("a").state, "Open")
     }))
 
-  it.effect("makes one circuit of a key that many ask for at once", () =>
+  it.effect("concurrent calls with one new key share one circuit", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("together", {})
       yield* Effect.forEach(
@@ -54,14 +54,14 @@ describe("a keyed breaker", () => {
       assert.strictEqual((yield* keyed.get("a").snapshot).statistics.success, 100)
     }))
 
-  it.effect("is bounded by its capacity, whatever comes", () =>
+  it.effect("a keyed breaker never has more circuits than its capacity", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("bounded", { capacity: 1000 })
       for (let n = 0; n < 100_000; n++) yield* keyed.wrap(Effect.void, { key: `key ${n}` })
       assert.strictEqual(yield* keyed.size, 1000)
     }))
 
-  it.effect("is a service, too", () => {
+  it.effect("a keyed breaker can be a service", () => {
     class Hosts extends Breaker.KeyedService<Hosts>()("keyed-service", { ...one, capacity: 10 }) {}
     return Effect.gen(function*() {
       const call = (key: string) => Effect.exit(Effect.fail("no").pipe(Hosts.wrap({ key })))
@@ -74,8 +74,8 @@ describe("a keyed breaker", () => {
   })
 })
 
-describe("a keyed breaker without room", () => {
-  it.effect("evicts the circuit used longest ago", () =>
+describe("a keyed breaker at its capacity", () => {
+  it.effect("a keyed breaker at its capacity evicts the least recently used circuit", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("lru", { ...one, capacity: 3 })
       for (const key of ["a", "b", "c", "a"]) {
@@ -98,7 +98,7 @@ describe("a keyed breaker without room", () => {
     "has an override": (keyed) => Effect.orDie(keyed.get("a").override({ mode: "Disabled", reason: "r", actor: "a" }))
   }
   for (const [why, prepare] of Object.entries(precious)) {
-    it.effect(`does not evict a circuit that ${why}; the new key shares one with all that find no room`, () =>
+    it.effect(`a circuit that ${why} is not evicted; new keys without room share one circuit`, () =>
       Effect.gen(function*() {
         const keyed = yield* makeKeyed("precious", { ...one, capacity: 1 })
         yield* prepare(keyed)
@@ -111,7 +111,7 @@ describe("a keyed breaker without room", () => {
       }))
   }
 
-  it.effect("does not evict a circuit with recent failures", () =>
+  it.effect("a circuit with recent failures is not evicted", () =>
     Effect.gen(function*() {
       for (const trip of [Trip.consecutiveFailures(2), Trip.failures({ count: 2, within: "1 minute" })]) {
         const keyed = yield* makeKeyed("recent", { trip, capacity: 1 })
@@ -122,7 +122,7 @@ describe("a keyed breaker without room", () => {
       }
     }))
 
-  it.effect("passThrough runs a new key's calls unguarded", () =>
+  it.effect("under passThrough, the calls of a new key without room run without a circuit", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("pass", { ...one, capacity: 1, overflow: "passThrough", timeout: "1 second" })
       yield* ok(keyed, "a")
@@ -137,7 +137,7 @@ describe("a keyed breaker without room", () => {
       assert.isFalse(yield* runs(keyed, "a"))
     }))
 
-  it.effect("shareOne evicts nothing for room", () =>
+  it.effect("under shareOne, no circuit is evicted", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("share", { ...one, capacity: 1, overflow: "shareOne" })
       yield* ok(keyed, "a")
@@ -149,7 +149,7 @@ describe("a keyed breaker without room", () => {
 })
 
 describe("an idle key", () => {
-  it.effect("is forgotten after the idle time", () =>
+  it.effect("a key's circuit is forgotten after the idle time", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("idle", { idleTimeToLive: "1 minute", overflow: "passThrough", capacity: 2 })
       yield* ok(keyed, "a")
@@ -173,7 +173,7 @@ describe("an idle key", () => {
       )
   }
   for (const [why, use] of Object.entries(uses)) {
-    it.effect(`is forgotten, too, where it ${why}`, () =>
+    it.effect(`a key's circuit that ${why} is forgotten after the idle time, too`, () =>
       Effect.gen(function*() {
         const keyed = yield* makeKeyed("looked", { idleTimeToLive: "1 minute", overflow: "passThrough", capacity: 1 })
         yield* use(keyed)
@@ -185,7 +185,7 @@ describe("an idle key", () => {
       }))
   }
 
-  it.effect("is not idle while a call that began within the idle time is in flight", () =>
+  it.effect("a key is not idle while a call is in flight", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("flying", { idleTimeToLive: "1 minute", maxConcurrent: 1 })
       yield* ok(keyed, "a")
@@ -200,7 +200,7 @@ describe("an idle key", () => {
       assert.strictEqual((yield* keyed.get("a").snapshot).statistics.success, 2)
     }))
 
-  it.effect("keeps a circuit whose open time, or the memory of it, still runs", () =>
+  it.effect("a key's circuit is kept while its open time or its backoff runs", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("long", { ...one, openFor: "1 hour", idleTimeToLive: "1 minute" })
       yield* fail(keyed, "a")
@@ -217,7 +217,7 @@ describe("an idle key", () => {
 describe("keys", () => {
   const good = ["__proto__", "constructor", "toString", "a/b", "a~b", "a~1b", " ", "\n", "\0", "🦆", "k".repeat(10_000)]
 
-  it.effect("may be any well-formed text", () =>
+  it.effect("every well-formed text is a key", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("any", one)
       for (const key of good) {
@@ -228,7 +228,7 @@ describe("keys", () => {
       assert.strictEqual(yield* keyed.size, good.length)
     }))
 
-  it.effect("of one breaker and another never name the same circuit", () =>
+  it.effect("keys of two breakers never name the same circuit", () =>
     Effect.gen(function*() {
       const names = ["a", "a/b", "a~1b", "a~b", "a~0b", "", "/", "~"]
       const keys = ["a", "b", "b/c", "c", "~1b", "/", "//", "~"]
@@ -254,7 +254,7 @@ describe("keys", () => {
     () => "a"
   ]
   for (const key of bad) {
-    it.effect(`${String(typeof key)} ${typeof key === "string" ? escape(key) : ""} is a defect before anything runs`, () =>
+    it.effect(`the key ${String(typeof key)} ${typeof key === "string" ? escape(key) : ""} is a defect before anything runs`, () =>
       Effect.gen(function*() {
         let ran = false
         const keyed = yield* makeKeyed("strict-keys", {})
@@ -287,13 +287,13 @@ describe("keyed options", () => {
     [{ overflow: "explode" as never }, /overflow must be one of evictIdle, shareOne, passThrough, got "explode"/]
   ] as const
   for (const [options, message] of bad) {
-    it(`refuse ${JSON.stringify(options)}`, () => {
+    it(`the keyed options ${JSON.stringify(options)} are refused`, () => {
       assert.throws(() => Breaker.makeKeyed("bad", options), message)
       assert.throws(() => Breaker.KeyedService()("bad", options), RangeError)
     })
   }
 
-  it.effect("a schedule that dies is reported with the breaker's name, for a key, too", () =>
+  it.effect("a schedule that dies is logged with the breaker's name, for a key, too", () =>
     withReports((reports) =>
       Effect.gen(function*() {
         const keyed = yield* makeKeyed("reported", {

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Logger, type LogLevel, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
+import { messages } from "../src/internal/Messages.ts"
 import { StorageError } from "../src/Storage/Storage.ts"
 import { failing, Link, memory } from "./support/storages.ts"
 import { failTimes, rejectionOf, settle } from "./utils.ts"
@@ -12,7 +13,7 @@ interface Line {
   readonly fields: Readonly<Record<string, unknown>>
 }
 
-/** Runs with a logger that keeps every line of this level and above. */
+/** Runs with a logger that collects every line of this level and above. */
 const withLogs = <A, E, R>(
   level: LogLevel.LogLevel,
   f: (lines: ReadonlyArray<Line>) => Effect.Effect<A, E, R>
@@ -36,7 +37,7 @@ const rounds = (count: number) =>
   Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: count - 1 })
 
 describe("a log line", () => {
-  it.effect("Debug: what is kept, restored and persisted", () =>
+  it.effect("Debug: persistence enabled, circuit restored, circuit persisted", () =>
     withLogs("Debug", (lines) =>
       Effect.gen(function*() {
         const of = yield* memory
@@ -69,7 +70,7 @@ describe("a log line", () => {
         }])
       })))
 
-  it.effect("Error and Warn once an outage, and Info when it is over", () =>
+  it.effect("an outage is logged as Error and Warn once, and as Info when it is over", () =>
     withLogs("Info", (lines) =>
       Effect.gen(function*() {
         const link = new Link(yield* memory)
@@ -98,7 +99,7 @@ describe("a log line", () => {
         ])
       })))
 
-  it.effect("Error: what a circuit of its own cannot be made out, once, while others go on", () =>
+  it.effect("a circuit that cannot be decoded is logged as Error once, while others go on", () =>
     withLogs("Info", (lines) =>
       Effect.gen(function*() {
         const link = new Link(yield* memory)
@@ -117,7 +118,7 @@ describe("a log line", () => {
         assert.strictEqual(lines.length, 2)
       })))
 
-  it.effect("Warn: that the storage refuses to tell of changes, once until it does, and nothing of what passes", () =>
+  it.effect("a refused subscription is logged as Warn, once until it succeeds", () =>
     withLogs("Info", (lines) =>
       Effect.gen(function*() {
         const reasons = ["Unavailable", "Denied", "Denied", undefined, "Denied", "Deadline"] as const
@@ -133,11 +134,11 @@ describe("a log line", () => {
         yield* breaker.wrap(Effect.void)
         yield* rounds(20)
         assert.isAbove(asked, reasons.length)
-        const told = "Changes are not pushed, they are heard of a round later"
-        assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Warn", told], ["Warn", told]])
+        const { text } = messages.subscribeRefused
+        assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Warn", text], ["Warn", text]])
       })))
 
-  it.effect("Warn: that another policy is about, once an instance", () =>
+  it.effect("instances with different policies are logged as Warn, once per instance", () =>
     withLogs("Info", (lines) =>
       Effect.gen(function*() {
         const of = yield* memory
@@ -151,11 +152,11 @@ describe("a log line", () => {
         yield* failTimes(a, 2)
         yield* settle
         assert.deepStrictEqual(lines.map(({ fields, level, text }) => [level, text, fields.circuit]), [
-          ["Warn", "Instances of a circuit have different policies", "policies"]
+          ["Warn", messages.policiesDiffer.text, "policies"]
         ])
       })))
 
-  it.effect("Trace: every decision", () =>
+  it.effect("Trace logs every decision", () =>
     withLogs("Trace", (lines) =>
       Effect.gen(function*() {
         const breaker = yield* new Link(yield* memory).make("traced", policy)
@@ -174,13 +175,13 @@ describe("a log line", () => {
           "Call admitted false",
           "Call admitted false",
           "Call admitted false",
-          "The circuit tripped 2 consecutive failures",
-          "The fleet's state was taken over Open N",
+          `${messages.tripped.text} 2 consecutive failures`,
+          `${messages.adopted.text} Open N`,
           "Call rejected Open",
-          "The fleet's state was taken over HalfOpen N",
+          `${messages.adopted.text} HalfOpen N`,
           "A lease was granted",
           "Call admitted true",
-          "The fleet's state was taken over Closed N"
+          `${messages.adopted.text} Closed N`
         ])
       })))
 })

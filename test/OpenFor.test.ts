@@ -6,7 +6,7 @@ import { failTimes, make, rejectionOf, withReports } from "./utils.ts"
 
 const one = Trip.consecutiveFailures(1)
 
-/** How long each of so many consecutive openings lasts, to the millisecond. */
+/** The length of each of `n` consecutive openings, to the millisecond. */
 const openTimes = <Err>(breaker: Breaker.Breaker<Err>, openings: number): Effect.Effect<ReadonlyArray<number>> =>
   Effect.gen(function*() {
     const times: Array<number> = []
@@ -22,7 +22,7 @@ const openTimes = <Err>(breaker: Breaker.Breaker<Err>, openings: number): Effect
 const close = <Err>(breaker: Breaker.Breaker<Err>) => Effect.orDie(breaker.wrap(Effect.void))
 
 describe("a schedule of open times", () => {
-  it.effect("gives the n-th consecutive opening its n-th delay, up to maxOpenFor", () =>
+  it.effect("a schedule of open times gives the n-th consecutive opening its n-th delay, up to maxOpenFor", () =>
     Effect.gen(function*() {
       const breaker = yield* make("exponential", {
         trip: one,
@@ -32,28 +32,28 @@ describe("a schedule of open times", () => {
       assert.deepStrictEqual(yield* openTimes(breaker, 5), [1000, 2000, 4000, 5000, 5000])
     }))
 
-  it.effect("repeats its last delay once it has run out", () =>
+  it.effect("a schedule of open times repeats its last delay once it is exhausted", () =>
     Effect.gen(function*() {
       const openFor = Schedule.exponential("1 second").pipe(Schedule.upTo({ times: 3 }))
       const breaker = yield* make("exhausted", { trip: one, openFor })
       assert.deepStrictEqual(yield* openTimes(breaker, 5), [1000, 2000, 4000, 4000, 4000])
     }))
 
-  it.effect("goes on after a delay that was above the cap", () =>
+  it.effect("a schedule of open times continues after a delay above maxOpenFor", () =>
     Effect.gen(function*() {
       const openFor = Schedule.concat(Schedule.duration("1 hour"), Schedule.spaced("2 seconds"))
       const breaker = yield* make("up-and-down", { trip: one, openFor, maxOpenFor: "10 seconds" })
       assert.deepStrictEqual(yield* openTimes(breaker, 3), [10_000, 2000, 2000])
     }))
 
-  it.effect("survives thousands of openings", () =>
+  it.effect("a schedule of open times survives thousands of openings", () =>
     Effect.gen(function*() {
       const breaker = yield* make("many", { trip: one, openFor: Schedule.exponential("1 second") })
       const times = yield* openTimes(breaker, 1200)
       assert.strictEqual(times.at(-1), 3_600_000)
     }))
 
-  it.effect("draws jitter once an opening", () =>
+  it.effect("a schedule of open times draws its jitter once per opening", () =>
     Effect.gen(function*() {
       const openFor = Schedule.jittered(Schedule.spaced("10 seconds"))
       const breaker = yield* make("jitter", { trip: one, openFor })
@@ -67,7 +67,7 @@ describe("a schedule of open times", () => {
       for (const time of [Duration.toMillis(drawn!), next!]) assert.isTrue(time >= 8000 && time <= 12_000)
     }).pipe(Random.withSeed("jitter")))
 
-  it.effect("begins anew once the circuit stayed closed as long as its last opening was to last", () =>
+  it.effect("a schedule of open times starts again once the circuit stayed closed as long as its last open time", () =>
     Effect.gen(function*() {
       const breaker = yield* make("calm", { trip: one, openFor: Schedule.exponential("1 second") })
       assert.deepStrictEqual(yield* openTimes(breaker, 2), [1000, 2000])
@@ -81,7 +81,7 @@ describe("a schedule of open times", () => {
       assert.deepStrictEqual(yield* openTimes(breaker, 1), [1000])
     }))
 
-  it.effect("is forgotten by a reset", () =>
+  it.effect("a reset makes a schedule of open times start again", () =>
     Effect.gen(function*() {
       const breaker = yield* make("forgets", { trip: one, openFor: Schedule.exponential("1 second") })
       yield* openTimes(breaker, 3)
@@ -100,7 +100,7 @@ describe("a schedule of open times", () => {
     ["waits", Schedule.addDelay(Schedule.recurs(9), () => Effect.as(Effect.sleep("1 second"), Duration.seconds(1)))]
   ]
   for (const [how, openFor] of bad) {
-    it.effect(`opens for 60 seconds and reports where it ${how}; the call keeps its error`, () =>
+    it.effect(`a schedule of open times that ${how} opens for 60 seconds and is logged; the call keeps its error`, () =>
       withReports((reports) =>
         Effect.gen(function*() {
           const breaker = yield* make(`bad ${how}`, { trip: one, openFor })
@@ -128,8 +128,8 @@ describe("a retryAfter hint", () => {
     })
 
   const cases: ReadonlyArray<readonly [string, unknown, number]> = [
-    ["longer than the open time lengthens it", "30 seconds", 30_000],
-    ["shorter does not shorten it", "1 second", 10_000],
+    ["that is longer than the open time lengthens it", "30 seconds", 30_000],
+    ["that is shorter does not shorten it", "1 second", 10_000],
     ["is capped by maxOpenFor", "1 hour", 60_000],
     ["that never ends is capped, too", Duration.infinity, 60_000],
     ["that is negative is none", Duration.seconds(-30), 10_000],
@@ -140,10 +140,11 @@ describe("a retryAfter hint", () => {
     ["that is a symbol is none", Symbol("later"), 10_000]
   ]
   for (const [what, hint, expected] of cases) {
-    it.effect(what, () => Effect.map(opensFor(hint), (millis) => assert.strictEqual(millis, expected)))
+    it.effect(`a retryAfter hint ${what}`, () =>
+      Effect.map(opensFor(hint), (millis) => assert.strictEqual(millis, expected)))
   }
 
-  it.effect("of a failed probe lengthens the next opening, and one of an earlier opening does not", () =>
+  it.effect("a retryAfter hint of a failed probe lengthens the next opening, one of an earlier opening does not", () =>
     Effect.gen(function*() {
       const breaker = yield* make("probe-hint", { trip: one, openFor: "10 seconds" })
       const classify = () => Outcome.failure({ retryAfter: "40 seconds" })
@@ -157,7 +158,7 @@ describe("a retryAfter hint", () => {
       assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.seconds(10))
     }))
 
-  it.effect("is read from an error that carries its outcome", () =>
+  it.effect("a retryAfter hint is read from an error that carries its outcome", () =>
     Effect.gen(function*() {
       const breaker = yield* make("carried", { trip: one, openFor: "10 seconds" })
       const error = { [Outcome.outcome]: Outcome.failure({ retryAfter: "20 seconds" }) }

@@ -17,30 +17,30 @@ describe("a cause", () => {
     ["of two interruptions is ignored", Cause.combine(Cause.interrupt(1), Cause.interrupt(2)), "Ignored"],
     ["of an error and an interruption is a failure (C6.76)", Cause.combine(bad, Cause.interrupt(1)), "Failure"],
     ["of an interruption and an error is a failure (C6.76)", Cause.combine(Cause.interrupt(1), bad), "Failure"],
-    ["of an error that says so is ignored (C6.81)", mute, "Ignored"],
-    ["of an error that says so is a success", fine, "Success"],
-    ["of an error that says ignored and one that does not is a failure", Cause.combine(mute, bad), "Failure"],
-    ["in any order", Cause.combine(bad, mute), "Failure"],
+    ["of an error that carries Ignored is ignored (C6.81)", mute, "Ignored"],
+    ["of an error that carries Success is a success", fine, "Success"],
+    ["of an error that carries Ignored and one that carries nothing is a failure", Cause.combine(mute, bad), "Failure"],
+    ["of the same two in the other order is a failure", Cause.combine(bad, mute), "Failure"],
     [
-      "of an error that says success and an interruption is a success",
+      "of an error that carries Success and an interruption is a success",
       Cause.combine(fine, Cause.interrupt(1)),
       "Success"
     ],
-    ["of a defect that says so is ignored", Cause.die(marked(Outcome.ignored)), "Ignored"]
+    ["of a defect that carries Ignored is ignored", Cause.die(marked(Outcome.ignored)), "Ignored"]
   ]
   for (const [what, cause, expected] of cases) {
-    it(`${what}`, () => {
+    it(`a cause ${what}`, () => {
       assert.strictEqual(Outcome.fromCause(cause)._tag, expected)
       assert.strictEqual(Outcome.fromExit(Exit.failCause(cause))._tag, expected)
     })
   }
 
-  it("of an error with a hint hands the hint on", () => {
+  it("a cause of an error with a retryAfter hint keeps the hint", () => {
     const failure = Outcome.failure({ retryAfter: "9 seconds" })
     assert.strictEqual(Outcome.fromCause(Cause.combine(mute, Cause.fail(marked(failure)))), failure)
   })
 
-  it("of an error whose mark is nonsense, or throws when read, is a failure", () => {
+  it("a cause of an error whose outcome is invalid, or throws when read, is a failure", () => {
     for (const mark of [undefined, null, "Ignored", { _tag: "Maybe" }, {}]) {
       assert.strictEqual(Outcome.fromCause(Cause.fail(marked(mark)))._tag, "Failure")
     }
@@ -54,7 +54,7 @@ describe("a cause", () => {
 })
 
 describe("an exit", () => {
-  it("that succeeds is a success, whatever its value says", () => {
+  it("an exit that succeeds is a success, even if its value carries an outcome", () => {
     for (const value of [undefined, new Error("bad"), marked(Outcome.ignored)]) {
       assert.deepStrictEqual(Outcome.fromExit(Exit.succeed(value)), Outcome.success)
     }
@@ -62,7 +62,7 @@ describe("an exit", () => {
 })
 
 describe("outcomes", () => {
-  it("are told from what is none", () => {
+  it("isOutcome tells outcomes from other values", () => {
     for (const outcome of [Outcome.success, Outcome.ignored, Outcome.failure(), Outcome.failure({ retryAfter: 5 })]) {
       assert.isTrue(Outcome.isOutcome(outcome))
       assert.isTrue(Outcome.isOutcome(JSON.parse(JSON.stringify(outcome))))
@@ -72,7 +72,7 @@ describe("outcomes", () => {
     }
   })
 
-  it("hint at a time to stay away: none for what is past, garbage, or no hint (C3.41)", () => {
+  it("a failure's retryAfter is no hint if it is past, invalid or absent (C3.41)", () => {
     const hint = (retryAfter: unknown) => hintMillisOf({ _tag: "Failure", retryAfter: retryAfter as Duration.Input })
     for (const none of [undefined, null, 0, -5, "-3 seconds", "soon", NaN, {}, Duration.millis(-1)]) {
       assert.strictEqual(hint(none), 0)

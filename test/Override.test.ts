@@ -10,7 +10,7 @@ const said = { reason: "incident 42", actor: "oncall" } as const
 const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 
 describe("ForcedOpen", () => {
-  it.effect("rejects everything, however long, with the operator's reason and no retryAfter", () =>
+  it.effect("ForcedOpen rejects every call, however long it lasts, with the operator's reason and no retryAfter", () =>
     Effect.gen(function*() {
       const breaker = yield* make("forced", two)
       yield* failTimes(breaker, 1)
@@ -28,7 +28,7 @@ describe("ForcedOpen", () => {
       assert.strictEqual(statistics.rejected, 3)
     }))
 
-  it.effect("is not moved by calls that end late, good or bad", () =>
+  it.effect("calls that end late do not change a ForcedOpen circuit", () =>
     Effect.gen(function*() {
       const breaker = yield* make("isolated", two)
       const gates = [yield* Deferred.make<string, string>(), yield* Deferred.make<string, string>()] as const
@@ -46,7 +46,7 @@ describe("ForcedOpen", () => {
 })
 
 describe("Disabled", () => {
-  it.effect("lets everything through: no recording, no events, no timeout, no bulkhead", () =>
+  it.effect("Disabled admits every call, without recording, events, timeout and bulkhead", () =>
     Effect.gen(function*() {
       const breaker = yield* make("disabled", { ...two, timeout: "1 second", maxConcurrent: 1 })
       yield* failTimes(breaker, 2)
@@ -65,7 +65,7 @@ describe("Disabled", () => {
 })
 
 describe("MetricsOnly", () => {
-  it.effect("runs and records everything, and tells where it would have opened", () =>
+  it.effect("MetricsOnly runs and records every call, and publishes where the circuit would have opened", () =>
     Effect.gen(function*() {
       const breaker = yield* make("metrics", { ...two, maxConcurrent: 1 })
       yield* breaker.override({ mode: "MetricsOnly", ...said })
@@ -82,7 +82,7 @@ describe("MetricsOnly", () => {
       assert.deepInclude(statistics, { failure: 3, success: 2, timesOpened: 0, rejected: 0 })
     }))
 
-  it.effect("lets calls through an open circuit, which stays open beneath", () =>
+  it.effect("MetricsOnly admits calls to an open circuit, whose state stays Open", () =>
     Effect.gen(function*() {
       const breaker = yield* make("beneath", two)
       yield* failTimes(breaker, 2)
@@ -94,7 +94,7 @@ describe("MetricsOnly", () => {
 })
 
 describe("an override", () => {
-  it.effect("ends by the clock, to the millisecond, and is told as expired when the next call asks", () =>
+  it.effect("an override expires to the millisecond, and the next call publishes it as expired", () =>
     Effect.gen(function*() {
       const breaker = yield* make("expires", two)
       const heard = yield* listen(breaker)
@@ -114,7 +114,7 @@ describe("an override", () => {
       for (const event of [events[0], events[2]]) assert.deepInclude(event, said)
     }))
 
-  it.effect("is replaced by the next, and cleared by whoever", () =>
+  it.effect("an override is replaced by the next, and cleared by any actor", () =>
     Effect.gen(function*() {
       const breaker = yield* make("replaced", two)
       const heard = yield* listen(breaker)
@@ -137,7 +137,7 @@ describe("an override", () => {
       assert.deepInclude(overrides[3], { actor: "a third", reason: "incident 42" })
     }))
 
-  it.effect("leaves the state beneath, its time running", () =>
+  it.effect("an override leaves the state below it, whose time keeps running", () =>
     Effect.gen(function*() {
       const breaker = yield* make("running", two)
       yield* failTimes(breaker, 2)
@@ -153,7 +153,7 @@ describe("an override", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("over half-open frees the places of the probes it found", () =>
+  it.effect("an override of a half-open circuit frees the places of the running probes", () =>
     Effect.gen(function*() {
       const breaker = yield* make("probes", two)
       yield* breaker.forceHalfOpen
@@ -166,7 +166,7 @@ describe("an override", () => {
     }))
 
   for (const expiresIn of [0, -1, Infinity, NaN, "soon"]) {
-    it.effect(`that expires in ${expiresIn} is refused with field, value and range`, () =>
+    it.effect(`an override that expires in ${expiresIn} is refused with field, value and range`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("refused", two)
         const exit = yield* Effect.exit(
@@ -181,7 +181,7 @@ describe("an override", () => {
 })
 
 describe("forceHalfOpen", () => {
-  it.effect("takes probes at once, from open and from closed", () =>
+  it.effect("forceHalfOpen admits probes at once, from open and from closed", () =>
     Effect.gen(function*() {
       const breaker = yield* make("half", two)
       yield* failTimes(breaker, 2)
@@ -193,7 +193,7 @@ describe("forceHalfOpen", () => {
       assert.strictEqual(yield* breaker.state, "Open")
     }))
 
-  it.effect("is not moved by the calls it found running", () =>
+  it.effect("calls that ran before forceHalfOpen do not change the circuit", () =>
     Effect.gen(function*() {
       const breaker = yield* make("found", two)
       const gate = yield* Deferred.make<string>()
@@ -206,7 +206,7 @@ describe("forceHalfOpen", () => {
 })
 
 describe("reset", () => {
-  it.effect("closes from any state, with an empty window and no memory of openings, in one event", () =>
+  it.effect("a reset closes from any state, with an empty window and no backoff, in one event", () =>
     Effect.gen(function*() {
       const trip = Trip.failureRate({ threshold: 0.5, lastCalls: 4, minimumCalls: 4 })
       const breaker = yield* make("reset", { trip })
@@ -223,7 +223,7 @@ describe("reset", () => {
       assert.strictEqual((yield* breaker.snapshot).statistics.failure, 8)
     }))
 
-  it.effect("empties the window of a closed circuit", () =>
+  it.effect("a reset empties the window of a closed circuit", () =>
     Effect.gen(function*() {
       const breaker = yield* make("reset-closed", two)
       yield* failTimes(breaker, 1)
@@ -232,7 +232,7 @@ describe("reset", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
-  it.effect("leaves an override", () =>
+  it.effect("a reset leaves an override", () =>
     Effect.gen(function*() {
       const breaker = yield* make("reset-forced", two)
       yield* breaker.override({ mode: "ForcedOpen", ...said })
@@ -240,7 +240,7 @@ describe("reset", () => {
       assert.strictEqual((yield* rejectionOf(breaker)).state, "ForcedOpen")
     }))
 
-  it.effect("is not undone by a probe it found running", () =>
+  it.effect("a probe that ran before a reset does not undo it", () =>
     Effect.gen(function*() {
       const breaker = yield* make("reset-probe", { ...two, halfOpen: { lease: "5 seconds" } })
       yield* breaker.forceHalfOpen

@@ -21,7 +21,7 @@ const rate = { _tag: "FailureRate", threshold: 0.5, minimumCalls: 1, window: wit
 
 interface Bad {
   readonly data: object
-  /** Every problem that must be named: a field, its range, and the value as each border sees it. */
+  /** Every problem that must be named: a field, its range, and its value as a constructor and as a schema show it. */
   readonly says: ReadonlyArray<readonly [field: string, range: string, value: string, decoded?: string]>
 }
 
@@ -39,7 +39,7 @@ const durations = (field: string, path: (value: unknown) => object, range: strin
 const counts = (field: string, path: (value: unknown) => object): ReadonlyArray<Bad> =>
   [0, -1, 1.5, 1_000_001].map((value) => ({ data: path(value), says: [[field, COUNT, String(value)]] }))
 
-/** What both borders refuse, in the same words. */
+/** Policies that constructors and the schema refuse, in the same words. */
 const bad: ReadonlyArray<Bad> = [
   ...durations("openFor", (openFor) => ({ openFor }), YEAR),
   ...durations("maxOpenFor", (maxOpenFor) => ({ maxOpenFor }), YEAR),
@@ -93,12 +93,12 @@ const bad: ReadonlyArray<Bad> = [
   }
 ]
 
-describe("a policy that makes no sense is refused, with field, range and value (C7.104)", () => {
+describe("an invalid policy is refused, with field, range and value (C7.104)", () => {
   for (const { data, says } of bad) {
     const all = (decoded: boolean) =>
       says.map(([field, range, value, other = value]) => `${field} must be ${range}, got ${decoded ? other : value}`)
         .join("; ")
-    it(`refused: ${all(false)}`, () => {
+    it(`an invalid policy is refused: ${all(false)}`, () => {
       const refused = messageOf(() => Breaker.make("nonsense", data))
       assert.instanceOf(refused.error, RangeError)
       assert.strictEqual(refused.message, `Circuit "nonsense": ${all(false)}`)
@@ -108,7 +108,7 @@ describe("a policy that makes no sense is refused, with field, range and value (
     })
   }
 
-  it("words that are none of its", () => {
+  it("a policy refuses words that are not among a field's values", () => {
     const says = {
       consistency: "consistency must be one of local, strict, got \"eventual\"",
       evidence: "evidence must be one of pooled, any, got \"eventual\"",
@@ -131,7 +131,7 @@ describe("a policy that makes no sense is refused, with field, range and value (
     assert.isTrue(Schema.isSchemaError(messageOf(() => decode({ trip })).error))
   })
 
-  it("what is no number and no duration", () => {
+  it("a policy refuses a value that is neither a number nor a duration", () => {
     for (const value of [null, {}, "soon", true, NaN]) {
       for (const field of ["openFor", "maxOpenFor", "timeout", "syncEvery", "maxConcurrent"]) {
         const data = { [field]: value }
@@ -145,17 +145,17 @@ describe("a policy that makes no sense is refused, with field, range and value (
     }
   })
 
-  it("a value of any size is cut short in the message", () => {
+  it("the message about an invalid policy cuts long values short", () => {
     const huge = "x".repeat(10_000)
     assert.isBelow(messageOf(() => Breaker.make("huge", { openFor: huge as never })).message.length, 300)
   })
 })
 
 describe("the longest open time", () => {
-  it("is an hour or what openFor says, and openFor is 60 seconds or the longest", () => {
+  it("maxOpenFor is an hour or openFor if longer, and openFor is 60 seconds or maxOpenFor if less", () => {
     const of = (policy: Breaker.Policy) => {
-      const { maxOpenFor, openFor } = resolve("any", policy)
-      return [openFor, maxOpenFor]
+      const { maxOpenForMillis, openFor } = resolve("any", policy)
+      return [openFor, maxOpenForMillis]
     }
     assert.deepStrictEqual(of({}), [60_000, 3_600_000])
     assert.deepStrictEqual(of({ openFor: "2 hours" }), [7_200_000, 7_200_000])
@@ -163,7 +163,7 @@ describe("the longest open time", () => {
     assert.deepStrictEqual(of({ openFor: "1 hour", maxOpenFor: "1 hour" }), [3_600_000, 3_600_000])
   })
 
-  it("given alone is good, as data to be merged with a policy is", () => {
+  it("a policy may have maxOpenFor alone", () => {
     assert.isTrue(Exit.isSuccess(Schema.decodeUnknownExit(Breaker.Data)({ maxOpenFor: "1 second" })))
   })
 })
@@ -189,7 +189,7 @@ const full: Breaker.Data = {
 }
 
 describe("a policy as data", () => {
-  it("goes through JSON and back, every field of it", () => {
+  it("every field of a policy's data survives JSON", () => {
     const decoded = decode(JSON.parse(JSON.stringify(full)))
     assert.strictEqual(Breaker.fingerprint(decoded), Breaker.fingerprint(full))
     const json: unknown = JSON.parse(JSON.stringify(Schema.encodeSync(Breaker.Data)(decoded)))
@@ -197,13 +197,13 @@ describe("a policy as data", () => {
     assert.deepStrictEqual(decode(json), decoded)
   })
 
-  it("says a duration as milliseconds, as text, or as it is", () => {
+  it("a policy's data may have a duration as milliseconds, as text, or as a Duration", () => {
     for (const openFor of [90_000, "90 seconds", "1.5 minutes", Duration.seconds(90)]) {
       assert.deepStrictEqual(Duration.toMillis(Duration.fromInputUnsafe(decode({ openFor }).openFor!)), 90_000)
     }
   })
 
-  it("may be empty", () => {
+  it("a policy's data may be empty", () => {
     assert.deepStrictEqual(decode({}), {})
   })
 })
@@ -211,7 +211,7 @@ describe("a policy as data", () => {
 describe("a fingerprint", () => {
   const of = Breaker.fingerprint
 
-  it("is 16 hex digits", () => {
+  it("a fingerprint is 16 hex digits", () => {
     for (const policy of [{}, full, { openFor: 1 }, { timeout: 1 }]) assert.match(of(policy), /^[0-9a-f]{16}$/)
   })
 
@@ -237,7 +237,7 @@ describe("a fingerprint", () => {
     }
   })
 
-  it("is the same for what is left to the defaults and for the defaults", () => {
+  it("a fingerprint is the same whether a default is left out or given", () => {
     assert.strictEqual(
       of({}),
       of({
@@ -251,7 +251,7 @@ describe("a fingerprint", () => {
     assert.strictEqual(of({ timeout: 2000 }), of({ timeout: 2000, halfOpen: { timeout: 2000, lease: 3000 } }))
   })
 
-  it("is another for every decision", () => {
+  it("a fingerprint differs for every field that affects a decision", () => {
     const policies: ReadonlyArray<Breaker.Policy> = [
       {},
       full,
@@ -280,18 +280,18 @@ describe("a fingerprint", () => {
     assert.strictEqual(new Set(policies.map(of)).size, policies.length)
   })
 
-  it("does not see classify, nor which schedule it is", () => {
+  it("a fingerprint does not depend on classify, or on which schedule is given", () => {
     assert.strictEqual(of({ ...full, classify: () => Outcome.ignored }), of(full))
     assert.strictEqual(of({ openFor: Schedule.spaced("1 second") }), of({ openFor: Schedule.exponential("2 seconds") }))
   })
 
-  it("is refused to a policy that makes no sense", () => {
+  it("a fingerprint of an invalid policy is refused", () => {
     assert.instanceOf(messageOf(() => of({ openFor: 0 })).error, RangeError)
   })
 })
 
 describe("the schema of a policy's data", () => {
-  it("encodes what is written in code, as JSON that decodes to the same policy", () => {
+  it("the schema of a policy's data encodes a policy from code as JSON that decodes to the same policy", () => {
     const policy: Breaker.Data = {
       trip: Trip.failures({ count: 3, within: "30 seconds" }),
       openFor: "10 seconds",

@@ -10,7 +10,7 @@ const policy = { trip: Trip.consecutiveFailures(3), timeout: "2 seconds" } as co
 const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 
 describe("the scope of a breaker", () => {
-  it.effect("once closed, leaves calls that work, and hangs none", () =>
+  it.effect("calls work and do not hang after their breaker's scope has closed", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const breaker = yield* make("closed-scope", { ...one, maxConcurrent: 1 }).pipe(Scope.provide(scope))
@@ -21,7 +21,7 @@ describe("the scope of a breaker", () => {
       assert.strictEqual(yield* keyed.wrap(Effect.succeed(2), { key: "a" }), 2)
       yield* failTimes(breaker, 1)
       yield* rejectionOf(breaker)
-      // Nobody could be told.
+      // No listener is left to receive it.
       const error = yield* Effect.flip(breaker.override({ mode: "ForcedOpen", reason: "r", actor: "a" }))
       assert.deepInclude(error, { _tag: "StorageError", reason: "Unavailable" })
       assert.strictEqual((yield* rejectionOf(breaker)).state, "Open")
@@ -29,7 +29,7 @@ describe("the scope of a breaker", () => {
 })
 
 describe("a timeout and the breaker's scope", () => {
-  it.effect("holds for calls that outlive it, and for later ones", () =>
+  it.effect("a timeout applies to calls that outlive the breaker's scope, and to later ones", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const breaker = yield* make("outlived", policy).pipe(Scope.provide(scope))
@@ -44,7 +44,7 @@ describe("a timeout and the breaker's scope", () => {
       assert.isDefined(after.pollUnsafe(), "a call from after")
     }))
 
-  it.effect("leaves no timer behind", () =>
+  it.effect("a closed scope leaves no timer of its breaker", () =>
     Effect.gen(function*() {
       const asleep = new Set<object>()
       const clock = yield* Effect.clockWith((clock) => Effect.succeed(clock))
@@ -68,7 +68,7 @@ describe("a timeout and the breaker's scope", () => {
       assert.strictEqual(asleep.size, 0)
     }))
 
-  it.effect("wakes nothing where nobody calls", () =>
+  it.effect("a breaker without calls has no timer", () =>
     Effect.gen(function*() {
       let woken = 0
       const clock = yield* Effect.clockWith((clock) => Effect.succeed(clock))
@@ -88,7 +88,7 @@ describe("a timeout and the breaker's scope", () => {
       assert.strictEqual(woken, after)
     }))
 
-  it.effect("lasts as long as the layer", () =>
+  it.effect("a breaker's scope lasts as long as its layer", () =>
     Effect.gen(function*() {
       const layer = Breaker.layer("layered", policy).pipe(Layer.provide(Storage.MemoryStorageLive))
       const fiber = yield* fork(Effect.provide(Breaker.wrap(Effect.never), layer))

@@ -10,7 +10,7 @@ describe("a service", () => {
   class Payments extends Breaker.Service<Payments>()("payments-service", { ...one, timeout: "1 second" }) {}
   const live = Payments.layer.pipe(Layer.provide(memory))
 
-  it.effect("is a breaker in the context, and wraps through it", () =>
+  it.effect("a service is a breaker in the context, and its wrap uses that breaker", () =>
     Effect.gen(function*() {
       const payments = yield* Payments
       assert.strictEqual(payments.circuit, "payments-service")
@@ -22,7 +22,7 @@ describe("a service", () => {
       assert.strictEqual((yield* rejectionOf(payments)).circuit, "payments-service")
     }).pipe(Effect.provide(live)))
 
-  it.effect("has one circuit, however often its layer is named", () =>
+  it.effect("a service has one circuit, however often its layer is used", () =>
     Effect.gen(function*() {
       yield* Effect.exit(Payments.wrap(Effect.fail("no")))
       assert.strictEqual(yield* Payments.use((breaker) => breaker.state), "Open")
@@ -34,7 +34,7 @@ describe("a service", () => {
       Effect.provide(memory)
     ))
 
-  it.effect("can be mocked in its context", () => {
+  it.effect("a service can be mocked in its context", () => {
     const calls: Array<string> = []
     const mock = Layer.effect(
       Payments,
@@ -53,7 +53,7 @@ describe("a service", () => {
     }).pipe(Effect.provide(mock))
   })
 
-  it.effect("can be mocked from nothing", () => {
+  it.effect("a service can be mocked without a breaker", () => {
     const open = new Breaker.BreakerOpenError({ circuit: "mock", state: "Open", openedBy: "fleet" })
     const mock = Layer.mock(Payments)({ circuit: "mock", wrap: () => Effect.fail(open), state: Effect.succeed("Open") })
     return Effect.gen(function*() {
@@ -62,7 +62,7 @@ describe("a service", () => {
     }).pipe(Effect.provide(mock))
   })
 
-  it.effect("layerTest is closed, and guards nothing", () =>
+  it.effect("layerTest is closed by default, and rejects nothing", () =>
     Effect.gen(function*() {
       for (let i = 0; i < 9; i++) yield* Effect.exit(Payments.wrap(Effect.fail("no")))
       assert.strictEqual(yield* Effect.flip(Payments.wrap(Effect.fail("mine"))), "mine")
@@ -71,7 +71,7 @@ describe("a service", () => {
       assert.deepInclude(yield* breaker.snapshot, { circuit: "payments-service", state: "Closed" })
     }).pipe(Effect.provide(Payments.layerTest())))
 
-  it.effect("layerTest is open as long as it lives", () =>
+  it.effect("layerTest with state Open stays open", () =>
     Effect.gen(function*() {
       const breaker = yield* Payments
       yield* breaker.reset
@@ -92,7 +92,7 @@ describe("a service", () => {
 })
 
 describe("the default breaker", () => {
-  it.effect("is one for a whole program", () =>
+  it.effect("the default breaker is shared by a whole program", () =>
     Effect.gen(function*() {
       yield* Effect.exit(Breaker.wrap(Effect.fail("no")))
       const error = yield* Effect.flip(Effect.succeed(1).pipe(Breaker.wrap))
@@ -109,7 +109,7 @@ describe("one circuit name", () => {
     return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
   }
 
-  it.effect("of two services is a defect that names both", () => {
+  it.effect("one circuit name of two services is a defect that names both", () => {
     class One extends Breaker.Service<One>()("contested", {}) {}
     class Two extends Breaker.Service<Two>()("contested", { openFor: "1 second" }) {}
     return Effect.gen(function*() {
@@ -127,7 +127,7 @@ describe("one circuit name", () => {
     })
   })
 
-  it.effect("of one service built twice is fine, and free when the last scope has closed", () => {
+  it.effect("one service may be built twice, and its circuit name is free when the last scope has closed", () => {
     class One extends Breaker.Service<One>()("twice", {}) {}
     class Two extends Breaker.Service<Two>()("twice", {}) {}
     return Effect.gen(function*() {
@@ -140,7 +140,7 @@ describe("one circuit name", () => {
     })
   })
 
-  it.effect("is free again where the layer could not be built", () => {
+  it.effect("a circuit name is free again if the layer could not be built", () => {
     class One extends Breaker.Service<One>()("unbuilt", {}) {}
     class Two extends Breaker.Service<Two>()("unbuilt", {}) {}
     return Effect.gen(function*() {
@@ -150,7 +150,7 @@ describe("one circuit name", () => {
     })
   })
 
-  it.effect("of a service and of a keyed service are different names", () => {
+  it.effect("a service and a keyed service may have the same name", () => {
     class One extends Breaker.Service<One>()("shared-name", {}) {}
     class Many extends Breaker.KeyedService<Many>()("shared-name", {}) {}
     class Other extends Breaker.KeyedService<Other>()("shared-name", {}) {}
@@ -161,7 +161,7 @@ describe("one circuit name", () => {
     })
   })
 
-  it.effect("of a service and of a key of a keyed service is a defect that names both, whichever comes first", () => {
+  it.effect("one circuit name of a service and of a key of a keyed service is a defect that names both, whichever comes first", () => {
     class Tenants extends Breaker.KeyedService<Tenants>()("tenants", {}) {}
     class Acme extends Breaker.Service<Acme>()("tenants/acme", {}) {}
     class Near extends Breaker.Service<Near>()("tenants-acme", {}) {}

@@ -20,7 +20,7 @@ const LEASE_SECONDS = 31
 
 type Answer = Storage.Synced | Storage.Changed | Storage.Probed
 
-/** What a storage answered, changed. */
+/** A storage's answer, changed by `f`. */
 const answering = (f: (answer: Answer) => unknown): Fault => (request) =>
   Effect.map(request, (answer) => (Array.isArray(answer) ? answer.map(f) : f(answer as Answer)) as never)
 
@@ -31,19 +31,19 @@ const withSnapshot = (f: (snapshot: Storage.Snapshot) => unknown) =>
       : { ...answer, snapshot: f(answer.snapshot) }
   )
 
-const nonsense: ReadonlyArray<readonly [string, Fault]> = [
+const invalidAnswers: ReadonlyArray<readonly [string, Fault]> = [
   ["nothing", (request) => Effect.as(request, undefined as never)],
   ["a text", (request) => Effect.as(request, "OK" as never)],
   ["no snapshot", withSnapshot(() => undefined)],
-  ["a snapshot of nothing", withSnapshot(() => ({}))],
-  ["a generation that is no number", withSnapshot((snapshot) => ({ ...snapshot, generation: NaN }))],
+  ["an empty snapshot", withSnapshot(() => ({}))],
+  ["a generation that is not a number", withSnapshot((snapshot) => ({ ...snapshot, generation: NaN }))],
   ["a negative generation", withSnapshot((snapshot) => ({ ...snapshot, generation: -1 }))],
   [
-    "a state that nobody knows",
+    "an unknown state",
     withSnapshot((snapshot) => ({ ...snapshot, generation: 1e18, state: { _tag: "Ajar" } }))
   ],
   [
-    "an open time that is no number",
+    "an open time that is not a number",
     withSnapshot((snapshot) => ({ ...snapshot, generation: 1e18, state: { _tag: "Open", remaining: "1 hour" } }))
   ]
 ]
@@ -55,22 +55,22 @@ const troubles: ReadonlyArray<readonly [string, Fault]> = [
   ["throws", () => {
     throw new Error("bug")
   }],
-  ["is no effect", () => Promise.resolve([]) as never],
+  ["returns a promise", () => Promise.resolve([]) as never],
   ...(["Unavailable", "Deadline", "Invalid", "Denied"] as const).map((reason) =>
     [`fails: ${reason}`, failing(reason)] as const
   ),
   ["answers late", slow(3000)],
-  ["acts twice", (request) => Effect.andThen(request, request)],
-  ...nonsense.map(([what, fault]) => [`answers ${what}`, fault] as const)
+  ["applies a request twice", (request) => Effect.andThen(request, request)],
+  ...invalidAnswers.map(([what, fault]) => [`answers ${what}`, fault] as const)
 ]
 
 const forSync: ReadonlyArray<readonly [string, Fault]> = [
   ["answers for another circuit", answering((answer) => ({ ...answer, circuit: "another" }))],
-  ["answers for too few", (request) => Effect.map(request, () => [] as never)],
+  ["returns too few answers", (request) => Effect.map(request, () => [] as never)],
   ["answers with the totals of another policy", withSnapshot((snapshot) => ({ ...snapshot, totals: [] }))]
 ]
 
-/** A call may not wait for the storage: what it gets, it gets at once. */
+/** The result of a call, which must not wait for the storage. */
 const atOnce = <A, E>(call: Effect.Effect<A, E>) =>
   Effect.gen(function*() {
     const fiber = yield* Effect.forkChild(Effect.exit(call), { startImmediately: true })
@@ -80,7 +80,7 @@ const atOnce = <A, E>(call: Effect.Effect<A, E>) =>
     return yield* yield* Fiber.join(fiber)
   })
 
-/** The first call of a circuit and a probe may wait for 100 ms. */
+/** The result of a call that may wait for 100 ms: the first call of a circuit, or a probe. */
 const soon = <A, E>(call: Effect.Effect<A, E>) =>
   Effect.gen(function*() {
     const fiber = yield* Effect.forkChild(Effect.exit(call), { startImmediately: true })
@@ -106,7 +106,7 @@ const cases = (["sync", "change", "probe"] as const).flatMap((operation) =>
 )
 
 describe.each(cases)("a storage whose %s %s", (operation: Operation, _what: string, fault: Fault) => {
-  it.effect("calls go on as if it were well, and once it is well the fleet knows all", () =>
+  it.effect("a failing storage affects no call, and after its recovery the fleet has every outcome", () =>
     Effect.gen(function*() {
       const of = yield* memory
       const link = new Link(of)
@@ -136,13 +136,13 @@ describe.each(cases)("a storage whose %s %s", (operation: Operation, _what: stri
     }))
 })
 
-/** Whether they break a request: what acts twice does not. */
-const breaking = [...troubles, ...forSync].filter(([what]) => what !== "acts twice")
+/** Faults that break a request: one that applies it twice does not. */
+const breaking = [...troubles, ...forSync].filter(([what]) => what !== "applies a request twice")
 
 describe.each(breaking)("a strict call on a storage that %s", (_what: string, fault: Fault) => {
   const strict = { ...policy, consistency: "strict" } as const
 
-  /** What a call ends with, and after how many seconds. */
+  /** The exit of a call, and after how many seconds it ended. */
   const timed = <A, E>(call: Effect.Effect<A, E>) =>
     Effect.gen(function*() {
       const fiber = yield* Effect.forkChild(Effect.exit(call), { startImmediately: true })
@@ -155,7 +155,7 @@ describe.each(breaking)("a strict call on a storage that %s", (_what: string, fa
       return [yield* Fiber.join(fiber), seconds] as const
     })
 
-  it.effect("the strict call runs without the storage, within its deadlines, and returns its own result", () =>
+  it.effect("a strict call on a failing storage runs within the deadlines and returns its own result", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const breaker = yield* link.make("strict", strict)
@@ -171,7 +171,7 @@ describe.each(breaking)("a strict call on a storage that %s", (_what: string, fa
       assert.strictEqual(yield* breaker.wrap(Effect.succeed(4)), 4)
     }))
 
-  it.effect("with onStorageError fail the strict call fails before it runs, and never after", () =>
+  it.effect("a strict call with onStorageError fail fails before it runs, and never afterwards", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const breaker = yield* link.make("fails", { ...strict, onStorageError: "fail" })
@@ -192,7 +192,7 @@ describe.each(breaking)("a strict call on a storage that %s", (_what: string, fa
 })
 
 describe("a storage that a newer version has written to", () => {
-  it.effect("the record of a newer version is believed and never written", () =>
+  it.effect("the records of a newer version are obeyed, and not written", () =>
     Effect.gen(function*() {
       const of = yield* memory
       const link = new Link(of)
@@ -236,7 +236,7 @@ describe("a storage that a newer version has written to", () => {
 })
 
 describe("an outage of a day", () => {
-  it.effect("an outage of a day lets nothing grow", () =>
+  it.effect("pending reports and requests stay bounded in an outage of a day", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const trip = Trip.failureRate({ threshold: 0.9, within: "10 minutes", minimumCalls: 10 })
@@ -260,14 +260,15 @@ describe("an outage of a day", () => {
       const { failure, success } = (yield* breaker.snapshot).statistics
       assert.isAbove(during.waiting, 0)
       assert.strictEqual(told, success + failure)
-      // An interval, or half of one while it is tried again, and the failures ahead of the rounds before it counts as away.
+      // One request per interval, or per half of it while it is retried, and the flushed failures before the storage is
+      // away.
       assert.isAtMost(link.asked.length, answered! + unanswered! + hours * 60 * 12 + 10)
       link.fault(undefined)
       yield* TestClock.adjust("1 minute")
       yield* untilQuiet
       const { fleet, statistics } = yield* breaker.snapshot
       assert.strictEqual(fleet!.waiting, 0)
-      // What was under way as it began can have been counted, so after an hour nobody sends it again.
+      // Reports in flight when the outage began may have been counted, so they are given up after half the idle time.
       assert.strictEqual(
         fleet!.statistics.failure + fleet!.statistics.success + fleet!.lost,
         statistics.failure + statistics.success

@@ -9,7 +9,7 @@ const policy = { trip: Trip.consecutiveFailures(3), timeout: "2 seconds" } as co
 const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 
 describe("a timeout", () => {
-  it.effect("interrupts the call, and its caller hears of it once the finalizers have run", () =>
+  it.effect("a timeout interrupts the call, and its caller gets the error once the finalizers have run", () =>
     Effect.gen(function*() {
       const breaker = yield* make("cooperative", policy)
       const log: Array<string> = []
@@ -36,7 +36,7 @@ describe("a timeout", () => {
       assert.deepInclude((yield* breaker.snapshot).statistics, { timeout: 1, failure: 1, success: 0, ignored: 0 })
     }))
 
-  it.effect("closes the scope that the call opened", () =>
+  it.effect("a timeout closes the scope that the call opened", () =>
     Effect.gen(function*() {
       const breaker = yield* make("scoped", policy)
       let released = false
@@ -51,7 +51,7 @@ describe("a timeout", () => {
     }))
 
   for (const late of [Exit.succeed("late"), Exit.fail("late"), Exit.die("late")]) {
-    it.effect(`respects an uninterruptible region, and discards its late ${String(late)}`, () =>
+    it.effect(`a timeout waits for an uninterruptible region, and discards its late ${String(late)}`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("region", policy)
         const gate = yield* Deferred.make<string, string>()
@@ -64,7 +64,7 @@ describe("a timeout", () => {
       }))
   }
 
-  it.effect("is the call's, also where the caller cannot be interrupted", () =>
+  it.effect("a timeout interrupts a call in an uninterruptible caller, too", () =>
     Effect.gen(function*() {
       const breaker = yield* make("outer-region", policy)
       const fiber = yield* fork(Effect.uninterruptible(breaker.wrap(Effect.never)))
@@ -72,7 +72,7 @@ describe("a timeout", () => {
       assert.instanceOf(yield* Effect.flip(Fiber.join(fiber)), Breaker.BreakerTimeoutError)
     }))
 
-  it.effect("opens the circuit after so many, and is told as a timeout", () =>
+  it.effect("timeouts open the circuit, and are published as Timeout events", () =>
     Effect.gen(function*() {
       const breaker = yield* make("opens", policy)
       const heard = yield* listen(breaker)
@@ -85,7 +85,7 @@ describe("a timeout", () => {
       assert.deepStrictEqual((yield* heard).map(inBrief), ["Timeout", "Timeout", "Timeout", "Closed > Open"])
     }))
 
-  it.effect("does not touch a call that ends in time, to the last millisecond", () =>
+  it.effect("a timeout does not affect a call that ends in time, to the last millisecond", () =>
     Effect.gen(function*() {
       const breaker = yield* make("in-time", policy)
       const ok = yield* fork(breaker.wrap(Effect.as(Effect.sleep(1999), "ok")))
@@ -96,7 +96,7 @@ describe("a timeout", () => {
       assert.deepInclude((yield* breaker.snapshot).statistics, { success: 1, failure: 1, timeout: 0 })
     }))
 
-  it.effect("has no timer for what ends without waiting", () =>
+  it.effect("a call that ends without waiting starts no timer", () =>
     Effect.gen(function*() {
       const breaker = yield* make("sync", policy)
       let sleeps = 0
@@ -113,11 +113,11 @@ describe("a timeout", () => {
         yield* Effect.exit(counted.wrap(Effect.sync(() => JSON.parse("{"))))
       }
       yield* breaker.wrap(Effect.void)
-      // One is the tick's, and two are those of the rounds in which failures are reported.
+      // One timer is the tick's, and two are those of the rounds that report failures.
       assert.isAtMost(sleeps, 3)
     }))
 
-  it.effect("is due for each of many calls that began at different times, in their order", () =>
+  it.effect("calls that began at different times time out in their order", () =>
     Effect.gen(function*() {
       const breaker = yield* make("many", { trip: Trip.consecutiveFailures(1000), timeout: "2 seconds" })
       const order: Array<number> = []
@@ -148,7 +148,7 @@ describe("a timeout", () => {
       assert.isDefined(again.pollUnsafe())
     }))
 
-  it.effect("survives a call whose end makes others begin and end", () =>
+  it.effect("a call that starts and ends other calls as it times out does no harm", () =>
     Effect.gen(function*() {
       const breaker = yield* make("reentrant", { trip: Trip.consecutiveFailures(1000), timeout: "1 second" })
       const chain = (n: number): Effect.Effect<number> =>
@@ -159,7 +159,7 @@ describe("a timeout", () => {
       assert.strictEqual((yield* breaker.snapshot).statistics.timeout, 15)
     }))
 
-  it.effect("classifies with the policy's classify what ended in time, and never what did not", () =>
+  it.effect("the policy's classify is called for calls that end in time, and not for timeouts", () =>
     Effect.gen(function*() {
       const asked: Array<string> = []
       const breaker = yield* make("classified", {
@@ -182,7 +182,7 @@ describe("a call with a timeout", () => {
   class Name extends Context.Service<Name, string>()("test/Name") {}
   const Level = Context.Reference<number>("test/Level", { defaultValue: () => 0 })
 
-  it.effect("sees the services, references and spans of its caller", () =>
+  it.effect("a call with a timeout has the services, references and spans of its caller", () =>
     Effect.gen(function*() {
       const breaker = yield* make("context", policy)
       const look = Effect.gen(function*() {
@@ -197,7 +197,7 @@ describe("a call with a timeout", () => {
       assert.deepStrictEqual(seen, ["caller", 3, "parent"])
     }))
 
-  it.effect("gives its resources to the scope of its caller", () =>
+  it.effect("a call with a timeout adds its resources to the scope of its caller", () =>
     Effect.gen(function*() {
       const breaker = yield* make("scope", policy)
       let open = false
@@ -220,19 +220,19 @@ describe("a call with a timeout", () => {
       assert.isFalse(open)
     }))
 
-  it.effect("that is interrupted from outside is interrupted, awaited and ignored", () =>
+  it.effect("a call with a timeout that is interrupted from outside is awaited and counts as ignored", () =>
     Effect.gen(function*() {
       const breaker = yield* make("outside", { ...policy, maxConcurrent: 1 })
       const log: Array<string> = []
-      const call = Effect.onInterrupt(Effect.never, () =>
-        Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => log.push("finalized"))))
+      const call = Effect.onInterrupt(
+        Effect.never,
+        () => Effect.andThen(Effect.sleep("1 second"), Effect.sync(() => log.push("finalized")))
+      )
       const fiber = yield* fork(breaker.wrap(call))
       const interruption = yield* fork(
         Effect.andThen(
           Fiber.interrupt(fiber),
-          Effect.sync(() =>
-            log.push("interrupted")
-          )
+          Effect.sync(() => log.push("interrupted"))
         )
       )
       yield* TestClock.adjust(999)
@@ -247,7 +247,7 @@ describe("a call with a timeout", () => {
       assert.deepInclude((yield* breaker.snapshot).statistics, { ignored: 1, timeout: 0, failure: 0, success: 1 })
     }))
 
-  it.effect("interrupted while its finalizers run after the timeout still counts once", () =>
+  it.effect("a call interrupted while its finalizers run after the timeout counts once", () =>
     Effect.gen(function*() {
       const breaker = yield* make("both", policy)
       const fiber = yield* fork(breaker.wrap(Effect.onInterrupt(Effect.never, () => Effect.sleep("5 seconds"))))
@@ -261,7 +261,7 @@ describe("a call with a timeout", () => {
     }))
 
   for (const timeout of [undefined, "2 seconds"] as const) {
-    it.effect(`whose finalizer dies when interrupted has failed, and its caller sees why (timeout ${timeout})`, () =>
+    it.effect(`a call whose finalizer dies when interrupted counts as failed, and its caller gets the defect (timeout ${timeout})`, () =>
       Effect.gen(function*() {
         const breaker = yield* make("dying", { timeout })
         const call = Effect.onInterrupt(Effect.never, () => Effect.andThen(Effect.yieldNow, Effect.die("leak")))

@@ -4,7 +4,7 @@ import { Breaker, Trip } from "../src/index.ts"
 
 const seconds = { within: "10 seconds" } as const
 
-/** What a constructor must refuse, with all that its message must say: each names a field, a value and a range. */
+/** Policies that a constructor must refuse, with the message, which names a field, a value and a range. */
 const bad: ReadonlyArray<readonly [() => Trip.Trip, string]> = [
   ...[0, -1, 1.5, NaN, Infinity, 2 ** 53].flatMap((count) => [
     [() => Trip.consecutiveFailures(count), `failures must be a whole number at least 1, got ${count}`] as const,
@@ -93,9 +93,9 @@ function two() {
   return [Trip.consecutiveFailures(1), Trip.consecutiveFailures(2)] as const
 }
 
-describe("a trip policy that makes no sense is refused at once (C1.6, C7.104)", () => {
+describe("an invalid trip policy is refused at once (C1.6, C7.104)", () => {
   for (const [make, message] of bad) {
-    it(`refused: ${message}`, () => {
+    it(`an invalid trip policy is refused: ${message}`, () => {
       const error = assertThrows(make)
       assert.instanceOf(error, RangeError)
       assert.include(String(error), message)
@@ -112,8 +112,8 @@ describe("a trip policy that makes no sense is refused at once (C1.6, C7.104)", 
   }
 })
 
-describe("a trip policy that makes sense", () => {
-  it("has thresholds of 0 and of 1, windows of any length to 10 hours, and a minimum of up to its last calls", () => {
+describe("a valid trip policy", () => {
+  it("a trip policy may have thresholds of 0 and 1, windows of up to 10 hours, and a minimum of up to lastCalls", () => {
     Trip.failureRate({ threshold: 0, within: 1, minimumCalls: 1 })
     Trip.failureRate({ threshold: 1, within: "10 hours" })
     Trip.failureRate({ threshold: 1, lastCalls: 100_000, minimumCalls: 100_000 })
@@ -124,7 +124,7 @@ describe("a trip policy that makes sense", () => {
     )
   })
 
-  it("needs 10 calls unless it says otherwise, or as many as its window holds (C1.6)", () => {
+  it("minimumCalls is 10 by default, or lastCalls if that is less (C1.6)", () => {
     assert.deepInclude(Trip.failureRate({ threshold: 1, within: 1000 }), { minimumCalls: 10 })
     assert.deepInclude(Trip.failureRate({ threshold: 1, lastCalls: 4 }), { minimumCalls: 4 })
     assert.deepInclude(Trip.slowCallRate({ threshold: 1, slowerThan: 1, lastCalls: 40 }), { minimumCalls: 10 })

@@ -15,7 +15,7 @@ describe("the runner of fences", () => {
   const fence = (code: string) => fencesOf("page.md", `\`\`\`ts import.meta.vitest\n${code}\n\`\`\``)[0]!
   const failure = (code: string) => run(fence(code)).then(() => "", String)
 
-  it("accepts what is so", () =>
+  it("the runner of fences accepts true claims", () =>
     run(fence(`
 import { Option } from "effect"
 import { Trip } from "effect-breaker"
@@ -37,24 +37,24 @@ const twice = (n: number) => {
 }
 twice(two) // => 4`)))
 
-  it("refuses a wrong value, naming its line", async () => {
+  it("the runner of fences refuses a wrong value, naming its line", async () => {
     assert.include(await failure("1 + 1 // => 2\n1 + 1 // => 3"), "page.md:3")
     assert.include(await failure("const x = { a: 1 } // => { a: 2 }"), "page.md:2")
     assert.include(await failure("await Promise.resolve(1) // => Promise.resolve(1)"), "page.md:2")
   })
 
-  it("refuses a claim about nothing", async () => {
+  it("the runner of fences refuses a claim without an expression", async () => {
     assert.include(await failure("// => 1"), "no expression ends before this claim")
     assert.include(await failure("1 + // => 1\n 1"), "no expression ends before this claim")
   })
 
-  it("refuses code that throws, does not parse, or imports what is not there", async () => {
+  it("the runner of fences refuses code that throws, does not parse, or imports a missing module", async () => {
     assert.include(await failure(`throw new Error("boom")`), "boom")
     assert.include(await failure("const ="), "page.md:2")
     assert.include(await failure(`import "effect-breaker/layers/NoSuchStorageLive"`), "NoSuchStorageLive")
   })
 
-  it("finds fences in doc comments, and tells those that run", () => {
+  it("the runner of fences finds fences in doc comments, and which of them run", () => {
     const found = fencesOf(
       "a.ts",
       "/**\n * ```ts import.meta.vitest\n * a\n *\n *   b\n * ```\n * ```ts\n * c\n * ```\n */"
@@ -66,7 +66,7 @@ twice(two) // => 4`)))
     assert.throws(() => fencesOf("a.md", "```ts\n1"), "never ends")
   })
 
-  it("maps a type error to its document", async () => {
+  it("the runner of fences maps a type error to its document", async () => {
     const wrong = fencesOf(
       "page.md",
       "# Page\n\n```ts\nimport { Effect } from \"effect\"\nEffect.succeed(1) satisfies string\n```"
@@ -78,7 +78,7 @@ twice(two) // => 4`)))
 })
 
 describe("the documents", () => {
-  it("type-check", async () => {
+  it("all fences type-check", async () => {
     assert.deepEqual(await typeErrors(fences), [])
   }, 60_000)
 
@@ -86,7 +86,7 @@ describe("the documents", () => {
     it(`${fence.file}:${fence.line} runs`, () => run(fence))
   }
 
-  it("name only commands and files that exist", () => {
+  it("the documents name only commands and files that exist", () => {
     const { scripts } = JSON.parse(read("package.json"))
     for (const page of pages) {
       for (

@@ -1,4 +1,4 @@
-/** Every example is run as its reader runs it: by Node, without a build. */
+/** Runs every example as its reader does: with Node, without a build. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
@@ -19,10 +19,10 @@ const root = join(import.meta.dirname, "..")
 
 interface Running {
   readonly child: ChildProcess
-  /** What it has printed so far. */
+  /** The output so far. */
   readonly out: () => string
   readonly err: () => string
-  /** The exit code, once all of its output is here. */
+  /** The exit code, once all output has arrived. */
   readonly closed: Promise<number | null>
 }
 
@@ -35,7 +35,7 @@ const start = (example: string, env: Record<string, string> = {}): Running => {
   return { child, out: () => out, err: () => err, closed: once(child, "close").then(([code]) => code) }
 }
 
-/** The lines of what is printed by an example that ends by itself, and well. */
+/** The output lines of an example that ends by itself, with exit code 0. */
 const linesOf = async (example: string): Promise<ReadonlyArray<string>> => {
   const running = start(example)
   const code = await running.closed
@@ -127,12 +127,12 @@ const printed: Record<string, ReadonlyArray<string>> = {
 }
 
 describe.concurrent("examples", () => {
-  it("are all run here", () => {
+  it("every example is run by this test", () => {
     const all = globSync("*.ts", { cwd: join(root, "examples") }).sort()
     assert.deepStrictEqual(all, [...Object.keys(printed), "gateway.ts", "testing.test.ts"].sort())
   })
 
-  it("print what docs/isolation.md says", () => {
+  it("the examples print the output in docs/isolation.md", () => {
     const page = readFileSync(join(root, "docs/isolation.md"), "utf8")
     const shown = [...page.matchAll(/^`node examples\/(\S+)`\n\n```text\n([^]*?)\n```$/gm)]
     assert.deepStrictEqual(
@@ -152,7 +152,7 @@ describe.concurrent("examples", () => {
 // the gateway
 // -----------------------------------------------------------------------------
 
-/** What was printed, as soon as it matches. */
+/** The output, as soon as it matches. */
 const prints = ({ child, closed, err, out }: Running, wanted: RegExp): Promise<RegExpExecArray> =>
   new Promise((resolve, reject) => {
     const look = () => {
@@ -166,7 +166,7 @@ const prints = ({ child, closed, err, out }: Running, wanted: RegExp): Promise<R
     look()
   })
 
-/** Asks again and again, for as long as a loaded machine may need. */
+/** Repeats a request for as long as a loaded machine may need. */
 const until = async <A>(what: string, ask: () => Promise<A | undefined>): Promise<A> => {
   for (let tries = 0; tries < 400; tries++) {
     const answer = await ask()
@@ -196,7 +196,8 @@ describe.concurrent("the gateway", () => {
     return gateway
   }
 
-  // The traffic goes on meanwhile, so that on a slow machine the circuit may have opened already: its probes tell, too.
+  // The traffic continues meanwhile, so on a slow machine the circuit may already be open: then its probes have the
+  // status.
   const answers = (status: number, url: string) =>
     until(
       `${status} from ${url}`,
@@ -209,7 +210,7 @@ describe.concurrent("the gateway", () => {
     assert.match(gateway.out(), /\nStopped\. Both servers are closed\.\n$/)
   }
 
-  it("breaks and heals as its banner says, and stops at Ctrl-C", { timeout: 60_000 }, async (context) => {
+  it("the gateway opens and closes as its banner says, and stops at Ctrl-C", { timeout: 60_000 }, async (context) => {
     const gateway = startGateway({ PORT: "0" }, context)
     const [, url = ""] = await prints(gateway, /Gateway on (http:\/\/127\.0\.0\.1:\d+)\./)
     const [, failing = ""] = await prints(gateway, /Break it: +curl -X POST (\S+)/)
@@ -249,7 +250,7 @@ describe.concurrent("the gateway", () => {
   })
 
   it(
-    "answers 504 when the upstream is too slow, and stops at once though calls are running",
+    "the gateway answers 504 when the upstream is too slow, and stops at once while calls are running",
     { timeout: 60_000 },
     async (context) => {
       const gateway = startGateway({ PORT: "0" }, context)
@@ -261,7 +262,7 @@ describe.concurrent("the gateway", () => {
     }
   )
 
-  it("keeps a circuit open while it is stopped, and started again", { timeout: 60_000 }, async (context) => {
+  it("the gateway keeps a circuit open over a restart", { timeout: 60_000 }, async (context) => {
     const env = { PORT: "0", SQLITE_FILE: newFile() }
     const isOpen = (url: string) =>
       until("orders Open", async () => {
@@ -274,7 +275,7 @@ describe.concurrent("the gateway", () => {
     const { why } = await isOpen(url)
     await stop(first, "SIGINT")
 
-    // Its upstream is another, and healthy.
+    // Its upstream is a new one, and healthy.
     const second = startGateway(env, context)
     const [, again = ""] = await prints(second, /Gateway on (\S+)\./)
     assert.strictEqual((await isOpen(again)).why, why)
@@ -283,7 +284,7 @@ describe.concurrent("the gateway", () => {
     assert.match(second.out(), /Circuits are kept in sqlite/)
   })
 
-  it("answers 502 when the upstream is dead, and stops", { timeout: 60_000 }, async (context) => {
+  it("the gateway answers 502 when the upstream is dead, and stops", { timeout: 60_000 }, async (context) => {
     const gateway = startGateway({ PORT: "0" }, context)
     const [, url = ""] = await prints(gateway, /Gateway on (\S+)\./)
     await fetch(`${url}/upstream/dead`, { method: "POST" })
@@ -291,7 +292,7 @@ describe.concurrent("the gateway", () => {
     await stop(gateway, "SIGINT")
   })
 
-  it("says in a line why it does not start", { timeout: 60_000 }, async (context) => {
+  it("the gateway prints one line that says why it does not start", { timeout: 60_000 }, async (context) => {
     const taken = createServer().listen(0, "127.0.0.1")
     await once(taken, "listening")
     const { port } = taken.address() as AddressInfo
@@ -342,7 +343,7 @@ describe("the gateway's picture", () => {
       rows
     }).map(({ text }) => text)
 
-  it("fits a terminal of 80 by 24, with what happened last", () => {
+  it("the gateway's picture fits a terminal of 80 by 24, with the latest events", () => {
     const lines = drawn([circuit("orders", "Open"), circuit("search", "HalfOpen")], 24)
     assert.isAtMost(lines.length, 24)
     assert.deepStrictEqual(lines.filter((line) => line.length > 80), [])
@@ -352,13 +353,13 @@ describe("the gateway's picture", () => {
     assert.include(lines, "Heal it:   curl -X POST http://127.0.0.1:8080/upstream/healthy")
   })
 
-  it("says how near a closed circuit is to opening", () => {
+  it("the gateway's picture shows how near a closed circuit is to opening", () => {
     const lines = drawn([circuit("orders", "Closed"), circuit("search", "Closed")], 24)
     assert.include(lines, "        40 % of 10 calls failed or timed out, opens at 50 %")
     assert.include(lines, "        30 % of 10 calls slow, opens at 50 %; 4 failed in a row, opens at 5")
   })
 
-  it("has no more lines than the terminal, and shows more of what happened on a large one", () => {
+  it("the gateway's picture has no more lines than the terminal, and shows more events on a large one", () => {
     const circuits = [circuit("orders", "Open"), circuit("search", "Open")]
     assert.strictEqual(drawn(circuits, 10).length, 10)
     assert.strictEqual(drawn(circuits, 50).length, 50)

@@ -10,7 +10,7 @@ const said = (name: string) => JSON.stringify(name).slice(0, 20)
 
 describe("names", () => {
   for (const name of good) {
-    it.effect(`${said(name)} is a name, and its own`, () => {
+    it.effect(`${said(name)} is a breaker's name, distinct from all others`, () => {
       class Named extends Breaker.Service<Named>()(name, one) {}
       class Keyed extends Breaker.KeyedService<Keyed>()(name, one) {}
       return Effect.gen(function*() {
@@ -28,7 +28,7 @@ describe("names", () => {
     })
   }
 
-  it.effect("that differ name different services", () => {
+  it.effect("different names name different services", () => {
     const services = good.map((name) => {
       class Named extends Breaker.Service<Named>()(name, one) {}
       return Named
@@ -45,7 +45,7 @@ describe("names", () => {
   })
 
   for (const name of ["\ud800", "a\udfffb"]) {
-    it(`${escape(name)} is refused, eagerly, with field, value and range`, () => {
+    it(`the name ${escape(name)} is refused at once, with field, value and range`, () => {
       const message = /name must be well-formed Unicode, got "/
       assert.throws(() => Breaker.make(name, {}), message)
       assert.throws(() => Breaker.makeKeyed(name, {}), RangeError)
@@ -55,7 +55,7 @@ describe("names", () => {
     })
   }
 
-  it.effect("of two breakers made by hand may be the same: they are two", () =>
+  it.effect("two breakers made by hand may have the same name: they are separate", () =>
     Effect.gen(function*() {
       const [a, b] = [yield* make("same", one), yield* make("same", one)]
       yield* failTimes(a, 1)

@@ -1,4 +1,4 @@
-/** What the tests of breakers share. */
+/** Helpers that the tests of breakers share. */
 import { Cause, Effect, Fiber, Logger, References, Stream } from "effect"
 import { Breaker, Storage } from "../src/index.ts"
 
@@ -13,11 +13,11 @@ interface Wraps {
   readonly wrap: Breaker.Wrap<unknown, never>
 }
 
-/** Calls that fail, one after the other, whatever their caller gets. */
+/** Calls that fail, one after the other. Their errors are dropped. */
 export const failTimes = (breaker: Wraps, times: number, error: unknown = "boom"): Effect.Effect<void> =>
   Effect.repeat(Effect.ignore(breaker.wrap(Effect.fail(error))), { times: times - 1 }).pipe(Effect.asVoid)
 
-/** What a call that must be rejected fails with. */
+/** The rejection of a call, which must not run. */
 export const rejectionOf = <Err>(breaker: {
   readonly wrap: Breaker.Wrap<Err, never>
 }): Effect.Effect<Breaker.BreakerOpenError> =>
@@ -28,18 +28,18 @@ export const rejectionOf = <Err>(breaker: {
     Effect.orDie
   )
 
-/** Starts to listen at once; the effect it returns ends listening and says what was heard. */
+/** Subscribes to events at once. The effect it returns unsubscribes and yields the events so far. */
 export const listen = (source: { readonly events: Stream.Stream<Breaker.Event> }) =>
   Effect.gen(function*() {
-    const heard: Array<Breaker.Event> = []
+    const events: Array<Breaker.Event> = []
     const fiber = yield* source.events.pipe(
-      Stream.runForEach((event) => Effect.sync(() => heard.push(event))),
+      Stream.runForEach((event) => Effect.sync(() => events.push(event))),
       Effect.forkChild({ startImmediately: true })
     )
     return Effect.gen(function*() {
       yield* untilQuiet
       yield* Fiber.interrupt(fiber)
-      return heard as ReadonlyArray<Breaker.Event>
+      return events as ReadonlyArray<Breaker.Event>
     })
   })
 
@@ -77,7 +77,7 @@ export const untilQuiet: Effect.Effect<void> = Effect.callback((resume) => {
 
 export { untilQuiet as settle }
 
-/** A few words for each event. */
+/** An event in a few words. */
 export const inBrief = (event: Breaker.Event): string => {
   switch (event._tag) {
     case "Transition":
@@ -99,7 +99,7 @@ export interface Reported {
   readonly cause: unknown
 }
 
-/** Runs with a logger that keeps what nobody is there to hear, and with `UnhandledLogLevel` at `Warn`. */
+/** Runs with a logger that keeps every line, and with `UnhandledLogLevel` at `Warn`. */
 export const withReports = <A, E, R>(
   f: (reports: ReadonlyArray<Reported>) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>

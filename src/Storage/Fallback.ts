@@ -52,11 +52,11 @@ import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Stream } from "effect/Stream"
-import type { ChainEvent } from "../combine/Chain.ts"
+import type { ChainEvent } from "../combine/chain/Events.ts"
 import { chainOf, type Hops, layerOf, type Options } from "../combine/Options.ts"
 import type { Storage } from "./Storage.ts"
 
-export type { ChainEvent } from "../combine/Chain.ts"
+export type { ChainEvent } from "../combine/chain/Events.ts"
 export type { Hop, Options } from "../combine/Options.ts"
 
 /**
@@ -70,7 +70,7 @@ export interface FallbackStorage extends Storage {
   readonly events: Stream<ChainEvent>
 }
 
-const kind = { kind: "fallback", reports: false }
+const kind = { kind: "fallback", areReportsCopied: false }
 
 /**
  * Makes a storage of several, for as long as the scope is open. Throws a `RangeError` for deadlines that make no sense: those

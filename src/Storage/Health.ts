@@ -68,6 +68,7 @@ import { RESERVED_PREFIX } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { makeFork } from "../internal/Fork.ts"
 import { makeLog } from "../internal/Log.ts"
+import { messages } from "../internal/Messages.ts"
 import { Requests } from "../internal/Request.ts"
 import { failure } from "../internal/StorageErrors.ts"
 import { Storage, type StorageError, type Synced } from "./Storage.ts"
@@ -304,9 +305,9 @@ export const make = (
     const record = (found: Health) =>
       Effect.gen(function*() {
         if (found.error !== undefined && current?.healthy !== false) {
-          log("Warn", "The storage is not healthy", { backend, cause: found.error })
+          log(messages.unhealthy, { backend, cause: found.error })
         } else if (found.healthy && current?.healthy === false) {
-          log("Info", "The storage is healthy again", { backend })
+          log(messages.healthyAgain, { backend })
         }
         current = found
         probedAt = now()

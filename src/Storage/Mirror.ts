@@ -39,13 +39,14 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Stream } from "effect/Stream"
-import type { ChainEvent } from "../combine/Chain.ts"
+import type { ChainEvent } from "../combine/chain/Events.ts"
 import { chainOf, type Hops, layerOf, type Options as ChainOptions } from "../combine/Options.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { makeLog } from "../internal/Log.ts"
+import { messages } from "../internal/Messages.ts"
 import type { Storage, StorageError } from "./Storage.ts"
 
-export type { ChainEvent } from "../combine/Chain.ts"
+export type { ChainEvent } from "../combine/chain/Events.ts"
 export type { Hop } from "../combine/Options.ts"
 
 /**
@@ -70,7 +71,7 @@ export interface MirrorStorage extends Storage {
   readonly repair: Effect.Effect<void, StorageError>
 }
 
-const kind = { kind: "mirror", reports: true }
+const kind = { kind: "mirror", areReportsCopied: true }
 
 const LONGEST = 365 * 24 * 60 * 60 * 1000
 
@@ -98,7 +99,7 @@ export const make = (
     const repaired = Effect.catchCause(chain.repair, (cause) =>
       Effect.sync(() => {
         if (!Cause.hasInterruptsOnly(cause)) {
-          log("Warn", "Copies could not be compared", { cause: Cause.squash(cause) })
+          log(messages.comparisonFailed, { cause: Cause.squash(cause) })
         }
       }))
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(repaired, Effect.sleep(every))))

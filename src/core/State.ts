@@ -191,7 +191,13 @@ export const adopted = (
     case "Closed": {
       // An instance that was letting calls through goes on without a ramp.
       const rampUntil = from._tag === "Closed" ? from.rampUntil : rampEnd(plan, now)
-      return { ...history, _tag: "Closed", rampUntil, credit: 0, calmAt: openings === 0 ? -Infinity : since + openForMillis }
+      return {
+        ...history,
+        _tag: "Closed",
+        rampUntil,
+        credit: 0,
+        calmAt: openings === 0 ? -Infinity : since + openForMillis
+      }
     }
     case "Open":
       return { ...history, ...state }

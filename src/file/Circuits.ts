@@ -26,6 +26,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { PlatformError } from "effect/PlatformError"
 import * as Random from "effect/Random"
+import { type FieldsOf, messages } from "../internal/Messages.ts"
 import type { Document, Modify } from "../Storage/Document.ts"
 import type { StorageError } from "../Storage/Storage.ts"
 import type { Directory } from "./Directory.ts"
@@ -43,7 +44,7 @@ interface Base {
   readonly isFolderDurable: boolean
 }
 
-/** What a circuit's folder holds. */
+/** The content of a circuit's folder. */
 interface Folder {
   /** The numbers of all versions, ascending. */
   readonly versions: ReadonlyArray<number>
@@ -154,10 +155,8 @@ export class Circuits {
     return Effect.suspend(() => {
       if (this.#warned.has(file)) return Effect.void
       this.#warned.add(file)
-      return Effect.annotateLogs(Effect.logWarning("A circuit's file is damaged, the one before it is used"), {
-        file,
-        damage
-      })
+      const fields: FieldsOf<typeof messages.fileDamaged> = { file, damage }
+      return Effect.annotateLogs(Effect.logWarning(messages.fileDamaged.text), fields)
     })
   }
 

@@ -219,7 +219,11 @@ const settle = (circuit: Circuit, permit: Permit, exit: Exit.Exit<unknown, unkno
   if (permit.spent) return
   const { slowerThanMillis, ticker } = circuit.shared
   const couldTrip = outcome._tag !== "Success" || permit.probe || successCouldTrip(circuit.windows)
-  const now = couldTrip || slowerThanMillis !== undefined ? ticker.exact() : ticker.fresh ? ticker.now : ticker.refresh()
+  const now = couldTrip || slowerThanMillis !== undefined
+    ? ticker.exact()
+    : ticker.fresh
+    ? ticker.now
+    : ticker.refresh()
   const slow = slowerThanMillis !== undefined && now - permit.startedAt >= slowerThanMillis
   const [hintMillis, error] = outcome._tag === "Failure"
     ? [hintMillisOf(outcome), Exit.isFailure(exit) ? Cause.squash(exit.cause) : exit.value]

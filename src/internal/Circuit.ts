@@ -430,7 +430,11 @@ export class Circuit implements Local, Evidence {
   }
 
   /** An operator's act on a circuit that has no fleet. */
-  operate(act: Act, { actor = "unknown", reason }: { readonly actor?: string | undefined; readonly reason: string }, now: LocalMillis): void {
+  operate(
+    act: Act,
+    { actor = "unknown", reason }: { readonly actor?: string | undefined; readonly reason: string },
+    now: LocalMillis
+  ): void {
     const before = State.overrideAt(this.#state, now)
     switch (act._tag) {
       case "Override": {

@@ -6,10 +6,7 @@ import { MinimumLogLevel, UnhandledLogLevel } from "effect/References"
 import { makeFork } from "./Fork.ts"
 import type { FieldsOf, Message } from "./Messages.ts"
 
-export interface Log {
-  <Line extends Message>(line: Line, fields: FieldsOf<Line>): void
-  (level: LogLevel.Severity, text: string, fields: object): void
-}
+export type Log = <Line extends Message>(line: Line, fields: FieldsOf<Line>) => void
 
 /** Whether lines of this level are asked for. */
 export const isLogged = (context: Context.Context<never>, level: LogLevel.Severity): boolean =>
@@ -18,10 +15,9 @@ export const isLogged = (context: Context.Context<never>, level: LogLevel.Severi
 /** Logs from background fibers to the loggers of a context that is kept. */
 export const makeLog = (context: Context.Context<never>): Log => {
   const fork = makeFork(context)
-  return ((...args: Array<any>) => {
-    const [level, text, fields] = args.length === 3 ? args : [args[0].level, args[0].text, args[1]]
+  return ({ level, text }, fields) => {
     const severity = level === "Unhandled" ? Context.get(context, UnhandledLogLevel) : level
     if (severity === undefined || !isLogged(context, severity)) return
     fork(Effect.annotateLogs(Effect.logWithLevel(severity)(text), { ...fields }))
-  }) as Log
+  }
 }

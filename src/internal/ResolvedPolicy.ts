@@ -3,10 +3,10 @@ import * as Duration from "effect/Duration"
 import { isSchedule, type Schedule } from "effect/Schedule"
 import { slowerThanOf, type TripRule, windowsOf } from "../core/TripRule.ts"
 import type { RuleWindow } from "../core/TripRule.ts"
-import type { Policy } from "../Policy.ts"
-import type { Trip } from "../Trip.ts"
 import { countIn, durationIn, oneOf, type Problem, refuse } from "./Check.ts"
+import type { Policy } from "./PolicyModel.ts"
 import { problems as tripProblems, toRule } from "./TripCheck.ts"
+import type { Trip } from "./TripModel.ts"
 
 // Defaults that the README's table repeats, and a test compares with it.
 export const defaultTrip: Trip = { _tag: "ConsecutiveFailures", failures: 5 }

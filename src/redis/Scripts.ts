@@ -229,7 +229,8 @@ return repaired
 `
 
 const scriptOf = (body: string): Script => {
-  const lua = prelude + body
+  // Comments and indentation are not sent.
+  const lua = (prelude + body).replaceAll(/^\s*(?:--.*)?/gm, "").replaceAll(/\n+/g, "\n")
   return { lua, digest: createHash("sha1").update(lua).digest("hex") }
 }
 

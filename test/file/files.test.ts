@@ -18,6 +18,7 @@ import { basename, dirname, join } from "node:path"
 import { circuitOf, failures, FORCED, success, times } from "../../src/conformance/Law.ts"
 import { HOSTILE } from "../../src/conformance/Names.ts"
 import { folderOf, nameOf } from "../../src/file/FolderName.ts"
+import { messages } from "../../src/internal/Messages.ts"
 import * as FileStorage from "../../src/Storage/File.ts"
 import type { Storage } from "../../src/Storage/Storage.ts"
 import { clockAt, DIRECTORY, Disk, storageOn } from "./disk.ts"
@@ -279,7 +280,7 @@ describe("a newest file that", () => {
         for (const _ of times(2)) assert.strictEqual((yield* it.read).lifetime.failure, 2)
         assert.deepStrictEqual(yield* list(storage), ["payments"])
         const [message, ...others] = logged
-        assert.deepStrictEqual(message, ["Warn", ["A circuit's file is damaged, the one before it is used"]])
+        assert.deepStrictEqual(message, ["Warn", [messages.fileDamaged.text]])
         assert.deepStrictEqual(others, [])
         const { circuits: [reported] } = yield* reportOn(directory)
         assert.deepStrictEqual(reported!.damaged.map(({ file }) => file), [newest])

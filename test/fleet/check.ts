@@ -393,7 +393,9 @@ const checkAgreement = ({ logs, sightings }: Run): ReadonlyArray<string> =>
     isRecovering(logs[process]!, since, at)
       ? []
       : [
-        `${at.toFixed(0)} ms: process ${process} knows generation ${known} of ${circuit}, and ${stored} was stored for ${
+        `${
+          at.toFixed(0)
+        } ms: process ${process} knows generation ${known} of ${circuit}, and ${stored} was stored for ${
           (at - since).toFixed(0)
         } ms`
       ]

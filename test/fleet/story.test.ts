@@ -34,7 +34,10 @@ const PATIENCE_MILLIS = 100
 const EARLY_MILLIS = 10
 
 /** The first call of a new process, whose circuit was loaded in time. Where the machine was too late for that, another. */
-const firstCall = async (fleet: Fleet, circuit: string): Promise<{ readonly process: Process; readonly call: Call }> => {
+const firstCall = async (
+  fleet: Fleet,
+  circuit: string
+): Promise<{ readonly process: Process; readonly call: Call }> => {
   const process = await fleet.start()
   const call = await process.ask("call", { circuit })
   return call.ended !== "rejected" && (call.startedAt ?? 0) - call.at > PATIENCE_MILLIS - EARLY_MILLIS
@@ -66,7 +69,10 @@ describe.each(["any", "pooled"] as const)("a fleet on Redis, evidence %s", (circ
       const { counts, openedBy, state } = await b.process.ask("look", { circuit })
       assert.deepEqual([state, openedBy, counts], ["Open", "fleet", { success: 0, failure: 0, rejected: 1 }])
       // So does one that had used it before.
-      await until("the process that used the circuit before has the open state", async () => (await used.ask("look", { circuit })).state === "Open")
+      await until(
+        "the process that used the circuit before has the open state",
+        async () => (await used.ask("look", { circuit })).state === "Open"
+      )
       assert.strictEqual((await used.ask("call", { circuit })).ended, "rejected")
       assert.strictEqual(upstream.calls.get(circuit), calls)
     } finally {

@@ -1,4 +1,4 @@
-/** What a fleet is for, shown with as many instances as a service may well have. */
+/** The two promises of a fleet, with as many instances as a service may well have. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet, type Process } from "./fleet.ts"
@@ -71,7 +71,7 @@ describe("40 instances", () => {
       const most = Math.max(...instances.map((instance) => instance.snapshot(0).windows[0]!.calls))
       assert.isBelow(most, minimumCalls)
     }
-    // Half of the window has to be of failures, and two snapshots an interval apart have to say so.
+    // Half of the calls in the window have to fail, in two snapshots an interval apart.
     assert.isAtMost(within, 8000)
     fleet.advance(1100)
     assert.isTrue(instances.every((instance) => instance.snapshot(0).state === "Open"))

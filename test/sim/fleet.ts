@@ -8,7 +8,7 @@ import { Rng } from "./random.ts"
 import { type Handled, Server } from "./server.ts"
 import { Machine, World } from "./world.ts"
 
-/** What a call's dependency does to it. `hint` fails with a wish to be left alone for so many milliseconds. */
+/** How a call's dependency behaves. With a `hint` it fails and wants no calls for so many milliseconds (`retryAfter`). */
 export interface Behaviour {
   readonly ends: "succeeds" | "fails" | "isIgnored" | "dies"
   readonly takes: number
@@ -23,7 +23,7 @@ export interface Call {
   readonly arrivedAt: number
   readonly arrived: number
   startedAt?: number
-  /** Whether it was let through to be counted. */
+  /** Whether it was admitted by a breaker that counts it. */
   isRecorded?: boolean
   bodyEndedAt?: number
   endedAt?: number
@@ -44,7 +44,7 @@ export interface FleetOptions {
   readonly backends?: ReadonlyArray<string> | undefined
 }
 
-/** Who looks on. */
+/** Observes a fleet. */
 export interface Watcher {
   readonly handled: (handled: Handled) => void
   readonly sent: (process: Process, exchange: Exchange) => void
@@ -54,7 +54,7 @@ export interface Watcher {
     exit: Exit.Exit<unknown, unknown> | undefined
   ) => void
   readonly pushed: (process: Process, announcement: Announcement) => void
-  /** What a chain of storages says of itself. */
+  /** A chain of storages had an event. */
   readonly chained: (process: Process, event: Fallback.ChainEvent) => void
   readonly bodyStarts: (call: Call) => void
   readonly bodyEnds: (call: Call, exit: Exit.Exit<unknown, unknown>) => void
@@ -75,7 +75,7 @@ export class Fleet {
         backend,
         idleTimeToLive: options.idleTimeToLive ?? 60 * 60 * 1000,
         pushes: options.pushes ?? false,
-        handled: (handled) => this.tell("handled", handled)
+        handled: (handled) => this.notify("handled", handled)
       })
     )
   }
@@ -85,7 +85,7 @@ export class Fleet {
     return this.servers[0]!
   }
 
-  /** Starts a process, with its breakers. */
+  /** Starts a process with its breakers. */
   start(options: ProcessOptions = {}): Process {
     const process = new Process(this, this.processes.length, options)
     this.processes.push(process)
@@ -96,7 +96,7 @@ export class Fleet {
     this.world.advance(millis)
   }
 
-  tell<K extends keyof Watcher>(what: K, ...about: Parameters<Watcher[K]>): void {
+  notify<K extends keyof Watcher>(what: K, ...about: Parameters<Watcher[K]>): void {
     for (const watcher of this.watchers) {
       ;(watcher[what] as ((...about: Parameters<Watcher[K]>) => void) | undefined)?.(...about)
     }
@@ -153,9 +153,9 @@ export class Process {
     this.machine = new Machine(world, seed * 1000 + index, skew)
     this.links = servers.map((server, place) =>
       new Link(index, server, this.machine, new Rng(seed, index, ...(place === 0 ? [] : [place])), quality ?? perfect, {
-        sent: (exchange) => fleet.tell("sent", this, exchange),
-        ended: (exchange, exit) => fleet.tell("ended", this, exchange, exit),
-        pushed: (announcement) => fleet.tell("pushed", this, announcement)
+        sent: (exchange) => fleet.notify("sent", this, exchange),
+        ended: (exchange, exit) => fleet.notify("ended", this, exchange, exit),
+        pushed: (announcement) => fleet.notify("pushed", this, announcement)
       })
     )
     this.#context = Context.make(Storage, this.#storage()).pipe(Context.add(Scope.Scope, this.#scope))
@@ -172,7 +172,7 @@ export class Process {
   #storage(): Storage {
     const [first, ...others] = this.links.map(({ storage }) => ({ storage }))
     if (others.length === 0) return first!.storage
-    const onEvent = (event: Fallback.ChainEvent) => Effect.sync(() => this.fleet.tell("chained", this, event))
+    const onEvent = (event: Fallback.ChainEvent) => Effect.sync(() => this.fleet.notify("chained", this, event))
     return valueOf(
       this.machine.fork(Fallback.make([first!, ...others], { onEvent }), Context.make(Scope.Scope, this.#scope))
     )
@@ -194,13 +194,13 @@ export class Process {
       const call: Call = { process: this, circuit, behaviour, arrivedAt: world.now, arrived: world.stamp() }
       const body = Effect.suspend(() => {
         call.startedAt = world.now
-        fleet.tell("bodyStarts", call)
+        fleet.notify("bodyStarts", call)
         const end = endOf(behaviour)
         return behaviour.takes > 0 ? Effect.andThen(Effect.sleep(behaviour.takes), end) : end
       }).pipe(Effect.onExit((exit) =>
         Effect.sync(() => {
           call.bodyEndedAt = world.now
-          fleet.tell("bodyEnds", call, exit)
+          fleet.notify("bodyEnds", call, exit)
         })
       ))
       this.calls.add(call)
@@ -208,7 +208,7 @@ export class Process {
         call.endedAt = world.now
         call.exit = exit
         this.calls.delete(call)
-        fleet.tell("callEnds", call, exit)
+        fleet.notify("callEnds", call, exit)
       })
     })
   }
@@ -221,7 +221,7 @@ export class Process {
     return this.machine.fork(act(this.breakers[circuit]!), Context.empty())
   }
 
-  /** Ends as a process does that is told to: it may say what it has to say. */
+  /** Shuts down in order: the scope of its breakers closes, which sends their last reports. */
   stop(): void {
     this.isStopping = true
     this.machine.deliver(() => {

@@ -5,7 +5,7 @@ import { type Behaviour, Fleet, type Process } from "./fleet.ts"
 const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
 const takes = (takes: number): Behaviour => ({ ends: "succeeds", takes })
 
-/** A fleet whose circuit was opened by its first process, when the open time is over. */
+/** A fleet whose first process has opened the circuit, at a time when the open time is over. */
 const opened = (
   processes: number,
   halfOpen: Breaker.HalfOpen
@@ -28,7 +28,7 @@ const opened = (
 
 const record = ({ server }: Fleet) => server.documents.get("c")!.record
 
-/** How many bodies run at once, at most. */
+/** Counts the bodies that run, now, at most at once, and in all. */
 const mostRunning = (fleet: Fleet) => {
   const counted = { now: 0, most: 0, all: 0 }
   fleet.watchers.push({

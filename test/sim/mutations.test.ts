@@ -6,7 +6,7 @@ import { mutations } from "./mutations.ts"
 
 const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
-/** What a program says of a library that lacks a rule. */
+/** The output of a program that runs a library without one of the rules. */
 const without = async (mutation: number, ...program: ReadonlyArray<string>): Promise<string> => {
   const { stdout } = await promisify(execFile)(
     process.execPath,

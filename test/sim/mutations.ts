@@ -1,4 +1,4 @@
-/** Rules of the protocol, each with the one place in the source that it comes down to, and what that becomes without it. */
+/** Rules of the protocol, each with the one place in the source that holds it, and the source without the rule. */
 export interface Mutation {
   readonly rule: string
   readonly from: string

@@ -61,7 +61,7 @@ const requestsOf = (fleet: Fleet) => {
   return handled
 }
 
-/** Opens the circuit for all by whoever trips first. */
+/** A failure of this process opens the circuit for all. */
 const open = (fleet: Fleet, process: Process): void => {
   process.call(0, fails)
   fleet.advance(200)
@@ -89,7 +89,7 @@ describe("one bad node of 40, at 200 calls a second", () => {
         const fleet = fleetOf(policy)
         const [bad, ...others] = startAll(fleet, 40)
         const callAll = (ofBad: Behaviour, millis: number): void => {
-          // Not in step: no two nodes call at the same time.
+          // Each at its own times, so that no two instances call at once.
           for (const [i, process] of [bad!, ...others].entries()) {
             fleet.world.after(i * 0.125, () => callSteadily(process, process === bad ? ofBad : succeeds, 5, millis))
           }

@@ -1,9 +1,9 @@
-/** Runs a schedule and says what was broken. */
+/** Runs a schedule and returns the invariants that it broke. */
 import { Fleet } from "./fleet.ts"
 import { Invariants } from "./invariants.ts"
 import type { Schedule, Step } from "./schedule.ts"
 
-/** What was broken first, after which step; nothing where all held. */
+/** The first broken invariants, and the step after which they were found. */
 export interface Failure {
   readonly step: number
   readonly broken: ReadonlyArray<string>
@@ -75,7 +75,7 @@ const heal = ({ processes, server }: Fleet, quality: Schedule["quality"]): void 
 const perform = (fleet: Fleet, invariants: Invariants, step: Step, quality: Schedule["quality"]): void => {
   const { options: { circuits }, processes, server, world } = fleet
   const nameOf = (circuit: number): string => circuits[circuit]!.name
-  // A schedule that was made smaller may name a process that is gone.
+  // A shrunk schedule may name a process that it no longer starts.
   const process = "process" in step ? processes[step.process] : undefined
   if ("process" in step && process?.isAlive !== true) return
   switch (step.do) {

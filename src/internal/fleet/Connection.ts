@@ -181,6 +181,8 @@ export class Connection {
 
   /** Interrupts what was forked. Fibers that must not end, such as the deadlines of running requests, go on in new ones. */
   close(): void {
-    for (const fiber of [...this.#fibers]) fiber.interruptUnsafe()
+    // A copy, because the set changes while they end.
+    const fibers = [...this.#fibers]
+    for (const fiber of fibers) fiber.interruptUnsafe()
   }
 }

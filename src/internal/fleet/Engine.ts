@@ -52,7 +52,7 @@ class Engine {
     this.batches = new Batches(this.connection)
   }
 
-  readonly #log: Log = (line: any, fields: any) => {
+  readonly #log: Log = (line, fields) => {
     const logs = new Map([...this.#joined].map(([{ log }, { loggers }]) => [loggers, log]))
     for (const log of logs.values()) log(line, fields)
   }
@@ -152,7 +152,7 @@ class Engine {
     for (const { circuits } of this.#joined.values()) {
       if (announcement._tag === "Changed") memberInUse(circuits.find(announcement.circuit))?.announced(announcement)
       // Changes before the subscription may have been missed.
-      else for (const { fleet } of circuits.all()) { if (isMember(fleet)) fleet.reread() }
+      else for (const { fleet } of circuits.all()) if (isMember(fleet)) fleet.reread()
     }
   }
 }
@@ -176,7 +176,11 @@ export interface FleetEntry extends Entry {
 }
 
 /** A breaker's entry, for as long as the scope is open; `undefined` where the storage cannot decide between instances. */
-export const makeEntry = (storage: Storage, policy: Resolved, fingerprint: string): Effect.Effect<FleetEntry | undefined> =>
+export const makeEntry = (
+  storage: Storage,
+  policy: Resolved,
+  fingerprint: string
+): Effect.Effect<FleetEntry | undefined> =>
   Effect.suspend(() => {
     if (!storage.capabilities.fences) return Effect.succeed(undefined)
     return Effect.contextWith((context: Context.Context<never>) =>

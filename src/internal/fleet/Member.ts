@@ -584,7 +584,8 @@ export class Member implements Fleet, Evidence, Participant {
         const requestedAt = this.#now()
         this.#operator = why.actor
         const operation = { _tag: "Operation", id, known: this.snapshot.generation, why, to } as const
-        connection.send({ operation: "change", circuit: name }, () => connection.storage.change(name, operation), (result) => {
+        connection.send({ operation: "change", circuit: name }, () =>
+          connection.storage.change(name, operation), (result) => {
           resume(this.#operated(result, to._tag, requestedAt))
         })
       }))

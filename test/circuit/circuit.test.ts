@@ -1,16 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import {
-  type Change,
-  Machine,
-  type OverrideMode,
-  type Permit,
-  type Plan,
-  type Settlement,
-  type State
-} from "../../src/core/Machine.ts"
+import type { Permit, Settlement } from "../../src/core/Permit.ts"
+import type { Plan } from "../../src/core/Plan.ts"
+import { openingsAt, type Override, overrideAt, type OverrideMode, retryAt } from "../../src/core/State.ts"
 import { slowerThanOf, type TripRule, windowsOf } from "../../src/core/TripRule.ts"
-import { Model } from "./machine.model.ts"
+import type { Circuit } from "../../src/internal/Circuit.ts"
+import { Model } from "./model.ts"
+import { circuitOf, type Watched } from "./support.ts"
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
@@ -62,16 +58,16 @@ const planOf = ({ leaves, probes, ramp, shape, successes }: typeof Policy.Type, 
   return {
     rule,
     windows: windowsOf(rule),
-    openFor: (opening) => {
+    openForMillis: (opening) => {
       asked.push(opening)
       return Math.min(OPEN_FOR * 2 ** (opening - 1), 4 * OPEN_FOR)
     },
-    maxOpenFor: 5 * OPEN_FOR,
-    slowerThan: slowerThanOf(rule),
+    maxOpenForMillis: 5 * OPEN_FOR,
+    slowerThanMillis: slowerThanOf(rule),
     probes: 1 + probes,
     successes: 1 + successes,
-    lease: LEASE,
-    ramp: ramp ? RAMP : 0
+    leaseMillis: LEASE,
+    rampMillis: ramp ? RAMP : 0
   }
 }
 
@@ -86,12 +82,29 @@ const OPS = [
 const Step = Schema.Struct({ op: upTo(OPS.length - 1), wait: upTo(19), outcome: upTo(9), which: upTo(5) })
 type Step = typeof Step.Type
 
-class Watched extends Machine {
-  readonly changes: Array<readonly [State, State]> = []
-  protected override changing({ from, to }: Change): void {
-    this.changes.push([from, to])
+/** All that can be read of a circuit. */
+const viewOf = ({ circuit }: Watched, now: number) => {
+  const { current: state, shared } = circuit
+  return {
+    state: state._tag,
+    since: state.since === -Infinity ? undefined : state.since,
+    retryAt: retryAt(shared, state, now),
+    openings: openingsAt(state, now),
+    override: overrideAt(state, now),
+    timesOpened: state.timesOpened,
+    windows: circuit.totalsAt(now)
   }
 }
+
+const setOverride = (circuit: Circuit, { actor, mode, reason, until }: Override, now: number): void => {
+  const remaining = until === Infinity ? undefined : until - now
+  circuit.operate({ _tag: "Override", kind: mode, reason, actor, remaining }, { reason, actor }, now)
+}
+const clearOverride = (circuit: Circuit, now: number): void =>
+  circuit.operate({ _tag: "ClearOverride" }, { reason: "cleared" }, now)
+const reset = (circuit: Circuit, now: number): void => circuit.operate({ _tag: "Reset" }, { reason: "reset" }, now)
+const forceHalfOpen = (circuit: Circuit, now: number): void =>
+  circuit.operate({ _tag: "HalfOpen" }, { reason: "forced half-open" }, now)
 
 /** A call in flight: admitted by a permit, or straight through an open gate as the hot path does it. */
 interface Call {
@@ -104,7 +117,8 @@ interface Call {
 class Pair {
   now = 0
   readonly plan: Plan
-  readonly machine: Watched
+  readonly watched: Watched
+  readonly circuit: Circuit
   readonly model: Model
   readonly #asked: Array<number> = []
   readonly #modelAsked: Array<number> = []
@@ -112,7 +126,8 @@ class Pair {
 
   constructor(policy: typeof Policy.Type) {
     this.plan = planOf(policy, this.#asked)
-    this.machine = new Watched(this.plan, this.plan.slowerThan !== undefined)
+    this.watched = circuitOf(this.plan, () => this.now)
+    this.circuit = this.watched.circuit
     this.model = new Model(planOf(policy, this.#modelAsked))
     if (policy.recovered) this.recover()
   }
@@ -132,7 +147,7 @@ class Pair {
   }
 
   wait({ wait, which }: Step): number {
-    const { machine: { plan }, now } = this
+    const { now, plan } = this
     const window = plan.windows[0]
     const span = window?._tag === "Within" ? window.duration : 1
     const until = (at: number | undefined) => at === undefined ? 0 : Math.max(0, at - now)
@@ -164,28 +179,40 @@ class Pair {
   }
 
   compare(what: string): void {
-    const { machine, model, now } = this
-    const before = [machine.gate, machine.epoch]
-    const { openedBy: _, reason, ...view } = machine.view(now)
+    const { circuit, model, now, watched: { transitions } } = this
+    const before = [circuit.gate, circuit.epoch]
+    const view = viewOf(this.watched, now)
     assert.deepStrictEqual(view, model.view(now), what)
-    assert.strictEqual(reason !== undefined, view.since !== undefined || machine.changes.length > 0, what)
-    const { durations, failure, ignored, lastFailureAt, lastSuccessAt, slow, streak, success, timeout } = machine
-    const counts = { success, failure, ignored, slow, timeout, lastSuccessAt, lastFailureAt, durations, streak }
-    assert.deepStrictEqual({ ...counts, inARow: success - machine.successAtFailure }, model.lifetime(), what)
-    assert.strictEqual(machine.epoch, model.epoch, what)
-    assert.strictEqual(machine.refuses(now), model.refuses(now), what)
-    assert.strictEqual(machine.isCalm(now), model.isCalm(now), what)
-    assert.deepStrictEqual<unknown>(machine.changes, model.transitions, what)
+    const { reason } = circuit.current
+    assert.strictEqual(reason !== undefined, view.since !== undefined || transitions.length > 0, what)
+    const { lastFailureAt, lastFailureMillis, lastSuccessMillis, rejected: _, hintUntil: __, ...counts } = circuit
+      .counted()
+    assert.deepStrictEqual(
+      {
+        ...counts,
+        lastFailureAt,
+        durations: lastSuccessMillis === undefined && lastFailureMillis === undefined
+          ? undefined
+          : { success: lastSuccessMillis, failure: lastFailureMillis },
+        inARow: counts.success - circuit.successAtFailure
+      },
+      model.lifetime(),
+      what
+    )
+    assert.strictEqual(circuit.epoch, model.epoch, what)
+    assert.strictEqual(circuit.refusalAt(now), model.refuses(now), what)
+    assert.strictEqual(circuit.isCalm(now), model.isCalm(now), what)
+    assert.deepStrictEqual<unknown>(transitions, model.transitions, what)
     assert.deepStrictEqual(this.#asked, this.#modelAsked, what)
-    assert.deepStrictEqual([machine.gate, machine.epoch], before, `reading wrote: ${what}`)
+    assert.deepStrictEqual([circuit.gate, circuit.epoch], before, `reading wrote: ${what}`)
   }
 
   begin(_: Step, metricsOnly = false): Call | undefined {
-    const { machine, model, now } = this
-    const refusal = machine.refuses(now)
-    const { epoch } = machine
-    const straight = !metricsOnly && machine.gate === 0
-    const permit = straight ? undefined : machine.admit(now, metricsOnly)
+    const { circuit, model, now } = this
+    const refusal = circuit.refusalAt(now)
+    const { epoch } = circuit
+    const straight = !metricsOnly && circuit.gate === 0
+    const permit = straight ? undefined : circuit.admit(now, metricsOnly)
     const admitted = model.admit(now, metricsOnly, permit !== "Ramp")
     if (typeof permit === "string" || typeof admitted === "string") {
       assert.strictEqual<unknown>(permit, admitted)
@@ -196,8 +223,8 @@ class Pair {
     assert.strictEqual(kind, admitted.kind)
     // Whoever was admitted as any other call opens the gate to the next.
     assert.strictEqual(
-      machine.isClosed(),
-      kind === "Call" && now >= model.rampUntil() || metricsOnly && machine.isClosed()
+      circuit.isClosed(),
+      kind === "Call" && now >= model.rampUntil() || metricsOnly && circuit.isClosed()
     )
     const call = { permit, epoch, call: admitted.call }
     this.#calls.unshift(call)
@@ -221,48 +248,47 @@ class Pair {
   }
 
   settle({ call, epoch, permit }: Call, { outcome, which }: Step): void {
-    const { machine, model, now } = this
+    const { circuit, model, now } = this
     const settlement: Settlement = {
       outcome: outcome < 5 ? "Success" : outcome < 9 ? "Failure" : "Ignored",
-      slow: this.plan.slowerThan !== undefined && which % 2 === 0,
+      slow: this.plan.slowerThanMillis !== undefined && which % 2 === 0,
       timeout: outcome === 7,
-      hint: outcome === 8 ? [1, 3000, 9000][which % 3]! : 0
+      hintMillis: outcome === 8 ? [1, 3000, 9000][which % 3]! : 0
     }
     if (permit !== undefined) {
-      machine.settle(permit, now, settlement)
+      circuit.settle(permit, now, settlement)
       model.settle(call, now, settlement)
       return
     }
     // A call that went straight through ends once and is never slow: it took no permit to keep it from that.
     const at = this.#calls.findIndex((other) => other.call === call)
     this.#calls.splice(at, 1)
-    const { hint, outcome: ended } = settlement
-    model.settle(call, now, { outcome: ended, hint, slow: false, timeout: false })
-    if (ended === "Ignored") machine.ignored++
-    else if (ended === "Success") machine.countSuccess(now)
-    else machine.countFailure(now, undefined)
-    if (ended !== "Ignored" && epoch === machine.epoch) machine.record(now, ended === "Failure", false, hint, false)
+    const { hintMillis, outcome: ended } = settlement
+    model.settle(call, now, { outcome: ended, hintMillis, slow: false, timeout: false })
+    if (ended === "Ignored") circuit.ignored++
+    else if (ended === "Success") circuit.succeeded(epoch, now)
+    else circuit.failed(epoch, now, hintMillis, "no")
   }
 
   override({ outcome, which }: Step): void {
     const mode = (["ForcedOpen", "Disabled", "MetricsOnly"] satisfies Array<OverrideMode>)[which % 3]!
     const override = { mode, reason: "r", actor: "a", until: outcome < 7 ? this.now + 700 : Infinity }
-    this.machine.setOverride(override, this.now)
+    setOverride(this.circuit, override, this.now)
     this.model.setOverride(override)
   }
 
   lift(): void {
-    this.machine.setOverride(undefined, this.now)
-    this.model.setOverride(undefined)
+    clearOverride(this.circuit, this.now)
+    if (this.model.override(this.now) !== undefined) this.model.setOverride(undefined)
   }
 
   reset(): void {
-    this.machine.reset(this.now)
+    reset(this.circuit, this.now)
     this.model.reset(this.now)
   }
 
   forceHalfOpen(): void {
-    this.machine.forceHalfOpen(this.now)
+    forceHalfOpen(this.circuit, this.now)
     this.model.forceHalfOpen(this.now)
   }
 }
@@ -272,7 +298,7 @@ const kindOf = ({ metricsOnly, probe, recorded }: Permit) =>
 
 const Steps = Schema.Array(Step).check(Schema.isMaxLength(100))
 
-describe("the machine and the model of it", () => {
+describe("a circuit and the model of it", () => {
   it.prop("answer alike, whatever happens", [Policy, Steps], ([policy, steps]) => {
     const pair = new Pair(policy)
     for (const step of steps) pair.step(step)
@@ -286,46 +312,55 @@ const planWith = (plan: Partial<Plan> & { readonly rule?: TripRule } = {}): Plan
   return {
     rule,
     windows: windowsOf(rule),
-    openFor: () => MINUTE,
-    maxOpenFor: 60 * MINUTE,
-    slowerThan: slowerThanOf(rule),
+    openForMillis: () => MINUTE,
+    maxOpenForMillis: 60 * MINUTE,
+    slowerThanMillis: slowerThanOf(rule),
     probes: 1,
     successes: 1,
-    lease: 30_000,
-    ramp: 0,
+    leaseMillis: 30_000,
+    rampMillis: 0,
     ...plan
   }
 }
 
-/** A machine with a clock: calls that end at once, and calls that end when told. */
+/** A circuit with a clock: calls that end at once, and calls that end when told. */
 class Bench {
   now = 0
-  readonly machine: Watched
+  readonly watched: Watched
 
   constructor(plan: Partial<Plan> = {}) {
-    this.machine = new Watched(planWith(plan), false)
+    this.watched = circuitOf(planWith(plan), () => this.now)
+  }
+  get circuit(): Circuit {
+    return this.watched.circuit
+  }
+  get changes() {
+    return this.watched.transitions
+  }
+  view() {
+    return viewOf(this.watched, this.now)
   }
   get state() {
-    return this.machine.view(this.now).state
+    return this.view().state
   }
   get retryIn() {
-    return this.machine.view(this.now).retryAt! - this.now
+    return this.view().retryAt! - this.now
   }
   wait(by: number): this {
     this.now += by
     return this
   }
   admit(metricsOnly = false): Permit {
-    const permit = this.machine.admit(this.now, metricsOnly)
+    const permit = this.circuit.admit(this.now, metricsOnly)
     if (typeof permit === "string") assert.fail(`refused: ${permit}`)
     return permit
   }
   refusal(): string {
-    const refusal = this.machine.admit(this.now)
+    const refusal = this.circuit.admit(this.now)
     return typeof refusal === "string" ? refusal : assert.fail("admitted")
   }
   end(permit: Permit, outcome: Settlement["outcome"], more: Partial<Settlement> = {}): this {
-    this.machine.settle(permit, this.now, { outcome, slow: false, timeout: false, hint: 0, ...more })
+    this.circuit.settle(permit, this.now, { outcome, slow: false, timeout: false, hintMillis: 0, ...more })
     return this
   }
   calls(...outcomes: ReadonlyArray<Settlement["outcome"]>): this {
@@ -333,13 +368,13 @@ class Bench {
     return this
   }
   override(mode: OverrideMode, until = Infinity): this {
-    this.machine.setOverride({ mode, until, reason: "maintenance", actor: "ann" }, this.now)
+    setOverride(this.circuit, { mode, until, reason: "maintenance", actor: "ann" }, this.now)
     return this
   }
 }
 
 const opened = (plan: Partial<Plan> = {}) => new Bench(plan).calls("Failure", "Failure")
-const halfOpen = (plan: Partial<Plan> = {}) => opened(plan).wait((plan.openFor ?? (() => MINUTE))(1))
+const halfOpen = (plan: Partial<Plan> = {}) => opened(plan).wait((plan.openForMillis ?? (() => MINUTE))(1))
 
 describe("tripping", () => {
   it("opens at exactly the threshold and not before (C1.2)", () => {
@@ -387,7 +422,7 @@ describe("tripping", () => {
 
   it("an ignored outcome neither ends the row nor adds to it (C1.9)", () => {
     const bench = new Bench().calls("Failure", "Ignored", "Ignored")
-    assert.deepStrictEqual([bench.state, bench.machine.streak, bench.machine.ignored], ["Closed", 1, 2])
+    assert.deepStrictEqual([bench.state, bench.circuit.streak, bench.circuit.ignored], ["Closed", 1, 2])
     assert.strictEqual(bench.calls("Failure").state, "Open")
   })
 
@@ -401,9 +436,9 @@ describe("tripping", () => {
       ]
     }
     const bench = opened({ rule })
-    assert.strictEqual(bench.machine.view(0).reason, "2 consecutive failures")
-    assert.deepStrictEqual(bench.machine.changes, [["Closed", "Open"]])
-    assert.strictEqual(bench.machine.view(0).timesOpened, 1)
+    assert.strictEqual(bench.circuit.current.reason, "2 consecutive failures")
+    assert.deepStrictEqual(bench.changes, [["Closed", "Open"]])
+    assert.strictEqual(bench.view().timesOpened, 1)
   })
 
   it("a slow failure counts once as slow and once as failed (C1.13)", () => {
@@ -411,8 +446,8 @@ describe("tripping", () => {
     const rule: TripRule = { _tag: "SlowCallRate", threshold: 1, slowerThan: 100, minimumCalls: 5, window }
     const bench = new Bench({ rule })
     bench.end(bench.admit(), "Failure", { slow: true })
-    assert.deepStrictEqual(bench.machine.view(0).windows, [{ of: window, success: 0, failure: 1, slow: 1 }])
-    assert.deepStrictEqual([bench.machine.failure, bench.machine.success, bench.machine.slow], [1, 0, 1])
+    assert.deepStrictEqual(bench.view().windows, [{ of: window, success: 0, failure: 1, slow: 1 }])
+    assert.deepStrictEqual([bench.circuit.failure, bench.circuit.success, bench.circuit.slow], [1, 0, 1])
   })
 
   it("calls that are all slow reach a rate of 1, though they succeed (C1.14)", () => {
@@ -440,7 +475,7 @@ describe("tripping", () => {
     const window = { _tag: "LastCalls", calls: 10 } as const
     const bench = opened({ rule: { _tag: "Failures", count: 2, window } })
     for (let i = 0; i < 20; i++) bench.refusal()
-    assert.deepStrictEqual(bench.machine.view(0).windows, [{ of: window, success: 0, failure: 0, slow: 0 }])
+    assert.deepStrictEqual(bench.view().windows, [{ of: window, success: 0, failure: 0, slow: 0 }])
     bench.wait(MINUTE).calls("Success")
     assert.strictEqual(bench.calls("Failure").state, "Closed")
     assert.strictEqual(bench.calls("Failure").state, "Open")
@@ -464,7 +499,7 @@ describe("opening", () => {
 
   it("an open time of a year neither overflows nor ends early (C2.30)", () => {
     const year = 365 * 24 * 60 * MINUTE
-    const bench = opened({ openFor: () => year, maxOpenFor: year }).wait(year - 1)
+    const bench = opened({ openForMillis: () => year, maxOpenForMillis: year }).wait(year - 1)
     assert.strictEqual(bench.refusal(), "Open")
     assert.isTrue(bench.wait(1).admit().probe)
   })
@@ -474,7 +509,7 @@ describe("opening", () => {
     bench.admit()
     assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
     assert.strictEqual(bench.wait(1).refusal(), "Open")
-    assert.strictEqual(bench.machine.view(bench.now).openings, 2)
+    assert.strictEqual(bench.view().openings, 2)
   })
 
   it("asks for the n-th open time at the n-th opening in a row, and for the first again once calm (C3.33, C3.34)", () => {
@@ -483,7 +518,7 @@ describe("opening", () => {
       asked.push(opening)
       return opening * 1000
     }
-    const bench = opened({ openFor })
+    const bench = opened({ openForMillis: openFor })
     for (const opening of [1, 2, 3, 4]) {
       assert.strictEqual(bench.retryIn, opening * 1000)
       bench.wait(opening * 1000).calls("Failure")
@@ -494,34 +529,34 @@ describe("opening", () => {
 
   it("a trip after closing grows the open time unless it stayed closed as long as it was open (C3.35)", () => {
     const openFor = (opening: number) => opening * 1000
-    const early = halfOpen({ openFor }).calls("Success").wait(999)
-    assert.strictEqual(early.machine.view(early.now).openings, 1)
+    const early = halfOpen({ openForMillis: openFor }).calls("Success").wait(999)
+    assert.strictEqual(early.view().openings, 1)
     assert.strictEqual(early.calls("Failure", "Failure").retryIn, 2000)
-    const late = halfOpen({ openFor }).calls("Success").wait(1000)
-    assert.strictEqual(late.machine.view(late.now).openings, 0)
+    const late = halfOpen({ openForMillis: openFor }).calls("Success").wait(1000)
+    assert.strictEqual(late.view().openings, 0)
     assert.strictEqual(late.calls("Failure", "Failure").retryIn, 1000)
   })
 
   it("openings that are forgotten are not remembered again when probes are forced", () => {
-    const bench = halfOpen({ openFor: (opening) => opening * 1000 }).calls("Success").wait(1000)
-    bench.machine.forceHalfOpen(bench.now)
-    assert.strictEqual(bench.machine.view(bench.now).openings, 0)
+    const bench = halfOpen({ openForMillis: (opening) => opening * 1000 }).calls("Success").wait(1000)
+    forceHalfOpen(bench.circuit, bench.now)
+    assert.strictEqual(bench.view().openings, 0)
     assert.strictEqual(bench.calls("Failure").retryIn, 1000)
   })
 
   it("a hint lengthens the open time up to the most that it may be, and never shortens it (C3.40)", () => {
     for (const [hint, retryIn] of [[90_000, 90_000], [30_000, MINUTE], [1e12, 60 * MINUTE], [-5, MINUTE]] as const) {
       const bench = new Bench().calls("Failure")
-      assert.strictEqual(bench.end(bench.admit(), "Failure", { hint }).retryIn, retryIn)
+      assert.strictEqual(bench.end(bench.admit(), "Failure", { hintMillis: hint }).retryIn, retryIn)
       const probe = halfOpen()
-      assert.strictEqual(probe.end(probe.admit(), "Failure", { hint }).retryIn, retryIn)
+      assert.strictEqual(probe.end(probe.admit(), "Failure", { hintMillis: hint }).retryIn, retryIn)
     }
   })
 
   it("of several hints the longest counts, from when it was heard, and for one opening only", () => {
     const bench = new Bench()
-    bench.end(bench.admit(), "Failure", { hint: 2 * MINUTE }).wait(1000)
-    assert.strictEqual(bench.end(bench.admit(), "Failure", { hint: 1 }).retryIn, 2 * MINUTE - 1000)
+    bench.end(bench.admit(), "Failure", { hintMillis: 2 * MINUTE }).wait(1000)
+    assert.strictEqual(bench.end(bench.admit(), "Failure", { hintMillis: 1 }).retryIn, 2 * MINUTE - 1000)
     assert.strictEqual(bench.wait(2 * MINUTE - 1000).calls("Failure").retryIn, MINUTE)
   })
 
@@ -529,10 +564,10 @@ describe("opening", () => {
     const bench = opened()
     for (let left = MINUTE; left > 0; left -= 1000) {
       assert.strictEqual(bench.retryIn, left)
-      assert.strictEqual(bench.machine.refuses(bench.now), "Open")
+      assert.strictEqual(bench.circuit.refusalAt(bench.now), "Open")
       bench.wait(1000)
     }
-    assert.isUndefined(bench.machine.refuses(bench.now))
+    assert.isUndefined(bench.circuit.refusalAt(bench.now))
   })
 })
 
@@ -568,7 +603,7 @@ describe("half-open", () => {
   it("an ignored probe gives its place back, however often, and does not count (C4.49)", () => {
     const bench = halfOpen()
     for (let i = 0; i < 50; i++) assert.strictEqual(bench.calls("Ignored").state, "HalfOpen")
-    assert.strictEqual(bench.machine.ignored, 50)
+    assert.strictEqual(bench.circuit.ignored, 50)
     assert.strictEqual(bench.calls("Success").state, "Closed")
   })
 
@@ -578,11 +613,11 @@ describe("half-open", () => {
       const hung = bench.admit()
       assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
       assert.strictEqual(bench.wait(1).refusal(), "Open")
-      assert.strictEqual(bench.machine.failure, 3)
-      const { epoch } = bench.machine
+      assert.strictEqual(bench.circuit.failure, 3)
+      const { epoch } = bench.circuit
       bench.end(hung, outcome)
-      assert.deepStrictEqual([bench.state, bench.machine.epoch, bench.machine.failure], ["Open", epoch, 3])
-      assert.deepStrictEqual([bench.machine.success, bench.machine.ignored], [0, 0])
+      assert.deepStrictEqual([bench.state, bench.circuit.epoch, bench.circuit.failure], ["Open", epoch, 3])
+      assert.deepStrictEqual([bench.circuit.success, bench.circuit.ignored], [0, 0])
     }
   })
 
@@ -591,7 +626,7 @@ describe("half-open", () => {
       const bench = halfOpen()
       const late = bench.admit()
       assert.strictEqual(bench.wait(30_000).end(late, outcome).state, "Open")
-      assert.deepInclude(bench.machine, { failure: 3, success: 0, ignored: 0 })
+      assert.deepInclude(bench.circuit, { failure: 3, success: 0, ignored: 0 })
       assert.strictEqual(bench.retryIn, MINUTE)
     }
     const bench = halfOpen()
@@ -617,7 +652,7 @@ describe("half-open", () => {
     const rule: TripRule = { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window }
     for (const [outcome, state] of [["Success", "Closed"], ["Failure", "Open"]] as const) {
       const bench = new Bench({ rule })
-      bench.machine.forceHalfOpen(0)
+      forceHalfOpen(bench.circuit, 0)
       assert.strictEqual(bench.calls(outcome).state, state)
     }
   })
@@ -633,45 +668,45 @@ describe("half-open", () => {
   it("a slow probe reopens, though it succeeded (C4.60)", () => {
     const bench = halfOpen()
     assert.strictEqual(bench.end(bench.admit(), "Success", { slow: true }).state, "Open")
-    assert.strictEqual(bench.machine.success, 1)
+    assert.strictEqual(bench.circuit.success, 1)
   })
 
   it("two probes that both fail make one transition (C4.62)", () => {
     const bench = halfOpen({ probes: 2 })
     const [a, b] = [bench.admit(), bench.admit()]
     bench.end(a, "Failure")
-    const { epoch } = bench.machine
+    const { epoch } = bench.circuit
     bench.wait(1000).end(b, "Failure")
-    assert.strictEqual(bench.machine.epoch, epoch)
-    assert.deepStrictEqual(bench.machine.changes, [["Closed", "Open"], ["Open", "HalfOpen"], ["HalfOpen", "Open"]])
+    assert.strictEqual(bench.circuit.epoch, epoch)
+    assert.deepStrictEqual(bench.changes, [["Closed", "Open"], ["Open", "HalfOpen"], ["HalfOpen", "Open"]])
     assert.strictEqual(bench.retryIn, MINUTE - 1000)
-    assert.strictEqual(bench.machine.failure, 4)
+    assert.strictEqual(bench.circuit.failure, 4)
   })
 
   it("reading takes no place and moves nothing, also when the open time is over (C4.67)", () => {
     const bench = halfOpen()
     const read = () => {
-      const { machine, now } = bench
-      return [machine.view(now), machine.refuses(now), machine.retryAt(now), machine.isCalm(now), machine.isOver(now)]
+      const { circuit, now } = bench
+      return [bench.view(), circuit.refusalAt(now), circuit.isCalm(now), circuit.isOver(now)]
     }
-    const before = [bench.machine.epoch, bench.machine.gate]
+    const before = [bench.circuit.epoch, bench.circuit.gate]
     for (let i = 0; i < 5; i++) read()
-    assert.deepStrictEqual([bench.state, bench.machine.epoch, bench.machine.gate], ["Open", ...before])
+    assert.deepStrictEqual([bench.state, bench.circuit.epoch, bench.circuit.gate], ["Open", ...before])
     assert.isTrue(bench.admit().probe)
   })
 })
 
 describe("a ramp", () => {
   it("admits a tenth at first, then as much of the calls as of its time has passed, then all", () => {
-    const bench = halfOpen({ ramp: 10_000 }).calls("Success")
+    const bench = halfOpen({ rampMillis: 10_000 }).calls("Success")
     const shares: Array<number> = []
     for (let second = 0; second <= 10; second++) {
-      const admitted = Array.from({ length: 1000 }, () => bench.machine.admit(bench.now))
+      const admitted = Array.from({ length: 1000 }, () => bench.circuit.admit(bench.now))
         .filter((permit) => typeof permit !== "string")
       shares.push(Math.round(admitted.length / 10) / 10)
-      assert.strictEqual(bench.machine.isClosed(), second === 10)
+      assert.strictEqual(bench.circuit.isClosed(), second === 10)
       assert.strictEqual(
-        bench.machine.view(bench.now).retryAt,
+        bench.view().retryAt,
         second === 10 ? undefined : bench.now + 10_000 - second * 1000
       )
       bench.wait(1000)
@@ -680,8 +715,8 @@ describe("a ramp", () => {
   })
 
   it("its calls count: it may open again", () => {
-    const bench = halfOpen({ ramp: 1000 }).calls("Success").wait(999)
-    const admitted = Array.from({ length: 4 }, () => bench.machine.admit(bench.now))
+    const bench = halfOpen({ rampMillis: 1000 }).calls("Success").wait(999)
+    const admitted = Array.from({ length: 4 }, () => bench.circuit.admit(bench.now))
     for (const permit of admitted) if (typeof permit !== "string") bench.end(permit, "Failure")
     assert.strictEqual(bench.state, "Open")
   })
@@ -693,9 +728,9 @@ describe("late results", () => {
       const bench = new Bench()
       const late = bench.admit()
       bench.calls("Failure", "Failure").wait(MINUTE).admit()
-      const { epoch } = bench.machine
+      const { epoch } = bench.circuit
       bench.end(late, outcome)
-      assert.deepStrictEqual([bench.state, bench.machine.epoch], ["HalfOpen", epoch])
+      assert.deepStrictEqual([bench.state, bench.circuit.epoch], ["HalfOpen", epoch])
       assert.strictEqual(bench.refusal(), "HalfOpen")
     }
   })
@@ -704,34 +739,34 @@ describe("late results", () => {
     const bench = new Bench()
     const late = bench.admit()
     bench.calls("Failure", "Failure")
-    const view = bench.machine.view(0)
+    const view = bench.view()
     bench.end(late, "Success")
-    assert.deepStrictEqual(bench.machine.view(0), view)
-    assert.strictEqual(bench.machine.success, 1)
+    assert.deepStrictEqual(bench.view(), view)
+    assert.strictEqual(bench.circuit.success, 1)
   })
 
   it("a late failure with a hint lengthens nothing", () => {
     const bench = new Bench()
     const late = bench.admit()
-    bench.calls("Failure", "Failure").end(late, "Failure", { hint: 30 * MINUTE })
+    bench.calls("Failure", "Failure").end(late, "Failure", { hintMillis: 30 * MINUTE })
     assert.strictEqual(bench.retryIn, MINUTE)
     assert.strictEqual(bench.wait(MINUTE).calls("Failure").retryIn, MINUTE)
   })
 
   it("epochs only grow, whatever happens (C5.73)", () => {
     const bench = new Bench()
-    const epochs = [bench.machine.epoch]
+    const epochs = [bench.circuit.epoch]
     const then = (act: () => unknown) => {
       act()
-      epochs.push(bench.machine.epoch)
+      epochs.push(bench.circuit.epoch)
     }
     then(() => bench.calls("Failure", "Failure"))
     then(() => bench.override("Disabled"))
-    then(() => bench.machine.setOverride(undefined, bench.now))
+    then(() => clearOverride(bench.circuit, bench.now))
     then(() => bench.wait(MINUTE).admit())
-    then(() => bench.machine.forceHalfOpen(bench.now))
+    then(() => forceHalfOpen(bench.circuit, bench.now))
     then(() => bench.calls("Success"))
-    then(() => bench.machine.reset(bench.now))
+    then(() => reset(bench.circuit, bench.now))
     then(() => bench.override("MetricsOnly", bench.now + 1))
     then(() => bench.wait(1).admit())
     assert.deepStrictEqual(epochs, [...new Set(epochs)].toSorted((a, b) => a - b))
@@ -741,7 +776,7 @@ describe("late results", () => {
     const bench = new Bench()
     const permit = bench.admit()
     for (let i = 0; i < 5; i++) bench.end(permit, "Failure")
-    assert.deepStrictEqual([bench.state, bench.machine.failure], ["Closed", 1])
+    assert.deepStrictEqual([bench.state, bench.circuit.failure], ["Closed", 1])
   })
 })
 
@@ -750,7 +785,7 @@ describe("overrides", () => {
     const bench = opened().override("ForcedOpen")
     for (let i = 0; i < 5; i++) {
       assert.strictEqual(bench.wait(MINUTE).refusal(), "ForcedOpen")
-      assert.isUndefined(bench.machine.view(bench.now).retryAt)
+      assert.isUndefined(bench.view().retryAt)
     }
   })
 
@@ -762,24 +797,24 @@ describe("overrides", () => {
 
   it("disabled, every call passes, nothing is recorded and nothing moves (C7.95)", () => {
     const bench = opened().override("Disabled")
-    const { changes, epoch } = bench.machine
+    const { changes, circuit: { epoch } } = bench
     for (let i = 0; i < 10; i++) bench.calls("Failure", "Success", "Ignored")
-    assert.deepInclude(bench.machine, { failure: 2, success: 0, ignored: 0, epoch })
-    assert.deepStrictEqual([bench.state, bench.machine.changes], ["Open", changes])
+    assert.deepInclude(bench.circuit, { failure: 2, success: 0, ignored: 0, epoch })
+    assert.deepStrictEqual([bench.state, bench.changes], ["Open", changes])
   })
 
   it("metrics only, it records, says once that it would have opened, and refuses nothing (C7.96)", () => {
     const bench = new Bench().override("MetricsOnly").calls("Failure", "Failure", "Failure")
-    assert.deepStrictEqual(bench.machine.changes, [["Closed", "Closed"]])
-    assert.strictEqual(bench.machine.view(0).reason, "2 consecutive failures (metrics only)")
-    assert.deepInclude(bench.machine.view(0), { state: "Closed", openings: 0, timesOpened: 0, since: undefined })
-    assert.strictEqual(bench.machine.failure, 3)
+    assert.deepStrictEqual(bench.changes, [["Closed", "Closed"]])
+    assert.strictEqual(bench.circuit.current.reason, "2 consecutive failures (metrics only)")
+    assert.deepInclude(bench.view(), { state: "Closed", openings: 0, timesOpened: 0, since: undefined })
+    assert.strictEqual(bench.circuit.failure, 3)
   })
 
   it("metrics only on an open circuit, it admits, and the circuit stays open beneath", () => {
     const bench = opened().override("MetricsOnly").calls("Success", "Failure")
     assert.strictEqual(bench.state, "Open")
-    bench.machine.setOverride(undefined, bench.now)
+    clearOverride(bench.circuit, bench.now)
     assert.strictEqual(bench.refusal(), "Open")
   })
 
@@ -787,33 +822,33 @@ describe("overrides", () => {
     const bench = opened().override("ForcedOpen", 2 * MINUTE).wait(2 * MINUTE - 1)
     assert.strictEqual(bench.refusal(), "ForcedOpen")
     bench.wait(1)
-    assert.isUndefined(bench.machine.view(bench.now).override)
+    assert.isUndefined(bench.view().override)
     assert.isTrue(bench.admit().probe)
   })
 
   it("has run out for whoever reads, and is only taken away by who asks to be admitted", () => {
     const bench = new Bench().override("ForcedOpen", 1000).wait(1000)
-    const { epoch } = bench.machine
-    assert.isUndefined(bench.machine.view(bench.now).override)
-    assert.deepInclude(bench.machine, { epoch, gate: 2 })
+    const { epoch } = bench.circuit
+    assert.isUndefined(bench.view().override)
+    assert.deepInclude(bench.circuit, { epoch, gate: 2 })
     bench.admit()
-    assert.deepInclude(bench.machine, { epoch: epoch + 1, gate: 0 })
+    assert.deepInclude(bench.circuit, { epoch: epoch + 1, gate: 0 })
   })
 
   it("forced open, a call that is only to be measured runs all the same; disabled, it is not measured", () => {
     const measured = new Bench().override("ForcedOpen")
     measured.end(measured.admit(true), "Failure").end(measured.admit(true), "Failure")
-    assert.deepStrictEqual(measured.machine.changes, [["Closed", "Closed"]])
+    assert.deepStrictEqual(measured.changes, [["Closed", "Closed"]])
     const disabled = new Bench().override("Disabled")
-    assert.strictEqual(disabled.end(disabled.admit(true), "Failure").machine.failure, 0)
+    assert.strictEqual(disabled.end(disabled.admit(true), "Failure").circuit.failure, 0)
   })
 
   it("frees the places of the probes that it makes late, and keeps what had succeeded", () => {
     const bench = halfOpen({ successes: 2 }).calls("Success")
     const probe = bench.admit()
     bench.override("Disabled")
-    bench.machine.setOverride(undefined, bench.now)
-    assert.strictEqual(bench.machine.view(bench.now).retryAt, bench.now)
+    clearOverride(bench.circuit, bench.now)
+    assert.strictEqual(bench.view().retryAt, bench.now)
     assert.strictEqual(bench.wait(30_000).calls("Success").state, "Closed")
     assert.strictEqual(bench.end(probe, "Failure").state, "Closed")
   })
@@ -827,16 +862,16 @@ describe("overrides", () => {
     const shadow = other.admit()
     other.wait(1000).admit()
     assert.strictEqual(other.end(shadow, "Failure").state, "Closed")
-    assert.deepStrictEqual(other.machine.changes, [])
+    assert.deepStrictEqual(other.changes, [])
   })
 
   it("a change to the state that is, is no event (C7.97)", () => {
     const bench = new Bench()
-    bench.machine.reset(0)
-    assert.deepStrictEqual(bench.machine.changes, [])
-    bench.machine.forceHalfOpen(0)
-    bench.machine.forceHalfOpen(0)
-    assert.deepStrictEqual(bench.machine.changes, [["Closed", "HalfOpen"]])
+    reset(bench.circuit, 0)
+    assert.deepStrictEqual(bench.changes, [])
+    forceHalfOpen(bench.circuit, 0)
+    forceHalfOpen(bench.circuit, 0)
+    assert.deepStrictEqual(bench.changes, [["Closed", "HalfOpen"]])
   })
 
   it("set before the first call, it holds from the first call on (C7.98)", () => {
@@ -846,25 +881,25 @@ describe("overrides", () => {
   it("a reset closes from any state with nothing remembered but the lifetime counts (C7.99)", () => {
     const openFor = (opening: number) => opening * 1000
     const benches = [
-      new Bench({ openFor }).calls("Failure"),
-      opened({ openFor }),
-      halfOpen({ openFor }),
-      halfOpen({ openFor }).calls("Failure"),
-      halfOpen({ openFor, ramp: 1000 }).calls("Success")
+      new Bench({ openForMillis: openFor }).calls("Failure"),
+      opened({ openForMillis: openFor }),
+      halfOpen({ openForMillis: openFor }),
+      halfOpen({ openForMillis: openFor }).calls("Failure"),
+      halfOpen({ openForMillis: openFor, rampMillis: 1000 }).calls("Success")
     ]
     for (const bench of benches) {
-      const { failure } = bench.machine
-      const { timesOpened } = bench.machine.view(bench.now)
-      bench.machine.reset(bench.now)
-      assert.deepInclude(bench.machine.view(bench.now), {
+      const { failure } = bench.circuit
+      const { timesOpened } = bench.view()
+      reset(bench.circuit, bench.now)
+      assert.deepInclude(bench.view(), {
         state: "Closed",
         openings: 0,
         retryAt: undefined,
         since: bench.now,
         timesOpened
       })
-      assert.isTrue(bench.machine.isCalm(bench.now) && bench.machine.isClosed())
-      assert.strictEqual(bench.machine.failure, failure)
+      assert.isTrue(bench.circuit.isCalm(bench.now) && bench.circuit.isClosed())
+      assert.strictEqual(bench.circuit.failure, failure)
       assert.strictEqual(bench.calls("Failure").state, "Closed")
       assert.strictEqual(bench.calls("Failure").retryIn, 1000)
     }
@@ -873,35 +908,35 @@ describe("overrides", () => {
   it("a probe that was out at a reset is late", () => {
     const bench = halfOpen()
     const probe = bench.admit()
-    bench.machine.reset(bench.now)
-    bench.end(probe, "Failure", { hint: 30 * MINUTE })
-    assert.deepStrictEqual([bench.state, bench.machine.streak, bench.machine.failure], ["Closed", 0, 3])
+    reset(bench.circuit, bench.now)
+    bench.end(probe, "Failure", { hintMillis: 30 * MINUTE })
+    assert.deepStrictEqual([bench.state, bench.circuit.streak, bench.circuit.failure], ["Closed", 0, 3])
     assert.strictEqual(bench.calls("Failure", "Failure").retryIn, MINUTE)
   })
 
   it("a reset makes one transition, and leaves an override", () => {
     const bench = opened().override("ForcedOpen")
-    bench.machine.reset(0)
-    assert.deepStrictEqual(bench.machine.changes, [["Closed", "Open"], ["Open", "Closed"]])
+    reset(bench.circuit, 0)
+    assert.deepStrictEqual(bench.changes, [["Closed", "Open"], ["Open", "Closed"]])
     assert.strictEqual(bench.refusal(), "ForcedOpen")
   })
 })
 
 describe("what is over", () => {
   it("nothing is while it runs: an open time, the memory of one, a probe, an override", () => {
-    const bench = new Bench({ openFor: () => 1000 })
-    const over = () => bench.machine.isOver(bench.now)
+    const bench = new Bench({ openForMillis: () => 1000 })
+    const over = () => bench.circuit.isOver(bench.now)
     assert.isTrue(over())
     bench.calls("Failure", "Failure")
-    assert.isFalse(bench.wait(1999).machine.isOver(bench.now))
-    assert.isTrue(bench.wait(1).machine.isOver(bench.now))
+    assert.isFalse(bench.wait(1999).circuit.isOver(bench.now))
+    assert.isTrue(bench.wait(1).circuit.isOver(bench.now))
     const probe = bench.admit()
-    assert.isFalse(bench.wait(29_999).machine.isOver(bench.now))
+    assert.isFalse(bench.wait(29_999).circuit.isOver(bench.now))
     bench.end(probe, "Success")
-    assert.isFalse(bench.wait(999).machine.isOver(bench.now))
-    assert.isTrue(bench.wait(1).machine.isOver(bench.now))
+    assert.isFalse(bench.wait(999).circuit.isOver(bench.now))
+    assert.isTrue(bench.wait(1).circuit.isOver(bench.now))
     bench.override("Disabled", bench.now + 10)
-    assert.isFalse(bench.wait(9).machine.isOver(bench.now))
-    assert.isTrue(bench.wait(1).machine.isOver(bench.now))
+    assert.isFalse(bench.wait(9).circuit.isOver(bench.now))
+    assert.isTrue(bench.wait(1).circuit.isOver(bench.now))
   })
 })

@@ -1,17 +1,13 @@
-/** Circuits that another storage than the first of a chain had to answer for: where they are now. */
-export class Displaced {
+/** Where circuits are that another storage than the first one answered for: the place of the last storage that did. */
+export class Placement {
   readonly #places = new Map<string, number>()
 
-  get size(): number {
-    return this.#places.size
-  }
-
-  /** Those whose place is behind this one. */
+  /** The circuits that are behind this place. */
   behind(place: number): ReadonlyArray<string> {
     return [...this.#places].flatMap(([circuit, at]) => at > place ? [circuit] : [])
   }
 
-  /** Which of these are behind this place, by where they are. */
+  /** Those of these circuits that are behind this place, by the place where they are. */
   among(circuits: ReadonlyArray<string>, place: number): ReadonlyMap<number, ReadonlyArray<string>> {
     const found = new Map<number, Array<string>>()
     for (const circuit of circuits) {

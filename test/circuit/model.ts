@@ -4,8 +4,12 @@
  *
  * Times are whole milliseconds and thresholds whole percents, so that all is counted in integers.
  */
-import type { Override, Plan, Refusal, Settlement, State } from "../../src/core/Machine.ts"
+import type { Refusal, Settlement } from "../../src/core/Permit.ts"
+import type { Plan } from "../../src/core/Plan.ts"
+import type { Override, State as AnyState } from "../../src/core/State.ts"
 import type { RuleWindow, TripRule } from "../../src/core/TripRule.ts"
+
+type State = AnyState["_tag"]
 
 export interface Outcome {
   readonly at: number
@@ -187,7 +191,7 @@ export class Model {
   /** Until when calls are admitted by share. */
   rampUntil(): number {
     const change = this.#change()
-    return change?.cause === "recovered" && this.plan.ramp > 0 ? change.at + this.plan.ramp : -Infinity
+    return change?.cause === "recovered" && this.plan.rampMillis > 0 ? change.at + this.plan.rampMillis : -Infinity
   }
 
   /** When each probe's lease ends that has not ended. */
@@ -195,7 +199,7 @@ export class Model {
     const begin = this.#lastIndex(beginsEpoch)
     return this.facts.flatMap((fact, call) =>
       call > begin && fact._tag === "Admitted" && fact.kind === "Probe" && !this.#isEnded(call)
-        ? [{ call, until: fact.at + this.plan.lease }]
+        ? [{ call, until: fact.at + this.plan.leaseMillis }]
         : []
     )
   }
@@ -241,7 +245,7 @@ export class Model {
       timeout: ended.filter(({ timeout }) => timeout).length,
       lastSuccessAt: of("Success").at(-1)?.at ?? NaN,
       lastFailureAt: of("Failure").at(-1)?.at ?? NaN,
-      durations: this.plan.slowerThan === undefined || counted.length === 0
+      durations: this.plan.slowerThanMillis === undefined || counted.length === 0
         ? undefined
         : { success: this.#tookOf(of("Success").at(-1)), failure: this.#tookOf(of("Failure").at(-1)) },
       inARow: counted.length - 1 - counted.findLastIndex(({ outcome }) => outcome === "Failure"),
@@ -285,7 +289,7 @@ export class Model {
     if (this.state === "Open") this.#become(now, "HalfOpen", "open time over")
     const lapsed = this.leases().find(({ until }) => until <= now)
     if (lapsed !== undefined) {
-      this.settle(lapsed.call, now, { outcome: "Failure", slow: false, timeout: false, hint: 0 })
+      this.settle(lapsed.call, now, { outcome: "Failure", slow: false, timeout: false, hintMillis: 0 })
       return "Open"
     }
     return this.leases().length < this.plan.probes ? this.#admitted(now, "Probe") : "HalfOpen"
@@ -298,13 +302,13 @@ export class Model {
   /** The shares of all who asked, theirs included who were refused, are what was admitted. In tenths of the ramp's length. */
   #ramp(now: number, tied: boolean): boolean {
     if (now >= this.rampUntil()) return true
-    const begin = this.rampUntil() - this.plan.ramp
+    const begin = this.rampUntil() - this.plan.rampMillis
     const recovered = this.#lastIndex((fact) => fact._tag === "Became" && fact.cause === "recovered")
     const ramped = this.facts.slice(recovered).filter((fact): fact is Ramped => fact._tag === "Ramped")
-    const share = (at: number) => Math.max(this.plan.ramp, 10 * (at - begin))
+    const share = (at: number) => Math.max(this.plan.rampMillis, 10 * (at - begin))
     const owed = [...ramped.map(({ at }) => at), now].reduce((sum, at) => sum + share(at), 0) -
-      10 * this.plan.ramp * ramped.filter((fact) => fact.admitted).length
-    const admitted = owed === 10 * this.plan.ramp ? tied : owed > 10 * this.plan.ramp
+      10 * this.plan.rampMillis * ramped.filter((fact) => fact.admitted).length
+    const admitted = owed === 10 * this.plan.rampMillis ? tied : owed > 10 * this.plan.rampMillis
     this.facts.push({ _tag: "Ramped", at: now, admitted })
     return admitted
   }
@@ -313,7 +317,7 @@ export class Model {
     if (this.#isEnded(call)) return
     const { at, kind } = this.#admission(call)
     const late = this.#isLate(call)
-    const lapsed = kind === "Probe" && !late && now >= at + this.plan.lease
+    const lapsed = kind === "Probe" && !late && now >= at + this.plan.leaseMillis
     const outcome = lapsed ? "Failure" : settlement.outcome
     this.facts.push({ ...settlement, _tag: "Ended", at: now, call, outcome })
     if (late) return
@@ -329,9 +333,9 @@ export class Model {
 
   #open(now: number, cause: Cause): void {
     const hints = this.#ended(this.state === "HalfOpen" ? ["Probe"] : ["Call", "MetricsOnly"])
-      .filter(({ hint, outcome }) => outcome === "Failure" && hint > 0)
-      .map(({ at, hint }) => at + Math.min(hint, this.plan.maxOpenFor))
-    const openFor = this.plan.openFor(this.openings(now) + 1)
+      .filter(({ hintMillis, outcome }) => outcome === "Failure" && hintMillis > 0)
+      .map(({ at, hintMillis }) => at + Math.min(hintMillis, this.plan.maxOpenForMillis))
+    const openFor = this.plan.openForMillis(this.openings(now) + 1)
     this.#become(now, "Open", cause, Math.max(now + openFor, ...hints) - now)
   }
 
