@@ -40,8 +40,14 @@ const onlyUp = (...allowed: ReadonlyArray<string>) => ({
   message: inward
 })
 
-/** What storages share: checks of options, the monotonic clock, and how their errors are made and read. */
-const shared = ["core/*", "internal/Check.ts", "internal/Clock.ts", "internal/StorageErrors.ts"] as const
+/** Shared by storages: checks of options and of stored JSON, the monotonic clock, and errors. */
+const shared = [
+  "core/*",
+  "internal/Check.ts",
+  "internal/Clock.ts",
+  "internal/StorageErrors.ts",
+  "internal/StoredJson.ts"
+] as const
 
 /** What sends requests to storages shares. */
 const requests = [
@@ -197,7 +203,6 @@ export default defineConfig({
           ...shared,
           "internal/Fork.ts",
           "internal/Request.ts",
-          "internal/StoredJson.ts",
           "Storage/Storage.ts",
           "Storage/Document.ts"
         )

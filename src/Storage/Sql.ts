@@ -3,33 +3,35 @@
  *
  * **Details**
  *
- * | table       | a row holds                                                                                          |
- * | ----------- | ---------------------------------------------------------------------------------------------------- |
- * | `states`    | a circuit as of its last change: all of it as JSON in `document`, and columns for people             |
- * | `counts`    | the reports on a circuit since then, as one sum for each of its eight stripes (one in SQLite)        |
- * | `windows`   | the counts of a stripe in one bucket of time                                                         |
- * | `instances` | the newest message of an instance, so that a repeated message counts once                            |
- * | `history`   | a change: its time, its states, its reason and its author                                            |
- * | `jobs`      | when the clean-up is due, which one of the instances then runs                                       |
+ * | table       | a row holds                                                                                      |
+ * | ----------- | ------------------------------------------------------------------------------------------------ |
+ * | `states`    | a circuit as of its last change: all of it as JSON in `document`, and columns for people         |
+ * | `counts`    | the reports on a circuit since then, as one sum for each of its eight stripes (one in SQLite)    |
+ * | `windows`   | the counts of a stripe in one bucket of time                                                     |
+ * | `instances` | the newest message of an instance, so that a repeated message counts once                        |
+ * | `history`   | a change: its time, its states, its reason and its author                                        |
+ * | `jobs`      | when the clean-up is due, which one of the instances then runs                                   |
  *
- * Table names begin with a prefix, by default `circuit_breaker_`. Missing tables are created, however many instances start at
- * once; `effect-breaker/Storage/SqlSchema` prints them for migrations of your own. The storage does not read the columns for
- * people, so changing them changes no circuit. Use the breaker's own operations instead.
+ * Table names begin with a prefix, by default `circuit_breaker_`. Missing tables are created, however many instances
+ * start at once; `effect-breaker/Storage/SqlSchema` prints them for migrations of your own. The storage does not read
+ * the columns for people, so changing them changes no circuit. Use the breaker's own operations instead.
  *
- * Names of up to 255 characters are stored as they are, and compared byte by byte. Of longer names, and of names with a NUL,
- * the beginning and the SHA-256 are stored, with the whole name beside them. Times are UTC, by the database's clock.
+ * Names of up to 255 characters are stored as they are, and compared byte by byte. Of longer names, and of names with a
+ * NUL, the beginning and the SHA-256 are stored, with the whole name beside them. Times are UTC, by the database's
+ * clock.
  *
  * A batch of reports on up to 100 circuits is one transaction of three statements (five in MySQL, MariaDB and SQLite),
- * however many calls were made. A read is one statement. A report locks one stripe, so reports rarely wait for each other. A
- * change locks the circuit with its stripes, and is one transaction with its row of history and its notification. After a
- * deadlock a transaction runs again.
+ * however many calls were made. A read is one statement. A report locks one stripe, so reports rarely wait for each
+ * other. A change locks the circuit with its stripes, and is one transaction with its row of history and its
+ * notification. After a deadlock a transaction runs again.
  *
  * **Gotchas**
  *
- * - A storage can be made while its database is down. Operations then fail with a `StorageError` that says what is wrong (an
- *   unknown user, a missing right, missing tables) and what to do. They succeed as soon as that is done, without a restart.
- * - `multiplex` of `@effect/sql-pg` must be off. A MySQL client of your own must use the isolation level `READ COMMITTED`, as
- *   `effect-breaker/layers/Mysql` does.
+ * - A storage can be made while its database is down. Operations then fail with a `StorageError` that says what is
+ *   wrong (an unknown user, a missing right, missing tables) and what to do. They succeed as soon as that is done,
+ *   without a restart.
+ * - `multiplex` of `@effect/sql-pg` must be off. A MySQL client of your own must use the isolation level
+ *   `READ COMMITTED`, as `effect-breaker/layers/Mysql` does.
  * - Operations are never part of the caller's transaction.
  * - In Postgres, all schemas of a database share the notifications of a prefix. Give each schema its own prefix, or its
  *   instances read their circuits whenever those of another schema change.
@@ -87,14 +89,16 @@ export interface Options extends TableOptions, KeepOptions {
   readonly migrate?: boolean | undefined
   /** Whether one of the instances deletes what is too old, once an hour. Default `true`. */
   readonly cleanUp?: boolean | undefined
-  /** How long an operation may take before it fails with `Deadline`, from a millisecond to an hour. Default 5 seconds. */
+  /**
+   * How long an operation may take before it fails with `Deadline`, from a millisecond to an hour. Default 5 seconds.
+   */
   readonly deadline?: Duration.Input | undefined
 }
 
 /**
- * Subscribes to the changes that others announce, where the database announces them: the payloads of a channel, with an empty
- * payload first, as soon as the subscription is active. The stream ends, or fails, with its connection. Default: `undefined`,
- * so instances learn of changes at their next report.
+ * Subscribes to the changes that others announce, where the database announces them: the payloads of a channel, with an
+ * empty payload first, as soon as the subscription is active. The stream ends, or fails, with its connection. Default:
+ * `undefined`, so instances learn of changes at their next report.
  *
  * @category services
  * @since 0.1.0
@@ -123,13 +127,13 @@ const settingsOf = (options: Options) => {
 }
 
 /**
- * A storage over the `SqlClient` in the context. Throws a `RangeError` for an option out of its range, and for a client of
- * another database.
+ * A storage over the `SqlClient` in the context. Throws a `RangeError` for an option out of its range, and for a client
+ * of another database.
  *
  * **Details**
  *
- * The tables are looked up at once, in the background. Only deadlocks are retried here; breakers repeat everything else.
- * `changes` ends with an error when its connection does.
+ * The tables are looked up at once, in the background. Only deadlocks are retried here; breakers repeat everything
+ * else. `changes` ends with an error when its connection does.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,11 +1,12 @@
 /**
- * The history of circuits in a database: the changes in a range of time, how often each was made, how long a circuit was in
- * each state, and how long it took to recover. It can also delete what is too old.
+ * The history of circuits in a database: the changes in a range of time, how often each was made, how long a circuit
+ * was in each state, and how long it took to recover. It can also delete what is too old.
  *
  * **Details**
  *
- * It reads the tables of `effect-breaker/Storage/Sql`, with the same `prefix` and `schema`, over a `SqlClient`. The program
- * needs no breakers of its own. An override is not a state: it is in the entries, and no time is counted for it.
+ * It reads the tables of `effect-breaker/Storage/Sql`, with the same `prefix` and `schema`, over a `SqlClient`. The
+ * program needs no breakers of its own. An override is not a state: it is in the entries, and no time is counted for
+ * it.
  *
  * **Example** (Counting the changes of a day, and timing recovery)
  *
@@ -83,19 +84,25 @@ export class History extends Context.Service<History, {
   readonly changes: (
     range: Range & { readonly circuit?: string | undefined }
   ) => Effect.Effect<ReadonlyArray<Changes>, StorageError>
-  /** How long a circuit was in each state. Before the oldest change that is kept it was in the state which that change left. */
+  /**
+   * How long a circuit was in each state. Before the oldest change that is kept it was in the state which that change
+   * left.
+   */
   readonly timeInStates: (
     circuit: string,
     range: Range & { readonly since: DateTime.DateTime.Input }
   ) => Effect.Effect<Readonly<Record<HistoryEntry["to"], Duration.Duration>>, StorageError>
-  /** The mean time from leaving Closed to coming back, where both are in the range; `None` if the circuit never came back. */
+  /**
+   * The mean time from leaving Closed to coming back, where both are in the range; `None` if the circuit never came
+   * back.
+   */
   readonly meanTimeToRecover: (
     circuit: string,
     range?: Range
   ) => Effect.Effect<Option.Option<Duration.Duration>, StorageError>
   /**
-   * Deletes changes older than `retention`, circuits that have expired, and instances that were silent for the idle time. A
-   * storage does the same by itself, once an hour on one of the instances.
+   * Deletes changes older than `retention`, circuits that have expired, and instances that were silent for the idle
+   * time. A storage does the same by itself, once an hour on one of the instances.
    */
   readonly cleanUp: Effect.Effect<Cleaned, StorageError>
 }>()("effect-breaker/Storage/SqlHistory/History") {}
@@ -123,8 +130,8 @@ const run = <A>(
     : Effect.mapError(effect, storageErrorOf(operation, circuit))
 
 /**
- * A history over the `SqlClient` in the context. Throws a `RangeError` for an option out of its range, and for a client of
- * another database.
+ * A history over the `SqlClient` in the context. Throws a `RangeError` for an option out of its range, and for a client
+ * of another database.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * The tables of circuit breakers as plain SQL, for programs that run their own migrations. A storage that finds its tables
- * needs no rights on them but `SELECT`, `INSERT`, `UPDATE` and `DELETE`.
+ * The tables of circuit breakers as plain SQL, for programs that run their own migrations. A storage that finds its
+ * tables needs no rights on them but `SELECT`, `INSERT`, `UPDATE` and `DELETE`.
  *
  * @since 0.1.0
  */

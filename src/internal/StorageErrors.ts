@@ -2,6 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import { REFUSED_OPERATION } from "../core/Change.ts"
 import { isStorageError, StorageError, type Synced } from "../Storage/Storage.ts"
 
 /** A request, as its errors name it. */
@@ -31,11 +32,7 @@ export const deadlineExceeded = (request: RequestName, millis: number): StorageE
 
 /** The error of an operator's change that a storage refused. */
 export const operationDenied = (circuit: string): StorageError =>
-  failure(
-    { operation: "change", circuit },
-    "Denied",
-    "a newer version of this library wrote the circuit, or the snapshot to import: update this instance"
-  )
+  failure({ operation: "change", circuit }, "Denied", REFUSED_OPERATION)
 
 /** Whether the storage did not answer, so that other circuits are affected, too. */
 export const isUnreachable = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Deadline"

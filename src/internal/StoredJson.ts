@@ -1,19 +1,11 @@
 /**
- * Reads JSON that a storage kept, and says which field holds which value where it is not as expected. A value is checked and
- * not decoded, so fields that this version does not know are kept.
+ * Reads JSON that a storage kept, and says which field holds which value where it is not as expected. A value is
+ * checked and not decoded, so fields that this version does not know are kept.
  */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-
-/** Characters of a value that an error quotes: it may come from anywhere. */
-const LONGEST_QUOTE = 100
-
-/** A value for an error message, cut to a sane length. */
-export const quoted = (value: unknown): string => {
-  const text = (typeof value === "number" ? undefined : JSON.stringify(value)) ?? String(value)
-  return text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text
-}
+import { shown } from "./Check.ts"
 
 type Path = ReadonlyArray<PropertyKey>
 
@@ -37,10 +29,13 @@ const problemOf = (input: unknown, issue: SchemaIssue.Issue): string => {
   const field = keys.length === 0 ? "it" : `field ${fieldOf(keys)}`
   return message === "Missing key"
     ? `${field} is missing`
-    : `${field} holds ${quoted(valueAt(input, keys))}, ${expectedOf(message)}`
+    : `${field} holds ${shown(valueAt(input, keys))}, ${expectedOf(message)}`
 }
 
-/** Checks a value against a schema whose decoded form is its encoded one. Throws an error that names the first bad field. */
+/**
+ * Checks a value against a schema whose decoded form is its encoded one. Throws an error that names the first bad
+ * field.
+ */
 export const checkerOf = <A>(schema: Schema.Codec<A>): (input: unknown) => A => {
   const decode = Schema.decodeUnknownResult(schema)
   const is = Schema.is(schema)
@@ -50,7 +45,7 @@ export const checkerOf = <A>(schema: Schema.Codec<A>): (input: unknown) => A => 
     throw new Error(
       Result.isFailure(decoded)
         ? problemOf(input, decoded.failure.issue)
-        : `it holds ${quoted(input)}, which is not JSON`
+        : `it holds ${shown(input)}, which is not JSON`
     )
   }
 }
@@ -63,7 +58,7 @@ export const readerOf = <A>(schema: Schema.Codec<A>): (text: string) => A => {
     try {
       input = JSON.parse(text)
     } catch (cause) {
-      throw new Error(`it holds ${quoted(text)}, expected JSON`, { cause })
+      throw new Error(`it holds ${shown(text)}, expected JSON`, { cause })
     }
     return check(input)
   }

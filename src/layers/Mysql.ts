@@ -3,11 +3,11 @@
  *
  * **Details**
  *
- * The layer opens no connection: the first statement does, and a broken connection is replaced by the next statement. Values
- * are sent as parameters, apart from their statements. Sessions use the isolation level `READ COMMITTED`, and wait for a lock
- * no longer than `statementTimeout`. A statement without an answer by then loses its connection, so that the server releases
- * its locks. MariaDB ends a transaction that is idle for a second, so a paused process releases its locks. In MySQL such a
- * process keeps them until it continues or ends.
+ * The layer opens no connection: the first statement does, and a broken connection is replaced by the next statement.
+ * Values are sent as parameters, apart from their statements. Sessions use the isolation level `READ COMMITTED`, and
+ * wait for a lock no longer than `statementTimeout`. A statement without an answer by then loses its connection, so
+ * that the server releases its locks. MariaDB ends a transaction that is idle for a second, so a paused process
+ * releases its locks. In MySQL such a process keeps them until it continues or ends.
  *
  * **Gotchas**
  *
@@ -156,7 +156,9 @@ const connectionTo = (pool: Pool): Effect.Effect<PoolConnection, SqlError.SqlErr
     })
   })
 
-/** A connection of the pool. Statements run one after the other. Once `isBroken`, it is destroyed and never released. */
+/**
+ * A connection of the pool. Statements run one after the other. Once `isBroken`, it is destroyed and never released.
+ */
 class MysqlConnection implements Connection {
   readonly connection: PoolConnection
   readonly timeoutMillis: number

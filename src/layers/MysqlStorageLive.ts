@@ -12,8 +12,8 @@ import * as Mysql from "./Mysql.ts"
  * Circuits in the MySQL or MariaDB at `MYSQL_URL`, with their history, shared by all processes with the same URL. Other
  * processes learn of a change at their next report, within an interval.
  *
- * Fails with a `ConfigError` if the URL is missing or malformed, and never because the server is down: breakers then go by
- * the calls of their own process, and join the fleet when the server is back.
+ * Fails with a `ConfigError` if the URL is missing or malformed, and never because the server is down: breakers then go
+ * by the calls of their own process, and join the fleet when the server is back.
  *
  * For options of your own, combine the two layers that it consists of: `SqlStorage.layer({ prefix })` from
  * `effect-breaker/Storage/Sql`, provided with `Mysql.layer(options)` from `effect-breaker/layers/Mysql`.

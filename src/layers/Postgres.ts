@@ -12,8 +12,9 @@
  *
  * **Gotchas**
  *
- * - A pooler in transaction mode (PgBouncer) supports no `LISTEN`, no prepared statements and no settings of a session. Set
- *   `pooler`, and set `listenUrl` to a URL that bypasses it. Without one, instances learn of changes at their next report.
+ * - A pooler in transaction mode (PgBouncer) supports no `LISTEN`, no prepared statements and no settings of a session.
+ *   Set `pooler`, and set `listenUrl` to a URL that bypasses it. Without one, instances learn of changes at their next
+ *   report.
  * - A transaction of your own on this client must not wait for anything but the database.
  * - No error, log or span of this module contains a password.
  *
@@ -64,7 +65,9 @@ export interface Options {
   readonly statementTimeout?: Duration.Input | undefined
   /** Whether the server is behind a pooler in transaction mode. Default `false`. */
   readonly pooler?: boolean | undefined
-  /** The URL for receiving changes, or `false` to receive none. Default: the options above, or `false` with a `pooler`. */
+  /**
+   * The URL for receiving changes, or `false` to receive none. Default: the options above, or `false` with a `pooler`.
+   */
   readonly listenUrl?: Redacted.Redacted | false | undefined
 }
 

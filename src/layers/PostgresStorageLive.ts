@@ -11,8 +11,8 @@ import * as Postgres from "./Postgres.ts"
 /**
  * Circuits in the Postgres at `DATABASE_URL`, with their history, shared by all processes with the same URL.
  *
- * Fails with a `ConfigError` if the URL is missing or malformed, and never because Postgres is down: breakers then go by the
- * calls of their own process, and join the fleet when Postgres is back.
+ * Fails with a `ConfigError` if the URL is missing or malformed, and never because Postgres is down: breakers then go
+ * by the calls of their own process, and join the fleet when Postgres is back.
  *
  * For options of your own, combine the two layers that it consists of: `SqlStorage.layer({ prefix })` from
  * `effect-breaker/Storage/Sql`, provided with `Postgres.layer(options)` from `effect-breaker/layers/Postgres`.

@@ -1,18 +1,18 @@
 /**
- * Effect's `SqlClient` over `node:sqlite`, in a worker thread: the event loop continues while SQLite waits for a disk or for
- * another process that writes.
+ * Effect's `SqlClient` over `node:sqlite`, in a worker thread: the event loop continues while SQLite waits for a disk
+ * or for another process that writes.
  *
  * **Details**
  *
- * The layer opens no file: the first statement does, and creates its directory. The file is in WAL mode, so readers do not
- * wait for writers, and several processes of a host may use it at once. Committed transactions outlive the process, however
- * it ends; a power cut may lose the last of them (`synchronous = NORMAL`). A transaction begins with `BEGIN IMMEDIATE`. The
- * thread does not keep the process alive.
+ * The layer opens no file: the first statement does, and creates its directory. The file is in WAL mode, so readers do
+ * not wait for writers, and several processes of a host may use it at once. Committed transactions outlive the process,
+ * however it ends; a power cut may lose the last of them (`synchronous = NORMAL`). A transaction begins with `BEGIN
+ * IMMEDIATE`. The thread does not keep the process alive.
  *
  * **Gotchas**
  *
- * - All fibers share one connection, which has one transaction at a time. While the program is in a transaction of its own on
- *   this client, circuit breakers wait for it, so give the program's tables another client.
+ * - All fibers share one connection, which has one transaction at a time. While the program is in a transaction of its
+ *   own on this client, circuit breakers wait for it, so give the program's tables another client.
  * - WAL needs a local file system, not one over a network.
  * - A statement that is interrupted still runs to its end, unless it is in a transaction.
  *
@@ -47,7 +47,7 @@ export interface Options {
 
 // The worker is text, so that a program that is bundled into one file contains it.
 const WORKER = `
-const { parentPort, workerData: { file, busyTimeout: busyTimeoutMillis } } = require("node:worker_threads")
+const { parentPort, workerData: { file, busyTimeoutMillis } } = require("node:worker_threads")
 const { DatabaseSync } = require("node:sqlite")
 const { mkdirSync } = require("node:fs")
 const { dirname } = require("node:path")
@@ -57,7 +57,7 @@ const statements = new Map()
 
 const open = () => {
   if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
-  const opened = new DatabaseSync(file, { timeout: busyTimeout })
+  const opened = new DatabaseSync(file, { timeout: busyTimeoutMillis })
   try {
     opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
     return opened
@@ -123,8 +123,8 @@ const sqlErrorOf = ({ code, errno, message }: NonNullable<Answer[2]>): SqlError 
  * Invariants
  *
  * - There is a worker from the first statement on. One that ends is replaced by the next statement.
- * - `waiting` has the statements without an answer. While there are any, and while it closes, the worker keeps the process
- *   alive.
+ * - `waiting` has the statements without an answer. While there are any, and while it closes, the worker keeps the
+ *   process alive.
  */
 const threadOf = (file: string, busyTimeoutMillis: number) => {
   const waiting = new Map<number, (exit: Effect.Effect<ReadonlyArray<any>, SqlError>) => void>()
@@ -139,7 +139,7 @@ const threadOf = (file: string, busyTimeoutMillis: number) => {
   }
 
   const start = (): Worker => {
-    const started = new Worker(WORKER, { eval: true, workerData: { file, busyTimeout: busyTimeoutMillis } })
+    const started = new Worker(WORKER, { eval: true, workerData: { file, busyTimeoutMillis } })
     started.on(
       "message",
       ([id, rows, error]: Answer) =>

@@ -9,10 +9,11 @@ import type { Storage } from "../Storage/Storage.ts"
 import * as Sqlite from "./Sqlite.ts"
 
 /**
- * Circuits in the SQLite file at `SQLITE_FILE`. They outlive the process, and several processes of one host may share them.
+ * Circuits in the SQLite file at `SQLITE_FILE`. They outlive the process, and several processes of one host may share
+ * them.
  *
- * Fails with a `ConfigError` if the variable is missing. A file that cannot be used fails the first operations and not the
- * layer: breakers then go by the calls of their own process.
+ * Fails with a `ConfigError` if the variable is missing. A file that cannot be used fails the first operations and not
+ * the layer: breakers then go by the calls of their own process.
  *
  * Needs Node 22.19 or newer, and no package.
  *

@@ -75,7 +75,8 @@ const stores = { memory: Effect.succeed(MemoryStorageLive), file, sqlite, redis,
  * | `mysql`    | MySQL or MariaDB                                       | `MYSQL_URL`; `mysql2`             |
  * | `database` | Postgres, MySQL or MariaDB, as the URL begins          | `DATABASE_URL`                    |
  *
- * Fails with a `ConfigError` for any other value, if a variable that it needs is missing, or if its driver is not installed.
+ * Fails with a `ConfigError` for any other value, if a variable that it needs is missing, or if its driver is not
+ * installed.
  *
  * @category layers
  * @since 0.1.0

@@ -6,9 +6,8 @@ import * as Option from "effect/Option"
 import type * as Redis from "effect/persistence/Redis"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { REFUSED_OPERATION } from "../core/Change.ts"
 import { isReserved } from "../core/Reserved.ts"
-import { failIfUnreachable, failure, isInvalid } from "../internal/StorageErrors.ts"
+import { failIfUnreachable, failure, isInvalid, operationDenied } from "../internal/StorageErrors.ts"
 import type {
   Announcement,
   Change,
@@ -75,7 +74,7 @@ export class Circuits {
       const committed = answer === "Committed"
       return committed || change._tag !== "Operation"
         ? Effect.succeed({ committed, snapshot })
-        : Effect.fail(failure({ operation: "change", circuit }, "Denied", REFUSED_OPERATION))
+        : Effect.fail(operationDenied(circuit))
     })
   }
 

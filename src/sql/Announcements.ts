@@ -1,4 +1,7 @@
-/** Changes as Postgres announces them (`NOTIFY`): by the circuit and its new generation. Other databases announce nothing. */
+/**
+ * Changes as Postgres announces them (`NOTIFY`): by the circuit and its new generation. Other databases announce
+ * nothing.
+ */
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Announcement } from "../Storage/Storage.ts"
@@ -9,7 +12,9 @@ const LONGEST_PAYLOAD = 7000
 
 const SUBSCRIBED: Announcement = { _tag: "Subscribed" }
 
-/** Announces a change when its transaction commits. A name that is too long for a payload is announced as an empty one. */
+/**
+ * Announces a change when its transaction commits. A name that is too long for a payload is announced as an empty one.
+ */
 export const announce = (
   { dialect, sql }: Database,
   channel: string,
@@ -22,7 +27,10 @@ export const announce = (
   return sql`SELECT pg_notify(${channel}, ${isTooLong ? "" : payload})`
 }
 
-/** Decodes a payload. An empty one, or one of another kind, may stand for any change, so readers must look at all circuits. */
+/**
+ * Decodes a payload. An empty one, or one of another kind, may stand for any change, so readers must look at all
+ * circuits.
+ */
 export const announcementOf = (payload: string): Announcement => {
   try {
     const { circuit, generation } = JSON.parse(payload)

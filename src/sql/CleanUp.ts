@@ -91,7 +91,9 @@ export const cleanUp = (
     }
   })
 
-/** Whether the clean-up is due. Of all that call it, one gets `true`, and nobody again until `everyMillis` have passed. */
+/**
+ * Whether the clean-up is due. One caller gets `true`; the others get `false` until `everyMillis` have passed.
+ */
 export const claimCleanUp = (database: Database, everyMillis: number): Effect.Effect<boolean, SqlError> => {
   const { dialect, sql, tables } = database
   return Effect.andThen(
@@ -112,7 +114,9 @@ SELECT due_at FROM ${sql(tables.jobs)} WHERE job = ${JOB} ${sql.literal(dialect.
   )
 }
 
-/** Cleans up once an hour, on whichever instance claims it first. A failure is logged, and tried again an hour later. */
+/**
+ * Cleans up once an hour, on whichever instance claims it first. A failure is logged, and tried again an hour later.
+ */
 export const cleanUpHourly = (
   database: Database,
   prepared: Effect.Effect<void, Failure>,

@@ -1,8 +1,8 @@
 /** Errors of a database as `StorageError`s, which say what to do as far as that is known. */
 import type { MigrationError } from "effect/sql/Migrator"
 import { isSqlError, type SqlError } from "effect/sql/SqlError"
+import { shown } from "../internal/Check.ts"
 import { failure } from "../internal/StorageErrors.ts"
-import { quoted } from "../internal/StoredJson.ts"
 import type { StorageError } from "../Storage/Storage.ts"
 
 export type Failure = SqlError | MigrationError | StorageError
@@ -13,9 +13,9 @@ export const illFormed = (operation: string, circuit: string): StorageError =>
 /** A row that cannot be decoded. It stays as it is, so that an operator can look at it. */
 export const unreadable = (table: string, column: string, key: string, cause: unknown): StorageError => {
   const problem = cause instanceof Error ? cause.message : String(cause)
-  const row = `${table}.${column} of circuit ${quoted(key)}`
-  const message = `${row} cannot be read: ${problem}; repair or delete the row`
-  return failure({ operation: "decode", circuit: key }, "Invalid", new Error(message, { cause }))
+  const row = `${table}.${column} of circuit ${shown(key)}`
+  const text = `${row} cannot be read: ${problem}; repair or delete the row`
+  return failure({ operation: "decode", circuit: key }, "Invalid", text)
 }
 
 const causesOf = (error: unknown): ReadonlyArray<unknown> =>
@@ -34,7 +34,7 @@ const adviceOn = (error: SqlError): string | undefined => {
       return causesOf(error).some((cause) =>
           cause instanceof Error && /no such table|doesn't exist|does not exist/.test(cause.message)
         )
-        ? "a circuit breaker table is missing: create the tables that SqlSchema.print lists, or set the option \"migrate\""
+        ? "a circuit breaker table is missing: create what SqlSchema.print lists, or set the option \"migrate\""
         : undefined
   }
 }

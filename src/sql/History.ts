@@ -47,7 +47,10 @@ ORDER BY created_at DESC, generation DESC LIMIT ${sql.literal(String(Math.max(0,
   )
 }
 
-/** Milliseconds in each state. `changes` are those of the range, oldest first; `before` is the last one before the range. */
+/**
+ * Milliseconds in each state. `changes` are those of the range, oldest first; `before` is the last one before the
+ * range.
+ */
 export const millisInStates = (
   before: HistoryEntry | undefined,
   changes: ReadonlyArray<HistoryEntry>,
@@ -64,7 +67,10 @@ export const millisInStates = (
   return spent
 }
 
-/** The mean time from leaving Closed to coming back, over changes with the oldest first; `undefined` where none came back. */
+/**
+ * The mean time from leaving Closed to coming back, over changes with the oldest first; `undefined` where none came
+ * back.
+ */
 export const meanMillisToRecover = (changes: ReadonlyArray<HistoryEntry>): number | undefined => {
   let [sum, count] = [0, 0]
   let leftAtMillis: number | undefined

@@ -3,9 +3,11 @@
  *
  * **Invariants**
  *
- * - A report holds one row of `counts`: the stripe that its instance reports to. A change holds the circuit's row in `states`
- *   and all of its stripes. So reports rarely wait for each other, and each change has seen all of a report or nothing of it.
- * - Rows of `counts`, `windows` and `instances` are written only while their stripe is held, so they need no lock of their own.
+ * - A report holds one row of `counts`: the stripe that its instance reports to. A change holds the circuit's row in
+ *   `states` and all of its stripes. So reports rarely wait for each other, and each change has seen all of a report or
+ *   nothing of it.
+ * - Rows of `counts`, `windows` and `instances` are written only while their stripe is held, so they need no lock of
+ *   their own.
  * - All transactions lock in one order: circuits by name, a circuit's row before its stripes, stripes by number.
  */
 import * as Effect from "effect/Effect"

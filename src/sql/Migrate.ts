@@ -36,7 +36,10 @@ const createSchema = ({ sql }: Database, schema: string): Effect.Effect<unknown,
   )
 }
 
-/** Holds a lock of this name while the effect runs. MySQL commits after each `CREATE TABLE`, so a transaction is no lock. */
+/**
+ * Holds a lock of this name while the effect runs. MySQL commits after each `CREATE TABLE`, so a transaction is no
+ * lock.
+ */
 const withNamedLock = <A, E, R>({ sql }: Database, name: string, effect: Effect.Effect<A, E, R>) =>
   Effect.scoped(Effect.gen(function*() {
     const connection = yield* sql.reserve
@@ -68,8 +71,8 @@ export const migrate = (
       )
     })
     if (dialect.backend !== "mysql") return yield* run
-    // The migrator notes a migration before it runs it. A MySQL that ends in between would keep the note without the tables,
-    // so they are created before.
+    // The migrator notes a migration before it runs it. A MySQL that ends in between would keep the note without the
+    // tables, so they are created before.
     const createAll = Effect.forEach(migrations, (_, index) => create(index), { discard: true })
     yield* withNamedLock(database, tables.migrations, Effect.andThen(createAll, run))
   }).pipe(Effect.provideService(SqlClient.SqlClient, database.sql))

@@ -1,6 +1,6 @@
 /**
- * How names of circuits and instances are written in a column: as they are, unless they are too long or hold a character
- * that a column cannot.
+ * How names of circuits and instances are written in a column: as they are, unless they are too long or hold a
+ * character that a column cannot.
  */
 import { createHash } from "node:crypto"
 
@@ -12,7 +12,9 @@ const DIGEST = /~[0-9a-f]{64}$/
 /** Code points of a long name that stay readable in front of its digest. */
 const READABLE = 180
 
-/** Whether a name is stored as it is. Postgres stores no NUL, and a name that ends like a digest must not pass for one. */
+/**
+ * Whether a name is stored as it is. Postgres stores no NUL, and a name that ends like a digest must not pass for one.
+ */
 const isPlain = (name: string): boolean =>
   // A code point takes one or two code units, so names of up to 255 code units need not be counted.
   (name.length <= LONGEST_NAME || [...name].length <= LONGEST_NAME) && !name.includes("\0") && !DIGEST.test(name)

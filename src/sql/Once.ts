@@ -3,7 +3,7 @@
  *
  * **Invariants**
  *
- * - At most one run is under way; whoever comes meanwhile waits for it.
+ * - At most one run is under way. Callers that come meanwhile wait for it.
  * - A caller that is interrupted stops waiting. The run goes on in the scope.
  * - After the first success nothing runs again; after a failure the next caller starts another run.
  */

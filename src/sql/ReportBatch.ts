@@ -4,9 +4,10 @@
  * **Invariants**
  *
  * - Each report sees all that earlier reports of the batch have added, as if they had been written one by one.
- * - Only a report whose stripe is held changes anything. One whose circuit or stripe has no rows yet is `missing`, and one
- *   whose circuit has expired is `expired`; both leave the batch as it was.
- * - What the batch has changed so far is in `#stripes`, `#added` and `#buckets`, and nowhere else: `counted` returns it all.
+ * - Only a report whose stripe is held changes anything. One whose circuit or stripe has no rows yet is `missing`, and
+ *   one whose circuit has expired is `expired`; both leave the batch as it was.
+ * - `#current` and `#seen` are what the next report sees. `#stripes`, `#added` and `#buckets` are what is to be
+ *   written.
  */
 import { addCounts, type Bucket } from "../core/Buckets.ts"
 import { add, isEmpty, noCounts } from "../core/Delta.ts"

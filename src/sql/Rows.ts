@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import type { Delta } from "../core/Delta.ts"
 import { type CircuitRecord, expiresAt, overrideAt, type Seen } from "../core/Record.ts"
+import { overrideWord, stateWord } from "../core/Words.ts"
 import { checkerOf, readerOf } from "../internal/StoredJson.ts"
 import type { HistoryEntry } from "../Storage/Storage.ts"
 import type { Dialect } from "./Dialect.ts"
@@ -34,18 +35,18 @@ export const stripeText = (stripe: Stripe): string => {
   return JSON.stringify(stripe)
 }
 
-const STATES = { Closed: "closed", Open: "open", HalfOpen: "half_open" } as const
-const OVERRIDES = { ForcedOpen: "forced_open", Disabled: "disabled", MetricsOnly: "metrics_only" } as const
-
 const totalRequests = ({ failure, ignored, success }: CircuitRecord["lifetime"]): number => success + failure + ignored
 
-/** The columns of `states` beside `document`. They are for people and their queries: the storage reads `expires_at` alone. */
+/**
+ * The columns of `states` beside `document`, for people and their queries. The storage reads none of them but
+ * `expires_at`.
+ */
 export const stateColumns = (record: CircuitRecord, { time }: Dialect, nowMillis: number, idleMillis: number) => {
   const { lifetime, state } = record
   const override = overrideAt(record, nowMillis)
   return {
-    state: STATES[state._tag],
-    override_kind: override === undefined ? null : OVERRIDES[override.kind],
+    state: stateWord[state._tag],
+    override_kind: override === undefined ? null : overrideWord[override.kind],
     generation: record.generation,
     consecutive_failures: record.streak,
     failure_count: lifetime.failure,
@@ -73,9 +74,9 @@ export const historyRow = (
 ) => ({
   service_name: key,
   generation: entry.generation,
-  state_change: `${STATES[entry.from]}_to_${STATES[entry.to]}`,
-  old_state: STATES[entry.from],
-  new_state: STATES[entry.to],
+  state_change: `${stateWord[entry.from]}_to_${stateWord[entry.to]}`,
+  old_state: stateWord[entry.from],
+  new_state: stateWord[entry.to],
   consecutive_failures: before?.streak ?? 0,
   failure_count: before?.lifetime.failure ?? 0,
   total_requests: before === undefined ? 0 : totalRequests(before.lifetime),
@@ -105,7 +106,7 @@ export const entryFrom: (text: string) => HistoryEntry = readerOf(StoredEntry)
 
 /** Decodes a column that holds a state. Its `CHECK` allows no other word. */
 export const stateFrom = (text: string): HistoryEntry["to"] =>
-  text === STATES.Open ? "Open" : text === STATES.HalfOpen ? "HalfOpen" : "Closed"
+  text === stateWord.Open ? "Open" : text === stateWord.HalfOpen ? "HalfOpen" : "Closed"
 
 /** A row of `instances`. */
 export const instanceRow = (key: string, { at, instance, kind, sequence }: Seen) => ({

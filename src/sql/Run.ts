@@ -1,4 +1,7 @@
-/** Runs the operations of a storage: outside of the caller's transaction, with a deadline, and with errors as `StorageError`s. */
+/**
+ * Runs the operations of a storage: outside of the caller's transaction, with a deadline, and with errors as
+ * `StorageError`s.
+ */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -19,8 +22,8 @@ export type Run = <A>(
 ) => Effect.Effect<A, StorageError>
 
 /**
- * Operations wait until `prepared` has succeeded. They run in the background, because a statement on a silent connection
- * cannot be interrupted, and the caller must get its answer at the deadline all the same.
+ * Operations wait until `prepared` has succeeded. They run in the background, because a statement on a silent
+ * connection cannot be interrupted, and the caller must get its answer at the deadline all the same.
  */
 export const makeRun = ({ sql }: Database, { deadline, prepared }: {
   readonly prepared: Effect.Effect<void, Failure>

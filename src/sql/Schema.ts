@@ -1,10 +1,10 @@
 /**
  * The tables, in four flavours of SQL. Text is compared byte by byte, times are UTC.
  *
- * Each index has a reader. The primary keys find the rows of a circuit. `expires_at` and `heard_at` find what the clean-up
- * deletes. `created_at` of the history finds the changes since a time, and those that are too old. The primary key of the
- * history begins with circuit and time, because the history of a circuit is read in that order, and because Postgres can
- * then partition it by time.
+ * Each index has a reader. The primary keys find the rows of a circuit. `expires_at` and `heard_at` find what the
+ * clean-up deletes. `created_at` of the history finds the changes since a time, and those that are too old. The primary
+ * key of the history begins with circuit and time, because the history of a circuit is read in that order, and because
+ * Postgres can then partition it by time.
  */
 
 export type Flavour = "sqlite" | "postgres" | "mysql" | "mariadb"

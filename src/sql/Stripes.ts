@@ -1,12 +1,13 @@
 /**
- * The reports of a circuit since its last change are kept in a few rows, its *stripes*, so that instances that report at
- * once do not wait for one row. An instance always reports to the same stripe. A stripe holds all of its reports as one
- * delta, as of the last of them. The record of the circuit with the deltas of all stripes added is the record of the core.
+ * The reports of a circuit since its last change are kept in a few rows, its *stripes*, so that instances that report
+ * at once do not wait for one row. An instance always reports to the same stripe. A stripe holds all of its reports as
+ * one delta, as of the last of them. The record of the circuit with the deltas of all stripes added is the record of
+ * the core.
  *
  * **Invariants**
  *
- * - Sums need no order, but a streak does: a success ends it, whichever stripe the success came by. So each report with a
- *   success takes a number above all numbers that it sees, and each stripe says under which success its failures were
+ * - Sums need no order, but a streak does: a success ends it, whichever stripe the success came by. So each report with
+ *   a success takes a number above all numbers that it sees, and each stripe says under which success its failures were
  *   counted. The streak of the circuit is the sum of the failures counted under the newest success.
  * - No two stripes take the same number: it is their own index modulo `MOST_STRIPES`.
  * - A report of failures that does not see a success, because both are committed at the same time, comes before it.

@@ -1,8 +1,8 @@
 /**
  * Batches of reports: one transaction for up to 100 circuits, one statement for reads.
  *
- * A batch locks its stripes, reads its circuits, counts the reports in memory and writes the result. Reports whose rows do
- * not exist yet, or whose circuit has expired, are counted by another attempt, once their rows are made or deleted.
+ * A batch locks its stripes, reads its circuits, counts the reports in memory and writes the result. Reports whose rows
+ * do not exist yet, or whose circuit has expired, are counted by another attempt, once their rows are made or deleted.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -93,7 +93,9 @@ const countAll = (
     return answers.map((answer, index) => typeof answer === "string" ? laterOf.get(reports[index]!)! : answer)
   })
 
-/** Where a batch fails although the database can be reached, each report is tried alone, so that only the bad ones fail. */
+/**
+ * Where a batch fails although the database can be reached, each report is tried alone, so that only the bad ones fail.
+ */
 const syncBatch = (
   database: Database,
   run: Run,
@@ -110,7 +112,9 @@ const syncBatch = (
     )
   )
 
-/** Counts reports in batches, and answers for each in the order given. Fails where the first batch could not be reached. */
+/**
+ * Counts reports in batches, and answers for each in the order given. Fails where the first batch could not be reached.
+ */
 export const sync = (
   database: Database,
   run: Run,

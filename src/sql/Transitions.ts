@@ -1,4 +1,7 @@
-/** Changes and probes: one transaction that holds the circuit, runs a transition of the core on it and writes the result. */
+/**
+ * Changes and probes: one transaction that holds the circuit, runs a transition of the core on it and writes the
+ * result.
+ */
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { type Change, change, historyWhy } from "../core/Change.ts"

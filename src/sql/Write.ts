@@ -171,13 +171,17 @@ export const writeCounted = (
     if (dialect.backend !== "postgres" || first === undefined || second === undefined || more.length > 0) {
       return yield* runAll(statements)
     }
-    // Each statement is a round trip, during which other reports wait for the stripe. Postgres takes all of them as one.
+    // Each statement is a round trip, during which other reports wait for the stripe. Postgres takes all of them as
+    // one.
     yield* third === undefined
       ? sql`WITH counted AS (${first}) ${second}`
       : sql`WITH counted AS (${first}), heard AS (${second}) ${third}`
   })
 
-/** Writes a change of a circuit. The caller holds it. The record includes all that its stripes counted, so they are emptied. */
+/**
+ * Writes a change of a circuit. The caller holds it. The record includes all that its stripes counted, so they are
+ * emptied.
+ */
 export const writeChange = (
   database: Database,
   key: string,
