@@ -24,7 +24,7 @@
  * - With memory as the last storage, circuits keep the state that their process has seen. With null as the last
  *   storage, a breaker fails open: an open circuit, even one that an operator has forced open, lets calls through while
  *   no other storage answers.
- * - Without either, breakers are told that their storage is unavailable, and each decides alone. No call fails because
+ * - Without either, breakers see an unavailable storage, and each decides alone. No call fails because
  *   of it, unless its policy says so (`onStorageError: "fail"`).
  * - Changes of a process that dies during an outage stay in the storage where they were written. They are brought back
  *   when another process of that host uses the circuits before the first storage answers again.

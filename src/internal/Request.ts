@@ -57,8 +57,9 @@ export class Requests {
   }
 
   /**
-   * Starts an effect and calls `ended` with its exit, or with `undefined` at the deadline. An effect that ends
-   * synchronously is told synchronously. Returns how to cancel it: it is interrupted, and `ended` is not called.
+   * Starts an effect and calls `ended` with its exit, or with `undefined` at the deadline. If the effect ends
+   * synchronously, so does this call: `ended` is called before it returns. Returns how to cancel it: it is interrupted,
+   * and `ended` is not called.
    */
   run<A, E>(
     effect: Effect.Effect<A, E>,
