@@ -1,6 +1,6 @@
 /**
- * Moves circuits from one storage to another while the fleet keeps running, in four phases that all instances go through
- * together.
+ * Moves circuits from one storage to another while the fleet keeps running, in four phases that all instances go
+ * through together.
  *
  * | phase                  | decides | follows | purpose                                                  |
  * | ---------------------- | ------- | ------- | -------------------------------------------------------- |
@@ -11,21 +11,23 @@
  *
  * **Details**
  *
- * - The phase is kept in both storages, as a circuit that this library reserves, with a generation. An instance reads it with
- *   every batch of reports, and at once where changes are pushed: all instances are in the new phase within an interval.
- *   Instances in neighbouring phases work together, because both storages get all reports and changes.
- * - `switchTo` goes one phase forward or back. Before the other storage is to decide, it is brought up to date with all circuits.
- *   The phase does not change while one of them could not be carried.
- * - States, overrides, the memory of the backoff, hints and lifetime counts are carried. The evidence of the last seconds is in
- *   both storages already, through the reports. The history stays in the old storage.
+ * - The phase is kept in both storages, as a circuit that this library reserves, with a generation. An instance reads
+ *   it with every batch of reports, and at once where changes are pushed: all instances are in the new phase within an
+ *   interval. Instances in neighbouring phases work together, because both storages get all reports and changes.
+ * - `switchTo` goes one phase forward or back. Before the other storage is to decide, it is brought up to date with all
+ *   circuits. The phase does not change while one of them could not be carried.
+ * - States, overrides, the memory of the backoff, hints and lifetime counts are carried. The evidence of the last
+ *   seconds is in both storages already, through the reports. The history stays in the old storage.
  *
  * **Gotchas**
  *
  * - Every instance needs this layer, with both storages, from before the first switch until after the last.
- * - Leave an interval between two switches. An instance that was cut off from both storages meanwhile reads the phase with its
- *   first request that reaches one of them.
- * - While some instances are in one phase and some in the next, each of the two storages leases probes: one probe more may run.
- * - Lifetime counts that are carried while calls are made may come out too high, by the calls whose reports were under way.
+ * - Leave an interval between two switches. An instance that was cut off from both storages meanwhile reads the phase
+ *   with its first request that reaches one of them.
+ * - While some instances are in one phase and some in the next, each of the two storages leases probes: one probe more
+ *   may run.
+ * - Lifetime counts that are carried while calls are made may come out too high, by the calls whose reports were under
+ *   way.
  *
  * **Example** (From SQLite to Redis)
  *
@@ -90,8 +92,8 @@ export interface Migration {
   /** The phase that this instance is in, and its changes. */
   readonly phase: SubscriptionRef.SubscriptionRef<Phase>
   /**
-   * Switches all instances to the phase before or after theirs. Fails with a `StorageError` if a storage does not answer. The
-   * phase may then have changed all the same, and it is safe to switch again.
+   * Switches all instances to the phase before or after theirs. Fails with a `StorageError` if a storage does not
+   * answer. The phase may then have changed all the same, and it is safe to switch again.
    */
   readonly switchTo: (phase: Phase) => Effect.Effect<void, MigrationError | StorageError>
   /** Brings all circuits of the storage that does not decide up to date, with the progress after each hundred. */
@@ -116,15 +118,15 @@ export interface Options<out S> {
   readonly from: S
   readonly to: S
   /**
-   * The name of the migration. A later migration of one of these storages needs another name, because under the same name it
-   * begins in the phase that this one ended in.
+   * The name of the migration. A later migration of one of these storages needs another name, because under the same
+   * name it begins in the phase that this one ended in.
    */
   readonly name: string
   /** The phase of an instance before it has read one from a storage. Default `read-old-write-both`. */
   readonly initial?: Phase | undefined
   /**
-   * The longest duration of a request to a storage that does not decide, from a millisecond to an hour. Default 10 seconds: no
-   * call waits for it.
+   * The longest duration of a request to a storage that does not decide, from a millisecond to an hour. Default 10
+   * seconds: no call waits for it.
    */
   readonly deadline?: Duration.Input | undefined
 }
@@ -174,8 +176,8 @@ const sidesOf = (
   })
 
 /**
- * Makes the storage that breakers use while their circuits move, and the migration, for as long as the scope is open. Throws a
- * `RangeError` for options out of range.
+ * Makes the storage that breakers use while their circuits move, and the migration, for as long as the scope is open.
+ * Throws a `RangeError` for options out of range.
  *
  * @category constructors
  * @since 0.1.0

@@ -1,25 +1,25 @@
 /**
- * One storage for each region: circuits live in the storage of their region, and significant changes are mirrored to the storages
- * of the others. So each region decides by itself, without the latency of another, by its own thresholds, and is warned when
- * another region trips.
+ * One storage for each region: circuits live in the storage of their region, and significant changes are mirrored to
+ * the storages of the others. So each region decides by itself, without the latency of another, by its own thresholds,
+ * and is warned when another region trips.
  *
  * **Details**
  *
  * - The region is this process's `CIRCUIT_BREAKER_REGION`. Requests go to the storage of that region and to no other.
- * - Changes that this process has made are mirrored if they are `significant`: by default trips, and operations of operators.
- *   Recovery is not mirrored, because each region finds out by its own probes.
- * - A trip is put into the storages of the other regions under its own generation, unless they have a newer one. An operation is
- *   applied there again, to the state that the region has. Calls do not wait for it. While another region does not answer, its
- *   changes are queued, the last 16 of each circuit.
- * - Changes do not circulate: only the process that made a change mirrors it, and a change that is not newer, or was applied
- *   already, has no effect.
+ * - Changes that this process has made are mirrored if they are `significant`: by default trips, and operations of
+ *   operators. Recovery is not mirrored, because each region finds out by its own probes.
+ * - A trip is put into the storages of the other regions under its own generation, unless they have a newer one. An
+ *   operation is applied there again, to the state that the region has. Calls do not wait for it. While another region
+ *   does not answer, its changes are queued, the last 16 of each circuit.
+ * - Changes do not circulate: only the process that made a change mirrors it, and a change that is not newer, or was
+ *   applied already, has no effect.
  * - The counter `circuit_breaker.persistence.mirrored` counts mirrored changes, with the attributes `from` and `to`.
  *
  * **Gotchas**
  *
  * - Evidence is not mirrored: each region trips on the outcomes of its own calls.
- * - When two regions change a circuit at the same time, their clocks decide: the later trip wins, and an open circuit stays open
- *   for its time.
+ * - When two regions change a circuit at the same time, their clocks decide: the later trip wins, and an open circuit
+ *   stays open for its time.
  * - Changes that are still queued when a process ends are lost.
  *
  * **Example** (Two regions, with thresholds of their own)
@@ -86,7 +86,10 @@ export interface RegionalChange {
 export interface Options {
   /** Which changes are mirrored to the other regions. Default: trips that open, and operations of operators. */
   readonly significant?: ((change: RegionalChange) => boolean) | undefined
-  /** The longest duration of a request to another region, from a millisecond to an hour. Default 10 seconds: no call waits for it. */
+  /**
+   * The longest duration of a request to another region, from a millisecond to an hour. Default 10 seconds: no call
+   * waits for it.
+   */
   readonly deadline?: Duration.Input | undefined
 }
 
@@ -120,8 +123,8 @@ const checked = (names: ReadonlyArray<string>, { deadline = "10 seconds" }: Opti
 }
 
 /**
- * Makes the storage of one region, given the storages of all regions, for as long as the scope is open. Throws a `RangeError` for
- * a region without a storage, and for a deadline out of range.
+ * Makes the storage of one region, given the storages of all regions, for as long as the scope is open. Throws a
+ * `RangeError` for a region without a storage, and for a deadline out of range.
  *
  * @category constructors
  * @since 0.1.0
@@ -228,8 +231,8 @@ const send = (there: TimedStorage, circuit: string, message: Message): Effect.Ef
 const REGION = "CIRCUIT_BREAKER_REGION"
 
 /**
- * Picks the value of this process's region, `CIRCUIT_BREAKER_REGION`, such as a threshold. Fails with a `ConfigError` that names
- * the regions if the variable is not set or is none of them.
+ * Picks the value of this process's region, `CIRCUIT_BREAKER_REGION`, such as a threshold. Fails with a `ConfigError`
+ * that names the regions if the variable is not set or is none of them.
  *
  * @category config
  * @since 0.1.0
@@ -238,8 +241,8 @@ export const pick = <A>(regions: Readonly<Record<string, A>>): Config.Config<A> 
   Config.map(Config.Literals(Object.keys(regions), REGION), (name) => regions[name]!)
 
 /**
- * The storage of the region that `CIRCUIT_BREAKER_REGION` names, with mirroring to the others. Fails with the errors of the layers,
- * and with a `ConfigError` if the variable is not set or is none of the regions.
+ * The storage of the region that `CIRCUIT_BREAKER_REGION` names, with mirroring to the others. Fails with the errors of
+ * the layers, and with a `ConfigError` if the variable is not set or is none of the regions.
  *
  * @category layers
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * A storage of several in an order: the first that answers decides, and what it has decided is copied to those behind it. When a
- * better storage answers again, circuits are brought back to it, each before it answers for that circuit.
+ * A storage of several in an order: the first that answers decides, and what it has decided is copied to those behind
+ * it. When a better storage answers again, circuits are brought back to it, each before it answers for that circuit.
  *
  * - `chain/Request`: one request, storage by storage.
  * - `chain/WayBack`: what a better storage gets before it answers, and in the background.

@@ -1,6 +1,6 @@
 /**
- * A storage that is kept in step with the one that decides. Reports go to it at once and changes follow; both are retried in the
- * background, and no call waits for it.
+ * A storage that is kept in step with the one that decides. Reports go to it at once and changes follow; both are
+ * retried in the background, and no call waits for it.
  *
  * Invariants
  *

@@ -1,9 +1,9 @@
 /**
- * The circuit breaker of one storage in a combination: three failures in a row skip the storage for a second, then for two, up
- * to thirty, and one probe decides when it is used again.
+ * The circuit breaker of one storage in a combination: three failures in a row skip the storage for a second, then for
+ * two, up to thirty, and one probe decides when it is used again.
  *
- * This is not the core's circuit, because a storage needs none of what makes that large: no windows, no fleet, no override, no
- * statistics.
+ * This is not the core's circuit, because a storage needs none of what makes that large: no windows, no fleet, no
+ * override, no statistics.
  *
  * Invariants
  *

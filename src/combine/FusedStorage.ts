@@ -1,6 +1,6 @@
 /**
- * One storage of a combination, behind a fuse: each request ends within its own deadline, and a storage that is known to fail is
- * skipped, except for one probe now and then.
+ * One storage of a combination, behind a fuse: each request ends within its own deadline, and a storage that is known
+ * to fail is skipped, except for one probe now and then.
  */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -81,8 +81,8 @@ export class FusedStorage {
   }
 
   /**
-   * Sends a request, unless the storage is skipped. `isFailure` says whether an error counts against the storage: it is an
-   * answer where it does not.
+   * Sends a request, unless the storage is skipped. `isFailure` says whether an error counts against the storage: it is
+   * an answer where it does not.
    */
   attempt<A>(
     operation: string,

@@ -19,8 +19,8 @@ import type { ChainEvent } from "./chain/Events.ts"
 export interface Hop<out S = Layer.Layer<Storage, any, any>> {
   readonly storage: S
   /**
-   * The longest duration of a request to this storage, from a millisecond to the whole budget. Default: an equal share, with the
-   * storages behind it, of the time that is left.
+   * The longest duration of a request to this storage, from a millisecond to the whole budget. Default: an equal share,
+   * with the storages behind it, of the time that is left.
    */
   readonly deadline?: Duration.Input | undefined
 }
@@ -31,8 +31,8 @@ export interface Hop<out S = Layer.Layer<Storage, any, any>> {
  */
 export interface Options {
   /**
-   * The longest duration of a request, all storages together, from a millisecond to an hour. Default 900 ms, because a breaker
-   * waits for one second.
+   * The longest duration of a request, all storages together, from a millisecond to an hour. Default 900 ms, because a
+   * breaker waits for one second.
    */
   readonly budget?: Duration.Input | undefined
   /** Called for each event. A slow callback misses all but the last 256 events. Its errors are logged. */

@@ -1,13 +1,14 @@
 /**
- * Reports that a storage has not acknowledged, because it did not answer or was skipped. They are delivered later, so that each
- * call is counted once.
+ * Reports that a storage has not acknowledged, because it did not answer or was skipped. They are delivered later, so
+ * that each call is counted once.
  *
  * Invariants
  *
- * - A report that was sent may have been counted. It is delivered again under its own name, by which the storage recognizes it.
+ * - A report that was sent may have been counted. It is delivered again under its own name, by which the storage
+ *   recognizes it.
  * - Counts that were never sent are merged, and get a name of their own before they are sent.
- * - While reports of a circuit are pending or being delivered (`has`), newer ones must not be sent to the storage: it would take
- *   the older ones for repeats.
+ * - While reports of a circuit are pending or being delivered (`has`), newer ones must not be sent to the storage: it
+ *   would take the older ones for repeats.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"

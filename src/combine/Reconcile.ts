@@ -1,6 +1,6 @@
 /**
- * Reconciles circuits between two storages by the means of the protocol: the one with the older generation gets the newer
- * snapshot put back under its own generation. So it may run late, twice, and on many instances.
+ * Reconciles circuits between two storages by the means of the protocol: the one with the older generation gets the
+ * newer snapshot put back under its own generation. So it may run late, twice, and on many instances.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -85,8 +85,9 @@ const eachPair = (
 /**
  * Brings circuits, at most `CIRCUITS_PER_REQUEST`, to the newer of two storages in everything but the lifetime counts.
  *
- * `decides` names the storage that decided until now. If that has no record of a circuit, it may have forgotten it. A change
- * that is older than its idle time is then not put back, because it would revive an override that was lifted since.
+ * `decides` names the storage that decided until now. If that has no record of a circuit, it may have forgotten it. A
+ * change that is older than its idle time is then not put back, because it would revive an override that was lifted
+ * since.
  */
 export const reconcile = (
   from: TimedStorage,
@@ -139,8 +140,8 @@ const COUNTS = ["success", "failure", "ignored", "timeout", "slow", "rejected"] 
 const PERIOD_MILLIS = 10_000
 
 /**
- * Reports to the second storage the calls that only the first has counted, for at most `CIRCUITS_PER_REQUEST` circuits. The
- * report is named by the time of the comparison, so that only one of several instances makes up for a difference.
+ * Reports to the second storage the calls that only the first has counted, for at most `CIRCUITS_PER_REQUEST` circuits.
+ * The report is named by the time of the comparison, so that only one of several instances makes up for a difference.
  */
 export const reconcileCounts = (
   from: TimedStorage,

@@ -1,9 +1,11 @@
 /**
- * Work that is to be done per circuit in the background, the newest for each. Work that fails now is retried until it succeeds.
+ * Work that is to be done per circuit in the background, the newest for each. Work that fails now is retried until it
+ * succeeds.
  *
  * Invariants
  *
- * - A circuit has at most one entry. An entry is removed when its work is done, unless a newer one has replaced it meanwhile.
+ * - A circuit has at most one entry. An entry is removed when its work is done, unless a newer one has replaced it
+ *   meanwhile.
  * - The latch is open while there are entries, so an empty queue has no timer.
  */
 import * as Effect from "effect/Effect"
@@ -11,7 +13,9 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import { CIRCUITS_PER_REQUEST } from "../internal/Bounds.ts"
 
-/** The most circuits that wait. Beyond that the oldest entry is dropped; the circuit comes back with its next change. */
+/**
+ * The most circuits that wait. Beyond that the oldest entry is dropped; the circuit comes back with its next change.
+ */
 export const MOST_WAITING = 100_000
 const RETRY_AFTER_MILLIS = 1000
 

@@ -55,7 +55,7 @@ const generations = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) =>
 const quiet = Effect.andThen(settle, Effect.andThen(TestClock.adjust("1 second"), settle))
 
 describe("a fallback chain whose first storage answers", () => {
-  it.effect("sends requests to no other storage, and copies changes to the durable ones", () =>
+  it.effect("a fallback chain sends requests to its first storage only, and copies changes to durable ones", () =>
     Effect.gen(function*() {
       const { at, circuit, events, links } = yield* chainOf(undefined, undefined, undefined)
       yield* circuit.report(failures(2))
@@ -69,7 +69,7 @@ describe("a fallback chain whose first storage answers", () => {
       assert.deepStrictEqual(events, [])
     }))
 
-  it.effect("copies changes of other processes that it reads", () =>
+  it.effect("a fallback chain copies changes of other processes that it reads", () =>
     Effect.gen(function*() {
       const { at, circuit } = yield* chainOf(undefined, undefined)
       yield* at[0]!.open()
@@ -78,7 +78,7 @@ describe("a fallback chain whose first storage answers", () => {
       assert.deepStrictEqual(yield* states(at), ["Open", "Open"])
     }))
 
-  it.effect("copies the newest change of a circuit once the other storage answers", () =>
+  it.effect("a fallback chain copies the newest change of a circuit once the other storage answers", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)
       links[1]!.fault(failing("Unavailable"))
@@ -94,7 +94,7 @@ describe("a fallback chain whose first storage answers", () => {
 })
 
 describe("a storage of a fallback chain that does not answer", () => {
-  it.effect("is given up at its deadline, and the next one is sent the request", () =>
+  it.effect("a storage that does not answer is given up at its deadline, and the next one is sent the request", () =>
     Effect.gen(function*() {
       const { circuit, events, links } = yield* chainOf(50, 20, undefined)
       links[0]!.fault(hanging)
@@ -108,7 +108,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       assert.deepStrictEqual(events, ["sync: a > b: Deadline", "sync: b > c: Deadline"])
     }))
 
-  it.effect("has an equal share of the budget when it has no deadline", () =>
+  it.effect("a storage that does not answer has an equal share of the budget when it has no deadline", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined, undefined)
       links[0]!.fault(hanging)
@@ -122,7 +122,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       assert.isDefined(fiber.pollUnsafe())
     }))
 
-  it.effect("is given up at its deadline although the request ignores its interruption", () =>
+  it.effect("a storage that does not answer is given up at its deadline although the request ignores its interruption", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(50, undefined)
       links[0]!.fault(() => Effect.uninterruptible(Effect.never))
@@ -132,7 +132,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       assert.isDefined(fiber.pollUnsafe())
     }))
 
-  it.effect("is sent a new request only after growing pauses while 16 requests ignore their interruption", () =>
+  it.effect("a storage that does not answer is sent a new request only after growing pauses while 16 requests ignore their interruption", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined)
       let resume = () => {}
@@ -152,7 +152,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       yield* circuit.read
     }))
 
-  it.effect("is skipped after three failures in a row, and probed after 1, 2, 4, … up to 30 seconds", () =>
+  it.effect("a storage that does not answer is skipped after three failures in a row, and probed after 1, 2, 4, … up to 30 seconds", () =>
     Effect.gen(function*() {
       const { circuit, events, links } = yield* chainOf(undefined, undefined)
       const [first] = links
@@ -172,7 +172,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       ])
     }))
 
-  it.effect("is still sent requests when it is the last one", () =>
+  it.effect("the last storage of a fallback chain is still sent requests while it does not answer", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined)
       for (const link of links) link.fault(failing("Unavailable"))
@@ -181,7 +181,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       yield* circuit.read
     }))
 
-  it.effect("is used again when it answers, although earlier requests never end", () =>
+  it.effect("a storage is used again when it answers, although earlier requests never end", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined)
       links[0]!.fault(() => Effect.uninterruptible(Effect.never))
@@ -194,7 +194,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       yield* circuit.read
     }))
 
-  it.effect("and has its own copy of this library is told by the tag of its errors", () =>
+  it.effect("a storage with its own copy of this library is judged by the tag of its errors", () =>
     Effect.gen(function*() {
       const { circuit, events, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failingAsForeign("Unavailable"))
@@ -206,7 +206,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       assert.strictEqual(yield* reasonOf(circuit.read), "Invalid")
     }))
 
-  it.effect("adds to the fallbacks metric by from, to and reason, also while it is skipped", () =>
+  it.effect("a storage that does not answer adds to the fallbacks metric by from, to and reason, also while it is skipped", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Unavailable"))
@@ -223,7 +223,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       )
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
-  it.effect("is logged as a warning once until it answers", () =>
+  it.effect("a storage that does not answer is logged as a warning once until it answers", () =>
     withReports((logged) =>
       Effect.gen(function*() {
         const { circuit, links } = yield* chainOf(undefined, undefined)
@@ -244,7 +244,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       })
     ))
 
-  it.effect("for some circuits of a batch still decides on the others", () =>
+  it.effect("a storage that does not answer for some circuits of a batch still decides on the others", () =>
     Effect.gen(function*() {
       const { links } = yield* chainOf(undefined, undefined)
       const [first] = links
@@ -283,7 +283,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       )
     }))
 
-  it.effect("is not replaced when it answers Invalid, or Denied to an operation", () =>
+  it.effect("a storage that answers Invalid, or Denied to an operation, is not replaced", () =>
     Effect.gen(function*() {
       const { chain, circuit, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Invalid"))
@@ -294,7 +294,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       assert.strictEqual(chain.backend, "fallback(a, b)")
     }))
 
-  it.effect("and no other that does: the error is the last storage's, with all errors as its cause", () =>
+  it.effect("a fallback chain without an answer fails with the last error, and with all errors as its cause", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Unavailable"))
@@ -306,7 +306,7 @@ describe("a storage of a fallback chain that does not answer", () => {
 })
 
 describe("a storage of a fallback chain that answers again", () => {
-  it.effect("decides on a circuit only after it has the changes of the others", () =>
+  it.effect("a storage that answers again decides on a circuit only after it has the changes of the others", () =>
     Effect.gen(function*() {
       const { at, circuit, events, links } = yield* chainOf(undefined, undefined)
       yield* circuit.report(failures(1))
@@ -320,7 +320,7 @@ describe("a storage of a fallback chain that answers again", () => {
       assert.include(events, "sync: a > b: Unavailable")
     }))
 
-  it.effect("keeps its own change when that is newer, and the others get it", () =>
+  it.effect("a storage that answers again keeps its own change when that is newer, and the others get it", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Unavailable"))
@@ -333,7 +333,7 @@ describe("a storage of a fallback chain that answers again", () => {
       assert.deepStrictEqual(yield* states(at), ["ForcedOpen", "ForcedOpen"])
     }))
 
-  it.effect("stays open although the others have closed the circuit", () =>
+  it.effect("a storage that answers again stays open although the others have closed the circuit", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)
       yield* at[0]!.open()
@@ -347,7 +347,7 @@ describe("a storage of a fallback chain that answers again", () => {
       assert.strictEqual(new Set(yield* generations(at)).size, 1)
     }))
 
-  it.effect("is used again although the others are slow and many reports are pending", () =>
+  it.effect("a storage that answers again is used again although the others are slow and many reports are pending", () =>
     Effect.gen(function*() {
       const { at, circuit, events, links } = yield* chainOf(20, undefined)
       const through = <A, E>(effect: Effect.Effect<A, E>) =>
@@ -381,7 +381,7 @@ describe("a storage of a fallback chain that answers again", () => {
       assert.strictEqual((yield* at[0]!.read).lifetime.failure, 13)
     }))
 
-  it.effect("gets the circuits that no call uses in the background", () =>
+  it.effect("a storage that answers again gets the circuits that no call uses in the background", () =>
     Effect.gen(function*() {
       const { chain, events, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Unavailable"))
@@ -396,7 +396,7 @@ describe("a storage of a fallback chain that answers again", () => {
       assert.strictEqual(events.at(-1), "249 reconciled, 249 forward, 0 back, 0 failed")
     }))
 
-  it.effect("counts each call once, also those that only the others have counted", () =>
+  it.effect("a storage that answers again counts each call once, also those that only the others have counted", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(20, undefined)
       yield* circuit.report(failures(1))
@@ -414,7 +414,7 @@ describe("a storage of a fallback chain that answers again", () => {
       assert.strictEqual((yield* at[0]!.read).lifetime.failure, 1 + 2 + 6 * 4 + 8)
     }))
 
-  it.effect("does not get changes that it has forgotten, but those that it has lost", () =>
+  it.effect("a storage that answers again does not get changes that it has forgotten, but those that it has lost", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)
       yield* at[1]!.operate({ _tag: "Override", ...FORCED })
@@ -429,7 +429,7 @@ describe("a storage of a fallback chain that answers again", () => {
 describe("breakers on a fallback chain", () => {
   const policy = { trip: { _tag: "ConsecutiveFailures", failures: 2 }, openFor: "30 seconds", evidence: "any" } as const
 
-  it.effect("keep their circuits open when the first storage fails and when it answers again", () =>
+  it.effect("breakers on a fallback chain keep their circuits open when the first storage fails and when it answers again", () =>
     Effect.gen(function*() {
       const { chain, links } = yield* chainOf(50, undefined)
       const link = new Link(chain, chain.capabilities)
@@ -456,7 +456,7 @@ describe("breakers on a fallback chain", () => {
       assert.strictEqual((yield* circuitOf(links[0]!.storage, "c").read).state._tag, "Closed")
     }))
 
-  it.effect("that ends in null let calls through when no other storage answers", () =>
+  it.effect("breakers on a fallback chain that ends in null let calls through when no other storage answers", () =>
     Effect.gen(function*() {
       const first = new Link(yield* memory)
       const null_ = yield* Effect.provide(Storage.Storage, NullStorage.layer)
@@ -496,10 +496,10 @@ describe("the options of a fallback chain", () => {
     ]
   }
   for (const [what, [make, message]] of Object.entries(refusals)) {
-    it(`${what} throw a RangeError`, () => assert.throws(make, RangeError, message))
+    it(`a fallback chain ${what} throws a RangeError`, () => assert.throws(make, RangeError, message))
   }
 
-  it.effect("include onEvent, which is called for each event and whose errors are ignored", () =>
+  it.effect("onEvent of a fallback chain is called for each event, and its errors are ignored", () =>
     Effect.gen(function*() {
       const received: Array<string> = []
       const link = new Link({ ...(yield* memory), backend: "a" })

@@ -17,7 +17,7 @@ const down = (now = 0) => {
 }
 
 describe("a storage fuse", () => {
-  it("opens for one second on the third failure in a row", () => {
+  it("a fuse opens for one second on the third failure in a row", () => {
     const fuse = new StorageFuse(LEASE)
     const outcomes = ["Failure", "Failure", "Success", "Failure", "Ignored", "Failure"] as const
     for (const outcome of outcomes) assert.isUndefined(settle(fuse, outcome, 0))
@@ -27,7 +27,7 @@ describe("a storage fuse", () => {
     assert.isUndefined(fuse.admit(999))
   })
 
-  it("admits one probe when its open time is over, and closes when that succeeds", () => {
+  it("a fuse admits one probe when its open time is over, and closes when that succeeds", () => {
     const fuse = down()
     const probe = fuse.admit(1000)!
     assert.isUndefined(fuse.admit(1000))
@@ -36,7 +36,7 @@ describe("a storage fuse", () => {
     assert.isFalse(fuse.isDown)
   })
 
-  it("doubles its open time up to 30 seconds while probes fail, without another Down", () => {
+  it("a fuse doubles its open time up to 30 seconds while probes fail, without another Down", () => {
     const fuse = down()
     let now = 0
     for (const seconds of [1, 2, 4, 8, 16, 30, 30]) {
@@ -46,7 +46,7 @@ describe("a storage fuse", () => {
     }
   })
 
-  it("remembers its openings for the last open time after it has closed", () => {
+  it("a fuse remembers its openings for the last open time after it has closed", () => {
     for (const [after, forMillis] of [[999, 2000], [1000, 1000]] as const) {
       const fuse = down()
       settle(fuse, "Success", 1000)
@@ -55,13 +55,13 @@ describe("a storage fuse", () => {
     }
   })
 
-  it("admits another probe after one that was ignored", () => {
+  it("a fuse admits another probe after one that was ignored", () => {
     const fuse = down()
     assert.isUndefined(settle(fuse, "Ignored", 1000))
     assert.deepStrictEqual(settle(fuse, "Success", 1000), { _tag: "Up" })
   })
 
-  it("takes a probe that has lapsed for failed, settled or not", () => {
+  it("a fuse takes a probe that has lapsed for failed, settled or not", () => {
     for (const outcome of ["Success", "Ignored", undefined] as const) {
       const fuse = down()
       const probe = fuse.admit(1000)!
@@ -72,7 +72,7 @@ describe("a storage fuse", () => {
     }
   })
 
-  it("ignores outcomes of an earlier state", () => {
+  it("a fuse ignores outcomes of an earlier state", () => {
     const fuse = new StorageFuse(LEASE)
     const early = fuse.admit(0)!
     for (let i = 0; i < 3; i++) settle(fuse, "Failure", 0)
@@ -87,7 +87,7 @@ describe("a storage fuse", () => {
     assert.isFalse(fuse.isDown)
   })
 
-  it("closes and forgets its openings when it is reset", () => {
+  it("a fuse closes and forgets its openings when it is reset", () => {
     const fuse = down()
     assert.deepStrictEqual(fuse.reset(), { _tag: "Up" })
     assert.isUndefined(fuse.reset())

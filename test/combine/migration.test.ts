@@ -66,7 +66,7 @@ for (const phase of PHASES) {
 }
 
 describe("a migration", () => {
-  it.effect("lets the old storage decide first, and the new one follow", () =>
+  it.effect("a migration lets the old storage decide first, and the new one follow", () =>
     Effect.gen(function*() {
       const { at: [old, next], first: { circuit, links } } = yield* world()
       yield* circuit.report(failures(3))
@@ -78,7 +78,7 @@ describe("a migration", () => {
       assert.isUndefined(links.new.changes.find(({ _tag }) => _tag === "Trip"))
     }))
 
-  it.effect("sends requests to the new storage only in the last phase", () =>
+  it.effect("a migration sends requests to the new storage only in the last phase", () =>
     Effect.gen(function*() {
       const { first: { circuit, links, migration } } = yield* world()
       yield* circuit.open()
@@ -90,7 +90,7 @@ describe("a migration", () => {
       assert.deepStrictEqual(links.old.asked, [])
     }))
 
-  it.effect("changes its phase on all instances: at once by a push, or with the next report", () =>
+  it.effect("a migration changes its phase on all instances: at once by a push, or with the next report", () =>
     Effect.gen(function*() {
       const { processes } = yield* world(3)
       const [one, two, three] = processes
@@ -103,7 +103,7 @@ describe("a migration", () => {
       assert.deepStrictEqual(yield* phases, [PHASES[1], PHASES[1], PHASES[1]])
     }))
 
-  it.effect("has the current phase on an instance that starts later", () =>
+  it.effect("a migration has the current phase on an instance that starts later", () =>
     Effect.gen(function*() {
       const { first, new: next, old } = yield* world()
       yield* goTo("read-new-write-both", first.migration)
@@ -111,7 +111,7 @@ describe("a migration", () => {
       assert.strictEqual(yield* SubscriptionRef.get(late.migration.phase), "read-new-write-both")
     }))
 
-  it.effect("switches to the next phase or to the one before, and to no other", () =>
+  it.effect("a migration switches to the next phase or to the one before, and to no other", () =>
     Effect.gen(function*() {
       const { first: { migration } } = yield* world()
       const error = yield* Effect.flip(migration.switchTo("read-new-write-both"))
@@ -125,7 +125,7 @@ describe("a migration", () => {
       }
     }))
 
-  it.effect("carries all circuits, also those without calls and those with counts only", () =>
+  it.effect("a migration carries all circuits, also those without calls and those with counts only", () =>
     Effect.gen(function*() {
       const { first: { migration }, new: next, old } = yield* world()
       const names = Array.from({ length: 250 }, (_, i) => `n${i}`)
@@ -149,7 +149,7 @@ describe("a migration", () => {
       }
     }))
 
-  it.effect("compares generation, state, override and counts of all circuits", () =>
+  it.effect("a migration compares generation, state, override and counts of all circuits", () =>
     Effect.gen(function*() {
       const { at: [old, next], first: { migration }, new: to } = yield* world()
       yield* old.open()
@@ -163,7 +163,7 @@ describe("a migration", () => {
       ])
     }))
 
-  it.effect("uses the newer state of both storages in read-both-write-both", () =>
+  it.effect("a migration uses the newer state of both storages in read-both-write-both", () =>
     Effect.gen(function*() {
       const { at: [old, next], first: { circuit, migration } } = yield* world()
       yield* migration.switchTo("read-both-write-both")
@@ -172,7 +172,7 @@ describe("a migration", () => {
       assert.strictEqual((yield* old.read).generation, (yield* next.read).generation)
     }))
 
-  it.effect("does not switch its phase while a circuit cannot be carried", () =>
+  it.effect("a migration does not switch its phase while a circuit cannot be carried", () =>
     Effect.gen(function*() {
       const { first: { circuit, links, migration } } = yield* world()
       yield* circuit.open()
@@ -201,7 +201,7 @@ describe("a migration", () => {
       assert.strictEqual(yield* SubscriptionRef.get(migration.phase), "read-both-write-both")
     }))
 
-  it.effect("switches back with the changes and counts of the new storage", () =>
+  it.effect("a migration switches back with the changes and counts of the new storage", () =>
     Effect.gen(function*() {
       const { at: [old, next], first: { circuit, migration } } = yield* world()
       yield* circuit.open({ openFor: HOUR })
@@ -215,7 +215,7 @@ describe("a migration", () => {
       assert.strictEqual((yield* old.read).lifetime.failure, 2)
     }))
 
-  it.effect("announces changes of the new storage when the old one is turned off", () =>
+  it.effect("a migration announces changes of the new storage when the old one is turned off", () =>
     Effect.gen(function*() {
       const [old, next] = [yield* memory, yield* memory]
       let isOff = false
@@ -229,10 +229,13 @@ describe("a migration", () => {
       const { storage } = yield* Migration.make({ name: "m", from, to: next, initial: "read-new-write-new" })
       const announced: Array<string> = []
       yield* Effect.forkScoped(
-        Stream.runForEach(storage.changes, (announcement) =>
-          Effect.sync(() =>
-            announced.push(announcement._tag === "Changed" ? announcement.circuit : announcement._tag)
-          )),
+        Stream.runForEach(
+          storage.changes,
+          (announcement) =>
+            Effect.sync(() =>
+              announced.push(announcement._tag === "Changed" ? announcement.circuit : announcement._tag)
+            )
+        ),
         { startImmediately: true }
       )
       yield* settle
@@ -244,7 +247,7 @@ describe("a migration", () => {
       assert.deepStrictEqual(announced, ["Subscribed", "Subscribed", "c"])
     }))
 
-  it.effect("does not wait for the storage that follows", () =>
+  it.effect("a migration does not wait for the storage that follows", () =>
     Effect.gen(function*() {
       const { first: { circuit, links } } = yield* world()
       links.new.fault(() => Effect.uninterruptible(Effect.never))
@@ -252,7 +255,7 @@ describe("a migration", () => {
       yield* circuit.open()
     }))
 
-  it("throws a RangeError for options out of range", () => {
+  it("a migration throws a RangeError for options out of range", () => {
     const layer = Storage.MemoryStorageLive
     assert.throws(
       () => Migration.layer({ name: "m", from: layer, to: layer, initial: "done" as never }),
@@ -270,7 +273,7 @@ describe("a fleet during a migration", () => {
   const reasons = { hangs: hanging, fails: failing("Unavailable") }
 
   for (const [what, fault] of [...Object.entries(reasons), ["answers", undefined] as const]) {
-    it.effect(`keeps its circuits, with an old storage that ${what} in the end`, () =>
+    it.effect(`a fleet that migrates keeps its circuits, with an old storage that ${what} in the end`, () =>
       Effect.gen(function*() {
         const { at: [, next], first, processes } = yield* world(3)
         const breakers = yield* Effect.forEach(processes, ({ storage }, i) =>

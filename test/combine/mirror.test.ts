@@ -62,7 +62,7 @@ describe("a mirror keeps the laws of storages", () => {
 })
 
 describe("a mirror", () => {
-  it.effect("reports to all storages, and gives each change one generation", () =>
+  it.effect("a mirror reports to all storages, and gives each change one generation", () =>
     Effect.gen(function*() {
       const { at, circuit } = yield* made
       yield* circuit.report(failures(3))
@@ -80,7 +80,7 @@ describe("a mirror", () => {
       })
     }))
 
-  it.effect("does not wait for its copies", () =>
+  it.effect("a mirror does not wait for its copies", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* made
       links[1]!.fault(() => Effect.uninterruptible(Effect.never))
@@ -89,7 +89,7 @@ describe("a mirror", () => {
       assert.isAtMost(links[1]!.asked.filter((asked) => asked === "sync").length, 10)
     }))
 
-  it.effect("continues on a copy with the same evidence", () =>
+  it.effect("a mirror continues on a copy with the same evidence", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* made
       yield* circuit.report(failures(3))
@@ -99,7 +99,7 @@ describe("a mirror", () => {
       assert.containSubset(snapshot, { streak: 4, lifetime: { failure: 4 } })
     }))
 
-  it.effect("brings a copy that missed changes and reports up to date", () =>
+  it.effect("a mirror brings a copy that missed changes and reports up to date", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* made
       yield* circuit.report(failures(1))
@@ -115,7 +115,7 @@ describe("a mirror", () => {
       assert.deepStrictEqual([first!.lifetime.failure, second!.lifetime.failure], [15, 15])
     }))
 
-  it.effect("brings the first storage up to date with the changes and counts of a copy", () =>
+  it.effect("a mirror brings the first storage up to date with the changes and counts of a copy", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* made
       yield* circuit.report(failures(1))
@@ -132,7 +132,7 @@ describe("a mirror", () => {
       assert.deepStrictEqual([first!.lifetime.failure, second!.lifetime.failure], [15, 15])
     }))
 
-  it.effect("reconciles all circuits in both directions at the start and then every ten minutes", () =>
+  it.effect("a mirror reconciles all circuits in both directions at the start and then every ten minutes", () =>
     Effect.gen(function*() {
       const links = yield* linksOf
       const [a, b] = links.map(({ storage }) => storage)
@@ -154,7 +154,7 @@ describe("a mirror", () => {
       assert.deepStrictEqual(reconciled, ["a > b: 2: 1, 1, 0", "a > b: 2: 0, 1, 0", "a > b: 2: 0, 0, 0"])
     }))
 
-  it.effect("does not put back circuits that the first storage has forgotten", () =>
+  it.effect("a mirror does not put back circuits that the first storage has forgotten", () =>
     Effect.gen(function*() {
       const links = yield* linksOf
       yield* circuitOf(links[1]!.storage, "c").operate({ _tag: "Override", ...FORCED })
@@ -164,7 +164,7 @@ describe("a mirror", () => {
       assert.deepStrictEqual((yield* views(at)).map(({ override }) => override?.kind), [undefined, "ForcedOpen"])
     }))
 
-  it.effect("fails its repair when a copy does not answer", () =>
+  it.effect("a mirror fails its repair when a copy does not answer", () =>
     Effect.gen(function*() {
       const { circuit, links, mirror } = yield* made
       yield* circuit.open()
@@ -174,7 +174,7 @@ describe("a mirror", () => {
       assert.strictEqual((yield* Fiber.join(fiber)).reason, "Deadline")
     }))
 
-  it.effect("logs a failed repair, and repairs again", () =>
+  it.effect("a mirror logs a failed repair, and repairs again", () =>
     withReports((logged) =>
       Effect.gen(function*() {
         const links = yield* linksOf
@@ -190,7 +190,7 @@ describe("a mirror", () => {
       })
     ))
 
-  it.effect("throws a RangeError for a repairEvery out of range", () =>
+  it.effect("a mirror throws a RangeError for a repairEvery out of range", () =>
     Effect.sync(() =>
       assert.throws(
         () => Mirror.layer([{ storage: Storage.MemoryStorageLive }], { repairEvery: 10 }),
@@ -201,7 +201,7 @@ describe("a mirror", () => {
 })
 
 describe("breakers on a mirror", () => {
-  it.effect("keep their state whichever of its storages fails", () =>
+  it.effect("breakers on a mirror keep their state whichever of its storages fails", () =>
     Effect.gen(function*() {
       const { at, links, mirror } = yield* made
       const breaker = yield* new Link(mirror).make("c", {

@@ -16,7 +16,7 @@ const counted = (storage: Storage.Storage) =>
   Effect.map(circuitOf(storage, "c").read, ({ lifetime }) => lifetime.failure)
 
 describe("pending reports of a storage", () => {
-  it.effect("are counted once, whether or not the storage has counted them already", () =>
+  it.effect("pending reports are counted once, whether or not the storage has counted them already", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       yield* storage.sync([report(1, 1)])
@@ -30,7 +30,7 @@ describe("pending reports of a storage", () => {
       assert.strictEqual(yield* counted(storage), 15)
     }))
 
-  it.effect("keep their names when their delivery fails", () =>
+  it.effect("pending reports keep their names when their delivery fails", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const pending = new PendingReports("pending")
@@ -46,7 +46,7 @@ describe("pending reports of a storage", () => {
       assert.strictEqual(yield* counted(link.storage), 7)
     }))
 
-  it.effect("make a second delivery wait for the first, so that newer reports do not overtake them", () =>
+  it.effect("pending reports make a second delivery wait for the first, so that newer reports do not overtake them", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const latch = yield* Latch.make()
@@ -65,7 +65,7 @@ describe("pending reports of a storage", () => {
       assert.strictEqual(link.reports.length, 1)
     }))
 
-  it.effect("are delivered with their age", () =>
+  it.effect("pending reports are delivered with their age", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       const pending = new PendingReports("pending")
@@ -75,7 +75,7 @@ describe("pending reports of a storage", () => {
       assert.strictEqual(lastFailureAge, 5000)
     }))
 
-  it.effect("contain no reports without counts", () =>
+  it.effect("pending reports contain no reports without counts", () =>
     Effect.gen(function*() {
       const pending = new PendingReports("pending")
       pending.add(report(1, 0), true, 0)

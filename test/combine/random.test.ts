@@ -99,7 +99,7 @@ const history = (kind: "fallback" | "mirror", seed: number) =>
 
 describe.each(["fallback", "mirror"] as const)("processes on a %s of two storages", (kind) => {
   it.effect(
-    "agree on all circuits in the end, with each call counted once",
+    "processes agree on all circuits in the end, with each call counted once",
     () =>
       Effect.gen(function*() {
         for (let seed = 1; seed <= 100; seed++) {

@@ -42,7 +42,7 @@ describe("a regional storage keeps the laws of storages", () => {
 })
 
 describe("a regional storage", () => {
-  it.effect("sends requests to its own region, and mirrors a trip to the others", () =>
+  it.effect("a regional storage sends requests to its own region, and mirrors a trip to the others", () =>
     Effect.gen(function*() {
       const { at, links, processes } = yield* world()
       const eu = circuitOf(processes[0]!, "c")
@@ -55,7 +55,7 @@ describe("a regional storage", () => {
       assert.strictEqual(new Set(views.map(({ generation }) => generation)).size, 1)
     }))
 
-  it.effect("does not mirror a recovery", () =>
+  it.effect("a regional storage does not mirror a recovery", () =>
     Effect.gen(function*() {
       const { at, processes } = yield* world()
       const [eu, us] = processes.map((storage) => circuitOf(storage, "c"))
@@ -68,7 +68,7 @@ describe("a regional storage", () => {
       assert.deepStrictEqual(yield* states(at), ["Open", "Closed", "Open"])
     }))
 
-  it.effect("applies an operation in the other regions to the state that they have", () =>
+  it.effect("a regional storage applies an operation in the other regions to the state that they have", () =>
     Effect.gen(function*() {
       const { at, processes } = yield* world()
       const [eu] = processes.map((storage) => circuitOf(storage, "c"))
@@ -82,7 +82,7 @@ describe("a regional storage", () => {
       assert.deepStrictEqual(yield* states(at), ["Closed", "Open", "Closed"])
     }))
 
-  it.effect("does not mirror changes that were mirrored to it", () =>
+  it.effect("a regional storage does not mirror changes that were mirrored to it", () =>
     Effect.gen(function*() {
       const { links, processes } = yield* world()
       for (const storage of processes) {
@@ -98,7 +98,7 @@ describe("a regional storage", () => {
       assert.deepStrictEqual(links.map(({ changes }) => changes.length), before)
     }))
 
-  it.effect("queues changes in their order for a region that does not answer", () =>
+  it.effect("a regional storage queues changes in their order for a region that does not answer", () =>
     withReports((logged) =>
       Effect.gen(function*() {
         const { at, links, processes } = yield* world()
@@ -120,7 +120,7 @@ describe("a regional storage", () => {
       })
     ))
 
-  it.effect("mirrors significant changes, and counts them in a metric", () =>
+  it.effect("a regional storage mirrors significant changes, and counts them in a metric", () =>
     Effect.gen(function*() {
       const { at, processes } = yield* world({ significant: ({ snapshot }) => snapshot.state._tag === "Closed" })
       const eu = circuitOf(processes[0]!, "c")
@@ -139,7 +139,7 @@ describe("a regional storage", () => {
       assert.sameDeepMembers(counted, [[{ from: "eu", to: "us" }, 1], [{ from: "eu", to: "ap" }, 1]])
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
-  it.effect("picks thresholds by CIRCUIT_BREAKER_REGION", () =>
+  it.effect("a regional storage picks thresholds by CIRCUIT_BREAKER_REGION", () =>
     Effect.gen(function*() {
       class Payments extends Breaker.Service<Payments>()("payments", {
         trip: Trip.consecutiveFailures(5),
@@ -165,7 +165,7 @@ describe("an unknown region", () => {
   const from = (environment: object) => ConfigProvider.layer(ConfigProvider.fromUnknown(environment))
   const layer = Regions.layer({ eu: Storage.MemoryStorageLive, us: Storage.MemoryStorageLive })
   for (const environment of [{}, { CIRCUIT_BREAKER_REGION: "mars" }, { CIRCUIT_BREAKER_REGION: "__proto__" }]) {
-    it.effect(`is a ConfigError: ${JSON.stringify(environment)}`, () =>
+    it.effect(`an unknown region is a ConfigError: ${JSON.stringify(environment)}`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(Layer.provide(layer, from(environment)))))
         assert.instanceOf(error, Config.ConfigError)
@@ -175,7 +175,7 @@ describe("an unknown region", () => {
       }))
   }
 
-  it("throws a RangeError when a regional storage is made", () => {
+  it("an unknown region throws a RangeError when a regional storage is made", () => {
     assert.throws(
       () => Regions.make("mars", { eu: {} as Storage.Storage }),
       RangeError,

@@ -1,6 +1,6 @@
 /**
- * What the storages of a chain have yet to receive: reports that the first one missed, and for those behind it the changes, and
- * in a mirror the reports, of the storage that answered.
+ * What the storages of a chain have yet to receive: reports that the first one missed, and for those behind it the
+ * changes, and in a mirror the reports, of the storage that answered.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -51,8 +51,8 @@ export class Copies {
   }
 
   /**
-   * Keeps a report that was counted at one place for the others that have to count it, too. `sentToFirst`: the first storage was
-   * sent it and did not answer.
+   * Keeps a report that was counted at one place for the others that have to count it, too. `sentToFirst`: the first
+   * storage was sent it and did not answer.
    */
   counted(
     report: CircuitReport,

@@ -16,9 +16,10 @@ import type { Hops } from "./Hops.ts"
  * What happened between the storages of a chain, each named by its `backend`.
  *
  * - `Fallback`: `from` did not answer a request, so it was sent to `to`.
- * - `Down`: a storage failed three times in a row, and is skipped except for one probe now and then. `Up`: it answers again.
- * - `Reconciled`: `circuits` were compared. Some of them were brought `forward` to the storage that is back, others `back` from
- *   it, and for those that `failed` one of the storages did not answer.
+ * - `Down`: a storage failed three times in a row, and is skipped except for one probe now and then. `Up`: it answers
+ *   again.
+ * - `Reconciled`: `circuits` were compared. Some of them were brought `forward` to the storage that is back, others
+ *   `back` from it, and for those that `failed` one of the storages did not answer.
  *
  * @category models
  * @since 0.1.0
@@ -74,7 +75,9 @@ export class ChainEvents {
     return Stream.fromPubSub(this.#events)
   }
 
-  /** Announces `Subscribed` when another storage answers, because it may have other states: breakers then read again. */
+  /**
+   * Announces `Subscribed` when another storage answers, because it may have other states: breakers then read again.
+   */
   get switches(): Stream.Stream<Announcement> {
     return Stream.fromPubSub(this.#switches)
   }

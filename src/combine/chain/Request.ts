@@ -20,7 +20,10 @@ export interface ChainRequest<A> {
   readonly counts: boolean
   /** Whether an error is the answer of the chain, although it is not `Invalid`. */
   readonly isFinal: (error: StorageError) => boolean
-  /** Called for each answer, with the place of the storage, and with whether the first storage was sent the request, too. */
+  /**
+   * Called for each answer, with the place of the storage, and with whether the first storage was sent the request,
+   * too.
+   */
   readonly answered: (index: number, answer: A, place: number, sentToFirst: boolean) => void
 }
 

@@ -1,6 +1,6 @@
 /**
- * The way back to a better storage: before it answers for a circuit again it gets what the others decided meanwhile, and the
- * reports that it has not counted. Circuits that no call uses follow in the background.
+ * The way back to a better storage: before it answers for a circuit again it gets what the others decided meanwhile,
+ * and the reports that it has not counted. Circuits that no call uses follow in the background.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -32,9 +32,9 @@ export class WayBack {
   }
 
   /**
-   * Prepares the storage at a place for a request about these circuits, within half of the time left. With `counts` that
-   * includes its pending reports, because it would take them for repeats after newer ones. Returns the error of the storage if
-   * it failed meanwhile.
+   * Prepares the storage at a place for a request about these circuits, within half of the time left. With `counts`
+   * that includes its pending reports, because it would take them for repeats after newer ones. Returns the error of
+   * the storage if it failed meanwhile.
    */
   prepare(
     circuits: ReadonlyArray<string>,

@@ -1,4 +1,7 @@
-/** The storage that breakers use while their circuits move: requests go to the storage that decides, and the other follows. */
+/**
+ * The storage that breakers use while their circuits move: requests go to the storage that decides, and the other
+ * follows.
+ */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -83,7 +86,10 @@ const sync = (
     return synced
   })
 
-/** Brings circuits to the newer of both storages. A storage that does not answer delays reports by `PATIENCE_MILLIS` at most. */
+/**
+ * Brings circuits to the newer of both storages. A storage that does not answer delays reports by `PATIENCE_MILLIS` at
+ * most.
+ */
 const takeNewer = (circuits: ReadonlyArray<string>, { from, to }: Sides, log: Log): Effect.Effect<void> =>
   reconcile(from.within(PATIENCE_MILLIS / 2), to.within(PATIENCE_MILLIS / 2), circuits, "from").pipe(
     Effect.map((reconciled) => {
@@ -95,7 +101,9 @@ const takeNewer = (circuits: ReadonlyArray<string>, { from, to }: Sides, log: Lo
     Effect.ignore
   )
 
-/** The storage that decides may have followed before: its pending reports go first, or it would take them for repeats. */
+/**
+ * The storage that decides may have followed before: its pending reports go first, or it would take them for repeats.
+ */
 const deliverPending = (circuits: ReadonlyArray<string>, storage: Storage, { backward, forward, to }: Sides) => {
   const { pending } = storage === to.storage ? forward : backward
   return Effect.forEach(

@@ -20,8 +20,8 @@ export type Phase = typeof PHASES[number]
 export const isPhase = (text: string | undefined): text is Phase => PHASES.includes(text as Phase)
 
 /**
- * The phase was not switched: `NotNext`, because the new phase does not border on the current one; `Incomplete`, because some
- * circuits could not be carried to the other storage.
+ * The phase was not switched: `NotNext`, because the new phase does not border on the current one; `Incomplete`,
+ * because some circuits could not be carried to the other storage.
  *
  * @category errors
  * @since 0.1.0
@@ -59,8 +59,8 @@ export interface Progress {
   /** Circuits of which the storage that is filled had the newer state. */
   readonly newer: number
   /**
-   * Circuits of which the storage that is filled has still counted fewer calls, because reports are under way to it or another
-   * instance is making up for them.
+   * Circuits of which the storage that is filled has still counted fewer calls, because reports are under way to it or
+   * another instance is making up for them.
    */
   readonly short: number
   /** Circuits that could not be carried. */

@@ -1,6 +1,6 @@
 /**
- * The phase of a migration as all instances agree on it: the override of a circuit that this library reserves, kept in both
- * storages, with a generation like any change.
+ * The phase of a migration as all instances agree on it: the override of a circuit that this library reserves, kept in
+ * both storages, with a generation like any change.
  *
  * Invariants
  *
