@@ -339,7 +339,7 @@ describe("memory's changes", () => {
     Effect.gen(function*() {
       const storage = yield* Memory.make()
       for (let i = 0; i < 2000; i++) yield* operate(storage)
-      yield* Effect.scoped(Effect.andThen(listen(storage), settle))
+      yield* Effect.scoped(Effect.andThen(listen(storage), untilQuiet))
       const announced = yield* listen(storage)
       yield* untilQuiet
       assert.deepStrictEqual(announced, [{ _tag: "Subscribed" }])
