@@ -218,28 +218,26 @@ class Drill {
   /** Waits until all processes know what is stored, and notes each that does not yet. How long that took. */
   async agree(): Promise<number> {
     const start = now()
-    const since = new Map<string, { readonly stored: number; readonly since: number }>()
+    const since = new Map<string, Pick<Sighting, "stored" | "since">>()
+    const look = async (circuit: string): Promise<ReadonlyArray<Sighting>> => {
+      const { generation: stored } = await this.#server.stored(circuit)
+      const known = since.get(circuit)
+      const current = known?.stored === stored ? known : { stored, since: known === undefined ? start : now() }
+      since.set(circuit, current)
+      const processes = this.#fleet.running
+      const at = now()
+      const views = await Promise.all(processes.map((process) => process.ask("look", { circuit })))
+      // It has changed meanwhile, which nobody knows before it is stored.
+      if ((await this.#server.stored(circuit)).generation !== stored) return []
+      return views.flatMap(({ generation }, i) =>
+        generation === stored ? [] : [{ process: processes[i]!.index, circuit, known: generation, at, ...current }]
+      )
+    }
     await until("all processes know what is stored", async () => {
-      const seen = await Promise.all(CIRCUITS.map(async (circuit): Promise<ReadonlyArray<Sighting>> => {
-        const before = await this.#server.stored(circuit)
-        const known = since.get(circuit)
-        const current = known?.stored === before.generation
-          ? known
-          : { stored: before.generation, since: known === undefined ? start : now() }
-        since.set(circuit, current)
-        const processes = this.#fleet.running
-        const at = now()
-        const views = await Promise.all(processes.map((process) => process.ask("look", { circuit })))
-        const after = await this.#server.stored(circuit)
-        if (after.generation !== before.generation) return []
-        return views.flatMap(({ generation }, i) =>
-          generation === before.generation
-            ? []
-            : [{ process: processes[i]!.index, circuit, known: generation, at, ...current }]
-        )
-      }))
-      this.sightings.push(...seen.flat())
-      return seen.every((sightings) => sightings.length === 0)
+      const seen: Array<Sighting> = []
+      for (const circuit of CIRCUITS) seen.push(...await look(circuit))
+      this.sightings.push(...seen)
+      return seen.length === 0
     }).catch((error: Error) => this.broken.push(error.message))
     return now() - start
   }
