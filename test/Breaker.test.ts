@@ -114,7 +114,7 @@ describe("a rejection", () => {
       assert.strictEqual(error.openedBy, "instance")
       assert.strictEqual(error.lastFailure, "second")
       assert.strictEqual(error.reason, "2 consecutive failures")
-      assert.strictEqual(error.message, "Circuit \"why\" is open")
+      assert.strictEqual(error.message, "Circuit \"why\" is open: 2 consecutive failures (retry after 30 s)")
       assert.strictEqual(error.name, "effect-breaker/Breaker/BreakerOpenError")
     }))
 

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Config, Duration, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { Cause, Config, Duration, Effect, Exit, Fiber, Layer, Logger, References, Scope, Stream } from "effect"
 import { Breaker, Storage, Trip } from "../src/index.ts"
+import { messages } from "../src/internal/Messages.ts"
+import { memory as memoryStorage } from "./support/storages.ts"
 import { make, rejectionOf } from "./utils.ts"
 
 const one = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
@@ -102,8 +104,12 @@ describe("the default breaker", () => {
 })
 
 describe("one circuit name", () => {
-  const build = <A, E>(layer: Layer.Layer<A, E, Storage.Storage>) =>
-    Effect.exit(Layer.build(Layer.fresh(Layer.provide(layer, memory))))
+  /** Builds layers on one storage. */
+  const builder = Effect.map(
+    memoryStorage,
+    (storage) => <A, E>(layer: Layer.Layer<A, E, Storage.Storage>) =>
+      Effect.exit(Layer.build(Layer.fresh(Layer.provide(layer, Layer.succeed(Storage.Storage, storage)))))
+  )
   const defectOf = (exit: Exit.Exit<unknown, unknown>) => {
     assert.isTrue(Exit.hasDies(exit))
     return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
@@ -113,6 +119,7 @@ describe("one circuit name", () => {
     class One extends Breaker.Service<One>()("contested", {}) {}
     class Two extends Breaker.Service<Two>()("contested", { openFor: "1 second" }) {}
     return Effect.gen(function*() {
+      const build = yield* builder
       yield* build(One.layer)
       for (
         const layer of [
@@ -131,6 +138,7 @@ describe("one circuit name", () => {
     class One extends Breaker.Service<One>()("twice", {}) {}
     class Two extends Breaker.Service<Two>()("twice", {}) {}
     return Effect.gen(function*() {
+      const build = yield* builder
       const scopes = [yield* Scope.make(), yield* Scope.make()] as const
       for (const scope of scopes) assert.isTrue(Exit.isSuccess(yield* Scope.provide(build(One.layer), scope)))
       yield* Scope.close(scopes[0], Exit.void)
@@ -144,6 +152,7 @@ describe("one circuit name", () => {
     class One extends Breaker.Service<One>()("unbuilt", {}) {}
     class Two extends Breaker.Service<Two>()("unbuilt", {}) {}
     return Effect.gen(function*() {
+      const build = yield* builder
       const failing = Layer.merge(One.layer, Layer.effectDiscard(Effect.fail("no")))
       yield* Effect.exit(Effect.scoped(Layer.build(Layer.provide(failing, memory))))
       assert.isTrue(Exit.isSuccess(yield* build(Two.layer)))
@@ -155,17 +164,19 @@ describe("one circuit name", () => {
     class Many extends Breaker.KeyedService<Many>()("shared-name", {}) {}
     class Other extends Breaker.KeyedService<Other>()("shared-name", {}) {}
     return Effect.gen(function*() {
+      const build = yield* builder
       const exit = yield* build(Layer.merge(One.layer, Many.layer))
       assert.isTrue(Exit.isSuccess(exit))
       assert.match(defectOf(yield* build(Other.layer)), /belongs to Many and to Other/)
     })
   })
 
-  it.effect("one circuit name of a service and of a key of a keyed service is a defect that names both, whichever comes first", () => {
+  it.effect("a service with the name of a key of a keyed service is a defect that names both, in either order", () => {
     class Tenants extends Breaker.KeyedService<Tenants>()("tenants", {}) {}
     class Acme extends Breaker.Service<Acme>()("tenants/acme", {}) {}
     class Near extends Breaker.Service<Near>()("tenants-acme", {}) {}
     return Effect.gen(function*() {
+      const build = yield* builder
       yield* Effect.scoped(Effect.gen(function*() {
         yield* build(Tenants.layer)
         assert.match(defectOf(yield* build(Acme.layer)), /belongs to Tenants and to Acme/)
@@ -174,5 +185,38 @@ describe("one circuit name", () => {
       yield* build(Acme.layer)
       assert.match(defectOf(yield* build(Tenants.layer)), /belongs to Acme and to Tenants/)
     })
+  })
+
+  it.effect("one circuit name on two storages is two circuits", () => {
+    class One extends Breaker.Service<One>()("elsewhere", {}) {}
+    class Two extends Breaker.Service<Two>()("elsewhere", {}) {}
+    return Effect.gen(function*() {
+      const [here, there] = [yield* builder, yield* builder]
+      assert.isTrue(Exit.isSuccess(yield* here(One.layer)))
+      assert.isTrue(Exit.isSuccess(yield* there(Two.layer)))
+    })
+  })
+
+  it.effect("a module that is evaluated again makes a second service of one name: a warning names both, and both work", () => {
+    const evaluate = () => {
+      class Reloaded extends Breaker.Service<Reloaded>()("reloaded", one) {}
+      return Reloaded
+    }
+    const [First, Second] = [evaluate(), evaluate()]
+    const lines: Array<unknown> = []
+    const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
+      lines.push([logLevel, message, fiber.getRef(References.CurrentLogAnnotations)])
+    })
+    return Effect.gen(function*() {
+      const build = yield* builder
+      const first = yield* yield* build(First.layer)
+      const second = yield* yield* build(Second.layer)
+      const { text } = messages.madeTwice
+      const fields = { circuit: "reloaded", service: "Reloaded", other: "Reloaded" }
+      assert.deepStrictEqual(lines, [["Warn", [text], fields]])
+      yield* Effect.exit(Effect.provideContext(First.wrap(Effect.fail("no")), first))
+      assert.isTrue(Breaker.isRejection(yield* Effect.flip(Effect.provideContext(First.wrap(Effect.void), first))))
+      assert.isTrue(Breaker.isRejection(yield* Effect.flip(Effect.provideContext(Second.wrap(Effect.void), second))))
+    }).pipe(Effect.provide(Logger.layer([logger])))
   })
 })

@@ -44,7 +44,7 @@ import type * as Scope from "effect/Scope"
 import type { Stream } from "effect/Stream"
 import type { ChainEvent } from "../combine/chain/Events.ts"
 import { chainOf, type Hops, layerOf, type Options as ChainOptions } from "../combine/Options.ts"
-import { durationIn, refuse } from "../internal/Check.ts"
+import { durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
 import { makeLog } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
 import type { Storage, StorageError } from "./Storage.ts"
@@ -78,10 +78,8 @@ export interface MirrorStorage extends Storage {
 
 const kind = { kind: "mirror", areReportsCopied: true }
 
-const LONGEST_MILLIS = 365 * 24 * 60 * 60 * 1000
-
 const checked = ({ repairEvery = "10 minutes" }: Options): Duration.Input => {
-  refuse("Storage \"mirror\"", durationIn("repairEvery", repairEvery, 1000, LONGEST_MILLIS))
+  refuse("Storage \"mirror\"", durationIn("repairEvery", repairEvery, 1000, YEAR_MILLIS))
   return repairEvery
 }
 

@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import { isSchedule, type Schedule } from "effect/Schedule"
 import { slowerThanOf, type TripRule, windowsOf } from "../core/TripRule.ts"
 import type { RuleWindow } from "../core/TripRule.ts"
-import { countIn, durationIn, oneOf, type Problem, refuse } from "./Check.ts"
+import { countIn, durationIn, oneOf, type Problem, refuse, YEAR_MILLIS } from "./Check.ts"
 import type { Policy } from "./PolicyModel.ts"
 import { problems as tripProblems, toRule } from "./TripCheck.ts"
 import type { Trip } from "./TripModel.ts"
@@ -43,8 +43,6 @@ export interface FleetPolicy {
   readonly evidence: "pooled" | "any" | undefined
   readonly failsWithStorage: boolean
 }
-
-const YEAR_MILLIS = 365 * 24 * 60 * 60 * 1000
 
 /** The problems of a policy; empty for a good one. */
 export const problems = (policy: Policy): ReadonlyArray<Problem> => {
@@ -153,8 +151,21 @@ export const merge = <P extends Policy>(policy: P, { halfOpen, ...fields }: Poli
  * data, and not in it.
  */
 export const fingerprint = (policy: Policy): string => {
-  const { fleet: _, openFor, windows: __, ...data } = resolve("", policy)
-  return digest(JSON.stringify({ ...data, openFor: isSchedule(openFor) ? null : openFor }))
+  const resolved = resolve("", policy)
+  // Names and order are part of the digest, so they stay as they are.
+  return digest(JSON.stringify({
+    rule: resolved.rule,
+    slowerThan: resolved.slowerThanMillis,
+    maxOpenFor: resolved.maxOpenForMillis,
+    probes: resolved.probes,
+    successes: resolved.successes,
+    lease: resolved.leaseMillis,
+    probeTimeout: resolved.probeTimeoutMillis,
+    ramp: resolved.rampMillis,
+    timeout: resolved.timeoutMillis,
+    maxConcurrent: resolved.maxConcurrent,
+    openFor: isSchedule(resolved.openFor) ? null : resolved.openFor
+  }))
 }
 
 /** 16 hex digits of a text: FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/). */
