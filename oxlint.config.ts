@@ -40,19 +40,36 @@ const onlyUp = (...allowed: ReadonlyArray<string>) => ({
   message: inward
 })
 
-/** What storages share: checks of options, the monotonic clock, and how their errors are made and read. */
-const shared = ["core/*", "internal/Check.ts", "internal/Clock.ts", "internal/StorageErrors.ts"] as const
+/** Shared by storages: checks of options and of stored JSON, the monotonic clock, and errors. */
+const shared = [
+  "core/*",
+  "internal/Check.ts",
+  "internal/Clock.ts",
+  "internal/StorageErrors.ts",
+  "internal/StoredJson.ts"
+] as const
 
 /** What sends requests to storages shares. */
 const requests = [
   ...shared,
+  "internal/Bounds.ts",
   "internal/Deadlines.ts",
   "internal/Fork.ts",
   "internal/Log.ts",
+  "internal/Messages.ts",
   "internal/Request.ts"
 ] as const
 
 const upFromStorages = onlyUp(...shared)
+
+/** The rules of what serves a breaker from inside, `up` leading to `src`. */
+const insideOf = (up: string) => [
+  { regex: "^(\\.\\./)+layers/", message: inward },
+  { regex: "^(\\.\\./)+Storage\\.ts$", message: inward },
+  storagesButTheService(up),
+  noDriver,
+  noUnstable
+]
 
 interface Pattern {
   readonly regex?: string
@@ -70,7 +87,8 @@ export default defineConfig({
   categories: { correctness: "error" },
   options: { typeAware: true },
   rules: {
-    "import/no-cycle": "error",
+    // Types, too: a reader follows them as he follows values.
+    "import/no-cycle": ["error", { ignoreTypes: false }],
     "eqeqeq": "error",
     "no-var": "error",
     "prefer-const": "error",
@@ -116,16 +134,20 @@ export default defineConfig({
         noUnstable
       )
     },
-    ...["src/internal/*.ts", "src/internal/fleet/*.ts"].map((files, depth) => ({
-      files: [files],
-      rules: only(
-        { regex: "^(\\.\\./)+layers/", message: inward },
-        { regex: "^(\\.\\./)+Storage\\.ts$", message: inward },
-        storagesButTheService("../".repeat(depth + 1)),
-        noDriver,
-        noUnstable
-      )
-    })),
+    {
+      files: ["src/internal/*.ts"],
+      rules: only(...insideOf("../"), {
+        group: ["./fleet/*", "!./fleet/Fleet.ts"],
+        message: "The circuit knows its fleet by the interfaces of Fleet.ts alone."
+      })
+    },
+    {
+      files: ["src/internal/fleet/*.ts"],
+      rules: only(...insideOf("../../"), {
+        regex: "^\\.\\./(Call|Circuit|Keys|NameRegistry|Rejection|Shared|Timeout)\\.ts$",
+        message: "The fleet knows a circuit by the interface Local of Fleet.ts alone."
+      })
+    },
     {
       files: ["src/Storage/**/*.ts"],
       rules: only(
@@ -153,7 +175,7 @@ export default defineConfig({
     {
       files: ["src/Storage/Export.ts"],
       rules: only(
-        onlyUp(...shared, "internal/Prefix.ts", "internal/Resolve.ts", "Policy.ts"),
+        onlyUp(...shared, "internal/CircuitName.ts", "internal/ResolvedPolicy.ts", "Policy.ts"),
         noOtherStorage,
         noDriver,
         noUnstable
@@ -162,34 +184,53 @@ export default defineConfig({
     {
       files: ["src/Storage/File.ts"],
       rules: only(
-        onlyUp(...shared, "internal/Combined.ts", "file/*"),
+        onlyUp(...shared, "internal/Coalesce.ts", "file/*"),
         noOtherStorage
       )
     },
     {
       files: ["src/Storage/KeyValueStore.ts"],
-      rules: only(onlyUp(...shared, "internal/Combined.ts"), noOtherStorage, noDriver)
+      rules: only(onlyUp(...shared, "internal/Coalesce.ts"), noOtherStorage, noDriver)
     },
     {
       files: ["src/file/**/*.ts"],
-      rules: only(onlyUp("core/*", "Storage/Storage.ts", "Storage/Document.ts"))
+      rules: only(onlyUp(...shared, "internal/Messages.ts", "Storage/Storage.ts", "Storage/Document.ts"))
     },
     {
       files: ["src/sql/**/*.ts"],
-      rules: only(onlyUp(...shared, "Storage/Storage.ts", "Storage/Document.ts"))
+      rules: only(
+        onlyUp(
+          ...shared,
+          "internal/Fork.ts",
+          "internal/Request.ts",
+          "Storage/Storage.ts",
+          "Storage/Document.ts"
+        )
+      )
     },
     {
       files: ["src/Storage/{Fallback,Mirror,Regions,Migration}.ts"],
       rules: only(
-        onlyUp(...requests, "combine/*"),
+        onlyUp(...requests, "combine/*", "combine/chain/*", "combine/migration/*"),
         noOtherStorage,
         noDriver,
         noUnstable
       )
     },
     {
-      files: ["src/combine/**/*.ts"],
+      files: ["src/combine/*.ts"],
       rules: only(onlyUp(...requests, "Storage/Storage.ts"), noDriver, noUnstable)
+    },
+    {
+      files: ["src/combine/{chain,migration}/*.ts"],
+      rules: only(
+        {
+          group: ["../../**", ...[...requests, "Storage/Storage.ts"].map((path) => `!../../${path}`)],
+          message: inward
+        },
+        noDriver,
+        noUnstable
+      )
     },
     {
       files: ["src/redis/**/*.ts"],

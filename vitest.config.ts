@@ -1,4 +1,8 @@
 import { defineConfig } from "vitest/config"
+import { HANG_MILLIS } from "./test/support/machine.ts"
+
+/** They only end what hangs: no test fails for being slow. */
+const limits = { testTimeout: HANG_MILLIS, hookTimeout: HANG_MILLIS, teardownTimeout: HANG_MILLIS }
 
 export default defineConfig({
   test: {
@@ -7,8 +11,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          // What a machine that is shared takes, too.
-          testTimeout: 30_000,
+          ...limits,
           include: ["test/**/*.test.ts"],
           exclude: ["packaging", "sim", "redis", "sql", "fleet", "combine/servers"].map((folder) => `test/${folder}/**`)
         }
@@ -17,7 +20,7 @@ export default defineConfig({
         test: {
           name: "sim",
           include: ["test/sim/**/*.test.ts"],
-          testTimeout: 120_000
+          ...limits
         }
       },
       {
@@ -25,8 +28,7 @@ export default defineConfig({
           name: "servers",
           include: ["redis", "sql", "fleet", "combine/servers"].map((folder) => `test/${folder}/**/*.test.ts`),
           globalSetup: ["test/support/servers/setup.ts"],
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
+          ...limits,
           // What they measure is theirs alone to disturb.
           fileParallelism: false
         }
@@ -36,8 +38,7 @@ export default defineConfig({
           name: "packaging",
           include: ["test/packaging/**/*.test.ts"],
           globalSetup: ["test/packaging/pack.ts"],
-          testTimeout: 180_000,
-          hookTimeout: 180_000
+          ...limits
         }
       }
     ]

@@ -1,21 +1,25 @@
 /**
- * What is measured, and against whom.
+ * The cases of the benchmark, and the contenders of each.
  */
 import { Effect } from "effect"
 
-/** How a circuit is set up; each contender says it in its own words. */
+/** The policy of a circuit. Each contender translates it into its own options. */
 export interface Spec {
   readonly trip: "consecutive" | "window"
-  /** Failures in a row that open it; `Infinity` for a circuit that counts failures and never opens. */
+  /** Consecutive failures that open the circuit. With `Infinity` it counts failures and never opens. */
   readonly failures: number
-  /** Milliseconds. */
-  readonly timeout?: number
+  readonly timeoutMillis?: number
 }
 
-/** A call to a dependency, for contenders that take effects and for those that take functions. */
+/** A call to a dependency: an effect, and the same as a function for contenders that wrap promises. */
 export interface Workload {
   readonly effect: Effect.Effect<number, Error>
   readonly fn: () => Promise<number>
+  /**
+   * Whether each call has a context of its own, as in a server that provides a service or makes a span for each
+   * request.
+   */
+  readonly freshContext?: boolean
 }
 
 export interface Case {
@@ -23,10 +27,12 @@ export interface Case {
   readonly spec: Spec
   readonly workload: Workload
   /**
-   * How calls are made: one after another; the same with every call ending in a rejected promise; or 1,000 at once.
+   * Calls run one after another, or 1,000 at once. In the mode `rejecting` they run one after another and all reject.
    */
   readonly mode: "sequential" | "rejecting" | "concurrent"
-  /** The keys of a keyed breaker, used in order and again from the first. */
+  /** Calls that wait for their dependency, in the same circuit, while the measured calls run. */
+  readonly waiting?: number
+  /** Keys of a keyed breaker. Calls use them in order, then start again with the first. */
   readonly keys?: number
   readonly contenders: ReadonlyArray<string>
 }
@@ -40,11 +46,13 @@ export interface MemoryCase {
 
 const error = new Error("unavailable")
 
-/** Done at once. Not `Effect.succeed`, which calls nothing. */
+/** Completes at once. Not `Effect.succeed`, which is an exit and runs nothing. */
 export const succeeding: Workload = {
   effect: Effect.sync(() => 1),
   fn: async () => 1
 }
+
+const succeedingInFreshContext: Workload = { ...succeeding, freshContext: true }
 
 export const failing: Workload = {
   effect: Effect.failSync(() => error),
@@ -54,10 +62,10 @@ export const failing: Workload = {
 }
 
 /**
- * Gives way once, as every call over a network does: calls made at once are under way at once, and a timeout has something to
- * bound.
+ * Suspends once, as every call over a network does. Without it, concurrent calls would run one after another and a
+ * timeout would have nothing to bound.
  */
-export const suspending: Workload = {
+const suspending: Workload = {
   effect: Effect.promise(() => Promise.resolve(1)),
   fn: async () => {
     await undefined
@@ -68,11 +76,20 @@ export const suspending: Workload = {
 /** Calls at once in the mode `concurrent`. */
 export const CONCURRENCY = 1000
 
-const all = ["ours", "ours-service", "effect", "cockatiel", "opossum"]
-const synced = ["ours-synced", "ours-alone"]
+const inHandAndService = ["ours", "ours-service"]
+const peers = ["effect", "cockatiel", "cockatiel-effect", "opossum"]
+const all = [...inHandAndService, ...peers]
+const fleetAndMemory = ["ours-synced", "ours-alone"]
+const fleetAndMemoryByService = ["ours-service-synced", "ours-service-alone"]
 const keyed = ["ours", "effect", "map-get"]
+
 const consecutive: Spec = { trip: "consecutive", failures: 5 }
 const window: Spec = { trip: "window", failures: 5 }
+const tripsAtOnce: Spec = { trip: "consecutive", failures: 1 }
+const withTimeout: Spec = { ...consecutive, timeoutMillis: 2000 }
+
+// So long that no waiting call reaches it while a slice is measured, however busy the machine is.
+const withLongTimeout: Spec = { ...consecutive, timeoutMillis: 60_000 }
 
 export const cases: ReadonlyArray<Case> = [
   {
@@ -82,14 +99,31 @@ export const cases: ReadonlyArray<Case> = [
     mode: "sequential",
     contenders: [...all, "floor"]
   },
+  {
+    name: "closed-fresh-context",
+    spec: consecutive,
+    workload: succeedingInFreshContext,
+    mode: "sequential",
+    // On bare promises there is no context.
+    contenders: [...inHandAndService, "effect", "cockatiel-effect", "floor"]
+  },
   { name: "closed-window", spec: window, workload: succeeding, mode: "sequential", contenders: all },
   {
     name: "closed-timeout",
-    spec: { ...consecutive, timeout: 2000 },
+    spec: withTimeout,
     workload: suspending,
     mode: "sequential",
     contenders: [...all, "timeout-alone"]
   },
+  ...[1, 100, 10_000].map((waiting): Case => ({
+    name: `timeout-${waiting}-waiting`,
+    spec: withLongTimeout,
+    workload: suspending,
+    mode: "sequential",
+    waiting,
+    // Effect's own breaker has no timeout.
+    contenders: ["ours", "cockatiel", "cockatiel-effect", "opossum", "timeout-alone"]
+  })),
   {
     name: "failing",
     spec: { trip: "consecutive", failures: Infinity },
@@ -99,20 +133,35 @@ export const cases: ReadonlyArray<Case> = [
   },
   {
     name: "rejection",
-    spec: { trip: "consecutive", failures: 1 },
+    spec: tripsAtOnce,
     workload: failing,
     mode: "rejecting",
     contenders: all
   },
-  // The same numbers with a storage of the fleet's underneath as with the memory of the process.
-  { name: "closed-synced", spec: consecutive, workload: succeeding, mode: "sequential", contenders: synced },
+  // The same calls on a storage of the fleet and on the memory of the process.
   {
-    name: "rejection-synced",
-    spec: { trip: "consecutive", failures: 1 },
-    workload: failing,
-    mode: "rejecting",
-    contenders: synced
+    name: "closed-synced",
+    spec: consecutive,
+    workload: succeeding,
+    mode: "sequential",
+    contenders: [...fleetAndMemory, ...fleetAndMemoryByService]
   },
+  {
+    name: "closed-fresh-context-synced",
+    spec: consecutive,
+    workload: succeedingInFreshContext,
+    mode: "sequential",
+    contenders: [...fleetAndMemory, ...fleetAndMemoryByService]
+  },
+  { name: "closed-window-synced", spec: window, workload: succeeding, mode: "sequential", contenders: fleetAndMemory },
+  {
+    name: "closed-timeout-synced",
+    spec: withTimeout,
+    workload: suspending,
+    mode: "sequential",
+    contenders: fleetAndMemory
+  },
+  { name: "rejection-synced", spec: tripsAtOnce, workload: failing, mode: "rejecting", contenders: fleetAndMemory },
   { name: "concurrent-1000", spec: consecutive, workload: suspending, mode: "concurrent", contenders: all },
   {
     name: "keyed-100-hot",
@@ -132,14 +181,14 @@ export const cases: ReadonlyArray<Case> = [
   }
 ]
 
-const holders = ["ours", "effect", "cockatiel"]
+const holders = ["ours", "effect", "cockatiel", "cockatiel-effect"]
 
 export const memoryCases: ReadonlyArray<MemoryCase> = [
   { name: "memory-consecutive-100k", spec: consecutive, circuits: 100_000, contenders: holders },
   { name: "memory-window-100k", spec: window, circuits: 100_000, contenders: holders }
 ]
 
-/** The same texts for all, flat and hashed as a map's keys are after its first use. */
+/** The same keys for all contenders: flat strings that are already hashed, as after a first use in a map. */
 export const makeKeys = (count: number): ReadonlyArray<string> => {
   const keys = Array.from({ length: count }, (_, i) => `tenant-${i}.example.com`)
   return [...new Map(keys.map((key) => [key, 0])).keys()]

@@ -1,9 +1,10 @@
 /**
- * What being one fleet costs a process: CPU by circuits, bytes by report, requests to the storage by call rate.
+ * Measures the cost of keeping a process in step with its fleet: CPU by number of circuits, requests to the storage and
+ * bytes per report by call rate.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
-import type { EngineResult } from "./report.ts"
+import type { EngineResult } from "./results.ts"
 
 export const circuitCounts = [1, 1000, 100_000]
 export const callRates = [1, 1000, 1_000_000]
@@ -21,7 +22,7 @@ export const measureEngine = async (progress: (text: string) => void): Promise<R
   return results
 }
 
-/** In a process of its own. */
+/** Each measurement runs in a new process. */
 const measure = async (what: "circuits" | "rate", count: number): Promise<ReadonlyArray<EngineResult>> => {
   const child = fork(new URL("./engineWorker.ts", import.meta.url), [what, String(count)], {
     stdio: ["ignore", "ignore", "inherit", "ipc"]

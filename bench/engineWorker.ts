@@ -1,12 +1,11 @@
-/** Measures one thing of the engine, over a storage that costs next to nothing. */
-import { Duration, Effect, Layer, Result, Scope, Stream } from "effect"
+/** The process of one measurement of the engine, on a storage that costs next to nothing. */
+import { Effect, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { setTimeout } from "node:timers/promises"
-import { snapshot } from "../src/core/Record.ts"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import type { CircuitReport } from "../src/Storage/Storage.ts"
 import { makeKeys } from "./cases.ts"
-import type { EngineResult } from "./report.ts"
+import type { EngineResult } from "./results.ts"
 
 const SECONDS = 5
 const [what, count] = [process.argv[2], Number(process.argv[3])]
@@ -17,30 +16,31 @@ let requests = 0
 let bytes = 0
 let reports = 0
 
-const weigh = (report: CircuitReport): void => {
+const countReport = (report: CircuitReport): void => {
   reports++
   bytes += JSON.stringify(report).length
 }
 
-const view = snapshot(undefined, [60_000], 0, Infinity)
-const storage = Layer.succeed(Storage.Storage, {
-  backend: "free",
-  capabilities: { shared: true, durable: false, pushes: false, history: false, fences: true },
-  idleTimeToLive: Duration.hours(1),
-  sync: (batch) =>
-    Effect.sync(() => {
-      requests++
-      if (what === "rate") batch.forEach(weigh)
-      return batch.map(({ circuit }) => ({ circuit, result: Result.succeed({ reported: "Counted", snapshot: view }) }))
-    }),
-  change: () => Effect.never,
-  probe: () => Effect.never,
-  changes: Stream.empty,
-  list: Stream.empty,
-  history: () => Effect.succeed([])
-})
+/** Accepts every report, and answers all reports of a request with one snapshot of an untouched circuit. */
+const free = Layer.effect(
+  Storage.Storage,
+  Effect.map(Storage.Storage, (none): Storage.Storage => ({
+    ...none,
+    backend: "free",
+    capabilities: { ...none.capabilities, shared: true, fences: true },
+    sync: (reports) =>
+      Effect.suspend(() => {
+        requests++
+        if (what === "rate") reports.forEach(countReport)
+        return Effect.map(
+          none.sync(reports.slice(0, 1)),
+          ([first]) => reports.map(({ circuit }) => ({ circuit, result: first!.result }))
+        )
+      })
+  }))
+).pipe(Layer.provide(Storage.NullStorageLive))
 
-/** Milliseconds of CPU a second, while every circuit is called once a second. */
+/** Milliseconds of CPU per second, with one call per circuit and second. */
 const cpu = async (storage: Layer.Layer<Storage.Storage>): Promise<number> => {
   const scope = Scope.makeUnsafe()
   const breaker = await Effect.runPromise(
@@ -55,7 +55,7 @@ const cpu = async (storage: Layer.Layer<Storage.Storage>): Promise<number> => {
     for (const key of keys) await Effect.runPromise(breaker.wrap(Effect.void, { key }))
     await setTimeout(Math.max(0, end - performance.now()))
   }
-  // The second round is the first in which all of them report.
+  // All circuits report for the first time in the second second.
   await second()
   await second()
   const start = process.cpuUsage()
@@ -67,11 +67,11 @@ const cpu = async (storage: Layer.Layer<Storage.Storage>): Promise<number> => {
 
 const circuits = async (): Promise<ReadonlyArray<EngineResult>> => {
   const alone = await cpu(Storage.NullStorageLive)
-  const inFleet = await cpu(storage)
+  const inFleet = await cpu(free)
   return [{ case: `engine-${count}-circuits`, value: Math.max(0, inFleet - alone), unit: "ms of CPU a second" }]
 }
 
-/** In the time of a test's clock, which the machine's speed has no part in. */
+/** Runs on a `TestClock`, so the result does not depend on the machine. */
 const rate = Effect.gen(function*() {
   const breaker = yield* Breaker.make("rate", policy)
   const second = Effect.gen(function*() {
@@ -85,7 +85,7 @@ const rate = Effect.gen(function*() {
     { case: `engine-${count}-calls-a-second`, value: requests / SECONDS, unit: "requests a second" },
     { case: `engine-${count}-calls-a-second`, value: bytes / reports, unit: "bytes a report" }
   ]
-}).pipe(Effect.scoped, Effect.provide([storage, TestClock.layer()]))
+}).pipe(Effect.scoped, Effect.provide([free, TestClock.layer()]))
 
 const results = what === "circuits" ? await circuits() : await Effect.runPromise(rate)
 process.send!(results, () => process.exit())

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:file`: what writing circuits to files costs, on this machine's disk. `-- --directory /some/disk` names another
- * place than the temporary directory of the system.
+ * `npm run bench:file`: measures the storage in files on the disk of the temporary directory, or of another directory with
+ * `-- --directory /some/disk`.
  */
 import { Effect, Layer } from "effect"
 import { link, mkdtemp, open, rm, unlink, writeFile } from "node:fs/promises"
@@ -25,7 +25,7 @@ const delta = {
 
 let sequence = 0
 
-/** Rounds a second of so many callers at once, each waiting for its answer. */
+/** Operations per second of several callers at once, each of which waits for its answer before the next. */
 const rate = async (callers: number, once: (caller: number) => Promise<unknown>): Promise<number> => {
   const start = performance.now()
   let done = 0
@@ -46,7 +46,7 @@ const flush = async (path: string) => {
   await handle.close()
 }
 
-/** What the disk itself takes: a flushed file, a link, a flushed directory. */
+/** The work of the disk for one write: flush a file, link it, flush its directory. */
 const bare = async () => {
   const file = join(directory, "bare")
   await writeFile(file, "x".repeat(2000), { flush: true })
@@ -57,13 +57,13 @@ const bare = async () => {
 
 const program = Effect.gen(function*() {
   const storage = yield* Storage
-  const report = (caller: number, circuit: string, isLook = false) =>
+  const report = (caller: number, circuit: string, isRead = false) =>
     Effect.runPromise(storage.sync([{
       circuit,
       instance: `${caller}`,
       sequence: ++sequence,
       generation: 0,
-      delta: isLook ? noDelta : delta,
+      delta: isRead ? noDelta : delta,
       withins: [60_000]
     }]))
   const measure = (text: string, callers: number, once: (caller: number) => Promise<unknown>) =>
@@ -73,13 +73,13 @@ const program = Effect.gen(function*() {
     })
   yield* measure("the disk itself: two flushes and a link", 1, bare)
   yield* measure("reports of one circuit, one after another", 1, (caller) => report(caller, "hot"))
-  yield* measure("reports of one circuit, by 100 at once", 100, (caller) => report(caller, "hot"))
-  yield* measure("reports of 100 circuits, by 100 at once", 100, (caller) => report(caller, `circuit-${caller}`))
-  yield* measure("looks at one circuit, one after another", 1, (caller) => report(caller, "hot", true))
+  yield* measure("reports of one circuit, 100 at once", 100, (caller) => report(caller, "hot"))
+  yield* measure("reports of 100 circuits, 100 at once", 100, (caller) => report(caller, `circuit-${caller}`))
+  yield* measure("reads of one circuit, one after another", 1, (caller) => report(caller, "hot", true))
 })
 
 try {
-  console.log("a second".padStart(65))
+  console.log("per second".padStart(65))
   await Effect.runPromise(Effect.provide(program, Layer.fresh(layer({ directory: join(directory, "circuits") }))))
 } finally {
   await rm(directory, { recursive: true, force: true })

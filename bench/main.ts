@@ -1,20 +1,22 @@
 /**
- * `npm run bench`: what a call through a breaker costs, ours and others', on this machine. `-- --json` prints one document.
+ * `npm run bench` measures the cost of a call through a breaker on this machine, ours and others'. `-- --json` prints
+ * the same as JSON.
  *
- * Numbers are medians of what is added to the bare call. Compare them within a run, never between runs.
+ * Results are medians of the time that is added to the bare call. Compare them within a run, not between runs.
  */
+import { boundsOf } from "./bounds.ts"
 import { measureEngine } from "./engine.ts"
 import { measureMemory } from "./memory.ts"
-import { toBounds, toEngineTable, toJson, toTable } from "./report.ts"
+import { toJson, toText } from "./report.ts"
 import { thorough, timeAll } from "./timing.ts"
 
 const progress = (text: string) => {
   if (process.stderr.isTTY) console.error(`… ${text}`)
 }
 
-const results = await timeAll(thorough, progress)
+const calls = await timeAll(thorough, progress)
 const memory = await measureMemory(progress)
 const engine = await measureEngine(progress)
+const results = { calls, memory, engine, bounds: boundsOf(calls, memory) }
 
-if (process.argv.includes("--json")) console.log(toJson(results, memory, engine))
-else console.log(`${toTable(results, memory)}\n\n${toEngineTable(engine)}\n\n${toBounds(results, memory)}`)
+console.log(process.argv.includes("--json") ? toJson(results) : toText(results))

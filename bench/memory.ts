@@ -1,11 +1,11 @@
 /**
- * How much memory a circuit takes: each contender in a fresh process, which makes 100,000 circuits with one call each, and
- * compares what is alive after garbage collection with what was before.
+ * Measures the memory of a circuit. Each contender makes 100,000 circuits in a new process, with one call each, and
+ * compares the memory in use before and after, garbage collected both times.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
 import { type MemoryCase, memoryCases } from "./cases.ts"
-import type { MemoryResult } from "./report.ts"
+import type { MemoryResult } from "./results.ts"
 
 export const measureMemory = async (progress: (text: string) => void): Promise<Array<MemoryResult>> => {
   const results: Array<MemoryResult> = []

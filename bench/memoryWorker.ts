@@ -6,8 +6,8 @@ const [contenderName, caseName] = process.argv.slice(2)
 const { circuits, spec } = memoryCases.find(({ name }) => name === caseName)!
 const { hold } = await load(contenderName!)
 
-/** What is alive. `external` has what array buffers hold in it. */
-const alive = async (): Promise<number> => {
+/** Bytes in use after garbage collection. `external` includes array buffers. */
+const bytesInUse = async (): Promise<number> => {
   for (let i = 0; i < 4; i++) {
     await setImmediate()
     globalThis.gc!()
@@ -17,13 +17,13 @@ const alive = async (): Promise<number> => {
 }
 
 const keys = makeKeys(circuits)
-// Code and what the compiler knows about it is no part of a circuit.
+// Compiled code is no part of a circuit, so it is there before the first measurement.
 const warm = await hold!(spec, succeeding, makeKeys(5000))
-const before = await alive()
+const before = await bytesInUse()
 const held = await hold!(spec, succeeding, keys)
-const bytes = (await alive() - before) / circuits
+const bytes = (await bytesInUse() - before) / circuits
 process.send!(bytes, () => {
-  // Both are alive until here.
+  // Uses both, so that neither is collected before.
   if (held !== warm) process.disconnect()
   process.exit()
 })

@@ -1,7 +1,7 @@
-/** What the benchmark uses of opossum, which ships no types. */
+/** The part of opossum that the benchmark uses. The package ships no types. */
 declare module "opossum" {
-  export default class CircuitBreaker<A> {
-    constructor(action: () => Promise<A>, options: {
+  export default class CircuitBreaker<Args extends ReadonlyArray<unknown>, A> {
+    constructor(action: (...args: Args) => Promise<A>, options: {
       readonly timeout: number | false
       readonly resetTimeout: number
       readonly errorThresholdPercentage: number
@@ -11,6 +11,6 @@ declare module "opossum" {
       readonly enableSnapshots: boolean
     })
     readonly opened: boolean
-    fire(): Promise<A>
+    fire(...args: Args): Promise<A>
   }
 }

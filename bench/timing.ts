@@ -1,27 +1,29 @@
 /**
- * How calls are timed: each contender in a process of its own, slices of their calls in turn.
+ * Times calls: each contender in a process of its own, a slice of calls at a time, contenders in turn.
  *
- * A process of its own, because one runs one library of breakers: several in one process slow each other down, by what the
- * compiler learns from the others' code, and not equally. In turn, because the machine's speed changes by the second: within
- * a round it is the same for all. What counts is the median over all rounds of what a slice of calls took longer than the
- * slice of bare calls next to it. The whole is done several times with new processes, because how fast a process ever gets is
- * decided in its first second and differs.
+ * - A process of its own, because a real process has one breaker library. Several in one process slow each other down
+ *   by what the compiler learns from the others' code, and not equally.
+ * - In turn, because the speed of a machine changes by the second. Within a pass it is the same for all contenders.
+ * - A slice of bare calls stands next to each slice of calls through the breaker. The result is the median of the
+ *   differences of all passes.
+ * - New processes several times, because the speed that a process reaches is decided in its first second and differs.
  */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 import { cases } from "./cases.ts"
-import type { Result } from "./report.ts"
+import type { Result } from "./results.ts"
 import type { Request, Slice } from "./worker.ts"
 
 export interface Effort {
-  readonly generations: number
-  readonly rounds: number
-  readonly warmUpMs: number
-  readonly sliceMs: number
+  /** How often all contenders start in new processes. */
+  readonly launches: number
+  /** Slices of each pair of case and contender, per launch. */
+  readonly passes: number
+  readonly warmUpMillis: number
+  readonly sliceMillis: number
 }
 
-/** With the memory cases, some 100 seconds on two cores. */
-export const thorough: Effort = { generations: 3, rounds: 10, warmUpMs: 400, sliceMs: 10 }
+export const thorough: Effort = { launches: 3, passes: 10, warmUpMillis: 400, sliceMillis: 10 }
 
 interface Pair {
   readonly case: string
@@ -33,9 +35,9 @@ export const timeAll = async (effort: Effort, progress: (text: string) => void):
   const pairs: ReadonlyArray<Pair> = cases.flatMap(({ contenders, name }) =>
     contenders.map((contender) => ({ case: name, contender, samples: [] }))
   )
-  for (let generation = 1; generation <= effort.generations; generation++) {
-    progress(`calls, processes ${generation} of ${effort.generations}`)
-    await runGeneration(pairs, effort)
+  for (let launch = 1; launch <= effort.launches; launch++) {
+    progress(`calls, launch ${launch} of ${effort.launches}`)
+    await runLaunch(pairs, effort)
   }
   return pairs.map(({ case: name, contender, samples }) => ({
     case: name,
@@ -45,35 +47,33 @@ export const timeAll = async (effort: Effort, progress: (text: string) => void):
   }))
 }
 
-const runGeneration = async (pairs: ReadonlyArray<Pair>, effort: Effort): Promise<void> => {
+const runLaunch = async (pairs: ReadonlyArray<Pair>, effort: Effort): Promise<void> => {
+  const { passes, sliceMillis, warmUpMillis } = effort
   const workers = new Map<string, Worker>()
   for (const { contender } of pairs) {
     if (!workers.has(contender)) workers.set(contender, new Worker(contender))
   }
   try {
-    // Cases in order within a process, two processes at once.
-    await inPairs([...workers], async ([contender, worker]) => {
+    // Two processes at once, the cases of each in order.
+    await twoAtOnce([...workers], async ([contender, worker]) => {
       for (const pair of pairs.filter((pair) => pair.contender === contender)) {
-        await worker.ask({ _tag: "Prepare", case: pair.case, warmUpMs: effort.warmUpMs, sliceMs: effort.sliceMs })
+        await worker.request({ _tag: "Prepare", case: pair.case, warmUpMillis, sliceMillis })
       }
     })
-    for (let round = 0; round < effort.rounds; round++) {
-      for (const pair of round % 2 === 0 ? pairs : pairs.toReversed()) {
-        const reply = await workers.get(pair.contender)!.ask({
-          _tag: "Slice",
-          case: pair.case,
-          bareFirst: round % 4 < 2
-        })
+    for (let pass = 0; pass < passes; pass++) {
+      for (const pair of pass % 2 === 0 ? pairs : pairs.toReversed()) {
+        const bareFirst = pass % 4 < 2
+        const reply = await workers.get(pair.contender)!.request({ _tag: "Slice", case: pair.case, bareFirst })
         pair.samples.push(reply as Slice)
       }
     }
-    for (const pair of pairs) await workers.get(pair.contender)!.ask({ _tag: "Check", case: pair.case })
+    for (const pair of pairs) await workers.get(pair.contender)!.request({ _tag: "Check", case: pair.case })
   } finally {
     for (const worker of workers.values()) worker.stop()
   }
 }
 
-const inPairs = async <A>(items: Array<A>, f: (item: A) => Promise<void>): Promise<void> => {
+const twoAtOnce = async <A>(items: Array<A>, f: (item: A) => Promise<void>): Promise<void> => {
   const queue = items.values()
   const work = async () => {
     for (const item of queue) await f(item)
@@ -88,11 +88,12 @@ class Worker {
   constructor(contender: string) {
     this.#contender = contender
     this.#child = fork(new URL("./worker.ts", import.meta.url), [contender], {
+      execArgv: ["--expose-gc"],
       stdio: ["ignore", "ignore", "inherit", "ipc"]
     })
   }
 
-  async ask(request: Request): Promise<Slice | "done"> {
+  async request(request: Request): Promise<Slice | "done"> {
     const ended = new AbortController()
     try {
       this.#child.send(request)

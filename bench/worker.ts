@@ -1,20 +1,22 @@
 /**
- * The process of one contender: prepares its cases, and times a slice of calls when it is told to.
+ * The process of one contender. It prepares the contender's cases, then times one slice of calls per request.
  *
- * Every call is made as a server makes it: from JavaScript, awaited, an effect in a fiber of its own. A loop within one fiber
- * would be less noisy, but is no call that a server makes, and no counterpart to what contenders that take functions do.
+ * Every call starts from JavaScript and is awaited, an effect in a fiber of its own, because that is how a server makes
+ * calls. A loop within one fiber would be less noisy, but no server makes calls in one, and contenders that wrap
+ * promises have no counterpart.
  */
 import { Effect } from "effect"
+import { setImmediate } from "node:timers/promises"
 import { type Case, cases, CONCURRENCY, failing, makeKeys, type Spec, type Workload } from "./cases.ts"
 import type { Contender, Subject } from "./contenders/contender.ts"
 import { load } from "./contenders/index.ts"
 
 export type Request =
-  | { readonly _tag: "Prepare"; readonly case: string; readonly warmUpMs: number; readonly sliceMs: number }
+  | { readonly _tag: "Prepare"; readonly case: string; readonly warmUpMillis: number; readonly sliceMillis: number }
   | { readonly _tag: "Slice"; readonly case: string; readonly bareFirst: boolean }
   | { readonly _tag: "Check"; readonly case: string }
 
-/** Nanoseconds a call, of a slice of bare calls and of one of calls through the contender. */
+/** Nanoseconds per call, in a slice of bare calls and in a slice of calls through the contender. */
 export interface Slice {
   readonly bare: number
   readonly call: number
@@ -38,7 +40,7 @@ const loops: Record<Case["mode"], (call: Call, calls: number) => Promise<void>> 
       } catch {
         continue
       }
-      throw new Error("a call of this case must not succeed")
+      throw new Error(`${contenderName}: a call succeeded in a case where all fail`)
     }
   },
   concurrent: async (call, calls) => {
@@ -50,26 +52,26 @@ const loops: Record<Case["mode"], (call: Call, calls: number) => Promise<void>> 
   }
 }
 
-/** Nanoseconds a call. */
+/** Nanoseconds per call. */
 const time = async (mode: Case["mode"], call: Call, calls: number): Promise<number> => {
   const start = process.hrtime.bigint()
   await loops[mode](call, calls)
   return Number(process.hrtime.bigint() - start) / calls
 }
 
-/** Runs for `warmUpMs`, and tells how many calls make a slice of `sliceMs`. */
-const warmUp = async (mode: Case["mode"], call: Call, warmUpMs: number, sliceMs: number): Promise<number> => {
+/** Runs calls for `warmUpMillis` and returns the number of calls in a slice of `sliceMillis`. */
+const warmUp = async (mode: Case["mode"], call: Call, warmUpMillis: number, sliceMillis: number): Promise<number> => {
   const least = mode === "concurrent" ? CONCURRENCY : 100
-  const end = performance.now() + warmUpMs
+  const end = performance.now() + warmUpMillis
   let each: number
   do each = await time(mode, call, least)
   while (performance.now() < end)
   each = Math.min(each, await time(mode, call, 10 * least))
-  return Math.max(1, Math.round(sliceMs * 1e6 / each / least)) * least
+  return Math.max(1, Math.round(sliceMillis * 1e6 / each / least)) * least
 }
 
 // -----------------------------------------------------------------------------
-// does it do what the case says?
+// checks that a contender does what the case says
 // -----------------------------------------------------------------------------
 
 const assert = (holds: boolean, what: string): void => {
@@ -82,22 +84,29 @@ const fail = async (subject: Subject, times: number): Promise<void> => {
   for (let i = 0; i < times; i++) await subject.call().catch(() => undefined)
 }
 
-/** How a circuit of the case's kind takes failures, calls that hang, and calls while it is open. */
+/**
+ * Checks that failures open a circuit of the case's kind, that a timeout bounds its calls, and that it runs none while
+ * open.
+ */
 const verify = async (contender: Contender, { name, spec }: Case): Promise<void> => {
   if (contender.single === undefined || !isBreaker(contenderName)) return
   const twin = await contender.single(spec, failing)
-  assert(!await twin.isOpen(), `${name}: begins open`)
+  const opens = Number.isFinite(spec.failures)
+  assert(!await twin.isOpen(), `${name}: the circuit is open before the first call`)
   await fail(twin, 200)
-  assert(await twin.isOpen() === Number.isFinite(spec.failures), `${name}: 200 failures do not do what they should`)
-  if (spec.timeout !== undefined) await verifyTimeout(contender, spec)
+  assert(
+    await twin.isOpen() === opens,
+    `${name}: 200 failures ${opens ? "did not open the circuit" : "opened the circuit"}`
+  )
+  if (spec.timeoutMillis !== undefined) await verifyTimeout(contender, spec)
   if (spec.failures === 1) await verifyRejection(contender, spec)
 }
 
 const verifyTimeout = async (contender: Contender, spec: Spec): Promise<void> => {
   const hanging: Workload = { effect: Effect.never, fn: () => new Promise(() => {}) }
-  const subject = await contender.single!({ ...spec, timeout: 10 }, hanging)
-  const timer = setTimeout(() => assert(false, "a hanging call is not timed out"), 2000)
-  await subject.call().then(() => assert(false, "a hanging call succeeds"), () => {})
+  const subject = await contender.single!({ ...spec, timeoutMillis: 10 }, hanging)
+  const timer = setTimeout(() => assert(false, "a hanging call did not time out within 2 seconds"), 2000)
+  await subject.call().then(() => assert(false, "a hanging call succeeded"), () => {})
   clearTimeout(timer)
 }
 
@@ -115,7 +124,7 @@ const verifyRejection = async (contender: Contender, spec: Spec): Promise<void> 
   }
   const subject = await contender.single!(spec, counting)
   await fail(subject, 10)
-  assert(runs === 1, "an open circuit runs calls")
+  assert(runs === 1, `an open circuit ran ${runs - 1} calls`)
 }
 
 // -----------------------------------------------------------------------------
@@ -126,7 +135,7 @@ const contenderName = process.argv[2]!
 const contender = await load(contenderName)
 const prepared = new Map<string, Prepared>()
 
-const prepare = async (name: string, warmUpMs: number, sliceMs: number): Promise<void> => {
+const prepare = async (name: string, warmUpMillis: number, sliceMillis: number): Promise<void> => {
   const current = cases.find((c) => c.name === name)!
   await verify(contender, current)
   const { keys, mode, spec, workload } = current
@@ -134,11 +143,29 @@ const prepare = async (name: string, warmUpMs: number, sliceMs: number): Promise
     ? await contender.single!(spec, workload)
     : await contender.keyed!(spec, workload, keys, inTurn(makeKeys(keys)))
   if (name.startsWith("rejection")) await fail(subject, 1)
-  // A whole round makes every key's circuit.
+  // One call per key makes the key's circuit.
   if (keys !== undefined) { for (let i = 0; i < keys; i++) await subject.call() }
-  const bare = await warmUp(mode, subject.bare, warmUpMs / 2, sliceMs)
-  const call = await warmUp(mode, subject.call, warmUpMs, sliceMs)
-  prepared.set(name, { ...subject, case: current, slices: { bare, call } })
+  const slices = await whileOthersWait(subject, current, async () => ({
+    bare: await warmUp(mode, subject.bare, warmUpMillis / 2, sliceMillis),
+    call: await warmUp(mode, subject.call, warmUpMillis, sliceMillis)
+  }))
+  prepared.set(name, { ...subject, case: current, slices })
+}
+
+/** Starts the case's waiting calls before `measure` and lets them succeed afterwards. */
+const whileOthersWait = async <A>({ wait }: Subject, { waiting }: Case, measure: () => Promise<A>): Promise<A> => {
+  if (waiting === undefined) return measure()
+  const { promise: answer, resolve } = Promise.withResolvers<number>()
+  const calls = Array.from({ length: waiting }, () => wait!(answer))
+  // All are suspended, and the garbage of starting them is collected, before the first measured call.
+  await setImmediate()
+  globalThis.gc!()
+  try {
+    return await measure()
+  } finally {
+    resolve(1)
+    await Promise.all(calls)
+  }
 }
 
 const inTurn = (keys: ReadonlyArray<string>) => {
@@ -150,23 +177,26 @@ const inTurn = (keys: ReadonlyArray<string>) => {
   }
 }
 
-const slice = async ({ bare, call, case: { mode }, slices }: Prepared, bareFirst: boolean): Promise<Slice> => {
-  if (bareFirst) return { bare: await time(mode, bare, slices.bare), call: await time(mode, call, slices.call) }
-  const first = await time(mode, call, slices.call)
-  return { bare: await time(mode, bare, slices.bare), call: first }
+const slice = (prepared: Prepared, bareFirst: boolean): Promise<Slice> => {
+  const { bare, call, case: { mode }, slices } = prepared
+  return whileOthersWait(prepared, prepared.case, async () => {
+    if (bareFirst) return { bare: await time(mode, bare, slices.bare), call: await time(mode, call, slices.call) }
+    const first = await time(mode, call, slices.call)
+    return { bare: await time(mode, bare, slices.bare), call: first }
+  })
 }
 
 const answer = async (request: Request): Promise<Slice | "done"> => {
   switch (request._tag) {
     case "Prepare":
-      await prepare(request.case, request.warmUpMs, request.sliceMs)
+      await prepare(request.case, request.warmUpMillis, request.sliceMillis)
       return "done"
     case "Slice":
       return await slice(prepared.get(request.case)!, request.bareFirst)
     case "Check":
       assert(
         await prepared.get(request.case)!.isOpen() === request.case.startsWith("rejection"),
-        `${request.case}: the circuit did not stay as it was`
+        `${request.case}: the circuit changed its state while it was measured`
       )
       return "done"
   }

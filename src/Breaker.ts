@@ -61,20 +61,21 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { BreakerError, BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "./BreakerError.ts"
 import type { Event, OverrideMode, Snapshot } from "./Event.ts"
+import { type AnyClassify, isBypassed, run } from "./internal/Call.ts"
 import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
-import { Circuit } from "./internal/Circuit.ts"
-import { claim, claimKeys, type Owner } from "./internal/Claims.ts"
-import { makeMember, randomId } from "./internal/fleet/Engine.ts"
-import { isBypassed, run } from "./internal/Gate.ts"
-import { type Guard, makeGuard } from "./internal/Guard.ts"
+import { type Act, Circuit } from "./internal/Circuit.ts"
+import { prefixOf } from "./internal/CircuitName.ts"
+import { makeEntry } from "./internal/fleet/Engine.ts"
+import type { Circuits } from "./internal/fleet/Fleet.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
-import type { AnyClassify } from "./internal/Permitted.ts"
-import { prefixOf } from "./internal/Prefix.ts"
-import * as Resolve from "./internal/Resolve.ts"
+import { messages } from "./internal/Messages.ts"
+import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
+import * as ResolvedPolicy from "./internal/ResolvedPolicy.ts"
+import { makeShared, type Shared } from "./internal/Shared.ts"
 import { testBreaker } from "./internal/TestBreaker.ts"
 import type { Classify, Data, HalfOpen, Policy } from "./Policy.ts"
-import { Sensible, TripFromJson } from "./Policy.ts"
-import { type OperationTo, Storage, StorageError, type Why } from "./Storage/Storage.ts"
+import { TripFromJson, ValidPolicy } from "./Policy.ts"
+import { Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
 export * from "./BreakerError.ts"
 export { bypass, Enforcement, type EnforcementMode } from "./Enforcement.ts"
@@ -328,23 +329,29 @@ export const Defaults: Context.Reference<Omit<Data, "timeout" | "maxConcurrent" 
  * @category accessors
  * @since 0.1.0
  */
-export const fingerprint: (policy: Policy) => string = Resolve.fingerprint
+export const fingerprint: (policy: Policy) => string = ResolvedPolicy.fingerprint
 
 // -----------------------------------------------------------------------------
 // constructors
 // -----------------------------------------------------------------------------
 
-/** From a name and a policy to what circuits share, in the scope that ends its fibers. */
-const guardFor = (name: string, policy: Policy): Effect.Effect<Guard, never, Storage | Scope.Scope> =>
+/** Makes the shared part of a breaker, then its circuits from that, and joins the fleet with them for as long as the scope is open. */
+const makeCircuits = <A extends Circuits>(
+  name: string,
+  policy: Policy,
+  circuitsOf: (shared: Shared) => A
+): Effect.Effect<A, never, Storage | Scope.Scope> =>
   Effect.gen(function*() {
     const storage = yield* Storage
     const defaults = yield* Defaults
     const scope = yield* Effect.scope
     const context = yield* Effect.context<never>()
-    const whole = { ...defaults, ...Resolve.given(policy) }
-    const resolved = Resolve.resolve(name, whole)
-    const member = yield* makeMember(storage, resolved, Resolve.fingerprint(whole))
-    return makeGuard(name, resolved, policy.classify, context, scope, member)
+    const whole = { ...defaults, ...ResolvedPolicy.given(policy) }
+    const resolved = ResolvedPolicy.resolve(name, whole)
+    const fleet = yield* makeEntry(storage, resolved, ResolvedPolicy.fingerprint(whole))
+    const circuits = circuitsOf(makeShared(name, resolved, policy.classify, context, scope, fleet))
+    if (fleet !== undefined) yield* fleet.enter(circuits)
+    return circuits
   })
 
 /**
@@ -363,14 +370,12 @@ export const make = <const P extends Policy>(
   name: string,
   policy: P
 ): Effect.Effect<Breaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
-  Resolve.resolve(name, policy)
-  return Effect.map(guardFor(name, policy), (guard) => {
-    const circuit = new Circuit(guard, undefined)
-    if (guard.member !== undefined) {
-      guard.member.circuits = { find: (name) => name === circuit.name ? circuit : undefined, all: () => [circuit] }
-    }
-    return breakerOf<ErrorOf<P>>(circuit)
-  })
+  ResolvedPolicy.resolve(name, policy)
+  const only = (shared: Shared) => {
+    const circuit = new Circuit(shared, undefined)
+    return { circuit, find: (name: string) => name === circuit.name ? circuit : undefined, all: () => [circuit] }
+  }
+  return Effect.map(makeCircuits(name, policy, only), ({ circuit }) => breakerOf<ErrorOf<P>>(circuit))
 }
 
 /**
@@ -386,28 +391,25 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   policy: P
 ): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
   const { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle" } = policy
-  Resolve.resolve(name, policy)
+  ResolvedPolicy.resolve(name, policy)
   refuse(`Keyed breaker ${JSON.stringify(name)}`, [
     ...countIn("capacity", capacity, 1, 10_000_000),
     ...durationIn("idleTimeToLive", idleTimeToLive, 1, Number.MAX_SAFE_INTEGER),
     ...oneOf("overflow", overflow, ["evictIdle", "shareOne", "passThrough"])
   ])
-  return Effect.map(guardFor(name, policy), (guard): KeyedBreaker<ErrorOf<P>> => {
-    const keys = new Keys(guard, capacity, Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive)), overflow)
-    if (guard.member !== undefined) guard.member.circuits = keys
-    return {
-      name,
-      wrap: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, { classify, key }: KeyedCall) => {
-        return Effect.withFiber((fiber) => {
-          const circuit = isBypassed(fiber) ? undefined : keys.get(key)
-          return circuit === undefined ? self : run(circuit, self, classify, fiber)
-        })
-      }),
-      get: (key) => breakerOf(keys.get(key) ?? new Circuit(guard, key)),
-      size: Effect.sync(() => keys.size),
-      events: guard.hub.events
-    }
-  })
+  const idleMillis = Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive))
+  const keyed = (shared: Shared) => new Keys(shared, capacity, idleMillis, overflow)
+  return Effect.map(makeCircuits(name, policy, keyed), (keys): KeyedBreaker<ErrorOf<P>> => ({
+    name,
+    wrap: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, { classify, key }: KeyedCall) =>
+      Effect.withFiber((fiber) => {
+        const circuit = isBypassed(fiber) ? undefined : keys.get(key)
+        return circuit === undefined ? self : run(circuit, self, classify, fiber)
+      })),
+    get: (key) => breakerOf(keys.get(key) ?? new Circuit(keys.shared, key)),
+    size: Effect.sync(() => keys.size),
+    events: keys.shared.hub.events
+  }))
 }
 
 interface KeyedCall {
@@ -415,32 +417,14 @@ interface KeyedCall {
   readonly classify?: AnyClassify | undefined
 }
 
-/** Where a breaker of this module keeps its circuit, so that a service's `wrap` goes straight to it. */
-const circuitKey: unique symbol = Symbol.for("effect-breaker/Breaker/circuit")
+/** The circuit of a breaker of this module, so that a service's `wrap` goes straight to it. */
+const circuitKey: unique symbol = Symbol("effect-breaker/Breaker/circuit")
 interface HasCircuit {
   readonly [circuitKey]: Circuit
 }
 
 const breakerOf = <Err>(circuit: Circuit): Breaker<Err> & HasCircuit => {
-  const { hub, ticker } = circuit.plan
-  /** On the whole fleet, or alone where there is none. */
-  const operate = (
-    to: OperationTo,
-    why: Why,
-    alone: (now: number) => void
-  ): Effect.Effect<void, StorageError> =>
-    Effect.suspend(() => {
-      const replica = circuit.joined()
-      const { member } = circuit.plan
-      if (member === undefined) return Effect.sync(() => alone(ticker.exact()))
-      if (replica === undefined || member.left) {
-        const cause = "the breaker's scope has closed"
-        return Effect.fail(
-          new StorageError({ operation: "change", circuit: circuit.name, reason: "Unavailable", cause })
-        )
-      }
-      return Effect.flatMap(randomId, (id) => replica.operate(id, to, why))
-    })
+  const { hub, ticker } = circuit.shared
   const breaker: Breaker<Err> = {
     circuit: circuit.name,
     wrap: (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)),
@@ -449,7 +433,7 @@ const breakerOf = <Err>(circuit: Circuit): Breaker<Err> & HasCircuit => {
       <A, E, R>(self: Effect.Effect<A, E, R>, { classify }: { readonly classify?: AnyClassify | undefined }) =>
         Effect.withFiber((fiber) => run(circuit, self, classify, fiber))
     ),
-    state: Effect.sync(() => circuit.view(ticker.exact()).state),
+    state: Effect.sync(() => circuit.state),
     snapshot: Effect.sync(() => circuit.snapshot(ticker.exact())),
     events: circuit.key === undefined
       ? hub.events
@@ -458,30 +442,34 @@ const breakerOf = <Err>(circuit: Circuit): Breaker<Err> & HasCircuit => {
       if (expiresIn !== undefined) {
         refuse("override", durationIn("expiresIn", expiresIn, 1, Number.MAX_SAFE_INTEGER))
       }
-      const lasts = expiresIn === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(expiresIn))
-      const remaining = lasts === Infinity ? undefined : lasts
-      return operate(
-        { _tag: "Override", kind: mode, reason, actor, remaining },
-        { reason, actor },
-        (now) => circuit.putOverride({ mode, reason, actor, until: now + lasts }, now)
-      )
+      const remaining = expiresIn === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(expiresIn))
+      return operate(circuit, { _tag: "Override", kind: mode, reason, actor, remaining }, { reason, actor })
     },
-    clearOverride: ({ actor }) =>
-      operate(
-        { _tag: "ClearOverride" },
-        { reason: "override cleared", actor },
-        (now) => circuit.liftOverride(actor, now)
-      ),
-    forceHalfOpen: operate(
-      { _tag: "HalfOpen" },
-      { reason: "forced half-open" },
-      (now) => circuit.forceHalfOpen(now)
-    ),
-    reset: operate({ _tag: "Reset" }, { reason: "reset" }, (now) => circuit.reset(now))
+    clearOverride: ({ actor }) => operate(circuit, { _tag: "ClearOverride" }, { reason: "override cleared", actor }),
+    forceHalfOpen: operate(circuit, { _tag: "HalfOpen" }, { reason: "forced half-open" }),
+    reset: operate(circuit, { _tag: "Reset" }, { reason: "reset" })
   }
   // Not enumerable: a breaker that is spread into another one, with a `wrap` of its own, must not keep it.
   return Object.defineProperty(breaker, circuitKey, { value: circuit }) as Breaker<Err> & HasCircuit
 }
+
+/** An operator's act: on the whole fleet, or on this circuit where there is none. */
+const operate = (circuit: Circuit, act: Act, why: Why): Effect.Effect<void, StorageError> =>
+  Effect.suspend(() => {
+    const { fleet, ticker } = circuit.shared
+    if (fleet === undefined) return Effect.sync(() => circuit.operate(act, why, ticker.exact()))
+    const member = circuit.join()
+    return member !== undefined && !fleet.hasLeft()
+      ? member.operate(act, why)
+      : Effect.fail(
+        new StorageError({
+          operation: "change",
+          circuit: circuit.name,
+          reason: "Unavailable",
+          cause: "the breaker's scope has closed"
+        })
+      )
+  })
 
 // -----------------------------------------------------------------------------
 // services
@@ -501,7 +489,7 @@ export const Service = <Self>() =>
   name: Name,
   policy: P
 ): ServiceClass<Self, Name, P> => {
-  Resolve.resolve(name, policy)
+  ResolvedPolicy.resolve(name, policy)
   const Key = Context.Service<Self, Breaker<ErrorOf<P>>>()(`effect-breaker/Breaker/${name}`)
   const layerOf = (owner: Owner, policy: P) => Layer.effect(Key, Effect.andThen(claim(name, owner), make(name, policy)))
   class BreakerService extends Key {
@@ -517,7 +505,7 @@ export const Service = <Self>() =>
     }
     static layerConfig(overrides: Config.Wrap<Partial<Policy>>) {
       const owner = { identity: this, title: this.name }
-      const merged = Config.map(Config.unwrap(overrides), (given): P => Resolve.merge(policy, given))
+      const merged = Config.map(Config.unwrap(overrides), (given): P => ResolvedPolicy.merge(policy, given))
       return Layer.unwrap(Effect.map(configured(merged), (policy) => layerOf(owner, policy)))
     }
     static readonly layerTest = (options?: { readonly state?: "Closed" | "Open" | undefined }) =>
@@ -618,25 +606,13 @@ const defaultOwner = (name: string): Owner => ({ identity: Breaker, title: `Brea
 export const wrap: Wrap<BreakerError, Breaker<BreakerError>> = wrapThrough(Breaker)
 
 function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<Err, Self> {
-  // Contexts are immutable: while calls come with the same one, so does their breaker. The last one seen is kept alive.
-  let seen: Context.Context<never> | undefined
-  let breaker: Breaker<Err>
-  let circuit: Circuit | undefined
   return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Err, R | Self> =>
     Effect.withFiber((fiber) => {
-      if (fiber.context !== seen) {
-        breaker = Context.getUnsafe(fiber.context, key)
-        circuit = circuitOf(breaker)
-        seen = fiber.context
-      }
-      return circuit === undefined ? breaker.wrap(self) : run(circuit, self, undefined, fiber)
+      const breaker: Breaker<Err> & Partial<HasCircuit> = Context.getUnsafe(fiber.context, key)
+      const circuit = breaker[circuitKey]
+      // A test's double has none, though it may answer for any property.
+      return circuit instanceof Circuit ? run(circuit, self, undefined, fiber) : breaker.wrap(self)
     })
-}
-
-/** The circuit of a breaker of this module; a test's double has none, though it may answer for any property. */
-const circuitOf = (breaker: Breaker<unknown> & Partial<HasCircuit>): Circuit | undefined => {
-  const circuit = breaker[circuitKey]
-  return circuit instanceof Circuit ? circuit : undefined
 }
 
 // -----------------------------------------------------------------------------
@@ -690,7 +666,7 @@ export const config = (prefix: string): Config.Config<Data> => {
 /** A config whose policy is checked. */
 const configured = <P extends Policy>(config: Config.Config<P>): Config.Config<P> =>
   Config.flatMap(config, (policy) => {
-    const checked = Schema.decodeUnknownResult(Sensible)(policy)
+    const checked = Schema.decodeUnknownResult(ValidPolicy)(policy)
     return Result.isSuccess(checked) ? Config.succeed(policy) : Config.fail(checked.failure)
   })
 
@@ -725,5 +701,5 @@ export const onEvent = <Self, Shape extends { readonly events: Stream.Stream<Eve
 const unheard = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
   Effect.flatMap(
     UnhandledLogLevel,
-    (level) => level === undefined ? Effect.void : Effect.logWithLevel(level)("A hook on breaker events failed", cause)
+    (level) => level === undefined ? Effect.void : Effect.logWithLevel(level)(messages.listenerFailed.text, cause)
   )

@@ -3,23 +3,34 @@
  *
  * @since 0.1.0
  */
+import * as Duration from "effect/Duration"
 import { isTagged } from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Outcome from "./Outcome.ts"
 
 /**
- * The call was not run: its circuit is open, or half-open with no place for it, or forced open. Counts as rejected, and for
- * nothing else.
+ * The call was not run, because its circuit refused it. It counts as rejected, and for nothing else.
  *
- * - `retryAfter`: how long until a call may get through, computed when it is read, never negative; absent where nobody knows.
- * - `reason`: why the circuit opened, or what the operator said.
- * - `lastFailure`: the last failure before it opened.
- * - `openedBy`: on whose evidence: this instance's own, the fleet's, or an operator's word.
+ * The message says which of five situations it is, the reason, and `retryAfter`:
+ *
+ * - open: `state` is `Open`.
+ * - half-open, and every probe is taken: `state` is `HalfOpen`.
+ * - forced open by an operator: `state` is `ForcedOpen`.
+ * - closed again and still ramping up: `state` is `HalfOpen`, and `ramping` is `true`.
+ * - the circuit that keys share which found no room (`overflow: "shareOne"`) is in one of these: `overflow` is `true`.
+ *
+ * The other fields:
+ *
+ * - `retryAfter`: how long until a call may get through. It is computed when it is read and never negative. It is absent where
+ *   nobody knows, under an override.
+ * - `reason`: why the circuit opened, or the operator's reason.
+ * - `lastFailure`: the error of the last failure before it opened.
+ * - `openedBy`: whose evidence opened it: this instance's own, the fleet's, or an operator's word.
  *
  * **Gotchas**
  *
- * One error is made for an opening and shared by all the calls it rejects, so its stack is where the circuit opened, not
- * where the call was made.
+ * One error is made for an opening and shared by all the calls it rejects, so its stack shows where the first of them was
+ * rejected and not where this call was made.
  *
  * @category errors
  * @since 0.1.0
@@ -29,23 +40,41 @@ export class BreakerOpenError
     circuit: Schema.String,
     state: Schema.Literals(["Open", "HalfOpen", "ForcedOpen"]),
     openedBy: Schema.Literals(["instance", "fleet", "override"]),
+    ramping: Schema.optionalKey(Schema.Boolean),
+    overflow: Schema.optionalKey(Schema.Boolean),
     retryAfter: Schema.optionalKey(Schema.DurationFromMillis),
     reason: Schema.optionalKey(Schema.String),
     lastFailure: Schema.optionalKey(Schema.Defect())
   }, { httpApiStatus: 503 })
 {
   override get message(): string {
-    return `Circuit "${this.circuit}" is open`
+    const { overflow, reason, retryAfter } = this
+    const of = overflow === true ? ", which all keys without a circuit of their own share," : ""
+    const why = reason === undefined ? "" : `: ${reason}`
+    const when = retryAfter === undefined ? "" : ` (retry after ${Math.ceil(Duration.toSeconds(retryAfter))} s)`
+    return `Circuit "${this.circuit}"${of} ${this.#situation}${why}${when}`
   }
 
-  /** An outer breaker learns nothing of its own dependency from it. */
+  get #situation(): string {
+    if (this.ramping === true) return "has closed and admits only a growing share of the calls"
+    switch (this.state) {
+      case "Open":
+        return "is open"
+      case "HalfOpen":
+        return "is half-open and has no free probe"
+      case "ForcedOpen":
+        return "is forced open by an operator"
+    }
+  }
+
+  /** A rejection tells an outer breaker nothing about its own dependency. */
   get [Outcome.outcome](): Outcome.Outcome {
     return Outcome.ignored
   }
 }
 
 /**
- * The call took longer than the breaker's timeout, was interrupted, and its finalizers have run. Counts as a failure.
+ * The call took longer than the breaker's timeout, was interrupted, and its finalizers have run. It counts as a failure.
  *
  * @category errors
  * @since 0.1.0
@@ -57,12 +86,12 @@ export class BreakerTimeoutError
   }, { httpApiStatus: 504 })
 {
   override get message(): string {
-    return `A call through circuit "${this.circuit}" timed out`
+    return `A call through circuit "${this.circuit}" timed out after ${Duration.toMillis(this.timeout)} ms`
   }
 }
 
 /**
- * The call was not run: `maxConcurrent` others were running. Counts for nothing.
+ * The call was not run, because `maxConcurrent` others were running. It counts as rejected, and for nothing else.
  *
  * @category errors
  * @since 0.1.0
@@ -74,17 +103,17 @@ export class BulkheadFullError
   }, { httpApiStatus: 503 })
 {
   override get message(): string {
-    return `Circuit "${this.circuit}" runs as many calls at once as it may`
+    return `Circuit "${this.circuit}" is at its limit of ${this.maxConcurrent} concurrent calls`
   }
 
-  /** As `BreakerOpenError`'s. */
+  /** A rejection tells an outer breaker nothing about its own dependency. */
   get [Outcome.outcome](): Outcome.Outcome {
     return Outcome.ignored
   }
 }
 
 /**
- * All that a breaker can add to a call's errors, storage aside.
+ * The errors that a breaker can add to a call's own, but for `StorageError`.
  *
  * @category errors
  * @since 0.1.0
@@ -92,7 +121,7 @@ export class BulkheadFullError
 export type BreakerError = BreakerOpenError | BreakerTimeoutError | BulkheadFullError
 
 /**
- * Whether an error came from a breaker and not from the call it guards: what a fallback is for.
+ * Whether an error came from a breaker and not from the call it guards. Use it to decide when to fall back.
  *
  * @category guards
  * @since 0.1.0

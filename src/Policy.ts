@@ -5,139 +5,25 @@
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import { inWords } from "./internal/Check.ts"
-import { problems } from "./internal/Resolve.ts"
-import type { Outcome } from "./Outcome.ts"
-import type { Trip } from "./Trip.ts"
+import type * as PolicyModel from "./internal/PolicyModel.ts"
+import { problems } from "./internal/ResolvedPolicy.ts"
+import type { Trip } from "./internal/TripModel.ts"
+
+export type { Classify, Consistency, HalfOpen, Policy } from "./internal/PolicyModel.ts"
 
 /**
- * Classifies the exit of a call: returns an `Outcome`, or an effect that succeeds with one.
- *
- * It is called for every exit, except one that is only interruption. If it throws or dies, the outcome is `Ignored`,
- * the defect is logged at `References.UnhandledLogLevel`, and the call keeps its own exit.
+ * The part of a policy that is plain data.
  *
  * @category models
  * @since 0.1.0
  */
-export type Classify<A, E, R = never> = (exit: Exit.Exit<A, E>) => Outcome | Effect.Effect<Outcome, never, R>
+export type Data = PolicyModel.Data
 
-/**
- * How an open circuit tests whether its dependency has recovered. Counts are whole numbers of at least 1.
- *
- * @category models
- * @since 0.1.0
- */
-export interface HalfOpen {
-  /** How many probes may run at once in the whole fleet. Default 1. */
-  readonly probes?: number | undefined
-  /** How many probes, of any instances, must succeed before the circuit closes; one failure reopens it. Default 1. */
-  readonly successes?: number | undefined
-  /**
-   * How long a probe may take. After that it is interrupted, fails with `BreakerOpenError` and counts as failed. If its
-   * instance has died, its place becomes free a second after this time. Default: the probe's timeout + 1 second, or 30
-   * seconds without a timeout.
-   */
-  readonly lease?: Duration.Input | undefined
-  /** The timeout of a probe, instead of the policy's. Adds `BreakerTimeoutError` to the error type. */
-  readonly timeout?: Duration.Input | undefined
-  /**
-   * For this long after closing, a growing share of the calls is admitted, beginning with a tenth. Default: no ramp.
-   */
-  readonly ramp?: Duration.Input | undefined
-}
-
-/**
- * How fresh the fleet's view must be before a call runs.
- *
- * - `local`: any view will do. An instance learns of another's change after one push or one `syncEvery`.
- * - `{ maxAge }`: a call first loads the fleet's view if the present one was requested longer ago than this.
- * - `strict`: every call loads the view first, and returns once its outcome is recorded. A call that arrives after a
- *   trip was committed is rejected, as long as the storage answers and keeps what it acknowledged.
- *
- * Calls that wait at the same time share a request. Each waits at most for the storage's deadline of 1 second, and not
- * at all while the storage is away, which it is after two failed requests in a row.
- *
- * @category models
- * @since 0.1.0
- */
-export type Consistency = "local" | "strict" | { readonly maxAge: Duration.Input }
-
-/**
- * A policy as plain data. Every field is optional. It can be decoded from JSON, where a duration is a number of
- * milliseconds or a text such as `"30 seconds"`.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Data {
-  /** When a closed circuit opens. Default: 5 consecutive failures. */
-  readonly trip?: Trip | undefined
-  /** How long it stays open. Default 60 seconds, or `maxOpenFor` if that is shorter. */
-  readonly openFor?: Duration.Input | undefined
-  /**
-   * The upper limit of an open time, for a schedule and for `retryAfter` hints. Default 1 hour, or `openFor` if longer.
-   */
-  readonly maxOpenFor?: Duration.Input | undefined
-  readonly halfOpen?: HalfOpen | undefined
-  /**
-   * After this long the call is interrupted, and fails with `BreakerTimeoutError` once its finalizers have run.
-   * Default: no timeout.
-   */
-  readonly timeout?: Duration.Input | undefined
-  /**
-   * How many calls may run at once. A call beyond the limit fails with `BulkheadFullError`, which is not evidence.
-   * Default: no limit.
-   */
-  readonly maxConcurrent?: number | undefined
-  /** How fresh the fleet's view must be before a call runs. Default `local`. */
-  readonly consistency?: Consistency | undefined
-  /**
-   * Whose outcomes open the circuit for the fleet. `pooled`: the outcomes of all instances together, once they have
-   * been tripping for one `syncEvery`. `any`: the outcomes of any one instance, at once. An instance that trips on its
-   * own evidence rejects its own calls either way. Default: `pooled` on a storage that hosts share, else `any`; always
-   * `any` with `lastCalls`, which cannot be pooled.
-   */
-  readonly evidence?: "pooled" | "any" | undefined
-  /**
-   * What happens to a call when its `consistency` requires a request to the storage and that request fails. `allow`
-   * (the default): the instance decides on its own view. `fail`: the call fails with `StorageError`, which is added to
-   * the error type. A call that has run never fails because of this.
-   */
-  readonly onStorageError?: "allow" | "fail" | undefined
-  /**
-   * The interval between reports to the storage, which also fetch the fleet's view; at least 10 ms. Circuits in use
-   * with the same interval share a request. A failure is reported within 50 ms. Default 1 second.
-   */
-  readonly syncEvery?: Duration.Input | undefined
-}
-
-/**
- * A policy: `Data`, and the two parts that are not data.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Policy<R = any> extends Omit<Data, "openFor"> {
-  /**
-   * How long the circuit stays open: a duration, or a `Schedule` whose n-th delay is taken for the n-th consecutive
-   * opening. The last delay repeats. The count of openings is reset once the circuit stayed closed as long as its last
-   * opening lasted.
-   *
-   * A schedule is stepped without waiting. If it is asynchronous or dies, the circuit opens for 60 seconds, and the
-   * failure is logged at `References.UnhandledLogLevel`.
-   */
-  readonly openFor?: Duration.Input | Schedule.Schedule<unknown, number> | undefined
-  /** Classifies calls, unless `wrapWith` gives a `classify` of its own. Default: `Outcome.fromExit`. */
-  readonly classify?: Classify<unknown, unknown, R> | undefined
-}
-
-const validPolicy = Schema.makeFilter((policy: Policy) => {
+const validPolicy = Schema.makeFilter((policy: PolicyModel.Policy) => {
   const found = problems(policy)
   return found.length === 0 ? undefined : found.map(inWords).join("; ")
 })
@@ -147,7 +33,9 @@ const validPolicy = Schema.makeFilter((policy: Policy) => {
  *
  * @internal
  */
-export const Sensible: Schema.Codec<Policy, Policy> = Schema.declare((_: unknown): _ is Policy => true).check(
+export const ValidPolicy: Schema.Codec<PolicyModel.Policy, PolicyModel.Policy> = Schema.declare((
+  _: unknown
+): _ is PolicyModel.Policy => true).check(
   validPolicy
 )
 

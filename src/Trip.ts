@@ -11,36 +11,9 @@
 import type * as Duration from "effect/Duration"
 import { refuse } from "./internal/Check.ts"
 import { problems } from "./internal/TripCheck.ts"
+import type { Trip, Window } from "./internal/TripModel.ts"
 
-/**
- * The calls that a rate is computed over: those of a span of time (at most 10 hours), or the last ones (at most
- * 100,000).
- *
- * @category models
- * @since 0.1.0
- */
-export type Window =
-  | { readonly _tag: "Within"; readonly duration: Duration.Input }
-  | { readonly _tag: "LastCalls"; readonly calls: number }
-
-/**
- * A trip policy. Make one with the constructors of this module.
- *
- * @category models
- * @since 0.1.0
- */
-export type Trip =
-  | { readonly _tag: "ConsecutiveFailures"; readonly failures: number }
-  | { readonly _tag: "Failures"; readonly count: number; readonly within: Duration.Input }
-  | { readonly _tag: "FailureRate"; readonly threshold: number; readonly minimumCalls: number; readonly window: Window }
-  | {
-    readonly _tag: "SlowCallRate"
-    readonly threshold: number
-    readonly slowerThan: Duration.Input
-    readonly minimumCalls: number
-    readonly window: Window
-  }
-  | { readonly _tag: "Any" | "All"; readonly policies: ReadonlyArray<Trip> }
+export type { Trip, Window } from "./internal/TripModel.ts"
 
 type WindowOption =
   | { readonly within: Duration.Input; readonly lastCalls?: undefined }

@@ -21,7 +21,7 @@ describe("errors", () => {
       assert.deepStrictEqual(again.retryAfter, Duration.seconds(20))
       assert.instanceOf(again.lastFailure, Error)
       assert.strictEqual(again.lastFailure.message, "the cause")
-      assert.strictEqual(again.message, "Circuit \"json\" is open")
+      assert.strictEqual(again.message, "Circuit \"json\" is open: 1 consecutive failures (retry after 20 s)")
       yield* TestClock.adjust("10 seconds")
       assert.deepStrictEqual(again.retryAfter, Duration.seconds(20))
       assert.deepStrictEqual(error.retryAfter, Duration.seconds(10))

@@ -3,17 +3,41 @@ import { Duration, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { snapshot as snapshotOf } from "../src/core/Record.ts"
 import { Breaker, Trip } from "../src/index.ts"
+import { LEASE_GRACE_MILLIS } from "../src/internal/Bounds.ts"
 import type * as Storage from "../src/Storage/Storage.ts"
 import { failing, hanging, Link, lostReply, memory, processes, slow } from "./support/storages.ts"
-import { failTimes, inBrief, listen, rejectionOf, settle } from "./utils.ts"
+import { failTimes, inBrief, listen, rejectionOf, untilQuiet } from "./utils.ts"
 
 const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
 const any = { ...two, evidence: "any" } as const
 const interval = Duration.seconds(1)
 
-/** A round and what follows from it, a few times. */
-const rounds = (count: number) =>
-  Effect.repeat(Effect.andThen(TestClock.adjust(interval), settle), { times: count - 1 })
+const intervals = (count: number) =>
+  Effect.repeat(Effect.andThen(TestClock.adjust(interval), untilQuiet), { times: count - 1 })
+
+/** A round has every circuit that is in use, and is over when its requests are answered and what follows from them is done. */
+const untilNextRound = intervals(1)
+
+/** One round reports the successes, and the answer of the next has those of the others. */
+const untilReportedAndRead = intervals(2)
+
+/** The report's own snapshot need not be a round's, so the second one that is an interval younger is that of the third. */
+const INTERVALS_TO_TRIP = 3
+const untilTwoSnapshotsAnIntervalApart = intervals(INTERVALS_TO_TRIP)
+
+/** Two requests fail, each after a deadline of a second and with up to an interval before it. */
+const untilUnreachable = intervals(4)
+
+/** The request under way meets its deadline, the next round follows within an interval, and two bring what has waited. */
+const INTERVALS_TO_RECOVER = 4
+const untilRecovered = intervals(INTERVALS_TO_RECOVER)
+
+/** The grant is late, stays unused for an interval, and the next round gives it back. */
+const untilUnusedLeaseIsGivenBack = intervals(3)
+
+const LEASE_SECONDS = 5
+const whileLeaseRuns = intervals(LEASE_SECONDS - 2)
+const untilLeaseAndGraceAreOver = intervals(LEASE_SECONDS + LEASE_GRACE_MILLIS / 1000 + 1)
 
 const pair = <const P extends Breaker.Policy>(
   name: string,
@@ -26,37 +50,37 @@ const pair = <const P extends Breaker.Policy>(
   })
 
 describe("one circuit", () => {
-  it.effect("any: whoever trips opens for all, at once where changes are pushed", () =>
+  it.effect("any: the first instance that trips opens for all, at once where changes are pushed", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("pushed", any)
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       const error = yield* rejectionOf(b)
       assert.deepInclude(error, { state: "Open", openedBy: "fleet", reason: "2 consecutive failures" })
       assert.strictEqual((yield* rejectionOf(a)).openedBy, "instance")
     }))
 
-  it.effect("any: within an interval where they are not", () =>
+  it.effect("any: a trip opens for all within an interval where changes are not pushed", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("polled", any, { pushes: false })
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual(yield* b.state, "Closed")
-      yield* rounds(1)
+      yield* untilNextRound
       yield* rejectionOf(b)
     }))
 
-  it.effect("pooled: what trips must last for an interval, and opens for those who saw nothing", () =>
+  it.effect("pooled: evidence must trip for an interval, and opens also for instances that saw no failure", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("pooled", { ...two, trip: Trip.failures({ count: 3, within: "1 minute" }) })
       yield* failTimes(a, 2)
       yield* failTimes(b, 2)
       yield* TestClock.adjust("100 millis")
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
-      yield* rounds(3)
+      yield* untilTwoSnapshotsAnIntervalApart
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Open", "Open"])
       const { fleet, isolated, why } = yield* a.snapshot
       assert.deepInclude(fleet, { state: "Open", backend: "memory", reachable: true })
@@ -64,62 +88,59 @@ describe("one circuit", () => {
       assert.strictEqual((yield* rejectionOf(b)).openedBy, "fleet")
     }))
 
-  it.effect("pooled: its own failures isolate an instance at once, and nobody else", () =>
+  it.effect("pooled: an instance that trips on its own failures is isolated at once, and alone", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("isolated", two)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       const error = yield* rejectionOf(a)
       assert.deepInclude(error, { state: "Open", openedBy: "instance" })
       assert.isTrue((yield* a.snapshot).isolated)
-      for (let i = 0; i < 5; i++) {
-        yield* b.wrap(Effect.void)
-        yield* rounds(1)
-      }
+      yield* Effect.repeat(Effect.andThen(b.wrap(Effect.void), untilNextRound), { times: 2 * INTERVALS_TO_TRIP })
       assert.strictEqual(yield* b.state, "Closed")
       yield* TestClock.adjust("10 seconds")
       yield* a.wrap(Effect.void)
       assert.strictEqual(yield* a.state, "Closed")
     }))
 
-  it.effect("an operator's override is for all, and so is what lifts it", () =>
+  it.effect("an operator's override holds for all instances, and so does lifting it", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("override", two)
       yield* b.wrap(Effect.void)
-      const heard = yield* listen(b)
+      const events = yield* listen(b)
       yield* a.override({ mode: "ForcedOpen", reason: "incident", actor: "ann" })
-      yield* settle
+      yield* untilQuiet
       assert.deepInclude(yield* rejectionOf(b), { state: "ForcedOpen", openedBy: "override", reason: "incident" })
       yield* a.clearOverride({ actor: "bob" })
-      yield* settle
+      yield* untilQuiet
       yield* b.wrap(Effect.void)
-      assert.deepStrictEqual((yield* heard).map(inBrief), [
+      assert.deepStrictEqual((yield* events).map(inBrief), [
         "ForcedOpen set",
         "Rejected by BreakerOpenError",
         "ForcedOpen cleared"
       ])
     }))
 
-  it.effect("sends its probes as a fleet, and counts their successes across instances", () =>
+  it.effect("probes are leased by the fleet, and their successes add up across instances", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("probes", { ...any, halfOpen: { successes: 2 } })
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
       yield* TestClock.adjust("10 seconds")
-      yield* settle
+      yield* untilQuiet
       const probe = yield* Effect.forkChild(a.wrap(Effect.sleep("1 second")), { startImmediately: true })
       assert.strictEqual((yield* rejectionOf(b)).state, "HalfOpen")
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(probe)
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["HalfOpen", "HalfOpen"])
       yield* TestClock.adjust("1 second")
-      yield* settle
+      yield* untilQuiet
       yield* b.wrap(Effect.void)
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
     }))
 
-  it.effect("counts every outcome once, in whatever process", () =>
+  it.effect("every outcome is counted once, whatever process it is of", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("counts", two)
       for (const breaker of [a, b]) {
@@ -127,22 +148,22 @@ describe("one circuit", () => {
         yield* failTimes(breaker, 1)
         yield* breaker.wrap(Effect.void)
       }
-      yield* rounds(3)
+      yield* untilReportedAndRead
       yield* a.wrap(Effect.void)
-      yield* rounds(2)
+      yield* untilReportedAndRead
       const { fleet } = yield* a.snapshot
       assert.deepInclude(fleet?.statistics, { success: 5, failure: 2 })
     }))
 })
 
 describe("the storage", () => {
-  it.effect("that hangs keeps the first call for 100 ms, and no other", () =>
+  it.effect("a storage that hangs delays the first call for 100 ms, and no other", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1)
       link!.fault(hanging)
       const breaker = yield* link!.make("hangs", two)
       const first = yield* Effect.forkChild(breaker.wrap(Effect.succeed(1)), { startImmediately: true })
-      yield* settle
+      yield* untilQuiet
       assert.isUndefined(first.pollUnsafe())
       assert.strictEqual(yield* breaker.wrap(Effect.succeed(2)), 2)
       yield* TestClock.adjust("100 millis")
@@ -155,70 +176,68 @@ describe("the storage", () => {
       yield* TestClock.adjust("10 seconds")
       yield* breaker.wrap(Effect.void)
       link!.fault(undefined)
-      yield* rounds(4)
+      yield* untilRecovered
       assert.isTrue((yield* breaker.snapshot).fleet?.reachable)
       assert.deepInclude((yield* breaker.snapshot).fleet?.statistics, { success: 3, failure: 2 })
     }))
 
-  it.effect("whose replies get lost counts nothing twice", () =>
+  it.effect("a storage whose replies are lost counts nothing twice", () =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* pair("lost", two)
       yield* a.wrap(Effect.void)
       linkA.fault(lostReply)
       yield* failTimes(a, 1)
-      yield* rounds(5)
+      yield* untilUnreachable
       yield* a.wrap(Effect.void)
       linkA.fault(undefined)
-      yield* rounds(5)
+      yield* untilRecovered
       yield* b.wrap(Effect.void)
-      yield* rounds(2)
+      yield* untilReportedAndRead
       assert.deepInclude((yield* b.snapshot).fleet?.statistics, { success: 3, failure: 1 })
     }))
 
-  it.effect("that was lost is given back what one instance knows", () =>
+  it.effect("a storage that lost its records gets back what one instance knows", () =>
     Effect.gen(function*() {
       const first = new Link(yield* memory)
       const a = yield* first.make("wiped", any)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       const other = yield* memory
       first.fault(() => Effect.suspend(() => other.sync(first.reports.slice(-1))) as never, "sync")
       first.fault(() => Effect.suspend(() => other.change("wiped", first.changes.at(-1)!)) as never, "change")
-      yield* rounds(3)
+      yield* untilNextRound
       const b = yield* new Link(other).make("wiped", any)
       yield* rejectionOf(b)
     }))
 
-  it.effect("comes back to instances that go on, and hears of it under a lease", () =>
+  it.effect("an instance that closed alone goes on when the storage is back, and confirms it with a leased probe", () =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* pair("defiant", any)
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       linkA.fault(failing("Unavailable"))
       yield* TestClock.adjust("10 seconds")
-      yield* settle
+      yield* untilQuiet
       yield* a.wrap(Effect.void)
       assert.strictEqual(yield* a.state, "Closed")
       assert.strictEqual(yield* b.state, "Open")
       linkA.fault(undefined)
-      const heard = yield* listen(a)
-      for (let i = 0; i < 5; i++) {
-        yield* rounds(1)
-        // Not one of them is rejected, while one of them is the probe.
-        yield* Effect.all([a.wrap(Effect.yieldNow), a.wrap(Effect.yieldNow)], { concurrency: 2 })
-      }
-      yield* settle
+      const events = yield* listen(a)
+      // A probe is among them, and none of them is rejected.
+      const calls = Effect.all([a.wrap(Effect.yieldNow), a.wrap(Effect.yieldNow)], { concurrency: 2 })
+      yield* Effect.repeat(Effect.andThen(untilNextRound, calls), { times: INTERVALS_TO_RECOVER })
+      yield* untilQuiet
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
       assert.strictEqual((yield* a.snapshot).fleet?.state, "Closed")
-      assert.deepStrictEqual((yield* heard).map(inBrief), [])
+      assert.deepStrictEqual((yield* events).map(inBrief), [])
     }))
 
-  it.effect("that is slow gives a lease to the next call", () =>
+  it.effect("a lease that a slow storage grants too late serves the next call", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("late lease", any)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("10 seconds")
       linkA.fault(slow(200), "probe")
       const late = yield* Effect.forkChild(rejectionOf(a), { startImmediately: true })
@@ -227,7 +246,7 @@ describe("the storage", () => {
       yield* TestClock.adjust("150 millis")
       linkA.fault(undefined)
       yield* a.wrap(Effect.void)
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual(yield* a.state, "Closed")
     }))
 })
@@ -236,68 +255,69 @@ describe("a leased probe", () => {
   /** Open, its time over, and the storage well. */
   const due = (name: string) =>
     Effect.gen(function*() {
-      const { a, b, linkA } = yield* pair(name, { ...any, halfOpen: { lease: "5 seconds" } })
+      const { a, b, linkA } = yield* pair(name, { ...any, halfOpen: { lease: Duration.seconds(LEASE_SECONDS) } })
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("10 seconds")
-      yield* settle
+      yield* untilQuiet
       return { a, b, linkA }
     })
 
   const settlements = ({ probes }: Link) => probes.filter(({ _tag }) => _tag === "Settle").length
 
-  it.effect("whose settlement got lost is settled again, with each round until a second after its lease", () =>
+  it.effect("a leased probe whose settlement is lost is settled again with each round until a second after its lease", () =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* due("settled again")
       yield* a.wrap(Effect.sync(() => linkA.fault(hanging, "probe")))
-      yield* rounds(3)
+      yield* whileLeaseRuns
       assert.strictEqual(yield* b.state, "HalfOpen")
       linkA.fault(undefined)
-      yield* rounds(2)
+      yield* untilReportedAndRead
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
     }))
 
-  it.effect("whose settlement is never heard is given up with its lease", () =>
+  it.effect("a leased probe whose settlement is never acknowledged is given up with its lease", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* due("given up")
       yield* a.wrap(Effect.sync(() => linkA.fault(failing("Denied"), "probe")))
-      yield* rounds(7)
-      const asked = settlements(linkA)
-      assert.isAtLeast(asked, 4)
-      yield* rounds(5)
-      assert.strictEqual(settlements(linkA), asked)
+      yield* untilLeaseAndGraceAreOver
+      const sent = settlements(linkA)
+      assert.isAtLeast(sent, 4)
+      yield* untilLeaseAndGraceAreOver
+      assert.strictEqual(settlements(linkA), sent)
       linkA.fault(undefined)
     }))
 
-  it.effect("is judged by its holder where nobody answers", () =>
+  it.effect("a leased probe is judged by its holder where no storage answers", () =>
     Effect.gen(function*() {
       for (const [ended, state] of [[Effect.void, "Closed"], [Effect.fail("boom"), "Open"]] as const) {
         const { a, linkA } = yield* due(`alone ${state}`)
-        const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.andThen(Effect.sleep("4 seconds"), ended))), {
+        const takes = Duration.seconds(LEASE_SECONDS - 1)
+        const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.andThen(Effect.sleep(takes), ended))), {
           startImmediately: true
         })
         linkA.fault(failing("Unavailable"))
-        yield* rounds(4)
+        yield* TestClock.adjust(takes)
         yield* Fiber.join(probe)
-        yield* settle
+        yield* untilQuiet
         assert.strictEqual(yield* a.state, state)
         linkA.fault(undefined)
       }
     }))
 
-  it.effect("that fails when its lease ends reopens the circuit for all", () =>
+  it.effect("a leased probe that fails when its lease ends reopens the circuit for all", () =>
     Effect.gen(function*() {
       const { a, b } = yield* due("lapsed")
       const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.never)), { startImmediately: true })
       assert.strictEqual((yield* rejectionOf(b)).state, "HalfOpen")
       yield* TestClock.adjust("5 seconds")
-      yield* settle
+      yield* untilQuiet
       assert.isTrue((yield* Fiber.join(probe))._tag === "Failure")
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Open", "Open"])
     }))
 
-  it.effect("that was not used is given back after an interval", () =>
+  it.effect("a lease that no call used is given back after an interval", () =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* due("given back")
       linkA.fault(slow(200), "probe")
@@ -305,15 +325,15 @@ describe("a leased probe", () => {
       yield* TestClock.adjust("100 millis")
       yield* Fiber.join(late)
       linkA.fault(undefined)
-      yield* rounds(3)
+      yield* untilUnusedLeaseIsGivenBack
       yield* b.wrap(Effect.void)
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
     }))
 })
 
 describe("an answer", () => {
-  it.effect("that was asked for earlier than what is known does not go back on it", () =>
+  it.effect("an answer to an older request does not undo a newer one", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1, { pushes: false })
       const a = yield* link!.make("stale", two)
@@ -322,18 +342,18 @@ describe("an answer", () => {
       yield* failTimes(a, 1)
       link!.fault((request) => Effect.flatMap(request, (answer) => Effect.delay(Effect.succeed(answer), 500)), "sync")
       yield* TestClock.adjust("50 millis")
-      yield* settle
+      yield* untilQuiet
       link!.fault(undefined)
       yield* a.override({ mode: "ForcedOpen", reason: "r", actor: "ann" })
       yield* TestClock.adjust("500 millis")
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual((yield* rejectionOf(a)).state, "ForcedOpen")
       assert.strictEqual((yield* a.snapshot).override?.mode, "ForcedOpen")
     }))
 })
 
 describe("a round", () => {
-  it.effect("is one request, whatever the call rate", () =>
+  it.effect("a round is one request, whatever the call rate", () =>
     Effect.gen(function*() {
       const requests: Array<number> = []
       for (const calls of [1, 100, 10_000]) {
@@ -341,7 +361,7 @@ describe("a round", () => {
         const breaker = yield* link.make(`rate ${calls}`, two)
         const second = Effect.gen(function*() {
           for (let i = 0; i < calls; i++) yield* breaker.wrap(Effect.void)
-          yield* rounds(1)
+          yield* untilNextRound
         })
         yield* second
         const before = link.asked.length
@@ -351,37 +371,37 @@ describe("a round", () => {
       assert.deepStrictEqual(requests, [10, 10, 10])
     }))
 
-  it.effect("is for all circuits of the process, a hundred at a time", () =>
+  it.effect("a round has all circuits of the process, a hundred in a request", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)
       const breaker = yield* Breaker.makeKeyed("batch", two).pipe(Effect.provide(link.layer))
       for (let i = 0; i < 250; i++) yield* breaker.wrap(Effect.void, { key: `key ${i}` })
-      yield* rounds(2)
+      yield* untilReportedAndRead
       const before = [link.asked.length, link.reports.length]
       for (let i = 0; i < 250; i++) yield* breaker.wrap(Effect.void, { key: `key ${i}` })
-      yield* rounds(1)
+      yield* untilNextRound
       assert.deepStrictEqual([link.asked.length - before[0]!, link.reports.length - before[1]!], [3, 250])
     }))
 })
 
-describe("why", () => {
-  it.effect("a circuit is open, why not, and on whose evidence", () =>
+describe("reasons and evidence", () => {
+  it.effect("a snapshot says why a circuit is open or closed, and on whose evidence", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("why", { ...two, trip: Trip.failures({ count: 3, within: "1 minute" }) })
       yield* failTimes(a, 1)
       yield* b.wrap(Effect.void)
-      yield* rounds(1)
+      yield* untilNextRound
       const closed = yield* b.snapshot
       assert.deepInclude(closed, { whyNot: "0 of 3 failures within 60 s", openedBy: undefined })
       assert.strictEqual(closed.fleet?.whyNot, "1 of 3 failures within 60 s")
-      const heard = yield* listen(b)
+      const events = yield* listen(b)
       yield* failTimes(a, 2)
       assert.deepInclude(yield* a.snapshot, { openedBy: "instance", why: "3 failures within 60 s", whyNot: undefined })
-      yield* rounds(3)
+      yield* untilTwoSnapshotsAnIntervalApart
       const open = yield* b.snapshot
       assert.deepInclude(open, { openedBy: "fleet", isolated: false, why: "3 failures within 60 s" })
       assert.deepInclude(open.fleet?.evidence, { by: "fleet", totals: [{ success: 1, failure: 3, slow: 0 }] })
-      const [transition] = yield* heard
+      const [transition] = yield* events
       assert.deepInclude(transition, {
         _tag: "Transition",
         from: "Closed",
@@ -393,12 +413,12 @@ describe("why", () => {
       assert.strictEqual((yield* b.snapshot).openedBy, "override")
     }))
 
-  it.effect("what one instance saw is the evidence where that is enough", () =>
+  it.effect("any: the evidence of a trip is that of the one instance that tripped", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("whose", any)
       yield* b.wrap(Effect.void)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       const [byA, byB] = [yield* a.snapshot, yield* b.snapshot]
       assert.deepStrictEqual([byA.openedBy, byB.openedBy], ["instance", "fleet"])
       assert.deepInclude(byB.fleet?.evidence, { by: "instance" })
@@ -407,18 +427,18 @@ describe("why", () => {
     }))
 })
 
-describe("who hears of a change", () => {
-  it.effect("a circuit that an operator has spoken of before its first call", () =>
+describe("circuits that a change reaches", () => {
+  it.effect("a circuit that was overridden before its first call adopts the next change", () =>
     Effect.gen(function*() {
       const { a, b } = yield* pair("spoken of", { ...two, syncEvery: "10 minutes" })
       yield* a.override({ mode: "ForcedOpen", reason: "r", actor: "ann" })
       yield* rejectionOf(a)
       yield* b.clearOverride({ actor: "bob" })
-      yield* settle
+      yield* untilQuiet
       yield* a.wrap(Effect.void)
     }))
 
-  it.effect("the circuit that all keys without a place share", () =>
+  it.effect("the circuit that all overflowing keys share adopts changes", () =>
     Effect.gen(function*() {
       const links = yield* processes(2)
       const [a, b] = yield* Effect.forEach(links, ({ layer }) =>
@@ -428,32 +448,32 @@ describe("who hears of a change", () => {
         yield* breaker.wrap(Effect.void, { key: "second" })
       }
       yield* failTimes(a!.get("third"), 2)
-      yield* settle
+      yield* untilQuiet
       yield* rejectionOf(b!.get("fourth"))
     }))
 
-  it.effect("nobody of a fiber that is only watched", () =>
+  it.effect("outcomes of a fiber with Enforcement metricsOnly are no evidence for the fleet", () =>
     Effect.gen(function*() {
       for (const evidence of ["any", "pooled"] as const) {
         const { a, b } = yield* pair(`watched ${evidence}`, { ...two, evidence })
         yield* b.wrap(Effect.void)
         yield* failTimes(a, 5).pipe(Effect.provideService(Breaker.Enforcement, "metricsOnly"))
-        yield* rounds(4)
+        yield* untilTwoSnapshotsAnIntervalApart
         assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
         yield* b.wrap(Effect.void)
-        yield* rounds(2)
+        yield* untilReportedAndRead
         assert.deepInclude((yield* b.snapshot).fleet, { state: "Closed", generation: 0 })
         assert.deepInclude((yield* b.snapshot).fleet?.statistics, { success: 2, failure: 5 })
       }
     }))
 
-  it.effect("a storage that denies without saying until when is not asked by every call", () =>
+  it.effect("a denial without a time is not followed by a request for each call", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("denied", any)
       yield* failTimes(a, 2)
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("10 seconds")
-      // As where a newer version owns the record: the open time is over, and nobody else may end it.
+      // As where a newer version owns the record: the open time is over, and no other instance may end it.
       const { asOf } = linkA.changes[0] as Storage.Trip
       const snapshot: Storage.Snapshot = {
         ...snapshotOf(undefined, [], asOf, Infinity),
@@ -469,7 +489,7 @@ describe("who hears of a change", () => {
 describe("strict", () => {
   const strict = { ...two, consistency: "strict", onStorageError: "fail" } as const
 
-  it.effect("n failures in sequence, on whatever instances, then rejected", () =>
+  it.effect("strict: n failures in sequence trip, on whatever instances, and the next call is rejected", () =>
     Effect.gen(function*() {
       const { a, b, linkA, linkB } = yield* pair("strict", strict, { pushes: false })
       linkA.fault(slow(20))
@@ -480,8 +500,8 @@ describe("strict", () => {
         return yield* rejectionOf(a)
       })
       const fiber = yield* Effect.forkChild(calls, { startImmediately: true })
-      for (let i = 0; i < 40; i++) {
-        yield* settle
+      while (fiber.pollUnsafe() === undefined) {
+        yield* untilQuiet
         yield* TestClock.adjust("10 millis")
       }
       linkA.fault(undefined)
@@ -489,7 +509,7 @@ describe("strict", () => {
       assert.strictEqual((yield* Fiber.join(fiber)).openedBy, "fleet")
     }))
 
-  it.effect("fails before it runs where the storage does, and never after", () =>
+  it.effect("strict: with onStorageError fail a call fails before it runs, and never after", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("fails", strict)
       linkA.fault(failing("Unavailable"))
@@ -506,7 +526,7 @@ describe("strict", () => {
       )
     }))
 
-  it.effect("cached: one load for all who wait, as long as it is young enough", () =>
+  it.effect("maxAge: calls that wait at once share a load that is young enough", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("cached", { ...two, consistency: { maxAge: "300 millis" } }, { pushes: false })
       yield* a.wrap(Effect.void)
@@ -519,7 +539,7 @@ describe("strict", () => {
           startImmediately: true
         }
       )
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("10 millis")
       yield* Fiber.join(calls)
       linkA.fault(undefined)
@@ -528,17 +548,17 @@ describe("strict", () => {
 })
 
 describe("an idle breaker", () => {
-  it.effect("wakes nothing for an hour", () =>
+  it.effect("an idle breaker sends no request for an hour", () =>
     Effect.gen(function*() {
       for (const shared of [true, false]) {
         const link = new Link(yield* memory, { shared })
         const breaker = yield* link.make(`idle ${shared}`, two)
         yield* breaker.wrap(Effect.void)
         yield* failTimes(breaker, 1)
-        yield* rounds(3)
+        yield* untilReportedAndRead
         const { length } = link.asked
         yield* TestClock.adjust("1 hour")
-        yield* settle
+        yield* untilQuiet
         assert.strictEqual(link.asked.length, length)
       }
     }))

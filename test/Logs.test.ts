@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Logger, type LogLevel, References, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
+import { messages } from "../src/internal/Messages.ts"
 import { StorageError } from "../src/Storage/Storage.ts"
 import { failing, Link, memory } from "./support/storages.ts"
 import { failTimes, rejectionOf, settle } from "./utils.ts"
@@ -133,8 +134,8 @@ describe("a log line", () => {
         yield* breaker.wrap(Effect.void)
         yield* rounds(20)
         assert.isAbove(asked, reasons.length)
-        const told = "Changes are not pushed, they are heard of a round later"
-        assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Warn", told], ["Warn", told]])
+        const { text } = messages.subscribeRefused
+        assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Warn", text], ["Warn", text]])
       })))
 
   it.effect("instances with different policies are logged as Warn, once per instance", () =>
@@ -151,7 +152,7 @@ describe("a log line", () => {
         yield* failTimes(a, 2)
         yield* settle
         assert.deepStrictEqual(lines.map(({ fields, level, text }) => [level, text, fields.circuit]), [
-          ["Warn", "Instances of a circuit have different policies", "policies"]
+          ["Warn", messages.policiesDiffer.text, "policies"]
         ])
       })))
 
@@ -174,13 +175,13 @@ describe("a log line", () => {
           "Call admitted false",
           "Call admitted false",
           "Call admitted false",
-          "The circuit tripped 2 consecutive failures",
-          "The fleet's state was taken over Open N",
+          `${messages.tripped.text} 2 consecutive failures`,
+          `${messages.adopted.text} Open N`,
           "Call rejected Open",
-          "The fleet's state was taken over HalfOpen N",
+          `${messages.adopted.text} HalfOpen N`,
           "A lease was granted",
           "Call admitted true",
-          "The fleet's state was taken over Closed N"
+          `${messages.adopted.text} Closed N`
         ])
       })))
 })

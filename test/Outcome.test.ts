@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Exit } from "effect"
 import { Outcome } from "../src/index.ts"
-import { hintOf } from "../src/internal/Permitted.ts"
+import { hintMillisOf } from "../src/internal/Call.ts"
 
 const marked = (outcome: unknown) => ({ [Outcome.outcome]: outcome })
 const bad = Cause.fail("bad")
@@ -73,7 +73,7 @@ describe("outcomes", () => {
   })
 
   it("a failure's retryAfter is no hint if it is past, invalid or absent (C3.41)", () => {
-    const hint = (retryAfter: unknown) => hintOf({ _tag: "Failure", retryAfter: retryAfter as Duration.Input })
+    const hint = (retryAfter: unknown) => hintMillisOf({ _tag: "Failure", retryAfter: retryAfter as Duration.Input })
     for (const none of [undefined, null, 0, -5, "-3 seconds", "soon", NaN, {}, Duration.millis(-1)]) {
       assert.strictEqual(hint(none), 0)
     }

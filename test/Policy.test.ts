@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Exit, Schedule, Schema } from "effect"
 import { Breaker, Outcome, Trip } from "../src/index.ts"
-import { resolve } from "../src/internal/Resolve.ts"
+import { resolve } from "../src/internal/ResolvedPolicy.ts"
 
 const decode = Schema.decodeUnknownSync(Breaker.Data)
 
@@ -154,8 +154,8 @@ describe("an invalid policy is refused, with field, range and value (C7.104)", (
 describe("the longest open time", () => {
   it("maxOpenFor is an hour or openFor if longer, and openFor is 60 seconds or maxOpenFor if less", () => {
     const of = (policy: Breaker.Policy) => {
-      const { maxOpenFor, openFor } = resolve("any", policy)
-      return [openFor, maxOpenFor]
+      const { maxOpenForMillis, openFor } = resolve("any", policy)
+      return [openFor, maxOpenForMillis]
     }
     assert.deepStrictEqual(of({}), [60_000, 3_600_000])
     assert.deepStrictEqual(of({ openFor: "2 hours" }), [7_200_000, 7_200_000])

@@ -26,7 +26,7 @@ const failureOf = (requests: Requests, request: () => Effect.Effect<unknown, Sto
 const unending = Effect.uninterruptible(Effect.never)
 
 describe("a request", () => {
-  it.effect("that ends synchronously reports its exit synchronously and has nothing to cancel", () =>
+  it.effect("a request that ends synchronously reports its exit synchronously and has nothing to cancel", () =>
     Effect.gen(function*() {
       const { queue, requests } = yield* made
       const exits: Array<unknown> = []
@@ -37,7 +37,7 @@ describe("a request", () => {
     }))
 
   for (const kind of ["queue", "timer"] as const) {
-    it.effect(`reports its exit once, before its deadline (${kind})`, () =>
+    it.effect(`a request reports its exit once, before its deadline (${kind})`, () =>
       Effect.gen(function*() {
         const { queue, requests } = yield* made
         const exits: Array<unknown> = []
@@ -46,7 +46,7 @@ describe("a request", () => {
         assert.deepStrictEqual(exits, [Exit.fail("no")])
       }))
 
-    it.effect(`reports undefined at its deadline and is interrupted (${kind})`, () =>
+    it.effect(`a request reports undefined at its deadline and is interrupted (${kind})`, () =>
       Effect.gen(function*() {
         const { queue, requests } = yield* made
         const events: Array<unknown> = []
@@ -62,7 +62,7 @@ describe("a request", () => {
         assert.strictEqual(requests.abandoned, 0)
       }))
 
-    it.effect(`that is cancelled is interrupted, reports nothing, and leaves its deadline (${kind})`, () =>
+    it.effect(`a request that is cancelled is interrupted, reports nothing, and leaves its deadline (${kind})`, () =>
       Effect.gen(function*() {
         const { queue, requests } = yield* made
         const events: Array<unknown> = []
@@ -78,7 +78,7 @@ describe("a request", () => {
       }))
   }
 
-  it.effect("that ignores its interruption counts as abandoned until it ends", () =>
+  it.effect("a request that ignores its interruption counts as abandoned until it ends", () =>
     Effect.gen(function*() {
       const { queue, requests } = yield* made
       const latch = yield* Latch.make()
@@ -97,7 +97,7 @@ describe("a request", () => {
 })
 
 describe("a request to a storage", () => {
-  it.effect("fails with the storage's own error, also when that is of another copy of this library", () =>
+  it.effect("a request to a storage fails with the storage's own error, also when that is of another copy of this library", () =>
     Effect.gen(function*() {
       const { requests } = yield* made
       for (const Copy of [StorageError, ForeignStorageError]) {
@@ -109,7 +109,7 @@ describe("a request to a storage", () => {
       }
     }))
 
-  it.effect("fails with Unavailable when the storage dies, throws, interrupts itself, or returns no effect", () =>
+  it.effect("a request to a storage fails with Unavailable when the storage dies, throws, interrupts itself, or returns no effect", () =>
     Effect.gen(function*() {
       const { requests } = yield* made
       assert.deepStrictEqual(yield* failureOf(requests, () => Effect.die("bug")), ["Unavailable", "bug"])
@@ -122,7 +122,7 @@ describe("a request to a storage", () => {
       assert.strictEqual((yield* failureOf(requests, () => Promise.resolve() as never))[0], "Unavailable")
     }))
 
-  it.effect("fails with Deadline, the operation and the circuit when there is no answer in time", () =>
+  it.effect("a request to a storage fails with Deadline, the operation and the circuit when there is no answer in time", () =>
     Effect.gen(function*() {
       const { queue, requests } = yield* made
       const errors: Array<unknown> = []
@@ -133,7 +133,7 @@ describe("a request to a storage", () => {
       assert.deepEqual((errors[0] as any).failure, error)
     }))
 
-  it.effect("is not sent while 16 abandoned requests run, but after a pause that doubles with each further one", () =>
+  it.effect("a request to a storage is not sent while 16 abandoned requests run, but after a pause that doubles with each further one", () =>
     Effect.gen(function*() {
       const { requests } = yield* made
       const sentAt: Array<number> = []
@@ -154,7 +154,7 @@ describe("a request to a storage", () => {
 })
 
 describe("a background fork", () => {
-  it.effect("has neither the scope nor the span of the context it is made from", () =>
+  it.effect("a background fork has neither the scope nor the span of the context it is made from", () =>
     Effect.gen(function*() {
       const fork = makeFork(yield* Effect.context<Scope.Scope>())
       let kept: Context.Context<never> | undefined
@@ -163,7 +163,7 @@ describe("a background fork", () => {
       assert.isTrue(Context.getOption(kept!, Tracer.ParentSpan)._tag === "None")
     }).pipe(Effect.scoped, Effect.withSpan("request")))
 
-  it.effect("is interrupted when its scope closes, and at once when that is closed", () =>
+  it.effect("a background fork is interrupted when its scope closes, and at once when that is closed", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const fork = makeFork(yield* Effect.context<never>(), scope)

@@ -10,7 +10,7 @@ import {
   LEASE_GRACE_MILLIS,
   REQUEST_DEADLINE_MILLIS
 } from "../src/internal/Bounds.ts"
-import { resolve } from "../src/internal/Resolve.ts"
+import { resolve } from "../src/internal/ResolvedPolicy.ts"
 import { idleTime } from "../src/Storage/Document.ts"
 
 const read = (file: string) => readFileSync(new URL(`../${file}`, import.meta.url), "utf8")
@@ -31,21 +31,24 @@ describe("the README's table of defaults", () => {
     assert.deepEqual(defaults.rule, { _tag: "ConsecutiveFailures", failures: 5 })
     assert.strictEqual(table.get("trip"), "5 consecutive failures")
     assert.strictEqual(table.get("openFor"), `${Number(defaults.openFor) / 1000} seconds, or \`maxOpenFor\` if less`)
-    assert.strictEqual(table.get("maxOpenFor"), `${defaults.maxOpenFor / 3_600_000} hour, or \`openFor\` if longer`)
+    assert.strictEqual(
+      table.get("maxOpenFor"),
+      `${defaults.maxOpenForMillis / 3_600_000} hour, or \`openFor\` if longer`
+    )
     assert.strictEqual(table.get("halfOpen.probes"), String(defaults.probes))
     assert.strictEqual(table.get("halfOpen.successes"), String(defaults.successes))
     assert.strictEqual(
       table.get("halfOpen.lease"),
-      `the probe's timeout + 1 s, else ${defaults.lease / 1000} s`
+      `the probe's timeout + 1 s, else ${defaults.leaseMillis / 1000} s`
     )
     for (const field of ["timeout", "maxConcurrent", "halfOpen.ramp"]) assert.strictEqual(table.get(field), "none")
-    assert.deepEqual([defaults.timeout, defaults.maxConcurrent, defaults.ramp], [undefined, undefined, 0])
+    assert.deepEqual([defaults.timeoutMillis, defaults.maxConcurrent, defaults.rampMillis], [undefined, undefined, 0])
   })
 
   it("the README's defaults of a fleet are those of a breaker without a policy", () => {
-    const { evidence, failsWithStorage, maxAge, syncEvery } = defaults.fleet
-    assert.strictEqual(table.get("syncEvery"), `${syncEvery / 1000} second`)
-    assert.deepEqual([maxAge, table.get("consistency")], [Infinity, "`local`"])
+    const { evidence, failsWithStorage, maxAgeMillis, syncEveryMillis } = defaults.fleet
+    assert.strictEqual(table.get("syncEvery"), `${syncEveryMillis / 1000} second`)
+    assert.deepEqual([maxAgeMillis, table.get("consistency")], [Infinity, "`local`"])
     assert.deepEqual([failsWithStorage, table.get("onStorageError")], [false, "`allow`"])
     // The storage decides, but for what cannot be pooled.
     assert.isUndefined(evidence)
@@ -55,11 +58,11 @@ describe("the README's table of defaults", () => {
   })
 
   it("a default that depends on other fields follows them as the README says", () => {
-    assert.strictEqual(resolve("any", { openFor: "2 hours" }).maxOpenFor, 7_200_000)
+    assert.strictEqual(resolve("any", { openFor: "2 hours" }).maxOpenForMillis, 7_200_000)
     assert.strictEqual(resolve("any", { maxOpenFor: "10 seconds" }).openFor, 10_000)
-    assert.strictEqual(resolve("any", { timeout: "2 seconds" }).lease, 3000)
-    assert.strictEqual(resolve("any", { timeout: "2 seconds" }).probeTimeout, 2000)
-    assert.strictEqual(resolve("any", { timeout: "2 seconds", halfOpen: { timeout: "1 second" } }).lease, 2000)
+    assert.strictEqual(resolve("any", { timeout: "2 seconds" }).leaseMillis, 3000)
+    assert.strictEqual(resolve("any", { timeout: "2 seconds" }).probeTimeoutMillis, 2000)
+    assert.strictEqual(resolve("any", { timeout: "2 seconds", halfOpen: { timeout: "1 second" } }).leaseMillis, 2000)
   })
 })
 

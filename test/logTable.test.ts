@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { readFileSync } from "node:fs"
+import { globSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Message, messages } from "../src/internal/Messages.ts"
 import { root } from "./support/docs.ts"
 
-const documented = readFileSync(join(root, "docs/logs.md"), "utf8")
+const read = (file: string) => readFileSync(join(root, file), "utf8")
+
+const documented = read("docs/logs.md")
   .matchAll(/^\| (\w+) +\| `([^`]+)` +\| ([^|]*?) +\|/gm)
   .map(([, level, text, fields]): Message => ({
     level: level as Message["level"],
@@ -27,5 +29,11 @@ describe("log messages", () => {
   it("each log message has a text of its own", () => {
     const texts = all.map(({ text }) => text)
     assert.deepStrictEqual(texts.filter((text, i) => texts.indexOf(text) !== i), [])
+  })
+
+  it("each log message is used by the library", () => {
+    const source = globSync("src/**/*.ts", { cwd: root }).map(read).join("\n")
+    const unused = Object.keys(messages).filter((key) => !new RegExp(`\\bmessages\\.${key}\\b`).test(source))
+    assert.deepStrictEqual(unused, [])
   })
 })

@@ -1,4 +1,4 @@
-/** What the tests of breakers share. */
+/** Helpers that the tests of breakers share. */
 import { Cause, Effect, Fiber, Logger, References, Stream } from "effect"
 import { Breaker, Storage } from "../src/index.ts"
 
@@ -13,11 +13,11 @@ interface Wraps {
   readonly wrap: Breaker.Wrap<unknown, never>
 }
 
-/** Calls that fail, one after the other, whatever their caller gets. */
+/** Calls that fail, one after the other. Their errors are dropped. */
 export const failTimes = (breaker: Wraps, times: number, error: unknown = "boom"): Effect.Effect<void> =>
   Effect.repeat(Effect.ignore(breaker.wrap(Effect.fail(error))), { times: times - 1 }).pipe(Effect.asVoid)
 
-/** What a call that must be rejected fails with. */
+/** The rejection of a call, which must not run. */
 export const rejectionOf = <Err>(breaker: {
   readonly wrap: Breaker.Wrap<Err, never>
 }): Effect.Effect<Breaker.BreakerOpenError> =>
@@ -28,25 +28,56 @@ export const rejectionOf = <Err>(breaker: {
     Effect.orDie
   )
 
-/** Starts to listen at once; the effect it returns ends listening and says what was heard. */
+/** Subscribes to events at once. The effect it returns unsubscribes and yields the events so far. */
 export const listen = (source: { readonly events: Stream.Stream<Breaker.Event> }) =>
   Effect.gen(function*() {
-    const heard: Array<Breaker.Event> = []
+    const events: Array<Breaker.Event> = []
     const fiber = yield* source.events.pipe(
-      Stream.runForEach((event) => Effect.sync(() => heard.push(event))),
+      Stream.runForEach((event) => Effect.sync(() => events.push(event))),
       Effect.forkChild({ startImmediately: true })
     )
     return Effect.gen(function*() {
-      yield* settle
+      yield* untilQuiet
       yield* Fiber.interrupt(fiber)
-      return heard as ReadonlyArray<Breaker.Event>
+      return events as ReadonlyArray<Breaker.Event>
     })
   })
 
-/** Lets every fiber that can run do so. */
-export const settle: Effect.Effect<void> = Effect.repeat(Effect.yieldNow, { times: 50 }).pipe(Effect.asVoid)
+/** More turns of Node's event loop than any test's fibers need before they all wait. */
+const MOST_TURNS = 10_000
 
-/** A few words for each event. */
+/** Immediates that belong to `untilQuiet` itself. They are no work to wait for. */
+let waiting = 0
+
+const immediates = (): number => process.getActiveResourcesInfo().filter((type) => type === "Immediate").length
+
+/**
+ * Waits until every fiber has ended or waits for the clock, for a promise, or for another fiber. Effect runs fibers in Node's
+ * immediates, so no fiber can run while there is none. Real input and output is not waited for.
+ */
+export const untilQuiet: Effect.Effect<void> = Effect.callback((resume) => {
+  let turns = 0
+  let immediate: NodeJS.Immediate
+  const wait = (): void => {
+    waiting++
+    immediate = setImmediate(() => {
+      waiting--
+      if (immediates() === waiting) resume(Effect.void)
+      else if (++turns === MOST_TURNS) {
+        resume(Effect.die(`fibers still run after ${MOST_TURNS} turns of the event loop`))
+      } else wait()
+    })
+  }
+  wait()
+  return Effect.sync(() => {
+    waiting--
+    clearImmediate(immediate)
+  })
+})
+
+export { untilQuiet as settle }
+
+/** An event in a few words. */
 export const inBrief = (event: Breaker.Event): string => {
   switch (event._tag) {
     case "Transition":
@@ -68,7 +99,7 @@ export interface Reported {
   readonly cause: unknown
 }
 
-/** Runs with a logger that keeps what nobody is there to hear, and with `UnhandledLogLevel` at `Warn`. */
+/** Runs with a logger that keeps every line, and with `UnhandledLogLevel` at `Warn`. */
 export const withReports = <A, E, R>(
   f: (reports: ReadonlyArray<Reported>) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>

@@ -1,9 +1,9 @@
 import { Effect, Scope } from "effect"
 import { CircuitBreaker } from "effect/persistence"
 import type { Spec } from "../cases.ts"
-import { build, type Contender, forever, freshName } from "./contender.ts"
+import { build, type Contender, forever, freshName, subjectOf } from "./contender.ts"
 
-// Its `rate` counts calls, not seconds: it has no window of time to compare. `size` is its default.
+// Its `rate` is over the last calls, because it has no time window. `size` is its default.
 const tripPolicy = ({ failures, trip }: Spec) =>
   trip === "consecutive"
     ? CircuitBreaker.consecutive(failures === Infinity ? Number.MAX_SAFE_INTEGER : failures)
@@ -22,19 +22,16 @@ const make = (spec: Spec) =>
 const stateOf = async (breaker: CircuitBreaker.CircuitBreaker, key: string) =>
   (await run(breaker.state(key)))._tag === "Open"
 
-/** Effect's own, over its memory store. */
+/** Effect's own breaker on its memory store. */
 export const effectOwn: Contender = {
-  single: async (spec, { effect }) => {
+  single: async (spec, workload) => {
     const breaker = await make(spec)
     const options = { key: freshName() }
-    const { timeout } = spec
-    return {
-      bare: () => run(effect),
-      call: timeout === undefined
-        ? () => run(breaker.execute(effect, options))
-        : () => run(breaker.execute(Effect.timeout(effect, timeout), options)),
-      isOpen: () => stateOf(breaker, options.key)
-    }
+    const { timeoutMillis } = spec
+    const wrap = timeoutMillis === undefined
+      ? (call: Effect.Effect<number, Error>) => breaker.execute(call, options)
+      : (call: Effect.Effect<number, Error>) => breaker.execute(Effect.timeout(call, timeoutMillis), options)
+    return subjectOf(workload, wrap, run, () => stateOf(breaker, options.key))
   },
   keyed: async (spec, { effect }, _capacity, next) => {
     const breaker = await make(spec)

@@ -1,23 +1,24 @@
 /**
- * Not breakers, but what a breaker cannot do without.
+ * The least that a breaker has to do, without the breaker.
  */
 import { Effect } from "effect"
-import type { Contender } from "./contender.ts"
-import { ours } from "./ours.ts"
+import { type Contender, subjectOf } from "./contender.ts"
+import { inHand, memory } from "./ours.ts"
 
 const run = Effect.runPromise
 const never = async () => false
+const ours = inHand(await memory())
 
 /**
- * The least that can tell how a call ended, however it ended, with Effect's public interface: a look at a gate, an
- * `onExitPrimitive`, a count. Passing `interruptible` to it would be cheaper and would miss interruptions.
+ * The least with which Effect's public interface can report how a call ended, however it ended: a `withFiber` that
+ * reads a gate, an `onExitPrimitive`, and a counter. Passing `interruptible` to `onExitPrimitive` would cost less and
+ * would miss interruptions.
  *
- * Effect's run loop is twice as fast as long as a process has run no more than a handful of kinds of effects, which no program
- * does: so this one has done what ours has.
+ * It first runs calls through our breaker, because Effect's run loop is twice as fast while a process has run only a
+ * few kinds of effects, and no real program stays at so few.
  */
 export const floor: Contender = {
   single: async (spec, workload) => {
-    const { effect } = workload
     const { call } = await ours.single!(spec, workload)
     for (let i = 0; i < 100; i++) await call()
     const circuit = { gate: 0, successes: 0, failures: 0 }
@@ -29,23 +30,20 @@ export const floor: Contender = {
           return undefined
         })
       )
-    return { bare: () => run(effect), call: () => run(wrap(effect)), isOpen: never }
+    return subjectOf(workload, wrap, run, never)
   }
 }
 
-/** `Effect.timeout` on the bare call. */
+/** `Effect.timeout` around the bare call. */
 export const timeoutAlone: Contender = {
-  single: async ({ timeout }, { effect }) => ({
-    bare: () => run(effect),
-    call: () => run(Effect.timeout(effect, timeout!)),
-    isOpen: never
-  })
+  single: async ({ timeoutMillis }, workload) =>
+    subjectOf(workload, (call) => Effect.timeout(call, timeoutMillis!), run, never)
 }
 
-/** Kept, so that the look-up is not optimized away. */
+/** Exported, so that the compiler does not remove the look-up as dead code. */
 export let found: object | undefined
 
-/** The bare call and a look at a map that holds an object for each key. */
+/** The bare call, and a look-up in a map that holds an object for each key. */
 export const mapGet: Contender = {
   keyed: async (_spec, { effect }, capacity, next) => {
     const map = new Map(Array.from({ length: capacity }, () => [next(), {}]))

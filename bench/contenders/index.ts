@@ -1,20 +1,32 @@
 import type { Contender } from "./contender.ts"
 
-/** Each is imported only where it runs: nobody's code is in the process of another. */
+/** Imports a contender only in the process that runs it, so that no other contender's code is there. */
 export const load = async (name: string): Promise<Contender> => {
   switch (name) {
     case "ours":
-      return (await import("./ours.ts")).ours
+    case "ours-alone": {
+      const { inHand, memory } = await import("./ours.ts")
+      return inHand(await memory())
+    }
     case "ours-service":
-      return (await import("./ours.ts")).oursService
-    case "ours-synced":
-      return (await import("./synced.ts")).oursSynced()
-    case "ours-alone":
-      return (await import("./synced.ts")).oursAlone()
+    case "ours-service-alone": {
+      const { byService, memory } = await import("./ours.ts")
+      return byService(await memory())
+    }
+    case "ours-synced": {
+      const [{ inHand }, { distant }] = await Promise.all([import("./ours.ts"), import("./synced.ts")])
+      return inHand(await distant())
+    }
+    case "ours-service-synced": {
+      const [{ byService }, { distant }] = await Promise.all([import("./ours.ts"), import("./synced.ts")])
+      return byService(await distant())
+    }
     case "effect":
       return (await import("./effect.ts")).effectOwn
     case "cockatiel":
       return (await import("./cockatiel.ts")).cockatiel
+    case "cockatiel-effect":
+      return (await import("./cockatiel.ts")).cockatielEffect
     case "opossum":
       return (await import("./opossum.ts")).opossum
     case "floor":

@@ -1,4 +1,4 @@
-/** What is measured: breakers that a fleet shares, ours among them. */
+/** The interface of a contender whose circuits a fleet shares, and our breakers behind it. */
 import { Effect, Layer, Scope } from "effect"
 import { Breaker, type Storage, Trip } from "../../src/index.ts"
 
@@ -10,7 +10,7 @@ export interface Circuit {
 }
 
 export interface Contender {
-  /** `failures` in a row open it. */
+  /** A circuit that opens after `failures` consecutive failures. */
   readonly circuit: (name: string, failures: number) => Promise<Circuit>
   readonly wrapKeyed: (name: string) => Promise<(call: Call, key: string) => Effect.Effect<number, unknown>>
 }
@@ -45,7 +45,7 @@ export const oursOn = async <E>(
       return { wrap: breaker.wrap, close }
     },
     wrapKeyed: async (name) => {
-      // A window, because that is the most that a report can carry.
+      // A window, because it makes the largest reports.
       const trip = Trip.failureRate({ threshold: 0.5, within: "1 minute", minimumCalls: 20 })
       const breaker = await Effect.runPromise(
         Breaker.makeKeyed(name, { ...policy, trip, openFor: OPEN, capacity: 20_000 }).pipe(

@@ -1,8 +1,8 @@
 /**
- * What is measured of any storage, and how.
+ * The measurements that the benchmarks of all storages share.
  *
- * Each contender runs in a process of its own, one at a time, in turn, because the machine's speed changes by the second; what
- * counts is the median of all rounds. Compare within a run only.
+ * Each contender has a process of its own. They run one at a time, in turn, because the speed of a machine changes by
+ * the second. A result is the median of all passes. Compare results within a run only.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import { median } from "../timing.ts"
@@ -12,23 +12,23 @@ import type { Replies, Requests } from "./worker.ts"
 
 type With = WithContenders<Contender>
 
-/** The same question to each in turn, as often as there are rounds, in new processes each generation. */
+/** Sends the same requests to each contender in turn, once per pass, in new processes for each launch. */
 export const inTurn = async <K extends keyof Requests>(
   withContenders: With,
   starts: ReadonlyArray<Start>,
-  { generations, rounds }: { readonly generations: number; readonly rounds: number },
+  { launches, passes }: { readonly launches: number; readonly passes: number },
   what: K,
   requests: ReadonlyArray<Requests[K]>,
-  heard: (contender: string, request: Requests[K], reply: Replies[K]) => void
+  received: (contender: string, request: Requests[K], reply: Replies[K]) => void
 ): Promise<void> => {
-  for (let generation = 0; generation < generations; generation++) {
+  for (let launch = 0; launch < launches; launch++) {
     await withContenders(starts, async (contenders) => {
-      for (let round = 0; round <= rounds; round++) {
+      for (let pass = 0; pass <= passes; pass++) {
         for (const request of requests) {
-          for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
+          for (const contender of pass % 2 === 0 ? contenders : contenders.toReversed()) {
             const reply = await contender.ask(what, request)
-            // The first is to warm up.
-            if (round > 0) heard(contender.name, request, reply)
+            // The first pass warms up.
+            if (pass > 0) received(contender.name, request, reply)
           }
         }
       }
@@ -36,7 +36,7 @@ export const inTurn = async <K extends keyof Requests>(
   }
 }
 
-/** What a call in `local` costs. */
+/** The cost of a call with the consistency `local`. */
 export const measureCost = async (
   withContenders: With,
   starts: ReadonlyArray<Start>
@@ -45,7 +45,7 @@ export const measureCost = async (
   await inTurn(
     withContenders,
     starts,
-    { generations: 3, rounds: 40 },
+    { launches: 3, passes: 40 },
     "cost",
     [{ millis: 10, alike: [...added.keys()] }],
     (contender, _, { bare, call }) => added.get(contender)!.push(call - bare)
@@ -62,19 +62,21 @@ const percentile = (numbers: ReadonlyArray<number>, share: number): number =>
   numbers.toSorted((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(numbers.length * share))]!
 
 interface Changes {
-  readonly warmUp: number
-  readonly rounds: number
-  /** Circuits of a round. */
+  readonly warmUpPasses: number
+  readonly passes: number
+  /** Circuits that open in each pass. */
   readonly circuits: number
-  /** Over how long they change. */
+  /** The time over which they open, one after another. */
   readonly millis: number
 }
 
-/** From the failure that opens a circuit in one process, its commit included, to the first rejection in another. */
+/**
+ * The time from the failure that opens a circuit in one process to the first rejection in another, its commit included.
+ */
 export const measurePropagation = (
   withContenders: With,
   starts: Readonly<Record<string, Start>>,
-  { circuits, millis, rounds, warmUp }: Changes
+  { circuits, millis, passes, warmUpPasses }: Changes
 ): Promise<ReadonlyArray<Result>> =>
   withContenders(Object.values(starts).flatMap((start) => [start, start]), async (contenders) => {
     const run = Date.now().toString(36)
@@ -84,13 +86,13 @@ export const measurePropagation = (
       there: contenders[2 * i + 1]!,
       times: new Array<number>()
     }))
-    for (let round = -warmUp; round < rounds; round++) {
+    for (let pass = -warmUpPasses; pass < passes; pass++) {
       for (const { here, name, there, times } of pairs) {
-        const names = Array.from({ length: circuits }, (_, i) => `${run}-${name}-${round}-${i}`)
+        const names = Array.from({ length: circuits }, (_, i) => `${run}-${name}-${pass}-${i}`)
         await there.ask("watch", { circuits: names })
         const at = await here.ask("trip", { circuits: names, millis })
         const rejected = await there.ask("rejected", {})
-        if (round >= 0) times.push(...rejected.map((time, i) => time - at[i]!))
+        if (pass >= 0) times.push(...rejected.map((time, i) => time - at[i]!))
       }
     }
     return [0.5, 0.99].flatMap((share) =>
@@ -103,16 +105,16 @@ export const measurePropagation = (
     )
   })
 
-/** What is done in a second while a process makes calls at some rate; `work` says what was done so far. */
+/** The work per second while a process makes calls at a given rate. `work` returns the totals so far. */
 export const workAt = async <K extends string>(
   contender: Contender,
   load: Requests["pace"],
   work: () => Promise<Readonly<Record<K, number>>>
 ): Promise<Readonly<Record<K | "calls", number>>> => {
-  // Loads, and what the circuits of the last run had still to say.
-  const lead = 2
-  await contender.ask("pace", { ...load, seconds: lead + load.seconds + 1 })
-  await sleep(lead * 1000)
+  // Time for circuits to load, and for the pending reports of the previous measurement.
+  const leadSeconds = 2
+  await contender.ask("pace", { ...load, seconds: leadSeconds + load.seconds + 1 })
+  await sleep(leadSeconds * 1000)
   const [before, start] = [await work(), performance.now()]
   await sleep(load.seconds * 1000)
   const [after, end] = [await work(), performance.now()]
@@ -123,19 +125,19 @@ export const workAt = async <K extends string>(
 
 export const inThousands = (count: number): string => count < 1000 ? `${count}` : `${count / 1000}k`
 
-/** How late the event loop is under load. */
+/** The delay of the event loop under load. */
 export const measureDelay = async (
   withContenders: With,
   measured: ReadonlyArray<{ readonly case: string; readonly contender: string; readonly start: Start }>,
-  rounds: number
+  passes: number
 ): Promise<ReadonlyArray<Result>> => {
   const samples = measured.map((): Array<Replies["delay"]> => [])
   const load = { rate: 20_000, seconds: 2, circuits: 100, failing: 0.01 }
   await withContenders(measured.map(({ start }) => start), async (contenders) => {
-    for (let round = 0; round <= rounds; round++) {
+    for (let pass = 0; pass <= passes; pass++) {
       for (const [i, contender] of contenders.entries()) {
         const reply = await contender.ask("delay", load)
-        if (round > 0) samples[i]!.push(reply)
+        if (pass > 0) samples[i]!.push(reply)
       }
     }
   })
@@ -149,7 +151,7 @@ export const measureDelay = async (
   )
 }
 
-/** Contenders of a case side by side. */
+/** Sorts the results so that the contenders of a case stand together. */
 export const byCase = (results: ReadonlyArray<Result>): ReadonlyArray<Result> => {
   const order = ({ case: name }: Result) => results.findIndex((result) => result.case === name)
   return results.toSorted((a, b) => order(a) - order(b))

@@ -1,8 +1,8 @@
-/** Processes of contenders, for as long as something is measured with them. */
+/** The processes of contenders, which live as long as a measurement. */
 import { Child } from "../../test/support/children.ts"
 import type { Replies, Requests } from "./worker.ts"
 
-/** A contender's name in its module, and where it finds its server. */
+/** A contender's name in its module, and the environment in which it finds its server. */
 export interface Start {
   readonly name: string
   readonly env?: Readonly<Record<string, string>>
@@ -15,7 +15,7 @@ export type WithContenders<C> = <A>(
   use: (contenders: ReadonlyArray<C>) => Promise<A>
 ) => Promise<A>
 
-/** Of a module that exports `load`, and the answers to what only its benchmark asks. */
+/** Starts contenders of a module that exports `load`, and `answers` to the requests that only its benchmark makes. */
 export const contendersIn = <Q extends Requests, P extends Replies & { readonly [_ in keyof Q]: unknown }>(
   module: URL
 ): WithContenders<Child<Q, P>> =>

@@ -1,5 +1,5 @@
 /**
- * What a benchmark of a fleet says: a table, and whether each bound holds.
+ * The results of a benchmark of a fleet: a table, and whether each bound is met.
  */
 export interface Result {
   readonly case: string
@@ -15,7 +15,6 @@ const toJson = (results: ReadonlyArray<Result>): string =>
 
 const toTable = (results: ReadonlyArray<Result>): string =>
   align(results.map((result) => {
-    // The first of a case is what the others are compared with.
     const first = results.find(({ case: name }) => name === result.case)!
     return [
       result === first ? result.case : "",
@@ -55,7 +54,7 @@ const toBounds = (bounds: ReadonlyArray<Bound>): string =>
     ])
   )
 
-/** Measures one after another, and prints the results: for people, or with `--json` for machines. */
+/** Runs the measurements one after another and prints the results: as tables, or with `--json` as JSON. */
 export const print = async (
   measures: ReadonlyArray<Measure>,
   boundsOf: (value: (name: string, contender: string) => number) => ReadonlyArray<Bound>

@@ -3,7 +3,7 @@ export interface Server {
   readonly stop: () => Promise<void>
 }
 
-/** The server that a variable of the environment names, or one of the benchmark's own, which it names from then on. */
+/** The server that an environment variable names. Without one, starts a server and sets the variable to it. */
 export const given = async (
   variable: string,
   start: () => Promise<Server>,

@@ -1,4 +1,4 @@
-/** The process of one contender of a module of contenders: does what it is asked, one thing at a time. */
+/** The process of one contender. It answers one request at a time. */
 import { Effect, Exit } from "effect"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setImmediate, setTimeout as sleep } from "node:timers/promises"
@@ -6,26 +6,32 @@ import { makeKeys, succeeding } from "../cases.ts"
 import type { Circuit, Contender } from "./contender.ts"
 
 export interface Requests {
-  /** Makes calls in so many fibers at once, for about that long. Calls a second. */
+  /** Makes calls in that many fibers at once, for about `millis`. Replies with calls per second. */
   readonly rush: { readonly fibers: number; readonly millis: number }
-  /** Makes calls one after another, each from JavaScript as a server makes it. Nanoseconds a call, and a bare one. */
+  /**
+   * Makes calls one after another, each from JavaScript as a server does. Replies with nanoseconds per call, and per
+   * bare call.
+   */
   readonly cost: { readonly millis: number; readonly alike: ReadonlyArray<string> }
-  /** Begins to make that many calls a second, a share of them failing, over that many circuits. */
+  /** Starts to make `rate` calls per second, spread over `circuits`. `failing` is the share of calls that fail. */
   readonly pace: {
     readonly rate: number
     readonly seconds: number
     readonly circuits: number
     readonly failing: number
   }
-  /** Once they are made: calls a second that were. */
+  /** Waits until the calls of `pace` are made. Replies with calls per second. */
   readonly paced: Record<never, never>
-  /** Makes such calls, and says how late the event loop was meanwhile: milliseconds. */
+  /** Makes calls as `pace` does. Replies with the delay of the event loop meanwhile, in milliseconds. */
   readonly delay: Requests["pace"]
-  /** Uses each circuit until it is rejected. Answers once it does. */
+  /** Starts to call each circuit until it rejects. */
   readonly watch: { readonly circuits: ReadonlyArray<string> }
-  /** When that was, by the host's monotonic clock: milliseconds. */
+  /**
+   * Waits until all circuits of `watch` have rejected. Replies with the times, in milliseconds of the host's monotonic
+   * clock.
+   */
   readonly rejected: Record<never, never>
-  /** Fails a call on each circuit, which one failure opens, over that long, and says when. */
+  /** Fails one call on each circuit, which opens it, spread over `millis`. Replies with the times of the failures. */
   readonly trip: { readonly circuits: ReadonlyArray<string>; readonly millis: number }
 }
 
@@ -44,10 +50,10 @@ export type Answers<Requests, Replies extends { readonly [_ in keyof Requests]: 
   readonly [K in keyof Requests]: (request: Requests[K]) => Promise<Replies[K]>
 }
 
-/** What a benchmark brings to its processes. */
+/** The module that a benchmark gives to its processes. */
 interface Module {
   readonly load: (name: string) => Promise<Contender>
-  /** To what only this benchmark asks. */
+  /** Answers to the requests that only this benchmark makes. */
   readonly answers?: Answers<Record<string, never>, Record<string, unknown>>
 }
 
@@ -56,7 +62,7 @@ const { answers: more, load }: Module = await import(module!)
 const contender = await load(contenderName!)
 const call = succeeding.effect
 
-/** All processes of a host have this clock in common. */
+/** Milliseconds of a clock that all processes of the host share. */
 const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6
 
 const remember = <K, A>(make: (key: K) => Promise<A>) => {
@@ -68,21 +74,21 @@ const remember = <K, A>(make: (key: K) => Promise<A>) => {
   }
 }
 
-/** For what measures no trip. */
-const busy = remember((name: string) => contender.circuit(`${contenderName}-${name}`, 5))
+/** Circuits that stay closed. */
+const closed = remember((name: string) => contender.circuit(`${contenderName}-${name}`, 5))
 
 // -----------------------------------------------------------------------------
-// calls a second, and what one costs
+// calls per second, and the cost of a call
 // -----------------------------------------------------------------------------
 
 const rates = new Map<string, number>()
 
-/** Does something as often as takes about that long, by how long it took last. Times a second. */
+/** Runs something for about `millis`, as often as its last rate suggests. Returns the new rate, in runs per second. */
 const forAbout = async (what: string, millis: number, run: (times: number) => Promise<void>): Promise<number> => {
   const times = Math.max(200, Math.round((rates.get(what) ?? 0) * millis / 1000))
   const start = performance.now()
   let done = 0
-  // Only the first time is once not enough.
+  // Once the rate is known, one repetition is enough.
   do {
     await run(times)
     done += times
@@ -93,7 +99,7 @@ const forAbout = async (what: string, millis: number, run: (times: number) => Pr
 }
 
 const rush = async ({ fibers, millis }: Requests["rush"]): Promise<number> => {
-  const { wrap } = await busy(`rush-${fibers}`)
+  const { wrap } = await closed(`rush-${fibers}`)
   return forAbout(`rush-${fibers}`, millis, async (calls) => {
     let left = calls
     const fiber = Effect.whileLoop({ while: () => left-- > 0, body: () => wrap(call), step: () => {} })
@@ -103,7 +109,8 @@ const rush = async ({ fibers, millis }: Requests["rush"]): Promise<number> => {
   })
 }
 
-// Effect's run loop is slower where more kinds of effects have run: so all have run the same before they are compared.
+// Effect's run loop is slower in a process that has run more kinds of effects, so each process first runs those of all
+// contenders.
 const alike = remember(async (names: string) => {
   const circuits = await Promise.all(names.split(" ").map(async (name) => (await load(name)).circuit("alike", 5)))
   for (const { wrap } of circuits) {
@@ -115,7 +122,7 @@ const alike = remember(async (names: string) => {
 
 const cost = async ({ alike: names, millis }: Requests["cost"]): Promise<Replies["cost"]> => {
   await alike(names.join(" "))
-  const { wrap } = await busy("cost")
+  const { wrap } = await closed("cost")
   const each = async (what: string, make: () => typeof call | ReturnType<typeof wrap>) =>
     1e9 / await forAbout(what, millis, async (calls) => {
       for (let i = 0; i < calls; i++) await Effect.runPromise(make())
@@ -129,8 +136,8 @@ const cost = async ({ alike: names, millis }: Requests["cost"]): Promise<Replies
 
 const keyed = remember((name: string) => contender.wrapKeyed(name))
 
-/** Calls under way at once, at most: with more of them Effect's own breaker only gets slower. */
-const MOST = 1024
+/** With more calls at once, Effect's own breaker only gets slower. */
+const MAX_CONCURRENT = 1024
 
 const failure = Effect.fail("unavailable")
 
@@ -142,7 +149,7 @@ const makeCalls = async ({ circuits, failing, rate, seconds }: Requests["pace"])
   let [made, running] = [0, 0]
   while (performance.now() < end) {
     const due = Math.floor((performance.now() - start) * rate / 1000)
-    while (made < due && running < MOST) {
+    while (made < due && running < MAX_CONCURRENT) {
       made++
       running++
       const fails = failing > 0 && made % Math.round(1 / failing) === 0
@@ -174,10 +181,10 @@ const delay = async (load: Requests["delay"]): Promise<Replies["delay"]> => {
 }
 
 // -----------------------------------------------------------------------------
-// how fast a change gets around
+// the time until another process rejects
 // -----------------------------------------------------------------------------
 
-// As long as a breaker is there, so is what hears of changes.
+// The subscription to changes lives as long as any breaker, so this one keeps it open between measurements.
 const keeper = await contender.circuit(`${contenderName}-keeper`, 1)
 await Effect.runPromise(keeper.wrap(call))
 

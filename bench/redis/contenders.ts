@@ -1,7 +1,6 @@
 /**
- * Breakers on one Redis, all by the same client: ours, and Effect's own.
- *
- * What they leave in Redis expires within a minute or two.
+ * Contenders on one Redis with the same client: this library, and Effect's own breaker. Their keys expire within two
+ * minutes.
  */
 import { Effect, Layer, Scope } from "effect"
 import { CircuitBreaker } from "effect/persistence"
@@ -39,7 +38,7 @@ const effectOwn = async (client: Layer.Layer<Redis.Redis, unknown>): Promise<Con
   }
 }
 
-/** On the Redis of `REDIS_URL`. */
+/** A contender on the Redis of `REDIS_URL`. */
 export const load = async (name: string): Promise<Contender> => {
   const url = process.env["REDIS_URL"]!
   switch (name) {

@@ -1,7 +1,7 @@
 /**
- * `npm run bench:redis`: what one circuit for a fleet costs on Redis, ours and Effect's own, on this machine and in one run.
- * `-- --json` prints one document. It starts a redis-server of its own, unless `REDIS_URL` names one; what others do there
- * meanwhile is counted, too.
+ * `npm run bench:redis`: measures the cost of shared circuits on Redis, for this library and Effect's own breaker, in one
+ * run. `-- --json` prints one document. It starts a redis-server, unless `REDIS_URL` names one. The commands of other
+ * clients of that server are counted, too.
  */
 import { print } from "../fleet/report.ts"
 import { measureCommands, measureCost, measureDelay, measurePropagation, measureRush } from "./measure.ts"
@@ -23,17 +23,17 @@ try {
         least: 3
       },
       {
-        text: "what a call costs: on Redis / on memory",
+        text: "the cost of a call: on Redis / on memory",
         measured: value("added-local", "ours") / value("added-local", "ours-memory"),
         most: 1.2
       },
       {
-        text: "commands a second: at 100,000 calls a second / at 1,000",
+        text: "commands per second: at 100,000 calls per second / at 1,000",
         measured: value("commands-at-100k", "ours") / value("commands-at-1k", "ours"),
         most: 1.25
       },
       {
-        text: "the event loop's delay, p99: slow Redis / Redis as it is",
+        text: "the event loop's delay, p99: slow Redis / normal Redis",
         measured: value("event-loop-slow-p99", "ours") / value("event-loop-p99", "ours"),
         most: 1.25
       }

@@ -1,4 +1,4 @@
-/** What is measured on Redis: ours beside Effect's own. */
+/** The measurements on Redis, of this library and of Effect's own breaker. */
 import {
   byCase,
   inThousands,
@@ -21,9 +21,9 @@ const start = (name: string): Start => ({ name })
 const FIBERS = [1, 64, 1024]
 const EFFECT = ["effect", "effect-node-redis"]
 
-/** Calls a second of a fleet of one, by how many fibers make them. */
+/** Calls per second of one process, by the number of fibers that make them. */
 export const measureRush: Measure = async (progress) => {
-  progress("calls a second")
+  progress("calls per second")
   const rates = new Map<string, Array<number>>()
   const of = (contender: string, fibers: number) => {
     const key = `${contender} ${fibers}`
@@ -34,7 +34,7 @@ export const measureRush: Measure = async (progress) => {
   await inTurn(
     withContenders,
     ["ours", "ours-strict", ...EFFECT].map(start),
-    { generations: 2, rounds: 8 },
+    { launches: 2, passes: 8 },
     "rush",
     requests,
     (contender, { fibers }, rate) => of(contender, fibers).push(rate)
@@ -48,29 +48,29 @@ export const measureRush: Measure = async (progress) => {
   return ["local", "strict"].flatMap((mode) =>
     FIBERS.flatMap((fibers) => [
       row(mode, "ours", fibers, mode === "strict" ? "ours-strict" : "ours"),
-      // It has no modes.
+      // Effect's own breaker has one mode, which stands in both rows.
       ...EFFECT.map((contender) => row(mode, contender, fibers))
     ])
   )
 }
 
-/** What a call in `local` costs on Redis and on the memory of its process. */
+/** The cost of a call under `local`, on Redis and on memory. */
 export const measureCost: Measure = (progress) => {
-  progress("what a call costs")
+  progress("the cost of a call")
   return costOf(withContenders, ["ours", "ours-memory"].map(start))
 }
 
 export const measurePropagation: Measure = (progress) => {
   progress("from a change here to a rejection there")
   return propagationOf(withContenders, { ours: start("ours-any"), effect: start("effect") }, {
-    warmUp: 20,
-    rounds: 300,
+    warmUpPasses: 20,
+    passes: 300,
     circuits: 1,
     millis: 0
   })
 }
 
-/** What Redis does in a second, by the rate of calls and by the number of circuits. */
+/** The work of Redis per second, by the rate of calls and by the number of circuits. */
 export const measureCommands: Measure = (progress) =>
   withContenders(["ours", "effect"].map(start), async (contenders) => {
     const results: Array<Result> = []
@@ -98,7 +98,7 @@ export const measureCommands: Measure = (progress) =>
     return byCase(results)
   })
 
-/** How late the event loop is under load: with Redis as it is, with one that takes 600 ms, and with one that is silent. */
+/** The delay of the event loop under load: with a normal Redis, one that takes 600 ms to answer, and one that never does. */
 export const measureDelay: Measure = async (progress) => {
   progress("the event loop's delay")
   const ways = [await startSlowWay(600), await startSlowWay(Infinity)]

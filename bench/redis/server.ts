@@ -1,4 +1,4 @@
-/** The Redis that is measured, what it says of itself, and a way to it that is slow. */
+/** The Redis that is measured, its own statistics, and a proxy that slows it down. */
 import { Effect, Scope } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { once } from "node:events"
@@ -7,16 +7,16 @@ import * as IoRedis from "../../src/layers/IoRedis.ts"
 import { RedisServer } from "../../test/support/servers/redis.ts"
 import { given, type Server } from "../fleet/server.ts"
 
-/** The one of `REDIS_URL`, or one of its own. */
+/** The server of `REDIS_URL`, or a new one. */
 export const startServer = (): Promise<Server> => given("REDIS_URL", () => RedisServer.start())
 
 const redisUrl = () => process.env["REDIS_URL"]!
 
-/** What a server has done since it was started. */
+/** The work of a server since it was started. */
 export interface Work {
-  /** Commands, those within scripts among them. */
+  /** Commands, including those that scripts run. */
   readonly commands: number
-  /** Of which they are scripts, as they were sent. */
+  /** Scripts that clients sent. */
   readonly scripts: number
   readonly cpuMillis: number
 }
@@ -35,7 +35,7 @@ export const watchWork = async (): Promise<() => Promise<Work>> => {
   }
 }
 
-/** A way to it on which every answer is late by so many milliseconds, or never comes. */
+/** Starts a proxy that delays every answer. With `Infinity` no answer arrives. */
 export const startSlowWay = async (millis: number): Promise<Server> => {
   const { hostname, port } = new URL(redisUrl())
   const sockets = new Set<Socket>()

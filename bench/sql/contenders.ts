@@ -1,4 +1,4 @@
-/** Ours on databases: on those of `DATABASE_URL` and `MYSQL_URL`, and on the file of `SQLITE_FILE`. */
+/** Our breakers on the databases at `DATABASE_URL` and `MYSQL_URL`, and on the file `SQLITE_FILE`. */
 import { Context, Effect, Layer, Redacted, Result, Tracer } from "effect"
 import type { SqlClient } from "effect/sql"
 import { noDelta, noLifetimeCounts, streakOf } from "../../src/core/Delta.ts"
@@ -11,11 +11,11 @@ import { build, type Contender, oursOn } from "../fleet/contender.ts"
 import type { Answers, Replies, Requests } from "../fleet/worker.ts"
 
 interface SqlRequests {
-  /** How many statements were sent so far. */
+  /** Returns how many statements were sent so far. */
   readonly work: Record<never, never>
   /**
-   * So many instances, on a server each with a storage and a connection of its own, report for so long, one report after
-   * another of `batch` of these circuits. Circuits a second that were reported of, and that could not be.
+   * Instances report for `millis`, one batch of `batch` circuits after the other; on a server each has a storage and a
+   * connection of its own. Returns how many reports a second were counted, and how many failed.
    */
   readonly reports: {
     readonly instances: number
@@ -57,17 +57,17 @@ const storageOn = (
 
 let statements = 0
 
-/** Counts the spans of Effect's client, which has one for each statement. */
+/** Counts the spans of Effect's client, which makes one for each statement. */
 const counting = Layer.succeed(Tracer.Tracer, {
   span: (options) => {
     if (options.kind === "client") statements++
-    // Its beginning and its end have none.
+    // `BEGIN` and `COMMIT` have no spans of their own.
     else if (options.name === "sql.transaction") statements += 2
     return new Tracer.NativeSpan(options)
   }
 })
 
-/** `-any` is one that does not wait for the evidence of others. */
+/** A contender by its name: a database, or `memory`. With `-any` its breakers trip on their own evidence. */
 export const load = async (name: string): Promise<Contender> => {
   if (name === "memory") return oursOn(Storage.MemoryStorageLive)
   const [database, evidence] = name.split("-")
@@ -89,7 +89,8 @@ const instances: Array<Storage.Storage> = []
 let sequence = 0
 
 const addInstance = async (database: string): Promise<void> => {
-  // All of a process are on one connection, as its breakers are: who polls for a lock of SQLite's among many may starve.
+  // The instances of a process share one connection to SQLite, as its breakers do: one of many connections that poll
+  // for its lock may starve.
   const first = database === "sqlite" ? instances[0] : undefined
   const storage = storageOn(clientOf(database, 1), { deadline: "30 seconds" })
   instances.push(first ?? Context.get(await build(Layer.fresh(storage)), Storage.Storage))
@@ -101,7 +102,7 @@ const report = async (request: SqlRequests["reports"]): Promise<SqlReplies["repo
   let [counted, failed] = [0, 0]
   await Promise.all(
     instances.slice(0, request.instances).map(async (storage, i) => {
-      // Not all of them the same ones at once.
+      // Each instance begins with another circuit.
       let next = i * 37
       while (performance.now() - start < request.millis) {
         const reports = Array.from({ length: request.batch }, () => ({

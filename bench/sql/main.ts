@@ -1,7 +1,7 @@
 /**
- * `npm run bench:sql`: what a circuit for a fleet costs on Postgres, MariaDB and SQLite, on this machine and in one run.
- * `-- --json` prints one document. It starts servers of its own, which wait for no disk, unless `DATABASE_URL` names a
- * Postgres or `MYSQL_URL` a MariaDB or MySQL: there it makes tables that begin with `bench_`, and drops them.
+ * `npm run bench:sql`: what a circuit for a fleet costs on Postgres, MariaDB and SQLite, on this machine and in one
+ * run. `-- --json` prints one document. It starts its own servers, which do not wait for a disk, unless `DATABASE_URL`
+ * names a Postgres or `MYSQL_URL` a MariaDB or MySQL: there it creates tables that begin with `bench_`, and drops them.
  */
 import { print } from "../fleet/report.ts"
 import { measureCost, measureDelay, measurePropagation, measureReports, measureStatements } from "./measure.ts"

@@ -1,4 +1,4 @@
-/** What is measured on databases, beside the memory of a process. */
+/** The measurements on databases, compared with the memory of a process. */
 import {
   byCase,
   inThousands,
@@ -19,7 +19,7 @@ const withMemory = ["memory", ...databases]
 
 const start = (name: string) => ({ name })
 
-/** What a call in `local` costs. */
+/** The cost of a call with `consistency: "local"`. */
 export const measureCost: Measure = (progress) => {
   progress("what a call costs")
   return costOf(withContenders, withMemory.map(start))
@@ -27,12 +27,14 @@ export const measureCost: Measure = (progress) => {
 
 const PROCESSES = 2
 
-/** Reports a second that a database takes from 80 instances: of one circuit, and of a thousand one by one or in batches. */
+/**
+ * Reports a second that a database takes from 80 instances: of one circuit, and of a thousand one by one or in batches.
+ */
 export const measureReports: Measure = async (progress) => {
   progress("reports a second")
   const cases = {
     "reports-of-1-circuit": { circuits: 1, batch: 1 },
-    // Makes all that there are, so that the next one makes none.
+    // Creates the rows of all circuits, so that the next case creates none.
     "reports-of-1k-circuits-batched": { circuits: 1000, batch: 100 },
     "reports-of-1k-circuits": { circuits: 1000, batch: 1 }
   }
@@ -47,7 +49,7 @@ export const measureReports: Measure = async (progress) => {
             processes.map((contender) => contender.ask("reports", { ...load, instances: 80 / PROCESSES, millis: 1000 }))
           )
           const sum = (what: "counted" | "failed") => replies.reduce((total, reply) => total + reply[what], 0)
-          // The first is to warm up.
+          // The first round warms up.
           if (round > 0) {
             samples.push({ case: name, contender: database, counted: sum("counted"), failed: sum("failed") })
           }
@@ -68,11 +70,13 @@ export const measureReports: Measure = async (progress) => {
   )
 }
 
-/** With the default `syncEvery`, a second: by which the others look, for only Postgres tells. */
+/**
+ * With the default `syncEvery` of a second, after which MariaDB and SQLite are read again. Postgres announces changes.
+ */
 export const measurePropagation: Measure = (progress) => {
   progress("from a change here to a rejection there")
   const starts = Object.fromEntries(databases.map((name) => [name, { name: `${name}-any` }]))
-  return propagationOf(withContenders, starts, { warmUp: 1, rounds: 8, circuits: 20, millis: 1000 })
+  return propagationOf(withContenders, starts, { warmUpPasses: 1, passes: 8, circuits: 20, millis: 1000 })
 }
 
 /** Statements a second, by the rate of calls. */
@@ -97,7 +101,7 @@ export const measureStatements: Measure = (progress) =>
     return byCase(results)
   })
 
-/** How late the event loop is under load. */
+/** The delay of the event loop under load. */
 export const measureDelay: Measure = (progress) => {
   progress("the event loop's delay")
   const measured = withMemory.map((name) => ({ case: "event-loop", contender: name, start: { name } }))

@@ -1,4 +1,4 @@
-/** The databases that are measured. */
+/** The databases of the benchmark. */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { rm } from "node:fs/promises"
@@ -18,7 +18,7 @@ const dropTables = (database: string) => (): Promise<void> =>
     for (const table of Object.values(tablesOf(PREFIX, undefined))) yield* sql`DROP TABLE IF EXISTS ${sql(table)}`
   }).pipe(Effect.provide(clientOf(database)), Effect.runPromise)
 
-/** Those that the environment names, or some of its own; from then on it names them. */
+/** Starts the servers that the environment does not name, and puts their URLs into it. */
 export const startServers = async (): Promise<{ readonly stop: () => Promise<void> }> => {
   const directory = await temporaryDirectory()
   const [postgres, mariadb] = await Promise.all([

@@ -9,9 +9,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
 import * as Stream from "effect/Stream"
-import { change } from "../core/Change.ts"
+import { change, historyWhy } from "../core/Change.ts"
 import { ask, settle } from "../core/Lease.ts"
 import {
   type CircuitRecord,
@@ -24,8 +23,9 @@ import {
 } from "../core/Record.ts"
 import { report } from "../core/Report.ts"
 import { isReserved } from "../core/Reserved.ts"
-import { durationIn, refuse } from "../internal/Check.ts"
-import { failIfUnreachable } from "../internal/StorageErrors.ts"
+import { durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
+import { failIfUnreachable, operationDenied } from "../internal/StorageErrors.ts"
+import { checkerOf, readerOf } from "../internal/StoredJson.ts"
 import { type Announcement, type Capabilities, type HistoryEntry, type Storage, StorageError } from "./Storage.ts"
 
 /**
@@ -101,8 +101,6 @@ const MOST_HISTORY = 32
 
 /** Circuits of one batch that are modified at once, so that a large batch does not take all connections of a pool. */
 const CONCURRENCY = 16
-
-const YEAR_MILLIS = 365 * 24 * 60 * 60 * 1000
 
 /**
  * Checks the idle time of a storage: throws a `RangeError` unless it lies between 1 second and 1 year. Default 1 hour.
@@ -242,17 +240,12 @@ export const fromDocument = (options: DocumentOptions): Storage => {
         const { committed, record } = change(stored, input, now, idle)
         return [record, { committed }]
       }, {
-        why: input._tag === "PutBack"
-          ? { reason: "put back after a loss of data", evidence: input.snapshot.why }
-          : input.why
+        why: historyWhy(input)
       }).pipe(
-        Effect.filterOrFail(({ committed }) => committed || input._tag !== "Operation", () =>
-          new StorageError({
-            operation: "change",
-            circuit,
-            reason: "Denied",
-            cause: "a newer version of this library wrote the circuit, or the snapshot to import"
-          }))
+        Effect.filterOrFail(
+          ({ committed }) => committed || input._tag !== "Operation",
+          () => operationDenied(circuit)
+        )
       ),
     probe: (circuit, input) =>
       transition("probe", circuit, (stored, now) => {
@@ -289,7 +282,7 @@ const Named = { instance: Schema.String, sequence: Schema.Natural }
 const Count = Schema.Natural
 const Time = Schema.Finite
 
-const Document: Schema.Schema<Document> = Schema.Struct({
+const Document: Schema.Codec<Document> = Schema.Struct({
   record: Schema.Struct({
     format: Count,
     generation: Count,
@@ -353,33 +346,8 @@ const Document: Schema.Schema<Document> = Schema.Struct({
   expiresAt: Schema.optional(Time)
 })
 
-const issuesOf = SchemaIssue.makeFormatterStandardSchemaV1()
-
-/** The first wrong field, its value, cut short, and what was expected there. */
-const describeIssue = (issue: SchemaIssue.Issue, document: unknown): string => {
-  const { message, path = [] } = issuesOf(issue).issues[0]!
-  const keys = path.map((part) => typeof part === "object" ? part.key : part)
-  const where = keys.length === 0 ? "the document" : `field ${keys.join(".")}`
-  if (message === "Missing key") return `${where} is missing`
-  const value = keys.reduce<unknown>((at, key) => Reflect.get(Object(at), key), document)
-  const text = typeof value === "number" ? String(value) : JSON.stringify(value) ?? String(value)
-  const expected = message
-    .replace(/^Expected (?=(number|string|boolean)$)/, "expected a ")
-    .replace(/^Expected (?=(object|array)$)/, "expected an ")
-    .replace(/^Expected /, "expected ")
-  return `${where} holds ${text.length > 100 ? `${text.slice(0, 100)}…` : text}, ${expected}`
-}
-
-/** Checks only, because decoding would lose the fields that this version does not know. */
-const check: (input: unknown) => asserts input is Document = (input) => {
-  try {
-    Schema.asserts(Document, input)
-  } catch (cause) {
-    throw cause instanceof Error && SchemaIssue.isIssue(cause.cause)
-      ? new TypeError(describeIssue(cause.cause, input))
-      : cause
-  }
-}
+const checkDocument = checkerOf(Document)
+const readDocument = readerOf(Document)
 
 const invalid = (operation: string) => (cause: unknown) =>
   new StorageError({ operation, reason: "Invalid", cause: cause instanceof Error ? cause.message : cause })
@@ -398,11 +366,7 @@ const invalid = (operation: string) => (cause: unknown) =>
  */
 export const decodeDocument = (text: string): Effect.Effect<Document, StorageError> =>
   Effect.try({
-    try: () => {
-      const document: unknown = JSON.parse(text)
-      check(document)
-      return document
-    },
+    try: () => readDocument(text),
     catch: invalid("decodeDocument")
   })
 
@@ -416,7 +380,7 @@ export const decodeDocument = (text: string): Effect.Effect<Document, StorageErr
 export const encodeDocument = (document: Document): Effect.Effect<string, StorageError> =>
   Effect.try({
     try: () => {
-      check(document)
+      checkDocument(document)
       return JSON.stringify(document)
     },
     catch: invalid("encodeDocument")

@@ -1,29 +1,30 @@
 /**
- * Health checks of a storage: a probe writes a record of its own and reads it back. A monitor probes on a schedule, sets
- * metrics, logs when the result changes, and answers readiness endpoints.
+ * Health checks of a storage: a probe writes a record of its own and reads it back. A monitor probes on a schedule,
+ * sets metrics, logs when the result changes, and answers readiness endpoints.
  *
  * **Details**
  *
- * The record is a circuit whose name begins with `__effect_breaker/health/`. No list, export or breaker contains it. Each
- * process has one record for each storage, so that processes do not wait for each other and do not share a count. The record
- * has a constant size, and expires like any circuit, one idle time after its process has ended.
+ * The record is a circuit whose name begins with `__effect_breaker/health/`. No list, export or breaker contains it.
+ * Each process has one record for each storage, so that processes do not wait for each other and do not share a count.
+ * The record has a constant size, and expires like any circuit, one idle time after its process has ended.
  *
  * | metric                                | type      | value                                                |
  * | ------------------------------------- | --------- | ---------------------------------------------------- |
  * | `circuit_breaker.persistence.health`  | gauge     | 1 when the storage is healthy, 0 when it is not      |
  * | `circuit_breaker.persistence.latency` | histogram | the duration of successful probes, in milliseconds   |
  *
- * Both have the attribute `backend`, the storage's name. To distinguish two storages of one name, provide attributes of your
- * own to the monitor with `Metric.CurrentMetricAttributes`.
+ * Both have the attribute `backend`, the storage's name. To distinguish two storages of one name, provide attributes of
+ * your own to the monitor with `Metric.CurrentMetricAttributes`.
  *
  * **Gotchas**
  *
- * - Calls do not depend on a monitor. Breakers notice an outage of their storage by themselves and decide without it. A process
- *   that reports itself as not ready during such an outage gets no traffic, although it could serve: make readiness depend on
- *   the storage only where you want that.
- * - A storage that does not fence (null) keeps nothing, so nothing can be read back. The probe only reads, and `verified` is
- *   `false`.
- * - A probe covers one record. On a Redis Cluster it covers the master of that record, and in a chain one of its storages.
+ * - Calls do not depend on a monitor. Breakers notice an outage of their storage by themselves and decide without it. A
+ *   process that reports itself as not ready during such an outage gets no traffic, although it could serve: make
+ *   readiness depend on the storage only where you want that.
+ * - A storage that does not fence (null) keeps nothing, so nothing can be read back. The probe only reads, and
+ *   `verified` is `false`.
+ * - A probe covers one record. On a Redis Cluster it covers the master of that record, and in a chain one of its
+ *   storages.
  *
  * **Example** (A readiness endpoint)
  *
@@ -68,6 +69,7 @@ import { RESERVED_PREFIX } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { makeFork } from "../internal/Fork.ts"
 import { makeLog } from "../internal/Log.ts"
+import { messages } from "../internal/Messages.ts"
 import { Requests } from "../internal/Request.ts"
 import { failure } from "../internal/StorageErrors.ts"
 import { Storage, type StorageError, type Synced } from "./Storage.ts"
@@ -82,15 +84,17 @@ export interface Health {
   /** The storage's name, such as `redis`. */
   readonly backend: string
   readonly healthy: boolean
-  /** Whether the record was read back after it was written. Only a storage that does not fence can be healthy without. */
+  /**
+   * Whether the record was read back after it was written. Only a storage that does not fence can be healthy without.
+   */
   readonly verified: boolean
   /** The duration of the probe: all of its requests together. */
   readonly latency: Duration.Duration
   /** The end of the probe, in Unix milliseconds by this process's clock. */
   readonly at: number
   /**
-   * Why the storage is not healthy: the error of the storage; `Deadline` if it did not answer in time; `Unavailable` if it died;
-   * `Invalid` if its answer was malformed, or if it did not keep the record.
+   * Why the storage is not healthy: the error of the storage; `Deadline` if it did not answer in time; `Unavailable` if
+   * it died; `Invalid` if its answer was malformed, or if it did not keep the record.
    */
   readonly error?: StorageError | undefined
 }
@@ -124,7 +128,8 @@ export const health: Metric.Gauge<number> = Metric.gauge("circuit_breaker.persis
 })
 
 /**
- * The histogram `circuit_breaker.persistence.latency`, in milliseconds. Monitors add to it, with the attribute `backend`.
+ * The histogram `circuit_breaker.persistence.latency`, in milliseconds. Monitors add to it, with the attribute
+ * `backend`.
  *
  * @category metrics
  * @since 0.1.0
@@ -224,8 +229,8 @@ const probeWithin = (storage: Storage, target: Target, deadline: Duration.Input)
  *
  * **Gotchas**
  *
- * A request that ignores its interruption is not waited for. While such a request still runs, no other is sent, and the result
- * is `Deadline` at once.
+ * A request that ignores its interruption is not waited for. While such a request still runs, no other is sent, and the
+ * result is `Deadline` at once.
  *
  * @category operations
  * @since 0.1.0
@@ -253,12 +258,12 @@ export const check = (storage: Storage, { deadline = "1 second" }: CheckOptions 
  * A monitor of the storage in the context.
  *
  * - `current`: the result of the last probe, `undefined` before the first has ended.
- * - `changes`: the result of each probe, beginning with the last one. The stream ends with the monitor. A consumer that is more
- *   than 16 results behind loses the oldest.
- * - `ready`: succeeds if the last probe found the storage healthy, and fails with its error if not. It sends no request to the
- *   storage, so call it as often as you like. It waits for the first probe, at most one deadline. It fails with `Deadline` if
- *   the last probe is older than two intervals and a deadline, because the process was suspended, and with `Unavailable` if
- *   the monitor has ended.
+ * - `changes`: the result of each probe, beginning with the last one. The stream ends with the monitor. A consumer that
+ *   is more than 16 results behind loses the oldest.
+ * - `ready`: succeeds if the last probe found the storage healthy, and fails with its error if not. It sends no request
+ *   to the storage, so call it as often as you like. It waits for the first probe, at most one deadline. It fails with
+ *   `Deadline` if the last probe is older than two intervals and a deadline, because the process was suspended, and
+ *   with `Unavailable` if the monitor has ended.
  *
  * @category services
  * @since 0.1.0
@@ -273,8 +278,8 @@ export class Monitor extends Context.Service<Monitor, {
 const MOST_BUFFERED = 16
 
 /**
- * Probes the storage in the context at once and then on a schedule, until the scope closes. Throws a `RangeError` for options
- * out of range.
+ * Probes the storage in the context at once and then on a schedule, until the scope closes. Throws a `RangeError` for
+ * options out of range.
  *
  * It sets the metrics after each probe, and logs when the storage stops being healthy and when it is healthy again: see
  * `docs/logs.md`. It keeps the `Clock`, the loggers and the metrics of the context that it is made in.
@@ -304,9 +309,9 @@ export const make = (
     const record = (found: Health) =>
       Effect.gen(function*() {
         if (found.error !== undefined && current?.healthy !== false) {
-          log("Warn", "The storage is not healthy", { backend, cause: found.error })
+          log(messages.unhealthy, { backend, cause: found.error })
         } else if (found.healthy && current?.healthy === false) {
-          log("Info", "The storage is healthy again", { backend })
+          log(messages.healthyAgain, { backend })
         }
         current = found
         probedAt = now()

@@ -1,15 +1,15 @@
 /**
- * Circuits in whatever `KeyValueStore` a program has: files, a browser's storage, a table.
+ * Circuits in the program's `KeyValueStore`: files, a browser's storage, a table.
  *
  * **Gotchas**
  *
- * - A key-value store gets and sets, and compares nothing: only one process may write. With several on one store the last who
- *   writes wins, so that reports are lost, a change is undone by a report that had read before it, and two may probe at once.
- *   Nothing tells them. Where processes share something, share files (`effect-breaker/Storage/File`), a database or Redis.
- * - That holds within a process, too: make one layer, and provide it to all breakers. Two of them are two writers.
- * - What a write leaves that was cut short is the store's business. `KeyValueStore.layerFileSystem` may leave half a document: the
- *   circuit is then `Invalid`, until somebody removes the key.
- * - A store that tells no `a` from `A`, as `layerFileSystem` on a disk that does not, tells no such circuits apart.
+ * - A key-value store cannot compare and set, so only one process may write. If several write, the last one wins and
+ *   none notices: reports are lost, a report that read earlier undoes a change, and two probes may run at once. Where
+ *   processes share circuits, use files (`effect-breaker/Storage/File`), a database or Redis.
+ * - The same holds within a process: make one layer and provide it to all breakers. Two layers are two writers.
+ * - Whether a write that was cut short leaves a damaged value depends on the store. `KeyValueStore.layerFileSystem` may
+ *   leave half a document. Operations on that circuit then fail with `Invalid` until the key is removed.
+ * - A store whose keys ignore case, as `layerFileSystem` on some disks, takes circuits `a` and `A` for one.
  *
  * **Example** (Circuits in a program's own store)
  *
@@ -44,59 +44,176 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { refuse } from "../internal/Check.ts"
-import { combined } from "../internal/Combined.ts"
+import { coalesced } from "../internal/Coalesce.ts"
+import { failure, isInvalid } from "../internal/StorageErrors.ts"
 import { decodeDocument, type Document, encodeDocument, fromDocument, idleTime, type Modify } from "./Document.ts"
-import { Storage, StorageError } from "./Storage.ts"
+import { Storage, type StorageError } from "./Storage.ts"
 
 /**
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** What the keys of circuits begin with, at least one character. Default `circuit_breaker:`. */
+  /** The beginning of the circuits' keys, at least one character. Default `circuit_breaker:`. */
   readonly prefix?: string | undefined
-  /** After how long without use a circuit is forgotten, from a second to a year. Default 1 hour. */
+  /** A circuit that was not used for this long is forgotten, from a second to a year. Default 1 hour. */
   readonly idleTimeToLive?: Duration.Input | undefined
-  /** Whether the store outlives the process. Default `true`; say `false` for one in memory. */
+  /** Whether the store outlives the process. Default `true`; pass `false` for a store in memory. */
   readonly durable?: boolean | undefined
-  /** What it is, for people. Default `key-value`. */
+  /** The name of the storage in logs and messages. Default `key-value`. */
   readonly backend?: string | undefined
   /**
-   * Whether circuits that have expired are removed in the background: at the start, and once an idle time, at least every hour
-   * and at most every minute. Default `true`.
+   * Whether a background fiber removes expired circuits: at the start, and then once an `idleTimeToLive`, but at most
+   * every minute and at least every hour. Default `true`.
    */
   readonly cleanUp?: boolean | undefined
 }
 
-/** Of a key, escaped: stores that make file names of keys have 255 bytes. */
-const LONGEST = 200
+/** The longest key, escaped. A store that uses keys as file names has 255 bytes. */
+const LONGEST_KEY = 200
 
-/** What a long name begins with stays readable. */
+/** The beginning of a long name that stays readable. */
 const READABLE = 40
-
-const escaped = (name: string): string => encodeURIComponent(name.slice(0, READABLE).toWellFormed())
 
 const DIGEST = /~[0-9a-f]{64}$/
 
 const digestOf = (name: string): Effect.Effect<string> =>
   Effect.map(
-    // Not Node's own: the store may be a browser's.
+    // Not Node's: the program may run in a browser.
     Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(name))),
     (digest) => Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")
   )
 
-const unavailable = (cause: unknown) => new StorageError({ operation: "key-value", reason: "Unavailable", cause })
-
-const isExpired = ({ expiresAt = Infinity }: Document, now: number): boolean => now >= expiresAt
-
-/** A document beside its name, where the key does not have it. */
-interface Named extends Document {
+/** A document beside the circuit's name, which a key that ends in a digest does not have. */
+interface NamedDocument extends Document {
   readonly circuit?: unknown
 }
 
+const isExpired = ({ expiresAt = Infinity }: Document, now: number): boolean => now >= expiresAt
+
+/** The keys of circuits: the prefix and the name, or if that is too long, the beginning of the name and its digest. */
+class Keys {
+  readonly #prefix: string
+
+  constructor(prefix: string) {
+    this.#prefix = prefix
+  }
+
+  has(key: string): boolean {
+    return key.startsWith(this.#prefix)
+  }
+
+  /** True if the name can be read off the key. */
+  isPlain(name: string): boolean {
+    return name.length <= LONGEST_KEY && encodeURIComponent(this.#prefix + name).length <= LONGEST_KEY &&
+      !DIGEST.test(name)
+  }
+
+  of(name: string): Effect.Effect<string> {
+    if (this.isPlain(name)) return Effect.succeed(this.#prefix + name)
+    const readable = encodeURIComponent(name.slice(0, READABLE).toWellFormed()).slice(0, READABLE)
+    return Effect.map(digestOf(name), (digest) => `${this.#prefix}${readable}~${digest}`)
+  }
+
+  /** The name of a key's circuit. A key that ends in a digest needs the document for it. */
+  nameOf(key: string, document: NamedDocument | undefined): string | undefined {
+    const name = key.slice(this.#prefix.length)
+    if (!DIGEST.test(name)) return name
+    return typeof document?.circuit === "string" ? document.circuit : undefined
+  }
+}
+
+const request = { operation: "key-value" }
+
+const unavailable = (cause: unknown) => failure(request, "Unavailable", cause)
+
+const undecodable = (key: string, cause: unknown) =>
+  failure(
+    request,
+    "Invalid",
+    new Error(`key ${JSON.stringify(key)}: ${cause instanceof Error ? cause.message : cause}`, { cause })
+  )
+
+/** Circuits in a store. Only one process, and one instance of this class, may write. */
+class Circuits {
+  readonly #store: KeyValueStore.KeyValueStore
+  readonly #keys: Keys
+
+  constructor(store: KeyValueStore.KeyValueStore, keys: Keys) {
+    this.#store = store
+    this.#keys = keys
+  }
+
+  /** The requests of a circuit are coalesced: between the read and the write of one, no other writes. */
+  readonly modify: Modify = coalesced(
+    (circuit, f) =>
+      Effect.gen({ self: this }, function*() {
+        const key = yield* this.#keys.of(circuit)
+        const document = yield* this.#read(key)
+        const now = yield* Clock.currentTimeMillis
+        const [result, next] = f(document, now)
+        if (next !== undefined && next !== document) {
+          const named: NamedDocument = this.#keys.isPlain(circuit) ? next : { ...next, circuit }
+          const text = yield* encodeDocument(named)
+          yield* Effect.mapError(this.#store.set(key, text), unavailable)
+        } else if (document !== undefined && isExpired(document, now)) {
+          yield* Effect.mapError(this.#store.remove(key), unavailable)
+        }
+        return result
+      }),
+    isInvalid
+  )
+
+  /** The circuits that have not expired. One whose document is invalid is listed, if its key has its name. */
+  get names(): Stream.Stream<string, StorageError> {
+    return Stream.fromIterableEffect(this.#ownKeys).pipe(
+      Stream.mapEffect((key) =>
+        Effect.gen({ self: this }, function*() {
+          const document = yield* this.#read(key)
+          const isListed = document !== undefined && !isExpired(document, yield* Clock.currentTimeMillis)
+          return isListed ? this.#keys.nameOf(key, document) : undefined
+        }).pipe(
+          Effect.catchIf(isInvalid, () => Effect.succeed(this.#keys.nameOf(key, undefined)))
+        )
+      ),
+      Stream.filter((name) => name !== undefined)
+    )
+  }
+
+  /** Removes expired circuits. A key that cannot be read is left as it is. */
+  get cleanUp(): Effect.Effect<void, StorageError> {
+    return Effect.gen({ self: this }, function*() {
+      for (const key of yield* this.#ownKeys) {
+        const document = yield* Effect.orElseSucceed(this.#read(key), () => undefined)
+        if (document === undefined || !isExpired(document, yield* Clock.currentTimeMillis)) continue
+        const name = this.#keys.nameOf(key, document)
+        // `modify` reads it again and removes it if it is still expired, with no other write in between.
+        if (name !== undefined) yield* Effect.ignore(this.modify(name, (document) => [undefined, document]))
+      }
+    })
+  }
+
+  get #ownKeys(): Effect.Effect<ReadonlyArray<string>, StorageError> {
+    return Effect.map(
+      Effect.mapError(this.#store.keys, unavailable),
+      (keys) => keys.filter((key) => this.#keys.has(key))
+    )
+  }
+
+  #read(key: string): Effect.Effect<NamedDocument | undefined, StorageError> {
+    return Effect.flatMap(
+      Effect.mapError(this.#store.get(key), unavailable),
+      (text) =>
+        text === undefined
+          ? Effect.undefined
+          : Effect.mapError(decodeDocument(text), ({ cause }) => undecodable(key, cause))
+    )
+  }
+}
+
 /**
- * A storage in a key-value store, whose clean-up ends when the scope closes. Throws a `RangeError` for options that make no sense.
- * Requests that come for a circuit while it is written are written together.
+ * A storage in a key-value store, whose clean-up ends when the scope closes. Throws a `RangeError` for invalid options.
+ * Requests that arrive while their circuit is being written are written together.
  *
  * @category constructors
  * @since 0.1.0
@@ -111,83 +228,19 @@ export const make = (
     prefix === "" || !prefix.isWellFormed() ? [{ field: "prefix", value: prefix, range: "some well-formed text" }] : []
   )
   return Effect.gen(function*() {
-    const store = yield* KeyValueStore.KeyValueStore
-
-    const isPlain = (name: string) =>
-      name.length <= LONGEST && encodeURIComponent(prefix + name).length <= LONGEST && !DIGEST.test(name)
-    const keyOf = (name: string) =>
-      isPlain(name)
-        ? Effect.succeed(prefix + name)
-        : Effect.map(digestOf(name), (digest) => `${prefix}${escaped(name).slice(0, READABLE)}~${digest}`)
-
-    const read = Effect.fnUntraced(function*(key: string) {
-      const text = yield* Effect.mapError(store.get(key), unavailable)
-      return text === undefined ? undefined : yield* decodeDocument(text)
-    })
-
-    const modify: Modify = combined(
-      Effect.fnUntraced(function*(circuit, f) {
-        const key = yield* keyOf(circuit)
-        const document = yield* read(key)
-        const now = yield* Clock.currentTimeMillis
-        const [result, next] = f(document, now)
-        if (next !== undefined && next !== document) {
-          const named: Named = isPlain(circuit) ? next : { ...next, circuit }
-          yield* Effect.mapError(
-            Effect.flatMap(encodeDocument(named), (text) => store.set(key, text)),
-            (error) => error._tag === "StorageError" ? error : unavailable(error)
-          )
-        } else if (document !== undefined && isExpired(document, now)) {
-          yield* Effect.mapError(store.remove(key), unavailable)
-        }
-        return result
-      }),
-      ({ reason }) => reason === "Invalid"
-    )
-
-    /** The name of a key whose circuit has not expired. What makes no sense is there all the same, if its name can be told. */
-    const listed = (key: string) =>
-      Effect.gen(function*() {
-        const document: Named | undefined = yield* read(key)
-        if (document === undefined || isExpired(document, yield* Clock.currentTimeMillis)) return undefined
-        const name = key.slice(prefix.length)
-        return DIGEST.test(name) ? document.circuit : name
-      }).pipe(
-        Effect.catchIf(({ reason }) => reason === "Invalid", () =>
-          Effect.succeed(DIGEST.test(key) ? undefined : key.slice(prefix.length))),
-        Effect.map((name) =>
-          typeof name === "string" ? name : undefined
-        )
-      )
-
-    const keys = Effect.map(
-      Effect.mapError(store.keys, unavailable),
-      (keys) => keys.filter((key) => key.startsWith(prefix))
-    )
-
+    const circuits = new Circuits(yield* KeyValueStore.KeyValueStore, new Keys(prefix))
     if (cleanUp) {
-      const every = Math.min(3_600_000, Math.max(60_000, Duration.toMillis(idleTimeToLive)))
-      const sweep = Effect.gen(function*() {
-        for (const key of yield* keys) {
-          const document: Named | undefined = yield* Effect.orElseSucceed(read(key), () => undefined)
-          if (document === undefined || !isExpired(document, yield* Clock.currentTimeMillis)) continue
-          const name = DIGEST.test(key) ? document.circuit : key.slice(prefix.length)
-          // Looked at again, with nobody in between.
-          if (typeof name === "string") yield* Effect.ignore(modify(name, (document) => [undefined, document]))
-        }
-      })
-      yield* Effect.forkScoped(Effect.repeat(Effect.ignore(sweep, { log: "Unhandled" }), Schedule.spaced(every)))
+      const everyMillis = Math.min(3_600_000, Math.max(60_000, Duration.toMillis(idleTimeToLive)))
+      yield* Effect.forkScoped(
+        Effect.repeat(Effect.ignore(circuits.cleanUp, { log: "Unhandled" }), Schedule.spaced(everyMillis))
+      )
     }
-
     return fromDocument({
       backend,
       capabilities: { shared: false, durable, pushes: false, history: true, fences: true },
       idleTimeToLive,
-      modify,
-      names: Stream.fromIterableEffect(keys).pipe(
-        Stream.mapEffect(listed),
-        Stream.filter((name) => name !== undefined)
-      )
+      modify: circuits.modify,
+      names: circuits.names
     })
   })
 }

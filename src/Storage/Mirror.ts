@@ -1,25 +1,28 @@
 /**
- * A storage with copies of it in others: the first decides, the others are told all that it is told, and one of them decides
- * while it does not answer.
+ * A storage with copies of it in others: the first decides, all others get the same reports and changes, and one of
+ * them decides while the first does not answer.
  *
  * **Details**
  *
- * It is a chain of storages (`Fallback`), and all that is said there holds. Beyond that
+ * A mirror is a chain of storages, with all that is said of `Fallback`. Beyond that
  *
- * - reports go to all of them at once, so that who takes over has the evidence and the counts, too. Nobody waits for a copy.
- * - changes are decided by one, or they would have two generations, and then put into the others under its generation.
- * - a copy that missed something is told of it when it answers: what has changed, and each call that it has not counted, once.
- * - all circuits are compared when the process begins, and then every `repairEvery`. The newer generation wins, whichever of them
- *   has it.
+ * - Reports go to all storages at once, so that a copy which takes over has the evidence and the counts. Calls do not
+ *   wait for it.
+ * - Changes are decided by one storage, because two would give a change two generations. The others get it under its
+ *   generation.
+ * - A copy that missed changes or reports gets them when it answers again, with each call counted once.
+ * - All circuits are compared when the process starts, and then every `repairEvery`. The newer generation wins, in both
+ *   directions.
  *
  * **Gotchas**
  *
- * - Leases are of one storage: while a copy takes over, a probe more may run than the policy says.
- * - A copy is not waited for, so what was told in the moment before the first storage dies may be missing in it. Whoever knows
- *   of it puts it back.
- * - A copy counts calls from when it is one, and a process that ends takes along what it could not tell it.
+ * - Leases belong to one storage: while a copy takes over, one probe more than the policy allows may run.
+ * - Copies are written in the background, so the last changes before the first storage fails may be missing in a copy.
+ *   An instance that knows of such a change puts it back.
+ * - A copy counts calls from the time on when it became one. Reports that a process could not send before it ended are
+ *   lost.
  *
- * **Example** (Postgres, and a Redis that can take over)
+ * **Example** (Postgres, with a Redis that can take over)
  *
  * ```ts
  * import { PostgresStorageLive } from "effect-breaker/layers/PostgresStorageLive"
@@ -39,13 +42,14 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Stream } from "effect/Stream"
-import type { ChainEvent } from "../combine/Chain.ts"
+import type { ChainEvent } from "../combine/chain/Events.ts"
 import { chainOf, type Hops, layerOf, type Options as ChainOptions } from "../combine/Options.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { makeLog } from "../internal/Log.ts"
+import { messages } from "../internal/Messages.ts"
 import type { Storage, StorageError } from "./Storage.ts"
 
-export type { ChainEvent } from "../combine/Chain.ts"
+export type { ChainEvent } from "../combine/chain/Events.ts"
 export type { Hop } from "../combine/Options.ts"
 
 /**
@@ -53,35 +57,37 @@ export type { Hop } from "../combine/Options.ts"
  * @since 0.1.0
  */
 export interface Options extends ChainOptions {
-  /** How often all circuits are compared, from a second to a year. Default 10 minutes. */
+  /** The time between two comparisons of all circuits, from a second to a year. Default 10 minutes. */
   readonly repairEvery?: Duration.Input | undefined
 }
 
 /**
- * A storage with copies that can be listened to and looked after.
+ * A storage with copies, with events and an explicit repair.
  *
  * @category models
  * @since 0.1.0
  */
 export interface MirrorStorage extends Storage {
-  /** What happens between its storages, from when it is listened to. */
+  /** Events between its storages, from the time of the subscription on. */
   readonly events: Stream<ChainEvent>
-  /** Compares all circuits now and brings the older of each up to date; fails where one of the storages does. */
+  /**
+   * Compares all circuits now and brings the older of each up to date. Fails if one of the storages does not answer.
+   */
   readonly repair: Effect.Effect<void, StorageError>
 }
 
-const kind = { kind: "mirror", reports: true }
+const kind = { kind: "mirror", areReportsCopied: true }
 
-const LONGEST = 365 * 24 * 60 * 60 * 1000
+const LONGEST_MILLIS = 365 * 24 * 60 * 60 * 1000
 
 const checked = ({ repairEvery = "10 minutes" }: Options): Duration.Input => {
-  refuse("Storage \"mirror\"", durationIn("repairEvery", repairEvery, 1000, LONGEST))
+  refuse("Storage \"mirror\"", durationIn("repairEvery", repairEvery, 1000, LONGEST_MILLIS))
   return repairEvery
 }
 
 /**
- * Makes a storage with copies, for as long as the scope is open. The first of them decides. Throws a `RangeError` for times
- * that make no sense.
+ * Makes a storage with copies, for as long as the scope is open. The first storage decides. Throws a `RangeError` for
+ * times out of range.
  *
  * @category constructors
  * @since 0.1.0
@@ -98,7 +104,7 @@ export const make = (
     const repaired = Effect.catchCause(chain.repair, (cause) =>
       Effect.sync(() => {
         if (!Cause.hasInterruptsOnly(cause)) {
-          log("Warn", "Copies could not be compared", { cause: Cause.squash(cause) })
+          log(messages.comparisonFailed, { cause: Cause.squash(cause) })
         }
       }))
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(repaired, Effect.sleep(every))))
@@ -107,7 +113,7 @@ export const make = (
 }
 
 /**
- * The same as a layer, of layers. Fails and needs what they fail with and need.
+ * The same as a layer, of layers. Fails with the errors of the layers, and needs their services.
  *
  * @category layers
  * @since 0.1.0

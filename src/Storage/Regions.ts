@@ -1,25 +1,26 @@
 /**
- * A storage for each region: circuits live in the region's own, and what matters to the others is mirrored to theirs. So a
- * region decides by itself, at its own distance and by its own thresholds, and is warned of what another found out.
+ * One storage for each region: circuits live in the storage of their region, and significant changes are mirrored to
+ * the storages of the others. So each region decides by itself, without the latency of another, by its own thresholds,
+ * and is warned when another region trips.
  *
  * **Details**
  *
- * - The region is this process's `CIRCUIT_BREAKER_REGION`. It asks its own storage and no other.
- * - Mirrored is what this process has changed and what is `significant`: by default trips, and what operators do. That a circuit
- *   has recovered each region finds out by its own probes.
- * - A trip is put into another region's storage under its own generation, where that has come to nothing newer; what operators do
- *   is done there again, on the state that it finds. Nobody waits for it. While another region does not answer, its changes are
- *   kept, the last 16 of each circuit.
- * - Nothing goes round in circles: only who has made a change mirrors it, who hears of one does not; and what is not newer, or
- *   was done already, changes nothing.
- * - What is mirrored is counted by `circuit_breaker.persistence.mirrored`, with the attributes `from` and `to`.
+ * - The region is this process's `CIRCUIT_BREAKER_REGION`. Requests go to the storage of that region and to no other.
+ * - Changes that this process has made are mirrored if they are `significant`: by default trips, and operations of
+ *   operators. Recovery is not mirrored, because each region finds out by its own probes.
+ * - A trip is put into the storages of the other regions under its own generation, unless they have a newer one. An
+ *   operation is applied there again, to the state that the region has. Calls do not wait for it. While another region
+ *   does not answer, its changes are queued, the last 16 of each circuit.
+ * - Changes do not circulate: only the process that made a change mirrors it, and a change that is not newer, or was
+ *   applied already, has no effect.
+ * - The counter `circuit_breaker.persistence.mirrored` counts mirrored changes, with the attributes `from` and `to`.
  *
  * **Gotchas**
  *
- * - Evidence is not mirrored: each region trips on what its own calls have met.
- * - Two regions that change a circuit at the same time go by their clocks: the later trip wins, and an open circuit stays open
- *   for its time.
- * - A process that ends takes along what it could not mirror yet.
+ * - Evidence is not mirrored: each region trips on the outcomes of its own calls.
+ * - When two regions change a circuit at the same time, their clocks decide: the later trip wins, and an open circuit
+ *   stays open for its time.
+ * - Changes that are still queued when a process ends are lost.
  *
  * **Example** (Two regions, with thresholds of their own)
  *
@@ -52,12 +53,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
-import { Backlog } from "../combine/Backlog.ts"
-import { putBack } from "../combine/Carry.ts"
-import { type Asked, Guarded, isUnreached } from "../combine/Guarded.ts"
+import { FusedStorage, skippedFields, type TimedStorage } from "../combine/FusedStorage.ts"
 import { built } from "../combine/Options.ts"
+import { putBack } from "../combine/Reconcile.ts"
+import { RetryQueue } from "../combine/RetryQueue.ts"
 import { durationIn, oneOf, refuse } from "../internal/Check.ts"
+import { monotonicMillis, monotonicNow } from "../internal/Clock.ts"
+import { makeFork } from "../internal/Fork.ts"
 import { makeLog } from "../internal/Log.ts"
+import { messages } from "../internal/Messages.ts"
+import { isInvalid } from "../internal/StorageErrors.ts"
 import { type Operation, type Snapshot, Storage, type StorageError } from "./Storage.ts"
 
 /**
@@ -68,9 +73,9 @@ import { type Operation, type Snapshot, Storage, type StorageError } from "./Sto
  */
 export interface RegionalChange {
   readonly circuit: string
-  /** What it came by: evidence, a probe, or an operator. */
+  /** The cause: evidence, a probe, or an operator. */
   readonly by: "Trip" | "Probe" | "Operation"
-  /** The circuit after it. */
+  /** The circuit after the change. */
   readonly snapshot: Snapshot
 }
 
@@ -79,24 +84,30 @@ export interface RegionalChange {
  * @since 0.1.0
  */
 export interface Options {
-  /** Which changes the other regions are told of. Default: trips that open, and what operators do. */
+  /** Which changes are mirrored to the other regions. Default: trips that open, and operations of operators. */
   readonly significant?: ((change: RegionalChange) => boolean) | undefined
-  /** How long another region may take to answer, from a millisecond to an hour. Default 10 seconds: nobody waits for it. */
+  /**
+   * The longest duration of a request to another region, from a millisecond to an hour. Default 10 seconds: no call
+   * waits for it.
+   */
   readonly deadline?: Duration.Input | undefined
 }
 
-/** What another region is to be told, and when it was so. */
+/** A change for another region. `at` is the monotonic time of the snapshot. */
 type Message =
   | { readonly _tag: "State"; readonly snapshot: Snapshot; readonly at: number }
   | { readonly _tag: "Operation"; readonly operation: Operation }
 
-/** So many changes of a circuit wait for a region that does not answer; then the oldest gives way. */
-const MOST = 16
+/** The most changes of a circuit that are queued for a region. Beyond that the oldest is dropped. */
+const MOST_QUEUED = 16
 
-const LONGEST = 60 * 60 * 1000
+/** Circuits mirrored at a time. */
+const CONCURRENCY = 8
+
+const LONGEST_MILLIS = 60 * 60 * 1000
 
 const mirrored = Metric.counter("circuit_breaker.persistence.mirrored", {
-  description: "Changes of circuits that another region was told of",
+  description: "Changes of circuits that were mirrored to another region",
   incremental: true
 })
 
@@ -106,14 +117,14 @@ const isSignificant = ({ by, snapshot }: RegionalChange): boolean =>
 const checked = (names: ReadonlyArray<string>, { deadline = "10 seconds" }: Options): number => {
   refuse("Storage \"regions\"", [
     ...(names.length === 0 ? [{ field: "regions", value: {}, range: "at least one region" }] : []),
-    ...durationIn("deadline", deadline, 1, LONGEST)
+    ...durationIn("deadline", deadline, 1, LONGEST_MILLIS)
   ])
   return Duration.toMillis(deadline)
 }
 
 /**
- * Makes a region's storage of those of all regions, for as long as the scope is open. Throws a `RangeError` for a region that is
- * none of them, and for a deadline that makes no sense.
+ * Makes the storage of one region, given the storages of all regions, for as long as the scope is open. Throws a
+ * `RangeError` for a region without a storage, and for a deadline out of range.
  *
  * @category constructors
  * @since 0.1.0
@@ -124,50 +135,24 @@ export const make = (
   options: Options = {}
 ): Effect.Effect<Storage, never, Scope.Scope> => {
   const names = Object.keys(regions)
-  const deadline = checked(names, options)
+  const deadlineMillis = checked(names, options)
   refuse("Storage \"regions\"", oneOf("region", region, names))
   const { significant = isSignificant } = options
   return Effect.gen(function*() {
     const clock = yield* Clock.Clock
-    const context = yield* Effect.context<never>()
-    const log = makeLog(context)
-    const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
     const own = regions[region]!
+    const queues = yield* Effect.forEach(
+      names.filter((name) => name !== region),
+      (name) => queueFor(region, name, regions[name]!, deadlineMillis)
+    )
 
-    const others = yield* Effect.forEach(names.filter((name) => name !== region), (name) => {
-      const guarded = new Guarded(regions[name]!, false, clock, context, deadline, (_, state) => {
-        if (state === "Open") log("Warn", "Another region does not answer, changes are kept for it", { region: name })
-        else log("Info", "Another region answers again", { region: name })
-      })
-      const there = guarded.within(deadline)
-      const told = Metric.update(Metric.withAttributes(mirrored, { from: region, to: name }), 1)
-      const work = (batch: ReadonlyArray<readonly [string, ReadonlyArray<Message>]>) =>
-        Effect.map(
-          Effect.forEach(batch, ([circuit, messages]) =>
-            Effect.forEach(messages, (message) =>
-              Effect.andThen(tell(there, circuit, message, now), told), {
-              discard: true
-            }).pipe(
-              Effect.match({
-                // What makes no sense there never will.
-                onFailure: (error) => isUnreached(error) ? [] : [circuit],
-                onSuccess: () => [circuit]
-              })
-            ), { concurrency: 8 }),
-          (done) =>
-            new Set(done.flat())
-        )
-      const backlog = new Backlog<ReadonlyArray<Message>>(work)
-      return Effect.as(backlog.run, backlog)
-    })
-
-    const changed = (change: RegionalChange, message: Message): void => {
+    const mirror = (change: RegionalChange, message: Message): void => {
       if (!significant(change)) return
-      for (const backlog of others) {
-        backlog.add(change.circuit, [...(backlog.get(change.circuit) ?? []), message].slice(-MOST))
+      for (const queue of queues) {
+        queue.add(change.circuit, [...(queue.get(change.circuit) ?? []), message].slice(-MOST_QUEUED))
       }
     }
-    const state = (snapshot: Snapshot): Message => ({ _tag: "State", snapshot, at: now() })
+    const state = (snapshot: Snapshot): Message => ({ _tag: "State", snapshot, at: monotonicMillis(clock) })
 
     return {
       ...own,
@@ -175,9 +160,9 @@ export const make = (
       change: (circuit, change) =>
         Effect.map(own.change(circuit, change), (answer) => {
           const { committed, snapshot } = answer
-          if (committed && change._tag === "Trip") changed({ circuit, by: "Trip", snapshot }, state(snapshot))
+          if (committed && change._tag === "Trip") mirror({ circuit, by: "Trip", snapshot }, state(snapshot))
           if (committed && change._tag === "Operation") {
-            changed({ circuit, by: "Operation", snapshot }, { _tag: "Operation", operation: change })
+            mirror({ circuit, by: "Operation", snapshot }, { _tag: "Operation", operation: change })
           }
           return answer
         }),
@@ -185,7 +170,7 @@ export const make = (
         Effect.map(own.probe(circuit, probe), (answer) => {
           const { granted, snapshot } = answer
           if (granted && snapshot.generation > probe.generation) {
-            changed({ circuit, by: "Probe", snapshot }, state(snapshot))
+            mirror({ circuit, by: "Probe", snapshot }, state(snapshot))
           }
           return answer
         })
@@ -193,22 +178,61 @@ export const make = (
   })
 }
 
-const tell = (
-  there: Asked,
-  circuit: string,
-  message: Message,
-  now: () => number
-): Effect.Effect<unknown, StorageError> =>
+type Queue = RetryQueue<ReadonlyArray<Message>>
+
+/** The queue of changes for another region. It is worked off in the background until the scope closes. */
+const queueFor = (
+  region: string,
+  name: string,
+  storage: Storage,
+  deadlineMillis: number
+): Effect.Effect<Queue, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const clock = yield* Clock.Clock
+    const context = yield* Effect.context<never>()
+    const log = makeLog(context)
+    const fused = new FusedStorage({
+      storage,
+      isLast: false,
+      clock,
+      fork: makeFork(context),
+      longestMillis: deadlineMillis,
+      changed: (change, fused) =>
+        change._tag === "Up"
+          ? log(messages.regionRecovered, { region: name })
+          : log(messages.regionUnreachable, { region: name, ...skippedFields(change.forMillis, fused) })
+    })
+    const there = fused.within(deadlineMillis)
+    const count = Metric.update(Metric.withAttributes(mirrored, { from: region, to: name }), 1)
+    const sendAll = (circuit: string, queued: ReadonlyArray<Message>): Effect.Effect<ReadonlyArray<string>> =>
+      Effect.forEach(queued, (message) => Effect.andThen(send(there, circuit, message), count), { discard: true })
+        .pipe(
+          Effect.match({
+            // An `Invalid` circuit is done, because trying again does not help.
+            onFailure: (error) => isInvalid(error) ? [circuit] : [],
+            onSuccess: () => [circuit]
+          })
+        )
+    const queue: Queue = new RetryQueue((batch) =>
+      Effect.map(
+        Effect.forEach(batch, ([circuit, queued]) => sendAll(circuit, queued), { concurrency: CONCURRENCY }),
+        (done) => new Set(done.flat())
+      )
+    )
+    return yield* Effect.as(queue.run, queue)
+  })
+
+const send = (there: TimedStorage, circuit: string, message: Message): Effect.Effect<unknown, StorageError> =>
   message._tag === "Operation"
-    // What is refused there now will be later.
+    // An operation that a region denies now it would deny later, too.
     ? Effect.catchIf(there.change(circuit, message.operation), ({ reason }) => reason === "Denied", () => Effect.void)
-    : Effect.suspend(() => putBack(there, circuit, message.snapshot, now() - message.at, false))
+    : Effect.flatMap(monotonicNow, (now) => putBack(there, circuit, message.snapshot, now - message.at, false))
 
 const REGION = "CIRCUIT_BREAKER_REGION"
 
 /**
- * What is one's own of something that each region has its own of, such as a threshold: the region is `CIRCUIT_BREAKER_REGION`.
- * Fails with a `ConfigError` that names the regions where that is not set or none of them.
+ * Picks the value of this process's region, `CIRCUIT_BREAKER_REGION`, such as a threshold. Fails with a `ConfigError`
+ * that names the regions if the variable is not set or is none of them.
  *
  * @category config
  * @since 0.1.0
@@ -217,8 +241,8 @@ export const pick = <A>(regions: Readonly<Record<string, A>>): Config.Config<A> 
   Config.map(Config.Literals(Object.keys(regions), REGION), (name) => regions[name]!)
 
 /**
- * The storage of the region that `CIRCUIT_BREAKER_REGION` names, which knows the others'. Fails and needs what they fail with
- * and need, and with a `ConfigError` where it names none of them.
+ * The storage of the region that `CIRCUIT_BREAKER_REGION` names, with mirroring to the others. Fails with the errors of
+ * the layers, and with a `ConfigError` if the variable is not set or is none of the regions.
  *
  * @category layers
  * @since 0.1.0

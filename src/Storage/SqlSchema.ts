@@ -1,6 +1,6 @@
 /**
- * The tables of circuit breakers as plain SQL, for people who run their own migrations: a storage finds them made, and its
- * user needs no more than `SELECT`, `INSERT`, `UPDATE` and `DELETE` on them.
+ * The tables of circuit breakers as plain SQL, for programs that run their own migrations. A storage that finds its
+ * tables needs no rights on them but `SELECT`, `INSERT`, `UPDATE` and `DELETE`.
  *
  * @since 0.1.0
  */
@@ -11,7 +11,7 @@ export type { Flavour } from "../sql/Schema.ts"
 export type { TableOptions } from "../sql/Settings.ts"
 
 /**
- * The databases whose SQL is spoken.
+ * The databases that there are statements for.
  *
  * @category constants
  * @since 0.1.0
@@ -19,23 +19,24 @@ export type { TableOptions } from "../sql/Settings.ts"
 export const flavours: ReadonlyArray<Flavour> = ["postgres", "mysql", "mariadb", "sqlite"]
 
 /**
- * All statements, each harmless where it was run before. Throws a `RangeError` for options that make no sense.
+ * All statements. Each does nothing if it was run before. Throws a `RangeError` for a prefix or schema that is no plain
+ * identifier.
  *
  * **Gotchas**
  *
- * For Postgres, indexes are made `CONCURRENTLY`, which waits for nobody and must not be in a transaction.
+ * For Postgres, indexes are created `CONCURRENTLY`, which blocks no writer and cannot run in a transaction.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const print = (flavour: Flavour, options: TableOptions = {}): string => {
   const tables = tablesFor(options)
-  const made = [
+  const printed = [
     ...options.schema === undefined ? [] : [`CREATE SCHEMA IF NOT EXISTS "${options.schema}"`],
     ...migrations.flatMap((migration) => migration.statements(flavour, tables)),
     ...noted(flavour, tables)
   ]
-  return made
+  return printed
     .map((statement) =>
       flavour === "postgres" ? statement.replace(/^CREATE INDEX/, "CREATE INDEX CONCURRENTLY") : statement
     )

@@ -1,4 +1,4 @@
-/** What chains are made of and with, as layers or made, and what makes no sense. */
+/** Options of `Fallback` and `Mirror`, their validation, and the layer constructor that they share. */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -7,10 +7,11 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { durationIn, type Problem, refuse } from "../internal/Check.ts"
 import { Storage } from "../Storage/Storage.ts"
-import { type Chain, type ChainEvent, type ChainOptions, makeChain } from "./Chain.ts"
+import { type Chain, type ChainOptions, makeChain } from "./Chain.ts"
+import type { ChainEvent } from "./chain/Events.ts"
 
 /**
- * A storage of several, as a layer or made.
+ * One storage of a chain: a layer, or a storage that is made already.
  *
  * @category models
  * @since 0.1.0
@@ -18,8 +19,8 @@ import { type Chain, type ChainEvent, type ChainOptions, makeChain } from "./Cha
 export interface Hop<out S = Layer.Layer<Storage, any, any>> {
   readonly storage: S
   /**
-   * How long a request to it may take, from a millisecond to the whole budget. Default: an equal share, with those behind it,
-   * of what is left.
+   * The longest duration of a request to this storage, from a millisecond to the whole budget. Default: an equal share,
+   * with the storages behind it, of the time that is left.
    */
   readonly deadline?: Duration.Input | undefined
 }
@@ -29,22 +30,25 @@ export interface Hop<out S = Layer.Layer<Storage, any, any>> {
  * @since 0.1.0
  */
 export interface Options {
-  /** How long a request may take in all, from a millisecond to an hour. Default 900 ms: a breaker waits for one second. */
+  /**
+   * The longest duration of a request, all storages together, from a millisecond to an hour. Default 900 ms, because a
+   * breaker waits for one second.
+   */
   readonly budget?: Duration.Input | undefined
-  /** Told of each event. One that is slow hears of the last 256; what it fails with is logged. */
+  /** Called for each event. A slow callback misses all but the last 256 events. Its errors are logged. */
   readonly onEvent?: ((event: ChainEvent) => Effect.Effect<unknown, unknown>) | undefined
 }
 
 export type Hops<S = Layer.Layer<Storage, any, any>> = readonly [Hop<S>, ...Array<Hop<S>>]
 
-const LONGEST = 60 * 60 * 1000
+const LONGEST_MILLIS = 60 * 60 * 1000
 
 const budgetOf = ({ budget = "900 millis" }: Options): Duration.Input => budget
 
 const problemsOf = (hops: ReadonlyArray<Hop<unknown>>, budget: Duration.Input): ReadonlyArray<Problem> => {
   const found = [
     ...(hops.length === 0 ? [{ field: "hops", value: hops, range: "at least one storage" }] : []),
-    ...durationIn("budget", budget, 1, LONGEST)
+    ...durationIn("budget", budget, 1, LONGEST_MILLIS)
   ]
   if (found.length > 0) return found
   const most = Duration.toMillis(budget)
@@ -56,9 +60,9 @@ const problemsOf = (hops: ReadonlyArray<Hop<unknown>>, budget: Duration.Input): 
   return sum > most ? [{ field: "the deadlines' sum", value: sum, range: `at most the budget, ${most} ms` }] : []
 }
 
-type Kind = Pick<ChainOptions, "kind" | "reports">
+type Kind = Pick<ChainOptions, "kind" | "areReportsCopied">
 
-/** Throws a `RangeError` for deadlines that make no sense. */
+/** Throws a `RangeError` for deadlines out of range. */
 export const chainOf = (
   kind: Kind,
   hops: Hops<Storage>,
@@ -68,16 +72,16 @@ export const chainOf = (
   refuse(`Storage ${JSON.stringify(kind.kind)}`, problemsOf(hops, budget))
   const links = hops.map(({ deadline, storage }) => ({
     storage,
-    deadline: deadline === undefined ? undefined : Duration.toMillis(deadline)
+    deadlineMillis: deadline === undefined ? undefined : Duration.toMillis(deadline)
   }))
   const { onEvent } = options
   return Effect.tap(
-    makeChain({ ...kind, links, budget: Duration.toMillis(budget) }),
+    makeChain({ ...kind, links, budgetMillis: Duration.toMillis(budget) }),
     ({ events }) => onEvent === undefined ? Effect.void : listen(events, onEvent)
   )
 }
 
-/** Tells of each event, as long as the scope is open. */
+/** Calls `onEvent` for each event until the scope closes. */
 export const listen = <A>(events: Stream.Stream<A>, onEvent: (event: A) => Effect.Effect<unknown, unknown>) =>
   Effect.forkScoped(
     Stream.runForEach(events, (event) => Effect.ignore(onEvent(event), { log: "Unhandled" })),
@@ -88,7 +92,7 @@ export const listen = <A>(events: Stream.Stream<A>, onEvent: (event: A) => Effec
 export const built = <E, R>(layer: Layer.Layer<Storage, E, R>): Effect.Effect<Storage, E, R | Scope.Scope> =>
   Effect.map(Layer.build(layer), Context.get(Storage))
 
-/** A layer of layers. Throws a `RangeError` for deadlines that make no sense, before any of them is built. */
+/** A layer of layers. Throws a `RangeError` for deadlines out of range before any of them is built. */
 export const layerOf = <const H extends Hops, O extends Options>(
   kind: Kind,
   hops: H,

@@ -92,6 +92,16 @@ export type OperationTo =
 
 export type Change = Trip | PutBack | Operation
 
+/** The reason of a change, as the history keeps it. */
+export const historyWhy = (change: Change): Why =>
+  change._tag === "PutBack"
+    ? { reason: "put back after a loss of data", evidence: change.snapshot.why }
+    : change.why
+
+/** Why an operation is refused: the `cause` of the `Denied` that it fails with. */
+export const REFUSED_OPERATION =
+  "a newer version of this library owns the circuit, or wrote the snapshot to import: update this process"
+
 /**
  * Makes a change or refuses it (`committed`). A refused author finds the winner's generation in the snapshot of the
  * record. When the record's generation differs from before, there is a change to announce and a row of history to

@@ -1,23 +1,24 @@
-/** The text of a version: a circuit's document, what people want to see of it, and a checksum over all of that. */
+/** The text of a version: the circuit's document, the fields that people look for, and a checksum over both. */
 import * as Effect from "effect/Effect"
 import { createHash, randomUUID } from "node:crypto"
 import { decodeDocument, type Document, encodeDocument } from "../Storage/Document.ts"
-import { StorageError } from "../Storage/Storage.ts"
+import type { StorageError } from "../Storage/Storage.ts"
+import { fileError } from "./FileError.ts"
 
-/** Raised when older code could no longer read what is written. */
+/** Raise it when older code can no longer read what is written. */
 const FORMAT = 1
 
-/** What was read of a file that is whole. */
+/** The content of an undamaged file. */
 export interface Version {
   readonly circuit: string
   readonly document: Document
   /** Unix milliseconds. */
   readonly updatedAt: number
-  /** Whether it was the first in its folder. */
+  /** True if it was the first version in its folder. */
   readonly isFirst: boolean
 }
 
-/** Why a file is none: cut short, changed, or somebody else's. */
+/** Why a file cannot be used: it was cut short, changed, or written by another program. */
 export interface Damage {
   readonly damage: string
 }
@@ -25,7 +26,10 @@ export interface Damage {
 const checksumOf = (fields: object): string =>
   `sha256:${createHash("sha256").update(JSON.stringify(fields)).digest("hex")}`
 
-/** Of the window as of the last report: of buckets of several widths, which tell of the same calls, those of one. */
+/**
+ * Of the window as of the last report. Buckets of different widths count the same calls, so only those of one width
+ * count here.
+ */
 const failureRateOf = ({ record: { window } }: Document): number | null => {
   const buckets = window.filter(({ width }) => width === window.at(-1)?.width)
   const failures = buckets.reduce((sum, { failure }) => sum + failure, 0)
@@ -33,7 +37,7 @@ const failureRateOf = ({ record: { window } }: Document): number | null => {
   return calls === 0 ? null : Number((failures / calls).toFixed(4))
 }
 
-/** Fails with `Invalid` for a document that could not be read again. */
+/** Fails with `Invalid` if the document could not be read again. */
 export const printed = (
   circuit: string,
   document: Document,
@@ -51,14 +55,12 @@ export const printed = (
       failure_count: lifetime.failure,
       last_updated: new Date(now).toISOString(),
       based_on: basedOn,
-      // No two versions are ever the same text, so whoever finds a text again knows that it was there all the while.
+      // No two versions have the same text, so a writer that finds a text again knows that it was there all along.
       id: randomUUID(),
       document
     }
     return `${JSON.stringify({ ...fields, checksum: checksumOf(fields) }, undefined, 2)}\n`
   })
-
-const invalid = (cause: string) => new StorageError({ operation: "read", reason: "Invalid", cause })
 
 const isFields = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
@@ -72,26 +74,35 @@ const parsed = (text: string): unknown => {
 }
 
 /**
- * What stands in a file, or why that is damaged. What is whole and makes no sense all the same, or is of a later version of this
- * library, is `Invalid`: somebody meant it, and an older file in its place would undo that. `isCircuit` says whether the folder
- * is that circuit's.
+ * Reads the text of a file. `isCircuit` tells whether the file's folder is that circuit's.
+ *
+ * Fails with `Invalid` if the file is undamaged, and yet its document cannot be decoded or a newer version of this
+ * library wrote it: it was written on purpose, and using an older file in its place would undo that.
  */
 export const read = (
   text: string,
   isCircuit: (name: string) => boolean
 ): Effect.Effect<Version | Damage, StorageError> => {
-  if (text === "") return Effect.succeed({ damage: "it is empty" })
+  if (text === "") return Effect.succeed({ damage: "the file is empty" })
   const value = parsed(text)
-  if (!isFields(value)) return Effect.succeed({ damage: "it is no JSON, or cut short" })
+  if (!isFields(value)) return Effect.succeed({ damage: "the file is not JSON, or is cut short" })
   const { checksum, ...fields } = value
-  if (!Number.isInteger(fields["effect_breaker"])) return Effect.succeed({ damage: "it is not of this library" })
-  if (checksum !== checksumOf(fields)) return Effect.succeed({ damage: "its checksum is another" })
-  if (Number(fields["effect_breaker"]) > FORMAT) {
-    return Effect.fail(invalid("a newer version of this library wrote the file"))
+  const format = fields["effect_breaker"]
+  if (typeof format !== "number" || !Number.isInteger(format)) {
+    return Effect.succeed({ damage: "this library did not write the file" })
+  }
+  if (checksum !== checksumOf(fields)) return Effect.succeed({ damage: "the checksum does not match" })
+  if (format > FORMAT) {
+    return Effect.fail(
+      fileError(
+        "Invalid",
+        `a newer version of this library wrote the file, in format ${format} and not ${FORMAT}: update this process`
+      )
+    )
   }
   const { based_on, circuit, document, last_updated } = fields
   if (typeof circuit !== "string" || !isCircuit(circuit)) {
-    return Effect.succeed({ damage: "it is of another circuit" })
+    return Effect.succeed({ damage: `the file is of another circuit: ${JSON.stringify(circuit)?.slice(0, 100)}` })
   }
   return Effect.map(decodeDocument(JSON.stringify(document ?? null)), (document) => ({
     circuit,

@@ -2,20 +2,26 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
+/** The longest duration of most options. */
+export const YEAR_MILLIS = 365 * 24 * 60 * 60 * 1000
+
 export interface Problem {
   readonly field: string
   readonly value: unknown
   readonly range: string
 }
 
-/** A problem in words. The value is quoted and cut short: it may come from anywhere. */
-export const inWords = ({ field, range, value }: Problem): string => {
+/** A problem in words. */
+export const inWords = ({ field, range, value }: Problem): string => `${field} must be ${range}, got ${shown(value)}`
+
+/** A value for a message: texts in quotes, and cut to 100 characters because it may come from anywhere. */
+export const shown = (value: unknown): string => {
   const text = typeof value === "number" || typeof value === "boolean" || value === undefined
     ? String(value)
     : typeof value === "bigint"
     ? `${value}n`
     : quoted(value)
-  return `${field} must be ${range}, got ${text.length > 100 ? `${text.slice(0, 100)}…` : text}`
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text
 }
 
 const quoted = (value: unknown): string => {

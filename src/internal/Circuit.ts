@@ -1,380 +1,569 @@
 /**
- * One circuit: the machine of the core, with a name, events, and the errors that it rejects with.
+ * One circuit of one instance: its state, what it has counted, and who may pass.
+ *
+ * **Invariants**
+ *
+ * - `#become` is the only place where an epoch begins, and `#amend` the only other one that assigns the state.
+ * - The gate is written here alone. `gate === 0` lets calls straight through, because it says that the circuit is closed
+ *   without a ramp, that no override is set, that the policy counts and no more, that the circuit is in the fleet's rounds, and
+ *   that no lease waits for a call.
+ * - A permit, and a call that went straight through, are of one epoch. In a later one their outcome is late: it changes the
+ *   lifetime counts and nothing else.
+ * - All fields are flat, and those that only a circuit with trouble needs are one object that is made with the first trouble: a
+ *   keyed breaker may hold 100,000 circuits, and most never fail. `npm run bench` prints the bytes.
  */
-import * as Duration from "effect/Duration"
-import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "../BreakerError.ts"
-import {
-  type Adopted,
-  type Change,
-  GATE_ASLEEP,
-  GATE_OVERRIDE,
-  Machine,
-  type Override,
-  type Permit,
-  type Refusal,
-  type Settlement
-} from "../core/Machine.ts"
-import { type RuleWindow, standing, type Totals } from "../core/TripRule.ts"
-import type { FleetSnapshot, Snapshot, WindowSnapshot } from "../Event.ts"
-import type { Announcement, StorageError } from "../Storage/Storage.ts"
-import { Replica } from "./fleet/Replica.ts"
-import type { Guard } from "./Guard.ts"
-import { prefixOf } from "./Prefix.ts"
+import { type BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "../BreakerError.ts"
+import { recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
+import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
+import * as State from "../core/State.ts"
+import type { LocalMillis } from "../core/Time.ts"
+import { type Evidence, type RuleWindow, type Totals, trips } from "../core/TripRule.ts"
+import { makeWindows, type Window } from "../core/Window.ts"
+import type { Snapshot } from "../Event.ts"
+import type { OperationTo } from "../Storage/Storage.ts"
+import { circuitName } from "./CircuitName.ts"
+import { type Counted, type Fleet, GATE_IDLE, GATE_LEASE, type GateBit, type Local } from "./fleet/Fleet.ts"
+import { messages } from "./Messages.ts"
+import { type Rejection, rejectionOf } from "./Rejection.ts"
+import type { Shared } from "./Shared.ts"
+import { snapshotOf } from "./Snapshot.ts"
 
-type Rejection = Exit.Exit<never, BreakerOpenError>
+const GATE_STATE = 1
+const GATE_OVERRIDE = 2
+const GATE_POLICY = 4
+/** The bits that say nothing about the state. */
+const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE
 
-/** What a circuit that was never ill does not need, in one place: most are, and their memory counts. */
-interface Illness {
-  /** The error of the last failure that could open it, until it closes. */
+/** The fields that only a circuit needs which has failed, refused a call, or measures how long calls take. */
+interface Trouble {
+  failureAt: LocalMillis
+  successAtFailure: number
+  lastSuccessMillis: number | undefined
+  lastFailureMillis: number | undefined
+  /** The error of the last failure of a closed circuit, kept for its rejections until it closes again. */
   lastFailure: unknown
-  /** What a refused call gets, for as long as nothing changes. */
+  /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
 }
 
-export class Circuit extends Machine<Guard> {
+/** Operators' acts that a circuit without a fleet can do by itself. */
+export type Act = Extract<OperationTo, { readonly _tag: "Override" | "ClearOverride" | "HalfOpen" | "Reset" }>
+
+export class Circuit implements Local, Evidence {
+  readonly shared: Shared
   readonly key: string | undefined
-  /** Calls that were let through and have not ended. */
+  gate: number
+  /** The state's epoch, where the hot path finds it. */
+  epoch = State.initial.epoch
+  /** Calls that were admitted and have not ended. */
   inFlight = 0
   /** The second in which a call last asked for it by its key. */
-  usedAt = 0
-  /** Its part in the fleet, made when there is something to know of it. */
-  replica: Replica | undefined = undefined
-  #illness: Illness | undefined = undefined
+  usedAtSecond = 0
+  success = 0
+  failure = 0
+  ignored = 0
+  timeout = 0
+  slow = 0
+  rejected = 0
+  lastSuccessAt: LocalMillis = NaN
+  /** Failures of this epoch since the last success. */
+  streak = 0
+  /** The first of the windows that the rule looks at, linked in the order of the plan's. */
+  windows: Window | undefined = undefined
+  /** Its membership in the fleet, made when there is something to know. */
+  fleet: Fleet | undefined = undefined
+  #state: State.State = State.initial
+  #trouble: Trouble | undefined = undefined
 
-  constructor(guard: Guard, key: string | undefined) {
-    super(guard, guard.alwaysAsk)
+  constructor(shared: Shared, key: string | undefined) {
+    this.shared = shared
     this.key = key
-    if (guard.member !== undefined) this.gate |= GATE_ASLEEP
+    this.gate = (shared.needsPermits ? GATE_POLICY : 0) | (shared.fleet === undefined ? 0 : GATE_IDLE)
+    this.#clearEvidence()
+  }
+
+  get name(): string {
+    return circuitName(this.shared.name, this.key)
+  }
+
+  // -----------------------------------------------------------------------------
+  // the one writer
+  // -----------------------------------------------------------------------------
+
+  /** Changes the state. The order of the steps is a rule of the protocol. Returns the counts of the epoch that ended. */
+  #become(next: State.State, now: LocalMillis, isTransition = State.isTransition(this.#state, next)): Counted {
+    // 1. Listeners see the counts that caused it.
+    if (isTransition) this.#publishTransition(next, now)
+    // 2. The counts of this epoch are read before they are forgotten.
+    const ended = this.counted()
+    // 3. The new epoch makes the outcomes of running calls late.
+    this.#state = next
+    this.epoch = next.epoch
+    // 4. Nothing that was admitted before is evidence from here on.
+    this.#clearEvidence()
+    if (next._tag === "Closed") this.#forgetErrors()
+    // 5. The next call meets the new state.
+    this.#setGate()
+    return ended
+  }
+
+  /** A transition of the circuit's own. The fleet reports what the epoch had counted. */
+  #move(next: State.State, now: LocalMillis, isTransition?: boolean): void {
+    const ended = this.#become(next, now, isTransition)
+    this.fleet?.epochEnded(ended, now)
+  }
+
+  /** Changes details within an epoch: nobody is told, and running calls stay in time. */
+  #amend(next: State.State): void {
+    this.#state = next
+    this.#setGate()
+  }
+
+  #apply(next: State.State, now: LocalMillis): void {
+    if (next.epoch === this.epoch) this.#amend(next)
+    else this.#move(next, now)
+  }
+
+  #setGate(): void {
+    const state = this.#state
+    const isStraight = state._tag === "Closed" && state.rampUntil === -Infinity
+    this.gate = (this.gate & GATE_KEPT) | (isStraight ? 0 : GATE_STATE) |
+      (state.override === undefined ? 0 : GATE_OVERRIDE)
+  }
+
+  isShut(bit: GateBit): boolean {
+    return (this.gate & bit) !== 0
+  }
+
+  shut(bit: GateBit): void {
+    this.gate |= bit
+  }
+
+  open(bit: GateBit): void {
+    this.gate &= ~bit
+  }
+
+  #clearEvidence(): void {
+    this.streak = 0
+    this.windows = makeWindows(this.shared.windows, this.shared.slowerThanMillis !== undefined)
+  }
+
+  // -----------------------------------------------------------------------------
+  // admission
+  // -----------------------------------------------------------------------------
+
+  /** Whether the state lets calls through: nothing but the policy or the fleet shuts the gate. */
+  isClosed(): boolean {
+    return (this.gate & ~GATE_KEPT) === 0
+  }
+
+  /** Why a call would be refused. Takes no permit and moves nothing. */
+  refusalAt(now: LocalMillis): Refusal | undefined {
+    const refusal = State.refusalOf(this.#state, now)
+    if (refusal !== undefined || State.overrideAt(this.#state, now) !== undefined) return refusal
+    return this.#state._tag === "Closed" ? undefined : this.#refusalOfProbe(this.#leave(now), now)
+  }
+
+  /**
+   * Admits a call or refuses it, and moves on what time has moved. `Ask`: only the fleet can say, so a lease has to be requested
+   * first. `Full`: `maxConcurrent` calls are running. `metricsOnly` refuses nothing.
+   */
+  admit(now: LocalMillis, metricsOnly = false): Permit | Refusal | "Full" | "Ask" {
+    const override = this.#expireOverride(now)
+    if (override?.mode === "ForcedOpen" && !metricsOnly) return "ForcedOpen"
+    if (override?.mode === "Disabled") return new Permit(this.epoch, now, { recorded: false })
+    if (metricsOnly || override !== undefined) return new Permit(this.epoch, now, { metricsOnly: true })
+    const state = this.#state
+    if (state._tag === "Open" && now < state.until) return "Open"
+    if (state._tag !== "Closed") return this.#admitProbe(this.#leave(now), now)
+    if (this.#isFull()) return "Full"
+    // This instance closed by its own probes while the storage was away: a lease lets it report that.
+    const leased = this.isShut(GATE_LEASE) ? this.#takeLease(now) : undefined
+    return leased ?? (this.#admitOnRamp(state, now) ? new Permit(this.epoch, now, {}) : "Ramp")
+  }
+
+  #leave(now: LocalMillis) {
+    return this.fleet === undefined ? "Own" : this.fleet.leave(now)
+  }
+
+  /** Why no probe may run; `undefined` also where a lease has to be requested first. */
+  #refusalOfProbe(leave: ReturnType<Fleet["leave"]>, now: LocalMillis): "Open" | "HalfOpen" | undefined {
+    const state = this.#state
+    if (leave === "Denied") return state._tag === "Open" ? "Open" : "HalfOpen"
+    if (state._tag !== "HalfOpen" || (leave !== "Own" && leave !== "Alone")) return undefined
+    const most = leave === "Alone" ? 1 : this.shared.probes
+    return state.probes.length >= most && state.probes.every((probe) => now < probe.until) ? "HalfOpen" : undefined
+  }
+
+  #admitProbe(leave: ReturnType<Fleet["leave"]>, now: LocalMillis): Permit | Refusal | "Full" | "Ask" {
+    const refusal = this.#refusalOfProbe(leave, now)
+    if (refusal !== undefined) return refusal
+    if (this.#isFull()) return "Full"
+    if (leave === "Granted") return this.#takeLease(now) ?? "Ask"
+    if (leave === "Ask") return "Ask"
+    if (this.#state._tag === "Open") this.#move(State.halfOpened(this.#state, "the open time is over", now), now)
+    const state = this.#state as State.HalfOpen
+    const lapsed = state.probes.find((probe) => probe.until <= now)
+    if (lapsed !== undefined) {
+      this.settle(lapsed, now, { outcome: "Failure", slow: false, timeout: false, hintMillis: 0 })
+      return "Open"
+    }
+    const permit = new Permit(this.epoch, now, { probe: true, until: now + this.shared.leaseMillis })
+    this.#amend(State.probeTaken(state, permit))
+    return permit
+  }
+
+  #takeLease(now: LocalMillis): Permit | undefined {
+    const grant = this.fleet?.takeLease(now)
+    return grant && new Permit(this.epoch, now, { probe: true, until: grant.until, lease: grant.name })
+  }
+
+  #admitOnRamp(closed: State.Closed, now: LocalMillis): boolean {
+    const { admits, state } = State.ramped(this.shared, closed, now)
+    if (state !== closed) this.#amend(state)
+    return admits
+  }
+
+  #isFull(): boolean {
+    const { maxConcurrent } = this.shared
+    return maxConcurrent !== undefined && this.inFlight >= maxConcurrent
+  }
+
+  #expireOverride(now: LocalMillis): State.Override | undefined {
+    const { override } = this.#state
+    if (override === undefined || now < override.until) return override
+    this.#move(State.overridden(this.#state, undefined), now)
+    this.#publishOverride("expired", override, now)
+    return undefined
+  }
+
+  // -----------------------------------------------------------------------------
+  // outcomes
+  // -----------------------------------------------------------------------------
+
+  /** A call that went straight through succeeded. `now` is as fine as a tick, so what could trip is decided on the exact time. */
+  succeeded(epoch: number, now: LocalMillis): void {
+    this.success++
+    this.lastSuccessAt = now
+    if (epoch !== this.epoch) this.fleet?.notEvidence(false, false)
+    else if (this.windows === undefined) this.#endStreak()
+    else this.#record(successCouldTrip(this.windows) ? this.shared.ticker.exact() : now, false, false, 0, false)
+  }
+
+  /** A call that went straight through failed. */
+  failed(epoch: number, now: LocalMillis, hintMillis: number, error: unknown): void {
+    const isLate = epoch !== this.epoch
+    this.#countFailure(now, error, isLate)
+    if (isLate) this.fleet?.notEvidence(true, false)
+    else this.#record(now, true, false, hintMillis, false)
+  }
+
+  /** Counts the outcome of a permitted call and makes the transition that follows. A second settlement does nothing. */
+  settle(permit: Permit, now: LocalMillis, { error, hintMillis, outcome: ended, slow, timeout }: Settlement): void {
+    if (permit.spent) return
+    permit.spent = true
+    if (!permit.recorded) return
+    const isLate = permit.epoch !== this.epoch
+    // A probe has failed when its permit lapses, also where no other call came for its place.
+    const outcome = !isLate && now >= permit.until ? "Failure" : ended
+    if (timeout) this.timeout++
+    if (outcome === "Ignored") this.ignored++
+    else {
+      if (slow) this.slow++
+      if (this.shared.slowerThanMillis !== undefined) this.#tookMillis(outcome, now - permit.startedAt)
+      if (outcome === "Failure") this.#countFailure(now, error, isLate)
+      else {
+        this.success++
+        this.lastSuccessAt = now
+      }
+    }
+    const state = this.#state
+    // A call that is only measured must not open the circuit for the fleet.
+    const isMeasured = permit.metricsOnly && state.override === undefined
+    if ((isLate || permit.probe || isMeasured) && outcome !== "Ignored") {
+      this.fleet?.notEvidence(outcome === "Failure", slow)
+    }
+    if (isLate) return
+    const judged = outcome === "Success" && slow ? "Failure" : outcome
+    if (permit.lease !== undefined) {
+      this.fleet?.probeEnded(permit, { outcome: judged, slow, timeout, hintMillis }, now)
+    } else if (state._tag === "HalfOpen" && permit.probe) {
+      this.#apply(State.probeEnded(this.shared, state, permit, judged, hintMillis, now), now)
+    } else if (state._tag === "Closed" && outcome !== "Ignored") {
+      this.#record(now, outcome === "Failure", slow, hintMillis, permit.metricsOnly)
+    }
+  }
+
+  /** Takes an outcome of this epoch into the evidence of a closed circuit, and trips when the rule says so. */
+  #record(now: LocalMillis, failed: boolean, slow: boolean, hintMillis: number, metricsOnly: boolean): void {
+    if (failed) {
+      this.streak++
+      if (hintMillis > 0) this.#amend(State.hinted(this.shared, this.#state, hintMillis, now))
+    } else this.#endStreak()
+    recordIn(this.windows, now, failed, slow)
+    if (!failed && !successCouldTrip(this.windows)) return
+    const reason = trips(this.shared.rule, this)
+    if (reason === undefined) return
+    if (metricsOnly) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
+    else this.#move(State.opened(this.shared, this.#state, reason, now), now)
+    this.join()?.tripped(this.#state.reason!, now)
+  }
+
+  #endStreak(): void {
+    if (this.streak === 0) return
+    this.fleet?.streakEnded(this.streak, this.success - 1)
+    this.streak = 0
+  }
+
+  #countFailure(now: LocalMillis, error: unknown, isLate: boolean): void {
+    this.failure++
+    const trouble = this.#inTrouble()
+    trouble.failureAt = now
+    trouble.successAtFailure = this.success
+    if (!isLate && error !== undefined) trouble.lastFailure = error
+    this.join()?.failed()
+    const { hub } = this.shared
+    if (!hub.listening) return
+    const isOwn = error instanceof BreakerTimeoutError && error.circuit === this.name
+    hub.publish({ _tag: isOwn ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
+  }
+
+  #tookMillis(outcome: "Success" | "Failure", millis: number): void {
+    const trouble = this.#inTrouble()
+    if (outcome === "Success") trouble.lastSuccessMillis = millis
+    else trouble.lastFailureMillis = millis
+  }
+
+  #inTrouble(): Trouble {
+    return this.#trouble ??= {
+      failureAt: NaN,
+      successAtFailure: 0,
+      lastSuccessMillis: undefined,
+      lastFailureMillis: undefined,
+      lastFailure: undefined,
+      rejection: undefined
+    }
+  }
+
+  #forgetErrors(): void {
+    if (this.#trouble === undefined) return
+    this.#trouble.lastFailure = undefined
+    this.#trouble.rejection = undefined
+  }
+
+  // -----------------------------------------------------------------------------
+  // rejections
+  // -----------------------------------------------------------------------------
+
+  /** Counts and announces a refused call. */
+  reject(refusal: Refusal, now: LocalMillis): Rejection {
+    this.#rejected(refusal, "BreakerOpenError", now)
+    if (this.isShut(GATE_IDLE)) this.fleet?.schedule()
+    return this.rejection(refusal, now)
+  }
+
+  rejectFull(now: LocalMillis): Exit.Exit<never, BulkheadFullError> {
+    this.#rejected("Full", "BulkheadFullError", now)
+    return Exit.fail(new BulkheadFullError({ circuit: this.name, maxConcurrent: this.shared.maxConcurrent! }))
+  }
+
+  #rejected(refusal: Refusal | "Full", by: "BreakerOpenError" | "BulkheadFullError", now: LocalMillis): void {
+    this.rejected++
+    const { hub, trace } = this.shared
+    if (trace !== undefined) trace(messages.callRejected, { circuit: this.name, refusal })
+    if (hub.listening) hub.publish({ _tag: "Rejected", circuit: this.name, by, snapshot: this.snapshot(now) })
+  }
+
+  /** The error of a refused call, made once an epoch. */
+  rejection(refusal: Refusal, now: LocalMillis): Exit.Exit<never, BreakerOpenError> {
+    const trouble = this.#inTrouble()
+    let { rejection } = trouble
+    if (rejection === undefined || rejection.epoch !== this.epoch || rejection.refusal !== refusal) {
+      trouble.rejection = rejection = { epoch: this.epoch, refusal, exit: rejectionOf(this, refusal, now) }
+    }
+    return rejection.exit
+  }
+
+  get lastFailure(): unknown {
+    return this.#trouble?.lastFailure
   }
 
   // -----------------------------------------------------------------------------
   // the fleet
   // -----------------------------------------------------------------------------
 
-  /** Its part in the fleet; `undefined` where there is none to have. */
-  joined(): Replica | undefined {
-    const { member } = this.plan
-    if (this.replica !== undefined || member === undefined || member.left) return this.replica
-    member.engine.subscribe()
-    return this.replica = new Replica(this, member)
+  join(): Fleet | undefined {
+    return this.fleet ??= this.shared.fleet?.join(this)
   }
 
-  /** Brings it back into the rounds, and what a call has to wait for before it is decided on, if anything. */
-  arrive(): Effect.Effect<void, StorageError> | undefined {
-    const { member } = this.plan
-    if (member === undefined) return undefined
-    if ((this.gate & GATE_ASLEEP) !== 0) {
-      this.gate &= ~GATE_ASLEEP
-      const replica = this.joined()
-      if (replica === undefined) return undefined
-      if (!replica.loaded && member.policy.maxAge === Infinity) {
-        const loaded = replica.load()
-        // Most circuits of a storage that nobody else writes to have nothing to remember.
-        if (!member.follows && replica.isTrivial) this.replica = undefined
-        return loaded
+  /** A call came. Returns what it waits for before it is decided on. */
+  beforeCall(): ReturnType<Fleet["beforeCall"]> {
+    const entry = this.shared.fleet
+    const isIdle = this.isShut(GATE_IDLE)
+    if (entry === undefined || !(isIdle || entry.readsBeforeCalls)) return undefined
+    this.open(GATE_IDLE)
+    const fleet = this.join()
+    const wait = fleet?.beforeCall(isIdle)
+    // Most circuits of a storage that nobody else writes to have nothing to remember.
+    if (isIdle && fleet?.isDispensable === true) this.fleet = undefined
+    return wait
+  }
+
+  adopt(view: State.FleetView, now: LocalMillis): Counted {
+    const before = State.overrideAt(this.#state, now)
+    const ended = this.#become(State.adopted(this.shared, this.#state, view, now), now)
+    this.#publishOverrideChange(before, view.operator, now)
+    return ended
+  }
+
+  refresh(state: State.FleetState): void {
+    const next = State.refreshed(this.#state, state)
+    if (next !== this.#state) this.#amend(next)
+  }
+
+  judgeAlone(outcome: Settlement["outcome"], hintMillis: number, now: LocalMillis): void {
+    const state = this.#state
+    if (state._tag === "HalfOpen") {
+      this.#apply(State.probeEnded(this.shared, state, undefined, outcome, hintMillis, now), now)
+    }
+  }
+
+  /** An operator's act on a circuit that has no fleet. */
+  operate(
+    act: Act,
+    { actor = "unknown", reason }: { readonly actor?: string | undefined; readonly reason: string },
+    now: LocalMillis
+  ): void {
+    const before = State.overrideAt(this.#state, now)
+    switch (act._tag) {
+      case "Override": {
+        const until = act.remaining === undefined ? Infinity : now + act.remaining
+        this.#move(State.overridden(this.#state, { mode: act.kind, reason: act.reason, actor: act.actor, until }), now)
+        break
       }
-      replica.wake()
+      case "ClearOverride":
+        if (before !== undefined) this.#move(State.overridden(this.#state, undefined), now)
+        break
+      case "HalfOpen":
+        return this.#move(State.halfOpened(this.#state, reason, now), now)
+      case "Reset":
+        return this.#move(State.resetAt(this.#state, now), now)
     }
-    return member.policy.maxAge === Infinity ? undefined : this.joined()?.fresh()
-  }
-
-  /** Brings it back into the rounds, for a call that ended. */
-  wake(): void {
-    if ((this.gate & GATE_ASLEEP) !== 0) this.replica?.wake()
-  }
-
-  /** What to wait for before a call that has ended may return, if anything. */
-  recorded(): Effect.Effect<void> | undefined {
-    return this.replica?.recorded()
-  }
-
-  /** What to wait for before a call can be decided on that needs a lease. */
-  ask(): Effect.Effect<void> {
-    return this.replica!.ask()
-  }
-
-  announced(announcement: Extract<Announcement, { readonly _tag: "Changed" }>): void {
-    // Before its first call nothing of it is known, and its first call asks.
-    if (this.replica !== undefined || (this.gate & GATE_ASLEEP) === 0) this.joined()?.announced(announcement)
-  }
-
-  /** Takes over the fleet's state. */
-  follow(adopted: Adopted, now: number): void {
-    const before = this.view(now).override
-    this.adopt(adopted, now)
-    if (adopted.state._tag === "Closed") this.#illness = undefined
-    const { override } = adopted
-    if (override !== undefined) {
-      const isSame = before?.mode === override.mode && before.reason === override.reason &&
-        before.actor === override.actor
-      if (!isSame) this.#publishOverride("set", override, now)
-    } else if (before !== undefined) {
-      this.#publishOverride("cleared", { ...before, actor: this.replica?.operator ?? "unknown" }, now)
-    }
-  }
-
-  protected override ending(now: number): void {
-    this.replica?.cut(now, true)
-  }
-
-  protected override tripped(reason: string): void {
-    this.joined()?.tripped(reason)
-  }
-
-  /** A success of another epoch. */
-  late(): void {
-    this.replica?.setAside(false, false)
-  }
-
-  protected override setAside(failed: boolean, slow: boolean): void {
-    this.replica?.setAside(failed, slow)
-  }
-
-  protected override streakEnds(): void {
-    this.replica?.streakEnds()
-  }
-
-  protected override leaseAt(now: number): "Own" | "Granted" | "Ask" | "Denied" {
-    return this.replica === undefined ? "Own" : this.replica.leaseAt(now)
-  }
-
-  protected override takeLease(now: number): Permit | undefined {
-    return this.replica?.takeLease(now)
-  }
-
-  protected override settleLease(permit: Permit, now: number, settlement: Settlement): void {
-    this.replica?.settleLease(permit, now, settlement)
-  }
-
-  /** While nobody can be asked, the whole fleet may be probing at once. */
-  protected override ownProbes(): number {
-    return this.replica?.away === true ? 1 : this.plan.probes
+    this.#publishOverrideChange(before, actor, now)
   }
 
   // -----------------------------------------------------------------------------
-  // calls
+  // reading
   // -----------------------------------------------------------------------------
+
+  get state(): State.State["_tag"] {
+    return this.#state._tag
+  }
+
+  get current(): State.State {
+    return this.#state
+  }
+
+  get openedBy(): State.OpenedBy {
+    return this.#state.openedBy
+  }
+
+  opening(): ReturnType<Local["opening"]> {
+    const state = this.#state
+    return state._tag === "Open" ? { reason: state.reason, until: state.until } : undefined
+  }
+
+  nextOpenForMillis(now: LocalMillis): number {
+    return this.shared.openForMillis(State.openingsAt(this.#state, now) + 1)
+  }
+
+  counted(): Counted {
+    const { failure, ignored, rejected, slow, streak, success, timeout } = this
+    return {
+      success,
+      failure,
+      ignored,
+      timeout,
+      slow,
+      rejected,
+      streak,
+      hintUntil: this.#state.hintUntil,
+      lastSuccessAt: this.lastSuccessAt,
+      lastFailureAt: this.#trouble?.failureAt ?? NaN,
+      lastSuccessMillis: this.#trouble?.lastSuccessMillis,
+      lastFailureMillis: this.#trouble?.lastFailureMillis
+    }
+  }
+
+  get successAtFailure(): number {
+    return this.#trouble?.successAtFailure ?? 0
+  }
+
+  /** The totals that the trip rule is judged on. */
+  totals(of: RuleWindow): Totals {
+    return totalsOf(this.shared, this.windows, of)
+  }
+
+  totalsAt(now: LocalMillis): ReturnType<typeof totalsAt> {
+    return totalsAt(this.shared, this.windows, now)
+  }
+
+  snapshot(now: LocalMillis): Snapshot {
+    return snapshotOf(this, now)
+  }
 
   /** When a call last asked for it by its key, or ended and counted. */
-  lastUse(): number {
-    return Math.max(this.usedAt * 1000, this.lastFailureAt || 0, this.lastSuccessAt || 0)
+  lastUseAt(): LocalMillis {
+    return Math.max(this.usedAtSecond * 1000, this.#trouble?.failureAt || 0, this.lastSuccessAt || 0)
   }
 
-  /** The circuit's own name: unlike any other's, whatever the key is, as `/` in a keyed breaker's name is written `~1`. */
-  get name(): string {
-    const { name } = this.plan
-    return this.key === undefined ? name : prefixOf(name) + this.key
+  /** Whether nothing would be lost with this circuit: closed, no opening and no failure in memory, no override. */
+  isCalm(now: LocalMillis): boolean {
+    const state = this.#state
+    return state._tag === "Closed" && this.streak === 0 && State.openingsAt(state, now) === 0 &&
+      State.overrideAt(state, now) === undefined &&
+      this.totalsAt(now).every(({ failure, slow }) => failure === 0 && slow === 0)
   }
 
-  /** The failure of a refused call, counted and told. */
-  reject(refusal: Refusal, now: number): Rejection {
-    this.rejected++
-    this.wake()
-    this.plan.trace?.("Trace", "Call rejected", { circuit: this.name, refusal })
-    this.#publishRejected("BreakerOpenError", now)
-    return this.rejection(refusal, now)
+  /** Whether nothing that runs out is still running. */
+  isOver(now: LocalMillis): boolean {
+    return State.isOver(this.#state, now)
   }
 
-  /** What a refused call fails with: prepared once. */
-  rejection(refusal: Refusal, now: number): Rejection {
-    const illness = this.#ill()
-    let { rejection } = illness
-    if (rejection === undefined || rejection.epoch !== this.epoch || rejection.refusal !== refusal) {
-      illness.rejection = rejection = { epoch: this.epoch, refusal, exit: this.#prepare(refusal, now) }
-    }
-    return rejection.exit
-  }
+  // -----------------------------------------------------------------------------
+  // events: nothing is made while nobody listens
+  // -----------------------------------------------------------------------------
 
-  #ill(): Illness {
-    return this.#illness ??= { lastFailure: undefined, rejection: undefined }
-  }
-
-  rejectFull(now: number): Exit.Exit<never, BulkheadFullError> {
-    this.rejected++
-    this.plan.trace?.("Trace", "Call rejected", { circuit: this.name, refusal: "BulkheadFull" })
-    this.#publishRejected("BulkheadFullError", now)
-    return Exit.fail(new BulkheadFullError({ circuit: this.name, maxConcurrent: this.plan.maxConcurrent! }))
-  }
-
-  /** Whether an operator's override decides what runs. */
-  isOverridden(now: number): boolean {
-    return (this.gate & GATE_OVERRIDE) !== 0 && this.view(now).override !== undefined
-  }
-
-  /** Settles a failed call and keeps its error. */
-  failed(permit: Permit, now: number, settlement: Omit<Settlement, "outcome">): void {
-    if (permit.spent) return
-    if (permit.epoch === this.epoch) this.#ill().lastFailure = settlement.error
-    this.settle(permit, now, { ...settlement, outcome: "Failure" })
-  }
-
-  /** `failed` for calls that went straight through. */
-  failedStraight(epoch: number, now: number, hint: number, error: unknown): void {
-    const late = epoch !== this.epoch
-    if (!late) this.#ill().lastFailure = error
-    this.countFailure(now, error)
-    if (late) this.setAside(true, false)
-    else this.record(now, true, false, hint, false)
-  }
-
-  override countFailure(now: number, error: unknown): void {
-    super.countFailure(now, error)
-    this.joined()?.hurry()
-    const { hub } = this.plan
+  #publishTransition(next: State.State, now: LocalMillis): void {
+    const { hub } = this.shared
     if (!hub.listening) return
-    const own = error instanceof BreakerTimeoutError && error.circuit === this.name
-    hub.publish({ _tag: own ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
+    hub.publish({
+      _tag: "Transition",
+      circuit: this.name,
+      from: this.#state._tag,
+      to: next._tag,
+      reason: next.reason ?? "",
+      snapshot: this.snapshot(now)
+    })
   }
 
-  putOverride(override: Override, now: number): void {
-    this.setOverride(override, now)
-    this.#publishOverride("set", override, now)
+  #publishOverrideChange(before: State.Override | undefined, actor: string | undefined, now: LocalMillis): void {
+    const { override } = this.#state
+    if (override === undefined) {
+      if (before !== undefined) this.#publishOverride("cleared", { ...before, actor: actor ?? "unknown" }, now)
+    } else if (
+      before?.mode !== override.mode || before.reason !== override.reason || before.actor !== override.actor
+    ) this.#publishOverride("set", override, now)
   }
 
-  liftOverride(actor: string, now: number): void {
-    const { override } = this.view(now)
-    if (override === undefined) return
-    this.setOverride(undefined, now)
-    this.#publishOverride("cleared", { ...override, actor }, now)
-  }
-
-  #publishOverride(change: "set" | "cleared" | "expired", { actor, mode, reason }: Override, now: number): void {
-    const { hub } = this.plan
+  #publishOverride(
+    change: "set" | "cleared" | "expired",
+    { actor, mode, reason }: State.Override,
+    now: LocalMillis
+  ): void {
+    const { hub } = this.shared
     if (!hub.listening) return
     hub.publish({ _tag: "Override", circuit: this.name, change, mode, reason, actor, snapshot: this.snapshot(now) })
-  }
-
-  override reset(now: number): void {
-    this.#illness = undefined
-    super.reset(now)
-  }
-
-  snapshot(now: number): Snapshot {
-    const view = this.view(now)
-    const wall = this.plan.clock.currentTimeMillisUnsafe() - now
-    const unix = (at: number): number | undefined => Number.isNaN(at) ? undefined : Math.round(wall + at)
-    const left = (until: number): Duration.Duration => Duration.millis(Math.max(0, until - now))
-    const { override } = view
-    return {
-      circuit: this.name,
-      state: view.state,
-      isolated: view.state !== "Closed" && view.openedBy === "instance",
-      elapsed: view.since === undefined ? undefined : Duration.millis(now - view.since),
-      retryAfter: view.retryAt === undefined ? undefined : left(view.retryAt),
-      openings: view.openings,
-      why: view.reason,
-      whyNot: view.state === "Closed" ? standing(this.plan.rule, this) : undefined,
-      openedBy: override?.mode === "ForcedOpen" ? "override" : view.state === "Closed" ? undefined : view.openedBy,
-      override: override === undefined ? undefined : {
-        mode: override.mode,
-        reason: override.reason,
-        actor: override.actor,
-        expiresIn: override.until === Infinity ? undefined : left(override.until)
-      },
-      statistics: {
-        success: this.success,
-        failure: this.failure,
-        ignored: this.ignored,
-        timeout: this.timeout,
-        slow: this.slow,
-        rejected: this.rejected,
-        consecutiveFailures: this.streak,
-        consecutiveSuccesses: this.success - this.successAtFailure,
-        timesOpened: view.timesOpened,
-        lastSuccessTime: unix(this.lastSuccessAt),
-        lastSuccessDuration: this.durations?.success,
-        lastFailureTime: unix(this.lastFailureAt),
-        lastFailureDuration: this.durations?.failure
-      },
-      windows: view.windows.map(({ of, ...totals }) => windowSnapshot(of, totals)),
-      fleet: this.replica === undefined ? undefined : this.#fleet(this.replica, now)
-    }
-  }
-
-  #fleet(replica: Replica, now: number): FleetSnapshot {
-    const { answeredAt, askedAt, away, lag, lost, member, snapshot, waiting } = replica
-    const { failure, ignored, opened, rejected, slow, success, timeout } = snapshot.lifetime
-    const { state } = snapshot
-    const remaining = state._tag === "Open" ? Math.max(0, state.remaining - (now - answeredAt)) : undefined
-    return {
-      backend: member.engine.storage.backend,
-      reachable: !away,
-      generation: snapshot.generation,
-      state: state._tag,
-      remaining: remaining === undefined ? undefined : Duration.millis(remaining),
-      why: snapshot.why?.reason,
-      evidence: snapshot.why?.evidence,
-      whyNot: member.pooled && state._tag === "Closed" ? standing(this.plan.rule, replica) : undefined,
-      consecutiveFailures: snapshot.streak,
-      windows: snapshot.totals.map((totals, i) =>
-        windowSnapshot({ _tag: "Within", duration: member.withins[i]! }, totals)
-      ),
-      statistics: { success, failure, ignored, timeout, slow, rejected, timesOpened: opened },
-      age: askedAt === -Infinity ? undefined : Duration.millis(now - askedAt),
-      lag: lag === undefined ? undefined : Duration.millis(lag),
-      waiting,
-      lost
-    }
-  }
-
-  protected override changing({ from, reason, to }: Change, now: number): void {
-    const { hub } = this.plan
-    if (!hub.listening) return
-    hub.publish({ _tag: "Transition", circuit: this.name, from, to, reason, snapshot: this.snapshot(now) })
-  }
-
-  protected override overrideExpired(override: Override, now: number): void {
-    this.#publishOverride("expired", override, now)
-  }
-
-  #publishRejected(by: "BreakerOpenError" | "BulkheadFullError", now: number): void {
-    const { hub } = this.plan
-    if (hub.listening) hub.publish({ _tag: "Rejected", circuit: this.name, by, snapshot: this.snapshot(now) })
-  }
-
-  #prepare(refusal: Refusal, now: number): Rejection {
-    const { openedBy, override, reason, retryAt } = this.view(now)
-    const { lastFailure } = this.#ill()
-    const forced = refusal === "ForcedOpen"
-    const why = forced ? override?.reason : reason
-    const error = new BreakerOpenError({
-      circuit: this.name,
-      state: refusal === "Ramp" ? "HalfOpen" : refusal,
-      openedBy: forced ? "override" : openedBy,
-      ...(why === undefined ? {} : { reason: why }),
-      ...(lastFailure === undefined || forced ? {} : { lastFailure })
-    })
-    if (!forced) this.#computeRetryAfter(error, retryAt ?? now)
-    return Exit.fail(error)
-  }
-
-  // An open time is over when it is over, or sooner where calls get through again; a half-open place may free sooner, and then
-  // sooner again.
-  #computeRetryAfter(error: BreakerOpenError, retryAt: number): void {
-    const { ticker } = this.plan
-    const { epoch } = this
-    Object.defineProperty(error, "retryAfter", {
-      enumerable: true,
-      get: () => {
-        const now = ticker.exact()
-        if (epoch !== this.epoch && this.refuses(now) === undefined) return Duration.zero
-        const at = epoch === this.epoch ? this.retryAt(now) ?? now : retryAt
-        return Duration.millis(Math.max(0, at - now))
-      }
-    })
-  }
-}
-
-const windowSnapshot = (of: RuleWindow, { failure, slow, success }: Totals): WindowSnapshot => {
-  const calls = success + failure
-  return {
-    window: of._tag === "Within" ? { within: Duration.millis(of.duration) } : { lastCalls: of.calls },
-    calls,
-    failures: failure,
-    slow,
-    failureRate: calls === 0 ? 0 : failure / calls,
-    slowCallRate: calls === 0 ? 0 : slow / calls
   }
 }

@@ -1,36 +1,33 @@
 /**
  * The circuits of a keyed breaker: made on demand, evicted when idle, never more than the capacity.
  *
- * A hand goes round the circuits, a few for each new key, so that no call pays for a look at all of them. It evicts those that
- * were idle for their time, and, to make room, the least recently used of those it saw that nothing would be lost with (least
- * recently used by sample, as Redis evicts).
+ * Eviction is a CLOCK: a hand goes round the circuits, and each new key moves it past a sample of them, so that no call pays for
+ * a look at all. It evicts circuits that were idle for their time. To make room, it evicts the least recently used of the
+ * sample with which nothing would be lost, as Redis does.
  */
 import { refuse } from "./Check.ts"
 import { Circuit } from "./Circuit.ts"
-import type { Guard } from "./Guard.ts"
-import { prefixOf } from "./Prefix.ts"
+import { OVERFLOW_KEY, prefixOf } from "./CircuitName.ts"
+import type { Shared } from "./Shared.ts"
 
 export type Overflow = "evictIdle" | "shareOne" | "passThrough"
 
 /** How many circuits the hand passes for a new key. */
 const SAMPLE = 64
 
-// No user's key is empty, so no user's circuit is meant.
-const OVERFLOW_KEY = ""
-
 export class Keys {
-  readonly #guard: Guard
+  readonly shared: Shared
   readonly #capacity: number
-  readonly #idleTimeToLive: number
+  readonly #idleMillis: number
   readonly #overflow: Overflow
   readonly #circuits = new Map<string, Circuit>()
   #hand = this.#circuits.values()
-  #shared: Circuit | undefined = undefined
+  #overflowing: Circuit | undefined = undefined
 
-  constructor(guard: Guard, capacity: number, idleTimeToLive: number, overflow: Overflow) {
-    this.#guard = guard
+  constructor(shared: Shared, capacity: number, idleMillis: number, overflow: Overflow) {
+    this.shared = shared
     this.#capacity = capacity
-    this.#idleTimeToLive = idleTimeToLive
+    this.#idleMillis = idleMillis
     this.#overflow = overflow
   }
 
@@ -43,37 +40,37 @@ export class Keys {
   get(key: string): Circuit | undefined {
     const circuit = this.#circuits.get(key) ?? this.#make(key)
     if (circuit === undefined) return undefined
-    const { ticker } = this.#guard
+    const { ticker } = this.shared
     if (!ticker.fresh) ticker.refresh()
-    circuit.usedAt = ticker.second
+    circuit.usedAtSecond = ticker.second
     return circuit
   }
 
   /** The circuit of this name, if there is one. */
   find(name: string): Circuit | undefined {
-    const prefix = prefixOf(this.#guard.name)
+    const prefix = prefixOf(this.shared.name)
     if (!name.startsWith(prefix)) return undefined
     const key = name.slice(prefix.length)
-    return key === OVERFLOW_KEY ? this.#shared : this.#circuits.get(key)
+    return key === OVERFLOW_KEY ? this.#overflowing : this.#circuits.get(key)
   }
 
   *all(): Iterable<Circuit> {
     yield* this.#circuits.values()
-    if (this.#shared !== undefined) yield this.#shared
+    if (this.#overflowing !== undefined) yield this.#overflowing
   }
 
   #make(key: string): Circuit | undefined {
     if (typeof key !== "string" || key === "" || !key.isWellFormed()) {
-      refuse(`Keyed breaker ${JSON.stringify(this.#guard.name)}`, [
+      refuse(`Keyed breaker ${JSON.stringify(this.shared.name)}`, [
         { field: "key", value: key, range: "a well-formed text of at least one character" }
       ])
     }
-    const now = this.#guard.ticker.exact()
+    const now = this.shared.ticker.exact()
     this.#sweep(now, this.#circuits.size >= this.#capacity && this.#overflow === "evictIdle")
     if (this.#circuits.size >= this.#capacity) {
-      return this.#overflow === "passThrough" ? undefined : this.#shared ??= new Circuit(this.#guard, OVERFLOW_KEY)
+      return this.#overflow === "passThrough" ? undefined : this.#overflowing ??= new Circuit(this.shared, OVERFLOW_KEY)
     }
-    const circuit = new Circuit(this.#guard, key)
+    const circuit = new Circuit(this.shared, key)
     this.#circuits.set(key, circuit)
     return circuit
   }
@@ -85,9 +82,9 @@ export class Keys {
       let next = this.#hand.next()
       if (next.done === true) next = (this.#hand = this.#circuits.values()).next()
       const circuit = next.value!
-      const lastUse = circuit.lastUse()
+      const lastUse = circuit.lastUseAt()
       // A count of calls in flight that stayed too high is not believed once the idle time is over.
-      if (now - lastUse >= this.#idleTimeToLive && circuit.isOver(now)) {
+      if (now - lastUse >= this.#idleMillis && circuit.isOver(now)) {
         this.#circuits.delete(circuit.key!)
         makeRoom = false
       } else if (circuit.inFlight === 0 && lastUse < oldestUse && circuit.isCalm(now)) {

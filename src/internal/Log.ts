@@ -2,18 +2,22 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
-import { MinimumLogLevel } from "effect/References"
+import { MinimumLogLevel, UnhandledLogLevel } from "effect/References"
+import { makeFork } from "./Fork.ts"
+import type { FieldsOf, Message } from "./Messages.ts"
 
-export type Fields = Readonly<Record<string, unknown>>
-
-export type Log = (level: LogLevel.Severity, message: string, fields: Fields) => void
+export type Log = <Line extends Message>(line: Line, fields: FieldsOf<Line>) => void
 
 /** Whether lines of this level are asked for. */
 export const isLogged = (context: Context.Context<never>, level: LogLevel.Severity): boolean =>
   LogLevel.isGreaterThanOrEqualTo(level, Context.get(context, MinimumLogLevel))
 
-/** Logs in a context that is kept, for what happens in no fiber of a user's. */
-export const makeLog = (context: Context.Context<never>): Log => (level, message, fields) => {
-  if (!isLogged(context, level)) return
-  Effect.runForkWith(context)(Effect.annotateLogs(Effect.logWithLevel(level)(message), { ...fields }))
+/** Logs from background fibers to the loggers of a context that is kept. */
+export const makeLog = (context: Context.Context<never>): Log => {
+  const fork = makeFork(context)
+  return ({ level, text }, fields) => {
+    const severity = level === "Unhandled" ? Context.get(context, UnhandledLogLevel) : level
+    if (severity === undefined || !isLogged(context, severity)) return
+    fork(Effect.annotateLogs(Effect.logWithLevel(severity)(text), { ...fields }))
+  }
 }

@@ -53,6 +53,13 @@ export const messages = {
     "success",
     "failure"
   ),
+  madeTwice: line(
+    "Warn",
+    "Two services guard one circuit, because their module was evaluated twice; both go on",
+    "circuit",
+    "service",
+    "other"
+  ),
   persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
   circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
   circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),
@@ -80,14 +87,32 @@ export const messages = {
     "to",
     "cause"
   ),
-  storageSkipped: line("Warn", "A storage is skipped after 3 consecutive failures, until it answers", "backend"),
+  storageSkipped: line(
+    "Warn",
+    "A storage is skipped after 3 consecutive failures, until it answers",
+    "backend",
+    "for",
+    "cause"
+  ),
   storageBack: line("Info", "A skipped storage answers again and is back in use", "backend"),
   reconciled: line("Info", "Circuits were reconciled", "from", "to", "circuits", "forward", "back", "failed"),
   comparisonFailed: line("Warn", "Comparing the copies failed; trying again after repairEvery", "cause"),
-  regionUnreachable: line("Warn", "Another region does not answer; its changes are queued", "region"),
-  regionRecovered: line("Info", "Another region answers again; sending its queued changes", "region"),
-  migrationUnreachable: line("Warn", "A storage of a migration does not answer", "backend"),
-  migrationRecovered: line("Info", "A storage of a migration answers again", "backend"),
+  regionUnreachable: line(
+    "Warn",
+    "A region is skipped after 3 consecutive failures, until it answers; its changes are queued",
+    "region",
+    "for",
+    "cause"
+  ),
+  regionRecovered: line("Info", "A skipped region answers again; sending its queued changes", "region"),
+  migrationUnreachable: line(
+    "Warn",
+    "A storage of a migration is skipped after 3 consecutive failures, until it answers",
+    "backend",
+    "for",
+    "cause"
+  ),
+  migrationRecovered: line("Info", "A skipped storage of a migration answers again", "backend"),
   phaseChanged: line("Info", "The phase of a migration has changed", "phase"),
   newerInNewStorage: line("Info", "The new storage had newer circuits; copied to the old one", "circuits"),
   unhealthy: line("Warn", "The storage is not healthy", "backend", "cause"),

@@ -1,8 +1,8 @@
 /**
  * Requests with a deadline after which nobody waits for them, whatever the storage does.
  *
- * A request that is interrupted, at its deadline or by its caller, and still runs is abandoned. Abandoned requests are bounded:
- * a storage that ignores interruption would collect more and more of them.
+ * A request that is interrupted, at its deadline or by its caller, and still runs is abandoned. Abandoned requests are
+ * bounded: a storage that ignores interruption would collect more and more of them.
  *
  * Invariants
  *
@@ -22,7 +22,9 @@ import { deadlineExceeded, errorOf, failure, type RequestName } from "./StorageE
 
 /** With so many abandoned requests, the next one is made only after a pause. */
 export const MOST_ABANDONED = 16
-/** The pause doubles with each further abandoned request, so that a storage whose old requests never end is still tried. */
+/**
+ * The pause doubles with each further abandoned request, so that a storage whose old requests never end is still tried.
+ */
 const FIRST_PAUSE_MILLIS = 1000
 
 /** A queue that requests of one length share, which costs each a list node, or milliseconds, which cost a timer. */
@@ -55,8 +57,9 @@ export class Requests {
   }
 
   /**
-   * Starts an effect and calls `ended` with its exit, or with `undefined` at the deadline. An effect that ends synchronously is
-   * told synchronously. Returns how to cancel it: it is interrupted, and `ended` is not called.
+   * Starts an effect and calls `ended` with its exit, or with `undefined` at the deadline. If the effect ends
+   * synchronously, so does this call: `ended` is called before it returns. Returns how to cancel it: it is interrupted,
+   * and `ended` is not called.
    */
   run<A, E>(
     effect: Effect.Effect<A, E>,
@@ -107,8 +110,8 @@ export class Requests {
   }
 
   /**
-   * The same for a request to a storage, with each way to fail as a `StorageError`. While there are too many abandoned requests
-   * it fails without being sent.
+   * The same for a request to a storage, with each way to fail as a `StorageError`. While there are too many abandoned
+   * requests it fails without being sent.
    */
   send<A>(
     name: RequestName,

@@ -2,6 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import { REFUSED_OPERATION } from "../core/Change.ts"
 import { isStorageError, StorageError, type Synced } from "../Storage/Storage.ts"
 
 /** A request, as its errors name it. */
@@ -17,9 +18,9 @@ export const failure = (
 ): StorageError => new StorageError({ operation, ...(circuit === undefined ? {} : { circuit }), reason, cause })
 
 /**
- * The error of a request that failed. A storage that dies, or interrupts itself, is `Unavailable` and never `Invalid`: `Invalid`
- * is a lasting verdict on one circuit, on which pending reports are dropped and no other storage is tried. A defect says
- * nothing about a circuit. The storage has not answered.
+ * The error of a request that failed. A storage that dies, or interrupts itself, is `Unavailable` and never `Invalid`:
+ * `Invalid` is a lasting verdict on one circuit, on which pending reports are dropped and no other storage is tried. A
+ * defect says nothing about a circuit. The storage has not answered.
  */
 export const errorOf = (request: RequestName, cause: Cause.Cause<unknown>): StorageError => {
   const error = Cause.squash(cause)
@@ -29,6 +30,10 @@ export const errorOf = (request: RequestName, cause: Cause.Cause<unknown>): Stor
 export const deadlineExceeded = (request: RequestName, millis: number): StorageError =>
   failure(request, "Deadline", `no answer within ${Math.round(millis)} ms`)
 
+/** The error of an operator's change that a storage refused. */
+export const operationDenied = (circuit: string): StorageError =>
+  failure({ operation: "change", circuit }, "Denied", REFUSED_OPERATION)
+
 /** Whether the storage did not answer, so that other circuits are affected, too. */
 export const isUnreachable = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Deadline"
 
@@ -36,8 +41,8 @@ export const isUnreachable = ({ reason }: StorageError): boolean => reason === "
 export const isInvalid = ({ reason }: StorageError): boolean => reason === "Invalid"
 
 /**
- * Fails a batch whose circuits were all unreachable. A breaker then sees that the storage is unavailable, and not that each
- * circuit has a problem of its own.
+ * Fails a batch whose circuits were all unreachable. A breaker then sees that the storage is unavailable, and not that
+ * each circuit has a problem of its own.
  */
 export const failIfUnreachable = (synced: ReadonlyArray<Synced>): Effect.Effect<void, StorageError> => {
   const first = synced[0]?.result

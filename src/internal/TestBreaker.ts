@@ -6,11 +6,11 @@ import * as Stream from "effect/Stream"
 import { BreakerOpenError } from "../BreakerError.ts"
 import type { Snapshot } from "../Event.ts"
 import type { Policy } from "../Policy.ts"
-import { defaultOpenFor, resolve } from "./Resolve.ts"
+import { defaultOpenForMillis, resolve } from "./ResolvedPolicy.ts"
 
 export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "Open") => {
   const { openFor } = resolve(circuit, policy)
-  const retryAfter = Duration.millis(typeof openFor === "number" ? openFor : defaultOpenFor)
+  const retryAfter = Duration.millis(typeof openFor === "number" ? openFor : defaultOpenForMillis)
   const open = Effect.fail(
     new BreakerOpenError({ circuit, state: "Open", openedBy: "instance", retryAfter, reason: "a test said so" })
   )

@@ -1,13 +1,13 @@
-/** From the trip policies that users write to the rules that the core evaluates. */
+/** Checks the trip policies that users write, and makes of them the rules that the core evaluates. */
 import * as Duration from "effect/Duration"
 import type { RuleWindow, TripRule } from "../core/TripRule.ts"
-import type { Trip, Window } from "../Trip.ts"
 import { countIn, durationIn, oneOf, type Problem, rateIn } from "./Check.ts"
+import type { Trip, Window } from "./TripModel.ts"
 
-const LONGEST_WINDOW = 10 * 60 * 60 * 1000
+const LONGEST_WINDOW_MILLIS = 10 * 60 * 60 * 1000
 const MOST_CALLS = 100_000
 
-/** What makes no sense in a trip policy, `path` leading to it; empty for a good one. */
+/** The problems of a trip policy; empty for a good one. `path` leads to its fields in the messages. */
 export const problems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
   const found = problemsOf(trip, path)
   return found.length > 0 ? found : slowProblems(trip, path)
@@ -20,7 +20,7 @@ const problemsOf = (trip: Trip, path: string): ReadonlyArray<Problem> => {
     case "Failures":
       return [
         ...countIn(`${path}count`, trip.count, 1, Number.MAX_SAFE_INTEGER),
-        ...durationIn(`${path}within`, trip.within, 1, LONGEST_WINDOW)
+        ...durationIn(`${path}within`, trip.within, 1, LONGEST_WINDOW_MILLIS)
       ]
     case "FailureRate":
       return [...rateIn(`${path}threshold`, trip.threshold), ...windowProblems(trip.window, trip.minimumCalls, path)]
@@ -43,7 +43,7 @@ const problemsOf = (trip: Trip, path: string): ReadonlyArray<Problem> => {
 
 const tags = ["ConsecutiveFailures", "Failures", "FailureRate", "SlowCallRate", "Any", "All"]
 
-// A circuit counts slow calls once, so what one policy calls slow would be slow to the other.
+// A circuit counts slow calls once, by one duration for all its rules.
 const slowProblems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
   const slow = [...new Set(slowerThans(trip))]
   return slow.length < 2 ? [] : [{ field: `${path}slowerThan`, value: slow, range: "one duration for all policies" }]
@@ -66,7 +66,7 @@ const windowProblems = (window: Window, minimumCalls: number, path: string): Rea
   switch (window._tag) {
     case "Within":
       return [
-        ...durationIn(`${path}within`, window.duration, 1, LONGEST_WINDOW),
+        ...durationIn(`${path}within`, window.duration, 1, LONGEST_WINDOW_MILLIS),
         ...minimum(Number.MAX_SAFE_INTEGER)
       ]
     case "LastCalls": {

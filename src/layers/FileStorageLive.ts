@@ -25,7 +25,7 @@ const removeEmptyDirectory = (path: string) =>
   })
 
 /**
- * Circuits in a directory of this host, with options of your own.
+ * Circuits in a directory of this host, with options.
  *
  * @category layers
  * @since 0.1.0
@@ -44,9 +44,9 @@ export const layerConfig = (
 ): Layer.Layer<Storage, Config.ConfigError> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
 
 /**
- * Circuits in the directory that `CIRCUIT_BREAKER_FILE_DIR` names, by default `./.circuit_breaker`: readable documents that outlive
- * the process and may be shared by several of one host. What is wrong with the directory is told by the first operations, and
- * stops nothing: breakers then go by what their own process sees.
+ * Circuits in the directory that `CIRCUIT_BREAKER_FILE_DIR` names, by default `./.circuit_breaker`: readable documents
+ * that outlive the process, and that several processes of one host may share. A directory that cannot be used fails the
+ * operations and not the layer: breakers then decide on the calls of their own process.
  *
  * @category layers
  * @since 0.1.0

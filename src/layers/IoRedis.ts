@@ -1,20 +1,22 @@
 /**
- * Effect's `Redis` service over ioredis: one server, a Cluster, or whatever server a Sentinel says is the master.
+ * Effect's `Redis` service over ioredis: one server, a Cluster, or the master that Sentinels name.
  *
  * **Details**
  *
- * The layer opens nothing: the first command connects, and the client connects again by itself for as long as its scope is
- * open. While it has no connection a command fails at once with what went wrong, or, where that is not known yet, after
- * `connectTimeout`; nothing is queued for later. A connection that says nothing for two seconds, though it was asked
- * something, is given up. What was under way when a connection broke has failed, and may have been done all the same. It is
- * not sent again, but by the client of a Cluster, for up to two seconds, to whoever takes over.
+ * The layer opens no connection: the first command does. The client reconnects by itself for as long as its scope is
+ * open. Without a connection, a command fails at once with the last error, or after `connectTimeout` if there is none
+ * yet. No command is queued for later. A connection with waiting commands that receives nothing for two seconds is
+ * closed.
  *
- * A subscription has a connection of its own, and ends with it: whoever subscribes again knows that there was a gap.
+ * A command that was sent when its connection broke has failed, and may still have been executed. It is not sent again,
+ * except by the client of a Cluster, which for up to two seconds sends it to the server that takes over.
+ *
+ * A subscription has its own connection and ends with it, so that the subscriber knows of the gap.
  *
  * **Gotchas**
  *
- * Passwords are in no error, log or span of this module. The client itself, which the `IoRedis` service hands out, has them in
- * its options.
+ * Passwords are in no error, log or span of this module. The client itself, which the `IoRedis` service provides, has
+ * them in its options.
  *
  * @since 0.1.0
  */
@@ -34,7 +36,7 @@ import { Cluster, Redis as Client, type RedisOptions } from "ioredis"
 import { Masters } from "../Storage/Redis.ts"
 
 /**
- * Where a server listens. Default port 6379, of a Sentinel 26379.
+ * The address of a server. Default port 6379, or 26379 for a Sentinel.
  *
  * @category models
  * @since 0.1.0
@@ -45,36 +47,42 @@ export interface Address {
 }
 
 /**
- * Which Redis, and how it is reached.
+ * The Redis to connect to.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** Of the one server, unless `cluster` or `sentinels` are given. Default `localhost`. */
+  /** The host of one server. Ignored with `cluster` or `sentinels`. Default `localhost`. */
   readonly host?: string | undefined
-  /** Default 6379. */
+  /** The port of that server. Default 6379. */
   readonly port?: number | undefined
-  /** Some nodes of a Cluster, from which the others are learned. */
+  /** Some nodes of a Cluster. The client learns of the others from them. */
   readonly cluster?: ReadonlyArray<Address> | undefined
-  /** Sentinels, one of which says where the master called `master` is. */
+  /** Sentinels, which know the address of the master named `master`. */
   readonly sentinels?: ReadonlyArray<Address> | undefined
-  /** As the Sentinels call it. Default `mymaster`. */
+  /** The name of the master in the Sentinels' configuration. Default `mymaster`. */
   readonly master?: string | undefined
+  /** The user at the Sentinels. */
   readonly sentinelUsername?: string | undefined
+  /** The password at the Sentinels. */
   readonly sentinelPassword?: Redacted.Redacted | undefined
-  /** Default: Redis's own default user. */
+  /** The user at the servers. Default: Redis's `default`. */
   readonly username?: string | undefined
+  /** The password at the servers. */
   readonly password?: Redacted.Redacted | undefined
-  /** Default 0, and the only one of a Cluster. */
+  /** The number of the database. A Cluster has only 0. Default 0. */
   readonly database?: number | undefined
-  /** Whether the way to the servers, and to the Sentinels, is encrypted, and how. Default `false`. */
+  /** Whether connections to servers and Sentinels use TLS, or the options of Node's `tls.connect`. Default `false`. */
   readonly tls?: boolean | NonNullable<RedisOptions["tls"]> | undefined
-  /** How long a command waits for a connection at most. Default 1 second. */
+  /** The longest time that a command waits for a connection. Default 1 second. */
   readonly connectTimeout?: Duration.Input | undefined
-  /** Of the connections that `Redis.reserve` hands out; the circuit breakers need none. */
+  /** The pool of the connections that `Redis.reserve` provides. Circuit breakers use none. */
   readonly pool?: Redis.PoolOptions | undefined
-  /** Addresses by which servers know each other, as they are reached from here: `{ "10.0.0.1:6379": { host, port } }`. */
+  /**
+   * Translates the addresses that servers announce to those that are reachable from here:
+   * `{ "10.0.0.1:6379": { host, port } }`.
+   */
   readonly natMap?: Readonly<Record<string, { readonly host: string; readonly port: number }>> | undefined
 }
 
@@ -86,28 +94,28 @@ export interface Options {
  */
 export class IoRedis extends Context.Service<IoRedis, {
   readonly client: Client | Cluster
-  /** Runs a promise of the client's, failing as the `Redis` service does. It queues where there is no connection. */
+  /** Runs a promise of the client and fails with `RedisError`. Without a connection, the client queues the command. */
   readonly use: <A>(f: (client: Client | Cluster) => Promise<A>) => Effect.Effect<A, Redis.RedisError>
 }>()("effect-breaker/layers/IoRedis") {}
 
-/** After how long without a word a connection is given up that was asked something. */
-const SILENCE = 2000
+/** A connection is closed if commands wait on it and it has received nothing for this long. */
+const SOCKET_TIMEOUT_MILLIS = 2000
 
-/** When the first probe is sent over a connection on which nobody speaks, so that one that leads nowhere is noticed. */
-const KEEP_ALIVE = 10_000
+/** The idle time after which TCP probes a connection, so that one to a server that is gone is noticed. */
+const KEEP_ALIVE_MILLIS = 10_000
 
-const reconnectDelay = (attempt: number): number =>
+const reconnectDelayMillis = (attempt: number): number =>
   Math.min(50 * 2 ** Math.min(attempt, 6), 2000) * (0.5 + Math.random() / 2)
 
-/** A connection that is not made again once it broke: whoever holds it must know. */
-const once = {
+/** Options of a connection that does not reconnect, because its user has to know that it broke. */
+const withoutReconnect = {
   lazyConnect: true,
   retryStrategy: null,
   sentinelRetryStrategy: () => null,
   failoverDetector: false
 } as const
 
-// Its types do not go with `exactOptionalPropertyTypes` otherwise.
+// With `replyMapping` the types of ioredis do not compile under `exactOptionalPropertyTypes`.
 type ClientOptions = Omit<RedisOptions, "replyMapping">
 
 const optionsOf = (options: Options): ClientOptions => {
@@ -118,18 +126,22 @@ const optionsOf = (options: Options): ClientOptions => {
     db: options.database ?? 0,
     ...tls === undefined ? {} : { tls, sentinelTLS: tls, enableTLSForSentinelMode: true },
     connectTimeout: Duration.toMillis(Duration.fromInputUnsafe(options.connectTimeout ?? "1 second")),
-    keepAlive: KEEP_ALIVE,
-    socketTimeout: SILENCE,
+    keepAlive: KEEP_ALIVE_MILLIS,
+    socketTimeout: SOCKET_TIMEOUT_MILLIS,
     lazyConnect: true,
-    // What is under way fails when its connection breaks, and is nobody's to send again but its sender's.
+    // Do not retry in the client: the caller decides whether a repeat is safe.
     maxRetriesPerRequest: 0,
-    // A master that was made a replica stays connected, and refuses.
-    reconnectOnError: ({ message }) => message.includes("READONLY"),
+    // A master that becomes a replica keeps its connections and refuses writes. Quotes begin values, which may hold
+    // anything.
+    reconnectOnError: ({ message }) => /^[^"]*READONLY/.test(message),
     ...options.natMap === undefined ? {} : { natMap: options.natMap }
   }
 }
 
-/** What a Cluster sends before a command on a slot that moves is awaited by nobody: its failure would end the process. */
+/**
+ * The client of a Cluster sends `ASKING` for a slot that moves, and does not await it: its failure would end the
+ * process.
+ */
 const answerAsking = (node: Client): void => {
   const asking = node.asking.bind(node)
   node.asking = (callback = () => {}) => asking(callback)
@@ -143,12 +155,12 @@ const clientOf = (options: Options): Client | Cluster => {
       lazyConnect: true,
       redisOptions,
       ...natMap === undefined ? {} : { natMap },
-      clusterRetryStrategy: reconnectDelay
+      clusterRetryStrategy: reconnectDelayMillis
     })
     client.on("+node", answerAsking)
     return client
   }
-  const retryStrategy = reconnectDelay
+  const retryStrategy = reconnectDelayMillis
   if (options.sentinels !== undefined) {
     return new Client({
       ...common,
@@ -164,7 +176,7 @@ const clientOf = (options: Options): Client | Cluster => {
   return new Client({ ...common, retryStrategy, host: options.host ?? "localhost", port: options.port ?? 6379 })
 }
 
-/** An error without what the command was given, a password among it. */
+/** The error without the arguments of its command, which may be a password. */
 const scrubbed = (error: unknown): unknown => {
   if (!(error instanceof Error)) return error
   if ("command" in error) {
@@ -180,10 +192,10 @@ const failed = (cause: unknown) => new Redis.RedisError({ cause: scrubbed(cause)
 const asEffect = <A>(promise: () => Promise<A>): Effect.Effect<A, Redis.RedisError> =>
   Effect.tryPromise({ try: promise, catch: failed })
 
-/** Waits until there is a connection, if that takes no longer than it may and is not known to fail. */
+/** Waits for a connection. Fails at once if the last attempt to connect failed, and after the timeout. */
 const connectionOf = (
   client: Client | Cluster,
-  timeout: number,
+  timeoutMillis: number,
   isClosed: () => boolean
 ): Effect.Effect<void, Redis.RedisError> => {
   let lastError: unknown
@@ -210,14 +222,17 @@ const connectionOf = (
       stop()
       resume(exit)
     }
-    const timer = setTimeout(() => ended(Effect.fail(failed(new Error(`no connection within ${timeout} ms`)))), timeout)
+    const timer = setTimeout(
+      () => ended(Effect.fail(failed(new Error(`no connection within ${timeoutMillis} ms`)))),
+      timeoutMillis
+    )
     waiting.add(ended)
     return Effect.sync(stop)
   })
   return Effect.suspend(() => {
     if (client.status === "ready" || isClosed()) return Effect.void
     if (client.status === "wait" || client.status === "end") {
-      // A failover that comes while it asks the Sentinels ends it for good.
+      // A failover during the query of the Sentinels ends the client, so it has to be connected again.
       lastError = undefined
       client.connect().catch(() => {})
     }
@@ -225,8 +240,92 @@ const connectionOf = (
   })
 }
 
+type Send = Redis.Redis["Service"]["send"]
+
+/** Sends commands, whether the client is connected or not. */
+const sendBy =
+  (client: Client | Cluster): Send =>
+  <A = unknown>(command: string, ...args: ReadonlyArray<string>): Effect.Effect<A, Redis.RedisError> =>
+    asEffect(() => client.call(command, ...args) as Promise<A>)
+
+/** Sends commands once the client is connected. */
+const sendWhenConnected = (client: Client | Cluster, connected: Effect.Effect<void, Redis.RedisError>): Send => {
+  const send = sendBy(client)
+  return <A = unknown>(command: string, ...args: ReadonlyArray<string>): Effect.Effect<A, Redis.RedisError> =>
+    Effect.suspend(() =>
+      client.status === "ready"
+        ? send<A>(command, ...args)
+        : Effect.andThen(connected, send<A>(command, ...args))
+    )
+}
+
+/** Connects, and fails with the error that the connection had, which says more than that of `connect`. */
+const connect = (connection: Client | Cluster): Effect.Effect<void, Redis.RedisError> => {
+  let reason: unknown
+  connection.on("error", (error: unknown) => {
+    reason = error
+  })
+  return Effect.mapError(asEffect(() => connection.connect()), ({ cause }) => failed(reason ?? cause))
+}
+
 /**
- * The services over a client that is closed with the scope.
+ * The client of the server to subscribe at. In a Cluster any node passes on the messages that were published at
+ * another.
+ */
+const subscriptionSource = (
+  client: Client | Cluster,
+  connected: Effect.Effect<void, Redis.RedisError>
+): Effect.Effect<Client, Redis.RedisError> =>
+  client instanceof Cluster
+    ? Effect.flatMap(connected, () => {
+      const nodes = client.nodes("master")
+      const node = nodes[Math.floor(Math.random() * nodes.length)]
+      return node === undefined
+        ? Effect.fail(failed(new Error("the Cluster has no master")))
+        : Effect.succeed(node)
+    })
+    : Effect.succeed(client)
+
+/** Subscribes over a connection of its own. Succeeds with an effect that fails when the subscription ends. */
+const subscribe = Effect.fnUntraced(function*(
+  source: Client,
+  channel: string,
+  onMessage: (message: Redis.RedisMessage) => void
+) {
+  const connection = yield* Effect.acquireRelease(
+    Effect.sync(() => source.duplicate(withoutReconnect)),
+    (connection) => Effect.sync(() => connection.disconnect())
+  )
+  const ended = Deferred.makeUnsafe<void, Redis.RedisError>()
+  const end = () => {
+    Deferred.doneUnsafe(ended, Effect.fail(failed(new Error("the connection has ended"))))
+  }
+  connection.on("end", end)
+  connection.on("message", (channel, message) => onMessage({ channel, message }))
+  // The client closes when it looks for another server. Then this server may never publish again, so subscribe anew.
+  yield* Effect.acquireRelease(
+    Effect.sync(() => source.on("close", end)),
+    () => Effect.sync(() => source.off("close", end))
+  )
+  yield* connect(connection)
+  yield* asEffect(() => connection.subscribe(channel))
+  return Deferred.await(ended)
+})
+
+/**
+ * Opens a connection for one user, without the socket's timeout, because a blocking command may be silent for any time.
+ */
+const reserve = Effect.fnUntraced(function*(client: Client | Cluster) {
+  const withoutTimeout = { socketTimeout: undefined }
+  const connection = client instanceof Cluster
+    ? client.duplicate([], { redisOptions: withoutTimeout, clusterRetryStrategy: () => null })
+    : client.duplicate({ ...withoutReconnect, ...withoutTimeout })
+  yield* Effect.onError(connect(connection), () => Effect.sync(() => connection.disconnect()))
+  return { send: sendBy(connection), close: Effect.sync(() => connection.disconnect()) }
+})
+
+/**
+ * The services over a client, which disconnects when the scope closes.
  *
  * @category constructors
  * @since 0.1.0
@@ -244,79 +343,19 @@ export const make = (
           client.disconnect()
         })
     )
-    // Each subscription listens to it.
+    // Each subscription adds a listener.
     client.setMaxListeners(0)
     const connected = connectionOf(client, optionsOf(options).connectTimeout ?? 0, () => isClosed)
-    const sendBy =
-      (client: Client | Cluster) =>
-      <A = unknown>(command: string, ...args: ReadonlyArray<string>): Effect.Effect<A, Redis.RedisError> =>
-        asEffect(() => client.call(command, ...args) as Promise<A>)
-    const sendNow = sendBy(client)
-    const send = <A = unknown>(command: string, ...args: ReadonlyArray<string>): Effect.Effect<A, Redis.RedisError> =>
-      Effect.suspend(() =>
-        client.status === "ready"
-          ? sendNow<A>(command, ...args)
-          : Effect.andThen(connected, sendNow<A>(command, ...args))
-      )
-
+    const redis = yield* Redis.make({
+      send: sendWhenConnected(client, connected),
+      subscribe: (channel, onMessage) =>
+        Effect.flatMap(subscriptionSource(client, connected), (source) => subscribe(source, channel, onMessage)),
+      connect: reserve(client),
+      pool: options.pool
+    })
     const masters = client instanceof Cluster
       ? Effect.map(connected, () => client.nodes("master").map((node) => ({ send: sendBy(node) })))
       : undefined
-
-    // Any node of a Cluster tells what is published on any other.
-    const source: Effect.Effect<Client, Redis.RedisError> = client instanceof Cluster
-      ? Effect.flatMap(connected, () => {
-        const nodes = client.nodes("master")
-        const node = nodes[Math.floor(Math.random() * nodes.length)]
-        return node === undefined
-          ? Effect.fail(failed(new Error("the Cluster has no master")))
-          : Effect.succeed(node)
-      })
-      : Effect.succeed(client)
-
-    const opened = (connection: Client | Cluster): Effect.Effect<void, Redis.RedisError> => {
-      let reason: unknown
-      connection.on("error", (error: unknown) => {
-        reason = error
-      })
-      return Effect.mapError(asEffect(() => connection.connect()), ({ cause }) => failed(reason ?? cause))
-    }
-
-    const redis = yield* Redis.make({
-      send,
-      subscribe: Effect.fnUntraced(function*(channel, onMessage) {
-        const of = yield* source
-        const connection = yield* Effect.acquireRelease(
-          Effect.sync(() => of.duplicate(once)),
-          (connection) => Effect.sync(() => connection.disconnect())
-        )
-        const ended = Deferred.makeUnsafe<void, Redis.RedisError>()
-        const end = () => {
-          Deferred.doneUnsafe(ended, Effect.fail(failed(new Error("the connection has ended"))))
-        }
-        connection.on("end", end)
-        connection.on("message", (channel, message) => onMessage({ channel, message }))
-        // Who must look for another server must listen to another, too: this one may never say a word again.
-        yield* Effect.acquireRelease(
-          Effect.sync(() => of.on("close", end)),
-          () => Effect.sync(() => of.off("close", end))
-        )
-        yield* opened(connection)
-        yield* asEffect(() => connection.subscribe(channel))
-        return Deferred.await(ended)
-      }),
-      // A blocking command may be silent for as long as it likes.
-      connect: Effect.gen(function*() {
-        const patient = { socketTimeout: undefined }
-        const connection = client instanceof Cluster
-          ? client.duplicate([], { redisOptions: patient, clusterRetryStrategy: () => null })
-          : client.duplicate({ ...once, ...patient })
-        yield* Effect.onError(opened(connection), () => Effect.sync(() => connection.disconnect()))
-        return { send: sendBy(connection), close: Effect.sync(() => connection.disconnect()) }
-      }),
-      pool: options.pool
-    })
-
     return Context.make(IoRedis, IoRedis.of({ client, use: (f) => asEffect(() => f(client)) })).pipe(
       Context.add(Redis.Redis, redis),
       Context.add(Masters, masters)
@@ -326,13 +365,14 @@ export const make = (
 const URL_FORM = /^(redis|rediss)(?:\+(cluster|sentinel))?:\/\/(?:([^:@/]*)(?::([^@/]*))?@)?([^@/?#]+)(?:\/([^?#]*))?$/
 
 /**
- * Options from a URL. Throws a `RangeError`, which does not quote it, for what is none.
+ * Options from a URL. Throws a `RangeError` for an invalid URL, and does not quote it because it may contain a
+ * password.
  *
- * - `redis://user:password@host:6379/0`, and `rediss://` with TLS
- * - `redis+cluster://host:7000,host:7001`, some nodes of a Cluster
- * - `redis+sentinel://host:26379,host:26380/mymaster/0`, Sentinels, what they call the master, and the database
+ * - `redis://user:password@host:6379/0`: one server, or `rediss://` for TLS
+ * - `redis+cluster://host:7000,host:7001`: some nodes of a Cluster
+ * - `redis+sentinel://host:26379,host:26380/mymaster/0`: Sentinels, the name of the master, and the database
  *
- * The latter have `rediss+` forms, too. User, password and name are percent-encoded, an IPv6 address stands in brackets.
+ * The last two have `rediss+` forms, too. User, password and name are percent-encoded. An IPv6 address is in brackets.
  *
  * @category constructors
  * @since 0.1.0
@@ -368,19 +408,20 @@ const addressOf = (text: string): Address | undefined => {
   return { host, ...port === undefined ? {} : { port: Number(port) } }
 }
 
-/** From text that is a secret, so that what is wrong with it says nothing of it. */
+/** Options from a URL that is a secret: the error says nothing of it. */
 const urlOptions = (url: Redacted.Redacted): Config.Config<Options> => {
   try {
     return Config.succeed(fromUrl(Redacted.value(url)))
   } catch (error) {
-    const message = `REDIS_URL: ${error instanceof RangeError ? error.message : "it is not well encoded"}`
+    const message = `REDIS_URL: ${error instanceof RangeError ? error.message : "it is not correctly percent-encoded"}`
     return Config.fail(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
   }
 }
 
 /**
- * Options from `REDIS_URL`, or where there is none, from `REDIS_HOST` (needed then), `REDIS_PORT`, `REDIS_USERNAME`,
- * `REDIS_PASSWORD`, `REDIS_DATABASE` and `REDIS_TLS`. `REDIS_POOL_SIZE`, of reserved connections, goes with either.
+ * Options from `REDIS_URL`. Without it, from `REDIS_HOST` (then required), `REDIS_PORT`, `REDIS_USERNAME`,
+ * `REDIS_PASSWORD`, `REDIS_DATABASE` and `REDIS_TLS`. `REDIS_POOL_SIZE`, the number of connections that can be
+ * reserved, goes with either.
  *
  * @category constructors
  * @since 0.1.0
@@ -412,7 +453,7 @@ export const config: Config.Config<Options> = Config.flatMap(
 )
 
 /**
- * A client with these options, as `Redis` and as itself. It can be built while Redis is away.
+ * A client with these options, as `Redis` and as `IoRedis`. It can be built while Redis is away.
  *
  * @category layers
  * @since 0.1.0
@@ -420,7 +461,7 @@ export const config: Config.Config<Options> = Config.flatMap(
 export const layer = (options?: Options): Layer.Layer<IoRedis | Redis.Redis> => Layer.effectContext(make(options))
 
 /**
- * A client with options that come from a `Config`, by default from the environment: see `config`.
+ * A client with options from a `Config`, by default those of `config`.
  *
  * @category layers
  * @since 0.1.0

@@ -3,17 +3,16 @@
  *
  * **Details**
  *
- * The layer opens nothing: the first statement connects, and a connection that broke is replaced by the next. Values travel
- * apart from their statements. A session reads what is committed (`READ COMMITTED`), and waits for a lock no longer than
- * `statementTimeout`; a statement that is not answered by then costs its connection, so that the server lets go of what it
- * held. MariaDB ends transactions that say nothing for a second: what a process that stands still has locked is free again.
- * In MySQL it is when the process goes on, or ends.
+ * The layer opens no connection: the first statement does, and a broken connection is replaced by the next statement.
+ * Values are sent as parameters, apart from their statements. Sessions use the isolation level `READ COMMITTED`, and
+ * wait for a lock no longer than `statementTimeout`. A statement without an answer by then loses its connection, so
+ * that the server releases its locks. MariaDB ends a transaction that is idle for a second, so a paused process
+ * releases its locks. In MySQL such a process keeps them until it continues or ends.
  *
  * **Gotchas**
  *
- * - A statement that is interrupted is done all the same, unless it is in a transaction.
- * - Passwords are in no error, log or span of this module. The pool itself, which the `Mysql` service hands out, has them in
- *   its options.
+ * - A statement that is interrupted still runs to its end, unless it is in a transaction.
+ * - No error, log or span of this module contains a password. The pool of the `Mysql` service has it in its options.
  *
  * @since 0.1.0
  */
@@ -35,13 +34,13 @@ import * as Stream from "effect/Stream"
 import { createPool, type Pool, type PoolConnection, type PoolOptions } from "mysql2"
 
 /**
- * Which MySQL or MariaDB, and how it is reached.
+ * How to connect to MySQL or MariaDB.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** `mysql://user:password@host:3306/database`; what else is given here goes before its parts. */
+  /** `mysql://user:password@host:3306/database`. The other options take precedence over its parts. */
   readonly url?: Redacted.Redacted | undefined
   /** Default `localhost`. */
   readonly host?: string | undefined
@@ -50,25 +49,25 @@ export interface Options {
   readonly database?: string | undefined
   readonly username?: string | undefined
   readonly password?: Redacted.Redacted | undefined
-  /** Whether the way to the server is encrypted, and how. Default `false`. */
+  /** Whether the connection is encrypted, and how. Default `false`. */
   readonly ssl?: boolean | Exclude<NonNullable<PoolOptions["ssl"]>, string> | undefined
-  /** How many connections there are at most, and at least 2. Default 10. */
+  /** The most connections, at least 2. Default 10. */
   readonly maxConnections?: number | undefined
-  /** How long to wait for a connection. Default 2 seconds. */
+  /** How long opening a connection may take. Default 2 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /** How long a statement may take. Default 5 seconds. */
   readonly statementTimeout?: Duration.Input | undefined
 }
 
 /**
- * The mysql2 pool itself.
+ * The pool of mysql2.
  *
  * @category services
  * @since 0.1.0
  */
 export class Mysql extends Context.Service<Mysql, { readonly pool: Pool }>()("effect-breaker/layers/Mysql") {}
 
-/** How many statements a connection keeps prepared: servers have one limit for all connections together. */
+/** Prepared statements of a connection. Servers have one limit for all connections together. */
 const MOST_PREPARED = 100
 
 const poolOptions = (options: Options): PoolOptions => {
@@ -93,75 +92,81 @@ const poolOptions = (options: Options): PoolOptions => {
   }
 }
 
+/** An error of mysql2. */
 type Cause = Error & {
   readonly code?: string | undefined
   readonly errno?: number | undefined
   readonly fatal?: boolean | undefined
 }
 
+/** Error numbers below this one are of the client, not of the server. */
+const FIRST_SERVER_ERROR = 1000
+
 const reasonOf = (cause: Cause): SqlError.SqlErrorReason => {
   const props = { cause, message: cause.message }
   switch (cause.errno) {
-    case 1045:
-    case 1698:
+    case 1045: // ER_ACCESS_DENIED_ERROR
+    case 1698: // ER_ACCESS_DENIED_NO_PASSWORD_ERROR
       return new SqlError.AuthenticationError(props)
-    case 1044:
-    case 1142:
-    case 1143:
-    case 1227:
+    case 1044: // ER_DBACCESS_DENIED_ERROR
+    case 1142: // ER_TABLEACCESS_DENIED_ERROR
+    case 1143: // ER_COLUMNACCESS_DENIED_ERROR
+    case 1227: // ER_SPECIFIC_ACCESS_DENIED_ERROR
       return new SqlError.AuthorizationError(props)
-    case 1054:
-    case 1064:
-    case 1146:
+    case 1054: // ER_BAD_FIELD_ERROR
+    case 1064: // ER_PARSE_ERROR
+    case 1146: // ER_NO_SUCH_TABLE
       return new SqlError.SqlSyntaxError(props)
-    case 1062:
+    case 1062: // ER_DUP_ENTRY
       return new SqlError.UniqueViolation({ ...props, constraint: "unknown" })
-    case 1213:
+    case 1213: // ER_LOCK_DEADLOCK
       return new SqlError.DeadlockError(props)
-    case 1020:
+    case 1020: // ER_CHECKREAD
       return new SqlError.SerializationError(props)
-    case 1205:
+    case 1205: // ER_LOCK_WAIT_TIMEOUT
       return new SqlError.LockTimeoutError(props)
-    case 1969:
-    case 3024:
+    case 1969: // ER_STATEMENT_TIMEOUT of MariaDB
+    case 3024: // ER_QUERY_TIMEOUT of MySQL
       return new SqlError.StatementTimeoutError(props)
-    case 1040:
-    case 1053:
-    case 1203:
+    case 1040: // ER_CON_COUNT_ERROR
+    case 1053: // ER_SERVER_SHUTDOWN
+    case 1203: // ER_TOO_MANY_USER_CONNECTIONS
       return new SqlError.ConnectionError(props)
     default:
       return cause.code === "PROTOCOL_SEQUENCE_TIMEOUT"
         ? new SqlError.StatementTimeoutError(props)
-        : cause.fatal === true || cause.errno === undefined || cause.errno < 1000
+        : cause.fatal === true || cause.errno === undefined || cause.errno < FIRST_SERVER_ERROR
         ? new SqlError.ConnectionError(props)
         : new SqlError.UnknownError(props)
   }
 }
 
-const failed = (cause: Cause) => new SqlError.SqlError({ reason: reasonOf(cause) })
+const sqlErrorOf = (cause: Cause) => new SqlError.SqlError({ reason: reasonOf(cause) })
 
 const connectionTo = (pool: Pool): Effect.Effect<PoolConnection, SqlError.SqlError> =>
   Effect.callback((resume) => {
-    let isWaited = true
+    let isInterrupted = false
     pool.getConnection((error, connection) => {
-      if (error !== null) return resume(Effect.fail(failed(error)))
-      if (!isWaited) return connection.release()
+      if (error !== null) return resume(Effect.fail(sqlErrorOf(error)))
+      if (isInterrupted) return connection.release()
       resume(Effect.succeed(connection))
     })
     return Effect.sync(() => {
-      isWaited = false
+      isInterrupted = true
     })
   })
 
-/** One connection, on which statements run one after the other. */
+/**
+ * A connection of the pool. Statements run one after the other. Once `isBroken`, it is destroyed and never released.
+ */
 class MysqlConnection implements Connection {
   readonly connection: PoolConnection
-  readonly timeout: number
+  readonly timeoutMillis: number
   isBroken = false
 
-  constructor(connection: PoolConnection, timeout: number) {
+  constructor(connection: PoolConnection, timeoutMillis: number) {
     this.connection = connection
-    this.timeout = timeout
+    this.timeoutMillis = timeoutMillis
   }
 
   send(
@@ -171,7 +176,7 @@ class MysqlConnection implements Connection {
     rowsAsArray: boolean
   ): Effect.Effect<ReadonlyArray<any>, SqlError.SqlError> {
     return Effect.callback((resume) => {
-      const options = { sql, timeout: this.timeout, values: values.map((value) => value ?? null), rowsAsArray }
+      const options = { sql, timeout: this.timeoutMillis, values: values.map((value) => value ?? null), rowsAsArray }
       this.connection[method](options as never, (error: Cause | null, rows: unknown) => {
         if (error === null) return resume(Effect.succeed(Array.isArray(rows) ? rows : []))
         const reason = reasonOf(error)
@@ -229,7 +234,7 @@ const compiler = Statement.makeCompiler({
 })
 
 /**
- * The services over a pool that is closed with the scope.
+ * The client and its pool, which is closed with the scope.
  *
  * @category constructors
  * @since 0.1.0
@@ -238,22 +243,22 @@ export const make = (
   options: Options
 ): Effect.Effect<Context.Context<Mysql | SqlClient.SqlClient>, never, Reactivity.Reactivity | Scope.Scope> =>
   Effect.gen(function*() {
-    const timeout = Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "5 seconds"))
+    const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "5 seconds"))
     const pool = yield* Effect.acquireRelease(
       Effect.sync(() => createPool(poolOptions(options))),
       (pool) => Effect.callback<void>((resume) => pool.end(() => resume(Effect.void)))
     )
     pool.on("connection", (connection) => {
-      // Whoever runs the next statement is told.
+      // The next statement fails with the error. Without a listener it would end the process.
       connection.on("error", () => {})
-      const set = (what: string) => connection.query(`SET SESSION ${what}`, () => {})
+      const set = (setting: string) => connection.query(`SET SESSION ${setting}`, () => {})
       set("TRANSACTION ISOLATION LEVEL READ COMMITTED")
-      set(`innodb_lock_wait_timeout = ${Math.max(1, Math.ceil(timeout / 1000))}`)
-      // Only MariaDB knows it.
+      set(`innodb_lock_wait_timeout = ${Math.max(1, Math.ceil(timeoutMillis / 1000))}`)
+      // MySQL does not have this setting, and its error is ignored.
       set("idle_transaction_timeout = 1")
     })
     const acquirer = Effect.acquireRelease(
-      Effect.map(connectionTo(pool), (connection) => new MysqlConnection(connection, timeout)),
+      Effect.map(connectionTo(pool), (connection) => new MysqlConnection(connection, timeoutMillis)),
       (connection) => Effect.sync(() => connection.release()),
       { interruptible: true }
     )
@@ -262,7 +267,7 @@ export const make = (
       compiler,
       driver: "mysql2",
       releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
-      // With the connection its transaction has ended.
+      // The transaction of a broken connection has ended with it, so there is nothing to roll back.
       isTransaction: (connection) => !(connection instanceof MysqlConnection && connection.isBroken),
       spanAttributes: [["db.system.name", "mysql"]]
     })
@@ -271,14 +276,14 @@ export const make = (
 
 const checkedUrl = (url: Redacted.Redacted): Config.Config<Redacted.Redacted> =>
   /^(mysql|mariadb):$/.test(URL.parse(Redacted.value(url))?.protocol ?? "") ? Config.succeed(url) : Config.fail(
-    // What is wrong with a secret is said without it.
+    // The URL contains a password, so the error does not quote it.
     new Schema.SchemaError(
-      new SchemaIssue.InvalidValue({ message: "MYSQL_URL: it must be mysql://user:password@host:port/database" })
+      new SchemaIssue.InvalidValue({ message: "MYSQL_URL must be a URL like mysql://user:password@host:port/database" })
     )
   )
 
 /**
- * Options from `MYSQL_URL`, and `MYSQL_POOL_SIZE` where it is set.
+ * Options from the environment: `MYSQL_URL`, and optionally `MYSQL_POOL_SIZE`.
  *
  * @category constructors
  * @since 0.1.0
@@ -289,7 +294,7 @@ export const config: Config.Config<Options> = Config.all({
 })
 
 /**
- * A client with these options. It can be built while the server is away.
+ * A client with these options. It can be built while the server is down.
  *
  * @category layers
  * @since 0.1.0
@@ -298,7 +303,7 @@ export const layer = (options: Options): Layer.Layer<Mysql | SqlClient.SqlClient
   Layer.provide(Layer.effectContext(make(options)), Reactivity.layer)
 
 /**
- * A client with options that come from a `Config`, by default from the environment: see `config`.
+ * A client with options from a `Config`, by default `config`.
  *
  * @category layers
  * @since 0.1.0

@@ -9,11 +9,13 @@ import type { Storage } from "../Storage/Storage.ts"
 import * as Mysql from "./Mysql.ts"
 
 /**
- * Circuits in the MySQL or MariaDB that `MYSQL_URL` names, shared by all processes that name the same one, with their history. Changes are known to the others at their next report, within an interval.
- * Fails with a `ConfigError` where it is not set or no such URL, and never because the server is away: breakers then go by what
- * their own process sees, and join the fleet when it is back.
+ * Circuits in the MySQL or MariaDB at `MYSQL_URL`, with their history, shared by all processes with the same URL. Other
+ * processes learn of a change at their next report, within an interval.
  *
- * For options of your own, put the two layers that it is made of together: `SqlStorage.layer({ prefix })` from
+ * Fails with a `ConfigError` if the URL is missing or malformed, and never because the server is down: breakers then go
+ * by the calls of their own process, and join the fleet when the server is back.
+ *
+ * For options of your own, combine the two layers that it consists of: `SqlStorage.layer({ prefix })` from
  * `effect-breaker/Storage/Sql`, provided with `Mysql.layer(options)` from `effect-breaker/layers/Mysql`.
  *
  * @category layers
@@ -25,7 +27,7 @@ export const MysqlStorageLive: Layer.Layer<Storage, Config.ConfigError> = Layer.
 )
 
 /**
- * The same with options of your own, of the storage and of the client.
+ * The same storage, with options of the storage and of the client.
  *
  * @category layers
  * @since 0.1.0
@@ -34,7 +36,7 @@ export const layer = (options: SqlStorage.Options & Mysql.Options): Layer.Layer<
   Layer.provide(SqlStorage.layer(options), Mysql.layer(options))
 
 /**
- * The same with options from a `Config`.
+ * The same storage, with options from a `Config`.
  *
  * @category layers
  * @since 0.1.0

@@ -1,21 +1,22 @@
 /**
- * `SqlClient` over Effect's own Postgres client, `@effect/sql-pg`, with a connection that hears of changes at once.
+ * `SqlClient` over Effect's own Postgres client, `@effect/sql-pg`, with a connection that receives changes at once.
  *
  * **Details**
  *
- * The layer opens nothing: the first statement connects, and a connection that broke is replaced by the next. A server that
- * does not answer ends no layer. Statements that take longer than `statementTimeout` are ended by the server. So are
- * transactions that say nothing for a second: what a process that stands still has locked is free again.
+ * The layer opens no connection: the first statement does, and a broken connection is replaced by the next statement. A
+ * server that does not answer fails no layer. The server ends statements that take longer than `statementTimeout`, and
+ * transactions that are idle for a second, so a paused process releases its locks.
  *
- * Changes are heard over a connection of its own (`LISTEN`), which is no part of the pool. Whoever loses it listens again, and
- * looks at what it may have missed.
+ * Changes are received over a separate connection (`LISTEN`), which is not part of the pool. A breaker that loses it
+ * subscribes again, and reads what it may have missed.
  *
  * **Gotchas**
  *
- * - Behind a pooler in transaction mode (PgBouncer) nobody can listen, prepare statements or set a timeout for a session: set
- *   `pooler`, and give `listenUrl` a way around it. Without one, changes are known at the next report.
+ * - A pooler in transaction mode (PgBouncer) supports no `LISTEN`, no prepared statements and no settings of a session.
+ *   Set `pooler`, and set `listenUrl` to a URL that bypasses it. Without one, instances learn of changes at their next
+ *   report.
  * - A transaction of your own on this client must not wait for anything but the database.
- * - Passwords are in no error, log or span of this module.
+ * - No error, log or span of this module contains a password.
  *
  * @since 0.1.0
  */
@@ -38,13 +39,13 @@ import * as Stream from "effect/Stream"
 import { Listen } from "../Storage/Sql.ts"
 
 /**
- * Which Postgres, and how it is reached.
+ * How to connect to Postgres.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** `postgres://user:password@host:5432/database`; what else is given here goes before its parts. */
+  /** `postgres://user:password@host:5432/database`. The other options take precedence over its parts. */
   readonly url?: Redacted.Redacted | undefined
   /** Default `localhost`. */
   readonly host?: string | undefined
@@ -54,27 +55,29 @@ export interface Options {
   readonly database?: string | undefined
   readonly username?: string | undefined
   readonly password?: Redacted.Redacted | undefined
-  /** Whether the way to the server is encrypted, and how. Default `false`. */
+  /** Whether the connection is encrypted, and how. Default `false`. */
   readonly ssl?: PgClient.PgClientConfig["ssl"]
-  /** How many connections there are at most, beside the one that listens. Default 10. */
+  /** The most connections, besides the one that receives changes. Default 10. */
   readonly maxConnections?: number | undefined
-  /** How long to wait for a connection. Default 2 seconds. */
+  /** How long opening a connection may take. Default 2 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /** How long a statement may take. Default 5 seconds. */
   readonly statementTimeout?: Duration.Input | undefined
-  /** Whether it is reached through a pooler in transaction mode. Default `false`. */
+  /** Whether the server is behind a pooler in transaction mode. Default `false`. */
   readonly pooler?: boolean | undefined
-  /** By which to listen: a URL of its own, or `false` for not at all. Default: as above, and not at all by a `pooler`. */
+  /**
+   * The URL for receiving changes, or `false` to receive none. Default: the options above, or `false` with a `pooler`.
+   */
   readonly listenUrl?: Redacted.Redacted | false | undefined
 }
 
-/** Milliseconds after which a transaction is ended of which nothing is heard. */
-const SILENCE = "1000"
+/** The server ends a transaction that is idle for so long, and releases its locks. */
+const IDLE_TRANSACTION_MILLIS = "1000"
 
 const clientConfig = (options: Options): PgClient.PgPoolConfig => {
   const { connectTimeout = "2 seconds", listenUrl: _, pooler = false, statementTimeout = "5 seconds", ...rest } =
     options
-  const timeout = String(Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(statementTimeout))))
+  const timeoutMillis = String(Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(statementTimeout))))
   return {
     ...rest,
     applicationName: "effect-breaker",
@@ -82,12 +85,17 @@ const clientConfig = (options: Options): PgClient.PgPoolConfig => {
     keepAlive: "10 seconds",
     ...pooler
       ? { prepare: false }
-      : { startupParameters: { statement_timeout: timeout, idle_in_transaction_session_timeout: SILENCE } }
+      : {
+        startupParameters: {
+          statement_timeout: timeoutMillis,
+          idle_in_transaction_session_timeout: IDLE_TRANSACTION_MILLIS
+        }
+      }
   }
 }
 
 /**
- * The services over a pool that is closed with the scope.
+ * The client, whose pool is closed with the scope, and `Listen`.
  *
  * @category constructors
  * @since 0.1.0
@@ -101,7 +109,7 @@ export const make = (
 > =>
   Effect.gen(function*() {
     const config = clientConfig(options)
-    // It connects when it is asked something.
+    // It opens no connection yet, so it cannot fail.
     const client = yield* Effect.orDie(PgClient.make(config))
     const { listenUrl = options.pooler === true ? false : undefined } = options
     const listen = (channel: string): Stream.Stream<string, SqlError> =>
@@ -124,17 +132,18 @@ export const make = (
 const invalid = (message: string): Config.Config<never> =>
   Config.fail(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
 
-/** What is wrong with a secret is said without it. */
+/** The URL contains a password, so the error does not quote it. */
 const checkedUrl = (name: string, url: Redacted.Redacted): Config.Config<Redacted.Redacted> =>
   /^postgres(ql)?:$/.test(URL.parse(Redacted.value(url))?.protocol ?? "")
     ? Config.succeed(url)
-    : invalid(`${name}: it must be postgres://user:password@host:port/database`)
+    : invalid(`${name} must be a URL like postgres://user:password@host:port/database`)
 
 const urlFrom = (name: string): Config.Config<Redacted.Redacted> =>
   Config.flatMap(Config.Redacted(name), (url) => checkedUrl(name, url))
 
 /**
- * Options from `DATABASE_URL`, and where they are set, `DATABASE_LISTEN_URL`, `DATABASE_POOLER` and `DATABASE_POOL_SIZE`.
+ * Options from the environment: `DATABASE_URL`, and optionally `DATABASE_LISTEN_URL`, `DATABASE_POOLER` and
+ * `DATABASE_POOL_SIZE`.
  *
  * @category constructors
  * @since 0.1.0
@@ -150,7 +159,7 @@ export const config: Config.Config<Options> = Config.map(
 )
 
 /**
- * A client with these options. It can be built while Postgres is away.
+ * A client with these options. It can be built while Postgres is down.
  *
  * @category layers
  * @since 0.1.0
@@ -159,7 +168,7 @@ export const layer = (options: Options): Layer.Layer<PgClient.PgClient | SqlClie
   Layer.provide(Layer.effectContext(make(options)), Reactivity.layer)
 
 /**
- * A client with options that come from a `Config`, by default from the environment: see `config`.
+ * A client with options from a `Config`, by default `config`.
  *
  * @category layers
  * @since 0.1.0

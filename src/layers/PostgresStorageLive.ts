@@ -9,11 +9,12 @@ import type { Storage } from "../Storage/Storage.ts"
 import * as Postgres from "./Postgres.ts"
 
 /**
- * Circuits in the Postgres that `DATABASE_URL` names, shared by all processes that name the same one, with their history.
- * Fails with a `ConfigError` where it is not set or no such URL, and never because Postgres is away: breakers then go by what
- * their own process sees, and join the fleet when it is back.
+ * Circuits in the Postgres at `DATABASE_URL`, with their history, shared by all processes with the same URL.
  *
- * For options of your own, put the two layers that it is made of together: `SqlStorage.layer({ prefix })` from
+ * Fails with a `ConfigError` if the URL is missing or malformed, and never because Postgres is down: breakers then go
+ * by the calls of their own process, and join the fleet when Postgres is back.
+ *
+ * For options of your own, combine the two layers that it consists of: `SqlStorage.layer({ prefix })` from
  * `effect-breaker/Storage/Sql`, provided with `Postgres.layer(options)` from `effect-breaker/layers/Postgres`.
  *
  * @category layers
@@ -25,7 +26,7 @@ export const PostgresStorageLive: Layer.Layer<Storage, Config.ConfigError> = Lay
 )
 
 /**
- * The same with options of your own, of the storage and of the client.
+ * The same storage, with options of the storage and of the client.
  *
  * @category layers
  * @since 0.1.0
@@ -34,7 +35,7 @@ export const layer = (options: SqlStorage.Options & Postgres.Options): Layer.Lay
   Layer.provide(SqlStorage.layer(options), Postgres.layer(options))
 
 /**
- * The same with options from a `Config`.
+ * The same storage, with options from a `Config`.
  *
  * @category layers
  * @since 0.1.0

@@ -9,12 +9,13 @@ import type { Storage } from "../Storage/Storage.ts"
 import * as IoRedis from "./IoRedis.ts"
 
 /**
- * Circuits in Redis, shared by all processes that name the same one, by ioredis: `REDIS_URL` says which, or `REDIS_HOST` and
- * `REDIS_PORT` do (see `IoRedis.config`). Fails with a `ConfigError` where neither is set or one is wrong, and never because
- * Redis is away: breakers then go by what their own process sees, and join the fleet when it is back.
+ * Circuits in Redis by ioredis, shared by all processes that use the same Redis. `REDIS_URL`, or `REDIS_HOST` and
+ * `REDIS_PORT`, say where it is: see `IoRedis.config`. Fails with a `ConfigError` if neither is set or one is invalid,
+ * and never because Redis is away: breakers then decide on the calls of their own process, and join the fleet when
+ * Redis is back.
  *
- * For options of your own, put the two layers that it is made of together: `RedisStorage.layer({ prefix })` from
- * `effect-breaker/Storage/Redis`, provided with `IoRedis.layer(options)` from `effect-breaker/layers/IoRedis`.
+ * To give several prefixes one client, use the two layers that this one consists of: `RedisStorage.layer({ prefix })`
+ * from `effect-breaker/Storage/Redis`, provided with `IoRedis.layer(options)` from `effect-breaker/layers/IoRedis`.
  *
  * @category layers
  * @since 0.1.0
@@ -25,7 +26,7 @@ export const RedisStorageLive: Layer.Layer<Storage, Config.ConfigError> = Layer.
 )
 
 /**
- * The same with options of your own, of the storage and of the client.
+ * The same with options for the storage and the client.
  *
  * @category layers
  * @since 0.1.0

@@ -1,20 +1,20 @@
 /**
- * Effect's `SqlClient` over `node:sqlite`, in a worker thread: while SQLite waits for a disk, or for another process that
- * writes, the event loop goes on.
+ * Effect's `SqlClient` over `node:sqlite`, in a worker thread: the event loop continues while SQLite waits for a disk
+ * or for another process that writes.
  *
  * **Details**
  *
- * The layer opens nothing: the first statement opens the file, and makes the directory that it is to be in. The file is in WAL
- * mode, so that readers wait for nobody, and several processes of a host may use it at once. What was committed outlives the
- * process, however it ends; a power cut may cost the last moments (`synchronous = NORMAL`). A transaction begins with
- * `BEGIN IMMEDIATE`. The thread keeps no process alive that has nothing else to do.
+ * The layer opens no file: the first statement does, and creates its directory. The file is in WAL mode, so readers do
+ * not wait for writers, and several processes of a host may use it at once. Committed transactions outlive the process,
+ * however it ends; a power cut may lose the last of them (`synchronous = NORMAL`). A transaction begins with `BEGIN
+ * IMMEDIATE`. The thread does not keep the process alive.
  *
  * **Gotchas**
  *
- * - All fibers share one connection, one transaction at a time. In a transaction of the program's own on this client, a circuit
- *   breaker waits in vain: give the program's tables a client of theirs.
- * - WAL needs a file system of this host: none over a network.
- * - A statement that is interrupted is done all the same, unless it is in a transaction.
+ * - All fibers share one connection, which has one transaction at a time. While the program is in a transaction of its
+ *   own on this client, circuit breakers wait for it, so give the program's tables another client.
+ * - WAL needs a local file system, not one over a network.
+ * - A statement that is interrupted still runs to its end, unless it is in a transaction.
  *
  * @since 0.1.0
  */
@@ -33,21 +33,21 @@ import * as Stream from "effect/Stream"
 import { Worker } from "node:worker_threads"
 
 /**
- * Which file, and how it is used.
+ * The database file, and how it is used.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** Where it is, or is to be. `:memory:` is a database of its own, gone with the layer. */
+  /** The path of the file, which is created if it is missing. `:memory:` is a database that ends with the layer. */
   readonly file: string
   /** How long to wait for another process that writes. Default 5 seconds. */
   readonly busyTimeout?: Duration.Input | undefined
 }
 
-// As text, so that a program that was bundled into one file has it, too.
+// The worker is text, so that a program that is bundled into one file contains it.
 const WORKER = `
-const { parentPort, workerData: { file, busyTimeout } } = require("node:worker_threads")
+const { parentPort, workerData: { file, busyTimeoutMillis } } = require("node:worker_threads")
 const { DatabaseSync } = require("node:sqlite")
 const { mkdirSync } = require("node:fs")
 const { dirname } = require("node:path")
@@ -57,7 +57,7 @@ const statements = new Map()
 
 const open = () => {
   if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
-  const opened = new DatabaseSync(file, { timeout: busyTimeout })
+  const opened = new DatabaseSync(file, { timeout: busyTimeoutMillis })
   try {
     opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
     return opened
@@ -79,7 +79,7 @@ const prepared = (sql) => {
 
 const run = (sql, params, asValues) => {
   database ??= open()
-  // Some errors have ended the transaction already.
+  // Some errors end the transaction, and then a rollback would fail.
   if (sql === "ROLLBACK" && !database.isTransaction) return []
   const statement = prepared(sql)
   statement.setReturnArrays(asValues)
@@ -107,8 +107,8 @@ type Answer = readonly [
   error?: { readonly message: string; readonly errno?: number; readonly code?: string }
 ]
 
-/** Effect's own reading of SQLite's errors does not know a file that cannot be opened because there is none. */
-const failed = ({ code, errno, message }: NonNullable<Answer[2]>): SqlError => {
+/** Errors without a number are not SQLite's: the file or its directory could not be opened, or the thread has ended. */
+const sqlErrorOf = ({ code, errno, message }: NonNullable<Answer[2]>): SqlError => {
   const cause = Object.assign(new Error(message), errno === undefined ? { code } : { errno })
   return new SqlError({
     reason: errno === undefined
@@ -117,8 +117,16 @@ const failed = ({ code, errno, message }: NonNullable<Answer[2]>): SqlError => {
   })
 }
 
-/** A thread with a connection: made when it is needed, and made again should it die. */
-const threadOf = (file: string, busyTimeout: number) => {
+/**
+ * A thread with one connection.
+ *
+ * Invariants
+ *
+ * - There is a worker from the first statement on. One that ends is replaced by the next statement.
+ * - `waiting` has the statements without an answer. While there are any, and while it closes, the worker keeps the
+ *   process alive.
+ */
+const threadOf = (file: string, busyTimeoutMillis: number) => {
   const waiting = new Map<number, (exit: Effect.Effect<ReadonlyArray<any>, SqlError>) => void>()
   let last = 0
   let worker: Worker | undefined
@@ -131,19 +139,19 @@ const threadOf = (file: string, busyTimeout: number) => {
   }
 
   const start = (): Worker => {
-    const started = new Worker(WORKER, { eval: true, workerData: { file, busyTimeout } })
+    const started = new Worker(WORKER, { eval: true, workerData: { file, busyTimeoutMillis } })
     started.on(
       "message",
       ([id, rows, error]: Answer) =>
-        end(id, error === undefined ? Effect.succeed(rows ?? []) : Effect.fail(failed(error)))
+        end(id, error === undefined ? Effect.succeed(rows ?? []) : Effect.fail(sqlErrorOf(error)))
     )
-    const gone = (error: unknown) => {
+    const ended = (error: unknown) => {
       if (worker === started) worker = undefined
-      const message = error instanceof Error ? error.message : "the thread has ended"
-      for (const id of waiting.keys()) end(id, Effect.fail(failed({ message })))
+      const message = error instanceof Error ? error.message : "the thread of SQLite ended before it answered"
+      for (const id of waiting.keys()) end(id, Effect.fail(sqlErrorOf({ message })))
     }
-    started.on("error", gone)
-    started.on("exit", gone)
+    started.on("error", ended)
+    started.on("exit", ended)
     return started
   }
 
@@ -208,7 +216,7 @@ export const make = (
   })
 
 /**
- * Options from `SQLITE_FILE`.
+ * Options from the environment: `SQLITE_FILE`.
  *
  * @category constructors
  * @since 0.1.0
@@ -225,7 +233,7 @@ export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient> =>
   Layer.provide(Layer.effect(SqlClient.SqlClient, make(options)), Reactivity.layer)
 
 /**
- * A client with options that come from a `Config`, by default from the environment: see `config`.
+ * A client with options from a `Config`, by default `config`.
  *
  * @category layers
  * @since 0.1.0

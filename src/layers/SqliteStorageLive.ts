@@ -9,11 +9,13 @@ import type { Storage } from "../Storage/Storage.ts"
 import * as Sqlite from "./Sqlite.ts"
 
 /**
- * Circuits in the SQLite file that `SQLITE_FILE` names, which outlive the process and may be shared by several of one host.
- * Fails with a `ConfigError` where it is not set. What is wrong with the file itself is told by the first operations, and
- * stops nothing: breakers then go by what their own process sees.
+ * Circuits in the SQLite file at `SQLITE_FILE`. They outlive the process, and several processes of one host may share
+ * them.
  *
- * Needs nothing but Node 22.19 or newer.
+ * Fails with a `ConfigError` if the variable is missing. A file that cannot be used fails the first operations and not
+ * the layer: breakers then go by the calls of their own process.
+ *
+ * Needs Node 22.19 or newer, and no package.
  *
  * @category layers
  * @since 0.1.0
@@ -24,7 +26,7 @@ export const SqliteStorageLive: Layer.Layer<Storage, Config.ConfigError> = Layer
 )
 
 /**
- * The same with options of your own, of the storage and of the client.
+ * The same storage, with options of the storage and of the client.
  *
  * @category layers
  * @since 0.1.0
@@ -33,7 +35,7 @@ export const layer = (options: SqlStorage.Options & Sqlite.Options): Layer.Layer
   Layer.provide(SqlStorage.layer(options), Sqlite.layer(options))
 
 /**
- * The same with options from a `Config`.
+ * The same storage, with options from a `Config`.
  *
  * @category layers
  * @since 0.1.0

@@ -13,7 +13,7 @@ import { MemoryStorageLive } from "./MemoryStorageLive.ts"
 const invalid = (message: string) =>
   new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
 
-/** A layer of a module that is loaded now, with its driver, which may not be there. */
+/** Loads a module with its driver, which may not be installed. */
 const loaded = <M>(
   needs: string,
   load: () => Promise<M>,
@@ -23,24 +23,28 @@ const loaded = <M>(
     Effect.tryPromise({
       try: load,
       catch: (cause) =>
-        invalid(`CIRCUIT_BREAKER_PERSISTENCE: it needs ${needs}, which cannot be loaded: ${String(cause)}`)
+        invalid(`CIRCUIT_BREAKER_PERSISTENCE needs ${needs}, which could not be loaded: ${String(cause)}`)
     }),
     layer
   )
 
 const file = loaded(
-  "@effect/platform-node",
+  "the package @effect/platform-node",
   () => import("./FileStorageLive.ts"),
   (module) => module.FileStorageLive
 )
-const sqlite = loaded("node:sqlite", () => import("./SqliteStorageLive.ts"), (module) => module.SqliteStorageLive)
-const redis = loaded("ioredis", () => import("./RedisStorageLive.ts"), (module) => module.RedisStorageLive)
+const sqlite = loaded(
+  "node:sqlite of Node 22.19 or newer",
+  () => import("./SqliteStorageLive.ts"),
+  (module) => module.SqliteStorageLive
+)
+const redis = loaded("the package ioredis", () => import("./RedisStorageLive.ts"), (module) => module.RedisStorageLive)
 const postgres = loaded(
-  "@effect/sql-pg",
+  "the package @effect/sql-pg",
   () => import("./PostgresStorageLive.ts"),
   (module) => module.PostgresStorageLive
 )
-const mysql = loaded("mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.MysqlStorageLive)
+const mysql = loaded("the package mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.MysqlStorageLive)
 
 const database = Effect.flatMap(Config.Redacted("DATABASE_URL"), (url) => {
   switch (URL.parse(Redacted.value(url))?.protocol) {
@@ -49,29 +53,30 @@ const database = Effect.flatMap(Config.Redacted("DATABASE_URL"), (url) => {
       return postgres
     case "mysql:":
     case "mariadb:":
-      return loaded("mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.layer({ url }))
+      return loaded("the package mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.layer({ url }))
     default:
-      return Effect.fail(invalid("DATABASE_URL: it must begin with postgres:// or mysql://"))
+      return Effect.fail(invalid("DATABASE_URL must begin with postgres:// or mysql://"))
   }
 })
 
 const stores = { memory: Effect.succeed(MemoryStorageLive), file, sqlite, redis, database, postgres, mysql }
 
 /**
- * The storage that `CIRCUIT_BREAKER_PERSISTENCE` names, with its driver loaded only then:
+ * The storage that `CIRCUIT_BREAKER_PERSISTENCE` names. Only the driver of that storage is loaded.
  *
- * | value      | circuits are in                                        | by                                |
+ * | value      | circuits are in                                        | needs                             |
  * | ---------- | ------------------------------------------------------ | --------------------------------- |
  * | `memory`   | the memory of this process; the default                |                                   |
- * | `file`     | files of this host                                     | `CIRCUIT_BREAKER_FILE_DIR`; needs |
+ * | `file`     | files of this host                                     | `CIRCUIT_BREAKER_FILE_DIR`;       |
  * |            |                                                        | `@effect/platform-node`           |
  * | `sqlite`   | a file of this host                                    | `SQLITE_FILE`                     |
- * | `redis`    | Redis                                                  | `REDIS_URL`; needs `ioredis`      |
+ * | `redis`    | Redis                                                  | `REDIS_URL`; `ioredis`            |
  * | `postgres` | Postgres                                               | `DATABASE_URL`; `@effect/sql-pg`  |
  * | `mysql`    | MySQL or MariaDB                                       | `MYSQL_URL`; `mysql2`             |
  * | `database` | Postgres, MySQL or MariaDB, as the URL begins          | `DATABASE_URL`                    |
  *
- * Fails with a `ConfigError` where that is another word, where what it needs is not set, or where the driver is not installed.
+ * Fails with a `ConfigError` for any other value, if a variable that it needs is missing, or if its driver is not
+ * installed.
  *
  * @category layers
  * @since 0.1.0

@@ -1,72 +1,70 @@
-/** What is too old goes, a few rows at a time, so that nobody waits long for it. */
+/** Deletes what is too old, a few rows at a time, so that other transactions do not wait long for a lock. */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Fragment } from "effect/sql/Statement"
 import type { StorageError } from "../Storage/Storage.ts"
-import { type Circuits, circuitsIn } from "./Circuits.ts"
-import type { Dialect } from "./Dialect.ts"
-import type { Tables } from "./Schema.ts"
-import { type Transaction, transactionOf } from "./Transaction.ts"
+import type { Database } from "./Database.ts"
+import type { Failure } from "./DatabaseErrors.ts"
+import { transaction } from "./Transaction.ts"
+import { readNowMillis } from "./View.ts"
+import { forgetCircuit } from "./Write.ts"
 
-/** What was deleted: rows of the history, circuits that nobody used any more, and instances that were silent for long. */
+/** How many rows were deleted: changes in the history, circuits that have expired, and instances that were silent. */
 export interface Cleaned {
   readonly changes: number
   readonly circuits: number
   readonly instances: number
 }
 
-export interface CleanUp {
-  /** Deletes what is older, by whoever asks. */
-  readonly run: (retention: number) => Effect.Effect<Cleaned, SqlError | StorageError>
-  /** Whether it is time, for one who asks and for nobody else until `every` has passed. */
-  readonly claim: (every: number) => Effect.Effect<boolean, SqlError>
-}
-
-/** Rows of one statement, and circuits looked at by one. */
+/** Rows that one statement reads or deletes. */
 const MOST_ROWS = 1000
 
 const JOB = "clean-up"
 
-export const cleanUpOf = (
-  sql: SqlClient,
-  dialect: Dialect,
-  tables: Tables,
-  idleTimeToLive: number
-): CleanUp => {
-  const circuits: Circuits = circuitsIn(sql, dialect, tables, idleTimeToLive)
-  const transaction: Transaction = transactionOf(sql, dialect)
-  const now = Effect.map(circuits.read([""]), ({ now }) => now)
-  const limit = sql.literal(`LIMIT ${MOST_ROWS}`)
+const HOUR_MILLIS = Duration.toMillis("1 hour")
 
-  const deleteBefore = (table: string, keys: string, column: string, time: unknown) => {
-    const old = sql`FROM ${sql(table)} WHERE ${sql(column)} < ${time}`
-    const remove = dialect.backend === "mysql"
-      ? sql`DELETE ${old} ORDER BY ${sql(column)} ${limit}`
-      : sql`DELETE FROM ${sql(table)} WHERE (${sql.literal(keys)}) IN
+const limitOf = ({ sql }: Database) => sql.literal(`LIMIT ${MOST_ROWS}`)
+
+/** Deletes rows whose column is below a value, and counts them. */
+const deleteBelow = (
+  database: Database,
+  { column, keys, table }: { readonly table: string; readonly keys: string; readonly column: string },
+  value: unknown
+): Effect.Effect<number, SqlError> => {
+  const { dialect, sql } = database
+  const limit = limitOf(database)
+  const old: Fragment = sql`FROM ${sql(table)} WHERE ${sql(column)} < ${value}`
+  const remove = dialect.backend === "mysql"
+    ? sql`DELETE ${old} ORDER BY ${sql(column)} ${limit}`
+    : sql`DELETE FROM ${sql(table)} WHERE (${sql.literal(keys)}) IN
 (SELECT ${sql.literal(keys)} ${old} ORDER BY ${sql(column)} ${limit})`
-    return Effect.gen(function*() {
-      let sum = 0
-      while (true) {
-        const found = yield* sql`SELECT 1 AS found ${old} ${limit}`
-        if (found.length === 0) return sum
-        yield* remove
-        sum += found.length
-      }
-    })
-  }
+  return Effect.gen(function*() {
+    let sum = 0
+    while (true) {
+      const found = yield* sql`SELECT 1 AS found ${old} ${limit}`
+      if (found.length === 0) return sum
+      yield* remove
+      sum += found.length
+    }
+  })
+}
 
-  /** One after the other, each held only while it is looked at. */
-  const forgetExpired: Effect.Effect<number, SqlError | StorageError> = Effect.gen(function*() {
-    const time = dialect.time(yield* now)
+/** Deletes expired circuits one by one, so that each is locked only while it is checked. */
+const forgetExpired = (database: Database): Effect.Effect<number, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    const { dialect, sql, tables } = database
+    const now = dialect.time(yield* readNowMillis(database))
     let sum = 0
     let after = ""
     while (true) {
       const rows = yield* sql<{ readonly service_name: string }>`
-SELECT service_name FROM ${sql(tables.states)} WHERE expires_at < ${time} AND service_name >= ${after}
-ORDER BY service_name ${limit}`
+SELECT service_name FROM ${sql(tables.states)} WHERE expires_at < ${now} AND service_name >= ${after}
+ORDER BY service_name ${limitOf(database)}`
       for (const { service_name } of rows) {
-        // One that makes no sense is somebody's to look at.
-        const isGone = yield* transaction(circuits.forget(service_name)).pipe(
+        const isGone = yield* transaction(database, forgetCircuit(database, service_name)).pipe(
+          // Leave undecodable rows for an operator.
           Effect.catchTag("StorageError", () => Effect.succeed(false))
         )
         if (isGone) sum++
@@ -76,39 +74,64 @@ ORDER BY service_name ${limit}`
     }
   })
 
-  return {
-    run: (retention) =>
+/** Deletes everything that is too old, whether or not the clean-up is due. */
+export const cleanUp = (
+  database: Database,
+  retentionMillis: number
+): Effect.Effect<Cleaned, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    const { dialect, idleMillis, tables } = database
+    const nowMillis = yield* readNowMillis(database)
+    const history = { table: tables.history, keys: "service_name, created_at, generation", column: "created_at" }
+    const instances = { table: tables.instances, keys: "service_name, instance, kind", column: "heard_at" }
+    return {
+      changes: yield* deleteBelow(database, history, dialect.time(nowMillis - retentionMillis)),
+      circuits: yield* forgetExpired(database),
+      instances: yield* deleteBelow(database, instances, nowMillis - idleMillis)
+    }
+  })
+
+/**
+ * Whether the clean-up is due. One caller gets `true`; the others get `false` until `everyMillis` have passed.
+ */
+export const claimCleanUp = (database: Database, everyMillis: number): Effect.Effect<boolean, SqlError> => {
+  const { dialect, sql, tables } = database
+  return Effect.andThen(
+    sql`INSERT INTO ${sql(tables.jobs)} ${sql.insert({ job: JOB, due_at: 0 })} ${
+      sql.literal(dialect.upsert(["job"], {}))
+    }`,
+    transaction(
+      database,
       Effect.gen(function*() {
-        const time = yield* now
-        return {
-          changes: yield* deleteBefore(
-            tables.history,
-            "service_name, created_at, generation",
-            "created_at",
-            dialect.time(time - retention)
-          ),
-          circuits: yield* forgetExpired,
-          instances: yield* deleteBefore(
-            tables.instances,
-            "service_name, instance, kind",
-            "heard_at",
-            time - idleTimeToLive
-          )
-        }
-      }),
-    claim: (every) =>
-      Effect.andThen(
-        sql`INSERT INTO ${sql(tables.jobs)} ${sql.insert({ job: JOB, due_at: 0 })} ${
-          sql.literal(dialect.upsert(["job"], {}))
-        }`,
-        transaction(Effect.gen(function*() {
-          const [row] = yield* sql<{ readonly due_at: unknown }>`
+        const [row] = yield* sql<{ readonly due_at: unknown }>`
 SELECT due_at FROM ${sql(tables.jobs)} WHERE job = ${JOB} ${sql.literal(dialect.forUpdate)}`
-          const time = yield* now
-          if (row === undefined || time < Number(row.due_at)) return false
-          yield* sql`UPDATE ${sql(tables.jobs)} SET due_at = ${Math.floor(time + every)} WHERE job = ${JOB}`
-          return true
-        }))
-      )
-  }
+        const nowMillis = yield* readNowMillis(database)
+        if (row === undefined || nowMillis < Number(row.due_at)) return false
+        yield* sql`UPDATE ${sql(tables.jobs)} SET due_at = ${Math.floor(nowMillis + everyMillis)} WHERE job = ${JOB}`
+        return true
+      })
+    )
+  )
+}
+
+/**
+ * Cleans up once an hour, on whichever instance claims it first. A failure is logged, and tried again an hour later.
+ */
+export const cleanUpHourly = (
+  database: Database,
+  prepared: Effect.Effect<void, Failure>,
+  retentionMillis: number
+): Effect.Effect<never> => {
+  const ifDue = Effect.flatMap(
+    claimCleanUp(database, HOUR_MILLIS),
+    (isDue) => isDue ? cleanUp(database, retentionMillis) : Effect.void
+  )
+  // The first claims are spread over ten minutes, because a fleet's instances start at once.
+  return Effect.sleep(Duration.millis(Math.random() * HOUR_MILLIS / 6)).pipe(
+    Effect.andThen(Effect.ignore(Effect.andThen(prepared, ifDue), { log: "Unhandled" })),
+    Effect.andThen(Effect.sleep("1 hour")),
+    Effect.forever,
+    // The schedule is of this process, whatever clock a test has provided.
+    Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
+  )
 }

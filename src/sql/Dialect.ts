@@ -1,25 +1,27 @@
-/** What databases say in their own words. */
+/** The SQL in which the databases differ. */
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { Fragment } from "effect/sql/Statement"
 import { MOST_STRIPES } from "./Stripes.ts"
 
 export interface Dialect {
   readonly backend: "sqlite" | "postgres" | "mysql"
-  /** Hosts share it. */
+  /** Whether processes of several hosts share the database. */
   readonly shared: boolean
+  /** The stripes of a circuit. */
   readonly stripes: number
-  /** Milliseconds by the server's clock as it is now, and not when the transaction began. */
+  /** Unix milliseconds of the server's clock, read now and not when the transaction began. */
   readonly clock: string
-  /** Behind a `SELECT`: nobody else may change these rows until the transaction ends. */
+  /** The end of a `SELECT` that locks its rows until the transaction ends. */
   readonly forUpdate: string
-  /** How a transaction begins that reads what is committed, whatever the database's default; absent for the client's own way. */
+  /** Begins a transaction that reads committed rows; `undefined` where the client's own `BEGIN` does. */
   readonly begin: string | undefined
-  /** A time as a column takes it. */
+  /** A time as the value of a column. */
   readonly time: (millis: number | undefined) => Date | string | null
-  /** The end of an `INSERT` of a row that may be there. */
+  /** The end of an `INSERT` whose rows may exist: these columns of them are set to these expressions. */
   readonly upsert: (keys: ReadonlyArray<string>, values: Readonly<Record<string, string>>) => string
-  /** In an upsert: a column as it is, and as it was to be inserted. */
+  /** In the expressions of an upsert: a column of the existing row. */
   readonly stored: (table: string, column: string) => string
+  /** In the expressions of an upsert: a column of the row to insert. */
   readonly inserted: (column: string) => string
 }
 
@@ -57,7 +59,7 @@ const postgres: Dialect = {
   begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
   time: optional((millis) => new Date(millis)),
   upsert: onConflict,
-  // A table is called by its last name there.
+  // An upsert of Postgres names its table without the schema.
   stored: (table, column) => `${quoted(table.split(".").at(-1)!)}.${column}`,
   inserted: (column) => `excluded.${column}`
 }
@@ -78,21 +80,23 @@ const mysql: Dialect = {
   inserted: (column) => `VALUES(${column})`
 }
 
-/** How to speak to the client's database. Throws a `RangeError` for one that is not known. */
+/** The dialect of a client. Throws a `RangeError` for a database that is not supported. */
 export const dialectOf = (sql: SqlClient): Dialect =>
   sql.onDialectOrElse<Dialect, Dialect, Dialect, Dialect>({
     sqlite: () => sqlite,
     pg: () => postgres,
     mysql: () => mysql,
     orElse: () => {
-      throw new RangeError("Storage \"sql\": the client must be one of SQLite, Postgres, MySQL or MariaDB")
+      throw new RangeError(
+        `Storage "sql": the database must be SQLite, Postgres, MySQL or MariaDB, got the client "${sql.driver}"`
+      )
     }
   })
 
-/** The rows of a table that have one of these values in each of the columns. */
+/** The condition that a row equals one of these in each of their columns. */
 export const anyOf = (
   sql: SqlClient,
   rows: ReadonlyArray<Readonly<Record<string, unknown>>>
 ): Fragment =>
-  // Not all databases find `(a, b) IN (…)` by an index.
+  // Not all databases use an index for `(a, b) IN (…)`.
   sql.or(rows.map((row) => sql.and(Object.entries(row).map(([column, value]) => sql`${sql(column)} = ${value}`))))

@@ -1,15 +1,15 @@
-/** Makes the tables where they are missing, whoever else is at it. */
+/** Creates missing tables, by one of the instances that start at once. */
 import * as Effect from "effect/Effect"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Dialect } from "./Dialect.ts"
-import { type Flavour, migrations, type Tables } from "./Schema.ts"
+import type { Database } from "./Database.ts"
+import { type Flavour, migrations } from "./Schema.ts"
 
-/** For how long one of many that start at once waits for the one that makes the tables, in seconds. */
-const PATIENCE = 60
+/** How long an instance waits for another one that creates the tables. */
+const LOCK_TIMEOUT_SECONDS = 60
 
-const flavourOf = (sql: SqlClient.SqlClient, { backend }: Dialect): Effect.Effect<Flavour, SqlError> =>
+const flavourOf = ({ dialect: { backend }, sql }: Database): Effect.Effect<Flavour, SqlError> =>
   backend === "mysql"
     ? Effect.map(
       sql<{ readonly version: string }>`SELECT VERSION() AS version`,
@@ -17,15 +17,15 @@ const flavourOf = (sql: SqlClient.SqlClient, { backend }: Dialect): Effect.Effec
     )
     : Effect.succeed(backend)
 
-const isCurrent = (sql: SqlClient.SqlClient, { migrations: table }: Tables): Effect.Effect<boolean> =>
-  Effect.match(sql`SELECT migration_id FROM ${sql(table)} WHERE migration_id = ${migrations.length}`, {
+const isCurrent = ({ sql, tables }: Database): Effect.Effect<boolean> =>
+  Effect.match(sql`SELECT migration_id FROM ${sql(tables.migrations)} WHERE migration_id = ${migrations.length}`, {
     onSuccess: (rows) => rows.length > 0,
-    // There is no such table, or something is wrong that whoever tries to make it will be told.
+    // The table is missing; any other trouble comes up again, with an error, when the tables are created.
     onFailure: () => false
   })
 
-/** Makes a schema. Two who do it at once may both be refused what one of them has done. */
-const makeSchema = (sql: SqlClient.SqlClient, schema: string): Effect.Effect<unknown, SqlError> => {
+/** Creates a schema. `IF NOT EXISTS` may fail for one of two that create it at once, so a failure is checked. */
+const createSchema = ({ sql }: Database, schema: string): Effect.Effect<unknown, SqlError> => {
   const found = sql`SELECT 1 AS found FROM pg_namespace WHERE nspname = ${schema}`
   return Effect.flatMap(
     found,
@@ -36,38 +36,43 @@ const makeSchema = (sql: SqlClient.SqlClient, schema: string): Effect.Effect<unk
   )
 }
 
-/** Nobody else of those who share the tables, while it runs. MySQL commits with each table, so a transaction is no lock. */
-const alone = <A, E, R>(sql: SqlClient.SqlClient, name: string, effect: Effect.Effect<A, E, R>) =>
+/**
+ * Holds a lock of this name while the effect runs. MySQL commits after each `CREATE TABLE`, so a transaction is no
+ * lock.
+ */
+const withNamedLock = <A, E, R>({ sql }: Database, name: string, effect: Effect.Effect<A, E, R>) =>
   Effect.scoped(Effect.gen(function*() {
     const connection = yield* sql.reserve
     yield* Effect.acquireRelease(
-      connection.execute("SELECT GET_LOCK(?, ?)", [name.slice(0, 64), PATIENCE], undefined),
+      connection.execute("SELECT GET_LOCK(?, ?)", [name.slice(0, 64), LOCK_TIMEOUT_SECONDS], undefined),
       () => Effect.ignore(connection.execute("SELECT RELEASE_LOCK(?)", [name.slice(0, 64)], undefined))
     )
     return yield* effect
   }))
 
+/** Runs the migrations that have not run yet, in a schema that is created where it is missing. */
 export const migrate = (
-  sql: SqlClient.SqlClient,
-  dialect: Dialect,
-  tables: Tables,
+  database: Database,
   schema: string | undefined
 ): Effect.Effect<void, SqlError | Migrator.MigrationError> =>
   Effect.gen(function*() {
-    if (yield* isCurrent(sql, tables)) return
-    const flavour = yield* flavourOf(sql, dialect)
-    if (schema !== undefined && flavour === "postgres") yield* makeSchema(sql, schema)
-    const make = (index: number) =>
+    const { dialect, sql, tables } = database
+    if (yield* isCurrent(database)) return
+    const flavour = yield* flavourOf(database)
+    if (schema !== undefined && flavour === "postgres") yield* createSchema(database, schema)
+    const create = (index: number) =>
       Effect.forEach(migrations[index]!.statements(flavour, tables), (statement) => sql.unsafe(statement), {
         discard: true
       })
     const run = Migrator.make({})({
       table: tables.migrations,
       loader: Effect.succeed(
-        migrations.map(({ name }, index) => [index + 1, name, Effect.succeed(make(index))] as const)
+        migrations.map(({ name }, index) => [index + 1, name, Effect.succeed(create(index))] as const)
       )
     })
-    // What was cut short there must not be noted as done, so it is noted when all of it is there.
-    const whole = Effect.andThen(Effect.forEach(migrations, (_, index) => make(index), { discard: true }), run)
-    yield* dialect.backend === "mysql" ? alone(sql, tables.migrations, whole) : run
-  }).pipe(Effect.provideService(SqlClient.SqlClient, sql))
+    if (dialect.backend !== "mysql") return yield* run
+    // The migrator notes a migration before it runs it. A MySQL that ends in between would keep the note without the
+    // tables, so they are created before.
+    const createAll = Effect.forEach(migrations, (_, index) => create(index), { discard: true })
+    yield* withNamedLock(database, tables.migrations, Effect.andThen(createAll, run))
+  }).pipe(Effect.provideService(SqlClient.SqlClient, database.sql))

@@ -1,17 +1,13 @@
-/** What lies in the tables, as the core knows it, and back. Whatever makes no sense throws. */
-import * as Effect from "effect/Effect"
+/** The rows of the tables, encoded from and decoded into the types of the core. */
 import * as Schema from "effect/Schema"
 import type { Delta } from "../core/Delta.ts"
 import { type CircuitRecord, expiresAt, overrideAt, type Seen } from "../core/Record.ts"
-import { type HistoryEntry, StorageError } from "../Storage/Storage.ts"
+import { overrideWord, stateWord } from "../core/Words.ts"
+import { checkerOf, readerOf } from "../internal/StoredJson.ts"
+import type { HistoryEntry } from "../Storage/Storage.ts"
 import type { Dialect } from "./Dialect.ts"
-import type { Stripe, Stripes } from "./Stripes.ts"
-
-/** What is stored of one circuit, as text. */
-export interface Stored {
-  readonly document: string | undefined
-  readonly stripes: ReadonlyMap<number, string>
-}
+import { keyOf } from "./NameColumns.ts"
+import type { Stripe } from "./Stripes.ts"
 
 const Count = Schema.Natural
 
@@ -26,53 +22,50 @@ const StoredStripe = Schema.Struct({
   })
 })
 
-// It checks and does not decode, which would lose the fields that it does not know.
-const check: (input: unknown) => asserts input is typeof StoredStripe.Type = (input) =>
-  Schema.asserts(StoredStripe, input)
+const checkStripe = checkerOf(StoredStripe)
+const readStripe = readerOf(StoredStripe)
 
-const stripeFrom = (text: string): Stripe => {
-  const stripe: unknown = JSON.parse(text)
-  check(stripe)
-  return stripe as unknown as Stripe
-}
+/** Decodes `counts.delta`. Throws an error that names the bad field. */
+export const stripeFrom = (text: string): Stripe =>
+  readStripe(text) as typeof StoredStripe.Type & { readonly delta: Delta }
 
-export const stripesFrom = ({ stripes }: Stored): Stripes =>
-  new Map([...stripes].map(([index, text]) => [index, stripeFrom(text)]))
-
+/** Encodes `counts.delta`. Throws for a stripe that could not be decoded again, so that it is never written. */
 export const stripeText = (stripe: Stripe): string => {
-  check(stripe as { readonly asOf: number; readonly delta: Delta })
+  checkStripe(stripe)
   return JSON.stringify(stripe)
 }
 
-const STATES = { Closed: "closed", Open: "open", HalfOpen: "half_open" } as const
-const OVERRIDES = { ForcedOpen: "forced_open", Disabled: "disabled", MetricsOnly: "metrics_only" } as const
+const totalRequests = ({ failure, ignored, success }: CircuitRecord["lifetime"]): number => success + failure + ignored
 
-/** The columns beside a record that are for people and their queries: nothing reads them back but the end. */
-export const columnsOf = (record: CircuitRecord, { time }: Dialect, now: number, idleTimeToLive: number) => {
+/**
+ * The columns of `states` beside `document`, for people and their queries. The storage reads none of them but
+ * `expires_at`.
+ */
+export const stateColumns = (record: CircuitRecord, { time }: Dialect, nowMillis: number, idleMillis: number) => {
   const { lifetime, state } = record
-  const override = overrideAt(record, now)
+  const override = overrideAt(record, nowMillis)
   return {
-    state: STATES[state._tag],
-    override_kind: override === undefined ? null : OVERRIDES[override.kind],
+    state: stateWord[state._tag],
+    override_kind: override === undefined ? null : overrideWord[override.kind],
     generation: record.generation,
     consecutive_failures: record.streak,
     failure_count: lifetime.failure,
     success_count: lifetime.success,
     timeout_count: lifetime.timeout,
-    total_requests: lifetime.success + lifetime.failure + lifetime.ignored,
+    total_requests: totalRequests(lifetime),
     last_failure_time: time(lifetime.lastFailureAt),
     last_success_time: time(lifetime.lastSuccessAt),
     opened_at: time(lifetime.lastOpenedAt),
     open_until: time(state._tag === "Open" ? state.until : undefined),
-    updated_at: time(now),
-    expires_at: time(expiresAt(record, idleTimeToLive))
+    updated_at: time(nowMillis),
+    expires_at: time(expiresAt(record, idleMillis))
   }
 }
 
-/** Text that Postgres takes. */
+/** Postgres stores no NUL. */
 const withoutNul = (text: string): string => text.replaceAll("\0", "\ufffd")
 
-/** A row of the history: its evidence is what was counted when the change was made. */
+/** A row of `history`. Its counts are those that led to the change, so they are of the record before it. */
 export const historyRow = (
   key: string,
   entry: HistoryEntry,
@@ -81,25 +74,25 @@ export const historyRow = (
 ) => ({
   service_name: key,
   generation: entry.generation,
-  state_change: `${STATES[entry.from]}_to_${STATES[entry.to]}`,
-  old_state: STATES[entry.from],
-  new_state: STATES[entry.to],
+  state_change: `${stateWord[entry.from]}_to_${stateWord[entry.to]}`,
+  old_state: stateWord[entry.from],
+  new_state: stateWord[entry.to],
   consecutive_failures: before?.streak ?? 0,
   failure_count: before?.lifetime.failure ?? 0,
-  total_requests: before === undefined ?
-    0 :
-    before.lifetime.success + before.lifetime.failure + before.lifetime.ignored,
+  total_requests: before === undefined ? 0 : totalRequests(before.lifetime),
   reason: withoutNul(entry.why.reason),
   actor: entry.why.actor === undefined ? null : withoutNul(entry.why.actor),
   created_at: time(entry.at),
   entry: JSON.stringify(entry)
 })
 
-const StoredEntry = Schema.Struct({
+const State = Schema.Literals(["Closed", "Open", "HalfOpen"])
+
+const StoredEntry: Schema.Codec<HistoryEntry> = Schema.Struct({
   generation: Count,
   at: Schema.Finite,
-  from: Schema.Literals(["Closed", "Open", "HalfOpen"]),
-  to: Schema.Literals(["Closed", "Open", "HalfOpen"]),
+  from: State,
+  to: State,
   override: Schema.optional(Schema.String),
   why: Schema.Struct({
     reason: Schema.String,
@@ -108,28 +101,15 @@ const StoredEntry = Schema.Struct({
   })
 })
 
-const checkEntry: (input: unknown) => asserts input is HistoryEntry = (input) => Schema.asserts(StoredEntry, input)
+/** Decodes `history.entry`. Throws an error that names the bad field. */
+export const entryFrom: (text: string) => HistoryEntry = readerOf(StoredEntry)
 
-const entryFrom = (text: string): HistoryEntry => {
-  const entry: unknown = JSON.parse(text)
-  checkEntry(entry)
-  return entry
-}
-
-export const entriesFrom = (
-  rows: ReadonlyArray<{ readonly entry: string }>
-): Effect.Effect<ReadonlyArray<HistoryEntry>, StorageError> =>
-  Effect.try({
-    try: () => rows.map(({ entry }) => entryFrom(entry)),
-    catch: (cause) => new StorageError({ operation: "history", reason: "Invalid", cause })
-  })
-
-/** The state that a column names, which allows of no other. */
+/** Decodes a column that holds a state. Its `CHECK` allows no other word. */
 export const stateFrom = (text: string): HistoryEntry["to"] =>
-  text === STATES.Open ? "Open" : text === STATES.HalfOpen ? "HalfOpen" : "Closed"
+  text === stateWord.Open ? "Open" : text === stateWord.HalfOpen ? "HalfOpen" : "Closed"
 
-/** A row of those that were heard. */
-export const heardRow = (key: string, { at, instance, kind, sequence }: Seen, keyOf: (name: string) => string) => ({
+/** A row of `instances`. */
+export const instanceRow = (key: string, { at, instance, kind, sequence }: Seen) => ({
   service_name: key,
   instance: keyOf(instance),
   kind,

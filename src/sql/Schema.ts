@@ -1,14 +1,15 @@
 /**
  * The tables, in four flavours of SQL. Text is compared byte by byte, times are UTC.
  *
- * The indexes, and what for: the primary keys, for all that is done to a circuit; `expires_at` and `heard_at`, by which what
- * is forgotten is found; `created_at` of the history, for what happened since a time and what is too old. The primary key of
- * the history is by circuit and time, which is the order in which it is read, and lets Postgres partition it by time.
+ * Each index has a reader. The primary keys find the rows of a circuit. `expires_at` and `heard_at` find what the
+ * clean-up deletes. `created_at` of the history finds the changes since a time, and those that are too old. The primary
+ * key of the history begins with circuit and time, because the history of a circuit is read in that order, and because
+ * Postgres can then partition it by time.
  */
 
 export type Flavour = "sqlite" | "postgres" | "mysql" | "mariadb"
 
-/** What tables are called. */
+/** The names of the tables. */
 export interface Tables {
   readonly states: string
   readonly counts: string
@@ -19,7 +20,7 @@ export interface Tables {
   readonly migrations: string
 }
 
-/** Names with a dot between schema and table, which Effect's SQL quotes each by itself. */
+/** The names have a dot between schema and table. Effect's SQL quotes the two parts separately. */
 export const tablesOf = (prefix: string, schema: string | undefined): Tables => {
   const name = (table: string) => `${schema === undefined ? "" : `${schema}.`}${prefix}${table}`
   return {
@@ -34,14 +35,15 @@ export const tablesOf = (prefix: string, schema: string | undefined): Tables => 
 }
 
 interface Types {
-  /** A name, compared as it is: with its case, its accents and its trailing spaces. */
+  /** A name, compared byte by byte: with its case, its accents and its trailing spaces. */
   readonly name: string
   readonly text: string
   readonly time: string
   readonly now: string
   readonly quote: string
-  /** After the columns of a table that is updated often. */
-  readonly updated: string
+  /** Options of a table whose rows are updated often. */
+  readonly updatedTable: string
+  /** Options of any other table. */
   readonly table: string
 }
 
@@ -51,7 +53,7 @@ const mysql = (collation: string): Types => ({
   time: "datetime(3)",
   now: "(UTC_TIMESTAMP(3))",
   quote: "`",
-  updated: " ENGINE = InnoDB",
+  updatedTable: " ENGINE = InnoDB",
   table: " ENGINE = InnoDB"
 })
 
@@ -62,7 +64,7 @@ const types: Readonly<Record<Flavour, Types>> = {
     time: "text",
     now: "(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
     quote: "\"",
-    updated: "",
+    updatedTable: "",
     table: ""
   },
   postgres: {
@@ -71,8 +73,8 @@ const types: Readonly<Record<Flavour, Types>> = {
     time: "timestamptz",
     now: "clock_timestamp()",
     quote: "\"",
-    // Room to write a row again on its page.
-    updated: " WITH (fillfactor = 50)",
+    // Pages are half empty, so that an updated row stays on its page.
+    updatedTable: " WITH (fillfactor = 50)",
     table: ""
   },
   mysql: mysql("utf8mb4_0900_bin"),
@@ -84,24 +86,33 @@ const STATES = "('closed', 'open', 'half_open')"
 const quotedBy = (quote: string) => (names: string): string =>
   names.split(".").map((name) => `${quote}${name}${quote}`).join(".")
 
-/** The statements that make the tables, each harmless where its table is there already. */
-const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => {
-  const { name, now, quote, table, text, time, updated } = types[flavour]
-  const quoted = quotedBy(quote)
+/** Creates a table with an index on one column, by statements that do nothing where both exist. */
+const createTable = (
+  flavour: Flavour,
+  table: string,
+  columns: string,
+  { index, options }: { readonly index?: string; readonly options: string }
+): ReadonlyArray<string> => {
+  const quoted = quotedBy(types[flavour].quote)
   const isMysql = flavour === "mysql" || flavour === "mariadb"
-  /** An index of its own, or within the table: MySQL has no `IF NOT EXISTS` for one. */
-  const indexed = (of: string, columns: string) => {
-    const index = `${of.split(".").at(-1)}_${columns}`
-    return isMysql
-      ? { inside: `,\n  KEY ${quoted(index)} (${columns})`, after: [] }
-      : { inside: "", after: [`CREATE INDEX IF NOT EXISTS ${quoted(index)} ON ${quoted(of)} (${columns})`] }
-  }
-  const create = (of: string, columns: string, index: string | undefined, options: string) => {
-    const { after, inside } = index === undefined ? { after: [], inside: "" } : indexed(of, index)
-    return [`CREATE TABLE IF NOT EXISTS ${quoted(of)} (\n  ${columns.trim()}${inside}\n)${options}`, ...after]
-  }
+  const indexName = index === undefined ? "" : quoted(`${table.split(".").at(-1)}_${index}`)
+  // MySQL has no `CREATE INDEX IF NOT EXISTS`, so its index is part of the table.
+  const key = index !== undefined && isMysql ? `,\n  KEY ${indexName} (${index})` : ""
   return [
-    ...create(
+    `CREATE TABLE IF NOT EXISTS ${quoted(table)} (\n  ${columns.trim()}${key}\n)${options}`,
+    ...index === undefined || isMysql
+      ? []
+      : [`CREATE INDEX IF NOT EXISTS ${indexName} ON ${quoted(table)} (${index})`]
+  ]
+}
+
+/** The statements that create the tables. The function is long because it is the schema, in one place. */
+const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => {
+  const { name, now, table: options, text, time, updatedTable } = types[flavour]
+  const updated = { options: updatedTable }
+  return [
+    ...createTable(
+      flavour,
       tables.states,
       `
   service_name ${name} NOT NULL PRIMARY KEY,
@@ -122,20 +133,20 @@ const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => 
   updated_at ${time} NOT NULL DEFAULT ${now},
   expires_at ${time},
   document ${text}`,
-      "expires_at",
-      table
+      { index: "expires_at", options }
     ),
-    ...create(
+    ...createTable(
+      flavour,
       tables.counts,
       `
   service_name ${name} NOT NULL,
   stripe smallint NOT NULL,
   delta ${text},
   PRIMARY KEY (service_name, stripe)`,
-      undefined,
       updated
     ),
-    ...create(
+    ...createTable(
+      flavour,
       tables.windows,
       `
   service_name ${name} NOT NULL,
@@ -147,10 +158,10 @@ const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => 
   failure_count bigint NOT NULL,
   slow_count bigint NOT NULL,
   PRIMARY KEY (service_name, width, slot, stripe)`,
-      undefined,
       updated
     ),
-    ...create(
+    ...createTable(
+      flavour,
       tables.instances,
       `
   service_name ${name} NOT NULL,
@@ -159,10 +170,10 @@ const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => 
   sequence bigint NOT NULL,
   heard_at double precision NOT NULL,
   PRIMARY KEY (service_name, instance, kind)`,
-      "heard_at",
-      table
+      { index: "heard_at", options }
     ),
-    ...create(
+    ...createTable(
+      flavour,
       tables.history,
       `
   service_name ${name} NOT NULL,
@@ -178,27 +189,26 @@ const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => 
   created_at ${time} NOT NULL,
   entry ${text} NOT NULL,
   PRIMARY KEY (service_name, created_at, generation)`,
-      "created_at",
-      table
+      { index: "created_at", options }
     ),
-    ...create(
+    ...createTable(
+      flavour,
       tables.jobs,
       `
   job varchar(32) NOT NULL PRIMARY KEY,
   due_at bigint NOT NULL`,
-      undefined,
-      table
+      { options }
     )
   ]
 }
 
-/** The migrations in their order. One that was released never changes: what comes later is one more. */
+/** The migrations in their order. A released migration never changes: later changes of the schema are another one. */
 export const migrations: ReadonlyArray<{
   readonly name: string
   readonly statements: (flavour: Flavour, tables: Tables) => ReadonlyArray<string>
 }> = [{ name: "circuit_breaker_tables", statements }]
 
-/** The statements that note all migrations as done, where the tables were made by hand: as Effect's `Migrator` does. */
+/** The statements that note all migrations as done, in the table of Effect's `Migrator`, for tables created by hand. */
 export const noted = (flavour: Flavour, { migrations: table }: Tables): ReadonlyArray<string> => {
   const { quote } = types[flavour]
   const name = quotedBy(quote)(table)

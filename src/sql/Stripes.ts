@@ -1,30 +1,35 @@
 /**
- * What is counted of a circuit between two changes lies in rows of its own, so that the many who report do not wait for one
- * row. An instance always reports to the same one of a few *stripes*. Each holds what came by it as one delta, as of the last
- * report; the record of the circuit, and the deltas of all stripes put to it, are the record of the core.
+ * The reports of a circuit since its last change are kept in a few rows, its *stripes*, so that instances that report
+ * at once do not wait for one row. An instance always reports to the same stripe. A stripe holds all of its reports as
+ * one delta, as of the last of them. The record of the circuit with the deltas of all stripes added is the record of
+ * the core.
  *
- * Sums need no order. A row of failures does: it ends with a success, whatever stripe that came by. So each report with a
- * success takes a number above all that it sees, and a stripe says under which success its failures were counted. The row of
- * the fleet is what the stripes counted under the newest one. Who reports failures and does not see a success that is
- * committed at the same time was first.
+ * **Invariants**
+ *
+ * - Sums need no order, but a streak does: a success ends it, whichever stripe the success came by. So each report with
+ *   a success takes a number above all numbers that it sees, and each stripe says under which success its failures were
+ *   counted. The streak of the circuit is the sum of the failures counted under the newest success.
+ * - No two stripes take the same number: it is their own index modulo `MOST_STRIPES`.
+ * - A report of failures that does not see a success, because both are committed at the same time, comes before it.
  */
 import { aged, type Delta, type LifetimeDelta, merge, noDelta, noStreak } from "../core/Delta.ts"
 import { type CircuitRecord, created, expired, isWritable } from "../core/Record.ts"
 import { report } from "../core/Report.ts"
 
 export interface Stripe {
-  /** When the last report came, by the storage's clock. */
+  /** The storage's clock at the last report. */
   readonly asOf: number
-  /** All that was reported, as of then; `streak.trailing` are the failures since `since`. */
+  /** The sum of all reports, as of then; `streak.trailing` are the failures since the success `since`. */
   readonly delta: Delta
-  /** The number of the success under which failures are counted, and of this stripe's own last one; 0 for none. */
+  /** The number of the success under which the failures are counted; 0 for none. */
   readonly since: number
+  /** The number of this stripe's own last success; 0 for none. */
   readonly success: number
 }
 
 export type Stripes = ReadonlyMap<number, Stripe>
 
-/** How many stripes a circuit has where many write at once. */
+/** The stripes of a circuit in a database with many writers. */
 export const MOST_STRIPES = 8
 
 /** The stripe of an instance. */
@@ -34,10 +39,10 @@ export const stripeOf = (instance: string, stripes: number): number => {
   return (hash >>> 0) % stripes
 }
 
-const newest = (stripes: Stripes): number => Math.max(0, ...[...stripes.values()].map(({ success }) => success))
+const newestSuccess = (stripes: Stripes): number => Math.max(0, ...[...stripes.values()].map(({ success }) => success))
 
-/** Nothing ends in the future. */
-const past = (lifetime: LifetimeDelta): LifetimeDelta => {
+/** An age below zero comes from a clock that was set back: no call ended in the future. */
+const withoutFuture = (lifetime: LifetimeDelta): LifetimeDelta => {
   const { lastFailureAge, lastSuccessAge } = lifetime
   return {
     ...lifetime,
@@ -46,52 +51,57 @@ const past = (lifetime: LifetimeDelta): LifetimeDelta => {
   }
 }
 
-/** A stripe with a report in it; of an older generation nothing but what is counted over the lifetime. */
-export const enter = (stripes: Stripes, index: number, delta: Delta, isCurrent: boolean, now: number): Stripe => {
+/** The stripe with a report added. A report of an older generation counts for the lifetime alone. */
+export const enter = (
+  stripes: Stripes,
+  index: number,
+  delta: Delta,
+  isCurrent: boolean,
+  nowMillis: number
+): Stripe => {
   const { asOf, delta: before, since, success } = stripes.get(index) ??
-    { asOf: now, delta: noDelta, since: 0, success: 0 }
+    { asOf: nowMillis, delta: noDelta, since: 0, success: 0 }
   const { hint, streak } = isCurrent ? delta : noDelta
   const merged = merge(
-    aged({ ...before, streak: noStreak }, now - asOf),
-    { buckets: [], streak: noStreak, lifetime: past(delta.lifetime), hint }
+    aged({ ...before, streak: noStreak }, nowMillis - asOf),
+    { buckets: [], streak: noStreak, lifetime: withoutFuture(delta.lifetime), hint }
   )
-  const latest = newest(stripes)
+  const newest = newestSuccess(stripes)
   if (streak.sawSuccess) {
-    // No other stripe takes this number, though it may not see this one.
-    const next = (Math.floor(latest / MOST_STRIPES) + 1) * MOST_STRIPES + index
-    return { asOf: now, delta: { ...merged, streak }, since: next, success: next }
+    const next = (Math.floor(newest / MOST_STRIPES) + 1) * MOST_STRIPES + index
+    return { asOf: nowMillis, delta: { ...merged, streak }, since: next, success: next }
   }
-  if (streak.trailing === 0) return { asOf: now, delta: { ...merged, streak: before.streak }, since, success }
-  const trailing = streak.trailing + (since === latest ? before.streak.trailing : 0)
-  return { asOf: now, delta: { ...merged, streak: { ...noStreak, trailing } }, since: latest, success }
+  if (streak.trailing === 0) return { asOf: nowMillis, delta: { ...merged, streak: before.streak }, since, success }
+  const trailing = streak.trailing + (since === newest ? before.streak.trailing : 0)
+  return { asOf: nowMillis, delta: { ...merged, streak: { ...noStreak, trailing } }, since: newest, success }
 }
 
-/** The record of a circuit, with all that its stripes hold. There is none where there was no change and no report. */
+/** The record of a circuit with its stripes added; `undefined` for a circuit without a change or a report. */
 export const recordOf = (
   base: CircuitRecord | undefined,
   stripes: Stripes,
-  now: number,
-  idleTimeToLive: number
+  nowMillis: number,
+  idleMillis: number
 ): CircuitRecord | undefined => {
   if (stripes.size === 0) return base
   const all = [...stripes.values()]
   const usedAt = Math.max(base?.usedAt ?? 0, ...all.map(({ asOf }) => asOf))
   const record = { ...base ?? created(usedAt), usedAt }
-  if (!isWritable(record) || expired(record, idleTimeToLive, now)) return record
-  const latest = newest(stripes)
-  const trailing = all.reduce((sum, { delta, since }) => since === latest ? sum + delta.streak.trailing : sum, 0)
-  const delta = all.reduce((sum, { asOf, delta }) => merge(sum, aged(delta, now - asOf)), noDelta)
+  if (!isWritable(record) || expired(record, idleMillis, nowMillis)) return record
+  const newest = newestSuccess(stripes)
+  const trailing = all.reduce((sum, { delta, since }) => since === newest ? sum + delta.streak.trailing : sum, 0)
+  const delta = all.reduce((sum, { asOf, delta }) => merge(sum, aged(delta, nowMillis - asOf)), noDelta)
   const counted = report(
     record,
     {
       instance: "",
       sequence: 1,
       generation: record.generation,
-      delta: { ...delta, streak: { ...noStreak, sawSuccess: latest > 0, trailing } },
+      delta: { ...delta, streak: { ...noStreak, sawSuccess: newest > 0, trailing } },
       withins: []
     },
-    now,
-    idleTimeToLive
+    nowMillis,
+    idleMillis
   )
   return { ...record, ...counted.record, usedAt, seen: record.seen }
 }

@@ -71,7 +71,7 @@ const open = () => {
 }
 
 describe("a health probe", () => {
-  it.effect("of a memory storage is healthy, with its end time and its latency", () =>
+  it.effect("a probe of a memory storage is healthy, with its end time and its latency", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(yield* Health.check(yield* memory), {
@@ -83,7 +83,7 @@ describe("a health probe", () => {
       })
     }))
 
-  it.effect("has the duration of its three requests as latency", () =>
+  it.effect("a probe has the duration of its three requests as latency", () =>
     Effect.gen(function*() {
       const { storage } = yield* faulty(slow(20))
       const probe = yield* Effect.forkChild(Health.check(storage), { startImmediately: true })
@@ -91,21 +91,21 @@ describe("a health probe", () => {
       assert.strictEqual(Duration.toMillis((yield* Fiber.join(probe)).latency), 60)
     }))
 
-  it.effect("of a null storage writes nothing and is healthy but not verified", () =>
+  it.effect("a probe of a null storage writes nothing and is healthy but not verified", () =>
     Effect.gen(function*() {
       const link = new Link(yield* Storage.Storage)
       const { healthy, verified } = yield* Health.check(link.storage)
       assert.deepStrictEqual([healthy, verified, link.reports.filter(counts)], [true, false, []])
     }).pipe(Effect.provide(Storage.NullStorageLive)))
 
-  it.effect("of a storage that fails has the error of the storage", () =>
+  it.effect("a probe of a storage that fails has the error of the storage", () =>
     Effect.gen(function*() {
       for (const reason of ["Unavailable", "Denied", "Invalid", "Deadline"] as const) {
         assert.deepStrictEqual(yield* troubleOf((yield* faulty(failing(reason))).storage), [reason, reason])
       }
     }))
 
-  it.effect("of a storage that hangs ends at its deadline and interrupts the request", () =>
+  it.effect("a probe of a storage that hangs ends at its deadline and interrupts the request", () =>
     Effect.gen(function*() {
       let interrupted = 0
       const { storage } = yield* faulty(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)))
@@ -120,7 +120,7 @@ describe("a health probe", () => {
       assert.deepStrictEqual([Duration.toMillis(latency), interrupted], [300, 1])
     }))
 
-  it.effect("does not wait for a request that ignores its interruption, and sends no other while that runs", () =>
+  it.effect("a probe does not wait for a request that ignores its interruption, and sends no other while that runs", () =>
     Effect.gen(function*() {
       const latch = yield* Latch.make()
       const link = yield* faulty((request) => Effect.uninterruptible(Effect.andThen(latch.await, request)))
@@ -135,7 +135,7 @@ describe("a health probe", () => {
       assert.isTrue((yield* Health.check(link.storage)).healthy)
     }))
 
-  it.effect("detects a storage that answers and does not keep the record, also after healthy probes", () =>
+  it.effect("a probe detects a storage that answers and does not keep the record, also after healthy probes", () =>
     Effect.gen(function*() {
       for (const probes of [0, 1, 2, 7]) {
         const [kept, elsewhere] = yield* Effect.all([memory, memory])
@@ -156,7 +156,7 @@ describe("a health probe", () => {
       }
     }))
 
-  it.effect("of a storage that dies, throws, or interrupts itself fails with Unavailable", () =>
+  it.effect("a probe of a storage that dies, throws, or interrupts itself fails with Unavailable", () =>
     Effect.gen(function*() {
       const dies = yield* faulty(() => Effect.die("boom"))
       assert.deepStrictEqual(yield* troubleOf(dies.storage), ["Unavailable", "boom"])
@@ -169,7 +169,7 @@ describe("a health probe", () => {
       assert.strictEqual((yield* troubleOf(interrupted.storage))[0], "Unavailable")
     }))
 
-  it.effect("of a storage whose answer is malformed fails with Invalid", () =>
+  it.effect("a probe of a storage whose answer is malformed fails with Invalid", () =>
     Effect.gen(function*() {
       const storage = yield* memory
       const answers: ReadonlyArray<unknown> = [
@@ -187,14 +187,14 @@ describe("a health probe", () => {
       }
     }))
 
-  it.effect("of a storage with its own copy of this library fails with the error of that copy", () =>
+  it.effect("a probe of a storage with its own copy of this library fails with the error of that copy", () =>
     Effect.gen(function*() {
       for (const reason of ["Unavailable", "Denied", "Invalid", "Deadline"] as const) {
         assert.deepStrictEqual(yield* troubleOf((yield* faulty(failingAsForeign(reason))).storage), [reason, reason])
       }
     }))
 
-  it.effect("interrupts its request when its caller is interrupted", () =>
+  it.effect("a probe interrupts its request when its caller is interrupted", () =>
     Effect.gen(function*() {
       let interrupted = 0
       const { storage } = yield* faulty(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)))
@@ -204,7 +204,7 @@ describe("a health probe", () => {
       assert.strictEqual(interrupted, 1)
     }))
 
-  it.effect("is healthy while other probes of the same and of another process run", () =>
+  it.effect("a probe is healthy while other probes of the same and of another process run", () =>
     Effect.gen(function*() {
       const of = yield* memory
       const links = [new Link(of), new Link(of)]
@@ -218,7 +218,7 @@ describe("a health probe", () => {
       assert.deepStrictEqual([a?.size, b?.size, new Set([...a!, ...b!]).size], [1, 1, 2])
     }))
 
-  it.effect("of a fallback chain is healthy while one of its storages answers", () =>
+  it.effect("a probe of a fallback chain is healthy while one of its storages answers", () =>
     Effect.gen(function*() {
       const links = [yield* faulty(failing("Unavailable")), yield* linked]
       const chain = yield* Effect.provide(
@@ -230,7 +230,7 @@ describe("a health probe", () => {
       assert.strictEqual((yield* troubleOf(chain))[0], "Unavailable")
     }).pipe(Effect.provide(Logger.layer([]))))
 
-  it.effect("leaves one record of constant size that expires", () =>
+  it.effect("a probe leaves one record of constant size that expires", () =>
     Effect.gen(function*() {
       const { documents, storage } = open()
       const sizes = new Set<number>()
@@ -247,7 +247,7 @@ describe("a health probe", () => {
       assert.isTrue((yield* Health.check(storage)).healthy)
     }))
 
-  it.effect("keeps its record out of the list of circuits", () =>
+  it.effect("a probe keeps its record out of the list of circuits", () =>
     Effect.gen(function*() {
       const { documents, storage } = open()
       yield* Health.check(storage)
@@ -255,7 +255,7 @@ describe("a health probe", () => {
       assert.deepStrictEqual(yield* Stream.runCollect(storage.list), [])
     }))
 
-  it.live("keeps its record out of the list of circuits of SQLite", () =>
+  it.live("a probe keeps its record out of the list of circuits of SQLite", () =>
     Effect.gen(function*() {
       const storage = yield* Storage.Storage
       assert.isTrue((yield* Health.check(storage, { deadline: "20 seconds" })).verified)
@@ -264,12 +264,12 @@ describe("a health probe", () => {
 })
 
 describe("a health monitor", () => {
-  it.effect("probes at once and then every 30 seconds until its scope closes", () =>
+  it.effect("a monitor probes at once and then every 30 seconds until its scope closes", () =>
     Effect.gen(function*() {
       const link = yield* linked
       const { changes, close, current } = yield* monitor(link)
       const probes: Array<number> = []
-      const heard = yield* changes.pipe(
+      const consumer = yield* changes.pipe(
         Stream.runForEach(({ at }) => Effect.sync(() => probes.push(at))),
         Effect.forkChild({ startImmediately: true })
       )
@@ -281,13 +281,13 @@ describe("a health monitor", () => {
       assert.deepStrictEqual(probes, [0, 30_000, 60_000])
       assert.strictEqual((yield* current)?.at, 60_000)
       yield* close
-      yield* Fiber.join(heard)
+      yield* Fiber.join(consumer)
       const { length } = link.asked
       yield* TestClock.adjust("5 minutes")
       assert.strictEqual(link.asked.length, length)
     }))
 
-  it.effect("keeps its interval while probes are slow", () =>
+  it.effect("a monitor keeps its interval while probes are slow", () =>
     Effect.gen(function*() {
       const link = yield* faulty(slow(100))
       const { current } = yield* monitor(link, { every: "10 seconds" })
@@ -295,7 +295,7 @@ describe("a health monitor", () => {
       assert.strictEqual((yield* current)?.at, 20_300)
     }))
 
-  it.effect("interrupts a running probe when its scope closes", () =>
+  it.effect("a monitor interrupts a running probe when its scope closes", () =>
     Effect.gen(function*() {
       let interrupted = 0
       const link = yield* faulty(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)))
@@ -308,7 +308,7 @@ describe("a health monitor", () => {
       assert.isUndefined(yield* current)
     }))
 
-  it.effect("is ready after its first healthy probe, and ready sends no request", () =>
+  it.effect("a monitor is ready after its first healthy probe, and ready sends no request", () =>
     Effect.gen(function*() {
       const link = yield* faulty(slow(100))
       const { ready } = yield* monitor(link)
@@ -322,7 +322,7 @@ describe("a health monitor", () => {
       assert.strictEqual(link.asked.length, length)
     }))
 
-  it.effect("is not ready after a probe failed or hung, and is ready again after a healthy one", () =>
+  it.effect("a monitor is not ready after a probe failed or hung, and is ready again after a healthy one", () =>
     Effect.gen(function*() {
       const link = yield* linked
       const { ready } = yield* monitor(link)
@@ -340,7 +340,7 @@ describe("a health monitor", () => {
       yield* ready
     }))
 
-  it.effect("is not ready when its last probe is too old", () =>
+  it.effect("a monitor is not ready when its last probe is too old", () =>
     Effect.gen(function*() {
       const link = yield* linked
       // Time passes on the clock, and no sleep ends.
@@ -358,7 +358,7 @@ describe("a health monitor", () => {
       assert.strictEqual((yield* Effect.flip(ready)).cause, "the last probe is too old")
     }))
 
-  it.effect("is not ready after its scope has closed", () =>
+  it.effect("a monitor is not ready after its scope has closed", () =>
     Effect.gen(function*() {
       const { close, ready } = yield* monitor(yield* linked)
       yield* ready
@@ -366,7 +366,7 @@ describe("a health monitor", () => {
       assert.strictEqual((yield* Effect.flip(ready)).reason, "Unavailable")
     }))
 
-  it.effect("sets the metrics health and latency by backend", () =>
+  it.effect("a monitor sets the metrics health and latency by backend", () =>
     Effect.gen(function*() {
       const link = yield* faulty(slow(10))
       yield* monitor(link)
@@ -385,7 +385,7 @@ describe("a health monitor", () => {
       assert.strictEqual((yield* Metric.snapshot).length, 2)
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
-  it.effect("logs once when the storage stops being healthy and once when it is healthy again", () => {
+  it.effect("a monitor logs once when the storage stops being healthy and once when it is healthy again", () => {
     const lines: Array<ReadonlyArray<unknown>> = []
     const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
       const { backend, cause } = fiber.getRef(References.CurrentLogAnnotations)
@@ -409,7 +409,7 @@ describe("a health monitor", () => {
     }).pipe(Effect.provide(Logger.layer([logger])))
   })
 
-  it.effect("is ready beside another monitor of the same storage", () =>
+  it.effect("a monitor is ready beside another monitor of the same storage", () =>
     Effect.gen(function*() {
       const link = yield* faulty((request) => Effect.tap(request, Effect.yieldNow))
       const monitors = yield* Effect.all([monitor(link), monitor(link)])
@@ -418,12 +418,12 @@ describe("a health monitor", () => {
       assert.isAtLeast(link.reports.filter(counts).length, 22)
     }))
 
-  it.effect("can be built as a layer", () =>
+  it.effect("a monitor can be built as a layer", () =>
     Health.Monitor.use(({ ready }) => ready).pipe(
       Effect.provide(Layer.provide(Health.layer({ every: "1 minute" }), Storage.MemoryStorageLive))
     ))
 
-  it("throws a RangeError with field, value and range for options out of range", () => {
+  it("a monitor throws a RangeError with field, value and range for options out of range", () => {
     assert.throws(
       () => Health.make({ every: 0, deadline: "-1 second" }),
       RangeError,

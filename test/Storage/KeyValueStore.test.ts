@@ -175,6 +175,7 @@ describe("a key-value storage", () => {
       for (const operation of [Effect.asVoid(it.read), Effect.asVoid(it.operate({ _tag: "Reset" }))]) {
         const error = yield* Effect.flip(operation)
         assert.deepStrictEqual([error._tag, "reason" in error && error.reason], ["StorageError", "Invalid"])
+        assert.match(String("cause" in error && error.cause), /key "circuit_breaker:payments": .*JSON/)
       }
       assert.deepStrictEqual(yield* list(storage), ["payments"])
       yield* TestClock.adjust("1 day")

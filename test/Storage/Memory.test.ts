@@ -7,6 +7,7 @@ import * as Storage from "../../src/Storage.ts"
 import * as Memory from "../../src/Storage/Memory.ts"
 import type { Announcement } from "../../src/Storage/Storage.ts"
 import { failures, forced, IDLE, MINUTE, opening, why, WITHINS } from "../core/circuit.ts"
+import { untilQuiet } from "../utils.ts"
 
 let sequence = 0
 
@@ -39,7 +40,6 @@ const listen = (storage: Storage.Storage, ready: Effect.Effect<unknown> = Effect
     )
     return announced
   })
-const settle = Effect.repeat(Effect.yieldNow, { times: 50 })
 const generations = (announced: ReadonlyArray<Announcement>) =>
   announced.map((announcement) => announcement._tag === "Changed" ? announcement.generation : announcement._tag)
 
@@ -92,7 +92,7 @@ describe("memory", () => {
       const storage = yield* Storage.Storage.pipe(Effect.provide(Memory.layer))
       const announced = yield* listen(storage)
       yield* operate(storage)
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual((yield* storage.history("a")).length, 1)
       assert.strictEqual(announced.length, 2)
     }).pipe(Effect.scoped))
@@ -286,12 +286,12 @@ describe("memory's changes", () => {
       const storage = yield* Memory.make()
       yield* operate(storage)
       const [one, other] = [yield* listen(storage), yield* listen(storage)]
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(one, [{ _tag: "Subscribed" }])
       const { snapshot } = yield* operate(storage)
       yield* report(storage)
       yield* trip(storage, 99)
-      yield* settle
+      yield* untilQuiet
       const expected: ReadonlyArray<Announcement> = [
         { _tag: "Subscribed" },
         { _tag: "Changed", circuit: "a", generation: snapshot.generation, snapshot }
@@ -323,7 +323,7 @@ describe("memory's changes", () => {
       const made: Array<number> = []
       for (let i = 0; i < 3000; i++) made.push((yield* operate(storage)).snapshot.generation)
       yield* latch.open
-      yield* settle
+      yield* untilQuiet
       const received = generations(announced)
       assert.strictEqual(received[0], "Subscribed")
       assert.isTrue(received.slice(1).includes("Subscribed"), "some were missed")
@@ -331,7 +331,7 @@ describe("memory's changes", () => {
       assert.deepStrictEqual(after, made.slice(-after.length))
       assert.isAtMost(received.length, 1100)
       yield* operate(storage)
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual(announced.length, received.length + 1, "and then each is received again")
     }))
 
@@ -339,9 +339,9 @@ describe("memory's changes", () => {
     Effect.gen(function*() {
       const storage = yield* Memory.make()
       for (let i = 0; i < 2000; i++) yield* operate(storage)
-      yield* Effect.scoped(Effect.andThen(listen(storage), settle))
+      yield* Effect.scoped(Effect.andThen(listen(storage), untilQuiet))
       const announced = yield* listen(storage)
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(announced, [{ _tag: "Subscribed" }])
     }))
 })

@@ -3,13 +3,14 @@ import { Effect, Fiber, Metric, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { circuitOf, failures, FORCED, HOUR, ignored, reasonOf } from "../../src/conformance/Law.ts"
 import { Storage } from "../../src/index.ts"
+import { messages } from "../../src/internal/Messages.ts"
 import * as Fallback from "../../src/Storage/Fallback.ts"
 import * as NullStorage from "../../src/Storage/Null.ts"
 import type * as Service from "../../src/Storage/Storage.ts"
-import { failing, hanging, Link, lostReply, memory, slow } from "../support/storages.ts"
+import { failing, failingAsForeign, hanging, Link, lostReply, memory, slow } from "../support/storages.ts"
 import { failTimes, settle, withReports } from "../utils.ts"
 
-/** So many storages, the first two as if they were elsewhere, and a chain of them. */
+/** A chain of storages with these deadlines, the first two durable. */
 const chainOf = (...deadlines: ReadonlyArray<number | undefined>) =>
   Effect.gen(function*() {
     const links: Array<Link> = []
@@ -43,18 +44,18 @@ const inBrief = (event: Fallback.ChainEvent): string => {
   }
 }
 
-/** The state, in a word. */
+/** The override or the state of each circuit. */
 const states = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) =>
   Effect.forEach(circuits, ({ read }) => Effect.map(read, ({ override, state }) => override?.kind ?? state._tag))
 
 const generations = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) =>
   Effect.forEach(circuits, ({ read }) => Effect.map(read, ({ generation }) => generation))
 
-/** Nobody calls, and what is done in the background is done. */
+/** Waits without calls until background work is done. */
 const quiet = Effect.andThen(settle, Effect.andThen(TestClock.adjust("1 second"), settle))
 
-describe("a chain whose first storage answers", () => {
-  it.effect("asks no other, and copies to those that are durable what has changed", () =>
+describe("a fallback chain whose first storage answers", () => {
+  it.effect("a fallback chain sends requests to its first storage only, and copies changes to durable ones", () =>
     Effect.gen(function*() {
       const { at, circuit, events, links } = yield* chainOf(undefined, undefined, undefined)
       yield* circuit.report(failures(2))
@@ -68,7 +69,7 @@ describe("a chain whose first storage answers", () => {
       assert.deepStrictEqual(events, [])
     }))
 
-  it.effect("copies, too, what it hears that others have changed", () =>
+  it.effect("a fallback chain copies changes of other processes that it reads", () =>
     Effect.gen(function*() {
       const { at, circuit } = yield* chainOf(undefined, undefined)
       yield* at[0]!.open()
@@ -77,7 +78,7 @@ describe("a chain whose first storage answers", () => {
       assert.deepStrictEqual(yield* states(at), ["Open", "Open"])
     }))
 
-  it.effect("copies when it can be copied, the newest of each", () =>
+  it.effect("a fallback chain copies the newest change of a circuit once the other storage answers", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)
       links[1]!.fault(failing("Unavailable"))
@@ -92,8 +93,8 @@ describe("a chain whose first storage answers", () => {
     }))
 })
 
-describe("a storage that does not answer", () => {
-  it.effect("is asked within its deadline, and then the next one is", () =>
+describe("a storage of a fallback chain that does not answer", () => {
+  it.effect("a storage that does not answer is given up at its deadline, and the next one is sent the request", () =>
     Effect.gen(function*() {
       const { circuit, events, links } = yield* chainOf(50, 20, undefined)
       links[0]!.fault(hanging)
@@ -107,7 +108,7 @@ describe("a storage that does not answer", () => {
       assert.deepStrictEqual(events, ["sync: a > b: Deadline", "sync: b > c: Deadline"])
     }))
 
-  it.effect("has its share of the budget where it has no deadline of its own", () =>
+  it.effect("a storage that does not answer has an equal share of the budget when it has no deadline", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined, undefined)
       links[0]!.fault(hanging)
@@ -121,7 +122,7 @@ describe("a storage that does not answer", () => {
       assert.isDefined(fiber.pollUnsafe())
     }))
 
-  it.effect("is waited for no longer, though it cannot be interrupted", () =>
+  it.effect("a storage that does not answer is given up at its deadline although the request ignores its interruption", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(50, undefined)
       links[0]!.fault(() => Effect.uninterruptible(Effect.never))
@@ -131,7 +132,7 @@ describe("a storage that does not answer", () => {
       assert.isDefined(fiber.pollUnsafe())
     }))
 
-  it.effect("is asked no more where many requests to it go on that cannot be interrupted", () =>
+  it.effect("a storage that does not answer is sent a new request only after growing pauses while 16 requests ignore their interruption", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined)
       let resume = () => {}
@@ -144,14 +145,14 @@ describe("a storage that does not answer", () => {
         yield* settle
         assert.isDefined(fiber.pollUnsafe())
       }
-      assert.strictEqual(links[1]!.asked.length, 16)
+      assert.strictEqual(links[1]!.asked.length, 16 + 4)
       resume()
       yield* Effect.promise(() => resumed)
       yield* settle
       yield* circuit.read
     }))
 
-  it.effect("is left alone after three failures, and asked once in a while, ever less", () =>
+  it.effect("a storage that does not answer is skipped after three failures in a row, and probed after 1, 2, 4, … up to 30 seconds", () =>
     Effect.gen(function*() {
       const { circuit, events, links } = yield* chainOf(undefined, undefined)
       const [first] = links
@@ -171,7 +172,7 @@ describe("a storage that does not answer", () => {
       ])
     }))
 
-  it.effect("is asked again at once where it is the last", () =>
+  it.effect("the last storage of a fallback chain is still sent requests while it does not answer", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined)
       for (const link of links) link.fault(failing("Unavailable"))
@@ -180,7 +181,32 @@ describe("a storage that does not answer", () => {
       yield* circuit.read
     }))
 
-  it.effect("counts in a metric, by from, to and reason, also while it is skipped", () =>
+  it.effect("a storage is used again when it answers, although earlier requests never end", () =>
+    Effect.gen(function*() {
+      const { circuit, links } = yield* chainOf(undefined)
+      links[0]!.fault(() => Effect.uninterruptible(Effect.never))
+      for (let i = 0; i < 20; i++) {
+        yield* Effect.forkChild(Effect.exit(circuit.read), { startImmediately: true })
+        yield* TestClock.adjust("1 second")
+      }
+      links[0]!.fault(undefined)
+      yield* TestClock.adjust("10 seconds")
+      yield* circuit.read
+    }))
+
+  it.effect("a storage with its own copy of this library is judged by the tag of its errors", () =>
+    Effect.gen(function*() {
+      const { circuit, events, links } = yield* chainOf(undefined, undefined)
+      links[0]!.fault(failingAsForeign("Unavailable"))
+      yield* circuit.read
+      assert.deepStrictEqual(events, ["sync: a > b: Unavailable"])
+      links[0]!.fault(failingAsForeign("Denied"))
+      assert.strictEqual(yield* reasonOf(circuit.operate({ _tag: "Reset" })), "Denied")
+      links[0]!.fault(failingAsForeign("Invalid"))
+      assert.strictEqual(yield* reasonOf(circuit.read), "Invalid")
+    }))
+
+  it.effect("a storage that does not answer adds to the fallbacks metric by from, to and reason, also while it is skipped", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Unavailable"))
@@ -197,7 +223,7 @@ describe("a storage that does not answer", () => {
       )
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
-  it.effect("is logged once, until it answers", () =>
+  it.effect("a storage that does not answer is logged as a warning once until it answers", () =>
     withReports((logged) =>
       Effect.gen(function*() {
         const { circuit, links } = yield* chainOf(undefined, undefined)
@@ -209,21 +235,21 @@ describe("a storage that does not answer", () => {
           yield* settle
         }
         assert.deepStrictEqual(logged.map(({ level, message }) => `${level} ${message}`), [
-          "Warn A storage did not answer, another did",
-          "Warn A storage is left alone, for it fails",
-          "Info A storage is back",
-          "Warn A storage did not answer, another did",
-          "Warn A storage is left alone, for it fails"
+          `Warn ${messages.fallback.text}`,
+          `Warn ${messages.storageSkipped.text}`,
+          `Info ${messages.storageBack.text}`,
+          `Warn ${messages.fallback.text}`,
+          `Warn ${messages.storageSkipped.text}`
         ])
       })
     ))
 
-  it.effect("in part is asked for the rest elsewhere, and for what it answers it is believed", () =>
+  it.effect("a storage that does not answer for some circuits of a batch still decides on the others", () =>
     Effect.gen(function*() {
       const { links } = yield* chainOf(undefined, undefined)
       const [first] = links
       const storage = first!.storage
-      // As a Cluster of which one node is away.
+      // Like a Redis Cluster with one node down.
       const half: Service.Storage = {
         ...storage,
         sync: (reports) =>
@@ -257,7 +283,7 @@ describe("a storage that does not answer", () => {
       )
     }))
 
-  it.effect("leaves what cannot be decoded, and what is refused by hand, as an answer", () =>
+  it.effect("a storage that answers Invalid, or Denied to an operation, is not replaced", () =>
     Effect.gen(function*() {
       const { chain, circuit, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Invalid"))
@@ -268,7 +294,7 @@ describe("a storage that does not answer", () => {
       assert.strictEqual(chain.backend, "fallback(a, b)")
     }))
 
-  it.effect("and none behind it that does: the error of the last, with those before it", () =>
+  it.effect("a fallback chain without an answer fails with the last error, and with all errors as its cause", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Unavailable"))
@@ -279,8 +305,8 @@ describe("a storage that does not answer", () => {
     }))
 })
 
-describe("a storage that is back", () => {
-  it.effect("decides on a circuit only after it knows what the others came to", () =>
+describe("a storage of a fallback chain that answers again", () => {
+  it.effect("a storage that answers again decides on a circuit only after it has the changes of the others", () =>
     Effect.gen(function*() {
       const { at, circuit, events, links } = yield* chainOf(undefined, undefined)
       yield* circuit.report(failures(1))
@@ -294,20 +320,20 @@ describe("a storage that is back", () => {
       assert.include(events, "sync: a > b: Unavailable")
     }))
 
-  it.effect("keeps what is newer, and hands it on", () =>
+  it.effect("a storage that answers again keeps its own change when that is newer, and the others get it", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Unavailable"))
       yield* circuit.open()
       links[0]!.fault(undefined)
       yield* TestClock.adjust("1 second")
-      // Somebody whom it answered all the time.
+      // Another process, which was never cut off.
       yield* at[0]!.operate({ _tag: "Override", ...FORCED })
       assert.strictEqual((yield* circuit.read).override?.kind, "ForcedOpen")
       assert.deepStrictEqual(yield* states(at), ["ForcedOpen", "ForcedOpen"])
     }))
 
-  it.effect("stays open where it is, though the others closed it", () =>
+  it.effect("a storage that answers again stays open although the others have closed the circuit", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)
       yield* at[0]!.open()
@@ -321,7 +347,7 @@ describe("a storage that is back", () => {
       assert.strictEqual(new Set(yield* generations(at)).size, 1)
     }))
 
-  it.effect("is back though the others are slow, and though much is owed to it", () =>
+  it.effect("a storage that answers again is used again although the others are slow and many reports are pending", () =>
     Effect.gen(function*() {
       const { at, circuit, events, links } = yield* chainOf(20, undefined)
       const through = <A, E>(effect: Effect.Effect<A, E>) =>
@@ -333,7 +359,7 @@ describe("a storage that is back", () => {
           }
           return yield* Fiber.join(fiber)
         })
-      // Each request takes longer than a storage that is near may take, or as long.
+      // Each request takes as long as the deadline of the first storage, or longer.
       links[1]!.fault(slow(60))
       links[0]!.fault(lostReply)
       for (let i = 0; i < 12; i++) {
@@ -355,7 +381,7 @@ describe("a storage that is back", () => {
       assert.strictEqual((yield* at[0]!.read).lifetime.failure, 13)
     }))
 
-  it.effect("is given all that nobody calls, too", () =>
+  it.effect("a storage that answers again gets the circuits that no call uses in the background", () =>
     Effect.gen(function*() {
       const { chain, events, links } = yield* chainOf(undefined, undefined)
       links[0]!.fault(failing("Unavailable"))
@@ -370,11 +396,11 @@ describe("a storage that is back", () => {
       assert.strictEqual(events.at(-1), "249 reconciled, 249 forward, 0 back, 0 failed")
     }))
 
-  it.effect("counts what only the others have counted, and nothing twice", () =>
+  it.effect("a storage that answers again counts each call once, also those that only the others have counted", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(20, undefined)
       yield* circuit.report(failures(1))
-      // Counted, but nobody hears of it.
+      // Counted, but the answer is lost.
       links[0]!.fault(lostReply)
       const fiber = yield* Effect.forkChild(circuit.report(failures(2)), { startImmediately: true })
       yield* TestClock.adjust("20 millis")
@@ -388,7 +414,7 @@ describe("a storage that is back", () => {
       assert.strictEqual((yield* at[0]!.read).lifetime.failure, 1 + 2 + 6 * 4 + 8)
     }))
 
-  it.effect("is not given what it has forgotten, but what it has lost", () =>
+  it.effect("a storage that answers again does not get changes that it has forgotten, but those that it has lost", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)
       yield* at[1]!.operate({ _tag: "Override", ...FORCED })
@@ -400,10 +426,10 @@ describe("a storage that is back", () => {
     }))
 })
 
-describe("breakers on a chain", () => {
+describe("breakers on a fallback chain", () => {
   const policy = { trip: { _tag: "ConsecutiveFailures", failures: 2 }, openFor: "30 seconds", evidence: "any" } as const
 
-  it.effect("keep their circuits open when its first storage goes, and when it comes back", () =>
+  it.effect("breakers on a fallback chain keep their circuits open when the first storage fails and when it answers again", () =>
     Effect.gen(function*() {
       const { chain, links } = yield* chainOf(50, undefined)
       const link = new Link(chain, chain.capabilities)
@@ -413,7 +439,7 @@ describe("breakers on a chain", () => {
       links[0]!.fault(hanging)
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual(yield* breaker.state, "Open")
-      // Who comes in now knows of it, too.
+      // A process that starts now reads it, too.
       const late = yield* new Link(chain, chain.capabilities).make("c", policy)
       const refused = yield* Effect.forkChild(Effect.flip(late.wrap(Effect.void)), { startImmediately: true })
       yield* TestClock.adjust("200 millis")
@@ -430,7 +456,7 @@ describe("breakers on a chain", () => {
       assert.strictEqual((yield* circuitOf(links[0]!.storage, "c").read).state._tag, "Closed")
     }))
 
-  it.effect("ending in null let calls through when nothing else answers", () =>
+  it.effect("breakers on a fallback chain that ends in null let calls through when no other storage answers", () =>
     Effect.gen(function*() {
       const first = new Link(yield* memory)
       const null_ = yield* Effect.provide(Storage.Storage, NullStorage.layer)
@@ -449,41 +475,41 @@ describe("breakers on a chain", () => {
     }))
 })
 
-describe("its options", () => {
+describe("the options of a fallback chain", () => {
   const one = { storage: Storage.MemoryStorageLive }
   const refusals: Record<string, readonly [() => unknown, string]> = {
-    "no storage": [
+    "without a storage": [
       () => Storage.fallback([] as never),
       "Storage \"fallback\": hops must be at least one storage, got []"
     ],
-    "a deadline that is none": [
+    "with a deadline of 0": [
       () => Storage.fallback([one, { ...one, deadline: 0 }]),
       "Storage \"fallback\": hops[1].deadline must be a finite duration from 1 ms to 900 ms, got 0"
     ],
-    "deadlines that do not fit": [
+    "with deadlines beyond the budget": [
       () => Storage.fallback([{ ...one, deadline: 500 }, { ...one, deadline: "1 second" }], { budget: "1 second" }),
       "Storage \"fallback\": the deadlines' sum must be at most the budget, 1000 ms, got 1500"
     ],
-    "a budget that is none": [
+    "with a budget of NaN": [
       () => Storage.fallback([one], { budget: NaN }),
       "Storage \"fallback\": budget must be a finite duration from 1 ms to 3600000 ms, got NaN"
     ]
   }
   for (const [what, [make, message]] of Object.entries(refusals)) {
-    it(`are refused: ${what}`, () => assert.throws(make, RangeError, message))
+    it(`a fallback chain ${what} throws a RangeError`, () => assert.throws(make, RangeError, message))
   }
 
-  it.effect("tell whoever wants to know of its events", () =>
+  it.effect("onEvent of a fallback chain is called for each event, and its errors are ignored", () =>
     Effect.gen(function*() {
-      const heard: Array<string> = []
+      const received: Array<string> = []
       const link = new Link({ ...(yield* memory), backend: "a" })
       link.fault(failing("Unavailable"))
       const chain = yield* Fallback.make([{ storage: link.storage }, { storage: yield* memory }], {
-        onEvent: (event) => Effect.andThen(Effect.sync(() => heard.push(inBrief(event))), Effect.fail("a bug"))
+        onEvent: (event) => Effect.andThen(Effect.sync(() => received.push(inBrief(event))), Effect.fail("a bug"))
       })
       yield* circuitOf(chain, "c").read
       yield* circuitOf(chain, "c").read
       yield* settle
-      assert.deepStrictEqual(heard, ["sync: a > memory: Unavailable", "sync: a > memory: Unavailable"])
+      assert.deepStrictEqual(received, ["sync: a > memory: Unavailable", "sync: a > memory: Unavailable"])
     }))
 })

@@ -11,7 +11,7 @@ type Options = Parameters<Conformance.Params["layer"]>[0]
 
 const memoryLayer = (options: Options) => Layer.effect(Storage.Storage, MemoryStorage.make(options))
 
-/** One that never answers, and can be told how. */
+/** A storage whose requests all end like this. */
 const away = (capabilities: Capabilities, how: Effect.Effect<never, Storage.StorageError>) => (options: Options) =>
   Layer.succeed(Storage.Storage, {
     backend: "away",
@@ -28,18 +28,18 @@ const away = (capabilities: Capabilities, how: Effect.Effect<never, Storage.Stor
 const gone = Effect.fail(new Storage.StorageError({ operation: "away", reason: "Unavailable", cause: "gone" }))
 
 const chains: Record<string, Conformance.Params> = {
-  "of one": { ...table, layer: (options) => Storage.fallback([{ storage: table.layer(options) }]) },
-  "whose first answers": {
+  "of one storage": { ...table, layer: (options) => Storage.fallback([{ storage: table.layer(options) }]) },
+  "whose first storage answers": {
     ...table,
     outage: undefined,
     layer: (options) => Storage.fallback([{ storage: table.layer(options) }, { storage: memoryLayer(options) }])
   },
-  "whose first refuses": {
+  "whose first storage fails": {
     ...memory,
     layer: (options) =>
       Storage.fallback([{ storage: away(memory.capabilities, gone)(options) }, { storage: memoryLayer(options) }])
   },
-  "whose first two are bugs": {
+  "whose first two storages die": {
     ...memory,
     layer: (options) =>
       Storage.fallback([
@@ -51,7 +51,7 @@ const chains: Record<string, Conformance.Params> = {
 }
 
 for (const [name, params] of Object.entries(chains)) {
-  describe(`a chain ${name}`, () => {
+  describe(`a fallback chain ${name}`, () => {
     for (const law of Conformance.laws(params)) it.effect(law.name, () => law.check)
   })
 }

@@ -17,7 +17,7 @@ const PHASES = [
   "read-new-write-new"
 ] as const
 
-/** Two storages, and so many processes that move from the first to the second, each by links of its own. */
+/** Two storages, and processes that migrate from the first to the second, each with its own links. */
 const world = (processes = 1, options: Partial<Migration.Options<Service>> = {}) =>
   Effect.gen(function*() {
     const [old, next] = [{ ...(yield* memory), backend: "old" }, { ...(yield* memory), backend: "new" }]
@@ -43,7 +43,7 @@ const goTo = (phase: Migration.Phase, { switchTo }: Migration.Migration) =>
   Effect.forEach(PHASES.slice(0, PHASES.indexOf(phase) + 1), (phase) => Effect.andThen(switchTo(phase), later))
 
 for (const phase of PHASES) {
-  describe(`in ${phase} a migration keeps the laws`, () => {
+  describe(`a migration in ${phase} keeps the laws of storages`, () => {
     const laws = Conformance.laws({
       ...table,
       capabilities: { shared: false, durable: false, pushes: false, history: true, fences: true },
@@ -53,7 +53,7 @@ for (const phase of PHASES) {
         const to = Layer.effect(Storage.Storage, MemoryStorage.make(options))
         return Migration.layer({
           name: "m",
-          // The first decides for both that are built of a law.
+          // A law may build two migrations. `table` makes one storage for both, so that has to decide.
           ...(phase.startsWith("read-new")
             ? { from: to, to: table.layer(options) }
             : { from: table.layer(options), to }),
@@ -66,7 +66,7 @@ for (const phase of PHASES) {
 }
 
 describe("a migration", () => {
-  it.effect("decides by the old one first, and keeps the new one in step", () =>
+  it.effect("a migration lets the old storage decide first, and the new one follow", () =>
     Effect.gen(function*() {
       const { at: [old, next], first: { circuit, links } } = yield* world()
       yield* circuit.report(failures(3))
@@ -78,7 +78,7 @@ describe("a migration", () => {
       assert.isUndefined(links.new.changes.find(({ _tag }) => _tag === "Trip"))
     }))
 
-  it.effect("asks only the new one in the end", () =>
+  it.effect("a migration sends requests to the new storage only in the last phase", () =>
     Effect.gen(function*() {
       const { first: { circuit, links, migration } } = yield* world()
       yield* circuit.open()
@@ -90,7 +90,7 @@ describe("a migration", () => {
       assert.deepStrictEqual(links.old.asked, [])
     }))
 
-  it.effect("is told to all instances: by a push at once, or with the next report", () =>
+  it.effect("a migration changes its phase on all instances: at once by a push, or with the next report", () =>
     Effect.gen(function*() {
       const { processes } = yield* world(3)
       const [one, two, three] = processes
@@ -103,7 +103,7 @@ describe("a migration", () => {
       assert.deepStrictEqual(yield* phases, [PHASES[1], PHASES[1], PHASES[1]])
     }))
 
-  it.effect("is what it was for an instance that starts later", () =>
+  it.effect("a migration has the current phase on an instance that starts later", () =>
     Effect.gen(function*() {
       const { first, new: next, old } = yield* world()
       yield* goTo("read-new-write-both", first.migration)
@@ -111,18 +111,21 @@ describe("a migration", () => {
       assert.strictEqual(yield* SubscriptionRef.get(late.migration.phase), "read-new-write-both")
     }))
 
-  it.effect("goes on to what is next, or back", () =>
+  it.effect("a migration switches to the next phase or to the one before, and to no other", () =>
     Effect.gen(function*() {
       const { first: { migration } } = yield* world()
       const error = yield* Effect.flip(migration.switchTo("read-new-write-both"))
-      assert.strictEqual(error.message, "From read-old-write-both it is one phase on or back, not read-new-write-both")
+      assert.strictEqual(
+        error.message,
+        "Cannot switch from read-old-write-both to read-new-write-both: phases change one step at a time"
+      )
       for (const phase of [...PHASES.slice(1), ...PHASES.toReversed().slice(1)]) {
         yield* migration.switchTo(phase)
         assert.strictEqual(yield* SubscriptionRef.get(migration.phase), phase)
       }
     }))
 
-  it.effect("takes all circuits along, those that nobody calls and those that were never anything but counted", () =>
+  it.effect("a migration carries all circuits, also those without calls and those with counts only", () =>
     Effect.gen(function*() {
       const { first: { migration }, new: next, old } = yield* world()
       const names = Array.from({ length: 250 }, (_, i) => `n${i}`)
@@ -146,7 +149,7 @@ describe("a migration", () => {
       }
     }))
 
-  it.effect("says what differs", () =>
+  it.effect("a migration compares generation, state, override and counts of all circuits", () =>
     Effect.gen(function*() {
       const { at: [old, next], first: { migration }, new: to } = yield* world()
       yield* old.open()
@@ -160,7 +163,7 @@ describe("a migration", () => {
       ])
     }))
 
-  it.effect("takes the newer of both while it reads both", () =>
+  it.effect("a migration uses the newer state of both storages in read-both-write-both", () =>
     Effect.gen(function*() {
       const { at: [old, next], first: { circuit, migration } } = yield* world()
       yield* migration.switchTo("read-both-write-both")
@@ -169,7 +172,7 @@ describe("a migration", () => {
       assert.strictEqual((yield* old.read).generation, (yield* next.read).generation)
     }))
 
-  it.effect("does not switch while a circuit cannot be carried", () =>
+  it.effect("a migration does not switch its phase while a circuit cannot be carried", () =>
     Effect.gen(function*() {
       const { first: { circuit, links, migration } } = yield* world()
       yield* circuit.open()
@@ -193,12 +196,12 @@ describe("a migration", () => {
       const incomplete = yield* Effect.flip(migration.switchTo("read-new-write-both"))
       assert.strictEqual(
         incomplete.message,
-        "1 circuits could not be carried, so the phase is still read-both-write-both"
+        "Cannot switch from read-both-write-both to read-new-write-both: 1 circuit could not be carried, switch again"
       )
       assert.strictEqual(yield* SubscriptionRef.get(migration.phase), "read-both-write-both")
     }))
 
-  it.effect("goes back with what the new one has come to", () =>
+  it.effect("a migration switches back with the changes and counts of the new storage", () =>
     Effect.gen(function*() {
       const { at: [old, next], first: { circuit, migration } } = yield* world()
       yield* circuit.open({ openFor: HOUR })
@@ -212,7 +215,7 @@ describe("a migration", () => {
       assert.strictEqual((yield* old.read).lifetime.failure, 2)
     }))
 
-  it.effect("is told of changes when the old one is turned off", () =>
+  it.effect("a migration announces changes of the new storage when the old one is turned off", () =>
     Effect.gen(function*() {
       const [old, next] = [yield* memory, yield* memory]
       let isOff = false
@@ -224,10 +227,15 @@ describe("a migration", () => {
       const turnedOff = yield* Latch.make()
       const off = turnedOff.await
       const { storage } = yield* Migration.make({ name: "m", from, to: next, initial: "read-new-write-new" })
-      const heard: Array<string> = []
+      const announced: Array<string> = []
       yield* Effect.forkScoped(
-        Stream.runForEach(storage.changes, (said) =>
-          Effect.sync(() => heard.push(said._tag === "Changed" ? said.circuit : said._tag))),
+        Stream.runForEach(
+          storage.changes,
+          (announcement) =>
+            Effect.sync(() =>
+              announced.push(announcement._tag === "Changed" ? announcement.circuit : announcement._tag)
+            )
+        ),
         { startImmediately: true }
       )
       yield* settle
@@ -236,10 +244,10 @@ describe("a migration", () => {
       yield* later
       yield* circuitOf(next, "c").open()
       yield* settle
-      assert.deepStrictEqual(heard, ["Subscribed", "Subscribed", "c"])
+      assert.deepStrictEqual(announced, ["Subscribed", "Subscribed", "c"])
     }))
 
-  it.effect("waits for nobody who does not decide", () =>
+  it.effect("a migration does not wait for the storage that follows", () =>
     Effect.gen(function*() {
       const { first: { circuit, links } } = yield* world()
       links.new.fault(() => Effect.uninterruptible(Effect.never))
@@ -247,7 +255,7 @@ describe("a migration", () => {
       yield* circuit.open()
     }))
 
-  it("refuses options that make no sense", () => {
+  it("a migration throws a RangeError for options out of range", () => {
     const layer = Storage.MemoryStorageLive
     assert.throws(
       () => Migration.layer({ name: "m", from: layer, to: layer, initial: "done" as never }),
@@ -260,12 +268,12 @@ describe("a migration", () => {
   })
 })
 
-describe("a fleet that moves", () => {
+describe("a fleet during a migration", () => {
   const policy = { trip: { _tag: "ConsecutiveFailures", failures: 2 }, openFor: "2 minutes", evidence: "any" } as const
   const reasons = { hangs: hanging, fails: failing("Unavailable") }
 
   for (const [what, fault] of [...Object.entries(reasons), ["answers", undefined] as const]) {
-    it.effect(`keeps its circuits as they are, while the old one ${what} in the end`, () =>
+    it.effect(`a fleet that migrates keeps its circuits, with an old storage that ${what} in the end`, () =>
       Effect.gen(function*() {
         const { at: [, next], first, processes } = yield* world(3)
         const breakers = yield* Effect.forEach(processes, ({ storage }, i) =>

@@ -3,6 +3,7 @@ import { Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { circuitOf, failed, failures, FORCED, HOUR, MINUTE } from "../../src/conformance/Law.ts"
 import { Storage } from "../../src/index.ts"
+import { messages } from "../../src/internal/Messages.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as MemoryStorage from "../../src/Storage/Memory.ts"
 import * as Mirror from "../../src/Storage/Mirror.ts"
@@ -42,12 +43,12 @@ const made = Effect.gen(function*() {
   return { links, ...(yield* mirrorOf(links)) }
 })
 
-/** What is done in the background is done. */
+/** Waits until background work is done. */
 const quiet = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: 3 })
 
 const views = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) => Effect.forEach(circuits, ({ read }) => read)
 
-describe("a mirror keeps the laws", () => {
+describe("a mirror keeps the laws of storages", () => {
   const laws = Conformance.laws({
     ...table,
     outage: undefined,
@@ -61,7 +62,7 @@ describe("a mirror keeps the laws", () => {
 })
 
 describe("a mirror", () => {
-  it.effect("tells all of them what is reported, and makes each change in one generation", () =>
+  it.effect("a mirror reports to all storages, and gives each change one generation", () =>
     Effect.gen(function*() {
       const { at, circuit } = yield* made
       yield* circuit.report(failures(3))
@@ -79,7 +80,7 @@ describe("a mirror", () => {
       })
     }))
 
-  it.effect("waits for no copy", () =>
+  it.effect("a mirror does not wait for its copies", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* made
       links[1]!.fault(() => Effect.uninterruptible(Effect.never))
@@ -88,7 +89,7 @@ describe("a mirror", () => {
       assert.isAtMost(links[1]!.asked.filter((asked) => asked === "sync").length, 10)
     }))
 
-  it.effect("goes on with a copy, on the same evidence", () =>
+  it.effect("a mirror continues on a copy with the same evidence", () =>
     Effect.gen(function*() {
       const { circuit, links } = yield* made
       yield* circuit.report(failures(3))
@@ -98,7 +99,7 @@ describe("a mirror", () => {
       assert.containSubset(snapshot, { streak: 4, lifetime: { failure: 4 } })
     }))
 
-  it.effect("brings a copy that missed something up to date, with the counts", () =>
+  it.effect("a mirror brings a copy that missed changes and reports up to date", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* made
       yield* circuit.report(failures(1))
@@ -114,7 +115,7 @@ describe("a mirror", () => {
       assert.deepStrictEqual([first!.lifetime.failure, second!.lifetime.failure], [15, 15])
     }))
 
-  it.effect("brings the first up to date with what a copy came to, with the counts", () =>
+  it.effect("a mirror brings the first storage up to date with the changes and counts of a copy", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* made
       yield* circuit.report(failures(1))
@@ -131,7 +132,7 @@ describe("a mirror", () => {
       assert.deepStrictEqual([first!.lifetime.failure, second!.lifetime.failure], [15, 15])
     }))
 
-  it.effect("compares all when it begins, both ways, and then every ten minutes", () =>
+  it.effect("a mirror reconciles all circuits in both directions at the start and then every ten minutes", () =>
     Effect.gen(function*() {
       const links = yield* linksOf
       const [a, b] = links.map(({ storage }) => storage)
@@ -153,7 +154,7 @@ describe("a mirror", () => {
       assert.deepStrictEqual(reconciled, ["a > b: 2: 1, 1, 0", "a > b: 2: 0, 1, 0", "a > b: 2: 0, 0, 0"])
     }))
 
-  it.effect("does not bring back what the first has forgotten", () =>
+  it.effect("a mirror does not put back circuits that the first storage has forgotten", () =>
     Effect.gen(function*() {
       const links = yield* linksOf
       yield* circuitOf(links[1]!.storage, "c").operate({ _tag: "Override", ...FORCED })
@@ -163,7 +164,7 @@ describe("a mirror", () => {
       assert.deepStrictEqual((yield* views(at)).map(({ override }) => override?.kind), [undefined, "ForcedOpen"])
     }))
 
-  it.effect("says that a comparison failed, and keeps what it found until it can", () =>
+  it.effect("a mirror fails its repair when a copy does not answer", () =>
     Effect.gen(function*() {
       const { circuit, links, mirror } = yield* made
       yield* circuit.open()
@@ -173,7 +174,7 @@ describe("a mirror", () => {
       assert.strictEqual((yield* Fiber.join(fiber)).reason, "Deadline")
     }))
 
-  it.effect("says so, and compares again, where all cannot be compared", () =>
+  it.effect("a mirror logs a failed repair, and repairs again", () =>
     withReports((logged) =>
       Effect.gen(function*() {
         const links = yield* linksOf
@@ -181,7 +182,7 @@ describe("a mirror", () => {
         links[1]!.fault(failing("Unavailable"))
         const { at } = yield* mirrorOf(links)
         yield* quiet
-        assert.include(logged.map(({ message }) => message), "Copies could not be compared")
+        assert.include(logged.map(({ message }) => message), messages.comparisonFailed.text)
         links[1]!.fault(undefined)
         yield* TestClock.adjust("10 minutes")
         yield* quiet
@@ -189,7 +190,7 @@ describe("a mirror", () => {
       })
     ))
 
-  it.effect("refuses to compare without end", () =>
+  it.effect("a mirror throws a RangeError for a repairEvery out of range", () =>
     Effect.sync(() =>
       assert.throws(
         () => Mirror.layer([{ storage: Storage.MemoryStorageLive }], { repairEvery: 10 }),
@@ -200,7 +201,7 @@ describe("a mirror", () => {
 })
 
 describe("breakers on a mirror", () => {
-  it.effect("stay as they are, whichever of its storages goes", () =>
+  it.effect("breakers on a mirror keep their state whichever of its storages fails", () =>
     Effect.gen(function*() {
       const { at, links, mirror } = yield* made
       const breaker = yield* new Link(mirror).make("c", {

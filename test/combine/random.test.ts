@@ -1,4 +1,4 @@
-/** Chains and mirrors of several processes whose storages go and come, each for itself, in no order. */
+/** Random histories: processes on chains and mirrors, whose links to the storages fail and recover independently. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
@@ -37,8 +37,8 @@ const history = (kind: "fallback" | "mirror", seed: number) =>
         const storage = yield* (kind === "mirror" ? Mirror.make(hops) : Fallback.make(hops))
         return { links, circuits: NAMES.map((name) => circuitOf(storage, name)) }
       }))
-    /** Calls that were acknowledged, and calls of which nobody knows. */
-    const told = new Map(NAMES.map((name) => [name, { counted: 0, doubted: 0 }]))
+    /** Calls whose report was acknowledged, and calls whose report may have been counted. */
+    const reported = new Map(NAMES.map((name) => [name, { counted: 0, inDoubt: 0 }]))
     const run = <A, E>(effect: Effect.Effect<A, E>) =>
       Effect.gen(function*() {
         const fiber = yield* Effect.forkChild(Effect.exit(effect), { startImmediately: true })
@@ -52,7 +52,7 @@ const history = (kind: "fallback" | "mirror", seed: number) =>
       const process = random(3)
       const { circuits, links } = processes[process]!
       const circuit = circuits[random(3)]!
-      // No two storages do something at the same time, or one generation would be two changes.
+      // Two changes at the same time would have the same generation.
       yield* TestClock.adjust("1 millis")
       switch (random(8)) {
         case 0:
@@ -60,9 +60,9 @@ const history = (kind: "fallback" | "mirror", seed: number) =>
         case 2: {
           const calls = 1 + random(9)
           const ok = yield* run(circuit.report(failures(calls), { instance: `i${process}`, sequence: step + 1 }))
-          const counts = told.get(circuit.name)!
+          const counts = reported.get(circuit.name)!
           if (ok) counts.counted += calls
-          else counts.doubted += calls
+          else counts.inDoubt += calls
           break
         }
         case 3:
@@ -91,25 +91,25 @@ const history = (kind: "fallback" | "mirror", seed: number) =>
     return yield* Effect.forEach(NAMES, (name) =>
       Effect.all({
         name: Effect.succeed(name),
-        told: Effect.succeed(told.get(name)!),
+        reported: Effect.succeed(reported.get(name)!),
         better: circuitOf(better, name).read,
         lesser: circuitOf(lesser, name).read
       }))
   })
 
-describe.each(["fallback", "mirror"] as const)("processes on a %s of two", (kind) => {
+describe.each(["fallback", "mirror"] as const)("processes on a %s of two storages", (kind) => {
   it.effect(
-    "agree in the end on what the circuits have come to, and have counted each call once",
+    "processes agree on all circuits in the end, with each call counted once",
     () =>
       Effect.gen(function*() {
         for (let seed = 1; seed <= 100; seed++) {
-          for (const { better, lesser, name, told } of yield* Effect.scoped(history(kind, seed))) {
+          for (const { better, lesser, name, reported } of yield* Effect.scoped(history(kind, seed))) {
             const what = `seed ${seed}, circuit ${name}`
             const inWords = ({ generation, override, state }: typeof better) => [generation, state._tag, override?.kind]
             assert.deepStrictEqual(inWords(lesser), inWords(better), what)
             for (const { lifetime } of kind === "mirror" ? [better, lesser] : [better]) {
-              assert.isAtLeast(lifetime.failure, told.counted, what)
-              assert.isAtMost(lifetime.failure, told.counted + told.doubted, what)
+              assert.isAtLeast(lifetime.failure, reported.counted, what)
+              assert.isAtMost(lifetime.failure, reported.counted + reported.inDoubt, what)
             }
           }
         }

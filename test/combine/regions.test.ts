@@ -3,6 +3,7 @@ import { Config, ConfigProvider, Effect, Layer, Metric } from "effect"
 import { TestClock } from "effect/testing"
 import { circuitOf, FORCED, MINUTE, success } from "../../src/conformance/Law.ts"
 import { Breaker, Storage, Trip } from "../../src/index.ts"
+import { messages } from "../../src/internal/Messages.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as MemoryStorage from "../../src/Storage/Memory.ts"
 import * as Regions from "../../src/Storage/Regions.ts"
@@ -11,7 +12,7 @@ import { failTimes, settle, withReports } from "../utils.ts"
 
 const NAMES = ["eu", "us", "ap"] as const
 
-/** The storages of three regions, and a process in each. */
+/** The storages of three regions, with one process in each region. */
 const world = (options?: Regions.Options) =>
   Effect.gen(function*() {
     const links = yield* Effect.forEach(NAMES, (backend) =>
@@ -27,7 +28,7 @@ const states = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) =>
 
 const later = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: 3 })
 
-describe("a storage of regions keeps the laws", () => {
+describe("a regional storage keeps the laws of storages", () => {
   const laws = Conformance.laws({
     capabilities: { shared: false, durable: false, pushes: true, history: true, fences: true },
     layer: (options) =>
@@ -40,8 +41,8 @@ describe("a storage of regions keeps the laws", () => {
   for (const law of laws) it.effect(law.name, () => law.check)
 })
 
-describe("a region", () => {
-  it.effect("asks its own storage, and warns the others of a trip", () =>
+describe("a regional storage", () => {
+  it.effect("a regional storage sends requests to its own region, and mirrors a trip to the others", () =>
     Effect.gen(function*() {
       const { at, links, processes } = yield* world()
       const eu = circuitOf(processes[0]!, "c")
@@ -54,7 +55,7 @@ describe("a region", () => {
       assert.strictEqual(new Set(views.map(({ generation }) => generation)).size, 1)
     }))
 
-  it.effect("finds out by itself that it is well again", () =>
+  it.effect("a regional storage does not mirror a recovery", () =>
     Effect.gen(function*() {
       const { at, processes } = yield* world()
       const [eu, us] = processes.map((storage) => circuitOf(storage, "c"))
@@ -67,11 +68,11 @@ describe("a region", () => {
       assert.deepStrictEqual(yield* states(at), ["Open", "Closed", "Open"])
     }))
 
-  it.effect("does in the others what its operator does, on the state that it finds there", () =>
+  it.effect("a regional storage applies an operation in the other regions to the state that they have", () =>
     Effect.gen(function*() {
       const { at, processes } = yield* world()
       const [eu] = processes.map((storage) => circuitOf(storage, "c"))
-      // Of which it is not told: nobody of its own has done it.
+      // No process of the region eu made this change, so it does not mirror it.
       yield* at[1]!.open()
       yield* eu!.operate({ _tag: "Override", ...FORCED })
       yield* settle
@@ -81,7 +82,7 @@ describe("a region", () => {
       assert.deepStrictEqual(yield* states(at), ["Closed", "Open", "Closed"])
     }))
 
-  it.effect("tells nobody what it only hears, so nothing goes round", () =>
+  it.effect("a regional storage does not mirror changes that were mirrored to it", () =>
     Effect.gen(function*() {
       const { links, processes } = yield* world()
       for (const storage of processes) {
@@ -90,14 +91,14 @@ describe("a region", () => {
       }
       yield* later
       const before = links.map(({ changes }) => changes.length)
-      // Two of a region's own, and of each other region at most as many.
+      // Two changes of its own, and at most two of each other region.
       for (const count of before) assert.isAtMost(count, 6)
       yield* TestClock.adjust("1 hour")
       yield* settle
       assert.deepStrictEqual(links.map(({ changes }) => changes.length), before)
     }))
 
-  it.effect("keeps for another that does not answer what it is to be told, in its order", () =>
+  it.effect("a regional storage queues changes in their order for a region that does not answer", () =>
     withReports((logged) =>
       Effect.gen(function*() {
         const { at, links, processes } = yield* world()
@@ -113,13 +114,13 @@ describe("a region", () => {
         yield* later
         assert.deepStrictEqual(yield* states(at), ["Open", "Open", "Open"])
         assert.deepStrictEqual(logged.map(({ level, message }) => `${level} ${message}`), [
-          "Warn Another region does not answer, changes are kept for it",
-          "Info Another region answers again"
+          `Warn ${messages.regionUnreachable.text}`,
+          `Info ${messages.regionRecovered.text}`
         ])
       })
     ))
 
-  it.effect("tells what is significant, and counts it", () =>
+  it.effect("a regional storage mirrors significant changes, and counts them in a metric", () =>
     Effect.gen(function*() {
       const { at, processes } = yield* world({ significant: ({ snapshot }) => snapshot.state._tag === "Closed" })
       const eu = circuitOf(processes[0]!, "c")
@@ -138,7 +139,7 @@ describe("a region", () => {
       assert.sameDeepMembers(counted, [[{ from: "eu", to: "us" }, 1], [{ from: "eu", to: "ap" }, 1]])
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
-  it.effect("has thresholds of its own, by the environment", () =>
+  it.effect("a regional storage picks thresholds by CIRCUIT_BREAKER_REGION", () =>
     Effect.gen(function*() {
       class Payments extends Breaker.Service<Payments>()("payments", {
         trip: Trip.consecutiveFailures(5),
@@ -160,11 +161,11 @@ describe("a region", () => {
     }))
 })
 
-describe("a region that is none", () => {
+describe("an unknown region", () => {
   const from = (environment: object) => ConfigProvider.layer(ConfigProvider.fromUnknown(environment))
   const layer = Regions.layer({ eu: Storage.MemoryStorageLive, us: Storage.MemoryStorageLive })
   for (const environment of [{}, { CIRCUIT_BREAKER_REGION: "mars" }, { CIRCUIT_BREAKER_REGION: "__proto__" }]) {
-    it.effect(`is refused: ${JSON.stringify(environment)}`, () =>
+    it.effect(`an unknown region is a ConfigError: ${JSON.stringify(environment)}`, () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(Layer.provide(layer, from(environment)))))
         assert.instanceOf(error, Config.ConfigError)
@@ -174,7 +175,7 @@ describe("a region that is none", () => {
       }))
   }
 
-  it("is refused where it is made", () => {
+  it("an unknown region throws a RangeError when a regional storage is made", () => {
     assert.throws(
       () => Regions.make("mars", { eu: {} as Storage.Storage }),
       RangeError,

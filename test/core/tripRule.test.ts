@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { type RuleWindow, slowerThanOf, standing, type TripRule, trips, windowsOf } from "../../src/core/TripRule.ts"
-import { holds, type Outcome, streakOf, totalsOf, within } from "./machine.model.ts"
+import { holds, type Outcome, streakOf, totalsOf, within } from "../circuit/model.ts"
 
 const span = (duration: number): RuleWindow => ({ _tag: "Within", duration })
 const last = (calls: number): RuleWindow => ({ _tag: "LastCalls", calls })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import type { RuleWindow } from "../../src/core/TripRule.ts"
 import { makeWindows, type Window } from "../../src/core/Window.ts"
-import { type Outcome, totalsOf, within } from "./machine.model.ts"
+import { type Outcome, totalsOf, within } from "../circuit/model.ts"
 
 const Between = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
 

@@ -4,7 +4,7 @@
  * time, and whoever is told of the steps may take a crash's copy after any, fail it, or let it wait.
  */
 import { ByteSize, Clock, Effect, FileSystem, Layer, Path, type PlatformError } from "effect"
-import type { RemoveEmptyDirectory } from "../../src/file/Places.ts"
+import type { RemoveEmptyDirectory } from "../../src/file/Directory.ts"
 import * as FileStorage from "../../src/Storage/File.ts"
 import type { Rng } from "../sim/random.ts"
 import { build, failure } from "./support.ts"

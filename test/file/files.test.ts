@@ -17,7 +17,8 @@ import {
 import { basename, dirname, join } from "node:path"
 import { circuitOf, failures, FORCED, success, times } from "../../src/conformance/Law.ts"
 import { HOSTILE } from "../../src/conformance/Names.ts"
-import { folderOf, nameOf } from "../../src/file/Names.ts"
+import { folderOf, nameOf } from "../../src/file/FolderName.ts"
+import { messages } from "../../src/internal/Messages.ts"
 import * as FileStorage from "../../src/Storage/File.ts"
 import type { Storage } from "../../src/Storage/Storage.ts"
 import { clockAt, DIRECTORY, Disk, storageOn } from "./disk.ts"
@@ -249,15 +250,15 @@ describe("a name", () => {
 
 /** What may befall a file. */
 const accidents: Readonly<Record<string, readonly [damage: (file: string) => void, why: RegExp]>> = {
-  "is empty": [(file) => truncateSync(file), /it is empty/],
-  "is cut short": [(file) => truncateSync(file, 300), /no JSON, or cut short/],
-  "lacks its last byte": [(file) => truncateSync(file, statSync(file).size - 2), /no JSON, or cut short/],
-  "is no text": [(file) => writeFileSync(file, new Uint8Array(500).fill(255)), /no JSON/],
+  "is empty": [(file) => truncateSync(file), /the file is empty/],
+  "is cut short": [(file) => truncateSync(file, 300), /not JSON, or is cut short/],
+  "lacks its last byte": [(file) => truncateSync(file, statSync(file).size - 2), /not JSON, or is cut short/],
+  "is no text": [(file) => writeFileSync(file, new Uint8Array(500).fill(255)), /not JSON/],
   "has a digit changed": [
     (file) => writeFileSync(file, readFileSync(file, "utf8").replace("\"failure\": 3", "\"failure\": 4")),
-    /its checksum is another/
+    /checksum does not match/
   ],
-  "is somebody else's": [(file) => writeFileSync(file, "{\"name\": \"package\"}"), /not of this library/],
+  "is somebody else's": [(file) => writeFileSync(file, "{\"name\": \"package\"}"), /did not write the file/],
   "is another circuit's": [
     (file) => writeFileSync(file, withChecksum({ ...jsonIn(file), circuit: "search" })),
     /of another circuit/
@@ -279,7 +280,7 @@ describe("a newest file that", () => {
         for (const _ of times(2)) assert.strictEqual((yield* it.read).lifetime.failure, 2)
         assert.deepStrictEqual(yield* list(storage), ["payments"])
         const [message, ...others] = logged
-        assert.deepStrictEqual(message, ["Warn", ["A circuit's file is damaged, the one before it is used"]])
+        assert.deepStrictEqual(message, ["Warn", [messages.fileDamaged.text]])
         assert.deepStrictEqual(others, [])
         const { circuits: [reported] } = yield* reportOn(directory)
         assert.deepStrictEqual(reported!.damaged.map(({ file }) => file), [newest])
@@ -308,7 +309,10 @@ describe("a newest file that", () => {
       assert.strictEqual((yield* errorOf(it.read))[0], "Invalid")
       const file = versionsOf(directory, "payments").at(-1)!
       writeFileSync(file, withChecksum({ ...jsonIn(file), effect_breaker: 2 }))
-      assert.match((yield* errorOf(it.read)).join(), /^Invalid,a newer version of this library/)
+      assert.match(
+        (yield* errorOf(it.read)).join(),
+        /^Invalid,.*a newer version of this library wrote the file, in format 2/
+      )
       assert.deepStrictEqual(yield* list(storage), ["payments"])
       assert.match((yield* reportOn(directory)).circuits[0]!.damaged[0]!.why, /newer version/)
     }))
@@ -322,7 +326,7 @@ describe("a circuit", () => {
       const it = circuitOf(storage, "payments")
       for (const _ of times(3)) yield* it.report(failures(1))
       for (const file of versionsOf(directory, "payments")) truncateSync(file, 100)
-      assert.match((yield* errorOf(it.read)).join(), /^Invalid,all files of the circuit are damaged, in .*payments$/)
+      assert.match((yield* errorOf(it.read)).join(), /^Invalid,all files of the circuit are damaged: .*payments$/)
       assert.strictEqual((yield* errorOf(it.operate({ _tag: "Reset" })))[0], "Invalid")
       assert.deepStrictEqual(yield* list(storage), ["payments"])
       yield* TestClock.adjust("1 day")
@@ -377,7 +381,10 @@ describe("a circuit", () => {
       const it = circuitOf(yield* storageIn(directory), "payments")
       mkdirSync(join(directory, "payments"))
       writeFileSync(join(directory, "payments", "notes.txt"), "mine")
-      assert.match((yield* errorOf(it.report(failures(1)))).join(), /^Denied,.*holds what is not of this library/)
+      assert.match(
+        (yield* errorOf(it.report(failures(1)))).join(),
+        /^Denied,.*payments holds entries that are not of this library/
+      )
       rmSync(join(directory, "payments"), { recursive: true })
       writeFileSync(join(directory, "payments"), "a file")
       assert.strictEqual((yield* errorOf(it.report(failures(1))))[0], "Denied")

@@ -2,8 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Latch } from "effect"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
-import { circuitsIn } from "../../src/file/Circuits.ts"
-import { placesIn } from "../../src/file/Places.ts"
+import { Circuits } from "../../src/file/Circuits.ts"
+import { Directory } from "../../src/file/Directory.ts"
 import { Rng } from "../sim/random.ts"
 import { clockAt, DIRECTORY, Disk, storageOn, type Weakness } from "./disk.ts"
 
@@ -28,9 +28,9 @@ const run = ({ backups, exists, expires, others, weakness }: Schedule, pausedAt:
   return Effect.gen(function*() {
     const disk = new Disk()
     const [paused, other] = [yield* storageOn(disk, { backups }), yield* storageOn(disk, { backups })]
-    const cleaner = circuitsIn(
-      yield* Effect.provide(placesIn(DIRECTORY, disk.removeEmptyDirectory), disk.layer),
-      { backups, backupsFor: HOUR }
+    const cleaner = new Circuits(
+      yield* Effect.provide(Directory.make(DIRECTORY, disk.removeEmptyDirectory), disk.layer),
+      { backups, backupsForMillis: HOUR }
     )
     const theirs = circuitOf(other, "payments")
     const report = theirs.report(failures(1), { instance: "other" })
@@ -54,7 +54,7 @@ const run = ({ backups, exists, expires, others, weakness }: Schedule, pausedAt:
     for (const index of times(others)) {
       if (expires && index === others - 1) {
         time.advance(2 * HOUR)
-        yield* cleaner.sweep
+        yield* cleaner.cleanUp
       }
       yield* report
     }
@@ -111,9 +111,9 @@ const runBesideCleaner = (pausedAt: number, cleanerPausedAt: number) => {
   return Effect.gen(function*() {
     const disk = new Disk()
     const [paused, other] = [yield* storageOn(disk), yield* storageOn(disk)]
-    const cleaner = circuitsIn(
-      yield* Effect.provide(placesIn(DIRECTORY, disk.removeEmptyDirectory), disk.layer),
-      { backups: 3, backupsFor: 60_000 }
+    const cleaner = new Circuits(
+      yield* Effect.provide(Directory.make(DIRECTORY, disk.removeEmptyDirectory), disk.layer),
+      { backups: 3, backupsForMillis: 60_000 }
     )
     const theirs = circuitOf(other, "payments")
     const report = theirs.report(failures(1), { instance: "other" })
@@ -136,7 +136,7 @@ const runBesideCleaner = (pausedAt: number, cleanerPausedAt: number) => {
     )
     for (const _ of times(3)) yield* report
     time.advance(120_000)
-    const cleaning = yield* begin(cleaner.sweep, cleanerPausedAt)
+    const cleaning = yield* begin(cleaner.cleanUp, cleanerPausedAt)
     yield* writing.end
     yield* cleaning.end
     if (!writing.isPaused || !cleaning.isPaused) return false

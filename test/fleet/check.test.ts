@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { check, type Run } from "./check.ts"
+import { check, type Run, type Sighting } from "./check.ts"
 import type { Call, Entry, Request, Seen } from "./log.ts"
 
 const CIRCUIT = "payments"
@@ -10,6 +10,7 @@ const over = { ...open, retryAfter: 0 }
 const call = (at: number, of: Partial<Call> = {}): Call => ({
   is: "call",
   at,
+  begunAt: at,
   circuit: CIRCUIT,
   before: closed,
   isFirst: false,
@@ -72,12 +73,16 @@ const run = (logs: ReadonlyArray<ReadonlyArray<Entry>>, of: Partial<Run> = {}): 
   interval: 1000,
   epoch: 0,
   openFor: 3000,
+  sightings: [],
   ...of
 })
 const loss = { what: "Redis starts again empty", from: 2000, to: 2100, losesData: true }
 
-describe("a log", () => {
-  it("of what is promised is in order", () => {
+/** A process that knows less than is stored. */
+const behind = (at: number): Sighting => ({ process: 0, circuit: CIRCUIT, stored: 1, known: 0, at, since: 5000 })
+
+describe("the check of a fleet's logs", () => {
+  it("the check of a fleet's logs finds nothing wrong with a circuit that opens and is closed by a probe", () => {
     assert.deepEqual(check(run([story, []])), [])
   })
 
@@ -101,17 +106,40 @@ describe("a log", () => {
       [...trip(1), ...grant(4100)],
       exchange(7900, { what: "SettleIgnored", generation: 2, lease: "a 1" }, halfOpen)
     ]],
-    "a strict call of process 1 ran": [[story, [call(1600)]], { strict: [CIRCUIT] }]
+    "a strict call of process 1 ran": [[story, [call(1600)]], { strict: [CIRCUIT] }],
+    "knows generation 0 of payments, and 1 was stored for 5001 ms": [[story], { sightings: [behind(10_001)] }]
   }
 
   for (const [message, [logs, of]] of Object.entries(wrong)) {
-    it(`is not, where "${message}"`, () => {
+    it(`the check of a fleet's logs finds: "${message}"`, () => {
       const broken = check(run(logs, of))
       assert.isTrue(broken.some((text) => text.includes(message)), broken.join("\n"))
     })
   }
 
-  it("allows what a server that lost its data, and nobody else, may do", () => {
+  // What is too late on a machine that is not.
+  const late: Readonly<Record<string, readonly [by: number, log: ReadonlyArray<Entry>, of?: Partial<Run>]>> = {
+    "a first call that waits for its circuit": [1500, [call(10, { isFirst: true, atOnce: false, startedAt: 2010 })]],
+    "a probe that is begun when the open time is over": [
+      504,
+      [
+        ...trip(1),
+        ...grant(2602),
+        call(1600, { before: { ...open, retryAfter: 1000 }, atOnce: false, begunAt: 2601, startedAt: 2604 })
+      ]
+    ],
+    "a report": [5681, [call(0), ...exchange(10, {}), call(20), ...exchange(9000, {})]],
+    "agreement": [1, story, { sightings: [behind(10_000)] }]
+  }
+  for (const [what, [by, entries, of]] of Object.entries(late)) {
+    it(`the check of a fleet's logs allows for a process that was kept from running: ${what}`, () => {
+      const log = (by: number): ReadonlyArray<Entry> => [...entries, { is: "late", since: 0, at: 20_000, by }]
+      assert.deepEqual(check(run([log(by)], of)), [])
+      assert.notDeepEqual(check(run([log(by - 1)], of)), [])
+    })
+  }
+
+  it("the check of a fleet's logs allows a lost generation where a server lost its data, and nowhere else", () => {
     const lost = [story, exchange(2200, {})]
     assert.deepEqual(check(run(lost, { faults: [loss] })), [])
     assert.notDeepEqual(check(run(lost, { faults: [{ ...loss, losesData: false }] })), [])

@@ -1,8 +1,9 @@
 /**
  * Whether what the processes of a fleet wrote down keeps what is promised of them. It knows nothing of the code under test but
- * what a breaker says of itself, and takes nobody's word for what it can see itself.
+ * what a breaker says of itself, and takes nobody's word for what it can see itself. What is promised within a time is held to
+ * the time in which a process could run: a machine that others keep busy breaks no promise.
  */
-import type { Answered, Call, Entry, Request, Seen, Sent, View } from "./log.ts"
+import type { Answered, Call, Entry, Late, Request, Seen, Sent } from "./log.ts"
 
 /** Something that was done to the fleet, by the host's monotonic clock. */
 export interface Fault {
@@ -27,17 +28,36 @@ export interface Run {
   readonly epoch: number
   /** How long a circuit is open. */
   readonly openFor: number
+  /** After the last fault. */
+  readonly sightings: ReadonlyArray<Sighting>
 }
+
+/** A process that knows another generation than is stored. */
+export interface Sighting {
+  readonly process: number
+  readonly circuit: string
+  readonly stored: number
+  readonly known: number
+  /** When the process was looked at. */
+  readonly at: number
+  /** Since when there was no fault, and this generation was stored. */
+  readonly since: number
+}
+
+// Durations that the protocol promises. They hold for the time in which a process can run, which its log tells.
 
 /** How long a call is kept for its load, and as long again for its lease. */
 const PATIENCE = 100
 /** How long a storage may take to answer. */
 const DEADLINE = 1000
-/** What a shared machine may take off a process without anybody saying so. */
-export const SLACK = 1000
-/** How long after a fault a process may still feel it: until it has a connection again, and an answer. */
+/** What a process takes to react, with nothing to keep it from running. */
+const SLACK = 300
+/**
+ * How long after a fault a process may still feel it: a client waits for up to two seconds before it connects again, which may
+ * take one more; then comes a round, and its answer.
+ */
 const RECOVERY = 5000
-/** Between a look at a circuit and the call after it. */
+/** How exactly a breaker says when a circuit is open no more. */
 const INSTANT = 20
 /** Between two clocks that should be one. */
 const APART = 50
@@ -77,7 +97,8 @@ export const check = (run: Run): ReadonlyArray<string> => {
     ...checkClosings(exchanges, asked),
     ...checkWinners(run, asked),
     ...checkLeases(run, asked),
-    ...run.strict.flatMap((circuit) => checkStrict(run, circuit, asked))
+    ...run.strict.flatMap((circuit) => checkStrict(run, circuit, asked)),
+    ...checkAgreement(run)
   ]
 }
 
@@ -96,17 +117,25 @@ const failuresOf = (process: number, exchanges: ReadonlyArray<Exchange>): Readon
     of === process && answer?.seen.every((seen) => seen === null) === true ? [answer.at] : []
   )
 
+const lates = new WeakMap<ReadonlyArray<Entry>, ReadonlyArray<Late>>()
+
 /** How long a process was kept from running between two times. */
-const lateness = (entries: ReadonlyArray<Entry>, from: number, to: number): number =>
-  entries.reduce(
-    (sum, entry) => entry.is === "late" && entry.at > from && entry.at - entry.by < to ? sum + entry.by : sum,
-    0
-  )
+export const lateness = (entries: ReadonlyArray<Entry>, from: number, to: number): number => {
+  const known = lates.get(entries)
+  const late = known ?? entries.filter((entry) => entry.is === "late")
+  if (known === undefined) lates.set(entries, late)
+  return late.reduce((sum, { at, by, since }) => at > from && since < to ? sum + by : sum, 0)
+}
+
+/** Whether one time is so shortly before another, for a process, that it may still feel what happened then. */
+const isRecovering = (entries: ReadonlyArray<Entry>, since: number, at: number): boolean =>
+  at - since < RECOVERY + lateness(entries, since, at)
 
 /** Whether something was done to a process between two times, or so shortly before that it may still feel it. */
-const isHurt = ({ faults }: Run, process: number, from: number, to: number): boolean =>
+const isHurt = ({ faults, logs }: Run, process: number, from: number, to: number): boolean =>
   faults.some((fault) =>
-    (fault.process === undefined || fault.process === process) && fault.from < to && fault.to + RECOVERY > from
+    (fault.process === undefined || fault.process === process) && fault.from < to &&
+    isRecovering(logs[process]!, fault.to, from)
   )
 
 /** Whether the server may have lost between two times what it had acknowledged. Those are its own. */
@@ -119,8 +148,9 @@ const mayHaveLost = ({ epoch, faults }: Run, from: number, to: number): boolean 
 
 const NOTHING: Pick<Seen, "generation" | "state"> = { generation: 0, state: "Closed" }
 
-const mayProbe = ({ retryAfter = 0, state }: View): boolean =>
-  state !== "Closed" && (state === "HalfOpen" || retryAfter < INSTANT)
+/** Whether a call may be a probe, by what its process knew and the time that went by until the call was begun. */
+const mayProbe = ({ at, before: { retryAfter = 0, state }, begunAt }: Call): boolean =>
+  state !== "Closed" && (state === "HalfOpen" || retryAfter < INSTANT + begunAt - at)
 
 const checkCalls = (
   run: Run,
@@ -139,7 +169,7 @@ const checkCalls = (
     if (!["ok", "failed", "rejected"].includes(ended)) broken.push(`${who} ended with ${ended}`)
     const isStrict = run.strict.includes(circuit)
     const decidedAt = startedAt ?? call.endedAt
-    if (!atOnce && !isStrict && !isFirst && !mayProbe(before)) {
+    if (!atOnce && !isStrict && !isFirst && !mayProbe(call)) {
       broken.push(`${who} waited, which knew ${JSON.stringify(before)}`)
     }
     const waited = decidedAt - at - lateness(entries, at, decidedAt)
@@ -147,8 +177,8 @@ const checkCalls = (
     if (waited > most) broken.push(`${who} waited for ${waited.toFixed(0)} ms`)
     if (startedAt === undefined) continue
     const left = before.state === "Open" ? before.retryAfter ?? 0 : 0
-    if (atOnce && left > INSTANT) broken.push(`${who} ran, which is open for ${left} ms`)
-    if (!mayProbe(before)) continue
+    if (atOnce && left > INSTANT + call.begunAt - at) broken.push(`${who} ran, which is open for ${left} ms`)
+    if (!mayProbe(call)) continue
     // Somebody may have closed it while the call waited.
     const known = own.filter((answer) => answer.request.circuit === circuit && answer.answeredAt <= startedAt)
       .reduce((newest, { seen }) => seen.generation >= newest.generation ? seen : newest, NOTHING)
@@ -159,7 +189,7 @@ const checkCalls = (
     if (grant !== -1) grants.splice(grant, 1)
     else {
       const wasAway = !before.reachable ||
-        failures.some((failed) => failed <= startedAt && failed > startedAt - RECOVERY)
+        failures.some((failed) => failed <= startedAt && isRecovering(entries, failed, startedAt))
       if (!wasAway && known.state !== "Closed" && !isHurt(run, process, at, startedAt)) {
         broken.push(`${who} is a probe without a lease, and the storage answers`)
       }
@@ -214,7 +244,7 @@ const checkRhythm = (
       // From the first call after an answer, on a circuit that has gone to sleep.
       const since = called.find((at) => at > last) ?? Infinity
       const silence = answer - Math.max(last, since) - lateness(entries, last, answer)
-      return silence <= 2 * run.interval + SLACK || isHurt(run, process, last, answer) ||
+      return silence <= 2 * run.interval + DEADLINE + SLACK || isHurt(run, process, last, answer) ||
           failures.some((failed) => failed > last && failed < answer)
         ? []
         : [`${answer.toFixed(0)} ms: process ${process} had no answer about ${circuit} for ${silence.toFixed(0)} ms`]
@@ -352,3 +382,21 @@ const checkStrict = (run: Run, circuit: string, asked: ReadonlyArray<Asked>): Re
     })
   )
 }
+
+// -----------------------------------------------------------------------------
+// agreement
+// -----------------------------------------------------------------------------
+
+/** Soon after a fault and a change each process knows what is stored. */
+const checkAgreement = ({ logs, sightings }: Run): ReadonlyArray<string> =>
+  sightings.flatMap(({ at, circuit, known, process, since, stored }) =>
+    isRecovering(logs[process]!, since, at)
+      ? []
+      : [
+        `${
+          at.toFixed(0)
+        } ms: process ${process} knows generation ${known} of ${circuit}, and ${stored} was stored for ${
+          (at - since).toFixed(0)
+        } ms`
+      ]
+  )

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import type { Breaker } from "../../src/index.ts"
 import { Child } from "../support/children.ts"
 import { install, temporaryDirectory } from "../support/servers/processes.ts"
-import { type Entry, now, readLog } from "./log.ts"
+import { type Entry, epochMillis, readLog } from "./log.ts"
 import { Upstream } from "./upstream.ts"
 import type { Replies, Requests, Setup } from "./worker.ts"
 
@@ -92,7 +92,7 @@ export class Fleet {
     const index = this.processes.length
     const log = join(this.#directory, `${index}.log`)
     const { policies, storage } = this.#plan
-    const setup: Setup = { log, storage, policies, upstream: this.upstream.url, epoch: Date.now() - now() }
+    const setup: Setup = { log, storage, policies, upstream: this.upstream.url, epoch: epochMillis() }
     const worker = new URL("./worker.ts", import.meta.url)
     const env = { NODE_COMPILE_CACHE: this.#directory, ...await skewed(hours) }
     const child = await Child.start<Requests, Replies>(`${index}`, worker, [JSON.stringify(setup)], env)

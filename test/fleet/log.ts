@@ -34,6 +34,8 @@ export interface Started {
 export interface Call {
   readonly is: "call"
   readonly at: number
+  /** When it had been begun: by then it was decided on, if that needed nothing that takes time. */
+  readonly begunAt: number
   readonly circuit: string
   readonly before: View
   /** Whether the circuit was never called before in this process. */
@@ -86,9 +88,10 @@ export interface Answered {
   readonly error?: string | undefined
 }
 
-/** The process was kept from running for so long, until then. */
+/** The process was kept from running for so many milliseconds in all between two times. */
 export interface Late {
   readonly is: "late"
+  readonly since: number
   readonly at: number
   readonly by: number
 }
@@ -96,6 +99,9 @@ export interface Late {
 export type Entry = Started | Call | Sent | Answered | Late
 
 export const now = (): number => Number(process.hrtime.bigint()) / 1e6
+
+/** The wall clock's time when the monotonic one stood at 0. A pause between the two readings makes it too small, so the largest. */
+export const epochMillis = (): number => Math.max(...Array.from({ length: 20 }, () => Date.now() - now()))
 
 export class Log {
   readonly #file: number

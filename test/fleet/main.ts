@@ -28,7 +28,7 @@ const first = Number(values.seed)
 for (let seed = first; seed < first + Number(values.rounds); seed++) {
   console.log(`seed ${seed}`)
   const start = performance.now()
-  const { agreedAfter, broken, calls, faults } = await runDrill({
+  const { agreedAfter, broken, calls, faults, late } = await runDrill({
     start: servers[values.on],
     seed,
     seconds: Number(values.seconds),
@@ -38,7 +38,7 @@ for (let seed = first; seed < first + Number(values.rounds); seed++) {
   console.log(
     `  ${total} calls of ${calls.length} processes, ${faults.length} faults, all agree ${
       agreedAfter.toFixed(0)
-    } ms after the last`
+    } ms after the last; a process was kept from running for ${Math.max(...late).toFixed(0)} ms`
   )
   for (const what of broken.slice(0, 20)) console.log(`  BROKEN ${what}`)
   if (broken.length > 0) process.exitCode = 1

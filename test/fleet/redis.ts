@@ -6,15 +6,26 @@ import type { Server, Trouble } from "./server.ts"
 export const startRedis = async (): Promise<Server> => {
   const redis = await RedisSentinels.start()
 
-  const standsStill = (millis: number, losesData: boolean): Trouble => ({
-    what: `Redis stands still for ${millis} ms`,
-    losesData,
+  const hangs = (millis: number): Trouble => ({
+    what: `Redis hangs for ${millis} ms`,
     inflict: async () => {
       const master = await redis.master()
       master.pause()
       await sleep(millis)
       master.resume()
-      if (losesData) await redis.healed()
+    }
+  })
+
+  const hangsAndIsReplaced = (millis: number): Trouble => ({
+    what: `Redis hangs, its replica takes over, and it is back after ${millis} ms`,
+    losesData: true,
+    inflict: async () => {
+      const master = await redis.master()
+      master.pause()
+      await redis.failover()
+      await sleep(millis)
+      master.resume()
+      await redis.healed()
     }
   })
 
@@ -24,7 +35,7 @@ export const startRedis = async (): Promise<Server> => {
     inflict: async () => {
       const master = await redis.master()
       await master.kill()
-      await redis.otherThan(master)
+      await redis.failover()
       await redis.healed()
     }
   }
@@ -44,9 +55,7 @@ export const startRedis = async (): Promise<Server> => {
     what: "the replica takes over",
     losesData: true,
     inflict: async () => {
-      const master = await redis.master()
       await redis.failover()
-      await redis.otherThan(master)
       await redis.healed()
     }
   }
@@ -59,9 +68,14 @@ export const startRedis = async (): Promise<Server> => {
       const [generation, success, failure, rejected] = values.split("\n").map(Number)
       return { generation: generation!, success: success!, failure: failure!, rejected: rejected! }
     },
-    // So short that no Sentinel notices.
-    hiccup: (rng) => standsStill(rng.int(50, 600), false),
-    troubles: [() => crash, () => amnesia, (rng) => standsStill(rng.int(1500, 6000), true), () => failover],
+    hiccup: (rng) => hangs(rng.int(50, 600)),
+    troubles: [
+      () => crash,
+      () => amnesia,
+      (rng) => hangs(rng.int(1500, 6000)),
+      (rng) => hangsAndIsReplaced(rng.int(0, 3000)),
+      () => failover
+    ],
     stop: () => redis.stop()
   }
 }

@@ -5,9 +5,10 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Breaker } from "../../src/index.ts"
 import { Rng } from "../sim/random.ts"
-import { check, type Fault, SLACK } from "./check.ts"
+import { until } from "../support/machine.ts"
+import { check, type Fault, lateness, type Sighting } from "./check.ts"
 import { Fleet, type Process } from "./fleet.ts"
-import { type Counts, now } from "./log.ts"
+import { type Counts, epochMillis, now } from "./log.ts"
 import type { Server, Trouble } from "./server.ts"
 
 export interface Options {
@@ -24,6 +25,8 @@ export interface Report {
   readonly faults: ReadonlyArray<string>
   /** How long after the last fault all processes agreed. Milliseconds. */
   readonly agreedAfter: number
+  /** For how long each process was kept from running. Milliseconds. */
+  readonly late: ReadonlyArray<number>
 }
 
 const INTERVAL = 1000
@@ -65,6 +68,7 @@ const LOAD = { any: 60, pooled: 60, strict: 5 }
 class Drill {
   readonly faults: Array<Fault> = []
   readonly broken: Array<string> = []
+  readonly sightings: Array<Sighting> = []
   readonly #options: Options
   readonly #rng: Rng
   readonly #fleet: Fleet
@@ -86,6 +90,19 @@ class Drill {
 
   #anyone(): Process {
     return this.#rng.pick(this.#fleet.running.filter(({ isPaused }) => !isPaused))
+  }
+
+  /** Waits until each process has called each circuit, and each circuit has opened. */
+  async begin(): Promise<void> {
+    for (const circuit of CIRCUITS) {
+      await until(`all processes call ${circuit}`, async () => {
+        const views = await Promise.all(this.#fleet.running.map((process) => process.ask("look", { circuit })))
+        return views.every(({ counts: { success } }) => success > 0)
+      })
+      this.#fleet.upstream.be(circuit, { failing: 1 })
+      await until(`${circuit} opens`, async () => (await this.#server.stored(circuit)).generation > 0)
+      this.#fleet.upstream.be(circuit, {})
+    }
   }
 
   async enlist(hours: number): Promise<void> {
@@ -185,12 +202,11 @@ class Drill {
       )
       const least = sum([...told, ...gone.map(({ acknowledged }) => acknowledged)])
       const most = sum([...told, ...gone.map(({ made }) => made)])
-      let stored: Counts
-      const end = now() + 20_000
-      do {
-        await sleep(100)
+      let stored: Counts = nothing
+      await until(`what was acknowledged of ${circuit} is stored`, async () => {
         stored = await this.#server.stored(circuit)
-      } while (!isLess(least, stored) && now() < end)
+        return isLess(least, stored)
+      }).catch(() => {})
       if (!isLess(least, stored) || !isLess(stored, most)) {
         const text = [least, stored, most].map((counts) => JSON.stringify(counts))
         this.broken.push(`${text[1]} is stored of ${circuit}, which is to be between ${text[0]} and ${text[2]}`)
@@ -199,34 +215,42 @@ class Drill {
     await this.#load(LOAD)
   }
 
-  /** Everyone knows what is stored, soon after each can be told. How soon. */
+  /** Waits until all processes know what is stored, and notes each that does not yet. How long that took. */
   async agree(): Promise<number> {
     const start = now()
-    const end = start + 30_000
-    let views: Array<string>
-    do {
-      await sleep(20)
-      views = []
-      for (const circuit of CIRCUITS) {
-        const { generation } = await this.#server.stored(circuit)
-        const known = await Promise.all(this.#fleet.running.map((process) => process.ask("look", { circuit })))
-        const others = known.filter((view) => view.generation !== generation).map((view) => view.generation)
-        if (others.length > 0) views.push(`${circuit}: ${generation} is stored, ${others.join(", ")} are known`)
-      }
-    } while (views.length > 0 && now() < end)
-    const took = now() - start
-    this.broken.push(...views)
-    if (took > 2 * INTERVAL + SLACK) this.broken.push(`it took all ${took.toFixed(0)} ms to agree`)
-    return took
+    const since = new Map<string, Pick<Sighting, "stored" | "since">>()
+    const look = async (circuit: string): Promise<ReadonlyArray<Sighting>> => {
+      const { generation: stored } = await this.#server.stored(circuit)
+      const known = since.get(circuit)
+      const current = known?.stored === stored ? known : { stored, since: known === undefined ? start : now() }
+      since.set(circuit, current)
+      const processes = this.#fleet.running
+      const at = now()
+      const views = await Promise.all(processes.map((process) => process.ask("look", { circuit })))
+      // It has changed meanwhile, which nobody knows before it is stored.
+      if ((await this.#server.stored(circuit)).generation !== stored) return []
+      return views.flatMap(({ generation }, i) =>
+        generation === stored ? [] : [{ process: processes[i]!.index, circuit, known: generation, at, ...current }]
+      )
+    }
+    await until("all processes know what is stored", async () => {
+      const seen: Array<Sighting> = []
+      for (const circuit of CIRCUITS) seen.push(...await look(circuit))
+      this.sightings.push(...seen)
+      return seen.length === 0
+    }).catch((error: Error) => this.broken.push(error.message))
+    return now() - start
   }
 }
+
+const nothing: Counts = { success: 0, failure: 0, rejected: 0 }
 
 const sum = (all: ReadonlyArray<Counts>): Counts =>
   all.reduce((a, b) => ({
     success: a.success + b.success,
     failure: a.failure + b.failure,
     rejected: a.rejected + b.rejected
-  }), { success: 0, failure: 0, rejected: 0 })
+  }), nothing)
 
 const isLess = (a: Counts, b: Counts): boolean =>
   a.success <= b.success && a.failure <= b.failure && a.rejected <= b.rejected
@@ -261,9 +285,10 @@ export const runDrill = async (options: Options): Promise<Report> => {
   try {
     const drill = new Drill(options, fleet, server)
     options.progress?.("the server runs")
-    const epoch = Date.now() - now()
+    const epoch = epochMillis()
     for (const hours of SKEWS.slice(0, PROCESSES)) await drill.enlist(hours)
-    options.progress?.("all processes run")
+    await drill.begin()
+    options.progress?.("all processes run, and all circuits have opened")
     await drill.troubleWithProcesses()
     await drill.countUp()
     options.progress?.("counted up")
@@ -271,15 +296,17 @@ export const runDrill = async (options: Options): Promise<Report> => {
     const agreedAfter = await drill.agree()
     options.progress?.("all agree")
     const logs = fleet.processes.map((process) => process.read())
-    const { broken, faults } = drill
+    const { broken, faults, sightings } = drill
+    const end = now()
     return {
       broken: [
         ...broken,
-        ...check({ logs, faults, strict: ["strict"], interval: INTERVAL, epoch, openFor: OPEN_FOR })
+        ...check({ logs, faults, strict: ["strict"], interval: INTERVAL, epoch, openFor: OPEN_FOR, sightings })
       ],
       calls: logs.map((entries) => entries.filter(({ is }) => is === "call").length),
       faults: faults.map(({ what }) => what),
-      agreedAfter
+      agreedAfter,
+      late: logs.map((entries) => lateness(entries, 0, end))
     }
   } finally {
     await fleet.stop()

@@ -6,7 +6,8 @@ import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as PostgresStorageLive from "../../src/layers/PostgresStorageLive.ts"
 import * as RedisStorageLive from "../../src/layers/RedisStorageLive.ts"
 import { type Change, type CircuitReport, type Probe, type Snapshot, Storage } from "../../src/Storage/Storage.ts"
-import { type Call, type Counts, Log, now, type Request, type Seen, type View } from "./log.ts"
+import { Lateness } from "../support/machine.ts"
+import { type Call, type Counts, epochMillis, Log, now, type Request, type Seen, type View } from "./log.ts"
 
 export interface Setup {
   readonly log: string
@@ -42,7 +43,7 @@ export interface Replies {
 
 const setup = JSON.parse(process.argv[2]!) as Setup
 const log = new Log(setup.log)
-log.write({ is: "started", at: now(), skew: Date.now() - now() - setup.epoch })
+log.write({ is: "started", at: now(), skew: epochMillis() - setup.epoch })
 
 // -----------------------------------------------------------------------------
 // what it asks the storage
@@ -192,9 +193,9 @@ const call = (circuit: string): Promise<Call> => {
 const make = (circuit: string): Promise<Call> =>
   new Promise((resolve) => {
     const breaker = breakers.get(circuit)!
-    const before = viewOf(Effect.runSync(breaker.snapshot))
     const isFirst = !called.has(circuit)
     const at = now()
+    const before = viewOf(Effect.runSync(breaker.snapshot))
     let startedAt: number | undefined
     const body = Effect.suspend(() => {
       startedAt = now()
@@ -202,11 +203,13 @@ const make = (circuit: string): Promise<Call> =>
     })
     const fiber = Effect.runFork(breaker.wrap(body))
     const atOnce = startedAt !== undefined || fiber.pollUnsafe() !== undefined
+    const begunAt = now()
     fiber.addObserver((exit) => {
       called.add(circuit)
       const done: Call = {
         is: "call",
         at,
+        begunAt,
         circuit,
         before,
         isFirst,
@@ -224,8 +227,21 @@ const make = (circuit: string): Promise<Call> =>
 // its load
 // -----------------------------------------------------------------------------
 
+// A line for many small ones.
+const LEAST_MILLIS = 20
+let since = now()
+let late = 0
+new Lateness((by) => {
+  late += by
+  if (late < LEAST_MILLIS) return
+  const at = now()
+  log.write({ is: "late", since, at, by: late })
+  since = at
+  late = 0
+})
+
 const TICK = 10
-/** Who was paused for long does not make up for it. */
+/** A process that was paused for long does not make up for it. */
 const MOST_AT_ONCE = 20
 let rates: Requests["load"] = {}
 const due = new Map<string, number>()
@@ -234,7 +250,6 @@ let tickedAt = now()
 setInterval(() => {
   const elapsed = now() - tickedAt
   tickedAt += elapsed
-  if (elapsed > 10 * TICK) log.write({ is: "late", at: tickedAt, by: elapsed })
   for (const [circuit, rate] of Object.entries(rates)) {
     const calls = Math.min(MOST_AT_ONCE, (due.get(circuit) ?? 0) + rate * elapsed / 1000)
     for (let i = 1; i <= calls; i++) void call(circuit)

@@ -45,7 +45,7 @@ class Payments extends Breaker.Service<Payments>()("payments", {}) {}
 // @ts-expect-error a breaker without a storage
 export const running: Promise<string> = Effect.runPromise(Effect.succeed("ok").pipe(Payments.wrap, Effect.provide(Payments.layer)))
 // @ts-expect-error not for users
-export type Inside = typeof import("effect-breaker/internal/Guard")
+export type Inside = typeof import("effect-breaker/internal/Shared")
 // @ts-expect-error not for users
 export type Core = typeof import("effect-breaker/core/Machine")
 `
@@ -96,7 +96,7 @@ describe("a consumer", () => {
   })
 
   it("cannot reach what is internal", async () => {
-    for (const subpath of ["internal/Guard", "core/Machine", "Policy"]) {
+    for (const subpath of ["internal/Shared", "core/Machine", "Policy"]) {
       const inside = run(process.execPath, ["-e", `import("effect-breaker/${subpath}")`], { cwd: project })
       const failure = await inside.then(() => "", (error: { readonly stderr: string }) => error.stderr)
       assert.include(failure, "ERR_PACKAGE_PATH_NOT_EXPORTED", subpath)

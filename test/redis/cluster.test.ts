@@ -5,10 +5,10 @@ import { failures, reading } from "../../src/conformance/Law.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
-import { until } from "../support/servers/processes.ts"
+import { eventually } from "../support/machine.ts"
 import { RedisCluster } from "../support/servers/redis.ts"
 import { conforms } from "./laws.ts"
-import { circuit, layerOn } from "./support.ts"
+import { circuit, errorOf, layerOn } from "./support.ts"
 
 let cluster: RedisCluster
 beforeAll(async () => {
@@ -20,11 +20,11 @@ const options = () => IoRedis.fromUrl(cluster.url)
 
 conforms({ name: "a Cluster of six", client: () => IoRedis.layer(options()) })
 
-describe("the servers of a Cluster", () => {
+describe("Redis Cluster", () => {
   const names = Array.from({ length: 60 }, (_, index) => `spread ${index}`)
   const batch = (sequence: number) => names.map((name) => ({ ...reading(name, "a"), sequence, delta: failures(1) }))
 
-  it.live("each hold circuits, are all listed and repaired, and learn the scripts again", () =>
+  it.live("the masters of a Cluster each hold circuits, list and repair them all, and are sent lost scripts again", () =>
     Effect.gen(function*() {
       const storage = yield* Storage
       const masters = yield* Effect.promise(() => cluster.masters())
@@ -46,17 +46,18 @@ describe("the servers of a Cluster", () => {
       assert.strictEqual(yield* RedisStorage.repairExpiry(), names.length)
     }).pipe(Effect.provide(layerOn(options()))))
 
-  it.live("hand circuits to each other while they are in use", () =>
+  it.live("a circuit keeps its generation and loses no count while its slot moves between masters of a Cluster", () =>
     Effect.gen(function*() {
       const name = "handed over"
       const it = yield* circuit(name)
       yield* it.report(failures(3))
       const { snapshot: opened } = yield* it.open({ openFor: 3_600_000, maxOpenFor: 3_600_000 })
-      let sequence = 0
+      let sent = 0
       let counted = 0
       const using = yield* Effect.gen(function*() {
+        const sequence = ++sent
         const answer = yield* Effect.result(
-          it.send({ instance: "user", sequence: ++sequence, generation: opened.generation, delta: failures(1) })
+          it.send({ instance: "user", sequence, generation: opened.generation, delta: failures(1) })
         )
         if (Result.isSuccess(answer)) {
           counted++
@@ -66,45 +67,44 @@ describe("the servers of a Cluster", () => {
         }
         yield* Effect.sleep("5 millis")
       }).pipe(Effect.forever, Effect.forkChild)
-      for (let times = 0; times < 3; times++) {
-        yield* Effect.promise(() => cluster.move(`circuit_breaker:{${name}}`))
-        const before = counted
-        yield* Effect.sleep("500 millis")
-        assert.isAbove(counted, before)
+      // A report that is sent and answered while the slot moves: with all of its keys here, some of them, and none.
+      for (const keys of [0, 2, 100]) {
+        const move = yield* Effect.promise(() => cluster.beginMove(`circuit_breaker:{${name}}`))
+        yield* Effect.promise(() => move.moveKeys(keys))
+        const before = sent
+        yield* eventually("a report is answered or fails during the move", Effect.sync(() => sent > before + 1))
+        yield* Effect.promise(() => move.moveKeys())
+        yield* Effect.promise(() => move.end())
+        const moved = counted
+        yield* eventually("reports are counted after the move", Effect.sync(() => counted > moved))
       }
       yield* Fiber.interrupt(using)
       const { lifetime, state } = yield* it.read
       assert.strictEqual(state._tag, "Open")
       assert.isAtLeast(lifetime.failure, 3 + counted)
-      assert.isAtMost(lifetime.failure, 3 + sequence)
+      assert.isAtMost(lifetime.failure, 3 + sent)
     }).pipe(Effect.provide(layerOn(options()))))
 
-  it.live("may refuse what goes before a command on a slot that moves, and end nobody's process with it", () =>
+  it.live("a denied ASKING on a slot that moves fails the request, and does not end the process", () =>
     Effect.gen(function*() {
       const name = "refused"
       const it = yield* circuit(name)
       yield* it.report(failures(3))
-      const allow = (rule: string) =>
-        Effect.promise(() => Promise.all(cluster.nodes.map((node) => node.cli("acl", "setuser", "default", rule))))
-      const using = yield* Effect.result(it.read).pipe(
-        Effect.andThen(Effect.sleep("2 millis")),
-        Effect.forever,
-        Effect.forkChild
-      )
-      yield* allow("-asking")
-      yield* Effect.promise(() =>
-        until("it was refused", async () => {
-          await cluster.move(`circuit_breaker:{${name}}`)
-          const denials = await Promise.all(cluster.nodes.map((node) => node.cli("acl", "log")))
-          return denials.some((denial) => denial.includes("asking"))
-        })
-      )
-      yield* allow("+asking")
-      yield* Fiber.interrupt(using)
+      const onAll = (...command: ReadonlyArray<string>) =>
+        Effect.promise(() => Promise.all(cluster.nodes.map((node) => node.cli(...command))))
+      yield* onAll("acl", "log", "reset")
+      const move = yield* Effect.promise(() => cluster.beginMove(`circuit_breaker:{${name}}`))
+      // With its keys gone and the slot still its own, the source answers each request with ASK.
+      yield* Effect.promise(() => move.moveKeys())
+      yield* onAll("acl", "setuser", "default", "-asking")
+      assert.strictEqual((yield* errorOf(it.read)).reason, "Unavailable")
+      assert.isTrue((yield* onAll("acl", "log")).some((denials) => denials.includes("asking")))
+      yield* onAll("acl", "setuser", "default", "+asking")
+      yield* Effect.promise(() => move.end())
       assert.strictEqual((yield* it.read).lifetime.failure, 3)
     }).pipe(Effect.provide(layerOn(options()))))
 
-  it.live("may die: the others go on, and a replica takes over its circuits", () =>
+  it.live("a Cluster that loses a master serves its other circuits, and all of them when the replica has taken over", () =>
     Effect.gen(function*() {
       const storage = yield* Storage
       const heard: Array<Announcement> = []
@@ -116,35 +116,40 @@ describe("the servers of a Cluster", () => {
         Effect.forever,
         Effect.forkChild
       )
+      yield* eventually("the subscription begins", Effect.sync(() => heard.length > 0))
       yield* storage.sync(batch(4))
       const [first] = yield* Effect.promise(() => cluster.masters())
-      yield* Effect.sleep("500 millis")
-      yield* Effect.promise(() => first!.kill())
-      // At first only those of the others can be told.
-      const at = yield* Effect.result(storage.sync(batch(5)))
-      if (Result.isSuccess(at)) {
-        for (const { circuit, result } of at.success) {
+      const takeOver = yield* Effect.promise(() => cluster.lose(first!))
+      // Its circuits fail, or the whole batch while the client still learns of the loss.
+      const during = yield* Effect.result(storage.sync(batch(5)))
+      if (Result.isSuccess(during)) {
+        assert.isTrue(during.success.some(({ result }) => Result.isSuccess(result)))
+        const failed = during.success.filter(({ result }) => Result.isFailure(result))
+        assert.isNotEmpty(failed)
+        for (const { circuit, result } of failed) {
           if (Result.isFailure(result)) assert.deepInclude(result.failure, { reason: "Unavailable", circuit })
         }
+      } else {
+        assert.deepInclude(during.failure, { _tag: "StorageError", reason: "Unavailable" })
       }
-      let left = names.length
-      for (let tries = 0; tries < 200 && left > 0; tries++) {
-        yield* Effect.sleep("100 millis")
-        const answers = yield* Effect.result(storage.sync(batch(5)))
-        left = Result.isSuccess(answers)
-          ? answers.success.filter(({ result }) =>
-            !Result.isSuccess(result) || result.success.snapshot.lifetime.failure !== 5
-          ).length
-          : names.length
-      }
-      assert.strictEqual(left, 0)
-      let told = false
-      for (let tries = 0; tries < 50 && !told; tries++) {
-        const { snapshot: { generation } } = yield* (yield* circuit("told")).operate({ _tag: "Reset" })
-        yield* Effect.sleep("200 millis")
-        told = heard.some((one) => one._tag === "Changed" && one.generation === generation)
-      }
-      assert.isTrue(told)
+      yield* Effect.promise(takeOver)
+      yield* eventually(
+        "all circuits are counted again",
+        Effect.map(
+          storage.sync(batch(5)),
+          (answers) =>
+            answers.every(({ result }) => Result.isSuccess(result) && result.success.snapshot.lifetime.failure === 5)
+        )
+      )
+      const changed = yield* circuit("told")
+      yield* eventually(
+        "a change is announced again",
+        Effect.gen(function*() {
+          const { snapshot: { generation } } = yield* changed.operate({ _tag: "Reset" })
+          yield* Effect.sleep("200 millis")
+          return heard.some((one) => one._tag === "Changed" && one.generation === generation)
+        })
+      )
       assert.includeMembers(yield* Stream.runCollect(storage.list), names)
     }).pipe(Effect.provide(layerOn(options()))))
 })

@@ -6,7 +6,6 @@ import type * as Redis from "effect/persistence/Redis"
 import { readFileSync } from "node:fs"
 import { mkdir, rm, writeFile } from "node:fs/promises"
 import { delimiter, join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { failures, FORCED, MINUTE, success } from "../../src/conformance/Law.ts"
 import { Breaker, Trip } from "../../src/index.ts"
 import type * as IoRedis from "../../src/layers/IoRedis.ts"
@@ -14,6 +13,7 @@ import { FIELDS } from "../../src/redis/Fields.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import { root } from "../support/docs.ts"
+import { eventually } from "../support/machine.ts"
 import { run, temporaryDirectory } from "../support/servers/processes.ts"
 import { RedisServer } from "../support/servers/redis.ts"
 import { failTimes } from "../utils.ts"
@@ -95,14 +95,7 @@ type Needs = Storage | Redis.Redis | IoRedis.IoRedis
 const onServer = <A, E>(effect: Effect.Effect<A, E, Needs>, client: IoRedis.Options = {}) =>
   Effect.provide(effect, layerOn({ host: "127.0.0.1", port: server.port, ...client }))
 
-const until = (what: string, isSo: () => Promise<boolean>) =>
-  Effect.promise(async () => {
-    const end = performance.now() + 5000
-    while (!await isSo()) {
-      if (performance.now() > end) assert.fail(`waited in vain: ${what}`)
-      await sleep(20)
-    }
-  })
+const until = (event: string, isSo: () => Promise<boolean>) => eventually(event, Effect.promise(isSo))
 
 /** The circuits of the page, by breakers of which none is left afterwards. */
 const circuits = Effect.scoped(Effect.gen(function*() {
@@ -122,7 +115,7 @@ const circuits = Effect.scoped(Effect.gen(function*() {
 }))
 
 describe("docs/redis.md", () => {
-  it.live("shows what its commands print, in their order", () =>
+  it.live("docs/redis.md shows what its commands print, in their order", () =>
     Effect.gen(function*() {
       yield* onServer(circuits)
       yield* Effect.provide(
@@ -141,9 +134,9 @@ describe("docs/redis.md", () => {
       const left = yield* Effect.promise(() => server.cli("--scan", "--pattern", "circuit_breaker:{*}"))
       assert.sameMembers(left.split("\n"), ["circuit_breaker:{a%7Bb%7D%0A*}", "circuit_breaker:{payments}"])
       assert.strictEqual(yield* Effect.promise(() => server.cli("exists", "circuit_breaker:{search}:history")), "0")
-    }), 60_000)
+    }))
 
-  it.live("names the keys and the fields that there are, and no others", () =>
+  it.live("docs/redis.md lists all keys and fields of a circuit, and no others", () =>
     onServer(Effect.gen(function*() {
       const it = yield* circuit("payments")
       yield* it.operate({ _tag: "Remove" })
@@ -173,7 +166,7 @@ describe("docs/redis.md", () => {
       assert.sameMembers(rows("field"), [...FIELDS])
     })))
 
-  it.live("tells how long a circuit without a window, and one with an override without an end, stays", () =>
+  it.live("as docs/redis.md says, reading does not extend a circuit's time to live, and an endless override ends it", () =>
     onServer(Effect.gen(function*() {
       const it = yield* circuit("stays")
       yield* it.report({ ...failures(1), buckets: [] }, { withins: [] })
@@ -187,7 +180,7 @@ describe("docs/redis.md", () => {
       assert.strictEqual(yield* send("TTL", key), -1)
     })))
 
-  it.live("tells what becomes of a circuit that is deleted under a living fleet", () =>
+  it.live("as docs/redis.md says, an Open circuit that is deleted is put back, and a Closed one begins anew", () =>
     onServer(Effect.scoped(Effect.gen(function*() {
       const policy = { trip: Trip.consecutiveFailures(2), openFor: "1 hour", evidence: "any" } as const
       const [open, closed] = [yield* Breaker.make("alive", policy), yield* Breaker.make("unchanged", policy)]
@@ -195,7 +188,7 @@ describe("docs/redis.md", () => {
       yield* failTimes(open, 2)
       yield* closed.wrap(Effect.void)
       yield* until(
-        "both are stored",
+        "both circuits are stored",
         async () => `${await state("alive")} ${await state("unchanged")}` === "open closed"
       )
       const connections = yield* Effect.promise(() => server.cli("client", "list"))
@@ -203,12 +196,12 @@ describe("docs/redis.md", () => {
       for (const name of ["alive", "unchanged"]) {
         yield* Effect.promise(() => server.cli("unlink", `circuit_breaker:{${name}}`))
       }
-      yield* until("it is put back", async () => await state("alive") === "open")
+      yield* until("the Open circuit is put back", async () => await state("alive") === "open")
       const [row] = yield* (yield* Storage).history("alive")
       assert.strictEqual(row?.why.reason, "put back after a loss of data")
       assert.strictEqual(yield* Effect.promise(() => state("unchanged")), "")
       yield* closed.wrap(Effect.void)
-      yield* until("it begins anew", async () => await state("unchanged") === "closed")
+      yield* until("the Closed circuit begins anew", async () => await state("unchanged") === "closed")
     }))))
 
   const operations = (name: string) =>
@@ -220,7 +213,7 @@ describe("docs/redis.md", () => {
         Stream.runForEach((announcement) => Effect.sync(() => heard.push(announcement))),
         Effect.forkScoped({ startImmediately: true })
       )
-      yield* until("it listens", async () => heard.length > 0)
+      yield* until("the subscription begins", async () => heard.length > 0)
       yield* it.report(failures(1))
       yield* it.open()
       yield* it.operate({ _tag: "Override", ...FORCED })
@@ -232,10 +225,10 @@ describe("docs/redis.md", () => {
       assert.isNotEmpty(yield* storage.history(name))
       assert.include(yield* Stream.runCollect(storage.list), name)
       yield* RedisStorage.repairExpiry()
-      yield* until("it hears of every change", async () => heard.length === 7)
+      yield* until("every change is announced", async () => heard.length === 7)
     }))
 
-  it.live("gives a user of Redis all the rights that it needs", () =>
+  it.live("docs/redis.md gives a user of Redis all the rights that a storage needs", () =>
     Effect.gen(function*() {
       yield* Effect.promise(() => shell(rights))
       const denied = Effect.promise(() => server.cli("acl", "log"))

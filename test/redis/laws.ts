@@ -5,6 +5,7 @@ import * as Redis from "effect/persistence/Redis"
 import { NUMBERS } from "../../src/redis/Fields.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
+import { retryWhenLate, scaledMillis } from "../support/machine.ts"
 
 export const capabilities = { shared: true, durable: true, pushes: true, history: true, fences: true }
 
@@ -57,9 +58,10 @@ export const conforms = <E>({ client, name }: Subject<E>): void => {
       capabilities,
       layer: ({ idleTimeToLive }) => Layer.provide(RedisStorage.layer({ idleTimeToLive }), Layer.suspend(client)),
       advance: Effect.sleep,
-      maxBlocking: "250 millis",
+      unit: scaledMillis(100),
+      maxBlocking: scaledMillis(250),
       rewrite: (circuit, f) => Effect.provide(rewrite(circuit, f), Layer.fresh(Layer.suspend(client)))
     })
-    for (const law of laws) it.live(law.name, () => law.check)
+    for (const law of laws) it.live(law.name, () => retryWhenLate(law.check))
   })
 }

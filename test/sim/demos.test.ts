@@ -1,4 +1,4 @@
-/** What a fleet is for, shown with as many instances as a service may well have. */
+/** The two promises of a fleet, with as many instances as a service may well have. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet, type Process } from "./fleet.ts"
@@ -32,7 +32,7 @@ const callAll = (
 const circuitOf = ({ server }: Fleet) => server.documents.get("payments")?.record
 
 describe("40 instances", () => {
-  it("go on without the one bad node among them, which isolates itself and comes back", () => {
+  it("40 instances go on without the one bad node among them, which isolates itself and comes back", () => {
     const { fleet, instances } = fleetOf({ openFor: "5 seconds" })
     const [bad, ...good] = instances
     let refused = 0
@@ -53,7 +53,7 @@ describe("40 instances", () => {
     assert.strictEqual(bad!.snapshot(0).state, "Closed")
   })
 
-  it("open for all when the dependency is sick, though none has the traffic to find out by itself", () => {
+  it("40 instances open when the dependency is down, though none has the traffic to trip by itself", () => {
     const minimumCalls = 20
     const { fleet, instances } = fleetOf({
       trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls, window: { _tag: "Within", duration: "10 seconds" } },
@@ -71,7 +71,7 @@ describe("40 instances", () => {
       const most = Math.max(...instances.map((instance) => instance.snapshot(0).windows[0]!.calls))
       assert.isBelow(most, minimumCalls)
     }
-    // Half of the window has to be of failures, and two snapshots an interval apart have to say so.
+    // Half of the calls in the window have to fail, in two snapshots an interval apart.
     assert.isAtMost(within, 8000)
     fleet.advance(1100)
     assert.isTrue(instances.every((instance) => instance.snapshot(0).state === "Open"))

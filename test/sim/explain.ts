@@ -2,7 +2,7 @@ import { type Schedule, scheduleFrom } from "./schedule.ts"
 import { shrink } from "./shrink.ts"
 import { simulate } from "./simulate.ts"
 
-/** What a seed breaks, with its schedule made smaller and how to run it again; nothing where all holds. */
+/** The failure of a seed with its shrunk schedule and the command that replays it; `undefined` when all invariants hold. */
 export const explain = (seed: number): string | undefined => {
   const schedule = scheduleFrom(seed)
   const failure = simulate(schedule)

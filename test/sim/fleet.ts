@@ -1,13 +1,14 @@
 /** Processes of one fleet, each on a machine of its own, behind a link of its own to the one server. */
 import { Cause, Context, Effect, Exit, type Fiber, Scope } from "effect"
 import { Breaker, Outcome } from "../../src/index.ts"
-import type { Storage } from "../../src/Storage/Storage.ts"
+import * as Fallback from "../../src/Storage/Fallback.ts"
+import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
 import { type Exchange, Link, perfect, type Quality } from "./link.ts"
 import { Rng } from "./random.ts"
 import { type Handled, Server } from "./server.ts"
 import { Machine, World } from "./world.ts"
 
-/** What a call's dependency does to it. `hint` fails with a wish to be left alone for so many milliseconds. */
+/** How a call's dependency behaves. With a `hint` it fails and wants no calls for so many milliseconds (`retryAfter`). */
 export interface Behaviour {
   readonly ends: "succeeds" | "fails" | "isIgnored" | "dies"
   readonly takes: number
@@ -22,7 +23,7 @@ export interface Call {
   readonly arrivedAt: number
   readonly arrived: number
   startedAt?: number
-  /** Whether it was let through to be counted. */
+  /** Whether it was admitted by a breaker that counts it. */
   isRecorded?: boolean
   bodyEndedAt?: number
   endedAt?: number
@@ -39,9 +40,11 @@ export interface FleetOptions {
   readonly circuits: ReadonlyArray<CircuitPlan>
   readonly idleTimeToLive?: number | undefined
   readonly pushes?: boolean | undefined
+  /** Names of the storages, when a process falls back from each to the next. By default there is one, `simulated`. */
+  readonly backends?: ReadonlyArray<string> | undefined
 }
 
-/** Who looks on. */
+/** Observes a fleet. */
 export interface Watcher {
   readonly handled: (handled: Handled) => void
   readonly sent: (process: Process, exchange: Exchange) => void
@@ -50,6 +53,9 @@ export interface Watcher {
     exchange: Exchange,
     exit: Exit.Exit<unknown, unknown> | undefined
   ) => void
+  readonly pushed: (process: Process, announcement: Announcement) => void
+  /** A chain of storages had an event. */
+  readonly chained: (process: Process, event: Fallback.ChainEvent) => void
   readonly bodyStarts: (call: Call) => void
   readonly bodyEnds: (call: Call, exit: Exit.Exit<unknown, unknown>) => void
   readonly callEnds: (call: Call, exit: Exit.Exit<unknown, unknown>) => void
@@ -58,20 +64,28 @@ export interface Watcher {
 export class Fleet {
   readonly world = new World()
   readonly options: FleetOptions
-  readonly server: Server
+  readonly servers: ReadonlyArray<Server>
   readonly processes: Array<Process> = []
   readonly watchers: Array<Partial<Watcher>> = []
 
   constructor(options: FleetOptions) {
     this.options = options
-    this.server = new Server(this.world, {
-      idleTimeToLive: options.idleTimeToLive ?? 60 * 60 * 1000,
-      pushes: options.pushes ?? false,
-      handled: (handled) => this.tell("handled", handled)
-    })
+    this.servers = (options.backends ?? ["simulated"]).map((backend) =>
+      new Server(this.world, {
+        backend,
+        idleTimeToLive: options.idleTimeToLive ?? 60 * 60 * 1000,
+        pushes: options.pushes ?? false,
+        handled: (handled) => this.notify("handled", handled)
+      })
+    )
   }
 
-  /** Starts a process, with its breakers. */
+  /** The first, which is the only one unless there is a chain. */
+  get server(): Server {
+    return this.servers[0]!
+  }
+
+  /** Starts a process with its breakers. */
   start(options: ProcessOptions = {}): Process {
     const process = new Process(this, this.processes.length, options)
     this.processes.push(process)
@@ -82,7 +96,7 @@ export class Fleet {
     this.world.advance(millis)
   }
 
-  tell<K extends keyof Watcher>(what: K, ...about: Parameters<Watcher[K]>): void {
+  notify<K extends keyof Watcher>(what: K, ...about: Parameters<Watcher[K]>): void {
     for (const watcher of this.watchers) {
       ;(watcher[what] as ((...about: Parameters<Watcher[K]>) => void) | undefined)?.(...about)
     }
@@ -120,7 +134,8 @@ export class Process {
   readonly fleet: Fleet
   readonly index: number
   readonly machine: Machine
-  readonly link: Link
+  /** To each of the fleet's servers, in their order. */
+  readonly links: ReadonlyArray<Link>
   readonly policies: ReadonlyArray<Breaker.Data>
   readonly breakers: ReadonlyArray<Breaker.Breaker<unknown>>
   readonly startedAt: number
@@ -130,19 +145,36 @@ export class Process {
   readonly #context: Context.Context<Storage | Scope.Scope>
 
   constructor(fleet: Fleet, index: number, { policies, quality, skew = 0 }: ProcessOptions) {
-    const { options: { circuits, seed }, server, world } = fleet
+    const { options: { circuits, seed }, servers, world } = fleet
     this.fleet = fleet
     this.index = index
     this.startedAt = world.now
     this.policies = policies ?? circuits.map(({ policy }) => policy)
     this.machine = new Machine(world, seed * 1000 + index, skew)
-    this.link = new Link(index, server, this.machine, new Rng(seed, index), quality ?? perfect, {
-      sent: (exchange) => fleet.tell("sent", this, exchange),
-      ended: (exchange, exit) => fleet.tell("ended", this, exchange, exit)
-    })
-    this.#context = Context.add(this.link.context, Scope.Scope, this.#scope)
+    this.links = servers.map((server, place) =>
+      new Link(index, server, this.machine, new Rng(seed, index, ...(place === 0 ? [] : [place])), quality ?? perfect, {
+        sent: (exchange) => fleet.notify("sent", this, exchange),
+        ended: (exchange, exit) => fleet.notify("ended", this, exchange, exit),
+        pushed: (announcement) => fleet.notify("pushed", this, announcement)
+      })
+    )
+    this.#context = Context.make(Storage, this.#storage()).pipe(Context.add(Scope.Scope, this.#scope))
     this.breakers = circuits.map(({ name }, i) =>
       valueOf(this.machine.fork(Breaker.make(name, this.policies[i]!), this.#context))
+    )
+  }
+
+  /** The link to the first server. */
+  get link(): Link {
+    return this.links[0]!
+  }
+
+  #storage(): Storage {
+    const [first, ...others] = this.links.map(({ storage }) => ({ storage }))
+    if (others.length === 0) return first!.storage
+    const onEvent = (event: Fallback.ChainEvent) => Effect.sync(() => this.fleet.notify("chained", this, event))
+    return valueOf(
+      this.machine.fork(Fallback.make([first!, ...others], { onEvent }), Context.make(Scope.Scope, this.#scope))
     )
   }
 
@@ -162,13 +194,13 @@ export class Process {
       const call: Call = { process: this, circuit, behaviour, arrivedAt: world.now, arrived: world.stamp() }
       const body = Effect.suspend(() => {
         call.startedAt = world.now
-        fleet.tell("bodyStarts", call)
+        fleet.notify("bodyStarts", call)
         const end = endOf(behaviour)
         return behaviour.takes > 0 ? Effect.andThen(Effect.sleep(behaviour.takes), end) : end
       }).pipe(Effect.onExit((exit) =>
         Effect.sync(() => {
           call.bodyEndedAt = world.now
-          fleet.tell("bodyEnds", call, exit)
+          fleet.notify("bodyEnds", call, exit)
         })
       ))
       this.calls.add(call)
@@ -176,7 +208,7 @@ export class Process {
         call.endedAt = world.now
         call.exit = exit
         this.calls.delete(call)
-        fleet.tell("callEnds", call, exit)
+        fleet.notify("callEnds", call, exit)
       })
     })
   }
@@ -189,7 +221,7 @@ export class Process {
     return this.machine.fork(act(this.breakers[circuit]!), Context.empty())
   }
 
-  /** Ends as a process does that is told to: it may say what it has to say. */
+  /** Shuts down in order: the scope of its breakers closes, which sends their last reports. */
   stop(): void {
     this.isStopping = true
     this.machine.deliver(() => {

@@ -5,7 +5,7 @@ import { type Behaviour, Fleet, type Process } from "./fleet.ts"
 const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
 const takes = (takes: number): Behaviour => ({ ends: "succeeds", takes })
 
-/** A fleet whose circuit was opened by its first process, when the open time is over. */
+/** A fleet whose first process has opened the circuit, at a time when the open time is over. */
 const opened = (
   processes: number,
   halfOpen: Breaker.HalfOpen
@@ -28,7 +28,7 @@ const opened = (
 
 const record = ({ server }: Fleet) => server.documents.get("c")!.record
 
-/** How many bodies run at once, at most. */
+/** Counts the bodies that run, now, at most at once, and in all. */
 const mostRunning = (fleet: Fleet) => {
   const counted = { now: 0, most: 0, all: 0 }
   fleet.watchers.push({
@@ -45,7 +45,7 @@ const mostRunning = (fleet: Fleet) => {
 
 describe("a half-open fleet", () => {
   for (const probes of [1, 2, 5]) {
-    it(`runs no more than ${probes} probes at once, though 10 instances want to`, () => {
+    it(`a half-open fleet of 10 instances runs at most ${probes} probes at once`, () => {
       const { all, fleet } = opened(10, { probes, successes: 1000, lease: 5000 })
       const running = mostRunning(fleet)
       for (const process of all) {
@@ -57,7 +57,7 @@ describe("a half-open fleet", () => {
     })
   }
 
-  it("takes a crashed holder's place when its lease is over", () => {
+  it("another instance probes once the lease of a crashed holder is over", () => {
     const { all: [holder, other], fleet } = opened(2, { lease: 3000 })
     holder!.call(0, takes(1000))
     fleet.advance(10)
@@ -72,7 +72,7 @@ describe("a half-open fleet", () => {
     assert.strictEqual(other!.snapshot(0).state, "Closed")
   })
 
-  it("reopens when a probe is over its lease, for all", () => {
+  it("a probe that outlasts its lease reopens the circuit for all", () => {
     const { all: [holder, other], fleet } = opened(2, { lease: 3000 })
     holder!.call(0, takes(60_000))
     fleet.advance(3100)
@@ -83,7 +83,7 @@ describe("a half-open fleet", () => {
     assert.strictEqual(other!.snapshot(0).openings, 2)
   })
 
-  it("closes by three successes of three instances", () => {
+  it("three successes of three instances close the circuit", () => {
     const { all, fleet } = opened(3, { successes: 3 })
     for (const [i, process] of all.entries()) {
       assert.notStrictEqual(record(fleet).state._tag, "Closed")
@@ -96,7 +96,7 @@ describe("a half-open fleet", () => {
     for (const process of all) assert.strictEqual(process.snapshot(0).state, "Closed")
   })
 
-  it("ramps up everywhere after it has closed", () => {
+  it("all instances ramp up after the circuit has closed", () => {
     const { all, fleet } = opened(3, { ramp: 10_000 })
     all[0]!.call(0, succeeds)
     fleet.advance(1100)
@@ -112,7 +112,7 @@ describe("a half-open fleet", () => {
     assert.strictEqual(running.all - before, 60)
   })
 
-  it("does not ramp where an instance was letting calls through while nobody answered it", () => {
+  it("an instance that closed alone during an outage does not ramp when the fleet closes", () => {
     const { all: [alone], fleet } = opened(2, { ramp: 10_000, lease: 3000 })
     alone!.link.quality = { ...alone!.link.quality, cut: "refused" }
     for (let at = 0; at < 20_000; at += 100) fleet.world.after(at, () => alone!.call(0, succeeds))

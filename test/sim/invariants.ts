@@ -1,6 +1,6 @@
 /**
- * What must hold of a fleet whatever happens to it, looked at from outside: at the server, on the wire, at the calls. None of it
- * asks the code under test for its opinion, but for what a user can read of a breaker.
+ * The invariants of a fleet, checked from outside: at the server, on the wire, at the calls. They read nothing from the code under
+ * test but what a user can read of a breaker.
  */
 import { Duration, type Exit, Result } from "effect"
 import { isTagged } from "effect/Predicate"
@@ -11,26 +11,26 @@ import type { Call, Fleet, Process, Watcher } from "./fleet.ts"
 import type { Exchange } from "./link.ts"
 import type { Handled, Input } from "./server.ts"
 
-/** The longest that a call is kept for its load, or for its lease. */
+/** The longest a call waits for its load or its lease. */
 const PATIENCE = 100
-/** How long a storage may take to answer. */
+/** The deadline of a request. */
 const DEADLINE = 1000
 
-/** A generation of a circuit, as it first came to be. */
+/** A generation of a circuit, as it was first committed. */
 interface Issued {
   readonly state: CircuitRecord["state"]["_tag"]
   readonly reason: string | undefined
   readonly by: Input["_tag"]
-  /** When, in the world's time. */
+  /** When it was committed, in the world's time. */
   readonly at: number
-  /** When it was followed by another. */
+  /** When the next generation was committed. */
   endedAt: number
   /** When its open time is over. */
   readonly openUntil: number
   readonly isOverridden: boolean
 }
 
-/** What a process is known to know of a circuit. */
+/** A process's newest view of a circuit, as its answers show it. */
 interface View {
   generation: number
   state: string
@@ -38,13 +38,13 @@ interface View {
 }
 
 interface Verdicts {
-  /** Since when, by process and generation, each snapshot in a row trips: when it was asked for, by both clocks. */
+  /** Since when each snapshot of a process in a row trips, by generation: the time of its request, by both clocks. */
   since: { readonly asOf: number; readonly at: number } | undefined
   last: { readonly asOf: number; readonly at: number } | undefined
   generation: number
 }
 
-export class Invariants implements Watcher {
+export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly broken: Array<string> = []
   readonly #fleet: Fleet
   /** By circuit, then generation. */
@@ -54,21 +54,21 @@ export class Invariants implements Watcher {
   readonly #verdicts = new Map<string, Verdicts>()
   /** How many exchanges of a process failed in a row, in all and by circuit. */
   readonly #failures = new Map<string, number>()
-  /** When a process last had an answer about a circuit that it asked for at that time. */
+  /** The newest request of a process about a circuit that was answered. */
   readonly #answers = new Map<string, { readonly sent: number; readonly sentAt: number }>()
-  /** Since when a process should be about to hear of a change. */
+  /** Since when a process is due to learn of a change. */
   readonly #dues = new Map<string, number>()
   readonly #calledAt = new Map<string, number>()
-  /** How many calls a process let through in a generation, less those that it has reported as evidence of it. */
+  /** How many calls a process admitted in a generation, less those that it has reported as evidence of it. */
   readonly #admitted = new Map<string, number>()
-  /** The newest report of a process that was looked at. */
+  /** The newest report of a process that was checked. */
   readonly #reported = new Map<string, number>()
   readonly #counted = new Map<string, { success: number; failure: number; ignored: number; rejected: number }>()
   /** Probes that run, with the generation that their process knew when they began. */
   readonly #running = new Map<Call, { readonly isLeased: boolean; readonly generation: number }>()
   /** Leases that a process was granted and has not used. */
   readonly #grants = new Map<string, Array<{ readonly sequence: number; readonly generation: number }>>()
-  /** When leases and generations were last upset by a clock or a loss. */
+  /** When a clock step or a loss of data last upset leases and generations. */
   #upsetAt = -Infinity
   #wasSetBack = false
 
@@ -181,7 +181,7 @@ export class Invariants implements Watcher {
         () => `generation ${generation} of ${circuit} follows ${before}, and ${newest} was the newest`
       )
     }
-    // What was forgotten, and whose time is still to come by a clock that was set back, nobody can keep from being issued again.
+    // After a loss and a clock set back, a generation that was forgotten may be issued again: no one can prevent it.
     const isUnknowable = this.#wasSetBack && (this.#fleet.server.losses > 0 || this.#mayForget())
     this.#check(
       generation === 0 || isUnknowable || known === undefined ||
@@ -243,7 +243,7 @@ export class Invariants implements Watcher {
     }
   }
 
-  /** An instance reports as evidence of a generation no more than the outcomes that it let through in it. */
+  /** An instance reports as evidence of a generation at most the outcomes of calls it admitted in that generation. */
   #checkEvidence(process: Process, name: string, { delta, generation, sequence }: CircuitReport): void {
     const who = `${process.index} ${name}`
     if (sequence <= (this.#reported.get(who) ?? 0)) return
@@ -291,8 +291,8 @@ export class Invariants implements Watcher {
     this.#failures.set(who, isAnswered ? 0 : (this.#failures.get(who) ?? 0) + 1)
   }
 
-  /** Whether the storage is away for a process. */
-  #isAway(process: Process, circuit: number): boolean {
+  /** Whether the storage counts as unreachable for a process. */
+  #isUnreachable(process: Process, circuit: number): boolean {
     return (this.#failures.get(`${process.index}`) ?? 0) >= 2 ||
       (this.#failures.get(`${process.index} ${this.#name(circuit)}`) ?? 0) >= 2
   }
@@ -302,7 +302,7 @@ export class Invariants implements Watcher {
     if (sent > (this.#answers.get(who)?.sent ?? 0)) this.#answers.set(who, { sent, sentAt })
   }
 
-  /** Keeps how long the fleet's evidence has been tripping, as a process was told. */
+  /** Records since when the fleet's evidence has tripped in the snapshots of a process. */
   #judge(process: Process, name: string, snapshot: Snapshot, exchange: Exchange): void {
     const { inputs, sentAt } = exchange
     this.#meets(process, name, snapshot)
@@ -310,7 +310,7 @@ export class Invariants implements Watcher {
     const verdicts = this.#verdicts.get(who) ??
       { since: undefined, last: undefined, generation: snapshot.generation }
     this.#verdicts.set(who, verdicts)
-    // An instance believes a storage that may have forgotten what it knew, and begins anew.
+    // The storage may have expired the circuit, so the instance adopts its answer and begins anew.
     if (snapshot.generation < verdicts.generation && this.#mayForget()) {
       this.#verdicts.set(who, { since: undefined, last: undefined, generation: snapshot.generation })
       return this.#judge(process, name, snapshot, exchange)
@@ -350,7 +350,7 @@ export class Invariants implements Watcher {
       () => `process ${process.index} ran a call through ${name}, which is forced open`
     )
     this.#checkStrict(call)
-    // A breaker whose scope has closed is on its own.
+    // A breaker whose scope has closed decides alone.
     if (mode !== undefined || !process.isAlive) return
     const left = snapshot.retryAfter === undefined ? 0 : Duration.toMillis(snapshot.retryAfter)
     this.#check(
@@ -377,13 +377,13 @@ export class Invariants implements Watcher {
     const isAlone = snapshot.fleet?.state === "Closed"
     const most = isAlone ? process.policies[circuit]!.halfOpen?.probes ?? 1 : 1
     this.#check(
-      isAlone || this.#isAway(process, circuit),
+      isAlone || this.#isUnreachable(process, circuit),
       () => `process ${process.index} probes ${name} without a lease, and the storage answers it`
     )
     this.#check(own <= most, () => `process ${process.index} runs ${own} probes of its own through ${name}`)
   }
 
-  /** Whether what a server said may no longer hold, for it forgot it or its clock was moved. */
+  /** Whether an answer of the server may no longer hold, because it lost data or its clock was moved. */
   #isUpset({ circuit, process }: Call): boolean {
     const { halfOpen } = process.policies[circuit]!
     const lease = Duration.toMillis(Duration.fromInputUnsafe(halfOpen?.lease ?? 30_000))
@@ -436,19 +436,19 @@ export class Invariants implements Watcher {
     const { consistency = "local" } = process.policies[circuit]!
     if (process.machine.resumedAt >= arrivedAt) return
     const waited = this.#fleet.world.now - arrivedAt
-    // A load that is under way, its own, and a change that follows from what it brings.
+    // A load that is under way, the call's own load, and a change that follows from its answer.
     const most = (consistency === "local" ? 0 : 3 * DEADLINE) + 2 * PATIENCE
     this.#check(waited <= most + 1e-6, () => `a call of process ${process.index} waited for ${waited} ms`)
   }
 
-  /** Who arrives after an opening was committed is rejected, unless the storage did not answer. */
+  /** A strict call that arrives after an opening was committed is rejected, unless the storage did not answer. */
   #checkStrict({ arrived, arrivedAt, circuit, process }: Call): void {
     if (process.policies[circuit]!.consistency !== "strict" || this.#upsetAt >= 0) return
     const answer = this.#answers.get(`${process.index} ${this.#name(circuit)}`)
     if (answer === undefined || answer.sent < arrived) {
       this.#check(
         process.link.hurtAt >= arrivedAt - 2 * DEADLINE || process.machine.resumedAt >= arrivedAt ||
-          this.#isAway(process, circuit),
+          this.#isUnreachable(process, circuit),
         () => `a strict call of process ${process.index} ran that had no answer of its own`
       )
       return
@@ -471,7 +471,7 @@ export class Invariants implements Watcher {
   }
 
   // -----------------------------------------------------------------------------
-  // what processes know
+  // the views of processes
   // -----------------------------------------------------------------------------
 
   #look(process: Process, circuit: number): void {
@@ -502,7 +502,7 @@ export class Invariants implements Watcher {
     this.#views.set(who, { generation, state, remaining: issued?.openUntil ?? now })
   }
 
-  /** A process that called, or has a circuit that is not closed, has to know what is stored, once its round trips succeed. */
+  /** A process that made calls, or whose circuit is not closed, knows the stored state once its round trips succeed. */
   #owe(process: Process, circuit: number): void {
     const who = `${process.index} ${circuit}`
     if (!this.#dues.has(who) && this.#knows(process, circuit) !== this.#stores(circuit)) {
@@ -518,18 +518,18 @@ export class Invariants implements Watcher {
     return this.#fleet.server.documents.get(this.#name(circuit))?.record.generation ?? 0
   }
 
-  /** Whether a process has used a circuit since it last changed, or goes on asking about it. */
+  /** Whether a process has used a circuit since it last changed, or still polls it. */
   #uses(process: Process, circuit: number): boolean {
     const changedAt = this.#issued.get(this.#name(circuit))?.get(this.#stores(circuit))?.at ?? this.#upsetAt
     const calledAt = this.#calledAt.get(`${process.index} ${circuit}`) ?? -Infinity
     return process.snapshot(circuit).state !== "Closed" || calledAt > changedAt
   }
 
-  #pay(process: Process, circuit: number): void {
+  #checkAdopted(process: Process, circuit: number): void {
     const who = `${process.index} ${circuit}`
     const name = this.#name(circuit)
-    const owed = this.#dues.get(who)
-    if (owed === undefined) return
+    const due = this.#dues.get(who)
+    if (due === undefined) return
     const stored = this.#stores(circuit)
     const known = this.#knows(process, circuit)
     if (known === stored || this.#mayForget() || !this.#uses(process, circuit)) {
@@ -539,8 +539,8 @@ export class Invariants implements Watcher {
     const { latency, jitter } = process.link.quality
     const { syncEvery } = process.policies[circuit]!
     const interval = syncEvery === undefined ? 1000 : Duration.toMillis(Duration.fromInputUnsafe(syncEvery))
-    const since = Math.max(owed, process.link.hurtAt + DEADLINE, process.machine.resumedAt, this.#upsetAt)
-    // An exchange that is under way when a change is made may have to end before the next; putting back is one more.
+    const since = Math.max(due, process.link.hurtAt + DEADLINE, process.machine.resumedAt, this.#upsetAt)
+    // The exchange that is under way when the change is made, the next one, and one more to put a record back.
     const within = 2 * interval + 4 * (latency + jitter) + 100
     this.#check(
       this.#fleet.world.now - since <= within || this.#fleet.server.unavailable.has(name),
@@ -563,12 +563,12 @@ export class Invariants implements Watcher {
       for (const process of this.#fleet.processes) {
         if (!process.isAlive || process.machine.isPaused) continue
         this.#look(process, circuit)
-        this.#pay(process, circuit)
+        this.#checkAdopted(process, circuit)
       }
     }
   }
 
-  /** That the probes which really run have their leases. */
+  /** Checks that each running probe has its lease. */
   #checkProbes(circuit: number, name: string): void {
     const leased = [...this.#running].filter(([call, { isLeased }]) =>
       isLeased && call.circuit === circuit && call.process.isAlive && !call.process.machine.isPaused &&
@@ -581,14 +581,14 @@ export class Invariants implements Watcher {
     }
   }
 
-  /** That nothing is counted twice, and, once all was said that can be, that nothing is missing. */
+  /** Checks that nothing is counted twice, and, when all reports are in, that nothing is missing. */
   #checkTotals(circuit: number, name: string, isQuiet: boolean): void {
     const record = this.#fleet.server.documents.get(name)?.record
-    const told = this.#fleet.processes.map((process) => process.snapshot(circuit).statistics)
+    const all = this.#fleet.processes.map((process) => process.snapshot(circuit).statistics)
     for (const kind of ["success", "failure", "ignored", "rejected", "timeout", "slow"] as const) {
-      const truth = told.reduce((sum, statistics) => sum + statistics[kind], 0)
+      const truth = all.reduce((sum, statistics) => sum + statistics[kind], 0)
       const counted = record?.lifetime[kind] ?? 0
-      // A report in doubt when data was lost may be put back by who had seen it, and count again when it is sent again.
+      // A report without an answer when data is lost may be in a record that is put back, and count again when it is repeated.
       this.#check(
         counted <= truth || this.#fleet.server.losses > 0,
         () => `${counted} times ${kind} is stored of ${name}, which happened ${truth} times`
@@ -597,7 +597,7 @@ export class Invariants implements Watcher {
     }
   }
 
-  /** When all can be reached and nothing has happened for a while. `isWhole`: nobody lost anything for good. */
+  /** For a time when everything can be reached and nothing has happened for a while. `isWhole`: no report was lost for good. */
   atRest(isWhole: boolean): void {
     for (const [circuit, { name }] of this.#fleet.options.circuits.entries()) {
       this.#checkTotals(circuit, name, isWhole)
@@ -619,7 +619,7 @@ export class Invariants implements Watcher {
     }
   }
 
-  /** After everybody used every circuit again. */
+  /** For a time after every process has used every circuit again. */
   inAgreement(): void {
     for (const [circuit, { name }] of this.#fleet.options.circuits.entries()) {
       const stored = this.#stores(circuit)
@@ -635,7 +635,7 @@ export class Invariants implements Watcher {
   }
 }
 
-/** Whether a record differs from another at most in what every report may change. */
+/** Whether two records differ at most in the fields that every report may change. */
 const hasSameEvidence = (a: CircuitRecord | undefined, b: CircuitRecord | undefined): boolean => {
   const evidence = ({ generation, hintUntil, override, state, streak, window }: CircuitRecord) =>
     JSON.stringify([generation, hintUntil, override, state, streak, window])
@@ -648,7 +648,7 @@ const tripOf = (process: Process, circuit: number): Trip.Trip =>
 const looksAtCalls = (trip: Trip.Trip): boolean =>
   "policies" in trip ? trip.policies.some(looksAtCalls) : "window" in trip && trip.window._tag === "LastCalls"
 
-/** Whether the evidence of a snapshot trips a policy: said again, plainly. */
+/** Whether the evidence of a snapshot trips a policy, written a second time and naively. */
 const trips = (trip: Trip.Trip, snapshot: Snapshot, withins: ReadonlyArray<number>): boolean => {
   const over = (duration: Duration.Input) =>
     snapshot.totals[withins.indexOf(Duration.toMillis(Duration.fromInputUnsafe(duration)))]!

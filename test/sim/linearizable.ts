@@ -1,14 +1,14 @@
 /**
- * Whether a history of calls through a strict breaker could have come of one breaker that all instances share: a search in the
- * manner of Wing & Gong ("Testing and verifying concurrent objects", 1993), for an object with a few states.
+ * Whether a history of calls through strict breakers could be that of one breaker which all instances share: the search of Wing &
+ * Gong ("Testing and verifying concurrent objects", 1993), for an object with a few states.
  *
- * A call is let through, or refused, at one moment between its arrival and its start, or its return; its outcome is counted at
- * one moment between its end and its return. The n-th counted failure in a row makes a trip due, which is committed at some
- * moment before that call returns, unless a success is counted in between. Once it is committed nobody is let through, and
- * nothing that is counted changes anything.
+ * A call is admitted at one moment between its arrival and its start, or rejected at one between its arrival and its return. Its
+ * outcome is counted at one moment between its end and its return. The n-th counted failure in a row makes a trip due, which is
+ * committed before that call returns, unless a success is counted in between. After the commit no call is admitted, and counting
+ * changes nothing.
  */
 export interface Operation {
-  /** Moments in one order of all that happened. */
+  /** Moments, in one order for all operations. */
   readonly arrives: number
   readonly starts?: number | undefined
   readonly ends?: number | undefined
@@ -19,13 +19,13 @@ export interface Operation {
 }
 
 interface State {
-  /** Up to which event the history is explained. */
+  /** The event up to which the history is explained. */
   readonly at: number
   readonly decided: number
   readonly counted: number
   readonly streak: number
   readonly phase: "closed" | "due" | "open"
-  /** Whose failure made the trip due. */
+  /** The operation whose failure made the trip due. */
   readonly by: number
 }
 
@@ -46,7 +46,7 @@ export const isLinearizable = (history: ReadonlyArray<Operation>, failures: numb
   const hasPassed = (state: State, moment: number | undefined): boolean =>
     moment !== undefined && (state.at === events.length || moment < events[state.at]!.moment)
 
-  /** What may happen unseen before the next event. */
+  /** The states that can follow before the next event, by a moment that the history does not show. */
   const unseen = (state: State): ReadonlyArray<State> =>
     history.flatMap((operation, i): Array<State> => {
       const bit = 1 << i
@@ -61,7 +61,7 @@ export const isLinearizable = (history: ReadonlyArray<Operation>, failures: numb
         const streak = operation.result === "failed" ? state.streak + 1 : 0
         return [{ ...state, counted, streak, ...(streak >= failures ? { phase: "due", by: i } : {}) }]
       }
-      // What is reported together, or while the trip is on its way, may be counted before it.
+      // Outcomes that are reported together, or while the trip is under way, may be counted before it.
       const isForgotten = state.phase === "due" && operation.result === "succeeded"
       return [
         { ...state, counted },

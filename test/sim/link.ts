@@ -1,10 +1,11 @@
 /**
- * The way from one process to the server and back: a storage that is slow, loses and doubles what it carries, and breaks.
+ * The network between one process and a server: a storage whose messages are delayed, lost and duplicated, and that fails.
  *
- * What was sent goes its way though its sender no longer waits for it. What crosses is JSON, so that nobody shares anything.
+ * A message that was sent arrives even if its sender no longer waits. Messages are copied as JSON, so that processes share no
+ * objects.
  */
-import { Context, Effect, Exit, Queue, Stream } from "effect"
-import { type Announcement, type CircuitReport, Storage, type StorageError } from "../../src/Storage/Storage.ts"
+import { Effect, Exit, Queue, Stream } from "effect"
+import type { Announcement, CircuitReport, Storage, StorageError } from "../../src/Storage/Storage.ts"
 import type { Rng } from "./random.ts"
 import { type Input, type Server, unavailable } from "./server.ts"
 import type { Machine } from "./world.ts"
@@ -16,14 +17,16 @@ export interface Quality {
   readonly losesRequest: number
   readonly losesReply: number
   readonly doubles: number
-  /** Whether nothing gets through: silently, or so that the sender is told at once. */
+  /** Nothing gets through: silently, or with an error for the sender at once. */
   readonly cut?: "silent" | "refused" | undefined
 }
 
 export const perfect: Quality = { latency: 1, jitter: 0, losesRequest: 0, losesReply: 0, doubles: 0 }
 
-/** One request, and what became of it. */
+/** One request to a server. */
 export interface Exchange {
+  /** The backend it is sent to. */
+  readonly to: string
   readonly kind: "sync" | "change" | "probe"
   readonly inputs: ReadonlyMap<string, Input>
   readonly sentAt: number
@@ -34,12 +37,13 @@ export interface Watcher {
   readonly sent: (exchange: Exchange) => void
   /** The sender has the answer, or no longer waits for it (`undefined`). */
   readonly ended: (exchange: Exchange, exit: Exit.Exit<unknown, StorageError> | undefined) => void
+  readonly pushed: (announcement: Announcement) => void
 }
 
 export class Link {
   readonly storage: Storage
   quality: Quality
-  /** When it last did something to a message that a perfect one would not. */
+  /** When it last delayed, lost or duplicated a message, as a perfect link would not. */
   hurtAt = -Infinity
   readonly #server: Server
   readonly #machine: Machine
@@ -59,32 +63,32 @@ export class Link {
       ...storage,
       sync: (reports) => {
         const sent = plain(reports)
-        return this.#ask("sync", new Map(sent.map((report) => [report.circuit, tagged(report)])), storage.sync(sent))
+        return this.#request(
+          "sync",
+          new Map(sent.map((report) => [report.circuit, tagged(report)])),
+          storage.sync(sent)
+        )
       },
       change: (circuit, change) => {
         const sent = plain(change)
-        return this.#ask("change", new Map([[circuit, sent]]), storage.change(circuit, sent))
+        return this.#request("change", new Map([[circuit, sent]]), storage.change(circuit, sent))
       },
       probe: (circuit, probe) => {
         const sent = plain(probe)
-        return this.#ask("probe", new Map([[circuit, sent]]), storage.probe(circuit, sent))
+        return this.#request("probe", new Map([[circuit, sent]]), storage.probe(circuit, sent))
       },
       changes: this.#changes()
     }
   }
 
-  get context(): Context.Context<Storage> {
-    return Context.make(Storage, this.storage)
-  }
-
-  #ask<A>(
+  #request<A>(
     kind: Exchange["kind"],
     inputs: ReadonlyMap<string, Input>,
     request: Effect.Effect<A, StorageError>
   ): Effect.Effect<A, StorageError> {
     const { world } = this.#machine
     return Effect.callback((resume) => {
-      const exchange: Exchange = { kind, inputs, sentAt: world.now, sent: world.stamp() }
+      const exchange: Exchange = { to: this.storage.backend, kind, inputs, sentAt: world.now, sent: world.stamp() }
       let ended = false
       const end = (exit: Exit.Exit<A, StorageError> | undefined): void => {
         if (ended) return
@@ -94,7 +98,7 @@ export class Link {
         if (exit !== undefined) resume(exit)
       }
       const answer = (exit: Exit.Exit<A, StorageError>): void =>
-        this.#carry(this.quality.losesReply, () => this.#machine.deliver(() => end(exit)))
+        this.#transmit(this.quality.losesReply, () => this.#machine.deliver(() => end(exit)))
       const arrive = (): void => {
         const locked = this.#server.lockedFor(inputs.keys())
         if (locked > 0) {
@@ -106,13 +110,13 @@ export class Link {
       if (this.quality.cut === "refused") {
         this.hurtAt = world.now
         world.after(this.quality.latency, () => this.#machine.deliver(() => end(Exit.fail(unavailable("refused")))))
-      } else this.#carry(this.quality.losesRequest, arrive)
+      } else this.#transmit(this.quality.losesRequest, arrive)
       return Effect.sync(() => end(undefined))
     })
   }
 
-  /** Brings a message over, or doesn't, or twice. */
-  #carry(loses: number, arrive: () => void): void {
+  /** Delivers a message once, twice, or not at all. */
+  #transmit(loses: number, arrive: () => void): void {
     const { world } = this.#machine
     const { cut, doubles, jitter, latency } = this.quality
     if (cut !== undefined || this.#rng.chance(loses)) {
@@ -129,7 +133,11 @@ export class Link {
   #changes(): Stream.Stream<Announcement, StorageError> {
     return Stream.callback<Announcement, StorageError>((queue) => {
       const subscriber = (announcement: Announcement): void =>
-        this.#carry(this.quality.losesReply, () => this.#machine.deliver(() => Queue.offerUnsafe(queue, announcement)))
+        this.#transmit(this.quality.losesReply, () =>
+          this.#machine.deliver(() => {
+            this.#watcher.pushed(announcement)
+            Queue.offerUnsafe(queue, announcement)
+          }))
       Queue.offerUnsafe(queue, { _tag: "Subscribed" })
       this.#server.subscribers.add(subscriber)
       return Effect.addFinalizer(() => Effect.sync(() => this.#server.subscribers.delete(subscriber)))

@@ -1,10 +1,10 @@
 /**
- * `npm run test:sim`: runs random schedules, as many at once as there are processors.
+ * `npm run test:sim`: runs random schedules, on all processors.
  *
  * --schedules n   how many (default 10,000)
  * --from seed     from which seed on (default 1)
- * --seed seed     this one alone, with its schedule made smaller
- * --first         one after the other, until one fails
+ * --seed seed     this one alone, with its schedule shrunk
+ * --first         in order, until one fails
  */
 import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
@@ -19,7 +19,7 @@ interface Share {
   readonly step: number
 }
 
-/** As many as are worth reading. */
+/** The most failures to print. */
 const MOST_FAILURES = 5
 
 const failingAmong = function*({ end, first, step }: Share): Generator<readonly [seed: number, broken: string]> {

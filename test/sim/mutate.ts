@@ -1,4 +1,4 @@
-/** `node --import`: drops the rule of the protocol that the environment's `SIM_MUTATION` numbers, in the source as it is loaded. */
+/** For `node --import`: removes the rule with the number `SIM_MUTATION` from the source while it is loaded. */
 import { globSync, readFileSync } from "node:fs"
 import { registerHooks } from "node:module"
 import { fileURLToPath, pathToFileURL } from "node:url"

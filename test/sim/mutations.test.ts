@@ -6,7 +6,7 @@ import { mutations } from "./mutations.ts"
 
 const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
-/** What a program says of a library that lacks a rule. */
+/** The output of a program that runs a library without one of the rules. */
 const without = async (mutation: number, ...program: ReadonlyArray<string>): Promise<string> => {
   const { stdout } = await promisify(execFile)(
     process.execPath,
@@ -16,19 +16,19 @@ const without = async (mutation: number, ...program: ReadonlyArray<string>): Pro
   return stdout
 }
 
-describe.concurrent("the simulator finds out when a rule is dropped:", () => {
+describe.concurrent("mutations of the protocol", () => {
   for (const [i, { rule }] of mutations.entries()) {
-    it(`${rule}`, async () => {
+    it(`a schedule fails without the rule that ${rule}`, async () => {
       const found = await without(i, fileOf("./main.ts"), "--first", "--schedules", "1000")
       assert.match(found, /^Seed \d+ fails: \d+ ms: /)
     })
   }
 })
 
-describe("the checker of strict histories finds out when a rule is dropped:", () => {
+describe("mutations of strict calls", () => {
   const mutation = mutations.findIndex(({ rule }) => rule.startsWith("a strict call"))
 
-  it(`${mutations[mutation]!.rule}`, async () => {
+  it(`a strict history is inexplicable without the rule that ${mutations[mutation]!.rule}`, async () => {
     const program = `import { firstInexplicable } from ${JSON.stringify(new URL("./strict.ts", import.meta.url).href)}
 console.log(firstInexplicable(500))`
     assert.match(await without(mutation, "--input-type=module", "--eval", program), /^\d+$/m)

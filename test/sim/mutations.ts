@@ -1,4 +1,4 @@
-/** Rules of the protocol, each with the one place in the source that it comes down to, and what that becomes without it. */
+/** Rules of the protocol, each with the one place in the source that holds it, and the source without the rule. */
 export interface Mutation {
   readonly rule: string
   readonly from: string
@@ -13,8 +13,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "outcomes are evidence only of the generation they were let through in",
-    from: "    this.#unsent.forgetEvidence()",
-    to: ""
+    from: "this.#outbox.lifetimeOnly(ended, now)",
+    to: "this.#outbox.epochEnded(ended, now)"
   },
   {
     rule: "a trip is of the generation it was decided in",
@@ -24,7 +24,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     rule: "a view that is older than what is known is dropped",
     from: "if (snapshot.generation < known) {",
-    to: "if (snapshot.generation < known && snapshot.generation < knew) {"
+    to: "if (snapshot.generation < known && snapshot.generation < knewGeneration) {"
   },
   {
     rule: "only a live lease is settled",
@@ -65,12 +65,13 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "pooled evidence must hold in two snapshots",
-    from: "if (!lasts && policy.maxAge > 0) {",
-    to: "if (!lasts && policy.maxAge < 0) {"
+    from: "if (!lasts && policy.maxAgeMillis > 0) {",
+    to: "if (!lasts && policy.maxAgeMillis < 0) {"
   },
   {
     rule: "a strict call joins no load that was sent before it came",
-    from: "const joins = maxAge > 0 && this.current !== undefined && engine.now() - this.current.askedAt <= maxAge",
-    to: "const joins = this.current !== undefined"
+    from: `const joins = maxAgeMillis > 0 && this.#report !== undefined &&
+        this.#now() - this.#report.requestedAt <= maxAgeMillis`,
+    to: "const joins = this.#report !== undefined"
   }
 ]

@@ -1,4 +1,7 @@
-/** Runs that broke an obvious rule, each of which must stay as it is told. */
+/**
+ * Runs that once broke a rule of the protocol. `test/scenarios` shows the rules one by one; here are those that need many
+ * instances, high rates, or requests that no instance of this version sends.
+ */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber } from "effect"
 import { created } from "../../src/core/Record.ts"
@@ -32,16 +35,24 @@ const stored = ({ server }: Fleet, name = "c") => server.documents.get(name)?.re
 
 const stateOf = (process: Process): string => process.snapshot(0).state
 
-/** What happened to calls of a process: whether they ran. */
-const listenTo = (fleet: Fleet) => {
-  const heard = { ran: 0, rejected: 0 }
+/** Counts the calls that end from now on. */
+const countCalls = (fleet: Fleet) => {
+  const calls = { ran: 0, rejected: 0 }
+  fleet.watchers.push({ callEnds: ({ startedAt }) => calls[startedAt === undefined ? "rejected" : "ran"]++ })
+  return calls
+}
+
+/** The reply to the next report of a process takes half a second. */
+const delayNextReply = (fleet: Fleet, process: Process): void => {
+  let isNext = true
   fleet.watchers.push({
-    callEnds: (call) => {
-      if (call.startedAt === undefined) heard.rejected++
-      else heard.ran++
+    handled: ({ from, input }) => {
+      if (from !== process.index || input._tag !== "Report" || !isNext) return
+      isNext = false
+      process.link.quality = { ...perfect, latency: 500 }
+      fleet.world.after(0, () => process.link.quality = perfect)
     }
   })
-  return heard
 }
 
 const requestsOf = (fleet: Fleet) => {
@@ -50,7 +61,7 @@ const requestsOf = (fleet: Fleet) => {
   return handled
 }
 
-/** Opens the circuit for all by whoever trips first. */
+/** A failure of this process opens the circuit for all. */
 const open = (fleet: Fleet, process: Process): void => {
   process.call(0, fails)
   fleet.advance(200)
@@ -74,11 +85,11 @@ describe("one bad node of 40, at 200 calls a second", () => {
   }
   for (const [how, policy] of Object.entries(policies)) {
     for (const isFresh of [false, true]) {
-      it(`isolates itself ${how}${isFresh ? ", in a fresh generation" : ""}, and returns`, () => {
+      it(`one bad node of 40 isolates itself ${how}${isFresh ? ", in a fresh generation" : ""}, and returns`, () => {
         const fleet = fleetOf(policy)
         const [bad, ...others] = startAll(fleet, 40)
         const callAll = (ofBad: Behaviour, millis: number): void => {
-          // Not in step: no two nodes call at the same time.
+          // Each at its own times, so that no two instances call at once.
           for (const [i, process] of [bad!, ...others].entries()) {
             fleet.world.after(i * 0.125, () => callSteadily(process, process === bad ? ofBad : succeeds, 5, millis))
           }
@@ -116,7 +127,7 @@ const operation = (known: number, to: Operation["to"], id = `operation ${known}`
 })
 
 describe("lost data", () => {
-  it("does not close an open circuit, though a fresh instance reports first", () => {
+  it("a wipe does not close an open circuit, though a fresh instance reports first", () => {
     const fleet = fleetOf(any(minutes(1)))
     const knower = fleet.start()
     open(fleet, knower)
@@ -154,11 +165,13 @@ describe("lost data", () => {
       streak: 0
     }
   })
+  const namesOf = (order: ReadonlyArray<PutBack>): string =>
+    order.map(({ snapshot }) => `${snapshot.state._tag} ${snapshot.generation}`).join(", ")
   const seven = putBack(7, closed)
   const eight = putBack(8, { _tag: "Open", remaining: 30_000 })
   for (const stale of ["Closed", "Open"] as const) {
     for (const order of [[seven, eight], [eight, seven], [seven, eight, seven, eight], [eight, seven, eight]]) {
-      it(`ends open with knowers of ${order.map(({ snapshot }) => `${snapshot.state._tag} ${snapshot.generation}`).join(", ")} against ${stale} 5`, () => {
+      it(`putting ${namesOf(order)} back over ${stale} 5 ends in Open`, () => {
         const { server } = fleetOf(any(minutes(1)))
         const now = server.now()
         server.documents = new Map([["c", {
@@ -175,8 +188,13 @@ describe("lost data", () => {
     }
   }
 
-  for (const [when, wait] of [["expired", seconds(30)], ["overridden for as long as it was", seconds(8)]] as const) {
-    it(`brings no dead override back when a paused knower returns to a circuit that would have ${when}`, () => {
+  for (
+    const [when, wait] of [["after the circuit has expired", seconds(30)], [
+      "before the circuit has expired",
+      seconds(8)
+    ]] as const
+  ) {
+    it(`a paused instance puts no ended override back into a wiped storage, ${when}`, () => {
       const fleet = fleetOf(any(minutes(1)), { idleTimeToLive: seconds(10) })
       const [operator, knower] = startAll(fleet, 2)
       knower!.call(0, succeeds)
@@ -192,7 +210,7 @@ describe("lost data", () => {
       fleet.server.stepClock(-minutes(10))
       fleet.advance(wait)
       knower!.machine.resume()
-      const heard = listenTo(fleet)
+      const calls = countCalls(fleet)
       knower!.call(0, succeeds)
       fleet.advance(seconds(3))
       knower!.call(0, succeeds)
@@ -200,13 +218,13 @@ describe("lost data", () => {
       const record = stored(fleet)
       assert.isTrue(record?.override === undefined || record.override.until! <= fleet.server.now())
       assert.strictEqual(knower!.snapshot(0).override, undefined)
-      assert.deepStrictEqual(heard, { ran: 2, rejected: 0 })
+      assert.deepStrictEqual(calls, { ran: 2, rejected: 0 })
     })
   }
 })
 
 describe("leases", () => {
-  it("are nothing to a holder whose lease has lapsed and was taken over: it neither reopens nor closes", () => {
+  it("a holder whose lease has lapsed neither reopens nor closes the circuit", () => {
     const fleet = fleetOf(any(1000))
     open(fleet, fleet.start())
     fleet.advance(seconds(2))
@@ -235,7 +253,7 @@ describe("leases", () => {
     }
   })
 
-  it("are asked for once an instance and denial, at 10,000 calls a second", () => {
+  it("a denied instance requests one lease for each denial, at 10,000 calls a second", () => {
     const fleet = fleetOf(any(1000, { halfOpen: { lease: seconds(5) } }))
     const [holder, ...others] = startAll(fleet, 4)
     open(fleet, holder!)
@@ -250,19 +268,19 @@ describe("leases", () => {
     assert.isAtMost(asks.length, others.length)
   })
 
-  it("do not hold up a probe for ever: with a storage twice as slow as the deadline one still runs", () => {
+  it("a probe runs although the storage is twice as slow as the deadline", () => {
     const fleet = fleetOf(any(1000))
     const process = fleet.start()
     open(fleet, process)
     process.link.quality = { ...perfect, latency: seconds(2) }
-    const heard = listenTo(fleet)
+    const calls = countCalls(fleet)
     callSteadily(process, succeeds, 100, seconds(6))
     fleet.advance(seconds(6))
-    assert.isAbove(heard.ran, 0)
+    assert.isAbove(calls.ran, 0)
     assert.strictEqual(stateOf(process), "Closed")
   })
 
-  it("are whole when they are granted, though the row was locked for longer", () => {
+  it("a lease is granted whole, though the row was locked for longer", () => {
     const fleet = fleetOf(any(1000, { halfOpen: { lease: 2000 } }))
     const process = fleet.start()
     open(fleet, process)
@@ -285,7 +303,7 @@ describe("reports", () => {
     openFor: 1000
   }
 
-  it("are counted once with a lost reply, more outcomes and a retry", () => {
+  it("a report is counted once with a lost reply, more outcomes and a retry", () => {
     const fleet = fleetOf(policy)
     const process = fleet.start()
     for (let i = 0; i < 3; i++) process.call(0, fails)
@@ -302,7 +320,7 @@ describe("reports", () => {
     assert.strictEqual(counted, 12)
   })
 
-  it("are counted right in a batch over two shards of which one is dead", () => {
+  it("reports of a batch over two shards are counted right while one is dead", () => {
     const names = ["c", "d"]
     const fleet = new Fleet({ seed: 1, circuits: names.map((name) => ({ name, policy })) })
     const process = fleet.start()
@@ -323,19 +341,11 @@ describe("reports", () => {
 describe("strict", () => {
   const strict: Breaker.Data = { trip: consecutive(3), openFor: minutes(1), consistency: "strict" }
 
-  it("rejects a call that arrived while a load's reply was under way and the trip was committed in between", () => {
+  it("strict: a call is rejected that arrived after the trip, while the reply of an older load was under way", () => {
     const fleet = fleetOf(strict)
     const [reader, tripper] = startAll(fleet, 2)
-    // Its first load has seen Closed and is on its way back for a long time.
-    let isFirst = true
-    fleet.watchers.push({
-      handled: ({ from, input }) => {
-        if (from !== reader!.index || input._tag !== "Report" || !isFirst) return
-        isFirst = false
-        reader!.link.quality = { ...perfect, latency: 500 }
-        fleet.world.after(0, () => reader!.link.quality = perfect)
-      }
-    })
+    // Its first load has seen Closed.
+    delayNextReply(fleet, reader!)
     reader!.call(0, succeeds)
     fleet.advance(10)
     for (let i = 0; i < 3; i++) {
@@ -343,42 +353,42 @@ describe("strict", () => {
       fleet.advance(20)
     }
     assert.strictEqual(stored(fleet)?.state._tag, "Open")
-    const heard = listenTo(fleet)
+    const calls = countCalls(fleet)
     reader!.call(0, succeeds)
     fleet.advance(seconds(1))
-    // The one that was asking may finish.
-    assert.strictEqual(heard.rejected, 1)
+    // The first, which waited for its load, may run.
+    assert.strictEqual(calls.rejected, 1)
   })
 
-  it("rejects after so many failures in sequence, wherever they happen", () => {
+  it("strict: calls are rejected after so many failures in sequence, wherever they happen", () => {
     const fleet = fleetOf(strict)
     const processes = startAll(fleet, 3)
-    const heard = listenTo(fleet)
+    const calls = countCalls(fleet)
     for (const process of processes) {
       process.call(0, fails)
       while (process.calls.size > 0) fleet.advance(1)
     }
-    assert.deepStrictEqual(heard, { ran: 3, rejected: 0 })
+    assert.deepStrictEqual(calls, { ran: 3, rejected: 0 })
     for (const process of processes) process.call(0, fails)
     fleet.advance(100)
-    assert.deepStrictEqual(heard, { ran: 3, rejected: 3 })
+    assert.deepStrictEqual(calls, { ran: 3, rejected: 3 })
   })
 })
 
 describe("the idle time", () => {
-  it("does not lift an override of an idle circuit", () => {
+  it("the idle time does not lift an override of an idle circuit", () => {
     const fleet = fleetOf(any(1000))
     const operator = fleet.start()
     operator.operate(0, (breaker) => breaker.override({ mode: "ForcedOpen", reason: "drill", actor: "me" }))
     fleet.advance(hours(3))
     operator.crash()
-    const heard = listenTo(fleet)
+    const calls = countCalls(fleet)
     fleet.start().call(0, succeeds)
     fleet.advance(seconds(1))
-    assert.deepStrictEqual(heard, { ran: 0, rejected: 1 })
+    assert.deepStrictEqual(calls, { ran: 0, rejected: 1 })
   })
 
-  it("does not forget the backoff of a circuit that was open for longer", () => {
+  it("the idle time does not forget the backoff of a circuit that was open for longer", () => {
     const fleet = fleetOf(any(hours(2), { maxOpenFor: hours(4) }))
     const process = fleet.start()
     open(fleet, process)
@@ -392,7 +402,7 @@ describe("the idle time", () => {
 })
 
 describe("what comes late", () => {
-  it("is refused, where a trip was decided before a pause of ten minutes", () => {
+  it("a trip that was decided before a pause of ten minutes is refused", () => {
     const fleet = fleetOf({ trip: consecutive(3), openFor: minutes(1) })
     const process = fleet.start()
     fleet.watchers.push({
@@ -412,20 +422,12 @@ describe("what comes late", () => {
     assert.strictEqual(stored(fleet)?.state._tag, "Closed")
   })
 
-  it("is ignored, where a sync's reply was computed before an override and arrives after it", () => {
+  it("a reply that was computed before an override and arrives after it is ignored", () => {
     const fleet = fleetOf({ trip: consecutive(3), openFor: minutes(1) }, { pushes: true })
     const [slow, operator] = startAll(fleet, 2)
     slow!.call(0, succeeds)
     fleet.advance(10)
-    let isFirst = true
-    fleet.watchers.push({
-      handled: ({ from, input }) => {
-        if (from !== slow!.index || input._tag !== "Report" || !isFirst) return
-        isFirst = false
-        slow!.link.quality = { ...perfect, latency: 500 }
-        fleet.world.after(0, () => slow!.link.quality = perfect)
-      }
-    })
+    delayNextReply(fleet, slow!)
     slow!.call(0, fails)
     fleet.advance(100)
     operator!.operate(0, (breaker) => breaker.override({ mode: "ForcedOpen", reason: "kill switch", actor: "me" }))
@@ -440,7 +442,7 @@ describe("what comes late", () => {
 describe("names", () => {
   const names = ["", "}x", "\0", "a", "A", "a ", "é", "e\u0301", "{pre}fix", "{pre", "__proto__"]
 
-  it("are told apart by their code points, whatever is in them", () => {
+  it("circuits are told apart by the code points of their names", () => {
     const { server } = fleetOf(any(1000))
     for (const [i, name] of names.entries()) {
       const { snapshot } = Effect.runSync(server.storage.change(name, operation(i, { _tag: "HalfOpen" }, `for ${i}`)))
@@ -449,7 +451,7 @@ describe("names", () => {
     }
   })
 
-  it("that are not well-formed are refused", () => {
+  it("a circuit's name that is not well-formed is refused", () => {
     const { server } = fleetOf(any(1000))
     const exit = Effect.runSyncExit(server.storage.change("\ud800", operation(0, { _tag: "Reset" })))
     const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) as StorageError : undefined
@@ -459,7 +461,7 @@ describe("names", () => {
 })
 
 describe("an operator", () => {
-  it("who cannot be served is told, and nothing has changed anywhere", () => {
+  it("an operator who cannot be served gets an error, and nothing has changed anywhere", () => {
     const fleet = fleetOf(any(1000))
     const [operator, other] = startAll(fleet, 2)
     other!.call(0, succeeds)

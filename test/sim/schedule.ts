@@ -1,11 +1,11 @@
-/** What happens to a fleet, as plain data that follows from a seed: to be printed, replayed and made smaller. */
+/** The events of a simulation as plain data that follows from a seed, so that they can be printed, replayed and shrunk. */
 import type { Breaker, Trip } from "../../src/index.ts"
 import type { Behaviour, CircuitPlan } from "./fleet.ts"
 import { perfect, type Quality } from "./link.ts"
 import { Rng } from "./random.ts"
 
 export type Act =
-  /** So many calls, one after the other has begun. */
+  /** Calls that begin one after the other. */
   | {
     readonly do: "calls"
     readonly process: number
@@ -32,7 +32,7 @@ export type Act =
   | { readonly do: "clear" | "reset" | "halfOpen"; readonly process: number; readonly circuit: number }
   | { readonly do: "nothing" }
 
-/** `after`: how long the one before it is left to work, in milliseconds. */
+/** `after`: how many milliseconds pass before the next step. */
 export type Step = Act & { readonly after: number }
 
 export interface Schedule {
@@ -110,35 +110,35 @@ export const scheduleFrom = (seed: number): Schedule => {
   const processes = rng.weighted([[3, 2], [4, 3], [2, 4], [1, 6]])
   const circuits = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({ name: `c${i}`, policy: policyFrom(rng) }))
   const quality = rng.chance(0.7) ? qualityFrom(rng) : perfect
-  // Some faults leave others unseen, such as a loss of data all that is about counts.
+  // Each kind of fault is left out of some schedules, because it hides others: a loss of data hides wrong counts.
   const losesData = rng.chance(0.35)
   const kills = rng.chance(0.3)
   const movesClock = rng.chance(0.3)
   const operates = rng.chance(0.4)
   const pauses = rng.chance(0.4)
-  const sick = circuits.map(() => rng.chance(0.5))
+  const down = circuits.map(() => rng.chance(0.5))
   const process = (): number => rng.int(0, processes - 1)
   const circuit = (): number => rng.int(0, circuits.length - 1)
-  const behaviour = (isSick: boolean): Behaviour => ({
+  const behaviour = (isDown: boolean): Behaviour => ({
     ends: rng.weighted(
-      isSick
+      isDown
         ? [[8, "fails"], [1, "succeeds"], [0.3, "isIgnored"], [0.3, "dies"]]
         : [[20, "succeeds"], [1, "fails"], [0.5, "isIgnored"]]
     ),
     takes: rng.weighted([[5, 0], [4, rng.int(1, 200)], [1, rng.int(200, 4000)]]),
-    ...(isSick && rng.chance(0.05) ? { hint: rng.pick([500, 8000]) } : {})
+    ...(isDown && rng.chance(0.05) ? { hint: rng.pick([500, 8000]) } : {})
   })
   const calls = (): Act => {
     const at = circuit()
-    if (rng.chance(0.12)) sick[at] = !sick[at]
-    // One node may be bad where the others are well.
-    const isSick = rng.chance(0.1) ? !sick[at] : sick[at]!
+    if (rng.chance(0.12)) down[at] = !down[at]
+    // A single instance may fail where the others succeed.
+    const isDown = rng.chance(0.1) ? !down[at] : down[at]!
     return {
       do: "calls",
       process: process(),
       circuit: at,
       every: rng.pick([0, 10, 100, 300]),
-      of: Array.from({ length: rng.int(1, 6) }, () => behaviour(isSick))
+      of: Array.from({ length: rng.int(1, 6) }, () => behaviour(isDown))
     }
   }
   const act = (): Act =>

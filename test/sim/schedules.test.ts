@@ -5,9 +5,9 @@ import { explain } from "./explain.ts"
 const SCHEDULES = 1000
 const AT_ONCE = 100
 
-describe("a fleet keeps its invariants, whatever happens to it:", () => {
+describe("random schedules", () => {
   for (let first = 1; first < SCHEDULES; first += AT_ONCE) {
-    it(`schedules ${first} to ${first + AT_ONCE - 1}`, () => {
+    it(`a fleet keeps its invariants in the schedules ${first} to ${first + AT_ONCE - 1}`, () => {
       for (let seed = first; seed < first + AT_ONCE; seed++) {
         const explanation = explain(seed)
         if (explanation !== undefined) assert.fail(explanation)

@@ -1,4 +1,4 @@
-/** The storage that the fleet shares: documents in a map, with a clock of its own and with all that can happen to a server. */
+/** The storage that the fleet shares: documents in a map, a clock of its own, and the faults of a server. */
 import { Duration, Effect, type Exit, Stream } from "effect"
 import { type Document, fromDocument } from "../../src/Storage/Document.ts"
 import type { Announcement, Change, CircuitReport, Probe, Storage } from "../../src/Storage/Storage.ts"
@@ -7,10 +7,10 @@ import type { World } from "./world.ts"
 
 export type Input = ({ readonly _tag: "Report" } & CircuitReport) | Change | Probe
 
-/** What one operation did to one circuit. */
+/** The effect of one operation on one circuit. */
 export interface Handled {
   readonly circuit: string
-  /** The index of the process that asked. */
+  /** The index of the process that sent it. */
   readonly from: number
   readonly input: Input
   readonly before: Document | undefined
@@ -27,9 +27,9 @@ export class Server {
   readonly world: World
   readonly storage: Storage
   documents: ReadonlyMap<string, Document> = new Map()
-  /** How often it has lost something that it had acknowledged. */
+  /** How often it has lost data that it had acknowledged. */
   losses = 0
-  /** Until when nobody gets at a circuit, in the world's time. */
+  /** Until when the row of a circuit is locked, in the world's time. */
   readonly lockedUntil = new Map<string, number>()
   /** Circuits on a shard that does not answer. */
   readonly unavailable = new Set<string>()
@@ -37,11 +37,12 @@ export class Server {
   #handled: (handled: Handled) => void
   #offset = 1.6e12
   #reads = 0
-  // What a replica had at a time, newest last.
+  // The documents of a replica at each time, newest last.
   readonly #copies: Array<{ readonly at: number; readonly documents: ReadonlyMap<string, Document> }> = []
   #request: { readonly from: number; readonly inputs: ReadonlyMap<string, Input> } | undefined
 
   constructor(world: World, options: {
+    readonly backend?: string
     readonly idleTimeToLive: number
     readonly pushes: boolean
     readonly handled?: (handled: Handled) => void
@@ -49,7 +50,7 @@ export class Server {
     this.world = world
     this.#handled = options.handled ?? (() => {})
     this.storage = fromDocument({
-      backend: "simulated",
+      backend: options.backend ?? "simulated",
       capabilities: { shared: true, durable: true, pushes: options.pushes, history: true, fences: true },
       idleTimeToLive: options.idleTimeToLive,
       modify: (circuit, f) =>
@@ -81,14 +82,14 @@ export class Server {
     })
   }
 
-  /** Its clock, finer than its reader's: no two readings are equal. */
+  /** The server's clock. No two readings are equal. */
   now(): number {
     return this.#offset + this.world.now + (++this.#reads % 1000) / 1000
   }
 
   stepClock(by: number): void {
     this.#offset += by
-    // It forgets whom it has heard of before they stop to send.
+    // It forgets acknowledged messages (`seen`) while their senders may still repeat them.
     if (by >= Duration.toMillis(this.storage.idleTimeToLive) / 2) this.losses++
   }
 
@@ -104,7 +105,7 @@ export class Server {
     return exit
   }
 
-  /** For how long none of these circuits can be had. */
+  /** How long the lock of any of these circuits lasts. */
   lockedFor(circuits: Iterable<string>): number {
     return Math.max(0, ...[...circuits].map((circuit) => (this.lockedUntil.get(circuit) ?? 0) - this.world.now))
   }
@@ -114,7 +115,7 @@ export class Server {
     this.#keep(new Map())
   }
 
-  /** A replica takes over that is so many milliseconds behind. */
+  /** A replica takes over whose data is so many milliseconds old. */
   failover(behind: number): void {
     const then = this.world.now - behind
     const copy = this.#copies.findLast(({ at }) => at <= then)?.documents ?? new Map()

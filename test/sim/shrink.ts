@@ -1,4 +1,4 @@
-/** Makes a failing schedule smaller: leaves out steps, then makes what is left plainer, for as long as it still fails. */
+/** Shrinks a failing schedule: leaves out steps, then simplifies the rest, for as long as it still fails. */
 import { perfect } from "./link.ts"
 import type { Schedule, Step } from "./schedule.ts"
 

@@ -1,9 +1,9 @@
-/** Runs a schedule and says what was broken. */
+/** Runs a schedule and returns the invariants that it broke. */
 import { Fleet } from "./fleet.ts"
 import { Invariants } from "./invariants.ts"
 import type { Schedule, Step } from "./schedule.ts"
 
-/** What was broken first, after which step; nothing where all held. */
+/** The first broken invariants, and the step after which they were found. */
 export interface Failure {
   readonly step: number
   readonly broken: ReadonlyArray<string>
@@ -34,7 +34,7 @@ const run = (
     if (failure !== undefined) return failure
   }
   heal(fleet, quality)
-  let failure = settle(fleet, 12, () => failedAt(steps.length))
+  let failure = rest(fleet, 12, () => failedAt(steps.length))
   if (failure !== undefined) return failure
   const didExpire = fleet.world.now >= idleTimeToLive
   const didDie = fleet.processes.some(({ isAlive }) => !isAlive)
@@ -45,18 +45,18 @@ const run = (
         for (const circuit of circuits.keys()) process.call(circuit, { ends: "succeeds", takes: 0 })
       }
     }
-    failure = settle(fleet, 6, () => failedAt(steps.length + 1 + round))
+    failure = rest(fleet, 6, () => failedAt(steps.length + 1 + round))
     if (failure !== undefined) return failure
   }
   if (!didExpire) invariants.inAgreement()
   return failedAt(steps.length + 4)
 }
 
-/** Lets seconds pass, looking at all after each. */
-const settle = (fleet: Fleet, seconds: number, look: () => Failure | undefined): Failure | undefined => {
+/** Lets seconds pass, checking the fleet after each. */
+const rest = (fleet: Fleet, seconds: number, check: () => Failure | undefined): Failure | undefined => {
   for (let i = 0; i < seconds; i++) {
     fleet.advance(1000)
-    const failure = look()
+    const failure = check()
     if (failure !== undefined) return failure
   }
   return undefined
@@ -75,7 +75,7 @@ const heal = ({ processes, server }: Fleet, quality: Schedule["quality"]): void 
 const perform = (fleet: Fleet, invariants: Invariants, step: Step, quality: Schedule["quality"]): void => {
   const { options: { circuits }, processes, server, world } = fleet
   const nameOf = (circuit: number): string => circuits[circuit]!.name
-  // A schedule that was made smaller may name a process that is gone.
+  // A shrunk schedule may name a process that it no longer starts.
   const process = "process" in step ? processes[step.process] : undefined
   if ("process" in step && process?.isAlive !== true) return
   switch (step.do) {

@@ -1,4 +1,4 @@
-/** Random histories of calls through strict breakers, over a storage that is slow and loses messages, but keeps what it said. */
+/** Random histories of calls through strict breakers, over a storage that is slow and loses messages, but never data. */
 import { isTagged } from "effect/Predicate"
 import { type Call, Fleet } from "./fleet.ts"
 import { isLinearizable, type Operation } from "./linearizable.ts"
@@ -55,7 +55,7 @@ export const historyOf = (seed: number): History => {
       const error = exit._tag === "Failure"
         ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
         : undefined
-      // What an instance refuses on its own evidence, or for want of an answer, says nothing of the fleet.
+      // A rejection on the instance's own evidence, or for lack of an answer, says nothing about the fleet.
       if (
         starts === undefined &&
         !(isTagged(error, "BreakerOpenError") && "openedBy" in error && error.openedBy === "fleet")
@@ -79,7 +79,7 @@ export const historyOf = (seed: number): History => {
   return { failures, operations }
 }
 
-/** The first seed from 1 on whose history no single breaker explains. */
+/** The first seed, from 1 on, whose history a single breaker could not have produced. */
 export const firstInexplicable = (seeds: number): number | undefined =>
   Array.from({ length: seeds }, (_, i) => i + 1).find((seed) => {
     const { failures, operations } = historyOf(seed)

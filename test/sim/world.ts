@@ -1,9 +1,9 @@
 /**
  * Simulated time, and what runs in it.
  *
- * Everything is synchronous: the fibers of all machines run on one queue, and `advance` runs what is due, one event after the
- * other, each until nobody has anything left to do. So a run follows from its inputs alone, and costs no turn of Node's event
- * loop, of which `TestClock` takes a few for every sleeper it wakes.
+ * Everything is synchronous: the fibers of all machines run on one queue. `advance` takes the events that are due one by one, and
+ * runs all fibers until none can run before it takes the next. So a run follows from its inputs alone, and takes no turn of Node's
+ * event loop, where `TestClock` takes a few for every sleeper it wakes.
  */
 import { Clock, Context, Duration, Effect, type Fiber, Random, References, Scheduler } from "effect"
 import { Rng } from "./random.ts"
@@ -21,22 +21,22 @@ const isBefore = (a: Event, b: Event): boolean => a.at < b.at || (a.at === b.at 
 const MOST_AT_ONCE = 50_000
 
 export class World {
-  /** Milliseconds since it began. No machine knows it: each has a clock of its own. */
+  /** Milliseconds since the world began. Machines do not see it, because each has a clock of its own. */
   now = 0
   #order = 0
   #busy = 0
-  // A binary heap: the first is the next.
+  // A binary heap, so the first event is the next one due.
   readonly #events: Array<Event> = []
   #tasks: Array<() => void> = []
 
   readonly scheduler: Scheduler.Scheduler = {
     executionMode: "async",
-    // Nothing else waits for its turn.
+    // No fiber has to yield, because nothing outside this queue waits for its turn.
     shouldYield: () => false,
     makeDispatcher: () => ({ scheduleTask: (task) => this.#tasks.push(task), flush: () => this.drain() })
   }
 
-  /** Grows with every question, so that what happened can be put in order. */
+  /** A number that grows with every call, so that everything that happened can be put in order. */
   stamp(): number {
     return ++this.#order
   }
@@ -50,7 +50,7 @@ export class World {
     }
   }
 
-  /** Lets time pass. */
+  /** Lets so many milliseconds pass. */
   advance(millis: number): void {
     const end = this.now + millis
     this.drain()
@@ -108,12 +108,12 @@ export class World {
   }
 }
 
-/** Where a process runs: it can stand still, and stop for good. */
+/** The machine of a process: it can be paused, and it can crash. */
 export class Machine {
   readonly world: World
   readonly clock: Clock.Clock
   readonly context: Context.Context<never>
-  /** When it last ran on after a pause. */
+  /** When it was last resumed. */
   resumedAt = -Infinity
   isPaused = false
   isDead = false
@@ -134,7 +134,7 @@ export class Machine {
     )
   }
 
-  /** Something comes in: a timer, an answer, a call. Whoever stands still finds it when he goes on. */
+  /** Delivers a timer, an answer or a call. A paused machine gets it when it is resumed. */
   deliver(run: () => void): void {
     if (this.isDead) return
     if (this.isPaused) this.#waiting.push(run)
@@ -145,7 +145,7 @@ export class Machine {
     this.isPaused = true
   }
 
-  /** Goes on. All that was due meanwhile comes at once, in its order or the other way round. */
+  /** Runs on. Everything that was delivered meanwhile comes at once, in order or in reverse. */
   resume(inReverse = false): void {
     if (!this.isPaused) return
     this.isPaused = false
@@ -158,7 +158,7 @@ export class Machine {
     }
   }
 
-  /** Stops for good, and drains nothing. */
+  /** Stops for good, and sends no last reports. */
   crash(): void {
     this.isDead = true
     this.#waiting = []
@@ -187,7 +187,7 @@ const clockOf = (
     sleep: (duration) => {
       const millis = Duration.toMillis(duration)
       if (millis === Infinity) return Effect.never
-      // Time goes in steps of microseconds, or what is too little to be added to it would never be over.
+      // At least a microsecond, because a shorter sleep added to a large `now` could leave it unchanged and never end.
       const micros = Math.max(1, Math.ceil(millis * 1000))
       return Effect.callback((resume) => Effect.sync(after(micros / 1000, () => resume(Effect.void))))
     }

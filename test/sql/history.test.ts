@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import { type Circuit, circuitOf, failures, success, times } from "../../src/conformance/Law.ts"
-import { cleanUpOf } from "../../src/sql/CleanUp.ts"
+import { claimCleanUp } from "../../src/sql/CleanUp.ts"
+import { databaseOf } from "../../src/sql/Database.ts"
 import { dialectOf } from "../../src/sql/Dialect.ts"
 import { tablesOf } from "../../src/sql/Schema.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
@@ -113,8 +114,8 @@ SELECT generation, entry FROM ${sql(table)} WHERE service_name = ${of.name}`
       const sql = yield* SqlClient.SqlClient
       const storage = yield* Storage
       yield* circuitOf(storage, "any").read
-      const { claim } = cleanUpOf(sql, dialectOf(sql), tablesOf(options.prefix, undefined), 1000)
-      const claims = yield* Effect.forEach(times(20), () => claim(HOUR), { concurrency: "unbounded" })
+      const tables = databaseOf(sql, tablesOf(options.prefix, undefined), 1000)
+      const claims = yield* Effect.forEach(times(20), () => claimCleanUp(tables, HOUR), { concurrency: "unbounded" })
       assert.lengthOf(claims.filter((isDue) => isDue), 1)
     }).pipe(Effect.provide(layer)))
 })

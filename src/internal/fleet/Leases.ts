@@ -1,175 +1,214 @@
 /**
- * The fleet's leave to probe, as one instance has it: it is the instance that asks and not the call, once at a time. A lease
- * that comes too late for the call that waited serves the next, and what nobody used is given back.
+ * The leases of one circuit of one instance. They are requested per instance, one request in flight at a time; calls only wait
+ * for the answer. A lease that comes too late for the call that waited serves the next, and one that nobody used is given back.
+ *
+ * **Invariants**
+ *
+ * - Every time here is by the holder's clock and counted from the request, so a lease ends here before it ends in the storage.
+ * - `GATE_LEASE` is shut exactly while `#unused` holds a lease.
+ * - A lease is requested again by the same name until it is answered, because it may have been granted. It is settled again by
+ *   the same settlement until that is acknowledged, as long as it matters.
+ * - A newer generation ends every lease of an older one.
  */
 import * as Effect from "effect/Effect"
-import { GATE_LEASE, Permit, type Settlement } from "../../core/Machine.ts"
+import type { Settlement } from "../../core/Permit.ts"
 import type { LeaseName } from "../../core/Record.ts"
-import type { PutBack, Settle, Snapshot } from "../../Storage/Storage.ts"
-import type { Replica } from "./Replica.ts"
+import type { LocalMillis } from "../../core/Time.ts"
+import type { Probe, Probed, PutBack, Settle, Snapshot } from "../../Storage/Storage.ts"
+import { LEASE_GRACE_MILLIS } from "../Bounds.ts"
+import { messages } from "../Messages.ts"
+import { GATE_LEASE, type Grant, type Leave, type Local } from "./Fleet.ts"
+import type { Membership } from "./Membership.ts"
 
-/** A storage keeps a lease for longer than its holder uses it, so that a probe which took too long is still heard of. */
-export const GRACE = 1000
-
-interface Lease {
-  readonly name: LeaseName
-  readonly generation: number
-  /** By the holder's clock, from the request. */
-  readonly until: number
+/** The membership whose leases these are. */
+interface Holder {
+  readonly local: Local
+  readonly membership: Membership
+  readonly snapshot: Snapshot
+  readonly isAway: boolean
+  readonly leave: (now: LocalMillis) => Leave
+  /** Sends a probe's message. `answered` gets `undefined` where the request failed. */
+  readonly probe: (probe: Probe, answered: (probed: Probed | undefined) => void) => void
+  readonly accept: (snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis) => void
+  readonly whenNothingChanges: (f: () => void) => void
+  /** Takes part in the next round. */
+  readonly addToRound: () => void
+  readonly logPersisted: (snapshot: Snapshot) => void
 }
 
-/** A lease that was asked for. Without an answer it is asked for again by its name, for it may have been granted. */
+interface Lease extends Grant {
+  readonly generation: number
+}
+
+/** A request for a lease. */
 interface Asking {
   readonly name: LeaseName
-  readonly at: number
-  underWay: boolean
+  readonly at: LocalMillis
+  isInFlight: boolean
   readonly waiters: Array<() => void>
 }
 
-/** How a probe ended, until the storage has heard of it. */
+/** The end of a probe, until the storage has acknowledged it. */
 interface Settling {
   readonly settle: Settle
-  readonly until: number
+  /** From then on the storage would not take it any more. */
+  readonly until: LocalMillis
   readonly settlement: Settlement
-  underWay: boolean
-  /** Whether the own machine has judged it, for nobody answered. */
-  alone: boolean
+  isInFlight: boolean
+  /** Whether the circuit has judged it by itself, because the storage does not answer. */
+  isJudgedAlone: boolean
 }
 
-const unused: Settlement = { outcome: "Ignored", slow: false, timeout: false, hint: 0 }
+const notUsed: Settlement = { outcome: "Ignored", slow: false, timeout: false, hintMillis: 0 }
 
 export class Leases {
-  readonly #replica: Replica
+  readonly #holder: Holder
   #asking: Asking | undefined = undefined
-  #deniedUntil = -Infinity
-  #grant: (Lease & { readonly at: number }) | undefined = undefined
-  readonly #held = new Map<number, Lease>()
+  #deniedUntil: LocalMillis = -Infinity
+  /** The lease that waits for a call, and since when. */
+  #unused: (Lease & { readonly at: LocalMillis }) | undefined = undefined
+  /** The leases of running probes, by the sequence of their names. */
+  readonly #running = new Map<number, Lease>()
   readonly #settling = new Set<Settling>()
 
-  constructor(replica: Replica) {
-    this.#replica = replica
+  constructor(holder: Holder) {
+    this.#holder = holder
   }
 
-  /** Whether the storage is still to hear of one. */
-  get isUnsaid(): boolean {
-    return this.#settling.size > 0 || this.#grant !== undefined
+  /** Whether the storage has still to be told of one. */
+  get isPending(): boolean {
+    return this.#settling.size > 0 || this.#unused !== undefined
   }
 
   get isAsking(): boolean {
     return this.#asking !== undefined
   }
 
+  #now(): LocalMillis {
+    return this.#holder.membership.connection.now()
+  }
+
   // -----------------------------------------------------------------------------
   // getting one
   // -----------------------------------------------------------------------------
 
-  at(now: number): "Granted" | "Ask" | "Denied" {
-    if (this.#grantAt(now) !== undefined) return "Granted"
-    return this.#asking?.underWay === true || this.#settling.size > 0 || now < this.#deniedUntil ? "Denied" : "Ask"
+  leave(now: LocalMillis): "Granted" | "Ask" | "Denied" {
+    if (this.#usable(now) !== undefined) return "Granted"
+    return this.#asking?.isInFlight === true || this.#settling.size > 0 || now < this.#deniedUntil ? "Denied" : "Ask"
   }
 
   /** No probe starts on a lease that has lapsed. */
-  #grantAt(now: number): Lease | undefined {
-    return this.#grant !== undefined && now < this.#grant.until ? this.#grant : undefined
+  #usable(now: LocalMillis): Lease | undefined {
+    return this.#unused !== undefined && now < this.#unused.until ? this.#unused : undefined
   }
 
-  #putGrant(grant: Lease | undefined): void {
-    const { circuit, member: { engine } } = this.#replica
-    this.#grant = grant === undefined ? undefined : { ...grant, at: engine.now() }
-    if (grant === undefined) circuit.gate &= ~GATE_LEASE
-    else circuit.gate |= GATE_LEASE
+  #keep(lease: Lease | undefined): void {
+    const { local } = this.#holder
+    this.#unused = lease === undefined ? undefined : { ...lease, at: this.#now() }
+    if (lease === undefined) local.open(GATE_LEASE)
+    else local.shut(GATE_LEASE)
   }
 
-  take(now: number): Permit | undefined {
-    const grant = this.#grantAt(now)
-    if (grant === undefined) return undefined
-    this.#putGrant(undefined)
-    this.#held.set(grant.name.sequence, grant)
-    return new Permit(this.#replica.circuit.epoch, now, { probe: true, until: grant.until, lease: grant.name })
+  take(now: LocalMillis): Grant | undefined {
+    const lease = this.#usable(now)
+    if (lease === undefined) return undefined
+    this.#keep(undefined)
+    this.#running.set(lease.name.sequence, lease)
+    return lease
   }
 
-  /** Asks for one, and is there to be waited for. */
-  ask(): Effect.Effect<void> {
+  /** Requests one, and waits for the answer no longer than a call may be kept. */
+  readonly request: Effect.Effect<void> = Effect.suspend(() => {
     const asking = this.#ask()
-    return asking.underWay ? this.#replica.member.engine.patiently((done) => asking.waiters.push(done)) : Effect.void
-  }
+    return asking.isInFlight
+      ? this.#holder.membership.connection.patiently((resume) => asking.waiters.push(resume))
+      : Effect.void
+  })
 
-  /** Asks for one that whoever comes next may use. */
-  askAhead(): void {
+  /** Requests one for the next call, whichever that is. */
+  requestAhead(): void {
     this.#ask()
   }
 
   #ask(isAgain = false): Asking {
-    const { circuit: { plan }, member: { engine, fingerprint, instance, lane }, snapshot: { generation } } =
-      this.#replica
-    const now = engine.now()
+    const { membership: { connection, fingerprint, instance, plan }, snapshot: { generation } } = this.#holder
+    const now = this.#now()
     let asking = this.#asking
-    if (asking === undefined || now >= asking.at + plan.lease) {
-      asking = { name: { instance, sequence: ++engine.sequence }, at: now, underWay: false, waiters: [] }
+    if (asking === undefined || now >= asking.at + plan.leaseMillis) {
+      asking = { name: { instance, sequence: connection.nextSequence() }, at: now, isInFlight: false, waiters: [] }
     }
-    const { at, name, waiters } = this.#asking = asking
-    asking.underWay = true
-    const duration = plan.lease + GRACE
+    const { name, waiters } = this.#asking = asking
+    asking.isInFlight = true
+    const duration = plan.leaseMillis + LEASE_GRACE_MILLIS
     const ask = { _tag: "Ask", lease: name, generation, duration, probes: plan.probes, fingerprint } as const
-    this.#replica.probe(ask, () => {
-      asking.underWay = false
-    }, ({ granted, snapshot }) => {
-      this.#asking = undefined
-      engine.log("Trace", granted ? "A lease was granted" : "A lease was denied", {
-        circuit: this.#replica.circuit.name
-      })
-      this.#replica.accept(snapshot, generation, now)
-      if (granted && snapshot.generation === this.#replica.snapshot.generation) {
-        this.#putGrant({ name, generation: snapshot.generation, until: at + plan.lease })
-        lane.add(this.#replica)
-      } else if (snapshot.generation < generation && !isAgain) {
-        // The storage had lost what it would have granted: once that is put back it can.
-        this.#replica.whenUnchanging(() => this.#askAgain(waiters.splice(0)))
-      } else this.#denied(snapshot)
-    }, () => {
-      for (const done of waiters.splice(0)) done()
+    this.#holder.probe(ask, (probed) => {
+      asking.isInFlight = false
+      if (probed === undefined) this.#holder.addToRound()
+      else this.#answered(asking, probed, generation, now, isAgain)
+      for (const resume of waiters.splice(0)) resume()
     })
     return asking
   }
 
-  #askAgain(waiters: ReadonlyArray<() => void>): void {
-    const { member: { engine } } = this.#replica
-    const asking = this.#replica.leaseAt(engine.now()) === "Ask" ? this.#ask(true) : undefined
-    if (asking?.underWay === true) asking.waiters.push(...waiters)
-    else for (const done of waiters) done()
+  #answered(
+    { at, name, waiters }: Asking,
+    { granted, snapshot }: Probed,
+    knewGeneration: number,
+    requestedAt: LocalMillis,
+    isAgain: boolean
+  ): void {
+    const { local, membership: { log, plan } } = this.#holder
+    this.#asking = undefined
+    log(granted ? messages.leaseGranted : messages.leaseDenied, { circuit: local.name })
+    this.#holder.accept(snapshot, knewGeneration, requestedAt)
+    if (granted && snapshot.generation === this.#holder.snapshot.generation) {
+      this.#keep({ name, generation: snapshot.generation, until: at + plan.leaseMillis })
+      this.#holder.addToRound()
+    } else if (snapshot.generation < knewGeneration && !isAgain) {
+      // The storage has lost the circuit. Once it is put back, the storage can grant a lease.
+      const waiting = waiters.splice(0)
+      this.#holder.whenNothingChanges(() => this.#askAgain(waiting))
+    } else this.#denied(snapshot)
   }
 
+  #askAgain(waiting: ReadonlyArray<() => void>): void {
+    const asking = this.#holder.leave(this.#now()) === "Ask" ? this.#ask(true) : undefined
+    if (asking?.isInFlight === true) asking.waiters.push(...waiting)
+    else for (const resume of waiting) resume()
+  }
+
+  /** After a denial none is requested before a probe can be free. */
   #denied({ generation, state }: Snapshot): void {
-    const { circuit: { plan }, member: { engine, lane: { interval } }, snapshot } = this.#replica
+    const { membership: { plan, rounds }, snapshot } = this.#holder
     const isKnown = generation === snapshot.generation
     const isFull = state._tag === "HalfOpen" && state.live >= plan.probes
-    const wait = state._tag === "Open" ? state.remaining : isFull ? state.nextLapse : undefined
-    this.#deniedUntil = engine.now() + (isKnown && wait !== undefined && wait > 0 ? wait : interval)
+    const waitMillis = state._tag === "Open" ? state.remaining : isFull ? state.nextLapse : undefined
+    const isGiven = isKnown && waitMillis !== undefined && waitMillis > 0
+    this.#deniedUntil = this.#now() + (isGiven ? waitMillis : rounds.intervalMillis)
   }
 
   // -----------------------------------------------------------------------------
   // giving it back
   // -----------------------------------------------------------------------------
 
-  settle({ lease, until }: Permit, now: number, settlement: Settlement): void {
-    const held = this.#held.get(lease!.sequence)
-    if (held === undefined) return
-    this.#held.delete(lease!.sequence)
-    const settle = { lease: held.name, generation: held.generation, outcome: this.#outcome(settlement, now) }
-    this.#settle({ settle, until: until + GRACE, settlement, underWay: false, alone: false })
+  /** A probe ended: tells the storage. */
+  ended(sequence: number, settlement: Settlement, now: LocalMillis): void {
+    const lease = this.#running.get(sequence)
+    if (lease === undefined) return
+    this.#running.delete(sequence)
+    this.#give(lease, settlement, this.#outcome(settlement, now), false)
   }
 
-  #outcome({ hint, outcome }: Settlement, now: number): Settle["outcome"] {
-    const { circuit, member: { instance } } = this.#replica
-    const { maxOpenFor, successes } = circuit.plan
+  #outcome({ hintMillis, outcome }: Settlement, now: LocalMillis): Settle["outcome"] {
+    const { local, membership: { instance, plan: { maxOpenForMillis, successes } } } = this.#holder
     switch (outcome) {
       case "Success":
         return { _tag: "Success", successes, why: { reason: `${successes} of ${successes} probes succeeded` } }
       case "Failure":
         return {
           _tag: "Failure",
-          opening: { openFor: circuit.nextOpenFor(now), maxOpenFor },
-          hint: Math.min(hint, maxOpenFor),
+          opening: { openFor: local.nextOpenForMillis(now), maxOpenFor: maxOpenForMillis },
+          hint: Math.min(hintMillis, maxOpenForMillis),
           why: { reason: "a probe failed", evidence: { by: "instance", instance } }
         }
       case "Ignored":
@@ -177,33 +216,41 @@ export class Leases {
     }
   }
 
+  #give(
+    { generation, name, until }: Lease,
+    settlement: Settlement,
+    outcome: Settle["outcome"],
+    isJudgedAlone: boolean
+  ): void {
+    const settle = { lease: name, generation, outcome }
+    this.#settle({ settle, until: until + LEASE_GRACE_MILLIS, settlement, isInFlight: false, isJudgedAlone })
+  }
+
   #settle(settling: Settling): void {
-    const { member: { engine, fingerprint, lane } } = this.#replica
-    const askedAt = engine.now()
+    const { isAway, membership: { fingerprint } } = this.#holder
+    const requestedAt = this.#now()
     this.#settling.add(settling)
-    settling.underWay = true
-    if (this.#replica.away) this.judgeAlone()
+    settling.isInFlight = true
+    if (isAway) this.judgeAlone()
     const settle = { _tag: "Settle", ...settling.settle, fingerprint } as const
-    this.#replica.probe(settle, () => {
-      settling.underWay = false
-    }, ({ granted, snapshot }) => {
+    this.#holder.probe(settle, (probed) => {
+      settling.isInFlight = false
+      if (probed === undefined) return this.#holder.addToRound()
       this.#settling.delete(settling)
-      if (granted) this.#replica.persisted(snapshot)
-      this.#replica.accept(snapshot, settle.generation, askedAt)
-      this.#deniedUntil = -Infinity
-    }, () => {
-      if (this.#settling.has(settling)) lane.add(this.#replica)
+      if (probed.granted) this.#holder.logPersisted(probed.snapshot)
+      this.#holder.accept(probed.snapshot, settle.generation, requestedAt)
+      this.free()
     })
   }
 
-  /** What nobody can be told the own machine acts on. */
+  /** The storage does not answer, so the circuit judges its ended probes by itself. */
   judgeAlone(): void {
-    const { circuit, member: { engine }, snapshot: { generation } } = this.#replica
-    const now = engine.now()
+    const { local, snapshot: { generation } } = this.#holder
+    const now = this.#now()
     for (const settling of this.#settling) {
-      if (settling.alone || settling.settle.generation !== generation) continue
-      settling.alone = true
-      circuit.settleAlone(settling.settlement.outcome, settling.settlement.hint, now)
+      if (settling.isJudgedAlone || settling.settle.generation !== generation) continue
+      settling.isJudgedAlone = true
+      local.judgeAlone(settling.settlement.outcome, settling.settlement.hintMillis, now)
     }
   }
 
@@ -211,37 +258,40 @@ export class Leases {
   // as time goes by
   // -----------------------------------------------------------------------------
 
-  /** Says again what was not heard, while it matters, and gives back what nobody used. */
-  tend(now: number): void {
-    const { circuit: { plan }, member: { lane: { interval } } } = this.#replica
-    if (this.#asking?.underWay === false && now >= this.#asking.at + plan.lease) this.#asking = undefined
+  /** In each round: settles again without an answer, gives back a lease that nobody used, drops leases that have lapsed. */
+  expire(now: LocalMillis): void {
+    const { membership: { plan, rounds } } = this.#holder
+    if (this.#asking?.isInFlight === false && now >= this.#asking.at + plan.leaseMillis) this.#asking = undefined
     for (const settling of this.#settling) {
       if (now >= settling.until) this.#settling.delete(settling)
-      else if (!settling.underWay) this.#settle(settling)
+      else if (!settling.isInFlight) this.#settle(settling)
     }
-    for (const [sequence, { until }] of this.#held) if (now >= until + GRACE) this.#held.delete(sequence)
-    if (this.#grant === undefined || now - this.#grant.at < interval) return
-    const { generation, name, until } = this.#grant
-    this.#putGrant(undefined)
-    const settle = { lease: name, generation, outcome: { _tag: "Ignored" } } as const
-    this.#settle({ settle, until: until + GRACE, settlement: unused, underWay: false, alone: true })
+    for (const [sequence, { until }] of this.#running) {
+      if (now >= until + LEASE_GRACE_MILLIS) this.#running.delete(sequence)
+    }
+    const unused = this.#unused
+    if (unused === undefined || now - unused.at < rounds.intervalMillis) return
+    this.#keep(undefined)
+    this.#give(unused, notUsed, { _tag: "Ignored" }, true)
   }
 
-  /** A new generation has no lease of an older one. */
-  forget(generation: number): void {
-    this.freed()
-    this.#putGrant(undefined)
-    this.#held.clear()
-    for (const settling of this.#settling) if (settling.settle.generation < generation) this.#settling.delete(settling)
+  /** A newer generation has no lease of an older one. */
+  forgetBefore(generation: number): void {
+    this.free()
+    this.#keep(undefined)
+    this.#running.clear()
+    for (const settling of this.#settling) {
+      if (settling.settle.generation < generation) this.#settling.delete(settling)
+    }
   }
 
-  /** There is a place for a probe. */
-  freed(): void {
+  /** The fleet may have a free probe: a denial holds no longer. */
+  free(): void {
     this.#deniedUntil = -Infinity
   }
 
-  /** The leases that are in use, for a storage that has lost them. */
-  held(now: number): PutBack["leases"] {
-    return [...this.#held.values()].map(({ name, until }) => ({ ...name, remaining: Math.max(0, until - now) }))
+  /** The leases of running probes, for a storage that has lost them. */
+  running(now: LocalMillis): PutBack["leases"] {
+    return [...this.#running.values()].map(({ name, until }) => ({ ...name, remaining: Math.max(0, until - now) }))
   }
 }

@@ -1,7 +1,8 @@
 /** A real MariaDB on a free port of loopback. */
 import { chmod } from "node:fs/promises"
 import { join } from "node:path"
-import { freePort, install, Program, run, temporaryDirectory, until } from "./processes.ts"
+import { until } from "../machine.ts"
+import { freePort, install, Program, run, temporaryDirectory } from "./processes.ts"
 
 export class MariaDbServer {
   readonly port: number
@@ -61,10 +62,11 @@ export class MariaDbServer {
   }
 
   #answers(): Promise<void> {
-    return until("mariadbd answers", async () => {
-      if (!this.#program.isRunning) throw new Error("it has ended")
-      return (await this.sql("SELECT 1")).includes("1")
-    })
+    return until(
+      "mariadbd answers",
+      async () => (await this.sql("SELECT 1")).includes("1"),
+      () => this.#program.isRunning
+    )
   }
 
   get url(): string {

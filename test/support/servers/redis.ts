@@ -1,8 +1,8 @@
 /** Real Redis servers on free ports of loopback: one, a Cluster of six, and a master with a replica under three Sentinels. */
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
-import { freePort, install, Program, run, temporaryDirectory, until } from "./processes.ts"
+import { until } from "../machine.ts"
+import { freePort, install, Program, run, temporaryDirectory } from "./processes.ts"
 
 export const installRedis = (): Promise<void> =>
   install(["redis-server", "redis-sentinel", "redis-cli"], ["redis-server", "redis-sentinel", "redis-tools"])
@@ -73,11 +73,11 @@ export class RedisServer {
   }
 
   #answers(): Promise<void> {
-    const isUp = async () => {
-      if (!this.#program.isRunning) throw new Error("it has ended")
-      return /PONG|NOAUTH/.test(await this.cli("ping"))
-    }
-    return until("redis-server answers", isUp, 5000)
+    return until(
+      "redis-server answers",
+      async () => /PONG|NOAUTH/.test(await this.cli("ping")),
+      () => this.#program.isRunning
+    )
   }
 
   get isRunning(): boolean {
@@ -90,6 +90,16 @@ export class RedisServer {
 
   cli(...command: ReadonlyArray<string>): Promise<string> {
     return cli(this.port, ...this.#tls, ...command)
+  }
+
+  /** Waits until its replica has all that it has acknowledged. */
+  async replicated(): Promise<void> {
+    const info = () => this.cli("info", "replication")
+    const written = Number(/master_repl_offset:(\d+)/.exec(await info())?.[1])
+    await until("the replica has all that its master had", async () => {
+      const received = /state=online,offset=(\d+)/.exec(await info())?.[1]
+      return received !== undefined && Number(received) >= written
+    })
   }
 
   /** Lets it hear nothing and answer nothing, its connections open. */
@@ -118,6 +128,9 @@ export class RedisServer {
   }
 }
 
+/** By far longer than a loaded machine keeps a server from running: a failover comes when a test wants it. */
+const NEVER_MILLIS = "3600000"
+
 /** Three masters with a replica each. */
 export class RedisCluster {
   readonly nodes: ReadonlyArray<RedisServer>
@@ -131,9 +144,9 @@ export class RedisCluster {
     const cluster = new RedisCluster(nodes)
     try {
       for (let i = 0; i < 6; i++) {
-        const bus = String(await freePort())
+        const bus = ["--cluster-port", String(await freePort())]
         nodes.push(
-          await RedisServer.start("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "2000")
+          await RedisServer.start("--cluster-enabled", "yes", ...bus, "--cluster-node-timeout", NEVER_MILLIS)
         )
       }
       const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`)
@@ -156,14 +169,31 @@ export class RedisCluster {
     return `redis+cluster://${this.nodes.slice(0, 3).map(({ port }) => `127.0.0.1:${port}`).join(",")}`
   }
 
-  /** On all masters, as one would on one server. */
-  async masters(): Promise<ReadonlyArray<RedisServer>> {
-    const roles = await Promise.all(this.nodes.map(async (node) => (await node.cli("role")).startsWith("master")))
+  async #withRole(role: "master" | "slave"): Promise<ReadonlyArray<RedisServer>> {
+    const roles = await Promise.all(this.nodes.map(async (node) => (await node.cli("role")).startsWith(role)))
     return this.nodes.filter((_, i) => roles[i])
   }
 
-  /** Moves the slot of a key to another master, its keys one by one, as resharding does. */
-  async move(key: string): Promise<void> {
+  /** On all masters, as one would on one server. */
+  masters(): Promise<ReadonlyArray<RedisServer>> {
+    return this.#withRole("master")
+  }
+
+  /** Kills a master whose replica has all that it had. What it returns has the replica take over. */
+  async lose(master: RedisServer): Promise<() => Promise<void>> {
+    const replicas = await this.#withRole("slave")
+    const masters = await Promise.all(replicas.map(async (replica) => (await replica.cli("role")).split("\n")[2]))
+    const replica = replicas[masters.indexOf(String(master.port))]!
+    await master.replicated()
+    await master.kill()
+    return async () => {
+      await replica.cli("cluster", "failover", "takeover")
+      await until("the replica is a master", async () => (await replica.cli("role")).startsWith("master"))
+    }
+  }
+
+  /** Begins to move the slot of a key to another master, as resharding does: until it has ended, both refer to each other. */
+  async beginMove(key: string): Promise<SlotMove> {
     const slot = await this.cli("cluster", "keyslot", key)
     const masters = await this.masters()
     const ids = await Promise.all(masters.map((master) => master.cli("cluster", "myid")))
@@ -173,12 +203,19 @@ export class RedisCluster {
     const [source, target] = [masters[from]!, masters[to]!]
     await target.cli("cluster", "setslot", slot, "importing", ids[from]!)
     await source.cli("cluster", "setslot", slot, "migrating", ids[to]!)
-    const keys = (await source.cli("cluster", "getkeysinslot", slot, "100")).split("\n")
-    for (const moved of keys) {
-      await source.cli("migrate", "127.0.0.1", String(target.port), moved, "0", "5000")
-      await sleep(20)
+    return {
+      moveKeys: async (most = 100) => {
+        const keys = await source.cli("cluster", "getkeysinslot", slot, String(most))
+        for (const moved of keys.split("\n").filter((moved) => moved !== "")) {
+          await source.cli("migrate", "127.0.0.1", String(target.port), moved, "0", "60000")
+        }
+      },
+      end: async () => {
+        for (const master of [target, source, ...masters]) {
+          await master.cli("cluster", "setslot", slot, "node", ids[to]!)
+        }
+      }
     }
-    for (const master of [target, source, ...masters]) await master.cli("cluster", "setslot", slot, "node", ids[to]!)
   }
 
   /** Follows the Cluster's directions. */
@@ -191,13 +228,21 @@ export class RedisCluster {
   }
 }
 
+/** A slot that is on its way from one master to another. */
+export interface SlotMove {
+  /** Moves so many of its keys, or all. */
+  readonly moveKeys: (most?: number) => Promise<void>
+  /** Tells all masters that the slot has moved. */
+  readonly end: () => Promise<void>
+}
+
 const sentinelConfig = (port: number, directory: string, master: number): string =>
   [
     `port ${port}`,
     "bind 127.0.0.1",
     `dir ${directory}`,
     `sentinel monitor mymaster 127.0.0.1 ${master} 2`,
-    "sentinel down-after-milliseconds mymaster 2000",
+    `sentinel down-after-milliseconds mymaster ${NEVER_MILLIS}`,
     "sentinel failover-timeout mymaster 5000",
     ""
   ].join("\n")
@@ -226,14 +271,21 @@ export class RedisSentinels {
     try {
       const master = await RedisServer.start("--repl-diskless-sync-delay", "0")
       servers.push(master)
-      servers.push(await RedisServer.start("--replicaof", "127.0.0.1", String(master.port)))
+      const replica = await RedisServer.start("--repl-diskless-sync-delay", "0")
+      servers.push(replica)
+      await replica.cli("replicaof", "127.0.0.1", String(master.port))
       for (let i = 0; i < 3; i++) {
         const [port, directory] = [await freePort(), await temporaryDirectory()]
         const file = join(directory, "sentinel.conf")
         await writeFile(file, sentinelConfig(port, directory, master.port))
-        sentinels.push(await Program.start(directory, "redis-sentinel", [file]))
+        const sentinel = await Program.start(directory, "redis-sentinel", [file])
+        sentinels.push(sentinel)
         ports.push(port)
-        await until("a Sentinel answers", async () => await cli(port, "ping") === "PONG", 5000)
+        await until(
+          "the Sentinel answers",
+          async () => await cli(port, "ping") === "PONG",
+          () => sentinel.isRunning
+        )
         // They would look and speak once in some seconds.
         await cli(port, "sentinel", "debug", "info-period", "500", "publish-period", "500")
       }
@@ -244,7 +296,8 @@ export class RedisSentinels {
           const value = (name: string) => lines[lines.indexOf(name) + 1]
           return value("num-slaves") === "1" && value("num-other-sentinels") === "2"
         })
-      }, 30_000)
+      })
+      await set.healed()
       return set
     } catch (error) {
       await set.stop()
@@ -256,39 +309,44 @@ export class RedisSentinels {
     return `redis+sentinel://${this.ports.map((port) => `127.0.0.1:${port}`).join(",")}/mymaster`
   }
 
-  async master(): Promise<RedisServer> {
-    const [, port] = (await cli(this.ports[0]!, "sentinel", "get-master-addr-by-name", "mymaster")).split("\n")
+  async #masterOf(sentinel: number): Promise<RedisServer> {
+    const [, port] = (await cli(sentinel, "sentinel", "get-master-addr-by-name", "mymaster")).split("\n")
     return this.servers.find((server) => String(server.port) === port)!
+  }
+
+  master(): Promise<RedisServer> {
+    return this.#masterOf(this.ports[0]!)
   }
 
   async cli(...command: ReadonlyArray<string>): Promise<string> {
     return (await this.master()).cli(...command)
   }
 
-  /** Has the replica take over while the master still answers. */
+  /** Has the replica take over, whatever state the master is in, and waits until it takes writes. */
   async failover(): Promise<void> {
-    await cli(this.ports[0]!, "sentinel", "failover", "mymaster")
+    const old = await this.master()
+    await until("the replica takes over", async () => {
+      const master = await this.master()
+      if (master !== old) return (await master.cli("role")).startsWith("master")
+      // Refused while one is under way, or the Sentinel has not heard from the replica for a while.
+      await cli(this.ports[0]!, "sentinel", "failover", "mymaster")
+      return false
+    })
   }
 
-  /** Starts whoever was killed, and waits until there is a replica that keeps up, and all Sentinels say so. */
+  /** Starts each server that was killed, and waits until there is a replica that keeps up, and all Sentinels say so. */
   async healed(): Promise<void> {
     for (const server of this.servers) {
       if (!server.isRunning) await server.restart()
     }
     await until("the replica keeps up", async () => {
-      const views = await Promise.all(this.ports.map((port) => cli(port, "sentinel", "replicas", "mymaster")))
-      const info = await this.cli("info", "replication")
-      return info.includes("role:master") && info.includes("state=online") &&
-        views.every((view) => /\nflags\nslave\n/.test(view) && /\nmaster-link-status\nok\n/.test(view))
-    }, 60_000)
-  }
-
-  /** Waits until another than this is the master, and takes writes. */
-  async otherThan(old: RedisServer): Promise<void> {
-    await until("a new master takes over", async () => {
       const master = await this.master()
-      return master !== old && (await master.cli("role")).startsWith("master")
-    }, 30_000)
+      const masters = await Promise.all(this.ports.map((port) => this.#masterOf(port)))
+      const views = await Promise.all(this.ports.map((port) => cli(port, "sentinel", "replicas", "mymaster")))
+      const info = await master.cli("info", "replication")
+      return info.includes("role:master") && info.includes("state=online") && masters.every((one) => one === master) &&
+        views.every((view) => /\nflags\nslave\n/.test(view) && /\nmaster-link-status\nok\n/.test(view))
+    })
   }
 
   async stop(): Promise<void> {

@@ -1,0 +1,92 @@
+/**
+ * The bounds of what a call may cost, and whether a run met them. All but the bytes are ratios of two results of the
+ * same run, because machines differ. docs/cost.md has the same table with the reason for each.
+ */
+import type { MemoryResult, Result } from "./results.ts"
+
+export interface Bound {
+  readonly text: string
+  readonly measured: number
+  readonly atMost: number
+  readonly unit: "×" | "B"
+  readonly met: boolean
+}
+
+interface Measured {
+  readonly text: string
+  readonly case: string
+  readonly contender: string
+}
+
+const closed: ReadonlyArray<Measured> = [
+  { text: "closed, in hand", case: "closed-consecutive", contender: "ours" },
+  { text: "closed, by service", case: "closed-consecutive", contender: "ours-service" },
+  { text: "closed, fresh context, in hand", case: "closed-fresh-context", contender: "ours" },
+  { text: "closed, fresh context, by service", case: "closed-fresh-context", contender: "ours-service" }
+]
+
+// The floor keeps no window, so these have no bound against it.
+const closedWithWindow: ReadonlyArray<Measured> = [
+  { text: "closed, window, in hand", case: "closed-window", contender: "ours" },
+  { text: "closed, window, by service", case: "closed-window", contender: "ours-service" }
+]
+
+const withTimeout: ReadonlyArray<Measured> = [
+  { text: "timeout, in hand", case: "closed-timeout", contender: "ours" },
+  { text: "timeout, by service", case: "closed-timeout", contender: "ours-service" },
+  { text: "timeout, 1 call waiting", case: "timeout-1-waiting", contender: "ours" },
+  { text: "timeout, 100 calls waiting", case: "timeout-100-waiting", contender: "ours" },
+  { text: "timeout, 10,000 calls waiting", case: "timeout-10000-waiting", contender: "ours" }
+]
+
+const rejected: ReadonlyArray<Measured> = [
+  { text: "rejection, in hand", case: "rejection", contender: "ours" },
+  { text: "rejection, by service", case: "rejection", contender: "ours-service" }
+]
+
+const inFleet: ReadonlyArray<Measured> = [
+  { text: "closed, in hand, in a fleet", case: "closed-synced", contender: "ours" },
+  { text: "closed, by service, in a fleet", case: "closed-synced", contender: "ours-service" },
+  { text: "closed, fresh context, in hand, in a fleet", case: "closed-fresh-context-synced", contender: "ours" },
+  {
+    text: "closed, fresh context, by service, in a fleet",
+    case: "closed-fresh-context-synced",
+    contender: "ours-service"
+  },
+  { text: "closed, window, in a fleet", case: "closed-window-synced", contender: "ours" },
+  { text: "timeout, in a fleet", case: "closed-timeout-synced", contender: "ours" },
+  { text: "rejection, in a fleet", case: "rejection-synced", contender: "ours" }
+]
+
+export const boundsOf = (
+  results: ReadonlyArray<Result>,
+  memory: ReadonlyArray<MemoryResult>
+): ReadonlyArray<Bound> => {
+  const added = (name: string, contender: string) =>
+    results.find((result) => result.case === name && result.contender === contender)!.addedNs
+  const bound = (text: string, measured: number, atMost: number, unit: Bound["unit"]): Bound => ({
+    text,
+    measured,
+    atMost,
+    unit,
+    met: measured <= atMost
+  })
+  const against = (other: string, title: string, atMost: number) => ({ case: name, contender, text }: Measured) =>
+    bound(`${text} / ${title}`, added(name, contender) / added(name, other), atMost, "×")
+  const againstMemory = ({ case: name, contender, text }: Measured) =>
+    bound(`${text} / on memory`, added(name, `${contender}-synced`) / added(name, `${contender}-alone`), 1.1, "×")
+  const bytes = (text: string, name: string, atMost: number) => {
+    const { bytesPerCircuit } = memory.find((result) => result.case === name && result.contender === "ours")!
+    return bound(text, bytesPerCircuit, atMost, "B")
+  }
+  return [
+    ...closed.map(against("floor", "floor", 1.15)),
+    ...[...closed, ...closedWithWindow].map(against("cockatiel-effect", "cockatiel from Effect", 1 / 5)),
+    ...[...closed, ...closedWithWindow].map(against("effect", "Effect's own", 1 / 18)),
+    ...withTimeout.map(against("timeout-alone", "Effect.timeout alone", 0.6)),
+    ...rejected.map(against("cockatiel", "cockatiel", 1 / 12)),
+    ...inFleet.map(againstMemory),
+    bytes("bytes of a circuit that never failed", "memory-consecutive-100k", 250),
+    bytes("bytes of a circuit with a window of 60 s", "memory-window-100k", 1000)
+  ]
+}

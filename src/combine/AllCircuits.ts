@@ -1,0 +1,14 @@
+/** The circuits of two storages, for work that covers all of them. */
+import * as Stream from "effect/Stream"
+import { CIRCUITS_PER_REQUEST } from "../internal/Bounds.ts"
+import type { Storage, StorageError } from "../Storage/Storage.ts"
+
+/** The names of all circuits of both storages, each once, in batches. */
+export const circuitsOf = (from: Storage, to: Storage): Stream.Stream<ReadonlyArray<string>, StorageError> =>
+  Stream.suspend(() => {
+    const seen = new Set<string>()
+    return Stream.concat(from.list, to.list).pipe(
+      Stream.filter((circuit) => !seen.has(circuit) && seen.add(circuit).size > 0),
+      Stream.grouped(CIRCUITS_PER_REQUEST)
+    )
+  })

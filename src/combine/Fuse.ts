@@ -1,0 +1,118 @@
+/**
+ * The circuit breaker of one storage in a combination: three failures in a row skip the storage for a second, then for
+ * two, up to thirty, and one probe decides when it is used again.
+ *
+ * This is not the core's circuit, because a storage needs none of what makes that large: no windows, no fleet, no
+ * override, no statistics.
+ *
+ * Invariants
+ *
+ * - A permit belongs to the state that it was given in. Its outcome is late, and ignored, once that state has ended.
+ * - `HalfOpen` has at most one probe. A probe without an outcome fails when it lapses.
+ */
+
+export const FAILURES = 3
+const FIRST_OPEN_FOR_MILLIS = 1000
+const LONGEST_OPEN_FOR_MILLIS = 30_000
+
+/** `openings` counts openings in a row; they are forgotten at `calmAt`. */
+interface Closed {
+  readonly _tag: "Closed"
+  failures: number
+  readonly openings: number
+  readonly calmAt: number
+}
+
+interface Open {
+  readonly _tag: "Open"
+  readonly openings: number
+  readonly openForMillis: number
+  readonly until: number
+}
+
+interface HalfOpen {
+  readonly _tag: "HalfOpen"
+  readonly openings: number
+  readonly openForMillis: number
+  probe: Permit | undefined
+}
+
+/** The admission of one request. It settles once. */
+export interface Permit {
+  readonly state: Closed | HalfOpen
+  readonly lapsesAt: number
+}
+
+export type Outcome = "Success" | "Failure" | "Ignored"
+
+/** The storage is skipped from now on, or it is used again. */
+export type FuseChange = { readonly _tag: "Down"; readonly forMillis: number } | { readonly _tag: "Up" }
+
+export class StorageFuse {
+  #state: Closed | Open | HalfOpen = { _tag: "Closed", failures: 0, openings: 0, calmAt: -Infinity }
+  readonly #leaseMillis: number
+
+  /** `leaseMillis` is how long a probe may run. */
+  constructor(leaseMillis: number) {
+    this.#leaseMillis = leaseMillis
+  }
+
+  get isDown(): boolean {
+    return this.#state._tag !== "Closed"
+  }
+
+  /** A permit for one request, or `undefined` while the storage is skipped. */
+  admit(now: number): Permit | undefined {
+    const state = this.#state
+    switch (state._tag) {
+      case "Closed":
+        return { state, lapsesAt: Infinity }
+      case "Open": {
+        if (now < state.until) return undefined
+        const { openForMillis, openings } = state
+        return this.#probe(this.#state = { _tag: "HalfOpen", openings, openForMillis, probe: undefined }, now)
+      }
+      case "HalfOpen":
+        if (state.probe === undefined) return this.#probe(state, now)
+        if (now >= state.probe.lapsesAt) this.#open(state.openings, now)
+        return undefined
+    }
+  }
+
+  /** Records the outcome of a permit, and returns what it changed. */
+  settle({ lapsesAt, state }: Permit, outcome: Outcome, now: number): FuseChange | undefined {
+    if (state !== this.#state) return undefined
+    if (state._tag === "Closed") {
+      if (outcome === "Ignored") return undefined
+      state.failures = outcome === "Success" ? 0 : state.failures + 1
+      return state.failures < FAILURES ? undefined : this.#open(now < state.calmAt ? state.openings : 0, now)
+    }
+    if (outcome === "Failure" || now >= lapsesAt) {
+      this.#open(state.openings, now)
+      return undefined
+    }
+    if (outcome === "Success") return this.#close(state.openings, now + state.openForMillis)
+    state.probe = undefined
+    return undefined
+  }
+
+  /** Uses the storage again, because it has answered a request without a permit. */
+  reset(): FuseChange | undefined {
+    return this.isDown ? this.#close(0, -Infinity) : undefined
+  }
+
+  #probe(state: HalfOpen, now: number): Permit {
+    return state.probe = { state, lapsesAt: now + this.#leaseMillis }
+  }
+
+  #open(openings: number, now: number): FuseChange {
+    const openForMillis = Math.min(LONGEST_OPEN_FOR_MILLIS, FIRST_OPEN_FOR_MILLIS * 2 ** openings)
+    this.#state = { _tag: "Open", openings: openings + 1, openForMillis, until: now + openForMillis }
+    return { _tag: "Down", forMillis: openForMillis }
+  }
+
+  #close(openings: number, calmAt: number): FuseChange {
+    this.#state = { _tag: "Closed", failures: 0, openings, calmAt }
+    return { _tag: "Up" }
+  }
+}

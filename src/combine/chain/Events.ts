@@ -1,0 +1,116 @@
+/** What happens between the storages of a chain, as events, in the log, and as a metric. */
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import * as PubSub from "effect/PubSub"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import type { Log } from "../../internal/Log.ts"
+import { messages } from "../../internal/Messages.ts"
+import type { Announcement, StorageError } from "../../Storage/Storage.ts"
+import type { FuseChange } from "../Fuse.ts"
+import { type FusedStorage, type NoAnswer, skippedFields } from "../FusedStorage.ts"
+import { countOf, type Reconciled } from "../Reconcile.ts"
+import type { Hops } from "./Hops.ts"
+
+/**
+ * What happened between the storages of a chain, each named by its `backend`.
+ *
+ * - `Fallback`: `from` did not answer a request, so it was sent to `to`.
+ * - `Down`: a storage failed three times in a row, and is skipped except for one probe now and then. `Up`: it answers
+ *   again.
+ * - `Reconciled`: `circuits` were compared. Some of them were brought `forward` to the storage that is back, others
+ *   `back` from it, and for those that `failed` one of the storages did not answer.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ChainEvent =
+  | {
+    readonly _tag: "Fallback"
+    readonly operation: string
+    readonly from: string
+    readonly to: string
+    readonly error: StorageError
+  }
+  | { readonly _tag: "Down" | "Up"; readonly backend: string }
+  | {
+    readonly _tag: "Reconciled"
+    readonly from: string
+    readonly to: string
+    readonly circuits: number
+    readonly forward: number
+    readonly back: number
+    readonly failed: number
+  }
+
+const fallbacks = Metric.counter("circuit_breaker.persistence.fallbacks", {
+  description: "Requests that were sent to another storage than the first one",
+  incremental: true
+})
+
+/** The most events that wait for a slow consumer. The oldest is dropped. */
+const CAPACITY = 256
+
+export class ChainEvents {
+  readonly #log: Log
+  readonly #events: PubSub.PubSub<ChainEvent>
+  readonly #switches: PubSub.PubSub<Announcement>
+  /** The places whose failure was logged as a warning, until they answer. */
+  readonly #warned = new Set<number>()
+
+  private constructor(log: Log, events: PubSub.PubSub<ChainEvent>, switches: PubSub.PubSub<Announcement>) {
+    this.#log = log
+    this.#events = events
+    this.#switches = switches
+  }
+
+  static make(log: Log): Effect.Effect<ChainEvents> {
+    return Effect.map(
+      Effect.all([PubSub.sliding<ChainEvent>(CAPACITY), PubSub.sliding<Announcement>(1)]),
+      ([events, switches]) => new ChainEvents(log, events, switches)
+    )
+  }
+
+  get events(): Stream.Stream<ChainEvent> {
+    return Stream.fromPubSub(this.#events)
+  }
+
+  /**
+   * Announces `Subscribed` when another storage answers, because it may have other states: breakers then read again.
+   */
+  get switches(): Stream.Stream<Announcement> {
+    return Stream.fromPubSub(this.#switches)
+  }
+
+  changed(change: FuseChange, fused: FusedStorage): void {
+    const { backend } = fused.storage
+    PubSub.publishUnsafe(this.#events, { _tag: change._tag, backend })
+    PubSub.publishUnsafe(this.#switches, { _tag: "Subscribed" })
+    if (change._tag === "Up") this.#log(messages.storageBack, { backend })
+    else this.#log(messages.storageSkipped, { backend, ...skippedFields(change.forMillis, fused) })
+  }
+
+  answered(place: number): void {
+    this.#warned.delete(place)
+  }
+
+  /** The storage at a place did not answer, and the next one is sent the request. */
+  fellBack(operation: string, place: number, hops: Hops, { error, wasSent }: NoAnswer): Effect.Effect<void> {
+    const [from, to] = [hops.nameAt(place), hops.nameAt(place + 1)]
+    const reason = wasSent ? error.reason : "Skipped"
+    if (wasSent) {
+      PubSub.publishUnsafe(this.#events, { _tag: "Fallback", operation, from, to, error })
+      const line = this.#warned.has(place) ? messages.fallbackAgain : messages.fallback
+      this.#log(line, { operation, from, to, cause: error })
+      this.#warned.add(place)
+    }
+    return Metric.update(Metric.withAttributes(fallbacks, { from, to, reason }), 1)
+  }
+
+  reconciled(from: string, to: string, all: ReadonlyArray<Reconciled>): void {
+    const [circuits, forward, back] = [all.length, countOf(all, "forward"), countOf(all, "back")]
+    const failed = all.filter(({ result }) => Result.isFailure(result)).length
+    PubSub.publishUnsafe(this.#events, { _tag: "Reconciled", from, to, circuits, forward, back, failed })
+    this.#log(messages.reconciled, { from, to, circuits, forward, back, failed })
+  }
+}

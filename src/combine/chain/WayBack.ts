@@ -1,0 +1,108 @@
+/**
+ * The way back to a better storage: before it answers for a circuit again it gets what the others decided meanwhile,
+ * and the reports that it has not counted. Circuits that no call uses follow in the background.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { CIRCUITS_PER_REQUEST } from "../../internal/Bounds.ts"
+import type { StorageError } from "../../Storage/Storage.ts"
+import type { TimedStorage } from "../FusedStorage.ts"
+import { reconcile, type Reconciled } from "../Reconcile.ts"
+import type { Copies } from "./Copies.ts"
+import type { ChainEvents } from "./Events.ts"
+import type { Hops } from "./Hops.ts"
+import { Placement } from "./Placement.ts"
+
+/** Circuits whose pending reports are delivered at a time. */
+const DELIVERIES = 16
+/** Storages that circuits are brought back from at a time. */
+const SOURCES = 4
+
+export class WayBack {
+  readonly placement = new Placement()
+  readonly #hops: Hops
+  readonly #copies: Copies
+  readonly #events: ChainEvents
+
+  constructor(hops: Hops, copies: Copies, events: ChainEvents) {
+    this.#hops = hops
+    this.#copies = copies
+    this.#events = events
+  }
+
+  /**
+   * Prepares the storage at a place for a request about these circuits, within half of the time left. With `counts`
+   * that includes its pending reports, because it would take them for repeats after newer ones. Returns the error of
+   * the storage if it failed meanwhile.
+   */
+  prepare(
+    circuits: ReadonlyArray<string>,
+    place: number,
+    counts: boolean,
+    leftMillis: number
+  ): Effect.Effect<StorageError | undefined> {
+    const pending = counts ? this.#copies.pendingAt(place) : undefined
+    const waiting = circuits.filter((circuit) => pending?.has(circuit) === true)
+    if (waiting.length === 0 && this.placement.among(circuits, place).size === 0) return Effect.undefined
+    const storage = this.#hops.at(place)
+    const { lastFailure } = storage
+    const better = this.#hops.within(place, leftMillis)
+    return Effect.andThen(this.#bringBack(circuits, place, better), this.#deliver(waiting, place, better)).pipe(
+      Effect.timeoutOption(Duration.millis(leftMillis / 2)),
+      Effect.map(() => storage.lastFailure === lastFailure ? undefined : storage.lastFailure)
+    )
+  }
+
+  /** Brings back all circuits, and delivers all reports, to a storage that answers again. */
+  catchUp(place: number): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      const better = this.#hops.at(place).within(this.#hops.budgetMillis)
+      const circuits = this.placement.behind(place)
+      const all: Array<Reconciled> = []
+      for (let i = 0; i < circuits.length; i += CIRCUITS_PER_REQUEST) {
+        all.push(...(yield* this.#bringBack(circuits.slice(i, i + CIRCUITS_PER_REQUEST), place, better)))
+      }
+      if (circuits.length > 0) this.#events.reconciled(this.#hops.names, this.#hops.nameAt(place), all)
+      // A follower retries its pending reports by itself.
+      if (place === 0) yield* this.#deliver(this.#copies.pendingAt(0)!.circuits, 0, better)
+    })
+  }
+
+  #deliver(circuits: ReadonlyArray<string>, place: number, better: TimedStorage): Effect.Effect<void> {
+    const pending = this.#copies.pendingAt(place)
+    return Effect.forEach(
+      circuits,
+      (circuit) => pending === undefined ? Effect.void : Effect.ignore(pending.deliver(circuit, better)),
+      { concurrency: DELIVERIES, discard: true }
+    )
+  }
+
+  /** Reconciles circuits with the storages behind that answered for them. A circuit that fails stays where it is. */
+  #bringBack(
+    circuits: ReadonlyArray<string>,
+    place: number,
+    better: TimedStorage
+  ): Effect.Effect<ReadonlyArray<Reconciled>> {
+    const groups = [...this.placement.among(circuits, place)].map(([from, names]) =>
+      this.#reconcile(from, place, names, better).pipe(
+        Effect.tap((all) =>
+          Effect.sync(() => {
+            for (const { circuit, result } of all) if (Result.isSuccess(result)) this.placement.set(circuit, place)
+          })
+        ),
+        Effect.catch((error) =>
+          Effect.succeed(names.map((circuit): Reconciled => ({ circuit, result: Result.fail(error) })))
+        )
+      )
+    )
+    return Effect.map(Effect.all(groups, { concurrency: SOURCES }), (all) => all.flat())
+  }
+
+  #reconcile(from: number, place: number, circuits: ReadonlyArray<string>, better: TimedStorage) {
+    const hops = this.#hops
+    return hops.fencesAt(from) && hops.fencesAt(place)
+      ? reconcile(hops.at(from).within(hops.deadlineAt(from, hops.budgetMillis) / 2), better, circuits, "to")
+      : Effect.succeed(circuits.map((circuit): Reconciled => ({ circuit, result: Result.succeed("forgotten") })))
+  }
+}

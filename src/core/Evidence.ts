@@ -1,0 +1,43 @@
+/**
+ * The evidence of one epoch: the streak of failures and the linked windows (`Window.ts`). A circuit keeps both as fields of its
+ * own, because an object for them would cost every circuit its memory.
+ */
+import type { Plan } from "./Plan.ts"
+import type { LocalMillis } from "./Time.ts"
+import { type RuleWindow, sameWindow, type Totals } from "./TripRule.ts"
+import type { Window } from "./Window.ts"
+
+/** Counts one call in each of the windows. */
+export const recordIn = (windows: Window | undefined, now: LocalMillis, failed: boolean, slow: boolean): void => {
+  for (let window = windows; window !== undefined; window = window.next) window.record(now, failed, slow)
+}
+
+/** Whether a success could trip, too: by completing the minimum of calls for failures or slow calls that are there. */
+export const successCouldTrip = (windows: Window | undefined): boolean => {
+  for (let window = windows; window !== undefined; window = window.next) {
+    if (window.failure > 0 || window.slow > 0) return true
+  }
+  return false
+}
+
+/** The totals of one of the rule's windows, as of the last call or `totalsAt`. */
+export const totalsOf = ({ windows: rule }: Plan, windows: Window | undefined, of: RuleWindow): Totals => {
+  let window = windows!
+  for (let i = rule.findIndex((window) => sameWindow(window, of)); i > 0; i--) window = window.next!
+  return window
+}
+
+/** The totals of every window of the rule at `now`. */
+export const totalsAt = (
+  { windows: rule }: Plan,
+  windows: Window | undefined,
+  now: LocalMillis
+): ReadonlyArray<{ readonly of: RuleWindow } & Totals> => {
+  const totals = []
+  for (let window = windows, i = 0; window !== undefined; window = window.next, i++) {
+    window.advance(now)
+    const { failure, slow, success } = window
+    totals.push({ of: rule[i]!, success, failure, slow })
+  }
+  return totals
+}

@@ -1,0 +1,22 @@
+/** The numbers of a policy that the state machine goes by. */
+import type { RuleWindow, TripRule } from "./TripRule.ts"
+
+export interface Plan {
+  readonly rule: TripRule
+  /** The windows that the rule looks at, each once. */
+  readonly windows: ReadonlyArray<RuleWindow>
+  /** How long the n-th consecutive opening lasts, n from 1. */
+  readonly openForMillis: (opening: number) => number
+  /** The longest open time that a `Retry-After` hint can ask for. */
+  readonly maxOpenForMillis: number
+  /** A call that takes this long is slow; `undefined` where no rule counts slow calls. */
+  readonly slowerThanMillis: number | undefined
+  /** How many probes may run at once in half-open. */
+  readonly probes: number
+  /** How many of them must succeed to close. */
+  readonly successes: number
+  /** A probe that has not settled after this long counts as failed. */
+  readonly leaseMillis: number
+  /** How long a growing share of the calls is admitted after closing; 0 for all at once. */
+  readonly rampMillis: number
+}

@@ -1,0 +1,242 @@
+/**
+ * The life of a call, from admission to settlement. The hot path is the first function.
+ *
+ * A call through a closed circuit goes straight through: it captures the circuit's epoch, runs, and is counted. It takes no
+ * permit and has none to give back. `circuit.gate` is not 0 where anything else is to be done; then a call takes a permit:
+ * probes, ramps, timeouts, bulkheads, slow-call policies, `classify`, overrides.
+ *
+ * The budget is ratios to other breakers in one run of `npm run bench`. A call straight through pays two Effect primitives, one
+ * closure and a look-up of `Enforcement`. It meets no storage, generator or scope, and no clock but once a tick and for
+ * failures and outcomes that could trip. A rejection is a look at the clock and an exit that is made once an epoch.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Fiber } from "effect/Fiber"
+import * as Option from "effect/Option"
+import { BreakerTimeoutError } from "../BreakerError.ts"
+import { successCouldTrip } from "../core/Evidence.ts"
+import type { Permit } from "../core/Permit.ts"
+import { refusalOf } from "../core/State.ts"
+import { Enforcement } from "../Enforcement.ts"
+import { fromCause, fromExit, ignored, isOutcome, type Outcome } from "../Outcome.ts"
+import type { Classify } from "../Policy.ts"
+import type { Circuit } from "./Circuit.ts"
+import { GATE_IDLE } from "./fleet/Fleet.ts"
+import { messages } from "./Messages.ts"
+import { bounded } from "./Timeout.ts"
+
+/** A `classify` that the caller has checked against the call's types. */
+export type AnyClassify = Classify<any, any, any>
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+// -----------------------------------------------------------------------------
+// straight through
+// -----------------------------------------------------------------------------
+
+/** Runs an effect through a circuit, in the fiber that calls it. */
+export const run = <A, E, R>(
+  circuit: Circuit,
+  self: Effect.Effect<A, E, R>,
+  classify: AnyClassify | undefined,
+  fiber: Fiber<unknown, unknown>
+): Effect.Effect<A, any, R> => {
+  const enforcement = Context.get(fiber.context, Enforcement)
+  if (circuit.gate !== 0 || classify !== undefined || enforcement !== "enforce") {
+    if (enforcement === "bypass") return self
+    return enter(circuit, self, classify, enforcement === "metricsOnly", fiber)
+  }
+  const epoch = circuit.epoch
+  // Only keeps the circuit of a key from being evicted. A fiber that is interrupted before the next primitive runs leaves it one
+  // too high, so eviction does not trust it for longer than the idle time.
+  circuit.inFlight++
+  return Effect.onExitPrimitive(self, (exit) => {
+    circuit.inFlight--
+    if (exit._tag === "Success") {
+      const { ticker } = circuit.shared
+      circuit.succeeded(epoch, ticker.fresh ? ticker.now : ticker.refresh())
+    } else failed(circuit, epoch, exit.cause)
+    // The circuit went idle while the call ran.
+    if (circuit.gate !== 0) wake(circuit)
+    return undefined
+  })
+}
+
+/** Whether a fiber's calls pass every breaker. */
+export const isBypassed = (fiber: Fiber<unknown, unknown>): boolean =>
+  Context.get(fiber.context, Enforcement) === "bypass"
+
+const failed = (circuit: Circuit, epoch: number, cause: Cause.Cause<unknown>): void => {
+  const outcome = fromCause(cause)
+  if (outcome._tag === "Ignored") {
+    circuit.ignored++
+    return
+  }
+  const now = circuit.shared.ticker.exact()
+  if (outcome._tag === "Success") circuit.succeeded(epoch, now)
+  else circuit.failed(epoch, now, hintMillisOf(outcome), Cause.squash(cause))
+}
+
+/** Puts a circuit back into the fleet's rounds, because a call through it ended. */
+const wake = (circuit: Circuit): void => {
+  if (circuit.isShut(GATE_IDLE)) circuit.fleet?.schedule()
+}
+
+// -----------------------------------------------------------------------------
+// with a permit
+// -----------------------------------------------------------------------------
+
+/** The gate is shut: refuses at once what is open, waits for what the fleet has to say, and asks for a permit. */
+const enter = <A, E, R>(
+  circuit: Circuit,
+  self: Effect.Effect<A, E, R>,
+  classify: AnyClassify | undefined,
+  metricsOnly: boolean,
+  fiber: Fiber<unknown, unknown>
+): Effect.Effect<A, any, R> => {
+  if (!metricsOnly && !circuit.isClosed()) {
+    const now = circuit.shared.ticker.exact()
+    const refusal = refusalOf(circuit.current, now)
+    if (refusal !== undefined) return circuit.reject(refusal, now)
+  }
+  const wait = circuit.beforeCall()
+  return wait === undefined || metricsOnly
+    ? permitted(circuit, self, classify, metricsOnly, fiber)
+    : Effect.flatMap(wait, () => permitted(circuit, self, classify, metricsOnly, fiber))
+}
+
+/**
+ * From admission to settlement the fiber is uninterruptible, except while the call itself or its classification runs, so a
+ * permit and a place in the bulkhead are given back however the call ends.
+ */
+const permitted = <A, E, R>(
+  circuit: Circuit,
+  self: Effect.Effect<A, E, R>,
+  classify: AnyClassify | undefined,
+  metricsOnly: boolean,
+  fiber: Fiber<unknown, unknown>
+): Effect.Effect<A, any, R> =>
+  Effect.uninterruptibleMask((restore) => {
+    const admitted = (mayAsk: boolean): Effect.Effect<A, any, R> => {
+      const { slowerThanMillis, ticker, trace } = circuit.shared
+      const now = slowerThanMillis === undefined && circuit.isClosed() ? ticker.now : ticker.exact()
+      const permit = circuit.admit(now, metricsOnly)
+      if (permit === "Ask" && mayAsk) {
+        // A lease that comes too late for this call serves the next.
+        return Effect.flatMap(restore(circuit.fleet!.requestLease), () => admitted(false))
+      }
+      if (permit === "Ask") return circuit.reject("HalfOpen", now)
+      if (permit === "Full") return circuit.rejectFull(ticker.exact())
+      if (typeof permit === "string") return circuit.reject(permit, now)
+      if (trace !== undefined) trace(messages.callAdmitted, { circuit: circuit.name, probe: permit.probe })
+      if (!permit.recorded) return restore(self)
+      circuit.inFlight++
+      return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore)
+    }
+    return admitted(true)
+  })
+
+/** Runs a call within its timeout, and a probe within its own and its permit's time, whichever ends first. */
+const limited = <A, E, R>(
+  circuit: Circuit,
+  permit: Permit,
+  self: Effect.Effect<A, E, R>,
+  fiber: Fiber<unknown, unknown>,
+  restore: Restore
+): Effect.Effect<A, any, R> => {
+  const { deadlines, probeTimeoutMillis, slowerThanMillis, ticker, timeoutMillis } = circuit.shared
+  const leaseMillis = permit.until - permit.startedAt
+  const ownMillis = permit.probe ? probeTimeoutMillis : timeoutMillis
+  const limitMillis = permit.probe ? Math.min(ownMillis ?? leaseMillis, leaseMillis) : ownMillis
+  if (limitMillis === undefined) return restore(self)
+  const timedOut = (): Exit.Exit<never, unknown> => {
+    const now = ticker.exact()
+    const slow = slowerThanMillis !== undefined && limitMillis >= slowerThanMillis
+    const timeout = limitMillis === ownMillis
+    const error = new BreakerTimeoutError({ circuit: circuit.name, timeout: Duration.millis(limitMillis) })
+    circuit.settle(permit, now, { outcome: "Failure", slow, timeout, hintMillis: 0, error })
+    return timeout ? Exit.fail(error) : circuit.rejection("Open", now)
+  }
+  return bounded(self, deadlines(limitMillis), timedOut, fiber, restore)
+}
+
+/** Settles the permit by the exit of the call: by its own account, or as `classify` says. */
+const settled = <A, E, R>(
+  circuit: Circuit,
+  permit: Permit,
+  running: Effect.Effect<A, E, R>,
+  perCall: AnyClassify | undefined,
+  restore: Restore
+): Effect.Effect<A, E, any> => {
+  const classify = perCall ?? circuit.shared.classify
+  if (classify === undefined) {
+    const end = (exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined => {
+      circuit.inFlight--
+      settle(circuit, permit, exit, fromExit(exit))
+      return circuit.fleet?.afterCall()
+    }
+    if (!Exit.isExit(running)) return Effect.onExitPrimitive(running, end)
+    const recorded = end(running as Exit.Exit<A, E>)
+    return recorded === undefined ? running : Effect.flatMap(recorded, (): Effect.Effect<A, E, R> => running)
+  }
+  return Effect.flatMap(Effect.exit(running), (exit) => {
+    circuit.inFlight--
+    if (permit.spent) return exit
+    if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
+      settle(circuit, permit, exit, ignored)
+      return exit
+    }
+    const classification = classified(classify, exit)
+    const provided = perCall === undefined ? Effect.provide(classification, circuit.shared.context) : classification
+    return Effect.flatMap(Effect.exit(restore(provided)), (outcome) => {
+      settle(circuit, permit, exit, Exit.isSuccess(outcome) ? outcome.value : ignored)
+      if (Exit.isFailure(outcome) && !Cause.hasInterruptsOnly(outcome.cause)) {
+        circuit.shared.report(messages.classifyFailed, outcome.cause)
+      }
+      // The call's own result stands. A fiber that was interrupted meanwhile ends as interrupted once it is interruptible.
+      const recorded = circuit.fleet?.afterCall()
+      return recorded === undefined ? exit : Effect.andThen(recorded, exit)
+    })
+  })
+}
+
+const classified = <A, E>(classify: AnyClassify, exit: Exit.Exit<A, E>): Effect.Effect<Outcome, never, any> =>
+  Effect.suspend(() => {
+    const outcome = classify(exit)
+    return Effect.isEffect(outcome) ? Effect.map(outcome, checked) : Effect.succeed(checked(outcome))
+  })
+
+/** Types cannot keep a `classify` from returning something else. */
+const checked = (outcome: unknown): Outcome => {
+  if (!isOutcome(outcome)) throw new TypeError("classify must return an Outcome: Outcome.success, failure() or ignored")
+  return outcome
+}
+
+const settle = (circuit: Circuit, permit: Permit, exit: Exit.Exit<unknown, unknown>, outcome: Outcome): void => {
+  if (permit.spent) return
+  const { slowerThanMillis, ticker } = circuit.shared
+  const couldTrip = outcome._tag !== "Success" || permit.probe || successCouldTrip(circuit.windows)
+  const now = couldTrip || slowerThanMillis !== undefined
+    ? ticker.exact()
+    : ticker.fresh
+    ? ticker.now
+    : ticker.refresh()
+  const slow = slowerThanMillis !== undefined && now - permit.startedAt >= slowerThanMillis
+  const [hintMillis, error] = outcome._tag === "Failure"
+    ? [hintMillisOf(outcome), Exit.isFailure(exit) ? Cause.squash(exit.cause) : exit.value]
+    : [0, undefined]
+  circuit.settle(permit, now, { outcome: outcome._tag, slow, timeout: false, hintMillis, error })
+  wake(circuit)
+}
+
+/** Milliseconds that a failure asks to be left alone; 0 for none, and for a value that is no duration. */
+export const hintMillisOf = (outcome: Extract<Outcome, { readonly _tag: "Failure" }>): number =>
+  outcome.retryAfter === undefined
+    ? 0
+    : Option.match(Duration.fromInput(outcome.retryAfter), {
+      onNone: () => 0,
+      onSome: (hint) => Math.max(0, Duration.toMillis(hint))
+    })

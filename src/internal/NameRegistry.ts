@@ -1,0 +1,79 @@
+/**
+ * Which service guards which circuits of a storage in this process: two services with one name would fight over one circuit.
+ *
+ * A module that is evaluated again while its first evaluation lives (hot reload, tests without isolation) makes a second class
+ * of the same name. That works, with a warning, because both are the same service by intent.
+ */
+import * as Effect from "effect/Effect"
+import type { Scope } from "effect/Scope"
+import { Storage } from "../Storage/Storage.ts"
+import { makeLog } from "./Log.ts"
+import { messages } from "./Messages.ts"
+
+/** A service that claims a name: by the identity of its class, and by the name of the class. */
+export interface Owner {
+  readonly identity: unknown
+  readonly title: string
+}
+
+interface Claim {
+  readonly owner: Owner
+  holders: number
+}
+
+/** The claims on one storage. */
+interface Registry {
+  /** By the name of the circuit. */
+  readonly circuits: Map<string, Claim>
+  /** By the prefix of a keyed breaker's circuits: all up to the first `/`. */
+  readonly prefixes: Map<string, Claim>
+}
+
+const registries = new WeakMap<Storage, Registry>()
+
+/** Holds a circuit's name for its owner until the scope closes. Another owner of the same name is a defect that names both. */
+export const claim = (name: string, owner: Owner): Effect.Effect<void, never, Scope | Storage> =>
+  hold(name, owner, ({ circuits, prefixes }) => ({
+    claims: circuits,
+    rival: () => prefixes.get(name.slice(0, name.indexOf("/") + 1))
+  }))
+
+/** Holds all names with this prefix. */
+export const claimKeys = (prefix: string, owner: Owner): Effect.Effect<void, never, Scope | Storage> =>
+  hold(prefix, owner, ({ circuits, prefixes }) => ({
+    claims: prefixes,
+    rival: () => circuits.entries().find(([name]) => name.startsWith(prefix))?.[1]
+  }))
+
+const hold = (
+  name: string,
+  owner: Owner,
+  placeIn: (registry: Registry) => { readonly claims: Map<string, Claim>; readonly rival: () => Claim | undefined }
+): Effect.Effect<void, never, Scope | Storage> =>
+  Effect.flatMap(Storage, (storage) => {
+    let registry = registries.get(storage)
+    if (registry === undefined) registries.set(storage, registry = { circuits: new Map(), prefixes: new Map() })
+    const { claims, rival } = placeIn(registry)
+    return Effect.acquireRelease(
+      Effect.flatMap(Effect.context<never>(), (context) => {
+        const held = claims.get(name)
+        const other = held === undefined || held.owner.title === owner.title ? rival() : held
+        if (other !== undefined) return Effect.die(conflict(name, other.owner, owner))
+        if (held !== undefined && held.owner.identity !== owner.identity) {
+          makeLog(context)(messages.madeTwice, { circuit: name, service: owner.title, other: held.owner.title })
+        }
+        if (held === undefined) claims.set(name, { owner, holders: 1 })
+        else held.holders++
+        return Effect.void
+      }),
+      () =>
+        Effect.sync(() => {
+          if (--claims.get(name)!.holders === 0) claims.delete(name)
+        })
+    )
+  })
+
+const conflict = (name: string, held: Owner, owner: Owner): Error =>
+  new Error(
+    `Circuit ${JSON.stringify(name)} belongs to ${held.title} and to ${owner.title}: give one of them another name`
+  )

@@ -1,0 +1,138 @@
+/** The part of a breaker that its circuits share: its policy as numbers, its clock, its listeners, and its fibers. */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import { UnhandledLogLevel } from "effect/References"
+import * as Schedule from "effect/Schedule"
+import type { Scope } from "effect/Scope"
+import type { Plan } from "../core/Plan.ts"
+import { BUCKETS } from "../core/Window.ts"
+import type { Classify } from "../Policy.ts"
+import { Deadlines } from "./Deadlines.ts"
+import type { Entry } from "./fleet/Fleet.ts"
+import { Hub } from "./Hub.ts"
+import { isLogged, type Log, makeLog } from "./Log.ts"
+import { type Message, messages } from "./Messages.ts"
+import { defaultOpenForMillis, type Resolved } from "./ResolvedPolicy.ts"
+import { Ticker } from "./Ticker.ts"
+
+/** Statistics need no better resolution than this, and longer ticks save nothing measurable. */
+const LONGEST_TICK_MILLIS = 1000
+
+/** A schedule is replayed no further than this, so that an opening costs no more than about a millisecond. */
+const MOST_STEPS = 1000
+
+export interface Shared extends Plan {
+  /** The breaker's name; a keyed breaker's circuits add their key. */
+  readonly name: string
+  readonly timeoutMillis: number | undefined
+  readonly probeTimeoutMillis: number | undefined
+  readonly maxConcurrent: number | undefined
+  readonly classify: Classify<unknown, unknown, unknown> | undefined
+  /** The context in which the breaker was made: it provides the services that `classify` needs. */
+  readonly context: Context.Context<never>
+  /** Whether every call takes a permit, because the policy wants more of it than counting. */
+  readonly needsPermits: boolean
+  readonly clock: Clock.Clock
+  readonly ticker: Ticker
+  readonly hub: Hub
+  readonly deadlines: (millis: number) => Deadlines
+  /** The breaker's entry to its fleet; `undefined` where the storage cannot decide between instances. */
+  readonly fleet: Entry | undefined
+  /** Logs each decision on a call; `undefined` unless `Trace` was asked for when the breaker was made. */
+  readonly trace: Log | undefined
+  /** Logs a failure that no caller waits for, at `UnhandledLogLevel`. */
+  readonly report: (line: Message<never>, cause: Cause.Cause<unknown>) => void
+}
+
+export const makeShared = (
+  name: string,
+  policy: Resolved,
+  classify: Classify<unknown, unknown, unknown> | undefined,
+  context: Context.Context<never>,
+  scope: Scope,
+  fleet: Entry | undefined
+): Shared => {
+  // A call that outlives the scope still has its timeout. Fibers that serve no call end with the scope.
+  const fork = (effect: Effect.Effect<void>): void => {
+    const fiber = Effect.runForkWith(context)(effect)
+    if (scope.state._tag !== "Closed") Fiber.runIn(fiber, scope)
+  }
+  const clock = Effect.runSyncWith(context)(Clock.Clock)
+  const spans = policy.windows.flatMap((window) => window._tag === "Within" ? [window.duration / BUCKETS] : [])
+  const ticker = new Ticker(clock, Math.min(LONGEST_TICK_MILLIS, ...spans), fork)
+  const report: Shared["report"] = ({ text }, cause) =>
+    fork(
+      Effect.flatMap(UnhandledLogLevel, (level) =>
+        level === undefined ? Effect.void : Effect.logWithLevel(level)(`${text}: ${JSON.stringify(name)}`, cause))
+    )
+  const trace = isLogged(context, "Trace") ? makeLog(context) : undefined
+  const queues = new Map<number, Deadlines>()
+  return {
+    name,
+    rule: policy.rule,
+    windows: policy.windows,
+    slowerThanMillis: policy.slowerThanMillis,
+    openForMillis: makeOpenFor(policy, context, report),
+    maxOpenForMillis: policy.maxOpenForMillis,
+    probes: policy.probes,
+    successes: policy.successes,
+    leaseMillis: policy.leaseMillis,
+    rampMillis: policy.rampMillis,
+    timeoutMillis: policy.timeoutMillis,
+    probeTimeoutMillis: policy.probeTimeoutMillis,
+    maxConcurrent: policy.maxConcurrent,
+    classify,
+    context,
+    needsPermits: trace !== undefined || classify !== undefined || policy.timeoutMillis !== undefined ||
+      policy.maxConcurrent !== undefined || policy.slowerThanMillis !== undefined || fleet?.readsBeforeCalls === true,
+    clock,
+    ticker,
+    hub: new Hub(),
+    deadlines: (millis) => {
+      let queue = queues.get(millis)
+      if (queue === undefined) queues.set(millis, queue = new Deadlines(millis, () => ticker.exact(), clock, fork))
+      return queue
+    },
+    fleet,
+    trace,
+    report
+  }
+}
+
+/**
+ * The open time of the n-th consecutive opening. A schedule is replayed from its start against a clock that only moves by its
+ * own delays, so that its `upTo` and `during` measure time spent open, and jitter is drawn once an opening.
+ */
+const makeOpenFor = (
+  { maxOpenForMillis, openFor }: Resolved,
+  context: Context.Context<never>,
+  report: Shared["report"]
+): (opening: number) => number => {
+  if (typeof openFor === "number") return () => openFor
+  return (opening) => {
+    const planned = Effect.runSyncExitWith(context)(Effect.gen(function*() {
+      const step = yield* Schedule.toStep(openFor)
+      let now = yield* Clock.currentTimeMillis
+      let delay = 0
+      for (let n = 1; n <= Math.min(opening, MOST_STEPS); n++) {
+        const next = yield* Effect.exit(step(now, n))
+        // A schedule that has run out repeats its last delay; one that died has none to trust.
+        if (Exit.isFailure(next)) {
+          if (Cause.hasDies(next.cause)) return yield* Effect.failCause(next.cause)
+          break
+        }
+        delay = Duration.toMillis(next.value[1])
+        now += Math.min(delay, maxOpenForMillis)
+      }
+      return delay
+    }))
+    if (Exit.isSuccess(planned)) return Math.min(Math.max(planned.value, 1), maxOpenForMillis)
+    report(messages.scheduleFailed, planned.cause)
+    return Math.min(defaultOpenForMillis, maxOpenForMillis)
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * The connection of this process to one storage: it sends requests within their deadline, knows whether the storage answers, and
+ * logs an outage once.
+ *
+ * **Invariants**
+ *
+ * - `#failuresInARow` counts requests that got no answer. An answer of any kind, an error about one circuit too, is no such failure.
+ * - A message is in `#logged` from the first request that failed so until a request succeeds.
+ */
+import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as Result from "effect/Result"
+import type { LocalMillis } from "../../core/Time.ts"
+import type { Storage, StorageError } from "../../Storage/Storage.ts"
+import { CALL_PATIENCE_MILLIS, FAILURES_UNTIL_UNREACHABLE, REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
+import { monotonicMillis } from "../Clock.ts"
+import { Deadlines } from "../Deadlines.ts"
+import { type Fork, makeFork } from "../Fork.ts"
+import type { Log } from "../Log.ts"
+import { type Message, messages } from "../Messages.ts"
+import { Requests } from "../Request.ts"
+import { isUnreachable, type RequestName } from "../StorageErrors.ts"
+
+/** A line that names one circuit and why its request failed. */
+export type FailureLine = Message<"circuit" | "cause">
+
+export class Connection {
+  readonly storage: Storage
+  readonly idleTimeToLiveMillis: number
+  /** Logs a line about the storage to the loggers of every breaker on it. */
+  readonly log: Log
+  readonly #clock: Clock.Clock
+  readonly #context: Context.Context<never>
+  readonly #start: Fork
+  readonly #requests: Requests
+  readonly #deadlines: Deadlines
+  readonly #patience: Deadlines
+  readonly #fibers = new Set<Fiber.Fiber<unknown, unknown>>()
+  #sequence = 0
+  #failuresInARow = 0
+  readonly #logged = new Set<FailureLine>()
+  #loggedOwnAt: LocalMillis = -Infinity
+
+  constructor(storage: Storage, clock: Clock.Clock, context: Context.Context<never>, log: Log) {
+    this.storage = storage
+    this.idleTimeToLiveMillis = Duration.toMillis(storage.idleTimeToLive)
+    this.log = log
+    this.#clock = clock
+    this.#context = context
+    const now = (): LocalMillis => this.now()
+    const fork = (effect: Effect.Effect<void>): void => this.fork(effect)
+    this.#start = makeFork(context)
+    this.#requests = new Requests(clock, this.#start)
+    this.#deadlines = new Deadlines(REQUEST_DEADLINE_MILLIS, now, clock, fork)
+    this.#patience = new Deadlines(CALL_PATIENCE_MILLIS, now, clock, fork)
+  }
+
+  now(): LocalMillis {
+    return monotonicMillis(this.#clock)
+  }
+
+  /** A number for a report or a lease, above all that were given before. */
+  nextSequence(): number {
+    return ++this.#sequence
+  }
+
+  // -----------------------------------------------------------------------------
+  // requests
+  // -----------------------------------------------------------------------------
+
+  /** Whether the storage counts as unreachable, so that instances decide alone. */
+  get isAway(): boolean {
+    return this.#failuresInARow >= FAILURES_UNTIL_UNREACHABLE
+  }
+
+  /** Sends a request. `ended` gets its result within the deadline, and at once where the storage answers at once. */
+  send<A>(
+    name: RequestName,
+    request: () => Effect.Effect<A, StorageError>,
+    ended: (result: Result.Result<A, StorageError>) => void
+  ): void {
+    this.#requests.send(name, request, this.#deadlines, (result) => {
+      this.#note(result)
+      ended(result)
+    })
+  }
+
+  #note(result: Result.Result<unknown, StorageError>): void {
+    const { backend } = this.storage
+    if (Result.isSuccess(result)) {
+      if (this.isAway) this.log(messages.storageRecovered, { backend })
+      this.#failuresInARow = 0
+      this.#logged.clear()
+    } else if (isUnreachable(result.failure)) {
+      this.#failuresInARow++
+      if (this.#failuresInARow === FAILURES_UNTIL_UNREACHABLE) this.log(messages.storageUnreachable, { backend })
+    }
+  }
+
+  /** Runs an effect, and calls `ended` when it has ended or after the deadline of one request. */
+  within(effect: Effect.Effect<void>, ended: () => void): void {
+    this.#requests.run(effect, this.#deadlines, ended)
+  }
+
+  /** An effect that waits until it is resumed, but no longer than a call may be kept. */
+  patiently(waitFor: (resume: () => void) => void): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      let isWaiting = true
+      const deadline = this.#patience.add(() => {
+        isWaiting = false
+        resume(Effect.void)
+      })
+      const stop = (): void => {
+        if (isWaiting) this.#patience.remove(deadline)
+        isWaiting = false
+      }
+      waitFor(() => {
+        stop()
+        resume(Effect.void)
+      })
+      return Effect.sync(stop)
+    })
+  }
+
+  // -----------------------------------------------------------------------------
+  // failures in the log
+  // -----------------------------------------------------------------------------
+
+  /**
+   * Logs that a circuit's request failed: once an outage where the storage did not answer, and else once a circuit, by the set
+   * that `ofCircuit` gives. Of many circuits with a failure of their own one is logged a second, because a storage that cannot
+   * decode one may be unable to decode a hundred thousand.
+   */
+  logFailure(
+    log: Log,
+    line: FailureLine,
+    circuit: string,
+    error: StorageError,
+    ofCircuit: () => Set<FailureLine>
+  ): void {
+    const isOwn = !isUnreachable(error)
+    const logged = isOwn ? ofCircuit() : this.#logged
+    if (logged.has(line)) return
+    logged.add(line)
+    const now = this.now()
+    if (isOwn && now - this.#loggedOwnAt < REQUEST_DEADLINE_MILLIS) return
+    this.#loggedOwnAt = now
+    log(line, { circuit, cause: error })
+  }
+
+  // -----------------------------------------------------------------------------
+  // time
+  // -----------------------------------------------------------------------------
+
+  /** An interval, or a random part of one while requests fail, so that instances that fail together do not return together. */
+  jitteredMillis(intervalMillis: number): number {
+    return this.#failuresInARow === 0
+      ? intervalMillis
+      : intervalMillis * (0.5 + Context.get(this.#context, Random.Random).nextDoubleUnsafe() / 2)
+  }
+
+  sleep(millis: number): Effect.Effect<void> {
+    return this.#clock.sleep(Duration.millis(millis))
+  }
+
+  after(millis: number, effect: Effect.Effect<void>): void {
+    this.fork(Effect.andThen(this.sleep(millis), effect))
+  }
+
+  /** Starts an effect that ends with the connection. */
+  fork(effect: Effect.Effect<void>): void {
+    const fiber = this.#start(effect)
+    if (fiber.pollUnsafe() !== undefined) return
+    this.#fibers.add(fiber)
+    fiber.addObserver(() => this.#fibers.delete(fiber))
+  }
+
+  /** Interrupts what was forked. Fibers that must not end, such as the deadlines of running requests, go on in new ones. */
+  close(): void {
+    // A copy, because the set changes while they end.
+    const fibers = [...this.#fibers]
+    for (const fiber of fibers) fiber.interruptUnsafe()
+  }
+}

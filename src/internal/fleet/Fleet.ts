@@ -1,0 +1,115 @@
+/**
+ * The port between a circuit and its fleet. The circuit knows `Fleet`, the fleet knows `Local`, and neither knows the other's
+ * class. Both pass values and return results: nothing calls back into its caller.
+ */
+import type * as Effect from "effect/Effect"
+import type { LifetimeCounts } from "../../core/Delta.ts"
+import type { Permit, Settlement } from "../../core/Permit.ts"
+import type { LeaseName, Why } from "../../core/Record.ts"
+import type { FleetState, FleetView, OpenedBy, State } from "../../core/State.ts"
+import type { LocalMillis } from "../../core/Time.ts"
+import type { FleetSnapshot } from "../../Event.ts"
+import type { OperationTo, StorageError } from "../../Storage/Storage.ts"
+
+/**
+ * Who may let a probe through. `Own`: the circuit, as many as its policy says. `Alone`: the circuit, one at a time, because the
+ * storage does not answer and the whole fleet may be probing. `Granted`: the fleet, by a lease that is here to be taken. `Ask`:
+ * the fleet, which has to be asked for a lease. `Denied`: the fleet, which has no lease to give now.
+ */
+export type Leave = "Own" | "Alone" | "Granted" | "Ask" | "Denied"
+
+/** A lease as a permit carries it. */
+export interface Grant {
+  readonly name: LeaseName
+  readonly until: LocalMillis
+}
+
+/** All that a circuit has counted. The lifetime counts only grow; the streak and the hint are the epoch's. */
+export interface Counted extends LifetimeCounts {
+  readonly streak: number
+  readonly hintUntil: LocalMillis
+  readonly lastSuccessAt: LocalMillis
+  readonly lastFailureAt: LocalMillis
+  readonly lastSuccessMillis: number | undefined
+  readonly lastFailureMillis: number | undefined
+}
+
+/** The membership of one circuit of one instance, as the circuit sees it. */
+export interface Fleet {
+  readonly leave: (now: LocalMillis) => Leave
+  /** Takes the lease that `leave` said was granted. */
+  readonly takeLease: (now: LocalMillis) => Grant | undefined
+  /** Asks for a lease, and waits for the answer no longer than a call may be kept. */
+  readonly requestLease: Effect.Effect<void>
+  /** A probe under a lease ended. */
+  readonly probeEnded: (permit: Permit, settlement: Settlement, now: LocalMillis) => void
+  /** The circuit came to a new epoch by itself: these are the counts of the one that ended. */
+  readonly epochEnded: (ended: Counted, now: LocalMillis) => void
+  /** The circuit tripped on its own evidence. `epochEnded` comes first. */
+  readonly tripped: (reason: string, now: LocalMillis) => void
+  /** A failure was counted: it is reported soon. */
+  readonly failed: () => void
+  /** A success ended a streak of `length` failures; `successes` were counted before it. */
+  readonly streakEnded: (length: number, successes: number) => void
+  /** An outcome was counted that is no evidence: a late one, or a probe's. */
+  readonly notEvidence: (failed: boolean, slow: boolean) => void
+  /** An operator's act, for the whole fleet. */
+  readonly operate: (to: OperationTo, why: Why) => Effect.Effect<void, StorageError>
+  /** A call came. `isIdle`: the circuit was not in the rounds. Returns what the call waits for before it is decided on. */
+  readonly beforeCall: (isIdle: boolean) => Effect.Effect<void, StorageError> | undefined
+  /** Returns what a call that has ended waits for before it returns. */
+  readonly afterCall: () => Effect.Effect<void> | undefined
+  /** Puts the circuit back into the rounds. */
+  readonly schedule: () => void
+  /** Whether the circuit loses nothing by dropping its membership: nobody else can change it, and nothing is known of it. */
+  readonly isDispensable: boolean
+  readonly fleetSnapshot: (now: LocalMillis) => FleetSnapshot
+}
+
+/** The breaker's part in the fleet, from which each circuit gets its membership once there is something to know. */
+export interface Entry {
+  /** Whether the breaker's scope has closed. */
+  readonly hasLeft: () => boolean
+  /** `undefined` after the breaker's scope has closed. */
+  readonly join: (circuit: Local) => Fleet | undefined
+  /** Whether each call waits for a view that is fresh enough (`strict`, `maxAge`). */
+  readonly readsBeforeCalls: boolean
+}
+
+/** Bits of a circuit's gate that its fleet shuts and opens. */
+export const GATE_IDLE = 8
+export const GATE_LEASE = 16
+
+/** `GATE_IDLE`: the circuit is not in the rounds, so that its next call puts it back. `GATE_LEASE`: a lease waits for a call. */
+export type GateBit = typeof GATE_IDLE | typeof GATE_LEASE
+
+/** One circuit of one instance, as its fleet sees it. */
+export interface Local {
+  readonly name: string
+  readonly state: State["_tag"]
+  readonly openedBy: OpenedBy
+  readonly fleet: Fleet | undefined
+  /** Whether a gate bit is shut. */
+  readonly isShut: (bit: GateBit) => boolean
+  readonly shut: (bit: GateBit) => void
+  readonly open: (bit: GateBit) => void
+  /** Its membership, made where there is none yet. */
+  readonly join: () => Fleet | undefined
+  readonly counted: () => Counted
+  /** Why and until when the circuit is open; `undefined` where it is not. */
+  readonly opening: () => { readonly reason: string | undefined; readonly until: LocalMillis } | undefined
+  /** How long the next opening would last. */
+  readonly nextOpenForMillis: (now: LocalMillis) => number
+  /** Takes over a newer state of the fleet. Returns the counts of the epoch that ended: they are no evidence in the new one. */
+  readonly adopt: (view: FleetView, now: LocalMillis) => Counted
+  /** Takes over how far the state that was adopted has come. */
+  readonly refresh: (state: FleetState) => void
+  /** Judges a probe that had a lease by itself, because the storage does not answer. */
+  readonly judgeAlone: (outcome: Settlement["outcome"], hintMillis: number, now: LocalMillis) => void
+}
+
+/** The circuits of one breaker. */
+export interface Circuits {
+  readonly find: (name: string) => Local | undefined
+  readonly all: () => Iterable<Local>
+}

@@ -1,0 +1,188 @@
+/**
+ * The outcomes of one circuit that the storage has not acknowledged. They are differences of counts that the circuit keeps
+ * anyway, so that counting costs a call nothing more.
+ *
+ * **Invariants**
+ *
+ * - One report is in flight at a time (`pending`). Once sent it is frozen, because the storage may have counted it though no
+ *   answer came. Only its ages go on.
+ * - All other outcomes up to the last collection are in `#delta`, and the rest are what the circuit has counted beyond `#base`.
+ *   No outcome is in two of the three.
+ * - Evidence in `#delta` is of the generation that is known: `lifetimeOnly` drops it when a newer one is adopted.
+ */
+import { widthFor } from "../../core/Buckets.ts"
+import { add, aged, type Delta, type LifetimeCounts, merge, noDelta, noLifetimeCounts } from "../../core/Delta.ts"
+import type { LocalMillis } from "../../core/Time.ts"
+import type { Counted } from "./Fleet.ts"
+
+/** A storage keeps no more buckets than these. */
+const MOST_BUCKETS = 60
+
+/** A report that was sent: only its ages change until it is acknowledged. */
+export interface Pending {
+  readonly sequence: number
+  readonly delta: Delta
+  /** When the delta's ages were right. */
+  readonly at: LocalMillis
+  generation: number
+}
+
+export class Outbox {
+  pending: Pending | undefined = undefined
+  readonly #withins: ReadonlyArray<number>
+  #delta: Delta | undefined = undefined
+  /** When the delta's ages were right. */
+  #at: LocalMillis = 0
+  /** When counts were last collected, and the counts of then. */
+  #collectedAt: LocalMillis
+  #base: LifetimeCounts = noLifetimeCounts
+  #baseStreak = 0
+  #baseHintUntil: LocalMillis = 0
+  /** Outcomes since then that are no evidence, and the failures before the first success. */
+  #otherSuccess = 0
+  #otherFailure = 0
+  #otherSlow = 0
+  #leading = 0
+
+  constructor(withins: ReadonlyArray<number>, now: LocalMillis) {
+    this.#withins = withins
+    this.#collectedAt = now
+  }
+
+  get isEmpty(): boolean {
+    return this.pending === undefined && this.#delta === undefined
+  }
+
+  /** Whether there is more than the pending report. */
+  get hasMore(): boolean {
+    return this.#delta !== undefined
+  }
+
+  /** Outcomes that are not acknowledged: pending, collected, or only counted by the circuit. */
+  outcomes({ failure, success }: LifetimeCounts): number {
+    const inDelta = (delta: Delta | undefined): number =>
+      delta === undefined ? 0 : delta.lifetime.success + delta.lifetime.failure
+    const uncollected = success - this.#base.success + failure - this.#base.failure
+    return inDelta(this.pending?.delta) + inDelta(this.#delta) + uncollected
+  }
+
+  /** An outcome was counted that changes the lifetime counts and is no evidence. */
+  notEvidence(failed: boolean, slow: boolean): void {
+    if (failed) this.#otherFailure++
+    else this.#otherSuccess++
+    if (slow) this.#otherSlow++
+  }
+
+  /** A success ended a streak of `length`. The first since the last collection fixes how many failures came before it. */
+  streakEnded(length: number, successes: number): void {
+    const isFirst = successes - this.#base.success === this.#otherSuccess
+    if (isFirst) this.#leading = length - this.#baseStreak
+  }
+
+  // -----------------------------------------------------------------------------
+  // collecting: each returns whether there was anything new
+  // -----------------------------------------------------------------------------
+
+  /** In the middle of an epoch. */
+  collect(counted: Counted, now: LocalMillis): boolean {
+    const isNew = this.#collect(counted, now)
+    this.#baseStreak = counted.streak
+    return isNew
+  }
+
+  /** The instance ended the epoch by itself: its outcomes are evidence of the generation that is still known. */
+  epochEnded(ended: Counted, now: LocalMillis): boolean {
+    const isNew = this.#collect(ended, now)
+    this.#baseStreak = 0
+    return isNew
+  }
+
+  /** A newer generation ended the epoch. What was admitted in the older one and is not sent counts for the lifetime alone. */
+  lifetimeOnly(ended: Counted, now: LocalMillis): boolean {
+    const isNew = this.epochEnded(ended, now)
+    if (this.#delta !== undefined) this.#delta = { ...noDelta, lifetime: this.#delta.lifetime }
+    this.#baseHintUntil = 0
+    return isNew
+  }
+
+  #collect(counted: Counted, now: LocalMillis): boolean {
+    const { failure, ignored, rejected, slow, success, timeout } = counted
+    const base = this.#base
+    const lifetime = {
+      success: success - base.success,
+      failure: failure - base.failure,
+      ignored: ignored - base.ignored,
+      timeout: timeout - base.timeout,
+      slow: slow - base.slow,
+      rejected: rejected - base.rejected
+    }
+    const isNew = lifetime.success + lifetime.failure + lifetime.ignored + lifetime.rejected > 0
+    if (isNew) {
+      this.#add(this.#deltaOf(lifetime, counted, now), now)
+      this.#base = { failure, ignored, rejected, slow, success, timeout }
+      this.#baseHintUntil = counted.hintUntil
+      this.#otherSuccess = this.#otherFailure = this.#otherSlow = 0
+    }
+    this.#leading = 0
+    this.#collectedAt = now
+    return isNew
+  }
+
+  #deltaOf(
+    lifetime: LifetimeCounts,
+    { hintUntil, lastFailureAt, lastFailureMillis, lastSuccessAt, lastSuccessMillis, streak }: Counted,
+    now: LocalMillis
+  ): Delta {
+    const counts = {
+      success: lifetime.success - this.#otherSuccess,
+      failure: lifetime.failure - this.#otherFailure,
+      slow: lifetime.slow - this.#otherSlow
+    }
+    const age = (at: LocalMillis): number => Math.max(0, now - at)
+    const sawSuccess = counts.success > 0
+    const trailing = sawSuccess ? Math.min(streak, counts.failure) : counts.failure
+    return {
+      buckets: this.#withins.length > 0 && counts.success + counts.failure > 0
+        ? [{ age: age(this.#collectedAt), ...counts }]
+        : [],
+      streak: { leading: sawSuccess ? this.#leading : trailing, sawSuccess, trailing },
+      lifetime: {
+        ...lifetime,
+        ...(lifetime.success > 0
+          ? { lastSuccessAge: age(lastSuccessAt), lastSuccessDuration: lastSuccessMillis }
+          : {}),
+        ...(lifetime.failure > 0
+          ? { lastFailureAge: age(lastFailureAt), lastFailureDuration: lastFailureMillis }
+          : {})
+      },
+      hint: hintUntil > this.#baseHintUntil ? Math.max(0, hintUntil - now) : 0
+    }
+  }
+
+  #add(delta: Delta, now: LocalMillis): void {
+    this.#delta = this.#delta === undefined
+      ? delta
+      : thinned(merge(aged(this.#delta, now - this.#at), delta), widthFor(this.#withins))
+    this.#at = now
+  }
+
+  /** Freezes what was collected as the next report, unless one is pending. */
+  freeze(generation: number, nextSequence: () => number): void {
+    if (this.pending !== undefined || this.#delta === undefined) return
+    this.pending = { sequence: nextSequence(), delta: this.#delta, at: this.#at, generation }
+    this.#delta = undefined
+  }
+}
+
+/** A delta with no more buckets than a storage would keep apart. */
+const thinned = (delta: Delta, widthMillis: number | undefined): Delta => {
+  if (widthMillis === undefined || delta.buckets.length < 2) return delta
+  const buckets = delta.buckets.filter(({ age }) => age <= (MOST_BUCKETS + 1) * widthMillis)
+    .reduce<Array<Delta["buckets"][number]>>((kept, bucket) => {
+      const last = kept.at(-1)
+      if (last === undefined || last.age - bucket.age >= widthMillis) kept.push(bucket)
+      else kept[kept.length - 1] = { ...add(last, bucket), age: last.age }
+      return kept
+    }, [])
+  return { ...delta, buckets }
+}

@@ -1,0 +1,96 @@
+/**
+ * The trips that one instance proposes to its fleet.
+ *
+ * The fleet opens on pooled evidence that trips the rule in two snapshots at least an interval apart, and in each between
+ * (under `strict`, in one). One sick node must not open it for all: batches of reports are concatenated, not interleaved, so a
+ * single snapshot may show its failures without the others' successes. Under `evidence: any`, whichever instance trips opens it.
+ *
+ * **Invariants**
+ *
+ * - `#tripsSince` is the first snapshot of this generation from which on the evidence trips without a gap.
+ * - Nothing is proposed while another change of the circuit is in flight. The storage arbitrates by the generation.
+ */
+import type { Opening, Why } from "../../core/Record.ts"
+import { isWritable } from "../../core/Record.ts"
+import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
+import { type Evidence, trips } from "../../core/TripRule.ts"
+import type { Change, Changed, Snapshot } from "../../Storage/Storage.ts"
+import type { Local } from "./Fleet.ts"
+import type { Membership } from "./Membership.ts"
+
+/** The membership that proposes. It is the fleet's evidence, too. */
+interface Proposer extends Evidence {
+  readonly local: Local
+  readonly membership: Membership
+  readonly snapshot: Snapshot
+  readonly answeredAt: LocalMillis
+  readonly isChanging: boolean
+  readonly change: (change: Change, answered: (changed: Changed, requestedAt: LocalMillis) => void) => void
+  readonly accept: (snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis) => void
+  readonly addToRound: () => void
+}
+
+export class Proposals {
+  readonly #proposer: Proposer
+  #tripsSince: { readonly asOf: StorageMillis; readonly requestedAt: LocalMillis } | undefined = undefined
+
+  constructor(proposer: Proposer) {
+    this.#proposer = proposer
+  }
+
+  /** Whether the pooled evidence trips and a second snapshot has to confirm it. */
+  get isSuspecting(): boolean {
+    return this.#tripsSince !== undefined
+  }
+
+  forget(): void {
+    this.#tripsSince = undefined
+  }
+
+  /** Judges a snapshot of the pooled evidence that was requested at this time. */
+  judge(requestedAt: LocalMillis): void {
+    const { local, membership: { connection, isPooled, plan, policy, rounds }, snapshot } = this.#proposer
+    const mode = snapshot.override?.kind
+    const isJudged = isPooled && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" && mode !== "Disabled"
+    const reason = isJudged ? trips(plan.rule, this.#proposer) : undefined
+    if (reason === undefined) return this.forget()
+    const { asOf, streak, totals } = snapshot
+    const { intervalMillis } = rounds
+    this.#tripsSince ??= { asOf, requestedAt }
+    const lasts = asOf - this.#tripsSince.asOf >= intervalMillis &&
+      requestedAt - this.#tripsSince.requestedAt >= intervalMillis
+    if (!lasts && policy.maxAgeMillis > 0) {
+      this.#proposer.addToRound()
+      return
+    }
+    this.#propose(
+      {
+        reason: mode === undefined ? reason : `${reason} (metrics only)`,
+        evidence: { by: "fleet", streak, totals }
+      },
+      asOf,
+      mode === undefined ? local.nextOpenForMillis(connection.now()) : undefined
+    )
+  }
+
+  /** This instance tripped under `evidence: any`, and the fleet is to open, too. Without an open time it is metrics-only. */
+  proposeOwn(reason: string, openForMillis: number | undefined, now: LocalMillis): void {
+    const { answeredAt, membership: { instance }, snapshot } = this.#proposer
+    // The storage's clock, as far as it is known here: a request that is held up must be seen to be old.
+    const asOf: StorageMillis = snapshot.asOf + (now - answeredAt)
+    this.#propose({ reason, evidence: { by: "instance", instance } }, asOf, openForMillis)
+  }
+
+  #propose(why: Why, asOf: StorageMillis, openForMillis: number | undefined): void {
+    const { isChanging, membership: { fingerprint, plan, rounds }, snapshot } = this.#proposer
+    if (isChanging || !isWritable(snapshot)) return
+    const opening: Opening | undefined = openForMillis === undefined
+      ? undefined
+      : { openFor: openForMillis, maxOpenFor: plan.maxOpenForMillis }
+    const { generation } = snapshot
+    this.#proposer.change(
+      { _tag: "Trip", generation, asOf, maxAge: 2 * rounds.intervalMillis, opening, why, fingerprint },
+      (changed, requestedAt) => this.#proposer.accept(changed.snapshot, generation, requestedAt)
+    )
+  }
+}

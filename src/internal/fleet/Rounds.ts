@@ -1,0 +1,155 @@
+/**
+ * When reports are sent: one round an interval for all circuits that were called or are not closed, in batches; failures
+ * sooner; a read that a call waits for at once. A round costs the same whatever the call rate.
+ *
+ * **Invariants**
+ *
+ * - A circuit has at most one report in flight. While it has, `isSending` is true and rounds pass it over.
+ * - With no circuit scheduled, no timer is armed.
+ */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type { CircuitReport, StorageError, Synced } from "../../Storage/Storage.ts"
+import { CIRCUITS_PER_REQUEST, FAILURE_DELAY_MILLIS } from "../Bounds.ts"
+import { failure } from "../StorageErrors.ts"
+import type { Connection } from "./Connection.ts"
+
+/** A circuit that takes part in rounds. */
+export interface Participant {
+  readonly isSending: boolean
+  /** Its report, which is in flight from here on. */
+  readonly beginReport: () => CircuitReport
+  /** The same in a round; `undefined` where it has nothing to report and nothing to learn. */
+  readonly nextReport: () => CircuitReport | undefined
+  readonly answered: (answer: Synced["result"]) => void
+}
+
+/** The most requests of one round that are in flight at once. */
+const CONCURRENCY = 8
+
+/** Sends reports of several circuits in one request. */
+export class Batches {
+  readonly #connection: Connection
+  /** Circuits whose reports are awaited and not sent yet. */
+  readonly #awaited = new Set<Participant>()
+  #isSendingAwaited = false
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+  }
+
+  /** Sends a circuit's report as soon as possible. Circuits that come while such a request is in flight share the next one. */
+  sendNow(participant: Participant): void {
+    this.#awaited.add(participant)
+    this.#sendAwaited()
+  }
+
+  #sendAwaited(): void {
+    if (this.#isSendingAwaited) return
+    const batch = [...this.#awaited].filter(({ isSending }) => !isSending).slice(0, CIRCUITS_PER_REQUEST)
+    if (batch.length === 0) return
+    for (const participant of batch) this.#awaited.delete(participant)
+    this.#isSendingAwaited = true
+    this.#send(batch.map((participant) => [participant, participant.beginReport()]), () => {
+      this.#isSendingAwaited = false
+    })
+  }
+
+  #send(batch: ReadonlyArray<readonly [Participant, CircuitReport]>, ended: () => void): void {
+    const { storage } = this.#connection
+    const reports = batch.map(([, report]) => report)
+    const circuit = reports.length === 1 ? reports[0]!.circuit : undefined
+    this.#connection.send({ operation: "sync", circuit }, () => storage.sync(reports), (result) => {
+      for (const [i, [participant, report]] of batch.entries()) {
+        participant.answered(answerTo(result, i, report.circuit))
+      }
+      ended()
+      this.#sendAwaited()
+    })
+  }
+
+  /** One round of these circuits. While the storage is away, one request finds out for all. */
+  round(participants: ReadonlyArray<Participant>): Effect.Effect<void> {
+    const batches = Array.from(
+      { length: Math.ceil(participants.length / CIRCUITS_PER_REQUEST) },
+      (_, i) => participants.slice(i * CIRCUITS_PER_REQUEST, (i + 1) * CIRCUITS_PER_REQUEST)
+    )
+    return Effect.forEach(batches, (batch, i) =>
+      Effect.andThen(
+        Effect.yieldNow,
+        Effect.callback<void>((resume) => {
+          const done = (): void => resume(Effect.void)
+          if (this.#connection.isAway && i > 0) return done()
+          const reports = batch.flatMap((participant) => {
+            const report = participant.nextReport()
+            return report === undefined ? [] : [[participant, report] as const]
+          })
+          if (reports.length === 0) return done()
+          this.#send(reports, done)
+        })
+      ), { concurrency: CONCURRENCY, discard: true })
+  }
+}
+
+/** The storage's answer about one circuit of a batch. A storage may answer anything, so its shape is checked. */
+const answerTo = (
+  result: Result.Result<ReadonlyArray<Synced>, StorageError>,
+  i: number,
+  circuit: string
+): Synced["result"] => {
+  if (Result.isFailure(result)) return Result.fail(result.failure)
+  const answer: Synced | undefined = Array.isArray(result.success) ? result.success[i] : undefined
+  return answer?.circuit === circuit && Result.isResult(answer.result)
+    ? answer.result
+    : Result.fail(failure({ operation: "sync", circuit }, "Invalid", "the storage did not answer for the circuit"))
+}
+
+/** The rounds of all circuits that share an interval. */
+export class Rounds {
+  readonly intervalMillis: number
+  /** The circuits of the next round. */
+  readonly scheduled = new Set<Participant>()
+  readonly #batches: Batches
+  readonly #connection: Connection
+  readonly #flushed = new Set<Participant>()
+  #isArmed = false
+
+  constructor(connection: Connection, batches: Batches, intervalMillis: number) {
+    this.#connection = connection
+    this.#batches = batches
+    this.intervalMillis = intervalMillis
+  }
+
+  add(participant: Participant): void {
+    this.scheduled.add(participant)
+    this.#arm()
+  }
+
+  /** Adds a round for circuits that must not wait for the interval. */
+  flushSoon(participant: Participant): void {
+    this.add(participant)
+    if (this.#flushed.size === 0) {
+      this.#connection.after(Math.min(FAILURE_DELAY_MILLIS, this.intervalMillis), this.#flush)
+    }
+    this.#flushed.add(participant)
+  }
+
+  readonly #flush: Effect.Effect<void> = Effect.suspend(() => {
+    const participants = [...this.#flushed]
+    this.#flushed.clear()
+    return this.#batches.round(participants)
+  })
+
+  #arm(): void {
+    if (this.#isArmed || this.scheduled.size === 0) return
+    this.#isArmed = true
+    this.#connection.after(this.#connection.jitteredMillis(this.intervalMillis), this.#tick)
+  }
+
+  // Armed again before the round, because a request that hangs may hold the round up.
+  readonly #tick: Effect.Effect<void> = Effect.suspend(() => {
+    this.#isArmed = false
+    this.#arm()
+    return this.#batches.round([...this.scheduled])
+  })
+}

@@ -1,0 +1,417 @@
+/**
+ * The part that all scripts begin with: the transitions of `core/Record.ts` and the window of `core/Buckets.ts`, in
+ * Lua, by the server's clock. A law of the conformance suite compares both on random histories: change them together.
+ *
+ * Invariants:
+ *
+ * - A script reads and checks first, and writes in `save` alone: a script that fails has written nothing.
+ * - `r` is the circuit, or `nil` if there is none. `stored` has its fields as they are in Redis, so `save` writes only
+ *   those that changed.
+ * - `cleared`, `leased`, `removed`, `entry`, `outdated` and `entered` are what `save` has to write beside the hash.
+ */
+import { FORMAT } from "../core/Record.ts"
+import { overrideWord } from "../core/Words.ts"
+import { FIELDS, LONGEST_VALUE_BYTES, MOST_HISTORY, NUMBERS, OPTIONAL, TEXTS } from "./Fields.ts"
+
+/** How many buckets of a width the window keeps, as in `core/Buckets.ts`. */
+const MOST_BUCKETS = 60
+
+const list = (words: ReadonlyArray<string>) => `{${words.map((word) => `'${word}'`).join(", ")}}`
+const set = (words: ReadonlyArray<string>) => `{${words.map((word) => `${word} = true`).join(", ")}}`
+
+const isOptional = (field: string): boolean => (OPTIONAL as ReadonlyArray<string>).includes(field)
+
+/** The input of the script, the time, and the error that names a field of the circuit and its value. */
+const input = `
+local RECORD, WINDOW, LEASES, INSTANCES, HISTORY = unpack(KEYS)
+local input = cjson.decode(ARGV[1])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+
+local FIELDS = ${list(FIELDS)}
+local TEXTS = ${set(TEXTS)}
+
+local function quoted(value)
+  return '"' .. string.gsub(string.sub(value, 1, 100), '%c', ' ') .. (#value > 100 and '…"' or '"')
+end
+
+local function fail(place, value, expected)
+  error('Redis ' .. place .. ' of circuit ' .. quoted(input.circuit) .. ' holds ' ..
+    (value and quoted(value) or 'nothing') .. ', expected ' .. expected, 0)
+end
+
+local function fail_length(field, value)
+  fail('field ' .. field, value, 'at most ${LONGEST_VALUE_BYTES} bytes')
+end
+`
+
+/**
+ * Numbers and their texts: the shortest text that is read as the same number, because Lua's own would round
+ * generations.
+ */
+const numbers = `
+local function text(n)
+  if n == math.floor(n) and n < 2 ^ 53 and n > -2 ^ 53 then return string.format('%.0f', n) end
+  for digits = 15, 16 do
+    local short = string.format('%.' .. digits .. 'g', n)
+    if tonumber(short) == n then return short end
+  end
+  return string.format('%.17g', n)
+end
+
+local function number(value)
+  local n = string.find(value, '^%-?%d[%d.e+-]*$') and tonumber(value)
+  return n and n - n == 0 and n
+end
+`
+
+/**
+ * Reading the circuit. A field is decoded when a script first uses it, and is `false` if it is missing. A circuit that
+ * has expired is `nil`, whether Redis has removed its keys or not.
+ */
+const load = `
+local values, stored = {}, {}
+
+local function circuit()
+  return setmetatable({ leases = {} }, {
+    __index = function(r, field)
+      local value = stored[field] or false
+      if value and not TEXTS[field] then value = number(value) or fail('field ' .. field, value, 'a number') end
+      rawset(r, field, value)
+      return value
+    end
+  })
+end
+
+local function backoff_ends_at(r)
+  return (r.state == 'open' and r.open_until or r.state_since or 0) + r.open_for
+end
+
+local function openings_at(r)
+  if r.state == 'closed' and now >= backoff_ends_at(r) then return 0 end
+  return r.consecutive_openings
+end
+
+local function overridden(r)
+  return r.override and now < (r.override_until or math.huge)
+end
+
+local function writable(r)
+  return r.format <= ${FORMAT}
+end
+
+local function expires_at(r)
+  if not writable(r) then return math.huge end
+  local at = r.updated_at + input.idle
+  if r.consecutive_openings > 0 then at = math.max(at, backoff_ends_at(r)) end
+  if r.override then at = math.max(at, r.override_until or math.huge) end
+  for _, lease in ipairs(r.leases) do at = math.max(at, lease.ends) end
+  return at
+end
+
+local function load()
+  local found = false
+  values = redis.call('HMGET', RECORD, unpack(FIELDS))
+  for i, field in ipairs(FIELDS) do
+    local value = values[i]
+    if value then
+      if #value > ${LONGEST_VALUE_BYTES} then fail_length(field, value) end
+      stored[field], found = value, true
+    end
+  end
+  if not found and redis.call('EXISTS', RECORD) == 0 then return nil end
+  local r = circuit()
+  if r.state == 'half_open' then
+    local leases = redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
+    for i = 1, #leases, 2 do r.leases[#r.leases + 1] = { name = leases[i], ends = tonumber(leases[i + 1]) } end
+  elseif r.state == 'open' then
+    if not r.open_until then fail('field open_until', nil, 'a number') end
+  elseif r.state ~= 'closed' then
+    fail('field state', r.state, 'one of closed, open, half_open')
+  end
+  if now < expires_at(r) then return r end
+  stored = {}
+  return nil
+end
+
+local r = load()
+local known = r ~= nil
+local was = { generation = known and r.generation or 0, state = known and r.state or 'closed' }
+local cleared, leased, removed, entry = false, false, false, nil
+local entered, outdated = {}, {}
+`
+
+/** The transitions of a record that several scripts make. */
+const transitions = `
+local function created()
+  stored = {}
+  local fresh = circuit()
+  for _, field in ipairs(${list(NUMBERS.filter((field) => !isOptional(field)))}) do fresh[field] = 0 end
+  fresh.format, fresh.state, fresh.updated_at = ${FORMAT}, 'closed', now
+  return fresh
+end
+
+local function clear_evidence()
+  r.consecutive_failures, cleared = 0, true
+end
+
+local function next_generation(author)
+  return math.max(r.generation + 1, author + 1, math.floor(now * 1000))
+end
+
+local function live_leases()
+  local live = {}
+  if r.state ~= 'half_open' then return live end
+  for _, lease in ipairs(r.leases) do
+    if now < lease.ends then live[#live + 1] = lease end
+  end
+  return live
+end
+
+local function set_leases(leases)
+  r.leases, leased = leases, true
+end
+
+local function set_state(state)
+  r.state, r.open_until, r.probe_successes = state, false, state == 'half_open' and 0
+  set_leases({})
+end
+
+-- The override's remaining time is as of \`age\` ago.
+local function set_override(override, age)
+  override = override or {}
+  r.override, r.override_reason = override.kind or false, override.reason or false
+  r.override_actor = override.actor or false
+  r.override_until = override.remaining and now + override.remaining - age or false
+end
+
+local function changed(generation, state, author)
+  local openings = openings_at(r)
+  if state ~= 'closed' or r.state ~= 'closed' then r.state_since = now end
+  r.generation, r.consecutive_openings, r.updated_at = generation, openings, now
+  r.why, r.fingerprint = author.why, author.fingerprint or r.fingerprint
+  if not overridden(r) then set_override(nil) end
+  if state == 'closed' then r.retry_after_until = 0 end
+  set_state(state)
+  clear_evidence()
+end
+
+local function opened(generation, opening, author)
+  local open_for = math.min(opening.maxOpenFor, math.max(opening.openFor, r.retry_after_until - now))
+  changed(generation, 'open', author)
+  r.open_until, r.open_for = now + open_for, open_for
+  r.consecutive_openings, r.opened_count, r.opened_at = r.consecutive_openings + 1, r.opened_count + 1, now
+end
+
+local function set_last_calls(calls, time_of)
+  local function set_last(of, age, duration)
+    local at = age and time_of(age)
+    if at and at >= (r['last_' .. of .. '_time'] or -math.huge) then
+      r['last_' .. of .. '_time'], r['last_' .. of .. '_duration'] = at, duration or false
+    end
+  end
+  set_last('success', calls.lastSuccessAge, calls.lastSuccessDuration)
+  set_last('failure', calls.lastFailureAge, calls.lastFailureDuration)
+end
+`
+
+/**
+ * The newest message of each instance, so that none counts twice. An instance that was silent for the idle time is
+ * forgotten: two random entries are checked for each that may have been added, so the hash does not grow without end.
+ */
+const instances = `
+local function is_repeat(kind, instance, sequence)
+  local field = kind .. ':' .. instance
+  local value = redis.call('HGET', INSTANCES, field)
+  if not known or not value then return false end
+  local seen, at = string.match(value, '^(%S+) (%S+)$')
+  seen, at = seen and number(seen), seen and number(at)
+  if not seen or not at then fail('instance ' .. field, value, 'a sequence and a time') end
+  return now < at + input.idle and sequence <= seen
+end
+
+local function acknowledge(kind, instance, sequence)
+  entry = { kind .. ':' .. instance, text(sequence) .. ' ' .. text(now) }
+  r.updated_at = now
+end
+
+local function save_instance()
+  redis.call('HSET', INSTANCES, entry[1], entry[2])
+  local some = redis.call('HRANDFIELD', INSTANCES, 2, 'WITHVALUES')
+  for i = 1, #some, 2 do
+    local at = tonumber(string.match(some[i + 1], ' (%S+)$'))
+    if not at or now >= at + input.idle then redis.call('HDEL', INSTANCES, some[i]) end
+  end
+end
+`
+
+/**
+ * The window. A bucket is a member `start width success failure slow`, scored by the time at which it leaves the
+ * window: buckets of several widths are side by side in it, and each leaves in its time.
+ */
+const window = `
+local SPAN = ${MOST_BUCKETS} * (input.width or 0)
+local BUCKET = '^(%-?%d+) ' .. text(input.width or 0) .. ' (%d+) (%d+) (%d+)$'
+local sums, bounds, members = {}, {}, {}
+
+local function add(start, success, failure, slow)
+  for i, bound in ipairs(bounds) do
+    if start > bound then
+      local at = 3 * i
+      sums[at - 2], sums[at - 1], sums[at] = sums[at - 2] + success, sums[at - 1] + failure, sums[at] + slow
+    end
+  end
+end
+
+-- Sums the counts of each span, and finds the buckets that the report may count in.
+local function read_window(withins, counts, width)
+  local oldest = width or 0
+  for i, within in ipairs(withins) do
+    -- A span that is shorter than a bucket is as long as one.
+    local span = math.max(within, width)
+    bounds[i], sums[3 * i - 2], sums[3 * i - 1], sums[3 * i] = now - span, 0, 0, 0
+    oldest = math.max(oldest, span)
+  end
+  if not width or not known then return end
+  for _, counted in ipairs(counts) do oldest = math.max(oldest, counted.age + width) end
+  local found = redis.call('ZRANGEBYSCORE', WINDOW, '(' .. text(now - oldest + SPAN), text(now + SPAN))
+  for _, member in ipairs(found) do
+    local start, success, failure, slow = string.match(member, BUCKET)
+    if start then
+      start = start + 0
+      members[start] = member
+      add(start, success, failure, slow)
+    end
+  end
+end
+
+local function enter(counts, width)
+  for _, counted in ipairs(counts) do
+    -- An age below zero comes from a clock that was set back, and nothing ends in the future.
+    local start = math.floor((now - math.max(0, counted.age)) / width) * width
+    if start + SPAN > now then
+      local bucket = entered[start] or { 0, 0, 0 }
+      if members[start] then
+        local _, success, failure, slow = string.match(members[start], BUCKET)
+        bucket = { success + 0, failure + 0, slow + 0 }
+        outdated[#outdated + 1], members[start] = members[start], nil
+      end
+      bucket[1], bucket[2] = bucket[1] + counted.success, bucket[2] + counted.failure
+      bucket[3] = bucket[3] + counted.slow
+      entered[start] = bucket
+      add(start, counted.success, counted.failure, counted.slow)
+    end
+  end
+end
+
+local function totals()
+  for i, sum in ipairs(sums) do sums[i] = text(sum) end
+  return sums
+end
+
+local function save_window(width)
+  if cleared then redis.call('DEL', WINDOW) end
+  redis.call('ZREMRANGEBYSCORE', WINDOW, '-inf', text(now))
+  if #outdated > 0 then redis.call('ZREM', WINDOW, unpack(outdated)) end
+  local added = {}
+  for start, bucket in pairs(entered) do
+    added[#added + 1] = text(start + SPAN)
+    added[#added + 1] = string.format('%.0f %.0f %.0f %.0f %.0f', start, width, bucket[1], bucket[2], bucket[3])
+  end
+  if #added > 0 then redis.call('ZADD', WINDOW, unpack(added)) end
+end
+`
+
+/** Writing the circuit. Everything that could fail is checked before the first write. */
+const save = `
+-- The fields to write, as arguments of HSET, and those to delete.
+local function changed_fields()
+  local written, dropped, optional = {}, {}, ${set(OPTIONAL)}
+  for i, field in ipairs(FIELDS) do
+    local value = r[field]
+    if type(value) == 'number' then value = text(value) end
+    values[i] = value
+    if not value then
+      if not optional[field] then fail('field ' .. field, nil, 'a value') end
+      if stored[field] then dropped[#dropped + 1] = field end
+    elseif value ~= stored[field] then
+      if #value > ${LONGEST_VALUE_BYTES} then fail_length(field, value) end
+      written[#written + 1], written[#written + 2] = field, value
+    end
+  end
+  return written, dropped
+end
+
+-- Fails for fields that the instances could not decode, and for keys of another type.
+local function check_before_writing(is_change)
+  local overrides = ${set(Object.values(overrideWord))}
+  if stored.override and not overrides[stored.override] then
+    fail('field override', stored.override, 'one of ${Object.values(overrideWord).join(", ")}')
+  end
+  if stored.why then
+    local is_json, why = pcall(cjson.decode, stored.why)
+    if not is_json or type(why) ~= 'table' or type(why.reason) ~= 'string' then
+      fail('field why', stored.why, 'a JSON object with a reason')
+    end
+  end
+  redis.call('ZCARD', WINDOW)
+  if leased then redis.call('ZCARD', LEASES) end
+  if is_change then redis.call('LLEN', HISTORY) end
+end
+
+local function save_history()
+  local row = '{"generation":' .. text(r.generation) .. ',"at":' .. text(now) ..
+    ',"from":"' .. was.state .. '","to":"' .. r.state .. '"' ..
+    (overridden(r) and ',"override":"' .. r.override .. '"' or '') ..
+    ',"why":' .. (input.row or r.why or '{"reason":"not known"}') .. '}'
+  redis.call('LPUSH', HISTORY, row)
+  redis.call('LTRIM', HISTORY, 0, ${MOST_HISTORY - 1})
+end
+
+local function save_expiry()
+  local at = expires_at(r)
+  local time = at < 2 ^ 53 and text(math.ceil(at))
+  for _, key in ipairs(KEYS) do
+    if time then redis.call('PEXPIREAT', key, time) else redis.call('PERSIST', key) end
+  end
+end
+
+local function save()
+  r.total_requests = r.success_count + r.failure_count + r.ignored_count
+  local is_change = r.generation ~= was.generation
+  local written, dropped = changed_fields()
+  check_before_writing(is_change)
+
+  if not known then
+    redis.call('DEL', unpack(KEYS))
+  elseif removed then
+    redis.call('DEL', RECORD)
+  end
+  if #dropped > 0 then redis.call('HDEL', RECORD, unpack(dropped)) end
+  if #written > 0 then redis.call('HSET', RECORD, unpack(written)) end
+  save_window(input.width)
+  if leased then
+    redis.call('DEL', LEASES)
+    for _, lease in ipairs(r.leases) do redis.call('ZADD', LEASES, text(lease.ends), lease.name) end
+  end
+  if entry then save_instance() end
+  if is_change then save_history() end
+  save_expiry()
+  if is_change then
+    -- The user may lack the right to publish. Other instances then learn of the change from their next report.
+    redis.pcall('PUBLISH', input.channel, cjson.encode({ circuit = input.circuit, generation = text(r.generation) }))
+  end
+end
+`
+
+/** The reply: the answer, the time, the fields, the ends of the leases and the totals of the window. */
+const reply = `
+local function reply(answer, sums)
+  if r == nil then return { answer, text(now), {}, {}, sums } end
+  local leases = {}
+  for i, lease in ipairs(r.leases) do leases[i] = text(lease.ends) end
+  return { answer, text(now), values, leases, sums }
+end
+`
+
+export const prelude = [input, numbers, load, transitions, instances, window, save, reply].join("")

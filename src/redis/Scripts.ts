@@ -1,0 +1,243 @@
+/**
+ * The scripts that the storage runs in Redis: the transitions of `core/Report.ts`, `core/Change.ts` and
+ * `core/Lease.ts`, in Lua. A law of the conformance suite compares both on random histories: change them together.
+ *
+ * A script has its circuit to itself while it runs. It touches the five keys of that circuit, which are in one slot of
+ * a Cluster, and replies with the circuit's fields. The storage makes the snapshot of them, with the functions of the
+ * core.
+ */
+import { createHash } from "node:crypto"
+import { prelude } from "./LuaPrelude.ts"
+
+export interface Script {
+  readonly lua: string
+  /** The SHA-1 of the text. A server that has run the script before knows it by its digest. */
+  readonly digest: string
+}
+
+/** `core/Report.ts`: counts a report, and sums the window. */
+const sync = `
+local answer, width = 'Counted', input.width
+read_window(input.withins, input.buckets or {}, width)
+if input.counts and not is_repeat('report', input.instance, input.sequence) then
+  if r and not writable(r) then
+    answer = 'Refused'
+  elseif input.generation > was.generation then
+    answer = 'Behind'
+  else
+    r = r or created()
+    acknowledge('report', input.instance, input.sequence)
+    local delta = input.lifetime
+    for _, kind in ipairs({ 'success', 'failure', 'ignored', 'timeout', 'slow', 'rejected' }) do
+      r[kind .. '_count'] = r[kind .. '_count'] + delta[kind]
+    end
+    set_last_calls(delta, function(age) return now - math.max(0, age) end)
+    if input.generation == r.generation then
+      if width then enter(input.buckets, width) end
+      local streak = input.streak
+      r.consecutive_failures = streak.trailing + (streak.sawSuccess and 0 or r.consecutive_failures)
+      if input.hint > 0 then r.retry_after_until = math.max(r.retry_after_until, now + input.hint) end
+    end
+    save()
+  end
+end
+return reply(answer, totals())
+`
+
+/** `core/Change.ts`: trips, what operators do, and putting back. */
+const change = `
+local answer = 'Refused'
+
+local function restore(snapshot, generation, age)
+  local state = snapshot.state
+  r.generation = generation
+  set_state(state.name)
+  if state.name == 'open' then r.open_until = now + state.remaining - age end
+  if state.name == 'half_open' then r.probe_successes = state.successes end
+  r.state_since = snapshot.elapsed and now - age - snapshot.elapsed or false
+  r.consecutive_openings, r.open_for = snapshot.openings, snapshot.openFor
+  set_override(snapshot.override, age)
+  r.retry_after_until = now + snapshot.hint - age
+  r.why, r.fingerprint = snapshot.why or false, snapshot.fingerprint or false
+  -- Both counts include some of the same outcomes, so their sum would count those twice. The larger is never too large.
+  for _, kind in ipairs({ 'success', 'failure', 'ignored', 'timeout', 'slow', 'rejected', 'opened' }) do
+    r[kind .. '_count'] = math.max(r[kind .. '_count'], snapshot.lifetime[kind])
+  end
+  local function time_of(ago) return now - age - ago end
+  set_last_calls(snapshot.lifetime, time_of)
+  local opened_age = snapshot.lifetime.lastOpenedAge
+  if opened_age then r.opened_at = math.max(r.opened_at or -math.huge, time_of(opened_age)) end
+  r.updated_at = now
+  clear_evidence()
+end
+
+local tags = {}
+
+function tags.Trip()
+  if now - input.asOf > input.maxAge or was.generation ~= input.generation then return end
+  r = r or created()
+  answer = 'Committed'
+  local generation = next_generation(input.generation)
+  if input.opening then
+    opened(generation, input.opening, input)
+  else
+    changed(generation, 'closed', input)
+  end
+  save()
+end
+
+function tags.PutBack()
+  local snapshot = input.snapshot
+  if was.generation >= snapshot.generation or input.age > input.idle or not writable(snapshot) then return end
+  r = r or created()
+  if not input.certain and snapshot.state.name == 'closed' and r.state == 'open' and now < r.open_until then
+    -- A circuit that is wrongly open recovers by itself, so it stays open. The snapshot has the newer override.
+    r.generation = next_generation(snapshot.generation)
+    set_override(snapshot.override, input.age)
+    r.updated_at = now
+    clear_evidence()
+  else
+    answer = 'Committed'
+    restore(snapshot, snapshot.generation, input.age)
+    if r.state == 'half_open' then
+      for i, held in ipairs(input.leases) do r.leases[i] = { name = held.name, ends = now + held.remaining } end
+    end
+  end
+  save()
+end
+
+local operations = {}
+
+function operations.Override(generation)
+  r.generation = generation
+  -- A lease of an older generation can be neither settled nor counted.
+  set_leases({})
+  set_override(input.to, 0)
+  clear_evidence()
+end
+
+function operations.ClearOverride(generation)
+  operations.Override(generation)
+end
+
+function operations.Reset(generation)
+  changed(generation, 'closed', input)
+  r.state_since, r.consecutive_openings, r.open_for = now, 0, 0
+end
+
+function operations.HalfOpen(generation)
+  changed(generation, 'half_open', input)
+end
+
+function operations.Remove(generation)
+  r, removed = created(), true
+  set_leases({})
+  r.generation, r.state_since, r.why = generation, now, input.why
+  clear_evidence()
+end
+
+function operations.Import(generation)
+  restore(input.to.snapshot, generation, 0)
+end
+
+function tags.Operation()
+  if is_repeat('operation', input.id, 0) then
+    answer = 'Committed'
+    return
+  end
+  if input.to.snapshot and not writable(input.to.snapshot) then return end
+  r = r or created()
+  answer = 'Committed'
+  operations[input.to._tag](next_generation(input.known))
+  acknowledge('operation', input.id, 0)
+  save()
+end
+
+if r == nil or writable(r) then tags[input._tag]() end
+return reply(answer, {})
+`
+
+/** `core/Lease.ts`: leases a probe, or settles one. */
+const probe = `
+local answer = 'Refused'
+
+local function ask()
+  if r.generation < input.generation then return end
+  local live = live_leases()
+  for _, lease in ipairs(live) do
+    if lease.name == input.name then
+      answer = 'Granted'
+      return
+    end
+  end
+  if is_repeat('ask', input.instance, input.sequence) or overridden(r) or r.state == 'closed' then return end
+  if (r.state == 'open' and now < r.open_until) or #live >= input.probes then return end
+  if r.state == 'open' then
+    local author = { why = '{"reason":"the open time is over"}', fingerprint = input.fingerprint }
+    changed(next_generation(r.generation), 'half_open', author)
+  end
+  answer = 'Granted'
+  live[#live + 1] = { name = input.name, ends = now + input.duration }
+  set_leases(live)
+  acknowledge('ask', input.instance, input.sequence)
+  save()
+end
+
+local function settle()
+  if r.generation ~= input.generation or r.state ~= 'half_open' then return end
+  local held, others = nil, {}
+  for _, lease in ipairs(r.leases) do
+    if lease.name == input.name then held = lease else others[#others + 1] = lease end
+  end
+  if held == nil or now >= held.ends then return end
+  answer = 'Granted'
+  local outcome = input.outcome
+  local author = { why = outcome.why, fingerprint = input.fingerprint }
+  if outcome._tag == 'Failure' then
+    r.retry_after_until = math.max(r.retry_after_until, now + outcome.hint)
+    opened(next_generation(r.generation), outcome.opening, author)
+  else
+    local successes = r.probe_successes + (outcome._tag == 'Success' and 1 or 0)
+    if outcome._tag == 'Success' and successes >= outcome.successes then
+      changed(next_generation(r.generation), 'closed', author)
+    else
+      r.probe_successes, r.updated_at = successes, now
+      set_leases(others)
+    end
+  end
+  save()
+end
+
+if r and writable(r) then
+  if input._tag == 'Ask' then ask() else settle() end
+end
+return reply(answer, {})
+`
+
+/** Gives the keys that have no expiry the circuit's, and replies how many they were. */
+const repair = `
+if r == nil then return 0 end
+local at, repaired = expires_at(r), 0
+if at == math.huge then return 0 end
+for _, key in ipairs(KEYS) do
+  if redis.call('PTTL', key) == -1 then
+    redis.call('PEXPIREAT', key, text(math.ceil(at)))
+    repaired = repaired + 1
+  end
+end
+return repaired
+`
+
+const scriptOf = (body: string): Script => {
+  // Comments and indentation are not sent.
+  const lua = (prelude + body).replaceAll(/^\s*(?:--.*)?/gm, "").replaceAll(/\n+/g, "\n")
+  return { lua, digest: createHash("sha1").update(lua).digest("hex") }
+}
+
+/** By operation. */
+export const scripts = {
+  sync: scriptOf(sync),
+  change: scriptOf(change),
+  probe: scriptOf(probe),
+  repair: scriptOf(repair)
+}

@@ -1,0 +1,48 @@
+/**
+ * Who holds which rows.
+ *
+ * **Invariants**
+ *
+ * - A report holds one row of `counts`: the stripe that its instance reports to. A change holds the circuit's row in
+ *   `states` and all of its stripes. So reports rarely wait for each other, and each change has seen all of a report or
+ *   nothing of it.
+ * - Rows of `counts`, `windows` and `instances` are written only while their stripe is held, so they need no lock of
+ *   their own.
+ * - All transactions lock in one order: circuits by name, a circuit's row before its stripes, stripes by number.
+ */
+import * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
+import type { Database } from "./Database.ts"
+import { anyOf } from "./Dialect.ts"
+
+/** A row of `counts`. */
+export interface StripeRow {
+  readonly key: string
+  readonly index: number
+}
+
+/** Locks these stripes, and returns those that exist. */
+export const lockStripes = (
+  { dialect, sql, tables }: Database,
+  rows: ReadonlyArray<StripeRow>
+): Effect.Effect<ReadonlyArray<StripeRow>, SqlError> =>
+  Effect.map(
+    sql<{ readonly service_name: string; readonly stripe: unknown }>`
+SELECT service_name, stripe FROM ${sql(tables.counts)}
+WHERE ${anyOf(sql, rows.map(({ index, key }) => ({ service_name: key, stripe: index })))}
+ORDER BY service_name, stripe ${sql.literal(dialect.forUpdate)}`,
+    (found) => found.map(({ service_name, stripe }) => ({ key: service_name, index: Number(stripe) }))
+  )
+
+/** Locks a circuit with all of its stripes. Returns whether it has rows. */
+export const lockCircuit = ({ dialect, sql, tables }: Database, key: string): Effect.Effect<boolean, SqlError> => {
+  const forUpdate = sql.literal(dialect.forUpdate)
+  return Effect.flatMap(
+    sql`SELECT service_name FROM ${sql(tables.states)} WHERE service_name = ${key} ${forUpdate}`,
+    ([row]) =>
+      row === undefined ? Effect.succeed(false) : Effect.as(
+        sql`SELECT stripe FROM ${sql(tables.counts)} WHERE service_name = ${key} ORDER BY stripe ${forUpdate}`,
+        true
+      )
+  )
+}

@@ -1,0 +1,106 @@
+/**
+ * A batch of reports, computed in memory on the view that was read, so that it can be written at once.
+ *
+ * **Invariants**
+ *
+ * - Each report sees all that earlier reports of the batch have added, as if they had been written one by one.
+ * - Only a report whose stripe is held changes anything. One whose circuit or stripe has no rows yet is `missing`, and
+ *   one whose circuit has expired is `expired`; both leave the batch as it was.
+ * - `#current` and `#seen` are what the next report sees. `#stripes`, `#added` and `#buckets` are what is to be
+ *   written.
+ */
+import { addCounts, type Bucket } from "../core/Buckets.ts"
+import { add, isEmpty, noCounts } from "../core/Delta.ts"
+import { type CircuitRecord, type Seen, type Snapshot, snapshot, unexpired } from "../core/Record.ts"
+import { type Report, report, type Reported } from "../core/Report.ts"
+import type { StripeRow } from "./Locks.ts"
+import { enter, type Stripe } from "./Stripes.ts"
+import type { SeenRow, StoredCircuit, View } from "./View.ts"
+import type { Counted, WindowRow } from "./Write.ts"
+
+/** A report, with the key of its circuit and the stripe of its instance. */
+export interface KeyedReport extends Report {
+  readonly circuit: string
+  readonly key: string
+  readonly stripe: number
+}
+
+export interface Answer {
+  readonly reported: Reported
+  readonly snapshot: Snapshot
+}
+
+/** A circuit as the reports of the batch have left it. */
+interface Current {
+  readonly record: CircuitRecord | undefined
+  readonly stripes: ReadonlyMap<number, Stripe>
+}
+
+/** Whether a report is a pure read, which needs no lock. */
+export const isRead = ({ delta }: Report): boolean => isEmpty(delta)
+
+const idOf = ({ index, key }: StripeRow): string => `${index} ${key}`
+
+export class ReportBatch {
+  readonly #nowMillis: number
+  readonly #idleMillis: number
+  readonly #locked: ReadonlySet<string>
+  readonly #seen: Map<string, ReadonlyArray<Seen>>
+  readonly #current = new Map<string, Current>()
+  readonly #stripes = new Map<string, StripeRow & { readonly stripe: Stripe }>()
+  readonly #added: Array<SeenRow> = []
+  readonly #buckets = new Map<string, WindowRow>()
+
+  constructor({ circuits, idleMillis, locked, view }: {
+    readonly view: Pick<View, "nowMillis" | "seen" | "windows">
+    readonly circuits: ReadonlyMap<string, StoredCircuit>
+    readonly locked: ReadonlyArray<StripeRow>
+    readonly idleMillis: number
+  }) {
+    this.#nowMillis = view.nowMillis
+    this.#idleMillis = idleMillis
+    this.#locked = new Set(locked.map(idOf))
+    this.#seen = new Map(Map.groupBy(view.seen, ({ key }) => key))
+    for (const [key, { record, stripes }] of circuits) {
+      const window: ReadonlyArray<Bucket> = view.windows.get(key) ?? []
+      this.#current.set(key, { record: record === undefined ? undefined : { ...record, window }, stripes })
+    }
+  }
+
+  /** Counts a report, or says why it cannot be counted yet: its rows must be made, or deleted, before. */
+  enter(input: KeyedReport): Answer | "missing" | "expired" {
+    const { key, stripe: index, withins } = input
+    const [nowMillis, idleMillis] = [this.#nowMillis, this.#idleMillis]
+    const current: Current = this.#current.get(key) ?? { record: undefined, stripes: new Map() }
+    const record = unexpired(current.record, idleMillis, nowMillis)
+    const seen = this.#seen.get(key) ?? []
+    const before = record === undefined ? undefined : { ...record, seen }
+    const { record: next, reported } = report(before, input, nowMillis, idleMillis)
+    const answer = { reported, snapshot: snapshot(next, withins, nowMillis, idleMillis) }
+    if (next === before || next === undefined) return answer
+    if (record === undefined && current.record !== undefined) return "expired"
+    if (!this.#locked.has(idOf({ key, index }))) return "missing"
+    const isCurrent = input.generation === next.generation
+    const stripe = enter(current.stripes, index, input.delta, isCurrent, nowMillis)
+    this.#current.set(key, { record: next, stripes: new Map(current.stripes).set(index, stripe) })
+    this.#stripes.set(idOf({ key, index }), { key, index, stripe })
+    this.#added.push(
+      ...next.seen.filter((message) => before?.seen.includes(message) !== true).map((message) => ({ ...message, key }))
+    )
+    this.#seen.set(key, next.seen)
+    if (isCurrent) this.#enterBuckets(input)
+    return answer
+  }
+
+  /** Everything that has changed, to be written. */
+  counted(): Counted {
+    return { stripes: [...this.#stripes.values()], seen: this.#added, buckets: [...this.#buckets.values()] }
+  }
+
+  #enterBuckets({ delta, key, stripe, withins }: KeyedReport): void {
+    for (const bucket of addCounts([], delta.buckets, withins, this.#nowMillis)) {
+      const id = `${bucket.width} ${bucket.index} ${stripe} ${key}`
+      this.#buckets.set(id, { ...bucket, ...add(this.#buckets.get(id) ?? noCounts, bucket), key, stripe })
+    }
+  }
+}

@@ -1,0 +1,172 @@
+/** Reads circuits, their windows and their newest messages by one statement, so that all of it is of one moment. */
+import * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
+import type { Bucket } from "../core/Buckets.ts"
+import type { CircuitRecord, Message, Seen } from "../core/Record.ts"
+import { decodeDocument } from "../Storage/Document.ts"
+import type { StorageError } from "../Storage/Storage.ts"
+import type { Database } from "./Database.ts"
+import { unreadable } from "./DatabaseErrors.ts"
+import { anyOf } from "./Dialect.ts"
+import { keyOf } from "./NameColumns.ts"
+import { stripeFrom } from "./Rows.ts"
+import { recordOf, type Stripe, type Stripes } from "./Stripes.ts"
+
+/** A circuit as it is stored: its record, the counts of its stripes included but without a window, and the stripes. */
+export interface StoredCircuit {
+  readonly record: CircuitRecord | undefined
+  readonly stripes: Stripes
+}
+
+/** The newest message of an instance, and the key of the circuit that it was about. */
+export interface SeenRow extends Seen {
+  readonly key: string
+}
+
+export interface View {
+  /** The storage's clock when the view was read. */
+  readonly nowMillis: number
+  /** Fails with `Invalid` for a circuit whose rows cannot be decoded. The others of the view are not affected. */
+  readonly circuit: (key: string) => Effect.Effect<StoredCircuit, StorageError>
+  readonly windows: ReadonlyMap<string, ReadonlyArray<Bucket>>
+  readonly seen: ReadonlyArray<SeenRow>
+}
+
+/** The buckets of one width that a view is to have: of which circuits, and how far back. */
+export interface Span {
+  readonly widthMillis: number
+  readonly longestMillis: number
+  readonly keys: ReadonlyArray<string>
+}
+
+/** The instances whose newest message of this kind a view is to have. */
+export interface SeenQuery {
+  readonly kind: Message["kind"]
+  readonly messages: ReadonlyArray<{ readonly key: string; readonly instance: string }>
+}
+
+/** The column `part` of a view's row: these, or the number of a stripe, or the width of a bucket below zero. */
+const DOCUMENT = -1
+const CLOCK = -2
+const SEEN = -3
+
+/** `a` to `d` hold numbers, whose meaning depends on `part`. */
+interface ViewRow {
+  readonly service_name: string
+  readonly part: unknown
+  readonly data: string | null
+  readonly a: unknown
+  readonly b: unknown
+  readonly c: unknown
+  readonly d: unknown
+}
+
+/** The rows of one circuit as text. */
+interface CircuitText {
+  document: string | undefined
+  readonly stripes: Map<number, string>
+}
+
+const noText: CircuitText = { document: undefined, stripes: new Map() }
+
+const noMessages: SeenQuery = { kind: "report", messages: [] }
+
+/** Reads circuits by their keys. */
+export const readView = (
+  database: Database,
+  keys: ReadonlyArray<string>,
+  { seen: seenQuery = noMessages, spans = [] }: {
+    readonly spans?: ReadonlyArray<Span>
+    readonly seen?: SeenQuery | undefined
+  } = {}
+): Effect.Effect<View, SqlError> => {
+  const { dialect, sql, tables } = database
+  const { kind, messages } = seenQuery
+  const windows = spans.map(({ keys, longestMillis, widthMillis }) =>
+    sql`
+UNION ALL SELECT service_name, ${sql.literal(String(-widthMillis))}, NULL, bucket,
+SUM(success_count), SUM(failure_count), SUM(slow_count)
+FROM ${sql(tables.windows)} WHERE ${sql.in("service_name", keys)} AND width = ${sql.literal(String(widthMillis))}
+AND bucket >= (${sql.literal(dialect.clock)} - ${sql.literal(String(longestMillis))}) / ${
+      sql.literal(String(widthMillis))
+    } - 1
+GROUP BY service_name, bucket`
+  )
+  const instances = messages.map(({ instance, key }) => ({ service_name: key, instance: keyOf(instance), kind }))
+  const seen = messages.length === 0 ? sql.literal("") : sql`
+UNION ALL SELECT service_name, ${sql.literal(String(SEEN))}, instance, sequence, heard_at, 0, 0
+FROM ${sql(tables.instances)} WHERE ${anyOf(sql, instances)}`
+  return Effect.map(
+    sql<ViewRow>`
+SELECT '' AS service_name, ${sql.literal(String(CLOCK))} AS part, NULL AS data, ${sql.literal(dialect.clock)} AS a,
+0 AS b, 0 AS c, 0 AS d
+UNION ALL SELECT service_name, ${sql.literal(String(DOCUMENT))}, document, 0, 0, 0, 0 FROM ${sql(tables.states)}
+WHERE ${sql.in("service_name", keys)} AND document IS NOT NULL
+UNION ALL SELECT service_name, stripe, delta, 0, 0, 0, 0 FROM ${sql(tables.counts)}
+WHERE ${sql.in("service_name", keys)} AND delta IS NOT NULL${sql.join("", false)(windows)}${seen}`,
+    (rows) => viewOf(database, rows, seenQuery)
+  )
+}
+
+/** The storage's clock. */
+export const readNowMillis = (database: Database): Effect.Effect<number, SqlError> =>
+  Effect.map(readView(database, [""]), ({ nowMillis }) => nowMillis)
+
+const viewOf = (database: Database, rows: ReadonlyArray<ViewRow>, { kind, messages }: SeenQuery): View => {
+  const texts = new Map<string, CircuitText>()
+  const windows = new Map<string, Array<Bucket>>()
+  const seen: Array<SeenRow> = []
+  let nowMillis = Number.NaN
+  for (const { a, b, c, d, data, part, service_name: key } of rows) {
+    switch (Number(part)) {
+      case CLOCK:
+        nowMillis = Number(a)
+        break
+      case SEEN: {
+        const message = messages.find((message) => message.key === key && keyOf(message.instance) === data)
+        if (message !== undefined) seen.push({ ...message, kind, sequence: Number(a), at: Number(b) })
+        break
+      }
+      default: {
+        if (data === null) {
+          const bucket = { index: Number(a), success: Number(b), failure: Number(c), slow: Number(d) }
+          windows.set(key, [...windows.get(key) ?? [], { width: -Number(part), ...bucket }])
+          break
+        }
+        const text = texts.get(key) ?? { document: undefined, stripes: new Map<number, string>() }
+        if (Number(part) === DOCUMENT) text.document = data
+        else text.stripes.set(Number(part), data)
+        texts.set(key, text)
+      }
+    }
+  }
+  return { nowMillis, windows, seen, circuit: (key) => decode(database, key, texts.get(key) ?? noText, nowMillis) }
+}
+
+const decode = (
+  { idleMillis, tables }: Database,
+  key: string,
+  { document, stripes }: CircuitText,
+  nowMillis: number
+): Effect.Effect<StoredCircuit, StorageError> =>
+  Effect.gen(function*() {
+    const base = document === undefined
+      ? undefined
+      : yield* Effect.mapError(
+        decodeDocument(document),
+        ({ cause }) => unreadable(tables.states, "document", key, cause)
+      )
+    const decoded = new Map<number, Stripe>()
+    for (const [index, text] of stripes) {
+      const stripe = yield* Effect.try({
+        try: () => stripeFrom(text),
+        catch: (cause) => unreadable(tables.counts, `delta of stripe ${index}`, key, cause)
+      })
+      decoded.set(index, stripe)
+    }
+    const record = yield* Effect.try({
+      try: () => recordOf(base?.record, decoded, nowMillis, idleMillis),
+      catch: (cause) => unreadable(tables.states, "document", key, cause)
+    })
+    return { record, stripes: decoded }
+  })

@@ -1,0 +1,204 @@
+/** Writes circuits. Who must hold which rows is in `Locks.ts`. */
+import * as Effect from "effect/Effect"
+import type { SqlError } from "effect/sql/SqlError"
+import type { Statement } from "effect/sql/Statement"
+import type { Bucket } from "../core/Buckets.ts"
+import { type CircuitRecord, expired, type Seen } from "../core/Record.ts"
+import { failure } from "../internal/StorageErrors.ts"
+import { encodeDocument } from "../Storage/Document.ts"
+import type { HistoryEntry, StorageError } from "../Storage/Storage.ts"
+import type { Database } from "./Database.ts"
+import { lockCircuit, type StripeRow } from "./Locks.ts"
+import { fullNameOf, keyOf } from "./NameColumns.ts"
+import { historyRow, instanceRow, stateColumns, stripeText } from "./Rows.ts"
+import type { Stripe } from "./Stripes.ts"
+import { readNowMillis, readView, type SeenRow } from "./View.ts"
+
+/** A bucket of one stripe. */
+export interface WindowRow extends Bucket {
+  readonly key: string
+  readonly stripe: number
+}
+
+/** Everything that a batch of reports changes. */
+export interface Counted {
+  readonly stripes: ReadonlyArray<StripeRow & { readonly stripe: Stripe }>
+  readonly seen: ReadonlyArray<SeenRow>
+  readonly buckets: ReadonlyArray<WindowRow>
+}
+
+/** Everything that a change of one circuit writes. */
+export interface Written {
+  readonly record: CircuitRecord
+  /** Whether there was no record before. */
+  readonly isNew: boolean
+  readonly seen: ReadonlyArray<Seen>
+  /** The change's entry in the history, with the record before it. */
+  readonly entry: { readonly entry: HistoryEntry; readonly before: CircuitRecord | undefined } | undefined
+}
+
+/** The slots of a ring that is longer than any window, so a bucket that is written over is too old to count. */
+const SLOTS = 64
+
+/** Rows of one `INSERT`: databases limit the parameters of a statement. */
+const MOST_ROWS = 500
+
+const chunked = <A>(rows: ReadonlyArray<A>): ReadonlyArray<readonly [A, ...ReadonlyArray<A>]> => {
+  const chunks: Array<readonly [A, ...ReadonlyArray<A>]> = []
+  for (let i = 0; i < rows.length; i += MOST_ROWS) {
+    const [first, ...others] = rows.slice(i, i + MOST_ROWS)
+    if (first !== undefined) chunks.push([first, ...others])
+  }
+  return chunks
+}
+
+/** `INSERT`s of these rows; `values` are the columns to update where a row with the same keys exists. */
+const upserts = (
+  { dialect, sql }: Database,
+  table: string,
+  rows: ReadonlyArray<Record<string, unknown>>,
+  keys: ReadonlyArray<string>,
+  values: Readonly<Record<string, string>> = {}
+): ReadonlyArray<Statement<object>> => {
+  const upsert = sql.literal(dialect.upsert(keys, values))
+  return chunked(rows).map((chunk) => sql<object>`INSERT INTO ${sql(table)} ${sql.insert([...chunk])} ${upsert}`)
+}
+
+const runAll = (statements: ReadonlyArray<Statement<object>>): Effect.Effect<void, SqlError> =>
+  Effect.forEach(statements, (statement) => statement, { discard: true })
+
+/** Makes the rows of circuits that have none. They hold no record yet, so the circuits stay Closed at generation 0. */
+export const createCircuits = (
+  database: Database,
+  names: ReadonlyArray<string>
+): Effect.Effect<void, SqlError> =>
+  Effect.gen(function*() {
+    const { dialect, idleMillis, tables } = database
+    const nowMillis = yield* readNowMillis(database)
+    const sorted = names.map((name) => ({ name, key: keyOf(name) })).toSorted((a, b) => a.key < b.key ? -1 : 1)
+    const states = sorted.map(({ key, name }) => ({
+      service_name: key,
+      full_name: fullNameOf(name),
+      expires_at: dialect.time(nowMillis + idleMillis)
+    }))
+    const stripes = sorted.flatMap(({ key }) =>
+      Array.from({ length: dialect.stripes }, (_, stripe) => ({ service_name: key, stripe }))
+    )
+    yield* runAll(upserts(database, tables.states, states, ["service_name"]))
+    yield* runAll(upserts(database, tables.counts, stripes, ["service_name", "stripe"]))
+  })
+
+const clearWindow = ({ sql, tables }: Database, key: string) =>
+  sql`DELETE FROM ${sql(tables.windows)} WHERE service_name = ${key}`
+
+/** Deletes a circuit if it has expired, and returns whether it is gone. It takes the locks itself. */
+export const forgetCircuit = (
+  database: Database,
+  key: string
+): Effect.Effect<boolean, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    const { dialect, idleMillis, sql, tables } = database
+    if (!(yield* lockCircuit(database, key))) return true
+    const { circuit, nowMillis } = yield* readView(database, [key])
+    const { record } = yield* circuit(key)
+    if (record !== undefined && !expired(record, idleMillis, nowMillis)) {
+      // Reports since the last change have kept it alive.
+      const { expires_at } = stateColumns(record, dialect, nowMillis, idleMillis)
+      yield* sql`UPDATE ${sql(tables.states)} SET expires_at = ${expires_at} WHERE service_name = ${key}`
+      return false
+    }
+    yield* clearWindow(database, key)
+    yield* sql`DELETE FROM ${sql(tables.counts)} WHERE service_name = ${key}`
+    yield* sql`DELETE FROM ${sql(tables.states)} WHERE service_name = ${key}`
+    return true
+  })
+
+const seenUpserts = (database: Database, seen: ReadonlyArray<SeenRow>): ReadonlyArray<Statement<object>> => {
+  const { dialect: { inserted }, tables } = database
+  const rows = seen.map((message) => instanceRow(message.key, message))
+  const values = { sequence: inserted("sequence"), heard_at: inserted("heard_at") }
+  return upserts(database, tables.instances, rows, ["service_name", "instance", "kind"], values)
+}
+
+const bucketUpserts = (database: Database, buckets: ReadonlyArray<WindowRow>): ReadonlyArray<Statement<object>> => {
+  const { dialect: { inserted, stored }, tables } = database
+  const rows = buckets.map(({ failure, index, key, slow, stripe, success, width }) => ({
+    service_name: key,
+    width,
+    slot: index % SLOTS,
+    stripe,
+    bucket: index,
+    success_count: success,
+    failure_count: failure,
+    slow_count: slow
+  }))
+  const added = (column: string) =>
+    `CASE WHEN ${stored(tables.windows, "bucket")} = ${inserted("bucket")} THEN ${
+      stored(tables.windows, column)
+    } ELSE 0 END + ${inserted(column)}`
+  // MySQL assigns one column after the other, and the others compare with `bucket`, so it comes last.
+  const values = {
+    success_count: added("success_count"),
+    failure_count: added("failure_count"),
+    slow_count: added("slow_count"),
+    bucket: inserted("bucket")
+  }
+  return upserts(database, tables.windows, rows, ["service_name", "width", "slot", "stripe"], values)
+}
+
+/** Rows of `counts`. Fails with `Invalid` for a stripe that could not be decoded again, so that it is never written. */
+const countRows = (stripes: Counted["stripes"]): Effect.Effect<ReadonlyArray<Record<string, unknown>>, StorageError> =>
+  Effect.forEach(stripes, ({ index, key, stripe }) =>
+    Effect.try({
+      try: () => ({ service_name: key, stripe: index, delta: stripeText(stripe) }),
+      catch: (cause) => failure({ operation: "encode", circuit: key }, "Invalid", cause)
+    }))
+
+/** Writes a batch of reports. The caller holds the stripes. */
+export const writeCounted = (
+  database: Database,
+  { buckets, seen, stripes }: Counted
+): Effect.Effect<void, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    const { dialect, sql, tables } = database
+    const replace = { delta: dialect.inserted("delta") }
+    const statements = [
+      ...upserts(database, tables.counts, yield* countRows(stripes), ["service_name", "stripe"], replace),
+      ...seenUpserts(database, seen),
+      ...bucketUpserts(database, buckets)
+    ]
+    const [first, second, third, ...more] = statements
+    if (dialect.backend !== "postgres" || first === undefined || second === undefined || more.length > 0) {
+      return yield* runAll(statements)
+    }
+    // Each statement is a round trip, during which other reports wait for the stripe. Postgres takes all of them as
+    // one.
+    yield* third === undefined
+      ? sql`WITH counted AS (${first}) ${second}`
+      : sql`WITH counted AS (${first}), heard AS (${second}) ${third}`
+  })
+
+/**
+ * Writes a change of a circuit. The caller holds it. The record includes all that its stripes counted, so they are
+ * emptied.
+ */
+export const writeChange = (
+  database: Database,
+  key: string,
+  { entry, isNew, record, seen }: Written,
+  { keepsHistory, nowMillis }: { readonly nowMillis: number; readonly keepsHistory: boolean }
+): Effect.Effect<void, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    const { dialect, idleMillis, sql, tables } = database
+    // Windows and messages have tables of their own, and so has the history.
+    const document = yield* encodeDocument({ record: { ...record, window: [], seen: [] }, history: [] })
+    const columns = stateColumns(record, dialect, nowMillis, idleMillis)
+    yield* sql`UPDATE ${sql(tables.states)} SET ${sql.update({ ...columns, document })} WHERE service_name = ${key}`
+    yield* sql`UPDATE ${sql(tables.counts)} SET delta = NULL WHERE service_name = ${key} AND delta IS NOT NULL`
+    if (isNew || entry !== undefined) yield* clearWindow(database, key)
+    yield* runAll(seenUpserts(database, seen.map((message) => ({ ...message, key }))))
+    if (entry !== undefined && keepsHistory) {
+      const row = historyRow(key, entry.entry, entry.before, dialect)
+      yield* sql`INSERT INTO ${sql(tables.history)} ${sql.insert(row)}`
+    }
+  })

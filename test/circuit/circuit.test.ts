@@ -1,0 +1,942 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import type { Permit, Settlement } from "../../src/core/Permit.ts"
+import type { Plan } from "../../src/core/Plan.ts"
+import { openingsAt, type Override, overrideAt, type OverrideMode, retryAt } from "../../src/core/State.ts"
+import { slowerThanOf, type TripRule, windowsOf } from "../../src/core/TripRule.ts"
+import type { Circuit } from "../../src/internal/Circuit.ts"
+import { Model } from "./model.ts"
+import { circuitOf, type Watched } from "./support.ts"
+
+const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+
+const SPANS = [60, 100, 7, 1000]
+const CALLS = [1, 3, 5]
+const PERCENTS = [0, 7, 28, 50, 100]
+const OPEN_FOR = 1000
+const LEASE = 400
+const RAMP = 1000
+
+const Leaf = Schema.Struct({ kind: upTo(3), window: upTo(6), percent: upTo(4), count: upTo(3) })
+
+const leaf = ({ count, kind, percent, window: of }: typeof Leaf.Type): TripRule => {
+  const window = of < 4
+    ? { _tag: "Within", duration: SPANS[of]! } as const
+    : { _tag: "LastCalls", calls: CALLS[of - 4]! } as const
+  const rate = { threshold: PERCENTS[percent]! / 100, minimumCalls: 1 + count, window }
+  switch (kind) {
+    case 0:
+      return { _tag: "ConsecutiveFailures", failures: 1 + count }
+    case 1:
+      return { _tag: "Failures", count: 1 + count, window }
+    case 2:
+      return { _tag: "FailureRate", ...rate }
+    default:
+      return { _tag: "SlowCallRate", slowerThan: 100, ...rate }
+  }
+}
+
+const Policy = Schema.Struct({
+  leaves: Schema.Tuple([Leaf, Leaf, Leaf]),
+  shape: upTo(4),
+  probes: upTo(2),
+  successes: upTo(2),
+  ramp: Schema.Boolean,
+  recovered: Schema.Boolean
+})
+
+const planOf = ({ leaves, probes, ramp, shape, successes }: typeof Policy.Type, asked: Array<number>): Plan => {
+  const [a, b, c] = leaves.map(leaf) as [TripRule, TripRule, TripRule]
+  const rules: ReadonlyArray<TripRule> = [
+    a,
+    a,
+    { _tag: "Any", policies: [a, b] },
+    { _tag: "All", policies: [a, b] },
+    { _tag: "Any", policies: [a, { _tag: "All", policies: [b, c] }] }
+  ]
+  const rule = rules[shape]!
+  return {
+    rule,
+    windows: windowsOf(rule),
+    openForMillis: (opening) => {
+      asked.push(opening)
+      return Math.min(OPEN_FOR * 2 ** (opening - 1), 4 * OPEN_FOR)
+    },
+    maxOpenForMillis: 5 * OPEN_FOR,
+    slowerThanMillis: slowerThanOf(rule),
+    probes: 1 + probes,
+    successes: 1 + successes,
+    leaseMillis: LEASE,
+    rampMillis: ramp ? RAMP : 0
+  }
+}
+
+/** What can be done, each as often as it is worth doing. */
+const OPS = [
+  ...Array.from({ length: 16 }, () => "call" as const),
+  ...Array.from({ length: 6 }, () => "begin" as const),
+  ...Array.from({ length: 8 }, () => "end" as const),
+  ...["shadow", "shadow", "override", "lift", "reset", "forceHalfOpen"] as const
+]
+
+const Step = Schema.Struct({ op: upTo(OPS.length - 1), wait: upTo(19), outcome: upTo(9), which: upTo(5) })
+type Step = typeof Step.Type
+
+/** All that can be read of a circuit. */
+const viewOf = ({ circuit }: Watched, now: number) => {
+  const { current: state, shared } = circuit
+  return {
+    state: state._tag,
+    since: state.since === -Infinity ? undefined : state.since,
+    retryAt: retryAt(shared, state, now),
+    openings: openingsAt(state, now),
+    override: overrideAt(state, now),
+    timesOpened: state.timesOpened,
+    windows: circuit.totalsAt(now)
+  }
+}
+
+const setOverride = (circuit: Circuit, { actor, mode, reason, until }: Override, now: number): void => {
+  const remaining = until === Infinity ? undefined : until - now
+  circuit.operate({ _tag: "Override", kind: mode, reason, actor, remaining }, { reason, actor }, now)
+}
+const clearOverride = (circuit: Circuit, now: number): void =>
+  circuit.operate({ _tag: "ClearOverride" }, { reason: "cleared" }, now)
+const reset = (circuit: Circuit, now: number): void => circuit.operate({ _tag: "Reset" }, { reason: "reset" }, now)
+const forceHalfOpen = (circuit: Circuit, now: number): void =>
+  circuit.operate({ _tag: "HalfOpen" }, { reason: "forced half-open" }, now)
+
+/** A call in flight: admitted by a permit, or straight through an open gate as the hot path does it. */
+interface Call {
+  readonly permit: Permit | undefined
+  readonly epoch: number
+  readonly call: number
+}
+
+/** The machine and the model side by side. */
+class Pair {
+  now = 0
+  readonly plan: Plan
+  readonly watched: Watched
+  readonly circuit: Circuit
+  readonly model: Model
+  readonly #asked: Array<number> = []
+  readonly #modelAsked: Array<number> = []
+  readonly #calls: Array<Call> = []
+
+  constructor(policy: typeof Policy.Type) {
+    this.plan = planOf(policy, this.#asked)
+    this.watched = circuitOf(this.plan, () => this.now)
+    this.circuit = this.watched.circuit
+    this.model = new Model(planOf(policy, this.#modelAsked))
+    if (policy.recovered) this.recover()
+  }
+
+  /** To where a ramp begins. */
+  recover(): void {
+    this.forceHalfOpen()
+    while (this.model.state !== "Closed") this.call({ op: 0, wait: 0, outcome: 0, which: 1 })
+  }
+
+  step(step: Step): void {
+    this.now += this.wait(step)
+    this.compare("waited")
+    const op = OPS[step.op]!
+    this[op](step)
+    this.compare(op)
+  }
+
+  wait({ wait, which }: Step): number {
+    const { now, plan } = this
+    const window = plan.windows[0]
+    const span = window?._tag === "Within" ? window.duration : 1
+    const until = (at: number | undefined) => at === undefined ? 0 : Math.max(0, at - now)
+    const lapse = Math.min(...this.model.leases().map((lease) => lease.until))
+    const { since } = this.model.view(now)
+    const waits = [
+      0,
+      0,
+      0,
+      0,
+      1,
+      Math.ceil(span / 60),
+      span - 1,
+      span,
+      RAMP / 4,
+      100 * span,
+      until(this.model.retryAt(now)),
+      until(this.model.retryAt(now)),
+      until(this.model.retryAt(now)),
+      Math.max(0, until(this.model.retryAt(now)) - 1),
+      lapse === Infinity ? 0 : until(lapse),
+      lapse === Infinity ? 0 : Math.max(0, until(lapse) - 1),
+      until((since ?? now) + [1, 2, 4, 5][which % 4]! * OPEN_FOR),
+      Math.max(0, until((since ?? now) + [1, 2, 4, 5][which % 4]! * OPEN_FOR) - 1),
+      until(Math.min(this.model.override(now)?.until ?? now, 1e12)),
+      10 * OPEN_FOR
+    ]
+    return waits[wait]!
+  }
+
+  compare(what: string): void {
+    const { circuit, model, now, watched: { transitions } } = this
+    const before = [circuit.gate, circuit.epoch]
+    const view = viewOf(this.watched, now)
+    assert.deepStrictEqual(view, model.view(now), what)
+    const { reason } = circuit.current
+    assert.strictEqual(reason !== undefined, view.since !== undefined || transitions.length > 0, what)
+    const { lastFailureAt, lastFailureMillis, lastSuccessMillis, rejected: _, hintUntil: __, ...counts } = circuit
+      .counted()
+    assert.deepStrictEqual(
+      {
+        ...counts,
+        lastFailureAt,
+        durations: lastSuccessMillis === undefined && lastFailureMillis === undefined
+          ? undefined
+          : { success: lastSuccessMillis, failure: lastFailureMillis },
+        inARow: counts.success - circuit.successAtFailure
+      },
+      model.lifetime(),
+      what
+    )
+    assert.strictEqual(circuit.epoch, model.epoch, what)
+    assert.strictEqual(circuit.refusalAt(now), model.refuses(now), what)
+    assert.strictEqual(circuit.isCalm(now), model.isCalm(now), what)
+    assert.deepStrictEqual<unknown>(transitions, model.transitions, what)
+    assert.deepStrictEqual(this.#asked, this.#modelAsked, what)
+    assert.deepStrictEqual([circuit.gate, circuit.epoch], before, `reading wrote: ${what}`)
+  }
+
+  begin(_: Step, metricsOnly = false): Call | undefined {
+    const { circuit, model, now } = this
+    const refusal = circuit.refusalAt(now)
+    const { epoch } = circuit
+    const straight = !metricsOnly && circuit.gate === 0
+    const permit = straight ? undefined : circuit.admit(now, metricsOnly)
+    const admitted = model.admit(now, metricsOnly, permit !== "Ramp")
+    if (typeof permit === "string" || typeof admitted === "string") {
+      assert.strictEqual<unknown>(permit, admitted)
+      return undefined
+    }
+    if (!metricsOnly) assert.isUndefined(refusal)
+    const kind = permit === undefined ? "Call" : kindOf(permit)
+    assert.strictEqual(kind, admitted.kind)
+    // Whoever was admitted as any other call opens the gate to the next.
+    assert.strictEqual(
+      circuit.isClosed(),
+      kind === "Call" && now >= model.rampUntil() || metricsOnly && circuit.isClosed()
+    )
+    const call = { permit, epoch, call: admitted.call }
+    this.#calls.unshift(call)
+    return call
+  }
+
+  call(step: Step): void {
+    const call = this.begin(step)
+    if (call !== undefined) this.settle(call, step)
+  }
+
+  shadow(step: Step): void {
+    const call = this.begin(step, true)
+    if (call !== undefined && step.which < 4) this.settle(call, step)
+  }
+
+  /** One of the last calls, ended or not. */
+  end(step: Step): void {
+    const call = this.#calls[step.which]
+    if (call !== undefined) this.settle(call, step)
+  }
+
+  settle({ call, epoch, permit }: Call, { outcome, which }: Step): void {
+    const { circuit, model, now } = this
+    const settlement: Settlement = {
+      outcome: outcome < 5 ? "Success" : outcome < 9 ? "Failure" : "Ignored",
+      slow: this.plan.slowerThanMillis !== undefined && which % 2 === 0,
+      timeout: outcome === 7,
+      hintMillis: outcome === 8 ? [1, 3000, 9000][which % 3]! : 0
+    }
+    if (permit !== undefined) {
+      circuit.settle(permit, now, settlement)
+      model.settle(call, now, settlement)
+      return
+    }
+    // A call that went straight through ends once and is never slow: it took no permit to keep it from that.
+    const at = this.#calls.findIndex((other) => other.call === call)
+    this.#calls.splice(at, 1)
+    const { hintMillis, outcome: ended } = settlement
+    model.settle(call, now, { outcome: ended, hintMillis, slow: false, timeout: false })
+    if (ended === "Ignored") circuit.ignored++
+    else if (ended === "Success") circuit.succeeded(epoch, now)
+    else circuit.failed(epoch, now, hintMillis, "no")
+  }
+
+  override({ outcome, which }: Step): void {
+    const mode = (["ForcedOpen", "Disabled", "MetricsOnly"] satisfies Array<OverrideMode>)[which % 3]!
+    const override = { mode, reason: "r", actor: "a", until: outcome < 7 ? this.now + 700 : Infinity }
+    setOverride(this.circuit, override, this.now)
+    this.model.setOverride(override)
+  }
+
+  lift(): void {
+    clearOverride(this.circuit, this.now)
+    if (this.model.override(this.now) !== undefined) this.model.setOverride(undefined)
+  }
+
+  reset(): void {
+    reset(this.circuit, this.now)
+    this.model.reset(this.now)
+  }
+
+  forceHalfOpen(): void {
+    forceHalfOpen(this.circuit, this.now)
+    this.model.forceHalfOpen(this.now)
+  }
+}
+
+const kindOf = ({ metricsOnly, probe, recorded }: Permit) =>
+  probe ? "Probe" : metricsOnly ? "MetricsOnly" : recorded ? "Call" : "Unrecorded"
+
+const Steps = Schema.Array(Step).check(Schema.isMaxLength(100))
+
+describe("a circuit and the model of it", () => {
+  it.prop("answer alike, whatever happens", [Policy, Steps], ([policy, steps]) => {
+    const pair = new Pair(policy)
+    for (const step of steps) pair.step(step)
+  }, { arbitrary: { runs: 300, size: 100 }, timeout: 60_000 })
+})
+
+const MINUTE = 60_000
+
+const planWith = (plan: Partial<Plan> & { readonly rule?: TripRule } = {}): Plan => {
+  const rule = plan.rule ?? { _tag: "ConsecutiveFailures", failures: 2 }
+  return {
+    rule,
+    windows: windowsOf(rule),
+    openForMillis: () => MINUTE,
+    maxOpenForMillis: 60 * MINUTE,
+    slowerThanMillis: slowerThanOf(rule),
+    probes: 1,
+    successes: 1,
+    leaseMillis: 30_000,
+    rampMillis: 0,
+    ...plan
+  }
+}
+
+/** A circuit with a clock: calls that end at once, and calls that end when told. */
+class Bench {
+  now = 0
+  readonly watched: Watched
+
+  constructor(plan: Partial<Plan> = {}) {
+    this.watched = circuitOf(planWith(plan), () => this.now)
+  }
+  get circuit(): Circuit {
+    return this.watched.circuit
+  }
+  get changes() {
+    return this.watched.transitions
+  }
+  view() {
+    return viewOf(this.watched, this.now)
+  }
+  get state() {
+    return this.view().state
+  }
+  get retryIn() {
+    return this.view().retryAt! - this.now
+  }
+  wait(by: number): this {
+    this.now += by
+    return this
+  }
+  admit(metricsOnly = false): Permit {
+    const permit = this.circuit.admit(this.now, metricsOnly)
+    if (typeof permit === "string") assert.fail(`refused: ${permit}`)
+    return permit
+  }
+  refusal(): string {
+    const refusal = this.circuit.admit(this.now)
+    return typeof refusal === "string" ? refusal : assert.fail("admitted")
+  }
+  end(permit: Permit, outcome: Settlement["outcome"], more: Partial<Settlement> = {}): this {
+    this.circuit.settle(permit, this.now, { outcome, slow: false, timeout: false, hintMillis: 0, ...more })
+    return this
+  }
+  calls(...outcomes: ReadonlyArray<Settlement["outcome"]>): this {
+    for (const outcome of outcomes) this.end(this.admit(), outcome)
+    return this
+  }
+  override(mode: OverrideMode, until = Infinity): this {
+    setOverride(this.circuit, { mode, until, reason: "maintenance", actor: "ann" }, this.now)
+    return this
+  }
+}
+
+const opened = (plan: Partial<Plan> = {}) => new Bench(plan).calls("Failure", "Failure")
+const halfOpen = (plan: Partial<Plan> = {}) => opened(plan).wait((plan.openForMillis ?? (() => MINUTE))(1))
+
+describe("tripping", () => {
+  it("opens at exactly the threshold and not before (C1.2)", () => {
+    const rule: TripRule = {
+      _tag: "FailureRate",
+      threshold: 0.5,
+      minimumCalls: 4,
+      window: { _tag: "LastCalls", calls: 10 }
+    }
+    const bench = new Bench({ rule }).calls("Failure", "Failure", "Success")
+    assert.strictEqual(bench.state, "Closed")
+    assert.strictEqual(bench.calls("Success").state, "Open")
+  })
+
+  it("is not kept from opening by how a rate is written in binary: 7 failures of 100 calls are 0.07 (C1.2)", () => {
+    const rule: TripRule = {
+      _tag: "FailureRate",
+      threshold: 0.07,
+      minimumCalls: 100,
+      window: { _tag: "LastCalls", calls: 100 }
+    }
+    const bench = new Bench({ rule }).calls(...Array.from({ length: 93 }, () => "Success" as const))
+    assert.strictEqual(bench.calls(...Array.from({ length: 6 }, () => "Failure" as const)).state, "Closed")
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+
+  it("a success that completes the minimum opens it, too (C1.1)", () => {
+    const window = { _tag: "Within", duration: MINUTE } as const
+    const bench = new Bench({ rule: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 3, window } })
+    assert.strictEqual(bench.calls("Failure", "Failure").state, "Closed")
+    assert.strictEqual(bench.calls("Success").state, "Open")
+  })
+
+  it("failures below the minimum never open it, however long they go on (C1.7)", () => {
+    const window = { _tag: "Within", duration: MINUTE } as const
+    const bench = new Bench({ rule: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 3, window } })
+    for (let i = 0; i < 100; i++) assert.strictEqual(bench.calls("Failure").wait(MINUTE / 2).state, "Closed")
+  })
+
+  it("a success one failure before the count ends the row (C1.8)", () => {
+    const bench = new Bench().calls("Failure", "Success", "Failure")
+    assert.strictEqual(bench.state, "Closed")
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+
+  it("an ignored outcome neither ends the row nor adds to it (C1.9)", () => {
+    const bench = new Bench().calls("Failure", "Ignored", "Ignored")
+    assert.deepStrictEqual([bench.state, bench.circuit.streak, bench.circuit.ignored], ["Closed", 1, 2])
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+
+  it("a row and a rate that are reached by one outcome make one transition, for the row (C1.10)", () => {
+    const window = { _tag: "LastCalls", calls: 2 } as const
+    const rule: TripRule = {
+      _tag: "Any",
+      policies: [
+        { _tag: "ConsecutiveFailures", failures: 2 },
+        { _tag: "FailureRate", threshold: 1, minimumCalls: 2, window }
+      ]
+    }
+    const bench = opened({ rule })
+    assert.strictEqual(bench.circuit.current.reason, "2 consecutive failures")
+    assert.deepStrictEqual(bench.changes, [["Closed", "Open"]])
+    assert.strictEqual(bench.view().timesOpened, 1)
+  })
+
+  it("a slow failure counts once as slow and once as failed (C1.13)", () => {
+    const window = { _tag: "LastCalls", calls: 5 } as const
+    const rule: TripRule = { _tag: "SlowCallRate", threshold: 1, slowerThan: 100, minimumCalls: 5, window }
+    const bench = new Bench({ rule })
+    bench.end(bench.admit(), "Failure", { slow: true })
+    assert.deepStrictEqual(bench.view().windows, [{ of: window, success: 0, failure: 1, slow: 1 }])
+    assert.deepStrictEqual([bench.circuit.failure, bench.circuit.success, bench.circuit.slow], [1, 0, 1])
+  })
+
+  it("calls that are all slow reach a rate of 1, though they succeed (C1.14)", () => {
+    const window = { _tag: "LastCalls", calls: 49 } as const
+    const bench = new Bench({
+      rule: { _tag: "SlowCallRate", threshold: 1, slowerThan: 100, minimumCalls: 49, window }
+    })
+    for (let i = 0; i < 49; i++) {
+      assert.strictEqual(bench.state, "Closed")
+      bench.end(bench.admit(), "Success", { slow: true })
+    }
+    assert.strictEqual(bench.state, "Open")
+  })
+
+  it("failures at once and failures apart decide alike within a window (C1.17)", () => {
+    for (const apart of [0, 1000]) {
+      const bench = new Bench({ rule: { _tag: "Failures", count: 5, window: { _tag: "Within", duration: MINUTE } } })
+      for (let i = 0; i < 4; i++) bench.calls("Failure").wait(apart)
+      assert.strictEqual(bench.state, "Closed")
+      assert.strictEqual(bench.calls("Failure").state, "Open")
+    }
+  })
+
+  it("refused calls are in no window and in no row (C1.19)", () => {
+    const window = { _tag: "LastCalls", calls: 10 } as const
+    const bench = opened({ rule: { _tag: "Failures", count: 2, window } })
+    for (let i = 0; i < 20; i++) bench.refusal()
+    assert.deepStrictEqual(bench.view().windows, [{ of: window, success: 0, failure: 0, slow: 0 }])
+    bench.wait(MINUTE).calls("Success")
+    assert.strictEqual(bench.calls("Failure").state, "Closed")
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+
+  it("idle for longer than its window, it needs its minimum anew (C2.24)", () => {
+    const window = { _tag: "Within", duration: MINUTE } as const
+    const bench = new Bench({ rule: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 3, window } })
+    bench.calls("Failure", "Failure").wait(MINUTE)
+    assert.strictEqual(bench.calls("Failure", "Failure").state, "Closed")
+    assert.strictEqual(bench.calls("Failure").state, "Open")
+  })
+})
+
+describe("opening", () => {
+  it("refuses until the open time is over and admits at that very moment (C2.27)", () => {
+    const bench = opened().wait(MINUTE - 1)
+    assert.strictEqual(bench.refusal(), "Open")
+    assert.isTrue(bench.wait(1).admit().probe)
+  })
+
+  it("an open time of a year neither overflows nor ends early (C2.30)", () => {
+    const year = 365 * 24 * 60 * MINUTE
+    const bench = opened({ openForMillis: () => year, maxOpenForMillis: year }).wait(year - 1)
+    assert.strictEqual(bench.refusal(), "Open")
+    assert.isTrue(bench.wait(1).admit().probe)
+  })
+
+  it("windows, open time, leases and backoff all follow the time they are told (C2.28)", () => {
+    const bench = halfOpen()
+    bench.admit()
+    assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
+    assert.strictEqual(bench.wait(1).refusal(), "Open")
+    assert.strictEqual(bench.view().openings, 2)
+  })
+
+  it("asks for the n-th open time at the n-th opening in a row, and for the first again once calm (C3.33, C3.34)", () => {
+    const asked: Array<number> = []
+    const openFor = (opening: number) => {
+      asked.push(opening)
+      return opening * 1000
+    }
+    const bench = opened({ openForMillis: openFor })
+    for (const opening of [1, 2, 3, 4]) {
+      assert.strictEqual(bench.retryIn, opening * 1000)
+      bench.wait(opening * 1000).calls("Failure")
+    }
+    bench.wait(5000).calls("Success").wait(5000).calls("Failure", "Failure")
+    assert.deepStrictEqual(asked, [1, 2, 3, 4, 5, 1])
+  })
+
+  it("a trip after closing grows the open time unless it stayed closed as long as it was open (C3.35)", () => {
+    const openFor = (opening: number) => opening * 1000
+    const early = halfOpen({ openForMillis: openFor }).calls("Success").wait(999)
+    assert.strictEqual(early.view().openings, 1)
+    assert.strictEqual(early.calls("Failure", "Failure").retryIn, 2000)
+    const late = halfOpen({ openForMillis: openFor }).calls("Success").wait(1000)
+    assert.strictEqual(late.view().openings, 0)
+    assert.strictEqual(late.calls("Failure", "Failure").retryIn, 1000)
+  })
+
+  it("openings that are forgotten are not remembered again when probes are forced", () => {
+    const bench = halfOpen({ openForMillis: (opening) => opening * 1000 }).calls("Success").wait(1000)
+    forceHalfOpen(bench.circuit, bench.now)
+    assert.strictEqual(bench.view().openings, 0)
+    assert.strictEqual(bench.calls("Failure").retryIn, 1000)
+  })
+
+  it("a hint lengthens the open time up to the most that it may be, and never shortens it (C3.40)", () => {
+    for (const [hint, retryIn] of [[90_000, 90_000], [30_000, MINUTE], [1e12, 60 * MINUTE], [-5, MINUTE]] as const) {
+      const bench = new Bench().calls("Failure")
+      assert.strictEqual(bench.end(bench.admit(), "Failure", { hintMillis: hint }).retryIn, retryIn)
+      const probe = halfOpen()
+      assert.strictEqual(probe.end(probe.admit(), "Failure", { hintMillis: hint }).retryIn, retryIn)
+    }
+  })
+
+  it("of several hints the longest counts, from when it was heard, and for one opening only", () => {
+    const bench = new Bench()
+    bench.end(bench.admit(), "Failure", { hintMillis: 2 * MINUTE }).wait(1000)
+    assert.strictEqual(bench.end(bench.admit(), "Failure", { hintMillis: 1 }).retryIn, 2 * MINUTE - 1000)
+    assert.strictEqual(bench.wait(2 * MINUTE - 1000).calls("Failure").retryIn, MINUTE)
+  })
+
+  it("when to come back draws nearer and is never past while open (C3.44)", () => {
+    const bench = opened()
+    for (let left = MINUTE; left > 0; left -= 1000) {
+      assert.strictEqual(bench.retryIn, left)
+      assert.strictEqual(bench.circuit.refusalAt(bench.now), "Open")
+      bench.wait(1000)
+    }
+    assert.isUndefined(bench.circuit.refusalAt(bench.now))
+  })
+})
+
+describe("half-open", () => {
+  it("admits exactly as many as there are places (C4.46)", () => {
+    const bench = halfOpen({ probes: 3, successes: 3 })
+    const probes = [bench.admit(), bench.admit(), bench.admit()]
+    for (let i = 0; i < 10; i++) assert.strictEqual(bench.refusal(), "HalfOpen")
+    for (const probe of probes) bench.end(probe, "Success")
+    assert.strictEqual(bench.state, "Closed")
+  })
+
+  it("a reopened round begins with all its places and no success (C4.47)", () => {
+    const bench = halfOpen({ probes: 2, successes: 2 })
+    bench.end(bench.admit(), "Success").admit()
+    bench.calls("Failure").wait(MINUTE)
+    const [a] = [bench.admit(), bench.admit()]
+    assert.strictEqual(bench.refusal(), "HalfOpen")
+    assert.strictEqual(bench.end(a, "Success").state, "HalfOpen")
+  })
+
+  it("more successes than places: never more at once than places (C4.48)", () => {
+    const bench = halfOpen({ probes: 2, successes: 5 })
+    for (let i = 0; i < 2; i++) {
+      const [a, b] = [bench.admit(), bench.admit()]
+      assert.strictEqual(bench.refusal(), "HalfOpen")
+      bench.end(a, "Success").end(b, "Success")
+    }
+    assert.strictEqual(bench.state, "HalfOpen")
+    assert.strictEqual(bench.calls("Success").state, "Closed")
+  })
+
+  it("an ignored probe gives its place back, however often, and does not count (C4.49)", () => {
+    const bench = halfOpen()
+    for (let i = 0; i < 50; i++) assert.strictEqual(bench.calls("Ignored").state, "HalfOpen")
+    assert.strictEqual(bench.circuit.ignored, 50)
+    assert.strictEqual(bench.calls("Success").state, "Closed")
+  })
+
+  it("a probe that never settles fails when its lease is over, and its later outcome is discarded (C4.53)", () => {
+    for (const outcome of ["Success", "Failure", "Ignored"] as const) {
+      const bench = halfOpen()
+      const hung = bench.admit()
+      assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
+      assert.strictEqual(bench.wait(1).refusal(), "Open")
+      assert.strictEqual(bench.circuit.failure, 3)
+      const { epoch } = bench.circuit
+      bench.end(hung, outcome)
+      assert.deepStrictEqual([bench.state, bench.circuit.epoch, bench.circuit.failure], ["Open", epoch, 3])
+      assert.deepStrictEqual([bench.circuit.success, bench.circuit.ignored], [0, 0])
+    }
+  })
+
+  it("a probe that settles after its lease has failed, also where nobody asked for its place (C4.53)", () => {
+    for (const outcome of ["Success", "Failure", "Ignored"] as const) {
+      const bench = halfOpen()
+      const late = bench.admit()
+      assert.strictEqual(bench.wait(30_000).end(late, outcome).state, "Open")
+      assert.deepInclude(bench.circuit, { failure: 3, success: 0, ignored: 0 })
+      assert.strictEqual(bench.retryIn, MINUTE)
+    }
+    const bench = halfOpen()
+    const inTime = bench.admit()
+    assert.strictEqual(bench.wait(29_999).end(inTime, "Success").state, "Closed")
+  })
+
+  it("one probe that lapses reopens, and the others that were out are late", () => {
+    const bench = halfOpen({ probes: 3, successes: 3 })
+    bench.admit()
+    bench.wait(10_000)
+    const others = [bench.admit(), bench.admit()]
+    assert.strictEqual(bench.retryIn, 20_000)
+    assert.strictEqual(bench.wait(20_000).refusal(), "Open")
+    for (const other of others) bench.end(other, "Success")
+    assert.strictEqual(bench.state, "Open")
+    bench.wait(MINUTE).calls("Success", "Success")
+    assert.strictEqual(bench.state, "HalfOpen")
+  })
+
+  it("the minimum of calls is no matter (C4.55)", () => {
+    const window = { _tag: "LastCalls", calls: 20 } as const
+    const rule: TripRule = { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window }
+    for (const [outcome, state] of [["Success", "Closed"], ["Failure", "Open"]] as const) {
+      const bench = new Bench({ rule })
+      forceHalfOpen(bench.circuit, 0)
+      assert.strictEqual(bench.calls(outcome).state, state)
+    }
+  })
+
+  it("closes at the last success it needs; a failure before it reopens and counts from nothing (C4.56, C4.58)", () => {
+    const bench = halfOpen({ successes: 3, rule: { _tag: "ConsecutiveFailures", failures: 2 } })
+    assert.strictEqual(bench.calls("Success", "Success").state, "HalfOpen")
+    assert.strictEqual(bench.calls("Failure").wait(MINUTE).state, "Open")
+    assert.strictEqual(bench.calls("Success", "Success").state, "HalfOpen")
+    assert.strictEqual(bench.calls("Success").state, "Closed")
+  })
+
+  it("a slow probe reopens, though it succeeded (C4.60)", () => {
+    const bench = halfOpen()
+    assert.strictEqual(bench.end(bench.admit(), "Success", { slow: true }).state, "Open")
+    assert.strictEqual(bench.circuit.success, 1)
+  })
+
+  it("two probes that both fail make one transition (C4.62)", () => {
+    const bench = halfOpen({ probes: 2 })
+    const [a, b] = [bench.admit(), bench.admit()]
+    bench.end(a, "Failure")
+    const { epoch } = bench.circuit
+    bench.wait(1000).end(b, "Failure")
+    assert.strictEqual(bench.circuit.epoch, epoch)
+    assert.deepStrictEqual(bench.changes, [["Closed", "Open"], ["Open", "HalfOpen"], ["HalfOpen", "Open"]])
+    assert.strictEqual(bench.retryIn, MINUTE - 1000)
+    assert.strictEqual(bench.circuit.failure, 4)
+  })
+
+  it("reading takes no place and moves nothing, also when the open time is over (C4.67)", () => {
+    const bench = halfOpen()
+    const read = () => {
+      const { circuit, now } = bench
+      return [bench.view(), circuit.refusalAt(now), circuit.isCalm(now), circuit.isOver(now)]
+    }
+    const before = [bench.circuit.epoch, bench.circuit.gate]
+    for (let i = 0; i < 5; i++) read()
+    assert.deepStrictEqual([bench.state, bench.circuit.epoch, bench.circuit.gate], ["Open", ...before])
+    assert.isTrue(bench.admit().probe)
+  })
+})
+
+describe("a ramp", () => {
+  it("admits a tenth at first, then as much of the calls as of its time has passed, then all", () => {
+    const bench = halfOpen({ rampMillis: 10_000 }).calls("Success")
+    const shares: Array<number> = []
+    for (let second = 0; second <= 10; second++) {
+      const admitted = Array.from({ length: 1000 }, () => bench.circuit.admit(bench.now))
+        .filter((permit) => typeof permit !== "string")
+      shares.push(Math.round(admitted.length / 10) / 10)
+      assert.strictEqual(bench.circuit.isClosed(), second === 10)
+      assert.strictEqual(
+        bench.view().retryAt,
+        second === 10 ? undefined : bench.now + 10_000 - second * 1000
+      )
+      bench.wait(1000)
+    }
+    assert.deepStrictEqual(shares, [10, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100].map((share) => share / 10))
+  })
+
+  it("its calls count: it may open again", () => {
+    const bench = halfOpen({ rampMillis: 1000 }).calls("Success").wait(999)
+    const admitted = Array.from({ length: 4 }, () => bench.circuit.admit(bench.now))
+    for (const permit of admitted) if (typeof permit !== "string") bench.end(permit, "Failure")
+    assert.strictEqual(bench.state, "Open")
+  })
+})
+
+describe("late results", () => {
+  it("admitted before it opened, a call that ends in half-open changes nothing (C5.69, C5.70)", () => {
+    for (const outcome of ["Success", "Failure", "Ignored"] as const) {
+      const bench = new Bench()
+      const late = bench.admit()
+      bench.calls("Failure", "Failure").wait(MINUTE).admit()
+      const { epoch } = bench.circuit
+      bench.end(late, outcome)
+      assert.deepStrictEqual([bench.state, bench.circuit.epoch], ["HalfOpen", epoch])
+      assert.strictEqual(bench.refusal(), "HalfOpen")
+    }
+  })
+
+  it("a late success while open changes nothing but the counts (C5.72)", () => {
+    const bench = new Bench()
+    const late = bench.admit()
+    bench.calls("Failure", "Failure")
+    const view = bench.view()
+    bench.end(late, "Success")
+    assert.deepStrictEqual(bench.view(), view)
+    assert.strictEqual(bench.circuit.success, 1)
+  })
+
+  it("a late failure with a hint lengthens nothing", () => {
+    const bench = new Bench()
+    const late = bench.admit()
+    bench.calls("Failure", "Failure").end(late, "Failure", { hintMillis: 30 * MINUTE })
+    assert.strictEqual(bench.retryIn, MINUTE)
+    assert.strictEqual(bench.wait(MINUTE).calls("Failure").retryIn, MINUTE)
+  })
+
+  it("epochs only grow, whatever happens (C5.73)", () => {
+    const bench = new Bench()
+    const epochs = [bench.circuit.epoch]
+    const then = (act: () => unknown) => {
+      act()
+      epochs.push(bench.circuit.epoch)
+    }
+    then(() => bench.calls("Failure", "Failure"))
+    then(() => bench.override("Disabled"))
+    then(() => clearOverride(bench.circuit, bench.now))
+    then(() => bench.wait(MINUTE).admit())
+    then(() => forceHalfOpen(bench.circuit, bench.now))
+    then(() => bench.calls("Success"))
+    then(() => reset(bench.circuit, bench.now))
+    then(() => bench.override("MetricsOnly", bench.now + 1))
+    then(() => bench.wait(1).admit())
+    assert.deepStrictEqual(epochs, [...new Set(epochs)].toSorted((a, b) => a - b))
+  })
+
+  it("a permit settles once", () => {
+    const bench = new Bench()
+    const permit = bench.admit()
+    for (let i = 0; i < 5; i++) bench.end(permit, "Failure")
+    assert.deepStrictEqual([bench.state, bench.circuit.failure], ["Closed", 1])
+  })
+})
+
+describe("overrides", () => {
+  it("forced open, it refuses after any time, and nobody knows when to come back (C7.92)", () => {
+    const bench = opened().override("ForcedOpen")
+    for (let i = 0; i < 5; i++) {
+      assert.strictEqual(bench.wait(MINUTE).refusal(), "ForcedOpen")
+      assert.isUndefined(bench.view().retryAt)
+    }
+  })
+
+  it("forced open, a late success changes nothing (C7.93)", () => {
+    const bench = new Bench()
+    const late = bench.admit()
+    assert.strictEqual(bench.override("ForcedOpen").end(late, "Success").refusal(), "ForcedOpen")
+  })
+
+  it("disabled, every call passes, nothing is recorded and nothing moves (C7.95)", () => {
+    const bench = opened().override("Disabled")
+    const { changes, circuit: { epoch } } = bench
+    for (let i = 0; i < 10; i++) bench.calls("Failure", "Success", "Ignored")
+    assert.deepInclude(bench.circuit, { failure: 2, success: 0, ignored: 0, epoch })
+    assert.deepStrictEqual([bench.state, bench.changes], ["Open", changes])
+  })
+
+  it("metrics only, it records, says once that it would have opened, and refuses nothing (C7.96)", () => {
+    const bench = new Bench().override("MetricsOnly").calls("Failure", "Failure", "Failure")
+    assert.deepStrictEqual(bench.changes, [["Closed", "Closed"]])
+    assert.strictEqual(bench.circuit.current.reason, "2 consecutive failures (metrics only)")
+    assert.deepInclude(bench.view(), { state: "Closed", openings: 0, timesOpened: 0, since: undefined })
+    assert.strictEqual(bench.circuit.failure, 3)
+  })
+
+  it("metrics only on an open circuit, it admits, and the circuit stays open beneath", () => {
+    const bench = opened().override("MetricsOnly").calls("Success", "Failure")
+    assert.strictEqual(bench.state, "Open")
+    clearOverride(bench.circuit, bench.now)
+    assert.strictEqual(bench.refusal(), "Open")
+  })
+
+  it("ends when its time is over, and not before; time beneath it went on", () => {
+    const bench = opened().override("ForcedOpen", 2 * MINUTE).wait(2 * MINUTE - 1)
+    assert.strictEqual(bench.refusal(), "ForcedOpen")
+    bench.wait(1)
+    assert.isUndefined(bench.view().override)
+    assert.isTrue(bench.admit().probe)
+  })
+
+  it("has run out for whoever reads, and is only taken away by who asks to be admitted", () => {
+    const bench = new Bench().override("ForcedOpen", 1000).wait(1000)
+    const { epoch } = bench.circuit
+    assert.isUndefined(bench.view().override)
+    assert.deepInclude(bench.circuit, { epoch, gate: 2 })
+    bench.admit()
+    assert.deepInclude(bench.circuit, { epoch: epoch + 1, gate: 0 })
+  })
+
+  it("forced open, a call that is only to be measured runs all the same; disabled, it is not measured", () => {
+    const measured = new Bench().override("ForcedOpen")
+    measured.end(measured.admit(true), "Failure").end(measured.admit(true), "Failure")
+    assert.deepStrictEqual(measured.changes, [["Closed", "Closed"]])
+    const disabled = new Bench().override("Disabled")
+    assert.strictEqual(disabled.end(disabled.admit(true), "Failure").circuit.failure, 0)
+  })
+
+  it("frees the places of the probes that it makes late, and keeps what had succeeded", () => {
+    const bench = halfOpen({ successes: 2 }).calls("Success")
+    const probe = bench.admit()
+    bench.override("Disabled")
+    clearOverride(bench.circuit, bench.now)
+    assert.strictEqual(bench.view().retryAt, bench.now)
+    assert.strictEqual(bench.wait(30_000).calls("Success").state, "Closed")
+    assert.strictEqual(bench.end(probe, "Failure").state, "Closed")
+  })
+
+  it("what was out when one was set or ran out is late", () => {
+    const bench = halfOpen()
+    const probe = bench.admit()
+    bench.override("Disabled", bench.now + 1000).end(probe, "Success")
+    assert.strictEqual(bench.state, "HalfOpen")
+    const other = new Bench({ rule: { _tag: "ConsecutiveFailures", failures: 1 } }).override("MetricsOnly", 1000)
+    const shadow = other.admit()
+    other.wait(1000).admit()
+    assert.strictEqual(other.end(shadow, "Failure").state, "Closed")
+    assert.deepStrictEqual(other.changes, [])
+  })
+
+  it("a change to the state that is, is no event (C7.97)", () => {
+    const bench = new Bench()
+    reset(bench.circuit, 0)
+    assert.deepStrictEqual(bench.changes, [])
+    forceHalfOpen(bench.circuit, 0)
+    forceHalfOpen(bench.circuit, 0)
+    assert.deepStrictEqual(bench.changes, [["Closed", "HalfOpen"]])
+  })
+
+  it("set before the first call, it holds from the first call on (C7.98)", () => {
+    assert.strictEqual(new Bench().override("ForcedOpen").refusal(), "ForcedOpen")
+  })
+
+  it("a reset closes from any state with nothing remembered but the lifetime counts (C7.99)", () => {
+    const openFor = (opening: number) => opening * 1000
+    const benches = [
+      new Bench({ openForMillis: openFor }).calls("Failure"),
+      opened({ openForMillis: openFor }),
+      halfOpen({ openForMillis: openFor }),
+      halfOpen({ openForMillis: openFor }).calls("Failure"),
+      halfOpen({ openForMillis: openFor, rampMillis: 1000 }).calls("Success")
+    ]
+    for (const bench of benches) {
+      const { failure } = bench.circuit
+      const { timesOpened } = bench.view()
+      reset(bench.circuit, bench.now)
+      assert.deepInclude(bench.view(), {
+        state: "Closed",
+        openings: 0,
+        retryAt: undefined,
+        since: bench.now,
+        timesOpened
+      })
+      assert.isTrue(bench.circuit.isCalm(bench.now) && bench.circuit.isClosed())
+      assert.strictEqual(bench.circuit.failure, failure)
+      assert.strictEqual(bench.calls("Failure").state, "Closed")
+      assert.strictEqual(bench.calls("Failure").retryIn, 1000)
+    }
+  })
+
+  it("a probe that was out at a reset is late", () => {
+    const bench = halfOpen()
+    const probe = bench.admit()
+    reset(bench.circuit, bench.now)
+    bench.end(probe, "Failure", { hintMillis: 30 * MINUTE })
+    assert.deepStrictEqual([bench.state, bench.circuit.streak, bench.circuit.failure], ["Closed", 0, 3])
+    assert.strictEqual(bench.calls("Failure", "Failure").retryIn, MINUTE)
+  })
+
+  it("a reset makes one transition, and leaves an override", () => {
+    const bench = opened().override("ForcedOpen")
+    reset(bench.circuit, 0)
+    assert.deepStrictEqual(bench.changes, [["Closed", "Open"], ["Open", "Closed"]])
+    assert.strictEqual(bench.refusal(), "ForcedOpen")
+  })
+})
+
+describe("what is over", () => {
+  it("nothing is while it runs: an open time, the memory of one, a probe, an override", () => {
+    const bench = new Bench({ openForMillis: () => 1000 })
+    const over = () => bench.circuit.isOver(bench.now)
+    assert.isTrue(over())
+    bench.calls("Failure", "Failure")
+    assert.isFalse(bench.wait(1999).circuit.isOver(bench.now))
+    assert.isTrue(bench.wait(1).circuit.isOver(bench.now))
+    const probe = bench.admit()
+    assert.isFalse(bench.wait(29_999).circuit.isOver(bench.now))
+    bench.end(probe, "Success")
+    assert.isFalse(bench.wait(999).circuit.isOver(bench.now))
+    assert.isTrue(bench.wait(1).circuit.isOver(bench.now))
+    bench.override("Disabled", bench.now + 10)
+    assert.isFalse(bench.wait(9).circuit.isOver(bench.now))
+    assert.isTrue(bench.wait(1).circuit.isOver(bench.now))
+  })
+})

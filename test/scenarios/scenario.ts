@@ -1,0 +1,131 @@
+/**
+ * Runs a scenario: a text file with commands and the trace they must print, in the manner of etcd-io/raft's testdata.
+ *
+ * A file opens with at least three comment lines (`# …`); the first is the test's title. Then come blocks, each ended by an
+ * empty line: comments, commands, `----`, and the trace of those commands. `UPDATE=1` writes the trace that was printed in
+ * place of the one that was expected; read every changed line against `docs/protocol.md` before you commit it.
+ *
+ * Everything runs on the simulator of `test/sim`: virtual time, one scheduler, seeded random numbers. So a trace follows from
+ * the commands alone.
+ *
+ * Setting up (first, once; more instances later with `start`):
+ *
+ *     fleet a b c [evidence=pooled|any] [trip=consecutive(5)|failures(3,1m)|rate(0.5,10s,20)] [openFor=10s] [maxOpenFor=1m]
+ *                 [probes=1] [successes=1] [lease=30s] [timeout=2s] [consistency=local|strict|300ms] [onStorageError=fail]
+ *                 [syncEvery=1s] [pushes=yes] [idle=1h] [storages=primary,secondary]
+ *     start d [the policy's options, where they are not the fleet's]
+ *
+ * What happens (`[x5]` repeats, `every=` apart or at once; a duration is `50ms`, `1s`, `2m`, `1h`):
+ *
+ *     call a succeed|fail|ignore|die [x5] [every=100ms] [takes=3s] [hint=20s]
+ *     advance 1s
+ *     cut a [from=primary] [refused]      nothing gets through, silently, or so that the sender is told at once
+ *     link a [latency=200ms] [lose=request|reply] [double]
+ *     heal a                              the link is as it was at first
+ *     pause a, resume a, crash a, stop a  a process stands still, runs on, is gone, ends and sends its last reports
+ *     wipe                                the storage has lost all
+ *     failover 5s                         a copy takes over that is so far behind
+ *     clock +3s                           the storage's clock is set
+ *     override a forcedOpen|disabled|metricsOnly [by=ops] [for=1m] [reason=incident]
+ *     clear a, reset a, halfOpen a        [by=ops]
+ *     show                                every instance and the record
+ *
+ * The trace has a line for each call that ended (or began, if it takes time), each request (`->`), each answer (`<-`), each
+ * push (`<~`) and each transition, with the seconds since the beginning. A request without counts is one line with its answer
+ * (`read`), and none at all while it tells nothing new. Equal lines in a row are one, with their number.
+ */
+import { Stage } from "./stage.ts"
+
+export interface Block {
+  /** The line number of its first line. */
+  readonly line: number
+  /** Comments and commands, as they stand in the file. */
+  readonly input: ReadonlyArray<string>
+  readonly expected: ReadonlyArray<string>
+}
+
+/** A file's opening comment and its blocks. */
+export const parse = (
+  text: string
+): { readonly head: ReadonlyArray<string>; readonly blocks: ReadonlyArray<Block> } => {
+  const lines = text.trimEnd().split("\n")
+  const end = lines.indexOf("")
+  const head = lines.slice(0, end)
+  if (end < 3 || !head.every((line) => line.startsWith("# "))) {
+    throw new Error("a scenario opens with at least three comment lines and an empty line")
+  }
+  const blocks: Array<Block> = []
+  for (let at = end + 1; at < lines.length;) {
+    const next = lines.indexOf("", at)
+    const block = lines.slice(at, next === -1 ? undefined : next)
+    const rule = block.indexOf("----")
+    if (rule === -1) throw new Error(`line ${at + 1}: a block has no "----"`)
+    blocks.push({ line: at + 1, input: block.slice(0, rule), expected: block.slice(rule + 1) })
+    at += block.length + 1
+  }
+  return { head, blocks }
+}
+
+/** The text of a file in which every block has this trace. */
+export const print = (text: string, traces: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const { blocks, head } = parse(text)
+  const printed = blocks.map(({ input }, i) => [...input, "----", ...traces[i]!].join("\n"))
+  return `${[head.join("\n"), ...printed].join("\n\n")}\n`
+}
+
+/** What each block prints. */
+export const run = (text: string): ReadonlyArray<ReadonlyArray<string>> => {
+  const stage = new Stage()
+  return parse(text).blocks.map(({ input, line }) => {
+    for (const [i, command] of input.entries()) {
+      if (command.startsWith("#")) continue
+      try {
+        stage.perform(command)
+      } catch (error) {
+        throw new Error(`line ${line + i}, ${command}: ${String(error)}`, { cause: error })
+      }
+    }
+    return stage.take()
+  })
+}
+
+/** Throws with the lines that differ, when a file expects something else than is printed. */
+export const check = (file: string, text: string): void => {
+  const traces = run(text)
+  const found = parse(text).blocks.flatMap(({ expected, input, line }, i) => {
+    const differs = difference(expected, traces[i]!)
+    return differs === undefined ? [] : [`${file}:${line}\n${[...input, "----", ...differs].join("\n")}`]
+  })
+  if (found.length > 0) {
+    throw new Error(
+      `${found.join("\n\n")}\n\n- expected, + printed. If what is printed is right, UPDATE=1 writes it into the file.`
+    )
+  }
+}
+
+/** The lines of both, those of one alone marked; `undefined` when they are equal. */
+const difference = (
+  expected: ReadonlyArray<string>,
+  printed: ReadonlyArray<string>
+): ReadonlyArray<string> | undefined => {
+  // common[i][j]: how many lines the rests from i and j have in common, in order.
+  const common = Array.from({ length: expected.length + 1 }, () => new Array<number>(printed.length + 1).fill(0))
+  for (let i = expected.length - 1; i >= 0; i--) {
+    for (let j = printed.length - 1; j >= 0; j--) {
+      common[i]![j] = expected[i] === printed[j]
+        ? common[i + 1]![j + 1]! + 1
+        : Math.max(common[i + 1]![j]!, common[i]![j + 1]!)
+    }
+  }
+  const lines: Array<string> = []
+  let [i, j] = [0, 0]
+  while (i < expected.length || j < printed.length) {
+    if (i < expected.length && j < printed.length && expected[i] === printed[j]) {
+      lines.push(`  ${expected[i++]}`)
+      j++
+    } else if (j === printed.length || (i < expected.length && common[i + 1]![j]! >= common[i]![j + 1]!)) {
+      lines.push(`- ${expected[i++]}`)
+    } else lines.push(`+ ${printed[j++]}`)
+  }
+  return lines.every((line) => line.startsWith(" ")) ? undefined : lines
+}

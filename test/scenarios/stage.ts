@@ -1,0 +1,365 @@
+/** Where a scenario plays: a simulated fleet that performs commands and keeps a trace of what they lead to. */
+import { Effect, type Exit, Schema, Stream } from "effect"
+import { isEmpty } from "../../src/core/Delta.ts"
+import { Breaker } from "../../src/index.ts"
+import { type Behaviour, type Call, Fleet, type Process } from "../sim/fleet.ts"
+import { Invariants } from "../sim/invariants.ts"
+import { type Exchange, perfect } from "../sim/link.ts"
+import { Command, millisOf } from "./command.ts"
+import { chainInWords, eventInWords, inWords, rejectionInWords, Words } from "./trace.ts"
+
+const CIRCUIT = "payments"
+
+interface Entry {
+  readonly at: number
+  readonly who: string
+  readonly what: string
+  times: number
+  last: number
+}
+
+const ENDS: Readonly<Record<string, Behaviour["ends"]>> = {
+  succeed: "succeeds",
+  fail: "fails",
+  ignore: "isIgnored",
+  die: "dies"
+}
+
+const MODES: Readonly<Record<string, Breaker.OverrideMode>> = {
+  forcedOpen: "ForcedOpen",
+  disabled: "Disabled",
+  metricsOnly: "MetricsOnly"
+}
+
+export class Stage {
+  #fleet: Fleet | undefined = undefined
+  #policy: Breaker.Data = {}
+  #invariants: Invariants | undefined = undefined
+  readonly #names: Array<string> = []
+  readonly #words = new Words()
+  #entries: Array<Entry> = []
+  /** What each process last read of each storage, so that a read is printed only when it tells something new. */
+  readonly #read = new Map<string, string>()
+  /** Names of the processes by their instances' random ids, which the requests carry. */
+  readonly #instances = new Map<string, string>()
+
+  /** The trace since it was last taken. */
+  take(): ReadonlyArray<string> {
+    const entries = this.#entries
+    this.#entries = []
+    const broken = this.#invariants?.broken ?? []
+    if (broken.length > 0) throw new Error(`an invariant of the protocol is broken: ${broken.join("; ")}`)
+    return entries.map(({ at, last, times, what, who }) => {
+      const repeated = times === 1 ? "" : last === at ? ` (x${times})` : ` (x${times}, until ${seconds(last)})`
+      return `${seconds(at).padStart(8)} ${who.padEnd(this.#width)} ${what}${repeated}`
+    })
+  }
+
+  perform(line: string): void {
+    const command = new Command(line)
+    const act = this.#commands[command.name]
+    if (act === undefined) throw new Error(`no command is called "${command.name}"`)
+    act(command)
+    command.end()
+    this.#invariants?.afterStep()
+  }
+
+  get #width(): number {
+    return Math.max(...this.#names.map((name) => name.length), this.#isChain ? "secondary".length : "storage".length)
+  }
+
+  get #isChain(): boolean {
+    return (this.#fleet?.servers.length ?? 1) > 1
+  }
+
+  get fleet(): Fleet {
+    if (this.#fleet === undefined) throw new Error("a scenario begins with the command fleet")
+    return this.#fleet
+  }
+
+  readonly #commands: Readonly<Record<string, (command: Command) => void>> = {
+    fleet: (command) => this.#start(command),
+    start: (command) => this.#process(command.word(), { ...this.#policy, ...policyOf(command) }),
+    call: (command) => this.#call(command),
+    advance: (command) => this.fleet.advance(millisOf(command.word())),
+    cut: (command) => {
+      const process = this.#named(command.word())
+      const cut = command.has("refused") ? "refused" : "silent"
+      for (const link of this.#linksOf(process, command.option("from"))) {
+        link.hurtAt = this.fleet.world.now
+        link.quality = { ...link.quality, cut }
+      }
+    },
+    link: (command) => {
+      const process = this.#named(command.word())
+      const latency = command.millis("latency") ?? perfect.latency
+      const lose = command.option("lose")
+      const doubles = command.has("double") ? 1 : 0
+      for (const link of process.links) {
+        link.hurtAt = this.fleet.world.now
+        link.quality = {
+          ...perfect,
+          latency,
+          doubles,
+          losesRequest: lose === "request" ? 1 : 0,
+          losesReply: lose === "reply" ? 1 : 0
+        }
+      }
+    },
+    heal: (command) => {
+      for (const link of this.#named(command.word()).links) link.quality = perfect
+    },
+    pause: (command) => this.#named(command.word()).machine.pause(),
+    resume: (command) => this.#named(command.word()).machine.resume(),
+    crash: (command) => this.#named(command.word()).crash(),
+    stop: (command) => this.#named(command.word()).stop(),
+    wipe: () => {
+      this.#invariants?.upset()
+      this.fleet.server.wipe()
+    },
+    failover: (command) => {
+      this.#invariants?.upset()
+      this.fleet.server.failover(millisOf(command.word()))
+    },
+    clock: (command) => {
+      const by = millisOf(command.word())
+      this.#invariants?.upset(by)
+      this.fleet.server.stepClock(by)
+    },
+    override: (command) => {
+      const process = this.#named(command.word())
+      const mode = MODES[command.word()]
+      if (mode === undefined) throw new Error(`an override is one of ${Object.keys(MODES).join(", ")}`)
+      const expiresIn = command.millis("for")
+      const override = {
+        mode,
+        reason: command.option("reason") ?? "incident",
+        actor: command.option("by") ?? "ops",
+        ...(expiresIn === undefined ? {} : { expiresIn })
+      }
+      this.#operate(process, (breaker) => breaker.override(override))
+    },
+    clear: (command) => {
+      const process = this.#named(command.word())
+      const actor = command.option("by") ?? "ops"
+      this.#operate(process, (breaker) => breaker.clearOverride({ actor }))
+    },
+    reset: (command) => this.#operate(this.#named(command.word()), (breaker) => breaker.reset),
+    halfOpen: (command) => this.#operate(this.#named(command.word()), (breaker) => breaker.forceHalfOpen),
+    show: () => this.#show()
+  }
+
+  #start(command: Command): void {
+    if (this.#fleet !== undefined) throw new Error("there is a fleet already")
+    const names = command.words()
+    this.#policy = policyOf(command)
+    const idle = command.millis("idle")
+    const backends = command.option("storages")?.split(",")
+    const fleet = new Fleet({
+      seed: 1,
+      circuits: [{ name: CIRCUIT, policy: this.#policy }],
+      pushes: command.option("pushes") === "yes",
+      idleTimeToLive: idle,
+      backends
+    })
+    this.#fleet = fleet
+    // They look at one server, and a call fails with no `StorageError`.
+    if (backends === undefined && this.#policy.onStorageError !== "fail") this.#invariants = new Invariants(fleet)
+    this.#watch(fleet)
+    for (const name of names) this.#process(name, this.#policy)
+  }
+
+  #process(name: string, policy: Breaker.Data): void {
+    this.#names.push(name)
+    const process = this.fleet.start({ policies: [policy] })
+    const events = Stream.runForEach(process.breakers[0]!.events, (event) =>
+      Effect.sync(() => {
+        const told = eventInWords(event, process.snapshot(0))
+        if (told !== undefined) this.#tell(name, told)
+      }))
+    process.operate(0, () => events)
+  }
+
+  #named(name: string): Process {
+    const process = this.fleet.processes[this.#names.indexOf(name)]
+    if (process === undefined) throw new Error(`no process is called "${name}"`)
+    return process
+  }
+
+  #nameOf(process: Process): string {
+    return this.#names[process.index]!
+  }
+
+  #linksOf(process: Process, backend: string | undefined) {
+    const links = process.links.filter(({ storage }) => backend === undefined || storage.backend === backend)
+    if (links.length === 0) throw new Error(`no storage is called "${backend}"`)
+    return links
+  }
+
+  #call(command: Command): void {
+    const process = this.#named(command.word())
+    const ends = ENDS[command.word()]
+    if (ends === undefined) throw new Error(`a call's dependency does one of ${Object.keys(ENDS).join(", ")}`)
+    const behaviour: Behaviour = { ends, takes: command.millis("takes") ?? 0, hint: command.millis("hint") }
+    const [times, every] = [command.times(), command.millis("every") ?? 0]
+    for (let i = 0; i < times; i++) {
+      if (every === 0) process.call(0, behaviour)
+      else this.fleet.world.after(i * every, () => process.isAlive && process.call(0, behaviour))
+    }
+  }
+
+  #operate(process: Process, act: (breaker: Breaker.Breaker<unknown>) => Effect.Effect<void, unknown>): void {
+    process.operate(0, act).addObserver((exit) => {
+      if (exit._tag === "Failure") this.#tell(this.#nameOf(process), `the operator is told: ${reasonOf(exit)}`)
+    })
+  }
+
+  // -----------------------------------------------------------------------------
+  // the trace
+  // -----------------------------------------------------------------------------
+
+  #tell(who: string, what: string): void {
+    const { now } = this.fleet.world
+    const last = this.#entries.at(-1)
+    if (last?.who === who && last.what === what) {
+      last.times++
+      last.last = now
+    } else this.#entries.push({ at: now, last: now, who, what, times: 1 })
+  }
+
+  #watch(fleet: Fleet): void {
+    const to = ({ to }: Exchange) => this.#isChain ? ` ${to}` : ""
+    fleet.watchers.push({
+      sent: (process, exchange) => {
+        this.#learn(process, exchange)
+        if (isRead(exchange)) return
+        const request = this.#words.request(exchange, (instance) => this.#instances.get(instance) ?? "another")
+        this.#tell(this.#nameOf(process), `->${to(exchange)} ${request}`)
+      },
+      ended: (process, exchange, exit) => {
+        const who = this.#nameOf(process)
+        const { now } = fleet.world
+        const known = `${who} ${exchange.to}`
+        if (exchange.kind !== "sync") {
+          this.#read.delete(known)
+          return this.#tell(who, `<-${to(exchange)} ${this.#words.answer(exchange, exit, now)}`)
+        }
+        const read = `<-${to(exchange)} ${this.#words.read(exchange, exit, now)}`
+        if (!isRead(exchange)) this.#tell(who, `<-${to(exchange)} ${this.#words.answer(exchange, exit, now)}`)
+        else if (this.#read.get(known) !== gistOf(read)) this.#tell(who, read)
+        this.#read.set(known, gistOf(read))
+      },
+      pushed: (process, announcement) => {
+        if (announcement._tag === "Subscribed") return
+        const { generation, snapshot } = announcement
+        const pushed = snapshot === undefined ? this.#words.generation(generation) : this.#words.snapshot(snapshot)
+        this.#tell(this.#nameOf(process), `<~ ${pushed}`)
+      },
+      chained: (process, event) => this.#tell(this.#nameOf(process), chainInWords(event)),
+      bodyStarts: (call) => {
+        if (call.behaviour.takes > 0) this.#tell(this.#nameOf(call.process), "call begins")
+      },
+      callEnds: (call, exit) => this.#tell(this.#nameOf(call.process), endInWords(call, exit))
+    })
+  }
+
+  /** Requests carry random ids of instances. */
+  #learn(process: Process, { inputs }: Exchange): void {
+    for (const input of inputs.values()) {
+      if (input._tag === "Report") this.#instances.set(input.instance, this.#nameOf(process))
+      if (input._tag === "Ask") this.#instances.set(input.lease.instance, this.#nameOf(process))
+    }
+  }
+
+  #show(): void {
+    const fleet = this.fleet
+    for (const process of fleet.processes) {
+      const { isPaused, isDead } = process.machine
+      const condition = isDead ? "crashed" : process.isStopping ? "stopped" : isPaused ? "paused; " : ""
+      const state = isDead || process.isStopping ? "" : this.#words.state(process.snapshot(0))
+      this.#tell(this.#nameOf(process), `${condition}${state}`)
+    }
+    for (const server of fleet.servers) {
+      const record = this.#words.record(server.documents.get(CIRCUIT)?.record, server.now())
+      this.#tell(this.#isChain ? server.storage.backend : "storage", record)
+    }
+  }
+}
+
+const seconds = (millis: number): string => (millis / 1000).toFixed(3)
+
+/** What only runs on is nothing new. */
+const gistOf = (read: string): string => read.replaceAll(/ for [\d.]+ \w+| in [\d.]+ \w+|, its time is up/g, "")
+
+const isRead = ({ inputs }: Exchange): boolean =>
+  [...inputs.values()].every((input) => input._tag === "Report" && isEmpty(input.delta))
+
+const reasonOf = (exit: Exit.Failure<unknown, unknown>): string => {
+  const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+  return String((error as { readonly reason?: unknown } | undefined)?.reason ?? error)
+}
+
+const endInWords = ({ behaviour, startedAt }: Call, exit: Exit.Exit<unknown, unknown>): string => {
+  const error = exit._tag === "Failure"
+    ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
+    : undefined
+  if (startedAt === undefined) return rejectionInWords(error)
+  const isTimeout = typeof error === "object" && error !== null && "_tag" in error &&
+    error._tag === "BreakerTimeoutError"
+  if (isTimeout) return "call timed out"
+  const hint = behaviour.hint === undefined ? "" : `, retry after ${inWords(behaviour.hint)}`
+  return behaviour.ends === "succeeds" ? "call succeeded" : behaviour.ends === "isIgnored"
+    ? "call ignored"
+    : behaviour.ends === "dies"
+    ? "call died"
+    : `call failed${hint}`
+}
+
+const tripOf = (text: string): unknown => {
+  const [, name, list = ""] = /^(\w+)\((.*)\)$/.exec(text) ?? []
+  const parts = list.split(",")
+  switch (name) {
+    case "consecutive":
+      return { _tag: "ConsecutiveFailures", failures: Number(parts[0]) }
+    case "failures":
+      return { _tag: "Failures", count: Number(parts[0]), within: millisOf(parts[1]!) }
+    case "rate":
+      return {
+        _tag: "FailureRate",
+        threshold: Number(parts[0]),
+        minimumCalls: Number(parts[2]),
+        window: { _tag: "Within", duration: millisOf(parts[1]!) }
+      }
+    default:
+      throw new Error(
+        `a trip policy is consecutive(n), failures(n,within) or rate(threshold,within,calls), not ${text}`
+      )
+  }
+}
+
+const policyOf = (command: Command): Breaker.Data => {
+  const trip = command.option("trip")
+  const consistency = command.option("consistency")
+  const halfOpen = {
+    probes: command.number("probes"),
+    successes: command.number("successes"),
+    lease: command.millis("lease")
+  }
+  const policy = {
+    trip: trip === undefined ? undefined : tripOf(trip),
+    openFor: command.millis("openFor"),
+    maxOpenFor: command.millis("maxOpenFor"),
+    halfOpen: Object.values(halfOpen).every((value) => value === undefined) ? undefined : defined(halfOpen),
+    timeout: command.millis("timeout"),
+    evidence: command.option("evidence"),
+    consistency: consistency === undefined || consistency === "local" || consistency === "strict"
+      ? consistency
+      : { maxAge: millisOf(consistency) },
+    onStorageError: command.option("onStorageError"),
+    syncEvery: command.millis("syncEvery")
+  }
+  return Schema.decodeUnknownSync(Breaker.Data)(defined(policy))
+}
+
+const defined = <A extends object>(fields: A): Partial<A> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<A>
