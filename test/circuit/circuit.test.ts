@@ -922,8 +922,8 @@ describe("overrides", () => {
   })
 })
 
-describe("calm circuits", () => {
-  it("a circuit is not calm while an open time, a backoff, a probe or an override runs", () => {
+describe("isOver", () => {
+  it("a circuit is not over while an open time, a backoff, a probe or an override runs", () => {
     const bench = new Bench({ openForMillis: () => 1000 })
     const over = () => bench.circuit.isOver(bench.now)
     assert.isTrue(over())
