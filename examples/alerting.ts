@@ -1,4 +1,6 @@
-/** Posts an alert to a webhook when a circuit opens and when it closes, outside the calls: a slow webhook slows none. */
+/**
+ * Posts an alert to a webhook when a circuit opens and when it closes, outside the calls: a slow webhook slows no call.
+ */
 import { NodeHttpServer } from "@effect/platform-node"
 import { Console, Effect, Layer, Queue, Schedule } from "effect"
 import { HttpClient, HttpClientRequest, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
@@ -9,7 +11,7 @@ class Payments extends Breaker.Service<Payments>()("payments", {
   openFor: "50 millis"
 }) {}
 
-// In production the address of a chat or a pager; here the client's own server stands in for it.
+// In production this is the address of a chat or a pager; here the client's own server takes its place.
 const webhook = "/alerts"
 
 const post = (text: string) =>

@@ -1,4 +1,4 @@
-/** A fallback for what the breaker adds to a call. What the call itself fails with passes through, as `NoSuchCity` does. */
+/** A fallback for the errors that a breaker adds. The call's own errors, such as `NoSuchCity`, pass through. */
 import { Console, Data, Effect } from "effect"
 import { Breaker, Outcome, Storage, Trip } from "../src/index.ts"
 
@@ -29,7 +29,7 @@ const weatherIn = (city: string): Effect.Effect<string, NoSuchCity | ServiceDown
     Effect.tap((weather) => Effect.sync(() => lastKnown.set(city, weather))),
     Effect.catchIf(
       Breaker.isRejection,
-      ({ circuit }) => Effect.succeed(`${lastKnown.get(city) ?? "unknown"}, as ${circuit} is not asked now`)
+      ({ circuit }) => Effect.succeed(`${lastKnown.get(city) ?? "unknown"}, because ${circuit} is not called now`)
     )
   )
 

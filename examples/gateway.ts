@@ -1,6 +1,6 @@
 /**
- * A gateway with two circuits, in front of an upstream that can be made slow, failing or dead: run it with `npm start` and
- * do what it says. It listens on 127.0.0.1 only, on PORT (default 8080; 0 takes any free one).
+ * A gateway with two circuits, in front of an upstream that can be made slow, failing or dead: run it with `npm start`
+ * and follow its banner. It listens on 127.0.0.1 only, on PORT (default 8080; 0 takes any free one).
  */
 import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Config, Console, Data, Effect, Layer, Option, Runtime, Schedule, Schema, Stream } from "effect"
@@ -25,13 +25,13 @@ class NoPort extends Data.TaggedError("NoPort") {}
 const listenOn = (port: number) =>
   NodeHttpServer.layerServer(createServer, { port, host: "127.0.0.1", gracefulShutdownTimeout: "1 second" })
 
-/** A port that was asked for is taken or refused; the default gives way to any free one. */
+/** Uses the PORT that is set or fails. The default port is replaced by a free one if it is taken. */
 const Server = Layer.unwrap(Effect.gen(function*() {
-  const asked = yield* Effect.mapError(
+  const port = yield* Effect.mapError(
     Config.option(Config.schema(Schema.NumberFromString.pipe(Schema.decodeTo(Port)), "PORT")),
     () => new NoPort()
   )
-  if (Option.isSome(asked)) return listenOn(asked.value)
+  if (Option.isSome(port)) return listenOn(port.value)
   const { note } = yield* Journal
   return listenOn(8080).pipe(
     Layer.catch(() => listenOn(0).pipe(Layer.tap(() => note("Port 8080 is taken, so this is on a free one"))))
@@ -44,7 +44,7 @@ const Gateway = HttpRouter.serve(Routes, { disableLogger: true, disableListenLog
 // the traffic
 // -----------------------------------------------------------------------------
 
-/** Callers who come whether they are answered or not, eight calls a second. */
+/** Traffic of eight calls a second, however slowly they are answered. */
 const Traffic = Layer.effectDiscard(Effect.gen(function*() {
   const client = yield* HttpClient.HttpClient
   const url = yield* HttpServer.addressFormattedWith(Effect.succeed)
@@ -67,7 +67,7 @@ const App = Layer.mergeAll(Screen, Traffic, Transitions).pipe(
   Layer.provideMerge(Gateway),
   Layer.provide(Shop.layer),
   Layer.provide(Layer.mergeAll(Server, Upstream.layer, AnswerLog.layer)),
-  // Before the servers, which would have to be stopped where it says that it cannot be.
+  // Before the servers, which would have to be stopped again if this fails.
   Layer.provide(Circuits),
   Layer.provide(Layer.mergeAll(Journal.layer, NodeHttpClient.layerUndici, NodeServices.layer))
 )
@@ -89,7 +89,7 @@ const program = Layer.launch(App).pipe(
   })
 )
 
-// Being stopped is how it ends, so that is no error.
+// The program ends by being interrupted, so that is no error.
 NodeRuntime.runMain(program, {
   teardown: (exit, onExit) => Runtime.defaultTeardown(exit, (code) => onExit(code === 130 ? 0 : code))
 })

@@ -1,4 +1,7 @@
-/** Optimistic, `consistency: "local"`, the default: a call asks nobody, and another process's trip is known an interval later. */
+/**
+ * Optimistic, `consistency: "local"`, the default: calls send no request, and another process's trip is known an
+ * interval later.
+ */
 import { Console, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { Trip } from "../src/index.ts"
@@ -9,7 +12,7 @@ const policy = { trip: Trip.consecutiveFailures(2), openFor: "1 minute", syncEve
 const program = Effect.gen(function*() {
   const [one, two] = yield* twoProcesses(policy, { pushes: false })
   yield* Effect.replicateEffect(two.breaker.wrap(charge), 1000, { discard: true })
-  yield* Console.log(`two: 1000 calls, ${two.way.requests} request`)
+  yield* Console.log(`two: 1000 calls, ${two.link.requests} request`)
 
   yield* one.breaker.wrap(decline).pipe(say("one"))
   yield* one.breaker.wrap(decline).pipe(say("one"))

@@ -1,4 +1,7 @@
-/** Event-driven: where the storage tells of changes, another process's trip is known without a call, an interval or a request. */
+/**
+ * Event-driven: on a storage that pushes changes, another process's trip is known without a call, an interval or a
+ * request.
+ */
 import { Console, Effect, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Trip } from "../src/index.ts"
@@ -12,19 +15,19 @@ const program = Effect.gen(function*() {
   yield* two.breaker.events.pipe(
     Stream.runForEach((event) =>
       event._tag === "Transition"
-        ? Console.log(`two hears: ${event.from} to ${event.to}, ${event.reason}`)
+        ? Console.log(`two receives: ${event.from} to ${event.to}, ${event.reason}`)
         : Effect.void
     ),
     Effect.forkScoped({ startImmediately: true })
   )
-  const asked = two.way.requests
+  const before = two.link.requests
 
   yield* one.breaker.wrap(decline).pipe(say("one"))
   yield* one.breaker.wrap(decline).pipe(say("one"))
-  // On a server this takes milliseconds; here it is done as soon as others may run.
+  // On a server this takes milliseconds; here it happens as soon as other fibers run.
   yield* TestClock.adjust(0)
   yield* two.breaker.wrap(charge).pipe(say("two"))
-  yield* Console.log(`two: ${two.way.requests - asked} requests meanwhile`)
+  yield* Console.log(`two: ${two.link.requests - before} requests meanwhile`)
 })
 
 await program.pipe(Effect.scoped, Effect.provide(TestClock.layer()), Effect.runPromise)

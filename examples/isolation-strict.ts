@@ -14,11 +14,11 @@ const policy = {
 const program = Effect.gen(function*() {
   const [one, two] = yield* twoProcesses(policy, { pushes: false })
   yield* two.breaker.wrap(charge).pipe(say("two"))
-  yield* Console.log(`two: 1 call, ${two.way.requests} requests`)
+  yield* Console.log(`two: 1 call, ${two.link.requests} requests`)
 
-  two.way.isCut = true
+  two.link.isCut = true
   yield* two.breaker.wrap(charge).pipe(say("two, cut off"))
-  two.way.isCut = false
+  two.link.isCut = false
 
   yield* one.breaker.wrap(decline).pipe(say("one"))
   yield* one.breaker.wrap(decline).pipe(say("one"))

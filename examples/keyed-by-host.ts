@@ -1,4 +1,4 @@
-/** A circuit for each host: one that is down does not keep calls from the others. */
+/** A circuit for each host: a host that is down does not affect calls to the others. */
 import { NodeHttpServer } from "@effect/platform-node"
 import { Console, Effect, Exit, Layer } from "effect"
 import { FetchHttpClient, HttpClient, HttpServer, HttpServerResponse } from "effect/http"
@@ -11,14 +11,14 @@ class Hosts extends Breaker.KeyedService<Hosts>()("http", {
   capacity: 1000
 }) {}
 
-/** An answer of 500 and more is the host's failure, though the request was answered. */
+/** A status of 500 or more is the host's failure, although the request was answered. */
 const get = (url: URL) =>
   HttpClient.get(url).pipe(Hosts.wrap({
     key: url.host,
     classify: (exit) => Exit.isSuccess(exit) && exit.value.status >= 500 ? Outcome.failure() : Outcome.fromExit(exit)
   }))
 
-/** A host of this example's own, which answers every request with this status. */
+/** A local host that answers every request with this status. */
 const hostThatAnswers = Effect.fnUntraced(function*(status: number) {
   const server = yield* NodeHttpServer.make(createServer, { port: 0, host: "127.0.0.1" })
   yield* server.serve(Effect.succeed(HttpServerResponse.empty({ status })))
@@ -29,7 +29,7 @@ const ask = (name: string, url: URL) =>
   get(url).pipe(
     Effect.match({
       onSuccess: ({ status }) => `${name} answers ${status}`,
-      onFailure: ({ _tag }) => `${name} is not asked: ${_tag}`
+      onFailure: ({ _tag }) => `${name} is not called: ${_tag}`
     }),
     Effect.flatMap(Console.log)
   )

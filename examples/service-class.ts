@@ -1,4 +1,7 @@
-/** A class for each dependency: each its own circuit, its own policy, and only the errors that this policy makes possible. */
+/**
+ * A class for each dependency: each has its own circuit, its own policy, and only the errors that this policy makes
+ * possible.
+ */
 import { Console, Effect, Layer, Schedule } from "effect"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 

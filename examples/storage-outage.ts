@@ -1,6 +1,7 @@
 /**
- * A storage that goes away and comes back, and another behind it: the circuit stays open for all. The remote one is a memory that
- * can be cut off, in place of a Redis. What is logged of it, this program leaves out: it says the same, with times.
+ * A chain of a storage that goes away and comes back, and a second storage: the circuit stays open for all breakers.
+ * The remote storage is a memory that can be cut off, instead of a Redis. Log lines, which say the same with times, are
+ * hidden.
  */
 import { Console, Effect, Layer, PubSub, References, Stream } from "effect"
 import { Breaker, Storage, Trip } from "../src/index.ts"

@@ -1,4 +1,7 @@
-/** A minute of a circuit's life in no time: `TestClock` does the waiting. `testing.test.ts` does the same in a test. */
+/**
+ * A minute in the life of a circuit, without waiting: `TestClock` moves the time. `testing.test.ts` does the same in a
+ * test.
+ */
 import { Console, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
@@ -35,7 +38,7 @@ const program = Effect.gen(function*() {
   yield* report("a mail is sent as the probe")
 })
 
-// A breaker keeps the clock that was there when it was made, so the test clock goes beneath its layer.
+// A breaker keeps the clock that it was made with, so provide the test clock to its layer.
 const layers = Mail.layer.pipe(Layer.provide(Storage.MemoryStorageLive), Layer.provideMerge(TestClock.layer()))
 
 await program.pipe(Effect.provide(layers), Effect.runPromise)

@@ -279,15 +279,15 @@ describe("nested breakers", () => {
   it.effect("a retry outside of a breaker runs the call until the circuit opens, and no further", () =>
     Effect.gen(function*() {
       let ran = 0
-      let asked = 0
+      let attempts = 0
       const breaker = yield* make("retried", { trip: Trip.consecutiveFailures(3) })
       const call = breaker.wrap(Effect.suspend(() => Effect.fail(`boom ${++ran}`)))
       const attempt = Effect.suspend(() => {
-        asked++
+        attempts++
         return call
       })
       yield* Effect.result(Effect.retry(attempt, Schedule.recurs(6)))
-      assert.deepStrictEqual([asked, ran], [7, 3])
+      assert.deepStrictEqual([attempts, ran], [7, 3])
     }))
 
   it.effect("a breaker can be nested deeply inside itself", () =>

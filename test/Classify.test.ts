@@ -89,7 +89,7 @@ describe("classify", () => {
         Effect.gen(function*() {
           const breaker = yield* make("call", {
             classify: () => {
-              throw new Error("the policy's was asked")
+              throw new Error("the policy's was called")
             }
           })
           assert.strictEqual(yield* breaker.wrapWith(Effect.succeed("mine"), { classify }), "mine")
@@ -127,17 +127,17 @@ describe("classify", () => {
 
   it.effect("classify is not called for a rejected call", () =>
     Effect.gen(function*() {
-      let asked = 0
+      let calls = 0
       const breaker = yield* make("rejected", {
         trip: Trip.consecutiveFailures(1),
         classify: () => {
-          asked++
+          calls++
           return Outcome.failure()
         }
       })
       yield* breaker.wrap(Effect.void)
       yield* Effect.exit(breaker.wrap(Effect.void))
-      assert.strictEqual(asked, 1)
+      assert.strictEqual(calls, 1)
     }))
 
   it.effect("a keyed call can have a classify of its own", () =>

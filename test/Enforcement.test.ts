@@ -27,7 +27,7 @@ describe("Enforcement", () => {
     Effect.gen(function*() {
       const breaker = yield* make("bypassed", { ...two, timeout: "1 second", maxConcurrent: 1 })
       yield* breaker.forceHalfOpen
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       const before = yield* breaker.snapshot
       const fibers = yield* Effect.forEach(
         [1, 2, 3],
@@ -40,7 +40,7 @@ describe("Enforcement", () => {
       yield* Effect.forEach(fibers, Fiber.interrupt)
       yield* Effect.exit(Breaker.bypass(breaker.wrap(Effect.fail("no"))))
       assert.deepStrictEqual((yield* breaker.snapshot).statistics, before.statistics)
-      assert.deepStrictEqual(yield* heard, [])
+      assert.deepStrictEqual(yield* received, [])
     }))
 
   it.effect("bypass: a call runs despite an operator's ForcedOpen", () =>
@@ -60,11 +60,11 @@ describe("Enforcement", () => {
   it.effect("metricsOnly: every call runs and is recorded, and a trip publishes a transition from Closed to Closed", () =>
     Effect.gen(function*() {
       const breaker = yield* make("shadow", { ...two, maxConcurrent: 1 })
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       yield* as("metricsOnly")(failTimes(breaker, 3))
       const nested = breaker.wrap(breaker.wrap(Effect.succeed("ran")))
       assert.strictEqual(yield* as("metricsOnly")(nested), "ran")
-      assert.deepStrictEqual((yield* heard).map(inBrief), ["Failure", "Failure", "Closed > Closed", "Failure"])
+      assert.deepStrictEqual((yield* received).map(inBrief), ["Failure", "Failure", "Closed > Closed", "Failure"])
       assert.deepInclude((yield* breaker.snapshot).statistics, { failure: 3, success: 2, rejected: 0, timesOpened: 0 })
     }))
 

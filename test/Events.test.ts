@@ -10,7 +10,7 @@ describe("events", () => {
   it.effect("events report the life of a circuit in order", () =>
     Effect.gen(function*() {
       const breaker = yield* make("life", { ...two, maxConcurrent: 1, timeout: "1 second" })
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       yield* breaker.wrap(Effect.void)
       yield* failTimes(breaker, 1)
       const slow = yield* Effect.forkChild(Effect.exit(breaker.wrap(Effect.never)), { startImmediately: true })
@@ -20,7 +20,7 @@ describe("events", () => {
       yield* Effect.exit(breaker.wrap(Effect.void))
       yield* TestClock.adjust("10 seconds")
       yield* breaker.wrap(Effect.void)
-      const events = yield* heard
+      const events = yield* received
       assert.deepStrictEqual(events.map(inBrief), [
         "Failure",
         "Rejected by BulkheadFullError",
@@ -37,11 +37,11 @@ describe("events", () => {
     Effect.gen(function*() {
       const trip = Trip.failureRate({ threshold: 0.5, lastCalls: 10, minimumCalls: 4 })
       const breaker = yield* make("counts", { trip, openFor: "10 seconds" })
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       yield* breaker.wrap(Effect.void)
       yield* breaker.wrap(Effect.void)
       yield* failTimes(breaker, 2)
-      const transition = (yield* heard).find((event) => event._tag === "Transition")
+      const transition = (yield* received).find((event) => event._tag === "Transition")
       assert.deepInclude(transition, { from: "Closed", to: "Open" })
       assert.include(transition?.reason, "failure rate 0.50 of the last 4 calls")
       const { snapshot } = transition!
@@ -53,11 +53,11 @@ describe("events", () => {
   it.effect("a Failure event carries the error, defect or value of the call", () =>
     Effect.gen(function*() {
       const breaker = yield* make("errors", {})
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       yield* failTimes(breaker, 1, "an error")
       yield* Effect.exit(breaker.wrap(Effect.die("a defect")))
       yield* breaker.wrapWith(Effect.succeed("a value"), { classify: () => ({ _tag: "Failure" }) })
-      const errors = (yield* heard).map((event) => event._tag === "Failure" ? event.error : event._tag)
+      const errors = (yield* received).map((event) => event._tag === "Failure" ? event.error : event._tag)
       assert.deepStrictEqual(errors, ["an error", "a defect", "a value"])
     }))
 
@@ -67,23 +67,23 @@ describe("events", () => {
       const gate = yield* Deferred.make<never, string>()
       const late = yield* Effect.forkChild(breaker.wrap(Deferred.await(gate)), { startImmediately: true })
       yield* failTimes(breaker, 2)
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       yield* Deferred.fail(gate, "late")
       yield* Fiber.await(late)
-      assert.deepInclude((yield* heard)[0], { _tag: "Failure", error: "late" })
+      assert.deepInclude((yield* received)[0], { _tag: "Failure", error: "late" })
     }))
 
   it.effect("an inner breaker's timeout is a Failure event of the outer breaker, not a Timeout", () =>
     Effect.gen(function*() {
       const inner = yield* make("inner", { timeout: "1 second" })
       const outer = yield* make("outer", {})
-      const heard = yield* listen(outer)
+      const received = yield* listen(outer)
       const fiber = yield* Effect.forkChild(Effect.exit(outer.wrap(inner.wrap(Effect.never))), {
         startImmediately: true
       })
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(fiber)
-      assert.deepStrictEqual((yield* heard).map(inBrief), ["Failure"])
+      assert.deepStrictEqual((yield* received).map(inBrief), ["Failure"])
     }))
 
   it.effect("events begin when a listener subscribes, and reach every listener", () =>
@@ -103,13 +103,13 @@ describe("events", () => {
       const breaker = yield* make("slow-listener", { trip: Trip.consecutiveFailures(1_000_000) })
       const begun = yield* Deferred.make<void>()
       const go = yield* Deferred.make<void>()
-      const heard: Array<Breaker.Event> = []
+      const received: Array<Breaker.Event> = []
       const fiber = yield* breaker.events.pipe(
         Stream.rechunk(1),
         Stream.runForEach((event) =>
           Effect.gen(function*() {
-            heard.push(event)
-            if (heard.length > 1) return
+            received.push(event)
+            if (received.length > 1) return
             yield* Deferred.succeed(begun, undefined)
             yield* Deferred.await(go)
           })
@@ -122,10 +122,10 @@ describe("events", () => {
       yield* Deferred.succeed(go, undefined)
       yield* settle
       yield* Fiber.interrupt(fiber)
-      const numbers = heard.map((event) => event._tag === "Failure" ? event.error : inBrief(event))
-      const lost = heard.filter((event) => event._tag === "Lost")
+      const numbers = received.map((event) => event._tag === "Failure" ? event.error : inBrief(event))
+      const lost = received.filter((event) => event._tag === "Lost")
       const got = numbers.filter((number) => typeof number === "number")
-      assert.strictEqual(lost.length, 1, "one gap is told once")
+      assert.strictEqual(lost.length, 1, "one gap is reported once")
       assert.strictEqual(got.length + lost[0]!.count, 3001)
       assert.isAtLeast(got.length, 1024)
       const at = numbers.findIndex((number) => typeof number === "string")
@@ -153,10 +153,10 @@ describe("events", () => {
       looked = 0
       yield* failTimes(counted, 3)
       assert.strictEqual(looked, 0)
-      const heard = yield* listen(counted)
+      const received = yield* listen(counted)
       yield* failTimes(counted, 1)
       assert.isAbove(looked, 0)
-      yield* heard
+      yield* received
       looked = 0
       yield* counted.reset
       yield* failTimes(counted, 3)
@@ -211,32 +211,32 @@ describe("onEvent", () => {
   for (const [how, fault] of Object.entries(faults)) {
     it.effect(`onEvent logs a hook that ${how}, continues with the next event, and does not affect calls`, () =>
       withReports((reports) => {
-        const heard: Array<string> = []
+        const received: Array<string> = []
         const hook = (event: Breaker.Event) => {
-          heard.push(event._tag)
+          received.push(event._tag)
           return fault()
         }
         return Effect.gen(function*() {
           assert.strictEqual(yield* Effect.flip(Api.wrap(Effect.fail("mine"))), "mine")
           yield* fail
           yield* settle
-          assert.deepStrictEqual(heard, ["Failure", "Failure", "Transition"])
+          assert.deepStrictEqual(received, ["Failure", "Failure", "Transition"])
           assert.deepStrictEqual(reports.map(({ level }) => level), ["Warn", "Warn", "Warn"])
         }).pipe(Effect.provide(withHook(hook)))
       }))
   }
 
   it.effect("onEvent continues after a hook that interrupted itself", () => {
-    const heard: Array<string> = []
+    const received: Array<string> = []
     const hook = (event: Breaker.Event) => {
-      heard.push(event._tag)
+      received.push(event._tag)
       return Effect.interrupt
     }
     return Effect.gen(function*() {
       yield* fail
       yield* fail
       yield* settle
-      assert.deepStrictEqual(heard, ["Failure", "Failure", "Transition"])
+      assert.deepStrictEqual(received, ["Failure", "Failure", "Transition"])
     }).pipe(Effect.provide(withHook(hook)))
   })
 
@@ -266,22 +266,22 @@ describe("onEvent", () => {
 
   it.effect("onEvent listens to a keyed service, too", () => {
     class Hosts extends Breaker.KeyedService<Hosts>()("hosts-events", {}) {}
-    const heard: Array<string> = []
-    const hook = Breaker.onEvent(Hosts, (event) => Effect.sync(() => heard.push(inBrief(event))))
+    const received: Array<string> = []
+    const hook = Breaker.onEvent(Hosts, (event) => Effect.sync(() => received.push(inBrief(event))))
     return Effect.gen(function*() {
       yield* Effect.exit(Hosts.wrap(Effect.fail("no"), { key: "a" }))
       yield* settle
-      assert.deepStrictEqual(heard, ["Failure"])
+      assert.deepStrictEqual(received, ["Failure"])
     }).pipe(Effect.provide(hook.pipe(Layer.provideMerge(Hosts.layer), Layer.provide(Storage.MemoryStorageLive))))
   })
 
   it.effect("onEvent ends with its scope", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
-      const heard: Array<string> = []
+      const received: Array<string> = []
       const finalized: Array<string> = []
       const hook = (event: Breaker.Event) =>
-        Effect.sync(() => heard.push(event._tag)).pipe(
+        Effect.sync(() => received.push(event._tag)).pipe(
           Effect.andThen(Effect.never),
           Effect.onInterrupt(() => Effect.sync(() => finalized.push(event._tag)))
         )
@@ -292,6 +292,6 @@ describe("onEvent", () => {
       yield* Scope.close(scope, Exit.void)
       yield* fail
       yield* settle
-      assert.deepStrictEqual([heard, finalized], [["Failure"], ["Failure"]])
+      assert.deepStrictEqual([received, finalized], [["Failure"], ["Failure"]])
     }).pipe(Effect.provide(live)))
 })

@@ -118,11 +118,16 @@ describe("half-open", () => {
   it.effect("two failing probes make one transition", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { probes: 2 } })
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       const [a, b] = [yield* pending(breaker), yield* pending(breaker)]
       yield* a.end(Exit.fail("a"))
       yield* b.end(Exit.fail("b"))
-      assert.deepStrictEqual((yield* heard).map(inBrief), ["Open > HalfOpen", "Failure", "HalfOpen > Open", "Failure"])
+      assert.deepStrictEqual((yield* received).map(inBrief), [
+        "Open > HalfOpen",
+        "Failure",
+        "HalfOpen > Open",
+        "Failure"
+      ])
       assert.deepInclude((yield* breaker.snapshot).statistics, { timesOpened: 2, failure: 3 })
       assert.strictEqual((yield* rejectionOf(breaker)).lastFailure, "a")
     }))
@@ -152,9 +157,9 @@ describe("half-open", () => {
   it.effect("no timer makes a circuit half-open: only a call does", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({})
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       yield* TestClock.adjust("1 day")
-      assert.deepStrictEqual(yield* heard, [])
+      assert.deepStrictEqual(yield* received, [])
     }))
 })
 

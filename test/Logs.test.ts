@@ -122,9 +122,9 @@ describe("a log line", () => {
     withLogs("Info", (lines) =>
       Effect.gen(function*() {
         const reasons = ["Unavailable", "Denied", "Denied", undefined, "Denied", "Deadline"] as const
-        let asked = 0
+        let attempts = 0
         const changes = Stream.suspend((): Storage.Storage["changes"] => {
-          const reason = reasons[asked++]
+          const reason = reasons[attempts++]
           return reason === undefined
             ? Stream.succeed({ _tag: "Subscribed" })
             : Stream.fail(new StorageError({ operation: "changes", reason, cause: reason }))
@@ -133,7 +133,7 @@ describe("a log line", () => {
         const breaker = yield* Breaker.make("deaf", policy).pipe(Effect.provideService(Storage.Storage, of))
         yield* breaker.wrap(Effect.void)
         yield* rounds(20)
-        assert.isAbove(asked, reasons.length)
+        assert.isAbove(attempts, reasons.length)
         const { text } = messages.subscribeRefused
         assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Warn", text], ["Warn", text]])
       })))

@@ -51,7 +51,7 @@ describe("Disabled", () => {
       const breaker = yield* make("disabled", { ...two, timeout: "1 second", maxConcurrent: 1 })
       yield* failTimes(breaker, 2)
       yield* breaker.override({ mode: "Disabled", ...said })
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       const before = (yield* breaker.snapshot).statistics
       const fibers = [yield* fork(breaker.wrap(Effect.never)), yield* fork(breaker.wrap(Effect.never))]
       yield* TestClock.adjust("1 minute")
@@ -60,7 +60,7 @@ describe("Disabled", () => {
       yield* breaker.wrap(Effect.void)
       yield* Effect.forEach(fibers, Fiber.interrupt)
       assert.deepStrictEqual((yield* breaker.snapshot).statistics, before)
-      assert.deepStrictEqual(yield* heard, [])
+      assert.deepStrictEqual(yield* received, [])
     }))
 })
 
@@ -69,10 +69,10 @@ describe("MetricsOnly", () => {
     Effect.gen(function*() {
       const breaker = yield* make("metrics", { ...two, maxConcurrent: 1 })
       yield* breaker.override({ mode: "MetricsOnly", ...said })
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       yield* failTimes(breaker, 3)
       yield* breaker.wrap(breaker.wrap(Effect.void))
-      const events = yield* heard
+      const events = yield* received
       assert.deepStrictEqual(events.map(inBrief), ["Failure", "Failure", "Closed > Closed", "Failure"])
       const would = events.find((event) => event._tag === "Transition")
       assert.strictEqual(would?.reason, "2 consecutive failures (metrics only)")
@@ -97,7 +97,7 @@ describe("an override", () => {
   it.effect("an override expires to the millisecond, and the next call publishes it as expired", () =>
     Effect.gen(function*() {
       const breaker = yield* make("expires", two)
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       yield* breaker.override({ mode: "ForcedOpen", ...said, expiresIn: "10 minutes" })
       assert.deepStrictEqual((yield* breaker.snapshot).override?.expiresIn, Duration.minutes(10))
       yield* TestClock.adjust(599_999)
@@ -105,7 +105,7 @@ describe("an override", () => {
       yield* TestClock.adjust(1)
       assert.isUndefined((yield* breaker.snapshot).override)
       yield* breaker.wrap(Effect.void)
-      const events = yield* heard
+      const events = yield* received
       assert.deepStrictEqual(events.map(inBrief), [
         "ForcedOpen set",
         "Rejected by BreakerOpenError",
@@ -117,7 +117,7 @@ describe("an override", () => {
   it.effect("an override is replaced by the next, and cleared by any actor", () =>
     Effect.gen(function*() {
       const breaker = yield* make("replaced", two)
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       yield* breaker.override({ mode: "ForcedOpen", ...said, expiresIn: "1 second" })
       yield* rejectionOf(breaker)
       yield* breaker.override({ mode: "ForcedOpen", reason: "another", actor: "boss" })
@@ -127,7 +127,7 @@ describe("an override", () => {
       yield* breaker.wrap(Effect.void)
       yield* breaker.clearOverride({ actor: "a third" })
       yield* breaker.clearOverride({ actor: "again" })
-      const overrides = (yield* heard).filter((event) => event._tag === "Override")
+      const overrides = (yield* received).filter((event) => event._tag === "Override")
       assert.deepStrictEqual(overrides.map(inBrief), [
         "ForcedOpen set",
         "ForcedOpen set",
@@ -213,9 +213,9 @@ describe("reset", () => {
       for (const into of [Effect.void, breaker.forceHalfOpen]) {
         yield* failTimes(breaker, 4)
         yield* into
-        const heard = yield* listen(breaker)
+        const received = yield* listen(breaker)
         yield* breaker.reset
-        assert.strictEqual((yield* heard).length, 1)
+        assert.strictEqual((yield* received).length, 1)
         const { openings, state, statistics, windows } = yield* breaker.snapshot
         assert.deepStrictEqual([state, openings, windows[0]?.calls], ["Closed", 0, 0])
         assert.strictEqual(statistics.consecutiveFailures, 0)

@@ -119,7 +119,8 @@ describe.each(cases)("a storage whose %s %s", (operation: Operation, _what: stri
       assert.strictEqual((yield* atOnce(rejectionOf(breaker))).openedBy, "instance")
       yield* TestClock.adjust("12 seconds")
       yield* untilQuiet
-      // A storage that answers other requests well may have granted a lease without saying so, so this call may be rejected.
+      // A storage that answers other requests well may have granted a lease without saying so, so this call may be
+      // rejected.
       yield* Effect.ignore(soon(breaker.wrap(Effect.succeed(3))))
       yield* callsFor(OPEN_SECONDS + 5, breaker)
       link.fault(undefined)
@@ -256,10 +257,10 @@ describe("an outage of a day", () => {
       }
       yield* untilQuiet
       const during = (yield* breaker.snapshot).fleet!
-      const told = during.statistics.success + during.statistics.failure + during.lost + during.waiting
+      const accounted = during.statistics.success + during.statistics.failure + during.lost + during.waiting
       const { failure, success } = (yield* breaker.snapshot).statistics
       assert.isAbove(during.waiting, 0)
-      assert.strictEqual(told, success + failure)
+      assert.strictEqual(accounted, success + failure)
       // One request per interval, or per half of it while it is retried, and the flushed failures before the storage is
       // away.
       assert.isAtMost(link.asked.length, answered! + unanswered! + hours * 60 * 12 + 10)

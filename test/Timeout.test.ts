@@ -20,7 +20,7 @@ describe("a timeout", () => {
       const fiber = yield* fork(
         Effect.onExit(
           breaker.wrap(Effect.onInterrupt(Effect.never, () => finalizer)),
-          () => Effect.sync(() => log.push("heard"))
+          () => Effect.sync(() => log.push("received"))
         )
       )
       yield* TestClock.adjust(1999)
@@ -29,7 +29,7 @@ describe("a timeout", () => {
       assert.deepStrictEqual(log, ["finalizing"])
       assert.deepInclude((yield* breaker.snapshot).statistics, { timeout: 1, failure: 1 })
       yield* TestClock.adjust("3 seconds")
-      assert.deepStrictEqual(log, ["finalizing", "finalized", "heard"])
+      assert.deepStrictEqual(log, ["finalizing", "finalized", "received"])
       const error = yield* Effect.flip(Fiber.join(fiber))
       assert.instanceOf(error, Breaker.BreakerTimeoutError)
       assert.deepInclude(error, { circuit: "cooperative", timeout: Duration.seconds(2) })
@@ -75,14 +75,14 @@ describe("a timeout", () => {
   it.effect("timeouts open the circuit, and are published as Timeout events", () =>
     Effect.gen(function*() {
       const breaker = yield* make("opens", policy)
-      const heard = yield* listen(breaker)
+      const received = yield* listen(breaker)
       for (let i = 0; i < 3; i++) {
         const fiber = yield* fork(breaker.wrap(Effect.never))
         yield* TestClock.adjust("2 seconds")
         yield* Effect.flip(Fiber.join(fiber))
       }
       assert.strictEqual(yield* breaker.state, "Open")
-      assert.deepStrictEqual((yield* heard).map(inBrief), ["Timeout", "Timeout", "Timeout", "Closed > Open"])
+      assert.deepStrictEqual((yield* received).map(inBrief), ["Timeout", "Timeout", "Timeout", "Closed > Open"])
     }))
 
   it.effect("a timeout does not affect a call that ends in time, to the last millisecond", () =>
@@ -161,11 +161,11 @@ describe("a timeout", () => {
 
   it.effect("the policy's classify is called for calls that end in time, and not for timeouts", () =>
     Effect.gen(function*() {
-      const asked: Array<string> = []
+      const classified: Array<string> = []
       const breaker = yield* make("classified", {
         ...policy,
         classify: (exit) => {
-          asked.push(exit._tag)
+          classified.push(exit._tag)
           return { _tag: "Ignored" }
         }
       })
@@ -173,7 +173,7 @@ describe("a timeout", () => {
       const fiber = yield* fork(breaker.wrap(Effect.never))
       yield* TestClock.adjust("2 seconds")
       assert.instanceOf(yield* Effect.flip(Fiber.join(fiber)), Breaker.BreakerTimeoutError)
-      assert.deepStrictEqual(asked, ["Success"])
+      assert.deepStrictEqual(classified, ["Success"])
       assert.deepInclude((yield* breaker.snapshot).statistics, { ignored: 1, timeout: 1, failure: 1 })
     }))
 })

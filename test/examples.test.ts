@@ -70,7 +70,7 @@ const printed: Record<string, ReadonlyArray<string>> = {
     "good host answers 200",
     "bad host answers 500",
     "good host answers 200",
-    "bad host is not asked: BreakerOpenError",
+    "bad host is not called: BreakerOpenError",
     "good host answers 200",
     "2 circuits, the bad host's is Open"
   ],
@@ -79,8 +79,8 @@ const printed: Record<string, ReadonlyArray<string>> = {
     "Atlantis: NoSuchCity",
     "Oslo: ServiceDown",
     "Oslo: ServiceDown",
-    "Oslo: rain, as weather is not asked now",
-    "Lima: unknown, as weather is not asked now"
+    "Oslo: rain, because weather is not called now",
+    "Lima: unknown, because weather is not called now"
   ],
   "alerting.ts": [
     "the webhook got {\"text\":\"payments is OPEN: 2 consecutive failures\"}",
@@ -114,7 +114,7 @@ const printed: Record<string, ReadonlyArray<string>> = {
     "two: charged",
     "one: declined",
     "one: declined",
-    "two hears: Closed to Open, 2 consecutive failures",
+    "two receives: Closed to Open, 2 consecutive failures",
     "two: rejected",
     "two: 0 requests meanwhile"
   ],

@@ -1,11 +1,11 @@
-/** Where the gateway's circuits are. */
+/** The storage of the gateway's circuits. */
 import { ConfigProvider, Effect, Layer } from "effect"
 import { Storage } from "../../src/index.ts"
 import { StorageLive } from "../../src/layers/StorageLive.ts"
 import { Journal } from "./Journal.ts"
 import { Orders, Search } from "./Shop.ts"
 
-/** In a file, so that they outlive the gateway, or wherever CIRCUIT_BREAKER_PERSISTENCE says. */
+/** In a file, so that they outlive the gateway, or where CIRCUIT_BREAKER_PERSISTENCE says. */
 const CircuitStorage = Layer.provide(
   StorageLive,
   ConfigProvider.layerAdd(ConfigProvider.fromUnknown({

@@ -1,11 +1,11 @@
-/** What happened, line by line, for the screen to show. */
+/** The log lines that the screen shows. */
 import { Context, DateTime, Effect, Layer, PubSub, Stream } from "effect"
 import { Breaker } from "../../src/index.ts"
 import { Orders, Search } from "./Shop.ts"
 
 export class Journal extends Context.Service<Journal, {
   readonly note: (text: string) => Effect.Effect<void>
-  /** The latest lines, then those to come. */
+  /** The latest lines, then new ones as they come. */
   readonly lines: Stream.Stream<string>
 }>()("gateway/Journal") {
   static readonly layer = Layer.effect(

@@ -1,4 +1,4 @@
-/** How the circuits stand, and what the gateway's callers got of late: for the screen, and for `GET /circuits`. */
+/** The state of the circuits, and the gateway's recent answers: for the screen, and for `GET /circuits`. */
 import { Array, Clock, Context, Duration, Effect, Layer } from "effect"
 import type { Breaker } from "../../src/index.ts"
 import { Orders, Search } from "./Shop.ts"
@@ -25,10 +25,10 @@ interface Answer {
   readonly millis: number
 }
 
-/** How long an answer is looked at. */
+/** For how long an answer counts as recent. */
 export const lately = Duration.seconds(10)
 
-/** The answers that the gateway gave lately. A breaker measures no latency of its own. */
+/** The recent answers of the gateway, because a breaker measures no latency. */
 export class AnswerLog extends Context.Service<AnswerLog, {
   readonly add: (circuit: string, status: number, took: Duration.Duration) => Effect.Effect<void>
   readonly of: (circuit: string) => Effect.Effect<Answers>

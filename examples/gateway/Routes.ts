@@ -1,4 +1,4 @@
-/** What the gateway answers. */
+/** The routes of the gateway. */
 import { Effect, Schema } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import type { HttpClientError } from "effect/http"
@@ -20,7 +20,7 @@ export const Routes = HttpRouter.use((router) =>
   })
 )
 
-/** What to type to see a circuit break and heal. */
+/** The commands that make a circuit open and close. */
 export const curls = (url: string): ReadonlyArray<string> => [
   `Break it:  curl -X POST ${url}/upstream/failing`,
   `           curl -X POST ${url}/upstream/slow`,
@@ -30,7 +30,7 @@ export const curls = (url: string): ReadonlyArray<string> => [
   `Read it:   curl ${url}/circuits`
 ]
 
-/** A handler that turns a call to the upstream into a response, whatever becomes of it, and notes how long it took. */
+/** A handler that turns any result of a call to the upstream into a response, and records how long it took. */
 const answering = Effect.fnUntraced(function*(circuit: string, call: Effect.Effect<string, CallError>) {
   const log = yield* AnswerLog
   return call.pipe(

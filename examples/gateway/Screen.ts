@@ -1,6 +1,6 @@
 /**
- * What an operator sees: on a terminal a picture that is redrawn in place, elsewhere a line for each thing that happens and
- * a summary every 5 seconds.
+ * The operator's view: on a terminal a picture that is redrawn in place, elsewhere a line for each event and a summary
+ * every 5 seconds.
  */
 import { Config, Console, Effect, Layer, Option, Ref, Schedule, Stdio, Stream, Terminal } from "effect"
 import { HttpServer } from "effect/http"
@@ -23,7 +23,7 @@ type Circuit = Report["circuits"][number]
 // the picture
 // -----------------------------------------------------------------------------
 
-/** Fills as many rows as there are; what happened gets those that the rest leaves. */
+/** Fills the rows of the terminal; the log gets the rows that are left. */
 export const picture = (input: {
   readonly url: string
   readonly time: string
@@ -91,7 +91,9 @@ const inMillis = (millis: number | undefined): string => millis === undefined ? 
 
 const colors = { red: 31, yellow: 33, green: 32, bold: 1 }
 
-/** A picture as what to send to a terminal. Too long a line is cut, as a wrapped one would push the rest down. */
+/**
+ * The output that draws a picture on a terminal. Long lines are cut, because a wrapped one would push the rest down.
+ */
 const draw = (lines: ReadonlyArray<Line>, columns: number, colorful: boolean): string =>
   "\x1b[H" + lines.map(({ color, text }) => {
     const cut = text.slice(0, columns)
@@ -114,7 +116,7 @@ const onTerminal = Effect.gen(function*() {
     Effect.forkScoped
   )
   const redraw = Effect.gen(function*() {
-    // A terminal that does not know its size says 0.
+    // A terminal that does not know its size reports 0.
     const columns = (yield* terminal.columns) || 80
     const rows = (yield* terminal.rows) || 24
     const lines = picture({
@@ -128,7 +130,7 @@ const onTerminal = Effect.gen(function*() {
   })
   yield* Effect.acquireRelease(
     display(enterScreen),
-    // The screen beneath comes back: what happened is kept there.
+    // Back to the main screen, where the log stays visible.
     () =>
       Effect.andThen(
         display(leaveScreen),

@@ -1,4 +1,4 @@
-/** What the gateway asks the upstream for, each call through a circuit of its own. */
+/** The gateway's calls to the upstream, each through a circuit of its own. */
 import { Context, Duration, Effect, Layer } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import type { HttpClientError } from "effect/http"
@@ -20,7 +20,7 @@ export class Search extends Breaker.Service<Search>()("search", {
   maxConcurrent: 20
 }) {}
 
-/** What each policy looks at, and how near it is to opening, for whoever reads the screen. */
+/** The evidence of each policy, and how near it is to opening, for the screen. */
 export const readings: Record<string, (snapshot: Breaker.Snapshot) => string> = {
   orders: ({ windows: [window] }) => `${share(window?.failureRate, window)} failed or timed out, opens at 50 %`,
   search: ({ statistics, windows: [window] }) =>
@@ -47,7 +47,7 @@ export class Shop extends Context.Service<Shop, {
       const { url } = yield* Upstream
       const orders = yield* Orders
       const search = yield* Search
-      // The status is filtered inside the breaker: a 500 is an answer to HTTP, and a failure to the circuit.
+      // The status is checked inside the breaker: for HTTP a 500 is an answer, for the circuit it is a failure.
       const client = (yield* HttpClient.HttpClient).pipe(
         HttpClient.mapRequest(HttpClientRequest.prependUrl(url)),
         HttpClient.filterStatusOk
@@ -61,6 +61,9 @@ export class Shop extends Context.Service<Shop, {
   )
 }
 
-/** For a `Retry-After` header: whole seconds, rounded up, and never the 0 that would have everyone back at once. */
+/**
+ * For a `Retry-After` header: whole seconds, rounded up, and at least 1, because with 0 all callers would retry at
+ * once.
+ */
 export const retryAfterSeconds = (retryAfter: Duration.Duration | undefined): number =>
   Math.max(1, Math.ceil(Duration.toSeconds(retryAfter ?? Duration.zero)))

@@ -1,4 +1,4 @@
-/** The service behind the gateway, on a port of its own, and how well it is. */
+/** The service behind the gateway, on a port of its own, and its mode: healthy, slow, failing or dead. */
 import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
 import { Context, Effect, Layer, Random, Ref, Schema } from "effect"
 import { HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
@@ -7,7 +7,7 @@ import { createServer } from "node:http"
 export const Mode = Schema.Literals(["healthy", "slow", "failing", "dead"])
 export type Mode = typeof Mode.Type
 
-/** What the upstream does in each mode, in the words of who looks at it. */
+/** A description of the upstream in each mode, for the screen. */
 export const inWords: Record<Mode, string> = {
   healthy: "healthy, answers at once",
   slow: "slow, answers after 1.5 seconds",
@@ -25,7 +25,7 @@ export class Upstream extends Context.Service<Upstream, {
     Effect.gen(function*() {
       const mode = yield* Ref.make<Mode>("healthy")
       const server = yield* HttpServer.HttpServer
-      // What is served outside a router runs uninterruptibly: a slow answer would hold up the end of the program.
+      // A handler outside of a router is uninterruptible: a slow answer would delay the end of the program.
       yield* server.serve(Effect.interruptible(Effect.flatMap(Ref.get(mode), answer)))
       return Upstream.of({
         url: HttpServer.formatAddress(server.address),

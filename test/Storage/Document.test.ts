@@ -239,8 +239,8 @@ describe("reading", () => {
   it.effect("reads and refused requests write nothing", () =>
     Effect.gen(function*() {
       const table = new Table()
-      const nobody = snapshot(undefined, WITHINS, 0, IDLE)
-      assert.deepStrictEqual(yield* table.look(), nobody)
+      const unwritten = snapshot(undefined, WITHINS, 0, IDLE)
+      assert.deepStrictEqual(yield* table.look(), unwritten)
       assert.deepStrictEqual(yield* table.history(), [])
       assert.isFalse((yield* table.trip({ generation: 7 })).committed)
       assert.isFalse((yield* table.ask()).granted)
@@ -471,7 +471,7 @@ describe("names", () => {
     it.effect(`the name ${escape(circuit)} is Invalid, and never reaches the backend`, () =>
       Effect.gen(function*() {
         const table = new Table()
-        const storage = table.make({ modify: () => Effect.die("the backend was asked") })
+        const storage = table.make({ modify: () => Effect.die("the backend was called") })
         const trip: Change = { _tag: "Trip", generation: 0, asOf: 0, maxAge: 0, why }
         yield* failsAs(storage.change(circuit, trip), "change", "Invalid", circuit)
         const lease = { instance: "i", sequence: 1 }
@@ -701,7 +701,7 @@ describe("other versions", () => {
       assert.isFalse((yield* table.ask()).granted)
       yield* failsAs(table.operate({ _tag: "Reset" }), "change", "Denied")
       table.now = 100 * IDLE
-      assert.strictEqual((yield* table.look()).state._tag, "Open", "whoever owns it says when it ends")
+      assert.strictEqual((yield* table.look()).state._tag, "Open", "the newer version decides when it ends")
       assert.deepStrictEqual([table.rows.get("a"), table.announced.length], [row, 1])
       yield* failsAs(new Table().operate({ _tag: "Import", snapshot: view }), "change", "Denied")
     }))

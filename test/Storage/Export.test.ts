@@ -173,8 +173,8 @@ describe("an export", () => {
       const keyed = { trip: Trip.failures({ count: 3, within: "1 minute" }), capacity: 10 }
       const policies = { mail, "a/b": keyed, "a~1b/own": { maxConcurrent: 3 }, toString: {} as any }
       const { circuits } = yield* on(storage, exportCircuits({ policies }))
-      const told = Object.fromEntries(circuits.map(({ name, policy }) => [name, policy]))
-      assert.deepStrictEqual(told, {
+      const byName = Object.fromEntries(circuits.map(({ name, policy }) => [name, policy]))
+      assert.deepStrictEqual(byName, {
         "mail": { fingerprint: Breaker.fingerprint(mail), data: { timeout: 2000 }, omitted: ["openFor", "classify"] },
         "a~1b/k": {
           fingerprint: Breaker.fingerprint(keyed),
@@ -226,20 +226,20 @@ describe("an import", () => {
       const storage = yield* memory
       yield* on(storage, importCircuits(document))
       const { circuits } = yield* on(storage, exportCircuits())
-      const told = Object.fromEntries(circuits.map(({ name, snapshot }) => [name, snapshot]))
-      const { elapsed, hint, state } = told["open"]!
+      const byName = Object.fromEntries(circuits.map(({ name, snapshot }) => [name, snapshot]))
+      const { elapsed, hint, state } = byName["open"]!
       assert.deepStrictEqual([state, elapsed, hint], [{ _tag: "Open", remaining: 40_000 }, 30_000, 30_000])
-      assert.deepStrictEqual(told["open"]?.lifetime, {
+      assert.deepStrictEqual(byName["open"]?.lifetime, {
         ...lifetime,
         lastSuccessAge: 20_005,
         lastFailureAge: 20_006,
         lastOpenedAge: 20_007
       })
-      assert.deepStrictEqual([told["over"]?.state, told["over"]?.hint], [{ _tag: "Open", remaining: 0 }, 0])
-      assert.deepStrictEqual(told["half-open"]?.state, { _tag: "HalfOpen", successes: 2 })
-      assert.deepStrictEqual(["half-open", "backoff", "no backoff"].map((name) => told[name]?.openings), [3, 4, 0])
+      assert.deepStrictEqual([byName["over"]?.state, byName["over"]?.hint], [{ _tag: "Open", remaining: 0 }, 0])
+      assert.deepStrictEqual(byName["half-open"]?.state, { _tag: "HalfOpen", successes: 2 })
+      assert.deepStrictEqual(["half-open", "backoff", "no backoff"].map((name) => byName[name]?.openings), [3, 4, 0])
       assert.deepStrictEqual(
-        ["forced", "forced still", "forced no more"].map((name) => told[name]?.override),
+        ["forced", "forced still", "forced no more"].map((name) => byName[name]?.override),
         [forced, { ...forced, remaining: 40_000 }, undefined]
       )
     }))
@@ -383,7 +383,7 @@ describe("an import", () => {
         circuit("without", { fingerprint: archived }),
         circuit("same", { fingerprint: given }),
         circuit("unknown"),
-        circuit("of nobody", { fingerprint: archived })
+        circuit("of no policy", { fingerprint: archived })
       )
       const policies = { with: mine, without: mine, same: mine, unknown: mine }
       const results = yield* on(yield* memory, importCircuits(document, { policies, dryRun: true }))

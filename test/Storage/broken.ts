@@ -306,7 +306,7 @@ export const broken: Record<string, Params> = {
   }),
   "the history has every change, newest first, with its author and cause": but((storage) => ({
     ...storage,
-    history: (circuit, options) => Effect.map(storage.history(circuit, options), (told) => told.toReversed())
+    history: (circuit, options) => Effect.map(storage.history(circuit, options), (entries) => entries.toReversed())
   })),
   "a storage without history returns an empty one": declared({ history: false }),
 

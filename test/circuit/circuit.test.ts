@@ -71,7 +71,7 @@ const planOf = ({ leaves, probes, ramp, shape, successes }: typeof Policy.Type, 
   }
 }
 
-/** What can be done, each as often as it is worth doing. */
+/** The steps, each repeated by how often it should be drawn. */
 const OPS = [
   ...Array.from({ length: 16 }, () => "call" as const),
   ...Array.from({ length: 6 }, () => "begin" as const),
@@ -82,7 +82,7 @@ const OPS = [
 const Step = Schema.Struct({ op: upTo(OPS.length - 1), wait: upTo(19), outcome: upTo(9), which: upTo(5) })
 type Step = typeof Step.Type
 
-/** All that can be read of a circuit. */
+/** Everything that can be read of a circuit. */
 const viewOf = ({ circuit }: Watched, now: number) => {
   const { current: state, shared } = circuit
   return {
@@ -113,7 +113,7 @@ interface Call {
   readonly call: number
 }
 
-/** The machine and the model side by side. */
+/** The circuit and the model side by side. */
 class Pair {
   now = 0
   readonly plan: Plan
@@ -132,7 +132,7 @@ class Pair {
     if (policy.recovered) this.recover()
   }
 
-  /** To where a ramp begins. */
+  /** The time until a ramp begins. */
   recover(): void {
     this.forceHalfOpen()
     while (this.model.state !== "Closed") this.call({ op: 0, wait: 0, outcome: 0, which: 1 })
@@ -221,7 +221,7 @@ class Pair {
     if (!metricsOnly) assert.isUndefined(refusal)
     const kind = permit === undefined ? "Call" : kindOf(permit)
     assert.strictEqual(kind, admitted.kind)
-    // Whoever was admitted as any other call opens the gate to the next.
+    // A call that was admitted as an ordinary one opens the gate to the next call.
     assert.strictEqual(
       circuit.isClosed(),
       kind === "Call" && now >= model.rampUntil() || metricsOnly && circuit.isClosed()
@@ -260,7 +260,7 @@ class Pair {
       model.settle(call, now, settlement)
       return
     }
-    // A call that went straight through ends once and is never slow: it took no permit to keep it from that.
+    // A call that went straight through has no permit that could stop a second end, so it ends once and is never slow.
     const at = this.#calls.findIndex((other) => other.call === call)
     this.#calls.splice(at, 1)
     const { hintMillis, outcome: ended } = settlement
@@ -298,8 +298,8 @@ const kindOf = ({ metricsOnly, probe, recorded }: Permit) =>
 
 const Steps = Schema.Array(Step).check(Schema.isMaxLength(100))
 
-describe("a circuit and the model of it", () => {
-  it.prop("answer alike, whatever happens", [Policy, Steps], ([policy, steps]) => {
+describe("a circuit and its model", () => {
+  it.prop("a circuit and its model answer alike, for random steps", [Policy, Steps], ([policy, steps]) => {
     const pair = new Pair(policy)
     for (const step of steps) pair.step(step)
   }, { arbitrary: { runs: 300, size: 100 }, timeout: 60_000 })
@@ -323,7 +323,7 @@ const planWith = (plan: Partial<Plan> & { readonly rule?: TripRule } = {}): Plan
   }
 }
 
-/** A circuit with a clock: calls that end at once, and calls that end when told. */
+/** A circuit with a clock: calls that end at once, and calls that the test ends. */
 class Bench {
   now = 0
   readonly watched: Watched
@@ -377,7 +377,7 @@ const opened = (plan: Partial<Plan> = {}) => new Bench(plan).calls("Failure", "F
 const halfOpen = (plan: Partial<Plan> = {}) => opened(plan).wait((plan.openForMillis ?? (() => MINUTE))(1))
 
 describe("tripping", () => {
-  it("opens at exactly the threshold and not before (C1.2)", () => {
+  it("a circuit opens at exactly the threshold and not before (C1.2)", () => {
     const rule: TripRule = {
       _tag: "FailureRate",
       threshold: 0.5,
@@ -389,7 +389,7 @@ describe("tripping", () => {
     assert.strictEqual(bench.calls("Success").state, "Open")
   })
 
-  it("is not kept from opening by how a rate is written in binary: 7 failures of 100 calls are 0.07 (C1.2)", () => {
+  it("a rate of 0.07 is reached by 7 failures of 100 calls, despite binary fractions (C1.2)", () => {
     const rule: TripRule = {
       _tag: "FailureRate",
       threshold: 0.07,
@@ -401,32 +401,32 @@ describe("tripping", () => {
     assert.strictEqual(bench.calls("Failure").state, "Open")
   })
 
-  it("a success that completes the minimum opens it, too (C1.1)", () => {
+  it("a success that completes the minimum of calls can open a circuit (C1.1)", () => {
     const window = { _tag: "Within", duration: MINUTE } as const
     const bench = new Bench({ rule: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 3, window } })
     assert.strictEqual(bench.calls("Failure", "Failure").state, "Closed")
     assert.strictEqual(bench.calls("Success").state, "Open")
   })
 
-  it("failures below the minimum never open it, however long they go on (C1.7)", () => {
+  it("failures below the minimum of calls never open a circuit, however long they go on (C1.7)", () => {
     const window = { _tag: "Within", duration: MINUTE } as const
     const bench = new Bench({ rule: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 3, window } })
     for (let i = 0; i < 100; i++) assert.strictEqual(bench.calls("Failure").wait(MINUTE / 2).state, "Closed")
   })
 
-  it("a success one failure before the count ends the row (C1.8)", () => {
+  it("a success one failure before the threshold ends the streak (C1.8)", () => {
     const bench = new Bench().calls("Failure", "Success", "Failure")
     assert.strictEqual(bench.state, "Closed")
     assert.strictEqual(bench.calls("Failure").state, "Open")
   })
 
-  it("an ignored outcome neither ends the row nor adds to it (C1.9)", () => {
+  it("an ignored outcome neither ends a streak nor adds to it (C1.9)", () => {
     const bench = new Bench().calls("Failure", "Ignored", "Ignored")
     assert.deepStrictEqual([bench.state, bench.circuit.streak, bench.circuit.ignored], ["Closed", 1, 2])
     assert.strictEqual(bench.calls("Failure").state, "Open")
   })
 
-  it("a row and a rate that are reached by one outcome make one transition, for the row (C1.10)", () => {
+  it("a streak and a rate that are reached by one outcome make one transition, for the streak (C1.10)", () => {
     const window = { _tag: "LastCalls", calls: 2 } as const
     const rule: TripRule = {
       _tag: "Any",
@@ -450,7 +450,7 @@ describe("tripping", () => {
     assert.deepStrictEqual([bench.circuit.failure, bench.circuit.success, bench.circuit.slow], [1, 0, 1])
   })
 
-  it("calls that are all slow reach a rate of 1, though they succeed (C1.14)", () => {
+  it("calls that are all slow reach a slow call rate of 1, although they succeed (C1.14)", () => {
     const window = { _tag: "LastCalls", calls: 49 } as const
     const bench = new Bench({
       rule: { _tag: "SlowCallRate", threshold: 1, slowerThan: 100, minimumCalls: 49, window }
@@ -462,7 +462,7 @@ describe("tripping", () => {
     assert.strictEqual(bench.state, "Open")
   })
 
-  it("failures at once and failures apart decide alike within a window (C1.17)", () => {
+  it("failures at one moment and failures spread over the window trip alike (C1.17)", () => {
     for (const apart of [0, 1000]) {
       const bench = new Bench({ rule: { _tag: "Failures", count: 5, window: { _tag: "Within", duration: MINUTE } } })
       for (let i = 0; i < 4; i++) bench.calls("Failure").wait(apart)
@@ -471,7 +471,7 @@ describe("tripping", () => {
     }
   })
 
-  it("refused calls are in no window and in no row (C1.19)", () => {
+  it("rejected calls are in no window and in no streak (C1.19)", () => {
     const window = { _tag: "LastCalls", calls: 10 } as const
     const bench = opened({ rule: { _tag: "Failures", count: 2, window } })
     for (let i = 0; i < 20; i++) bench.refusal()
@@ -481,7 +481,7 @@ describe("tripping", () => {
     assert.strictEqual(bench.calls("Failure").state, "Open")
   })
 
-  it("idle for longer than its window, it needs its minimum anew (C2.24)", () => {
+  it("after an idle time longer than its window, a circuit needs its minimum of calls again (C2.24)", () => {
     const window = { _tag: "Within", duration: MINUTE } as const
     const bench = new Bench({ rule: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 3, window } })
     bench.calls("Failure", "Failure").wait(MINUTE)
@@ -491,7 +491,7 @@ describe("tripping", () => {
 })
 
 describe("opening", () => {
-  it("refuses until the open time is over and admits at that very moment (C2.27)", () => {
+  it("an open circuit rejects until its open time is over, and admits at that very moment (C2.27)", () => {
     const bench = opened().wait(MINUTE - 1)
     assert.strictEqual(bench.refusal(), "Open")
     assert.isTrue(bench.wait(1).admit().probe)
@@ -504,7 +504,7 @@ describe("opening", () => {
     assert.isTrue(bench.wait(1).admit().probe)
   })
 
-  it("windows, open time, leases and backoff all follow the time they are told (C2.28)", () => {
+  it("windows, open time, leases and backoff all follow the given time (C2.28)", () => {
     const bench = halfOpen()
     bench.admit()
     assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
@@ -512,7 +512,7 @@ describe("opening", () => {
     assert.strictEqual(bench.view().openings, 2)
   })
 
-  it("asks for the n-th open time at the n-th opening in a row, and for the first again once calm (C3.33, C3.34)", () => {
+  it("the n-th consecutive opening takes the n-th open time, and the first again after the backoff (C3.33, C3.34)", () => {
     const asked: Array<number> = []
     const openFor = (opening: number) => {
       asked.push(opening)
@@ -537,14 +537,14 @@ describe("opening", () => {
     assert.strictEqual(late.calls("Failure", "Failure").retryIn, 1000)
   })
 
-  it("openings that are forgotten are not remembered again when probes are forced", () => {
+  it("openings that were reset stay reset when probes are forced", () => {
     const bench = halfOpen({ openForMillis: (opening) => opening * 1000 }).calls("Success").wait(1000)
     forceHalfOpen(bench.circuit, bench.now)
     assert.strictEqual(bench.view().openings, 0)
     assert.strictEqual(bench.calls("Failure").retryIn, 1000)
   })
 
-  it("a hint lengthens the open time up to the most that it may be, and never shortens it (C3.40)", () => {
+  it("a hint lengthens the open time up to maxOpenFor, and never shortens it (C3.40)", () => {
     for (const [hint, retryIn] of [[90_000, 90_000], [30_000, MINUTE], [1e12, 60 * MINUTE], [-5, MINUTE]] as const) {
       const bench = new Bench().calls("Failure")
       assert.strictEqual(bench.end(bench.admit(), "Failure", { hintMillis: hint }).retryIn, retryIn)
@@ -553,14 +553,14 @@ describe("opening", () => {
     }
   })
 
-  it("of several hints the longest counts, from when it was heard, and for one opening only", () => {
+  it("of several hints the longest counts, from when it was received, and for one opening only", () => {
     const bench = new Bench()
     bench.end(bench.admit(), "Failure", { hintMillis: 2 * MINUTE }).wait(1000)
     assert.strictEqual(bench.end(bench.admit(), "Failure", { hintMillis: 1 }).retryIn, 2 * MINUTE - 1000)
     assert.strictEqual(bench.wait(2 * MINUTE - 1000).calls("Failure").retryIn, MINUTE)
   })
 
-  it("when to come back draws nearer and is never past while open (C3.44)", () => {
+  it("retryAt of an open circuit draws nearer and is never past (C3.44)", () => {
     const bench = opened()
     for (let left = MINUTE; left > 0; left -= 1000) {
       assert.strictEqual(bench.retryIn, left)
@@ -572,7 +572,7 @@ describe("opening", () => {
 })
 
 describe("half-open", () => {
-  it("admits exactly as many as there are places (C4.46)", () => {
+  it("half-open admits exactly `probes` calls at once (C4.46)", () => {
     const bench = halfOpen({ probes: 3, successes: 3 })
     const probes = [bench.admit(), bench.admit(), bench.admit()]
     for (let i = 0; i < 10; i++) assert.strictEqual(bench.refusal(), "HalfOpen")
@@ -580,7 +580,7 @@ describe("half-open", () => {
     assert.strictEqual(bench.state, "Closed")
   })
 
-  it("a reopened round begins with all its places and no success (C4.47)", () => {
+  it("a half-open round after a reopening begins with all its places and no success (C4.47)", () => {
     const bench = halfOpen({ probes: 2, successes: 2 })
     bench.end(bench.admit(), "Success").admit()
     bench.calls("Failure").wait(MINUTE)
@@ -589,7 +589,7 @@ describe("half-open", () => {
     assert.strictEqual(bench.end(a, "Success").state, "HalfOpen")
   })
 
-  it("more successes than places: never more at once than places (C4.48)", () => {
+  it("half-open never admits more than `probes` at once, even if it needs more successes (C4.48)", () => {
     const bench = halfOpen({ probes: 2, successes: 5 })
     for (let i = 0; i < 2; i++) {
       const [a, b] = [bench.admit(), bench.admit()]
@@ -621,7 +621,7 @@ describe("half-open", () => {
     }
   })
 
-  it("a probe that settles after its lease has failed, also where nobody asked for its place (C4.53)", () => {
+  it("a probe that settles after its lease has failed, also if no other call took its place (C4.53)", () => {
     for (const outcome of ["Success", "Failure", "Ignored"] as const) {
       const bench = halfOpen()
       const late = bench.admit()
@@ -634,7 +634,7 @@ describe("half-open", () => {
     assert.strictEqual(bench.wait(29_999).end(inTime, "Success").state, "Closed")
   })
 
-  it("one probe that lapses reopens, and the others that were out are late", () => {
+  it("one probe that lapses reopens the circuit, and the other running probes are late", () => {
     const bench = halfOpen({ probes: 3, successes: 3 })
     bench.admit()
     bench.wait(10_000)
@@ -647,7 +647,7 @@ describe("half-open", () => {
     assert.strictEqual(bench.state, "HalfOpen")
   })
 
-  it("the minimum of calls is no matter (C4.55)", () => {
+  it("half-open does not need the minimum of calls (C4.55)", () => {
     const window = { _tag: "LastCalls", calls: 20 } as const
     const rule: TripRule = { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window }
     for (const [outcome, state] of [["Success", "Closed"], ["Failure", "Open"]] as const) {
@@ -657,7 +657,7 @@ describe("half-open", () => {
     }
   })
 
-  it("closes at the last success it needs; a failure before it reopens and counts from nothing (C4.56, C4.58)", () => {
+  it("half-open closes at the last success it needs; a failure before that reopens, and successes count from zero (C4.56, C4.58)", () => {
     const bench = halfOpen({ successes: 3, rule: { _tag: "ConsecutiveFailures", failures: 2 } })
     assert.strictEqual(bench.calls("Success", "Success").state, "HalfOpen")
     assert.strictEqual(bench.calls("Failure").wait(MINUTE).state, "Open")
@@ -665,7 +665,7 @@ describe("half-open", () => {
     assert.strictEqual(bench.calls("Success").state, "Closed")
   })
 
-  it("a slow probe reopens, though it succeeded (C4.60)", () => {
+  it("a slow probe reopens the circuit, although it succeeded (C4.60)", () => {
     const bench = halfOpen()
     assert.strictEqual(bench.end(bench.admit(), "Success", { slow: true }).state, "Open")
     assert.strictEqual(bench.circuit.success, 1)
@@ -683,7 +683,7 @@ describe("half-open", () => {
     assert.strictEqual(bench.circuit.failure, 4)
   })
 
-  it("reading takes no place and moves nothing, also when the open time is over (C4.67)", () => {
+  it("reading a circuit takes no place and changes nothing, also when the open time is over (C4.67)", () => {
     const bench = halfOpen()
     const read = () => {
       const { circuit, now } = bench
@@ -697,7 +697,7 @@ describe("half-open", () => {
 })
 
 describe("a ramp", () => {
-  it("admits a tenth at first, then as much of the calls as of its time has passed, then all", () => {
+  it("a ramp admits a tenth at first, then the share of its time that has passed, then all", () => {
     const bench = halfOpen({ rampMillis: 10_000 }).calls("Success")
     const shares: Array<number> = []
     for (let second = 0; second <= 10; second++) {
@@ -714,7 +714,7 @@ describe("a ramp", () => {
     assert.deepStrictEqual(shares, [10, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100].map((share) => share / 10))
   })
 
-  it("its calls count: it may open again", () => {
+  it("calls during a ramp are evidence: the circuit may open again", () => {
     const bench = halfOpen({ rampMillis: 1000 }).calls("Success").wait(999)
     const admitted = Array.from({ length: 4 }, () => bench.circuit.admit(bench.now))
     for (const permit of admitted) if (typeof permit !== "string") bench.end(permit, "Failure")
@@ -723,7 +723,7 @@ describe("a ramp", () => {
 })
 
 describe("late results", () => {
-  it("admitted before it opened, a call that ends in half-open changes nothing (C5.69, C5.70)", () => {
+  it("a call admitted before the opening that ends in half-open changes nothing (C5.69, C5.70)", () => {
     for (const outcome of ["Success", "Failure", "Ignored"] as const) {
       const bench = new Bench()
       const late = bench.admit()
@@ -735,7 +735,7 @@ describe("late results", () => {
     }
   })
 
-  it("a late success while open changes nothing but the counts (C5.72)", () => {
+  it("a late success while open changes only the counts (C5.72)", () => {
     const bench = new Bench()
     const late = bench.admit()
     bench.calls("Failure", "Failure")
@@ -745,7 +745,7 @@ describe("late results", () => {
     assert.strictEqual(bench.circuit.success, 1)
   })
 
-  it("a late failure with a hint lengthens nothing", () => {
+  it("a late failure with a hint does not lengthen the open time", () => {
     const bench = new Bench()
     const late = bench.admit()
     bench.calls("Failure", "Failure").end(late, "Failure", { hintMillis: 30 * MINUTE })
@@ -753,7 +753,7 @@ describe("late results", () => {
     assert.strictEqual(bench.wait(MINUTE).calls("Failure").retryIn, MINUTE)
   })
 
-  it("epochs only grow, whatever happens (C5.73)", () => {
+  it("epochs only grow (C5.73)", () => {
     const bench = new Bench()
     const epochs = [bench.circuit.epoch]
     const then = (act: () => unknown) => {
@@ -772,7 +772,7 @@ describe("late results", () => {
     assert.deepStrictEqual(epochs, [...new Set(epochs)].toSorted((a, b) => a - b))
   })
 
-  it("a permit settles once", () => {
+  it("a permit is settled once", () => {
     const bench = new Bench()
     const permit = bench.admit()
     for (let i = 0; i < 5; i++) bench.end(permit, "Failure")
@@ -781,7 +781,7 @@ describe("late results", () => {
 })
 
 describe("overrides", () => {
-  it("forced open, it refuses after any time, and nobody knows when to come back (C7.92)", () => {
+  it("a forced open circuit rejects after any time, without a retryAt (C7.92)", () => {
     const bench = opened().override("ForcedOpen")
     for (let i = 0; i < 5; i++) {
       assert.strictEqual(bench.wait(MINUTE).refusal(), "ForcedOpen")
@@ -789,13 +789,13 @@ describe("overrides", () => {
     }
   })
 
-  it("forced open, a late success changes nothing (C7.93)", () => {
+  it("a late success does not change a forced open circuit (C7.93)", () => {
     const bench = new Bench()
     const late = bench.admit()
     assert.strictEqual(bench.override("ForcedOpen").end(late, "Success").refusal(), "ForcedOpen")
   })
 
-  it("disabled, every call passes, nothing is recorded and nothing moves (C7.95)", () => {
+  it("a disabled circuit admits every call, records nothing and does not change (C7.95)", () => {
     const bench = opened().override("Disabled")
     const { changes, circuit: { epoch } } = bench
     for (let i = 0; i < 10; i++) bench.calls("Failure", "Success", "Ignored")
@@ -803,7 +803,7 @@ describe("overrides", () => {
     assert.deepStrictEqual([bench.state, bench.changes], ["Open", changes])
   })
 
-  it("metrics only, it records, says once that it would have opened, and refuses nothing (C7.96)", () => {
+  it("a metrics-only circuit records calls, reports once that it would have opened, and rejects nothing (C7.96)", () => {
     const bench = new Bench().override("MetricsOnly").calls("Failure", "Failure", "Failure")
     assert.deepStrictEqual(bench.changes, [["Closed", "Closed"]])
     assert.strictEqual(bench.circuit.current.reason, "2 consecutive failures (metrics only)")
@@ -811,14 +811,14 @@ describe("overrides", () => {
     assert.strictEqual(bench.circuit.failure, 3)
   })
 
-  it("metrics only on an open circuit, it admits, and the circuit stays open beneath", () => {
+  it("metrics-only on an open circuit admits calls, and the state below stays Open", () => {
     const bench = opened().override("MetricsOnly").calls("Success", "Failure")
     assert.strictEqual(bench.state, "Open")
     clearOverride(bench.circuit, bench.now)
     assert.strictEqual(bench.refusal(), "Open")
   })
 
-  it("ends when its time is over, and not before; time beneath it went on", () => {
+  it("an override ends exactly when its time is over, and the time of the state below kept running", () => {
     const bench = opened().override("ForcedOpen", 2 * MINUTE).wait(2 * MINUTE - 1)
     assert.strictEqual(bench.refusal(), "ForcedOpen")
     bench.wait(1)
@@ -826,7 +826,7 @@ describe("overrides", () => {
     assert.isTrue(bench.admit().probe)
   })
 
-  it("has run out for whoever reads, and is only taken away by who asks to be admitted", () => {
+  it("an expired override reads as absent, and is removed by the next call", () => {
     const bench = new Bench().override("ForcedOpen", 1000).wait(1000)
     const { epoch } = bench.circuit
     assert.isUndefined(bench.view().override)
@@ -835,7 +835,7 @@ describe("overrides", () => {
     assert.deepInclude(bench.circuit, { epoch: epoch + 1, gate: 0 })
   })
 
-  it("forced open, a call that is only to be measured runs all the same; disabled, it is not measured", () => {
+  it("a measured call runs on a forced open circuit, and is not measured on a disabled one", () => {
     const measured = new Bench().override("ForcedOpen")
     measured.end(measured.admit(true), "Failure").end(measured.admit(true), "Failure")
     assert.deepStrictEqual(measured.changes, [["Closed", "Closed"]])
@@ -843,7 +843,7 @@ describe("overrides", () => {
     assert.strictEqual(disabled.end(disabled.admit(true), "Failure").circuit.failure, 0)
   })
 
-  it("frees the places of the probes that it makes late, and keeps what had succeeded", () => {
+  it("an override frees the places of the probes that it makes late, and keeps their round's successes", () => {
     const bench = halfOpen({ successes: 2 }).calls("Success")
     const probe = bench.admit()
     bench.override("Disabled")
@@ -853,7 +853,7 @@ describe("overrides", () => {
     assert.strictEqual(bench.end(probe, "Failure").state, "Closed")
   })
 
-  it("what was out when one was set or ran out is late", () => {
+  it("a call that runs when an override is set or expires is late", () => {
     const bench = halfOpen()
     const probe = bench.admit()
     bench.override("Disabled", bench.now + 1000).end(probe, "Success")
@@ -865,7 +865,7 @@ describe("overrides", () => {
     assert.deepStrictEqual(other.changes, [])
   })
 
-  it("a change to the state that is, is no event (C7.97)", () => {
+  it("a change to the present state is no event (C7.97)", () => {
     const bench = new Bench()
     reset(bench.circuit, 0)
     assert.deepStrictEqual(bench.changes, [])
@@ -874,11 +874,11 @@ describe("overrides", () => {
     assert.deepStrictEqual(bench.changes, [["Closed", "HalfOpen"]])
   })
 
-  it("set before the first call, it holds from the first call on (C7.98)", () => {
+  it("an override set before the first call applies from the first call on (C7.98)", () => {
     assert.strictEqual(new Bench().override("ForcedOpen").refusal(), "ForcedOpen")
   })
 
-  it("a reset closes from any state with nothing remembered but the lifetime counts (C7.99)", () => {
+  it("a reset closes from any state and keeps only the lifetime counts (C7.99)", () => {
     const openFor = (opening: number) => opening * 1000
     const benches = [
       new Bench({ openForMillis: openFor }).calls("Failure"),
@@ -905,7 +905,7 @@ describe("overrides", () => {
     }
   })
 
-  it("a probe that was out at a reset is late", () => {
+  it("a probe that runs at a reset is late", () => {
     const bench = halfOpen()
     const probe = bench.admit()
     reset(bench.circuit, bench.now)
@@ -922,8 +922,8 @@ describe("overrides", () => {
   })
 })
 
-describe("what is over", () => {
-  it("nothing is while it runs: an open time, the memory of one, a probe, an override", () => {
+describe("isOver", () => {
+  it("a circuit is not over while an open time, a backoff, a probe or an override runs", () => {
     const bench = new Bench({ openForMillis: () => 1000 })
     const over = () => bench.circuit.isOver(bench.now)
     assert.isTrue(over())

@@ -1,8 +1,8 @@
 /**
- * One circuit as its documentation puts it, with nothing but a list of what happened and when: every question goes through
- * the whole list. Slow, and short enough to be seen to be right.
+ * A naive model of one circuit, as its documentation describes it: a list of everything that happened, with times.
+ * Every question is answered from the whole list. It is slow, and short enough to be checked by reading.
  *
- * Times are whole milliseconds and thresholds whole percents, so that all is counted in integers.
+ * Times are whole milliseconds and thresholds whole percents, so that all counting is in integers.
  */
 import type { Refusal, Settlement } from "../../src/core/Permit.ts"
 import type { Plan } from "../../src/core/Plan.ts"
@@ -17,7 +17,10 @@ export interface Outcome {
   readonly slow: boolean
 }
 
-/** A span of time is cut into 60 parts, counted from time zero: a call is in the window while its part is among the last 60. */
+/**
+ * A span of time is cut into 60 parts, counted from time zero: a call is in the window while its part is among the last
+ * 60.
+ */
 const partOf = (at: number, span: number): bigint => BigInt(at) * 60n / BigInt(span)
 
 export const within = (outcomes: ReadonlyArray<Outcome>, window: RuleWindow, now: number): ReadonlyArray<Outcome> =>
@@ -34,7 +37,7 @@ export const totalsOf = (outcomes: ReadonlyArray<Outcome>) => ({
 export const streakOf = (outcomes: ReadonlyArray<Outcome>): number =>
   outcomes.length - 1 - outcomes.findLastIndex(({ failed }) => !failed)
 
-/** Whether a rule holds of these outcomes, the last of which has just come. */
+/** Whether a rule trips on these outcomes, the last of which has just been recorded. */
 export const holds = (rule: TripRule, outcomes: ReadonlyArray<Outcome>, now: number): boolean => {
   switch (rule._tag) {
     case "ConsecutiveFailures":
@@ -66,7 +69,7 @@ interface Admitted {
 interface Ended extends Settlement {
   readonly _tag: "Ended"
   readonly at: number
-  /** Where in the list its admission is. */
+  /** The index of its admission in the list. */
   readonly call: number
 }
 interface Became {
@@ -80,7 +83,7 @@ interface Overridden {
   readonly _tag: "Overridden"
   readonly override: Override | undefined
 }
-/** A call that came while the ramp lasted. */
+/** A call during the ramp. */
 interface Ramped {
   readonly _tag: "Ramped"
   readonly at: number
@@ -104,7 +107,7 @@ export class Model {
     return this.facts.findLastIndex(is)
   }
 
-  /** The change that made the state what it is; a trip that was only reported made none. */
+  /** The change that began the present state. A trip that was only reported (metrics-only) changes no state. */
   #change(): Became | undefined {
     return this.#all("Became").findLast(({ cause }) => cause !== "would trip")
   }
@@ -127,7 +130,7 @@ export class Model {
     })
   }
 
-  /** Whether a call, if it ends here in the list, ends in another epoch than it was admitted in. */
+  /** Whether a call that ends at this point of the list ends in another epoch than its admission's. */
   #isLate(call: number, end = this.facts.length): boolean {
     return this.facts.slice(call, end).some(beginsEpoch)
   }
@@ -136,13 +139,13 @@ export class Model {
     return this.#all("Ended").some((ended) => ended.call === call)
   }
 
-  /** What was admitted and ended in the epoch that is. */
+  /** The calls that were admitted and ended in the present epoch. */
   #ended(kinds: ReadonlyArray<Kind>): ReadonlyArray<Ended> {
     const begin = this.#lastIndex(beginsEpoch)
     return this.#all("Ended").filter(({ call }) => call > begin && kinds.includes(this.#admission(call).kind))
   }
 
-  /** What succeeded of the probes of this round, each in its epoch: an override in between does not undo them. */
+  /** The successes of this round's probes, each in its own epoch: an override in between does not undo them. */
   #succeeded(): number {
     const begin = this.#lastIndex(({ _tag }) => _tag === "Became")
     return this.facts.filter((fact, i) =>
@@ -188,13 +191,13 @@ export class Model {
     return override !== undefined && now < override.until ? override : undefined
   }
 
-  /** Until when calls are admitted by share. */
+  /** The end of the ramp. */
   rampUntil(): number {
     const change = this.#change()
     return change?.cause === "recovered" && this.plan.rampMillis > 0 ? change.at + this.plan.rampMillis : -Infinity
   }
 
-  /** When each probe's lease ends that has not ended. */
+  /** The ends of the leases of running probes. */
   leases(): ReadonlyArray<{ readonly call: number; readonly until: number }> {
     const begin = this.#lastIndex(beginsEpoch)
     return this.facts.flatMap((fact, call) =>
@@ -277,7 +280,7 @@ export class Model {
       )
   }
 
-  /** Gives what was admitted, or why not. `tied` decides where a ramp's shares add up to exactly one more call. */
+  /** The admitted call, or the refusal. `tied` decides if a ramp's shares add up to exactly one more call. */
   admit(now: number, metricsOnly: boolean, tied: boolean): { readonly call: number; readonly kind: Kind } | Refusal {
     const override = this.override(now)
     if (override === undefined && this.#all("Overridden").at(-1)?.override !== undefined) this.setOverride(undefined)
@@ -299,7 +302,10 @@ export class Model {
     return { call: this.facts.push({ _tag: "Admitted", at, kind }) - 1, kind }
   }
 
-  /** The shares of all who asked, theirs included who were refused, are what was admitted. In tenths of the ramp's length. */
+  /**
+   * The sum of the shares of all calls, including the rejected ones, in tenths of the ramp's length: so many are
+   * admitted.
+   */
   #ramp(now: number, tied: boolean): boolean {
     if (now >= this.rampUntil()) return true
     const begin = this.rampUntil() - this.plan.rampMillis

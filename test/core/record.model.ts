@@ -45,7 +45,7 @@ type Fact =
     }
     | { readonly is: "restored"; readonly snapshot: Snapshot; readonly age: number; readonly why: Why | undefined }
     | { readonly is: "overridden"; readonly override: SnapshotOverride | undefined; readonly age: number }
-    | { readonly is: "granted"; readonly lease: LeaseName; readonly until: number; readonly asked: boolean }
+    | { readonly is: "granted"; readonly lease: LeaseName; readonly until: number; readonly requested: boolean }
     | { readonly is: "settled"; readonly lease: LeaseName; readonly success: boolean }
     | { readonly is: "operated"; readonly id: string }
   )
@@ -220,14 +220,14 @@ export class Model {
         counts = { ...counts, opened: counts.opened + 1 }
         opened = fact.at
       } else if (fact.is === "restored") {
-        const told = fact.snapshot.lifetime
+        const restored = fact.snapshot.lifetime
         const then = (age: number | undefined) => age === undefined ? undefined : fact.at - fact.age - age
         counts = Object.fromEntries(
-          Object.entries(counts).map(([key, count]) => [key, Math.max(count, told[key as keyof typeof none])])
+          Object.entries(counts).map(([key, count]) => [key, Math.max(count, restored[key as keyof typeof none])])
         ) as typeof none
-        success = latest(success, then(told.lastSuccessAge), told.lastSuccessDuration)
-        failure = latest(failure, then(told.lastFailureAge), told.lastFailureDuration)
-        opened = greatest(opened, then(told.lastOpenedAge))
+        success = latest(success, then(restored.lastSuccessAge), restored.lastSuccessDuration)
+        failure = latest(failure, then(restored.lastFailureAge), restored.lastFailureDuration)
+        opened = greatest(opened, then(restored.lastOpenedAge))
       } else if (fact.is === "removed") {
         counts = none
         success = failure = undefined
@@ -313,7 +313,7 @@ export class Model {
     this.happen(now, { is: "restored", snapshot, age, why: snapshot.why }, snapshot.generation)
     if (snapshot.state._tag === "HalfOpen") {
       for (const { instance, remaining, sequence } of leases) {
-        this.happen(now, { is: "granted", lease: { instance, sequence }, until: now + remaining, asked: false })
+        this.happen(now, { is: "granted", lease: { instance, sequence }, until: now + remaining, requested: false })
       }
     }
     return true
@@ -351,14 +351,14 @@ export class Model {
     if (generation > this.generation()) return false
     if (this.leases(now).some((held) => same(held, lease))) return true
     const spent = this.facts.some((fact) =>
-      fact.is === "granted" && fact.asked && fact.lease.instance === lease.instance &&
+      fact.is === "granted" && fact.requested && fact.lease.instance === lease.instance &&
       fact.lease.sequence >= lease.sequence && now < fact.at + this.idle
     )
     const { override, state, until } = this.story(now)
     if (spent || override !== undefined || state === "Closed" || (state === "Open" && now < until)) return false
     if (state === "Open") this.change(now, 0, { is: "round", why: { reason: "the open time is over" }, fingerprint })
     if (this.leases(now).length >= probes) return false
-    this.happen(now, { is: "granted", lease, until: now + duration, asked: true })
+    this.happen(now, { is: "granted", lease, until: now + duration, requested: true })
     return true
   }
 

@@ -2,7 +2,7 @@ import { Config, Context, Effect, Exit, Layer, Schedule } from "effect"
 import { Breaker, Trip } from "../../src/index.ts"
 import * as Storage from "./storageWithRedis.ts"
 
-// What adopters want to write. It must type-check against the real library, with nothing changed but the import above
+// Code that adopters want to write. It must type-check against the real library, with only the import above changed
 // (layers come from their own subpaths there).
 type Eq<X, Y> = (<T>() => T extends X ? 1 : 2) extends (<T>() => T extends Y ? 1 : 2) ? true : false
 const eq = <X, Y>(_: Eq<X, Y>) => {}
@@ -89,7 +89,7 @@ eq<typeof pc, Effect.Effect<string, "declined" | Breaker.BreakerOpenError | Brea
 const t = handler("1").pipe(Effect.provide(Payments.layerTest({ state: "Open" })))
 eq<typeof t, Effect.Effect<string, "declined">>(true)
 
-// 7 overriding in production; the operator hears whether the fleet got it
+// 7 overriding in production; the error says whether the storage has it
 const kill = Payments.use((b) =>
   b.override({ mode: "ForcedOpen", reason: "incident 42", actor: "oncall", expiresIn: "10 minutes" })
 )

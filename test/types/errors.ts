@@ -1,5 +1,5 @@
 // @effect-diagnostics floatingEffect:off missingEffectContext:off missingEffectError:off
-/** What a call through a breaker can fail with, for each shape of a policy. */
+/** The errors that a call through a breaker can fail with, for each shape of a policy. */
 import { type Config, type Context, type Duration, Effect, Layer, type Scope } from "effect"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
 
@@ -48,7 +48,7 @@ eq<typeof Plain.layer, Layer.Layer<Plain, never, Storage.Storage>>(true)
 eq<typeof Hosts.layer, Layer.Layer<Hosts, never, Storage.Storage>>(true)
 eq<Context.Service.Shape<typeof Plain>, Breaker.Breaker<Open>>(true)
 
-// `wrap` keeps what the call is, in both forms, and adds what it must.
+// `wrap` keeps the call's own types, in both forms, and adds the breaker's errors and requirements.
 declare const call: Effect.Effect<string, "no", "service">
 const wrapped = [Plain.wrap(call), call.pipe(Plain.wrap)] as const
 eq<typeof wrapped[0], Effect.Effect<string, "no" | Open, "service" | Plain>>(true)
@@ -71,7 +71,7 @@ Layer.effect(Storage.Storage, { backend: "memory" })
 const complete = Plain.wrap(Effect.void).pipe(Effect.provide(Plain.layer), Effect.provide(Storage.MemoryStorageLive))
 eq<typeof complete, Effect.Effect<void, Open>>(true)
 
-// What `classify` needs, the layer needs; what a call's own needs, the call.
+// The layer requires the policy's `classify` services; a call requires those of its own `classify`.
 declare const judge: () => Effect.Effect<Outcome.Outcome, never, "judge">
 class Judged extends Breaker.Service<Judged>()("judged", { classify: judge }) {}
 eq<typeof Judged.layer, Layer.Layer<Judged, never, Storage.Storage | "judge">>(true)
@@ -79,16 +79,16 @@ const judged = Plain.wrapWith(call, { classify: judge })
 eq<typeof judged, Effect.Effect<string, "no" | Open, "service" | "judge" | Plain>>(true)
 class Simple extends Breaker.Service<Simple>()("simple", { classify: () => Outcome.success }) {}
 eq<typeof Simple.layer, Layer.Layer<Simple, never, Storage.Storage>>(true)
-// @ts-expect-error an effect that can fail classifies nothing
+// @ts-expect-error an effect that can fail is no classify
 Plain.wrapWith(call, { classify: () => Effect.fail("no") })
-// @ts-expect-error nor does nothing
+// @ts-expect-error nor is a function that returns nothing
 Plain.wrapWith(call, { classify: () => undefined })
 
-// A policy has no field that is not one.
+// A policy refuses unknown fields.
 // @ts-expect-error
 Breaker.layer("typo", { openfor: "1 second" })
 
-// The default breaker's error type knows no storage.
+// The default breaker's error type has no StorageError.
 // @ts-expect-error
 Breaker.layer("strict", { consistency: "strict", onStorageError: "fail" })
 // @ts-expect-error
@@ -97,7 +97,7 @@ eq<ReturnType<typeof Breaker.layer<{}>>, Layer.Layer<Breaker.Breaker<Breaker.Bre
   true
 )
 
-// A layer's config is for declared fields that the error type knows of, or it would lie.
+// A layer's config accepts only declared fields that the error type includes, or the type would be wrong.
 declare const duration: Config.Config<Duration.Duration>
 declare const count: Config.Config<number>
 declare const fails: Config.Config<"fail">
@@ -108,7 +108,7 @@ Timed.layerConfig({ timeout: duration })
 // @ts-expect-error
 Timed.layerConfig({ timeout: duration, maxConcurrent: count })
 class Untimed extends Breaker.Service<Untimed>()("untimed", { timeout: undefined, openFor: "1 second" }) {}
-// @ts-expect-error declared as undefined is not declared
+// @ts-expect-error a field declared as undefined is not declared
 Untimed.layerConfig({ timeout: duration })
 Untimed.layerConfig({ openFor: duration })
 class Probed extends Breaker.Service<Probed>()("probed", { halfOpen: { probes: 2 } }) {}
@@ -131,10 +131,10 @@ Wide.layerConfig({ timeout: duration, maxConcurrent: count, onStorageError: fail
 declare const event: Breaker.Event
 if (event._tag === "Lost") eq<typeof event.count, number>(true)
 if (event._tag === "Transition") eq<typeof event.to, "Closed" | "Open" | "HalfOpen">(true)
-// @ts-expect-error a Lost has no circuit
+// @ts-expect-error a Lost event has no circuit
 void event.circuit
 
-// `isRejection` narrows to what a breaker adds, and leaves the rest.
+// `isRejection` narrows to the errors that a breaker adds, and leaves the others.
 declare const error: "no" | Open | Timeout | { readonly _tag: "Mine" }
 if (Breaker.isRejection(error)) eq<typeof error, Open | Timeout>(true)
 else eq<typeof error, "no" | { readonly _tag: "Mine" }>(true)

@@ -1,3 +1,3 @@
-/** The storage module with a layer that adopters write about and that has a subpath of its own. */
+/** The storage module, with a layer that adopters import from its own subpath. */
 export { RedisStorageLive } from "../../src/layers/RedisStorageLive.ts"
 export * from "../../src/Storage.ts"

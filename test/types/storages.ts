@@ -1,5 +1,5 @@
 // @effect-diagnostics floatingEffect:off missingEffectContext:off missingEffectError:off promiseInEffectSuccess:off
-/** What is a storage to the compiler, and what is not: an operation answers with an effect that needs nothing. */
+/** Which values the compiler accepts as a storage: operations return an effect that requires no services. */
 import { Effect, Stream } from "effect"
 import type { Duration, Layer } from "effect"
 import { TestClock } from "effect/testing"
@@ -27,7 +27,7 @@ Storage.Storage.of({
   history: () => Effect.succeed(entries)
 })
 
-// A promise cannot be interrupted, and says nothing of how it fails.
+// A promise cannot be interrupted, and its type does not say how it fails.
 // @ts-expect-error
 Storage.Storage.of({ ...good, sync: async () => synced })
 // @ts-expect-error
@@ -36,12 +36,12 @@ Storage.Storage.of({ ...good, change: async () => changed })
 Storage.Storage.of({ ...good, probe: async () => probed })
 // @ts-expect-error
 Storage.Storage.of({ ...good, history: async () => entries })
-// @ts-expect-error nor does an effect of a promise help
+// @ts-expect-error an effect of a promise is refused, too
 Storage.Storage.of({ ...good, sync: () => Effect.succeed(Promise.resolve(synced)) })
-// @ts-expect-error nor one that fails as a promise does
+// @ts-expect-error and so is one that fails with unknown, as a promise does
 Storage.Storage.of({ ...good, sync: () => Effect.tryPromise(async () => synced) })
 
-// A value would have to be had by blocking.
+// A plain value could only be computed by blocking.
 // @ts-expect-error
 Storage.Storage.of({ ...good, sync: () => synced })
 // @ts-expect-error
@@ -55,7 +55,7 @@ Storage.Storage.of({ ...good, list: ["a"] })
 // @ts-expect-error
 Storage.Storage.of({ ...good, changes: (async function*() {})() })
 
-// What an operation needs, its storage was made with.
+// An operation requires no services: its storage was made with them.
 declare const needy: Effect.Effect<ReadonlyArray<Service.Synced>, never, "connection">
 // @ts-expect-error
 Storage.Storage.of({ ...good, sync: () => needy })
@@ -65,7 +65,7 @@ const { history: _, ...unfinished } = good
 // @ts-expect-error
 Storage.Storage.of(unfinished)
 
-// The same holds of what a storage is made of.
+// The same rules apply to the parts of `fromDocument`.
 declare const options: Storage.DocumentOptions
 declare const stored: Storage.Document | undefined
 Storage.fromDocument({ ...options, modify: (_, f) => Effect.sync(() => f(stored, 0)[0]) })
@@ -75,10 +75,10 @@ Storage.fromDocument({ ...options, modify: async (_, f) => f(stored, 0)[0] })
 Storage.fromDocument({ ...options, modify: (_, f) => f(stored, 0)[0] })
 // @ts-expect-error
 Storage.fromDocument({ ...options, names: ["a"] })
-// @ts-expect-error what is modified is the document, not its text
+// @ts-expect-error modify handles the document, not its text
 Storage.fromDocument({ ...options, modify: (_, f) => Effect.sync(() => f("{}", 0)[0]) })
 
-// A law fails as the layer does, and needs what the layer and the hooks need.
+// A law fails with the layer's errors, and requires the services of the layer and the hooks.
 declare const layer: (options: {
   readonly idleTimeToLive: Duration.Duration
 }) => Layer.Layer<Storage.Storage, "no connection", "client">
