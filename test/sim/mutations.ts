@@ -13,8 +13,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "outcomes are evidence only of the generation they were let through in",
-    from: "this.#outbox.lifetimeOnly(ended, now)",
-    to: "this.#outbox.epochEnded(ended, now)"
+    from: "this.#reports.lifetimeOnly(ended, now)",
+    to: "this.#reports.epochEnded(ended, now)"
   },
   {
     rule: "a trip is of the generation it was decided in",
@@ -70,8 +70,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "a strict call joins no load that was sent before it came",
-    from: `const joins = maxAgeMillis > 0 && this.#report !== undefined &&
-        this.#now() - this.#report.requestedAt <= maxAgeMillis`,
-    to: "const joins = this.#report !== undefined"
+    from: "maxAgeMillis > 0 && inFlight !== undefined && this.#now() - inFlight.requestedAt <= maxAgeMillis",
+    to: "inFlight !== undefined"
   }
 ]

@@ -1,22 +1,20 @@
 /**
  * The membership of one circuit of one instance: the fleet's view as it was last heard of, and how this instance follows it.
  *
- * A newer generation is adopted, an older one is dropped, and a generation that the storage has lost is put back. Reports are
- * the `Outbox`'s, trips the `Proposals`', leases the `Leases`'.
+ * A newer generation is adopted, an older one is dropped, and a generation that the storage has lost is put back. Everything
+ * else has a file of its own: `Reports` (with the `Outbox`), `Proposals`, `Leases`, `Exchange`.
  *
  * **Invariants**
  *
  * - `snapshot.generation` never shrinks, but where the instance gives up its own memory of a record that may have expired.
- * - `#report` is the one report in flight. `#changes` counts the other requests in flight.
- * - A waiter is in one list: of those who wait for the next report, or of the report in flight.
+ * - Only `#adopt` makes the circuit follow the fleet, and the counts of the epoch that this ends are no evidence afterwards.
  * - A member that is not scheduled in the rounds has nothing to report and nothing to learn, but where it does not poll.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { aged, noCounts, noDelta } from "../../core/Delta.ts"
+import { noCounts } from "../../core/Delta.ts"
 import type { Permit, Settlement } from "../../core/Permit.ts"
 import { snapshot as snapshotOf, type Why } from "../../core/Record.ts"
-import type { FleetState, FleetView, OpenedBy } from "../../core/State.ts"
 import type { LocalMillis } from "../../core/Time.ts"
 import { type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
@@ -32,31 +30,18 @@ import type {
   StorageError,
   Synced
 } from "../../Storage/Storage.ts"
-import { FAILURES_UNTIL_UNREACHABLE, LEASE_GRACE_MILLIS, REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
+import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import { messages } from "../Messages.ts"
-import { failure } from "../StorageErrors.ts"
 import { isSnapshot } from "./Answers.ts"
-import type { FailureLine } from "./Connection.ts"
+import { Exchange } from "./Exchange.ts"
 import { type Counted, type Fleet, GATE_IDLE, type Grant, type Leave, type Local } from "./Fleet.ts"
 import { fleetSnapshotOf } from "./FleetSnapshot.ts"
 import { Leases } from "./Leases.ts"
 import { type Membership, randomId } from "./Membership.ts"
-import { Outbox, type Pending } from "./Outbox.ts"
 import { Proposals } from "./Proposals.ts"
+import { Reports, type Waiter } from "./Reports.ts"
 import type { Participant } from "./Rounds.ts"
-
-/** Called with the end of a report, and whether it held all that there was to report. */
-type Waiter = (result: Result.Result<void, StorageError>, isAll: boolean) => void
-
-/** A report in flight. */
-interface InFlight {
-  readonly pending: Pending | undefined
-  readonly isAll: boolean
-  /** The generation that was known when it was sent. */
-  readonly knewGeneration: number
-  readonly requestedAt: LocalMillis
-  readonly waiters: Array<Waiter>
-}
+import { fleetStateOf, fleetViewOf } from "./View.ts"
 
 const nothingKnown: Snapshot = snapshotOf(undefined, [], 0, 0)
 
@@ -70,21 +55,10 @@ export class Member implements Fleet, Evidence, Participant {
   answeredAt: LocalMillis = -Infinity
   /** How long the last change took to arrive here. */
   lagMillis: number | undefined = undefined
-  /** Outcomes of reports that were given up: the storage may have counted them or not. */
-  lost = 0
-  #report: InFlight | undefined = undefined
-  #waiters: Array<Waiter> = []
-  #changes = 0
-  readonly #whenNothingChanges: Array<() => void> = []
-  #failuresInARow = 0
-  /** Failures of its own that were logged, made when there is one. */
-  #logged: Set<FailureLine> | undefined = undefined
-  /** Whether a call came since the last report, and when the first of them came. */
-  #isCalled = true
-  #calledAt: LocalMillis
-  /** The operator of this instance who is changing the circuit. */
+  /** The operator of this instance whose act is in flight. */
   #operator: string | undefined = undefined
-  readonly #outbox: Outbox
+  readonly #reports: Reports
+  readonly #exchange: Exchange
   readonly #proposals: Proposals
   /** Made with the first request for a lease. */
   #leases: Leases | undefined = undefined
@@ -92,8 +66,8 @@ export class Member implements Fleet, Evidence, Participant {
   constructor(local: Local, membership: Membership) {
     this.local = local
     this.membership = membership
-    this.#calledAt = this.#now()
-    this.#outbox = new Outbox(membership.withins, this.#calledAt)
+    this.#reports = new Reports(local, membership, this.#now())
+    this.#exchange = new Exchange(local, membership)
     this.#proposals = new Proposals(this)
   }
 
@@ -105,18 +79,16 @@ export class Member implements Fleet, Evidence, Participant {
     return this.answeredAt !== -Infinity
   }
 
-  /** Whether the storage does not answer for this circuit, so that it decides alone. */
   get isAway(): boolean {
-    return this.#failuresInARow >= FAILURES_UNTIL_UNREACHABLE || this.membership.connection.isAway ||
-      this.membership.hasLeft
+    return this.#exchange.isAway
   }
 
   get isSending(): boolean {
-    return this.#report !== undefined
+    return this.#reports.inFlight !== undefined
   }
 
   get isChanging(): boolean {
-    return this.#changes > 0
+    return this.#exchange.isBusy
   }
 
   /** Whether an instance that never heard of the circuit would assume the same. */
@@ -138,12 +110,16 @@ export class Member implements Fleet, Evidence, Participant {
     return this.snapshot.totals[i] ?? noCounts
   }
 
-  get waiting(): number {
-    return this.#outbox.outcomes(this.local.counted())
-  }
-
   fleetSnapshot(now: LocalMillis): FleetSnapshot {
     return fleetSnapshotOf(this, now)
+  }
+
+  get waiting(): number {
+    return this.#reports.outbox.outcomes(this.local.counted())
+  }
+
+  get lost(): number {
+    return this.#reports.lost
   }
 
   // -----------------------------------------------------------------------------
@@ -153,10 +129,7 @@ export class Member implements Fleet, Evidence, Participant {
   schedule(): void {
     if (this.membership.hasLeft) return
     this.local.open(GATE_IDLE)
-    if (!this.#isCalled) {
-      this.#isCalled = true
-      this.#calledAt = this.#now()
-    }
+    this.#reports.called(this.#now())
     this.addToRound()
   }
 
@@ -173,43 +146,28 @@ export class Member implements Fleet, Evidence, Participant {
     const now = this.#now()
     this.#collect(now)
     this.#leases?.expire(now)
-    if (this.#isClosedAhead() && this.#isCalled && this.leave(now) === "Ask") this.#leasesOf().requestAhead()
+    const wantsToProbe = this.#isClosedAhead() && this.#reports.isCalled
+    if (wantsToProbe && this.leave(now) === "Ask") this.#leasesOf().requestAhead()
     if (this.isSending) return undefined
-    if (!this.#outbox.isEmpty || this.#wantsToKnow(now)) return this.beginReport()
+    if (!this.#reports.outbox.isEmpty || this.#wantsToKnow(now)) return this.beginReport()
     if (!this.#isBusy()) this.#goIdle()
     return undefined
   }
 
   beginReport(): CircuitReport {
-    const { connection, instance, withins } = this.membership
     const now = this.#now()
     this.#collect(now)
-    this.#giveUpOldReport(now)
-    const { generation } = this.snapshot
     // While the storage is away a read finds out whether it answers, before anything is sent that must not be sent twice.
-    if (!this.isAway) this.#outbox.freeze(generation, () => connection.nextSequence())
-    const { hasMore, pending } = this.#outbox
-    const report: CircuitReport = {
-      circuit: this.local.name,
-      instance,
-      sequence: pending?.sequence ?? 0,
-      generation: pending?.generation ?? generation,
-      delta: pending === undefined ? noDelta : aged(pending.delta, now - pending.at),
-      withins
-    }
-    this.#isCalled = false
-    const waiters = this.#waiters.splice(0)
-    this.#report = { pending, isAll: !hasMore, knewGeneration: generation, requestedAt: now, waiters }
-    return report
+    return this.#reports.begin(this.snapshot.generation, this.isAway, now)
   }
 
   #wantsToKnow(now: LocalMillis): boolean {
-    if (!this.#isLoaded || this.#proposals.isSuspecting || this.#hasOpenedAlone(now) || this.#waiters.length > 0) {
+    if (!this.#isLoaded || this.#proposals.isSuspecting || this.#hasOpenedAlone(now) || this.#reports.hasWaiters) {
       return true
     }
     if (!this.membership.polls) return false
-    return this.#isCalled ||
-      (this.#isOpenAnywhere() && now - this.#calledAt < this.membership.connection.idleTimeToLiveMillis)
+    return this.#reports.isCalled ||
+      (this.#isOpenAnywhere() && this.#reports.idleMillis(now) < this.membership.connection.idleTimeToLiveMillis)
   }
 
   #isOpenAnywhere(): boolean {
@@ -219,14 +177,14 @@ export class Member implements Fleet, Evidence, Participant {
 
   /** Whether something is left to be done, be it in a later round. */
   #isBusy(): boolean {
-    return this.isSending || !this.#outbox.isEmpty || this.#leases?.isPending === true ||
+    return this.isSending || !this.#reports.outbox.isEmpty || this.#leases?.isPending === true ||
       this.#leases?.isAsking === true || this.isChanging
   }
 
   /** Whether the storage should still hear something before the breaker ends. */
   isPending(): boolean {
     this.#collect(this.#now())
-    return !this.#outbox.isEmpty || this.#leases?.isPending === true
+    return !this.#reports.outbox.isEmpty || this.#leases?.isPending === true
   }
 
   #goIdle(): void {
@@ -234,8 +192,12 @@ export class Member implements Fleet, Evidence, Participant {
     if (this.membership.polls) this.local.shut(GATE_IDLE)
   }
 
+  #collect(now: LocalMillis): void {
+    this.#reports.collect(this.local.counted(), now)
+  }
+
   // -----------------------------------------------------------------------------
-  // calls that wait
+  // calls
   // -----------------------------------------------------------------------------
 
   beforeCall(isIdle: boolean): Effect.Effect<void, StorageError> | undefined {
@@ -254,7 +216,7 @@ export class Member implements Fleet, Evidence, Participant {
     }
     let isDone = false
     let done: (() => void) | undefined
-    this.#waiters.push(() => {
+    this.#reports.waitForNext(() => {
       isDone = true
       done?.()
     })
@@ -269,19 +231,18 @@ export class Member implements Fleet, Evidence, Participant {
     if (maxAgeMillis > 0 && this.#now() - this.requestedAt <= maxAgeMillis) return undefined
     if (this.isAway) {
       this.schedule()
-      return failsWithStorage
-        ? this.#fail("sync", "Unavailable", "the last requests to the storage got no answer")
-        : undefined
+      const cause = "the last requests to the storage got no answer"
+      return failsWithStorage ? Effect.fail(this.#exchange.failure("sync", "Unavailable", cause)) : undefined
     }
     return Effect.callback<void, StorageError>((resume) => {
       const waiter: Waiter = (result) =>
         resume(Result.isFailure(result) && failsWithStorage ? Effect.fail(result.failure) : Effect.void)
       // A read that was sent before the call came does not show what was committed in between.
-      const joins = maxAgeMillis > 0 && this.#report !== undefined &&
-        this.#now() - this.#report.requestedAt <= maxAgeMillis
-      if (joins) this.#report!.waiters.push(waiter)
+      const { inFlight } = this.#reports
+      const joins = maxAgeMillis > 0 && inFlight !== undefined && this.#now() - inFlight.requestedAt <= maxAgeMillis
+      if (joins) inFlight.waiters.push(waiter)
       else {
-        this.#waiters.push(waiter)
+        this.#reports.waitForNext(waiter)
         batches.sendNow(this)
       }
     })
@@ -294,7 +255,7 @@ export class Member implements Fleet, Evidence, Participant {
     const until = this.#now() + 2 * REQUEST_DEADLINE_MILLIS
     const wait: Effect.Effect<void> = Effect.callback<void>((resume) => {
       // A report that was in doubt goes first, and these outcomes with the next.
-      this.#waiters.push((result, isAll) =>
+      this.#reports.waitForNext((result, isAll) =>
         resume(Result.isSuccess(result) && !isAll && this.#now() < until ? wait : Effect.void)
       )
       batches.sendNow(this)
@@ -304,71 +265,36 @@ export class Member implements Fleet, Evidence, Participant {
 
   /** Calls back once no request of the circuit is in flight. */
   whenQuiet(f: () => void): void {
-    if (this.#report === undefined) this.whenNothingChanges(f)
-    else this.#report.waiters.push(f)
+    const { inFlight } = this.#reports
+    if (inFlight === undefined) this.whenNothingChanges(f)
+    else inFlight.waiters.push(f)
   }
 
-  /** Calls back once no request but a report is in flight. */
   whenNothingChanges(f: () => void): void {
-    if (this.isChanging) this.#whenNothingChanges.push(f)
-    else f()
+    this.#exchange.whenNone(f)
   }
-
-  // -----------------------------------------------------------------------------
-  // reports
-  // -----------------------------------------------------------------------------
 
   notEvidence(failed: boolean, slow: boolean): void {
-    this.#outbox.notEvidence(failed, slow)
+    this.#reports.outbox.notEvidence(failed, slow)
   }
 
   streakEnded(length: number, successes: number): void {
-    this.#outbox.streakEnded(length, successes)
+    this.#reports.outbox.streakEnded(length, successes)
   }
 
   epochEnded(ended: Counted, now: LocalMillis): void {
-    this.#noteCalls(this.#outbox.epochEnded(ended, now), now)
-  }
-
-  #collect(now: LocalMillis): void {
-    this.#noteCalls(this.#outbox.collect(this.local.counted(), now), now)
-  }
-
-  #noteCalls(isNew: boolean, now: LocalMillis): void {
-    if (!isNew) return
-    this.#isCalled = true
-    this.#calledAt = now
-  }
-
-  /** Beyond half the idle time, a report that was held up on its way could still be counted, and counted again if repeated. */
-  #giveUpOldReport(now: LocalMillis): void {
-    const { pending } = this.#outbox
-    if (pending === undefined || now - pending.at < this.membership.connection.idleTimeToLiveMillis / 2) return
-    this.#drop(pending, messages.reportGivenUp)
-  }
-
-  #refused(pending: Pending): void {
-    const { membership } = this
-    this.#drop(pending, membership.hasLoggedVersion ? undefined : messages.reportRefused)
-    membership.hasLoggedVersion = true
-  }
-
-  #drop(pending: Pending, line: typeof messages.reportGivenUp | undefined): void {
-    const { failure, success } = pending.delta.lifetime
-    this.lost += success + failure
-    this.#outbox.pending = undefined
-    if (line !== undefined) this.membership.log(line, { circuit: this.local.name, success, failure })
+    this.#reports.epochEnded(ended, now)
   }
 
   // -----------------------------------------------------------------------------
-  // answers
+  // the fleet's view
   // -----------------------------------------------------------------------------
 
   answered(answer: Synced["result"]): void {
-    const report = this.#report!
-    this.#report = undefined
-    const result = Result.isSuccess(answer) && !isSnapshot(answer.success?.snapshot, this.membership.withins.length)
-      ? Result.fail(this.#invalid("sync", answer.success))
+    const report = this.#reports.end()
+    const { withins } = this.membership
+    const result = Result.isSuccess(answer) && !isSnapshot(answer.success?.snapshot, withins.length)
+      ? Result.fail(this.#exchange.failure("sync", "Invalid", answer.success))
       : answer
     if (Result.isFailure(result)) {
       this.#noteFailure(report.pending === undefined ? messages.loadFailed : messages.persistFailed, result.failure)
@@ -376,12 +302,9 @@ export class Member implements Fleet, Evidence, Participant {
       return
     }
     const { reported, snapshot } = result.success
-    this.#noteAnswer()
+    this.#exchange.noteAnswer()
     const isFirst = !this.#isLoaded
-    if (report.pending !== undefined && report.pending === this.#outbox.pending) {
-      if (reported === "Counted") this.#outbox.pending = undefined
-      else if (reported === "Refused") this.#refused(report.pending)
-    }
+    this.#reports.acknowledged(report, reported)
     this.accept(snapshot, report.knewGeneration, report.requestedAt)
     if (isFirst) this.#logRestored(snapshot)
     if (this.requestedAt === report.requestedAt) this.#proposals.judge(report.requestedAt)
@@ -409,6 +332,7 @@ export class Member implements Fleet, Evidence, Participant {
   accept(snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis): void {
     const now = this.#now()
     const known = this.snapshot.generation
+    const { probes } = this.membership.plan
     if (snapshot.generation < known) {
       if (snapshot.generation < knewGeneration) this.#putBack(snapshot, requestedAt, now)
       return
@@ -417,8 +341,8 @@ export class Member implements Fleet, Evidence, Participant {
     if (requestedAt < this.requestedAt) return
     const totals = snapshot.totals.length > 0 ? snapshot.totals : this.snapshot.totals
     this.#know({ ...snapshot, totals }, requestedAt, now)
-    this.local.refresh(this.#stateOf(snapshot, now))
-    if (snapshot.state._tag === "HalfOpen" && snapshot.state.live < this.membership.plan.probes) this.#leases?.free()
+    this.local.refresh(fleetStateOf(snapshot, probes, now))
+    if (snapshot.state._tag === "HalfOpen" && snapshot.state.live < probes) this.#leases?.free()
   }
 
   #know(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
@@ -429,8 +353,12 @@ export class Member implements Fleet, Evidence, Participant {
 
   #adopt(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
     const { elapsed, fingerprint, generation, state } = snapshot
-    const ended = this.local.adopt(this.#viewOf(snapshot, now), now)
-    this.#noteCalls(this.#outbox.lifetimeOnly(ended, now), now)
+    const view = fleetViewOf(snapshot, this.membership, this.local.openedBy, this.#operator, now)
+    // This instance closed by its own probes while the storage was away, and another has begun a half-open round since. It
+    // stays closed until a leased probe of its own has reported that.
+    const staysClosed = this.#isClosedAhead() && state._tag === "HalfOpen"
+    const ended = this.local.adopt(staysClosed ? { ...view, state: { _tag: "Closed" } } : view, now)
+    this.#reports.lifetimeOnly(ended, now)
     if (this.snapshot.state._tag !== state._tag) this.lagMillis = elapsed
     this.#know(snapshot, requestedAt, now)
     this.#proposals.forget()
@@ -438,48 +366,6 @@ export class Member implements Fleet, Evidence, Participant {
     this.membership.log(messages.adopted, { circuit: this.local.name, state: state._tag, generation })
     this.#comparePolicies(fingerprint)
     if (this.#isOpenAnywhere() && this.membership.polls) this.schedule()
-  }
-
-  #viewOf(snapshot: Snapshot, now: LocalMillis): FleetView {
-    const { elapsed, openFor, openings, override, state, why } = snapshot
-    // This instance closed by its own probes while the storage was away, and another has begun a half-open round since. It
-    // stays closed until a leased probe of its own has reported that.
-    const staysClosed = this.#isClosedAhead() && state._tag === "HalfOpen"
-    return {
-      state: staysClosed ? { _tag: "Closed" } : this.#stateOf(snapshot, now),
-      since: elapsed === undefined ? -Infinity : now - elapsed,
-      reason: why?.reason,
-      openedBy: this.#openedBy(snapshot),
-      openings,
-      openForMillis: openFor,
-      override: override === undefined ? undefined : {
-        mode: override.kind,
-        reason: override.reason,
-        actor: override.actor,
-        until: override.remaining === undefined ? Infinity : now + override.remaining
-      },
-      operator: this.#operator
-    }
-  }
-
-  #stateOf({ state }: Snapshot, now: LocalMillis): FleetState {
-    switch (state._tag) {
-      case "Closed":
-        return state
-      case "Open":
-        return { _tag: "Open", until: now + state.remaining }
-      case "HalfOpen": {
-        const isFree = state.live < this.membership.plan.probes
-        const lapseMillis = Math.max(0, (state.nextLapse ?? 0) - LEASE_GRACE_MILLIS)
-        return { _tag: "HalfOpen", successes: state.successes, freeAt: isFree ? now : now + lapseMillis }
-      }
-    }
-  }
-
-  #openedBy({ state, why }: Snapshot): OpenedBy {
-    if (state._tag === "HalfOpen") return this.local.openedBy
-    const evidence = why?.evidence as { readonly instance?: unknown } | null | undefined
-    return evidence?.instance === this.membership.instance ? "instance" : "fleet"
   }
 
   /** Logs once that a change was made by another policy than this breaker's. */
@@ -509,17 +395,18 @@ export class Member implements Fleet, Evidence, Participant {
   /** Takes the storage's older generation for the true one, also for the pending report. */
   #giveWay(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
     this.#adopt(snapshot, requestedAt, now)
-    if (this.#outbox.pending !== undefined) this.#outbox.pending.generation = snapshot.generation
+    const { pending } = this.#reports.outbox
+    if (pending !== undefined) pending.generation = snapshot.generation
   }
 
   // -----------------------------------------------------------------------------
-  // changes and probes
+  // changes
   // -----------------------------------------------------------------------------
 
   change(change: Change, answered: (changed: Changed, requestedAt: LocalMillis) => void): void {
     const { storage } = this.membership.connection
     const requestedAt = this.#now()
-    this.#request("change", () => storage.change(this.local.name, change), (changed) => {
+    this.#send("change", () => storage.change(this.local.name, change), (changed) => {
       if (changed?.committed === true) this.logPersisted(changed.snapshot)
       if (changed !== undefined) answered(changed, requestedAt)
     })
@@ -527,26 +414,17 @@ export class Member implements Fleet, Evidence, Participant {
 
   probe(probe: Probe, answered: (probed: Probed | undefined) => void): void {
     const { storage } = this.membership.connection
-    this.#request("probe", () => storage.probe(this.local.name, probe), answered)
+    this.#send("probe", () => storage.probe(this.local.name, probe), answered)
   }
 
-  #request<A extends Changed | Probed>(
+  #send<A extends Changed | Probed>(
     operation: string,
     request: () => Effect.Effect<A, StorageError>,
     answered: (answer: A | undefined) => void
   ): void {
-    this.#changes++
-    this.membership.connection.send({ operation, circuit: this.local.name }, request, (result) => {
-      this.#changes--
-      if (Result.isSuccess(result) && isSnapshot(result.success?.snapshot)) {
-        this.#noteAnswer()
-        answered(result.success)
-      } else {
-        const error = Result.isFailure(result) ? result.failure : this.#invalid(operation, result.success)
-        this.#noteFailure(messages.persistFailed, error)
-        answered(undefined)
-      }
-      if (!this.isChanging) { for (const f of this.#whenNothingChanges.splice(0)) f() }
+    this.#exchange.send(operation, request, (answer) => {
+      if (answer === undefined) this.#judgeAloneIfAway()
+      answered(answer)
     })
   }
 
@@ -584,10 +462,11 @@ export class Member implements Fleet, Evidence, Participant {
         const requestedAt = this.#now()
         this.#operator = why.actor
         const operation = { _tag: "Operation", id, known: this.snapshot.generation, why, to } as const
-        connection.send({ operation: "change", circuit: name }, () =>
-          connection.storage.change(name, operation), (result) => {
-          resume(this.#operated(result, to._tag, requestedAt))
-        })
+        connection.send(
+          { operation: "change", circuit: name },
+          () => connection.storage.change(name, operation),
+          (result) => resume(this.#operated(this.#exchange.checked("change", result), to._tag, requestedAt))
+        )
       }))
   }
 
@@ -596,14 +475,13 @@ export class Member implements Fleet, Evidence, Participant {
     act: OperationTo["_tag"],
     requestedAt: LocalMillis
   ): Effect.Effect<void, StorageError> {
-    if (Result.isSuccess(result) && isSnapshot(result.success?.snapshot)) {
-      this.#noteAnswer()
+    if (Result.isSuccess(result)) {
+      this.#exchange.noteAnswer()
       this.accept(result.success.snapshot, -1, requestedAt)
     }
     this.#operator = undefined
     if (Result.isFailure(result)) return Effect.fail(result.failure)
-    if (!isSnapshot(result.success?.snapshot)) return Effect.fail(this.#invalid("change", result.success))
-    if (!result.success.committed) return this.#fail("change", "Denied", act)
+    if (!result.success.committed) return Effect.fail(this.#exchange.failure("change", "Denied", act))
     this.logPersisted(result.success.snapshot)
     return Effect.void
   }
@@ -640,35 +518,18 @@ export class Member implements Fleet, Evidence, Participant {
       this.snapshot.override === undefined
   }
 
-  // -----------------------------------------------------------------------------
-  // whether the storage answers
-  // -----------------------------------------------------------------------------
-
-  #noteAnswer(): void {
-    this.#failuresInARow = 0
-    this.#logged = undefined
+  #noteFailure(line: Parameters<Exchange["noteFailure"]>[0], error: StorageError): void {
+    this.#exchange.noteFailure(line, error)
+    this.#judgeAloneIfAway()
   }
 
-  #noteFailure(line: FailureLine, error: StorageError): void {
-    const { connection, log } = this.membership
-    this.#failuresInARow++
-    connection.logFailure(
-      log,
-      error.reason === "Invalid" ? messages.decodeFailed : line,
-      this.local.name,
-      error,
-      () => this.#logged ??= new Set()
-    )
+  #judgeAloneIfAway(): void {
     if (this.isAway) this.#leases?.judgeAlone()
   }
 
-  #fail(operation: string, reason: StorageError["reason"], cause: unknown): Effect.Effect<never, StorageError> {
-    return Effect.fail(failure({ operation, circuit: this.local.name }, reason, cause))
-  }
-
-  #invalid(operation: string, cause: unknown): StorageError {
-    return failure({ operation, circuit: this.local.name }, "Invalid", cause)
-  }
+  // -----------------------------------------------------------------------------
+  // log lines
+  // -----------------------------------------------------------------------------
 
   logPersisted({ state }: Snapshot): void {
     this.membership.log(messages.circuitPersisted, { circuit: this.local.name, state: state._tag })

@@ -1,0 +1,47 @@
+/** A snapshot of the storage as the state that an instance adopts: its times by the local clock, counted from the answer. */
+import type { FleetState, FleetView, OpenedBy } from "../../core/State.ts"
+import type { LocalMillis } from "../../core/Time.ts"
+import type { Snapshot } from "../../Storage/Storage.ts"
+import { LEASE_GRACE_MILLIS } from "../Bounds.ts"
+import type { Membership } from "./Membership.ts"
+
+/** `probes` is the reader's own policy's: how many probes are free is the reader's to say. */
+export const fleetStateOf = ({ state }: Snapshot, probes: number, now: LocalMillis): FleetState => {
+  switch (state._tag) {
+    case "Closed":
+      return state
+    case "Open":
+      return { _tag: "Open", until: now + state.remaining }
+    case "HalfOpen": {
+      const lapseMillis = Math.max(0, (state.nextLapse ?? 0) - LEASE_GRACE_MILLIS)
+      return { _tag: "HalfOpen", successes: state.successes, freeAt: state.live < probes ? now : now + lapseMillis }
+    }
+  }
+}
+
+export const fleetViewOf = (
+  snapshot: Snapshot,
+  { instance, plan: { probes } }: Membership,
+  openedBy: OpenedBy,
+  operator: string | undefined,
+  now: LocalMillis
+): FleetView => {
+  const { elapsed, openFor, openings, override, state, why } = snapshot
+  const evidence = why?.evidence as { readonly instance?: unknown } | null | undefined
+  return {
+    state: fleetStateOf(snapshot, probes, now),
+    since: elapsed === undefined ? -Infinity : now - elapsed,
+    reason: why?.reason,
+    // The reason of a half-open round says nothing about the opening before it.
+    openedBy: state._tag === "HalfOpen" ? openedBy : evidence?.instance === instance ? "instance" : "fleet",
+    openings,
+    openForMillis: openFor,
+    override: override === undefined ? undefined : {
+      mode: override.kind,
+      reason: override.reason,
+      actor: override.actor,
+      until: override.remaining === undefined ? Infinity : now + override.remaining
+    },
+    operator
+  }
+}
