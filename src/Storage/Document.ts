@@ -23,6 +23,7 @@ import {
 } from "../core/Record.ts"
 import { report } from "../core/Report.ts"
 import { isReserved } from "../core/Reserved.ts"
+import type { StorageMillis } from "../core/Time.ts"
 import { durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
 import { failIfUnreachable, operationDenied } from "../internal/StorageErrors.ts"
 import { checkerOf, readerOf } from "../internal/StoredJson.ts"
@@ -41,7 +42,7 @@ export interface Document {
   readonly record: CircuitRecord
   /** Newest first, at most 32. */
   readonly history: ReadonlyArray<HistoryEntry>
-  readonly expiresAt?: number | undefined
+  readonly expiresAt?: StorageMillis | undefined
 }
 
 /**
@@ -61,7 +62,7 @@ export interface Document {
  */
 export type Modify = <A>(
   circuit: string,
-  f: (document: Document | undefined, now: number) => readonly [result: A, document: Document | undefined]
+  f: (document: Document | undefined, now: StorageMillis) => readonly [result: A, document: Document | undefined]
 ) => Effect.Effect<A, StorageError>
 
 /**
@@ -172,7 +173,7 @@ export const fromDocument = (options: DocumentOptions): Storage => {
   const run = <A>(
     operation: string,
     circuit: string,
-    f: (document: Document | undefined, now: number) => readonly [answer: A, document: Document | undefined]
+    f: (document: Document | undefined, now: StorageMillis) => readonly [answer: A, document: Document | undefined]
   ): Effect.Effect<A, StorageError> => {
     const failed = ({ cause, reason }: Pick<StorageError, "cause" | "reason">) =>
       new StorageError({ operation, circuit, reason, cause })
@@ -194,7 +195,10 @@ export const fromDocument = (options: DocumentOptions): Storage => {
   const transition = <A extends object>(
     operation: string,
     circuit: string,
-    step: (record: CircuitRecord | undefined, now: number) => readonly [record: CircuitRecord | undefined, answer: A],
+    step: (
+      record: CircuitRecord | undefined,
+      now: StorageMillis
+    ) => readonly [record: CircuitRecord | undefined, answer: A],
     { why, withins = [] }: { readonly why?: Why; readonly withins?: ReadonlyArray<number> } = {}
   ): Effect.Effect<A & { readonly snapshot: Snapshot }, StorageError> =>
     run(operation, circuit, (document, now) => {
@@ -267,7 +271,7 @@ export const fromDocument = (options: DocumentOptions): Storage => {
 }
 
 /** A document that may be deleted is read as none: else an answer would depend on whether it was deleted yet. */
-const unexpired = (document: Document | undefined, now: number, idle: number): Document | undefined =>
+const unexpired = (document: Document | undefined, now: StorageMillis, idle: number): Document | undefined =>
   document === undefined || now >= (document.expiresAt ?? Infinity) || expired(document.record, idle, now)
     ? undefined
     : document

@@ -38,6 +38,7 @@ import type * as Path from "effect/Path"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { StorageMillis } from "../core/Time.ts"
 import { Circuits } from "../file/Circuits.ts"
 import { Directory, type RemoveEmptyDirectory } from "../file/Directory.ts"
 import { type DirectoryListing, listDirectory } from "../file/DirectoryListing.ts"
@@ -133,7 +134,7 @@ const listedName = (directory: Directory, circuits: Circuits, folder: string): E
     return isExpired(valid.document, yield* Clock.currentTimeMillis) ? undefined : valid.circuit
   }).pipe(Effect.orElseSucceed(() => nameOf(directory.nameOf(folder))))
 
-const isExpired = ({ expiresAt = Infinity }: Document, now: number): boolean => now >= expiresAt
+const isExpired = ({ expiresAt = Infinity }: Document, now: StorageMillis): boolean => now >= expiresAt
 
 /**
  * Circuits in a directory, over the `FileSystem` of the program. `FileStorageLive` of

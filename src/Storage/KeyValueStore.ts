@@ -43,6 +43,7 @@ import * as KeyValueStore from "effect/persistence/KeyValueStore"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type { StorageMillis } from "../core/Time.ts"
 import { refuse } from "../internal/Check.ts"
 import { coalesced } from "../internal/Coalesce.ts"
 import { failure, isInvalid } from "../internal/StorageErrors.ts"
@@ -89,7 +90,7 @@ interface NamedDocument extends Document {
   readonly circuit?: unknown
 }
 
-const isExpired = ({ expiresAt = Infinity }: Document, now: number): boolean => now >= expiresAt
+const isExpired = ({ expiresAt = Infinity }: Document, now: StorageMillis): boolean => now >= expiresAt
 
 /** The keys of circuits: the prefix and the name, or if that is too long, the beginning of the name and its digest. */
 class Keys {

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
+import type { StorageMillis } from "../core/Time.ts"
 import { type Document, fromDocument, idleTime } from "./Document.ts"
 import { type Announcement, Storage } from "./Storage.ts"
 
@@ -59,10 +60,10 @@ export const make = (options: Options = {}): Effect.Effect<Storage> => {
     const time = () => origin + Number(clock.monotonicTimeNanosUnsafe() - start) / 1e6
 
     const documents = new Map<string, Document>()
-    const isExpired = ({ expiresAt = Infinity }: Document, now: number) => now >= expiresAt
+    const isExpired = ({ expiresAt = Infinity }: Document, now: StorageMillis) => now >= expiresAt
     let sweep = documents.entries()
     // Two for each document that an operation can add, so that the sweep keeps up.
-    const deleteSomeExpired = (now: number) => {
+    const deleteSomeExpired = (now: StorageMillis) => {
       for (let i = 0; i < 2; i++) {
         const { done, value } = sweep.next()
         if (done === true) sweep = documents.entries()

@@ -57,6 +57,7 @@ import { FusedStorage, skippedFields, type TimedStorage } from "../combine/Fused
 import { built } from "../combine/Options.ts"
 import { putBack } from "../combine/Reconcile.ts"
 import { RetryQueue } from "../combine/RetryQueue.ts"
+import type { LocalMillis } from "../core/Time.ts"
 import { durationIn, oneOf, refuse } from "../internal/Check.ts"
 import { monotonicMillis, monotonicNow } from "../internal/Clock.ts"
 import { makeFork } from "../internal/Fork.ts"
@@ -95,7 +96,7 @@ export interface Options {
 
 /** A change for another region. `at` is the monotonic time of the snapshot. */
 type Message =
-  | { readonly _tag: "State"; readonly snapshot: Snapshot; readonly at: number }
+  | { readonly _tag: "State"; readonly snapshot: Snapshot; readonly at: LocalMillis }
   | { readonly _tag: "Operation"; readonly operation: Operation }
 
 /** The most changes of a circuit that are queued for a region. Beyond that the oldest is dropped. */

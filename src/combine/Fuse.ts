@@ -10,6 +10,7 @@
  * - A permit belongs to the state that it was given in. Its outcome is late, and ignored, once that state has ended.
  * - `HalfOpen` has at most one probe. A probe without an outcome fails when it lapses.
  */
+import type { LocalMillis } from "../core/Time.ts"
 
 export const FAILURES = 3
 const FIRST_OPEN_FOR_MILLIS = 1000
@@ -20,14 +21,14 @@ interface Closed {
   readonly _tag: "Closed"
   failures: number
   readonly openings: number
-  readonly calmAt: number
+  readonly calmAt: LocalMillis
 }
 
 interface Open {
   readonly _tag: "Open"
   readonly openings: number
   readonly openForMillis: number
-  readonly until: number
+  readonly until: LocalMillis
 }
 
 interface HalfOpen {
@@ -40,7 +41,7 @@ interface HalfOpen {
 /** The admission of one request. It settles once. */
 export interface Permit {
   readonly state: Closed | HalfOpen
-  readonly lapsesAt: number
+  readonly lapsesAt: LocalMillis
 }
 
 export type Outcome = "Success" | "Failure" | "Ignored"
@@ -62,7 +63,7 @@ export class StorageFuse {
   }
 
   /** A permit for one request, or `undefined` while the storage is skipped. */
-  admit(now: number): Permit | undefined {
+  admit(now: LocalMillis): Permit | undefined {
     const state = this.#state
     switch (state._tag) {
       case "Closed":
@@ -80,7 +81,7 @@ export class StorageFuse {
   }
 
   /** Records the outcome of a permit, and returns what it changed. */
-  settle({ lapsesAt, state }: Permit, outcome: Outcome, now: number): FuseChange | undefined {
+  settle({ lapsesAt, state }: Permit, outcome: Outcome, now: LocalMillis): FuseChange | undefined {
     if (state !== this.#state) return undefined
     if (state._tag === "Closed") {
       if (outcome === "Ignored") return undefined
@@ -101,17 +102,17 @@ export class StorageFuse {
     return this.isDown ? this.#close(0, -Infinity) : undefined
   }
 
-  #probe(state: HalfOpen, now: number): Permit {
+  #probe(state: HalfOpen, now: LocalMillis): Permit {
     return state.probe = { state, lapsesAt: now + this.#leaseMillis }
   }
 
-  #open(openings: number, now: number): FuseChange {
+  #open(openings: number, now: LocalMillis): FuseChange {
     const openForMillis = Math.min(LONGEST_OPEN_FOR_MILLIS, FIRST_OPEN_FOR_MILLIS * 2 ** openings)
     this.#state = { _tag: "Open", openings: openings + 1, openForMillis, until: now + openForMillis }
     return { _tag: "Down", forMillis: openForMillis }
   }
 
-  #close(openings: number, calmAt: number): FuseChange {
+  #close(openings: number, calmAt: LocalMillis): FuseChange {
     this.#state = { _tag: "Closed", failures: 0, openings, calmAt }
     return { _tag: "Up" }
   }

@@ -14,6 +14,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { aged, type Delta, isEmpty, merge, noDelta } from "../core/Delta.ts"
+import type { LocalMillis } from "../core/Time.ts"
 import { monotonicNow } from "../internal/Clock.ts"
 import { isInvalid } from "../internal/StorageErrors.ts"
 import type { CircuitReport, StorageError } from "../Storage/Storage.ts"
@@ -25,7 +26,7 @@ const MOST_IN_DOUBT = 16
 /** `at` is the monotonic time at which the ages in `value` were right. */
 interface Dated<A> {
   readonly value: A
-  readonly at: number
+  readonly at: LocalMillis
 }
 
 interface Pending {
@@ -58,7 +59,7 @@ export class PendingReports {
     return this.#pending.has(circuit) || this.#delivering.has(circuit)
   }
 
-  add(report: CircuitReport, wasSent: boolean, at: number): void {
+  add(report: CircuitReport, wasSent: boolean, at: LocalMillis): void {
     if (isEmpty(report.delta)) return
     const { inDoubt, unsent } = this.#pending.get(report.circuit) ?? nothing
     if (wasSent && inDoubt.length < MOST_IN_DOUBT) {

@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { isEmpty, type LifetimeCounts, noDelta, noLifetimeCounts } from "../core/Delta.ts"
+import type { LocalMillis } from "../core/Time.ts"
 import { monotonicNow } from "../internal/Clock.ts"
 import type { CircuitReport, Snapshot, StorageError } from "../Storage/Storage.ts"
 import type { TimedStorage } from "./FusedStorage.ts"
@@ -69,7 +70,7 @@ const eachPair = (
   from: TimedStorage,
   to: TimedStorage,
   circuits: ReadonlyArray<string>,
-  f: (circuit: string, from: Snapshot, to: Snapshot, readAt: number) => Effect.Effect<Way, StorageError>
+  f: (circuit: string, from: Snapshot, to: Snapshot, readAt: LocalMillis) => Effect.Effect<Way, StorageError>
 ): Effect.Effect<ReadonlyArray<Reconciled>, StorageError> =>
   Effect.gen(function*() {
     const readAt = yield* monotonicNow

@@ -9,6 +9,7 @@
  * bucket (because another rule of the policy looks much further back), the current bucket's counts are taken instead.
  */
 import { add, type AgedCounts, type Counts, noCounts } from "./Delta.ts"
+import type { StorageMillis } from "./Time.ts"
 
 /** The calls that ended at or after `index * width` and before `(index + 1) * width`, by the storage's clock. */
 export interface Bucket extends Counts {
@@ -27,19 +28,19 @@ export const widthFor = (withins: ReadonlyArray<number>): number | undefined => 
   return WIDTHS.find((width) => width * MOST_BUCKETS >= longest) ?? WIDTHS[3]
 }
 
-const isWithin = ({ index, width }: Bucket, within: number, now: number): boolean => {
+const isWithin = ({ index, width }: Bucket, within: number, now: StorageMillis): boolean => {
   const start = index * width
   return start <= now && (start > now - within || start + width > now)
 }
 
-const isKept = (bucket: Bucket, now: number): boolean => isWithin(bucket, MOST_BUCKETS * bucket.width, now)
+const isKept = (bucket: Bucket, now: StorageMillis): boolean => isWithin(bucket, MOST_BUCKETS * bucket.width, now)
 
 /** The window with a report's counts added, and without buckets that have become too old. */
 export const addCounts = (
   window: ReadonlyArray<Bucket>,
   counts: ReadonlyArray<AgedCounts>,
   withins: ReadonlyArray<number>,
-  now: number
+  now: StorageMillis
 ): ReadonlyArray<Bucket> => {
   const kept = window.filter((bucket) => isKept(bucket, now))
   const width = widthFor(withins)
@@ -57,7 +58,7 @@ export const addCounts = (
 export const totals = (
   window: ReadonlyArray<Bucket>,
   withins: ReadonlyArray<number>,
-  now: number
+  now: StorageMillis
 ): ReadonlyArray<Counts> => {
   const width = widthFor(withins)
   const buckets = window.filter((bucket) => bucket.width === width)

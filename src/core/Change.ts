@@ -23,6 +23,7 @@ import {
   type Why,
   withLastCalls
 } from "./Record.ts"
+import type { StorageMillis } from "./Time.ts"
 
 /**
  * Precondition `at(generation)`: an instance found that the evidence trips the circuit. The trip is refused if the
@@ -33,7 +34,7 @@ import {
 export interface Trip extends Author {
   readonly _tag: "Trip"
   readonly generation: number
-  readonly asOf: number
+  readonly asOf: StorageMillis
   readonly maxAge: number
   /** Absent in metrics-only: then the trip is a change from Closed to Closed that begins a new window. */
   readonly opening?: Opening | undefined
@@ -110,7 +111,7 @@ export const REFUSED_OPERATION =
 export const change = (
   stored: CircuitRecord | undefined,
   input: Change,
-  now: number,
+  now: StorageMillis,
   idleTimeToLive: number
 ): { readonly record: CircuitRecord | undefined; readonly committed: boolean } => {
   const record = unexpired(stored, idleTimeToLive, now)
@@ -137,7 +138,7 @@ export const change = (
   }
 }
 
-const trip = (record: CircuitRecord, input: Trip, now: number): CircuitRecord => {
+const trip = (record: CircuitRecord, input: Trip, now: StorageMillis): CircuitRecord => {
   const generation = nextGeneration(record, input.generation, now)
   return input.opening === undefined
     ? changed(record, generation, { _tag: "Closed" }, input, now)
@@ -147,7 +148,7 @@ const trip = (record: CircuitRecord, input: Trip, now: number): CircuitRecord =>
 const putBack = (
   record: CircuitRecord,
   { age, certain = false, leases, snapshot }: PutBack,
-  now: number
+  now: StorageMillis
 ): { readonly record: CircuitRecord; readonly committed: boolean } => {
   if (!certain && snapshot.state._tag === "Closed" && record.state._tag === "Open" && now < record.state.until) {
     // Which of the two is right cannot be known. The circuit stays open, because a wrongly open one heals itself. The
@@ -162,7 +163,7 @@ const putBack = (
   return { record: { ...restored, state: { ...restored.state, leases: held } }, committed: true }
 }
 
-const operate = (record: CircuitRecord, { known, to, why }: Operation, now: number): CircuitRecord => {
+const operate = (record: CircuitRecord, { known, to, why }: Operation, now: StorageMillis): CircuitRecord => {
   const generation = nextGeneration(record, known, now)
   switch (to._tag) {
     case "Override":
@@ -202,7 +203,7 @@ const restore = (
   generation: number,
   snapshot: Snapshot,
   age: number,
-  now: number
+  now: StorageMillis
 ): CircuitRecord => ({
   ...record,
   generation,
@@ -220,7 +221,7 @@ const restore = (
   usedAt: now
 })
 
-const stateFrom = ({ state }: Snapshot, age: number, now: number): RecordState => {
+const stateFrom = ({ state }: Snapshot, age: number, now: StorageMillis): RecordState => {
   switch (state._tag) {
     case "Closed":
       return { _tag: "Closed" }
@@ -234,7 +235,7 @@ const stateFrom = ({ state }: Snapshot, age: number, now: number): RecordState =
 const overrideFrom = (
   override: SnapshotOverride | undefined,
   age: number,
-  now: number
+  now: StorageMillis
 ): RecordOverride | undefined => {
   if (override === undefined) return undefined
   const { actor, kind, reason, remaining } = override
@@ -249,7 +250,7 @@ const restoreLifetime = (
   known: RecordLifetime,
   { lastOpenedAge, ...restored }: Snapshot["lifetime"],
   age: number,
-  now: number
+  now: StorageMillis
 ): RecordLifetime => {
   const timeOf = (ago: number): number => now - age - ago
   return {

@@ -22,6 +22,7 @@ import {
   overrideAt,
   unexpired
 } from "./Record.ts"
+import type { StorageMillis } from "./Time.ts"
 
 /** A request for a lease. Sent again under the same name, it grants the same lease, and does not extend it. */
 export interface Ask {
@@ -45,7 +46,7 @@ export interface Ask {
 export const ask = (
   stored: CircuitRecord | undefined,
   { duration, fingerprint, generation, lease, probes }: Ask,
-  now: number,
+  now: StorageMillis,
   idleTimeToLive: number
 ): { readonly record: CircuitRecord | undefined; readonly granted: boolean } => {
   const denied = { record: stored, granted: false }
@@ -68,7 +69,7 @@ export const ask = (
 const roundAt = (
   record: CircuitRecord,
   fingerprint: string | undefined,
-  now: number
+  now: StorageMillis
 ): CircuitRecord | undefined => {
   const { state } = record
   if (state._tag !== "Open") return record
@@ -103,7 +104,7 @@ export interface Settle {
 export const settle = (
   stored: CircuitRecord | undefined,
   { fingerprint, generation, lease, outcome }: Settle,
-  now: number,
+  now: StorageMillis,
   idleTimeToLive: number
 ): { readonly record: CircuitRecord | undefined; readonly settled: boolean } => {
   const record = unexpired(stored, idleTimeToLive, now)

@@ -12,6 +12,7 @@
  */
 import { type Bucket, totals } from "./Buckets.ts"
 import { type Counts, type LastCalls, type LifetimeCounts, noLifetimeCounts } from "./Delta.ts"
+import type { StorageMillis } from "./Time.ts"
 
 /** Bump when older code could no longer write a record without damage. An added field needs no bump. */
 export const FORMAT = 1
@@ -25,13 +26,13 @@ export interface LeaseName {
 }
 
 export interface Lease extends LeaseName {
-  readonly until: number
+  readonly until: StorageMillis
 }
 
 /** A state with its own data. An `Open` whose `until` has passed stays `Open` until a lease is requested. */
 export type RecordState =
   | { readonly _tag: "Closed" }
-  | { readonly _tag: "Open"; readonly until: number }
+  | { readonly _tag: "Open"; readonly until: StorageMillis }
   | { readonly _tag: "HalfOpen"; readonly leases: ReadonlyArray<Lease>; readonly successes: number }
 
 /** An operator's override on top of the state. Without `until` it holds until it is cleared. */
@@ -39,7 +40,7 @@ export interface RecordOverride {
   readonly kind: "ForcedOpen" | "Disabled" | "MetricsOnly"
   readonly reason: string
   readonly actor: string
-  readonly until?: number | undefined
+  readonly until?: StorageMillis | undefined
 }
 
 /** The cause of the last state change. `evidence` is plain JSON. */
@@ -51,11 +52,11 @@ export interface Why {
 
 export interface RecordLifetime extends LifetimeCounts {
   readonly opened: number
-  readonly lastSuccessAt?: number | undefined
+  readonly lastSuccessAt?: StorageMillis | undefined
   readonly lastSuccessDuration?: number | undefined
-  readonly lastFailureAt?: number | undefined
+  readonly lastFailureAt?: StorageMillis | undefined
   readonly lastFailureDuration?: number | undefined
-  readonly lastOpenedAt?: number | undefined
+  readonly lastOpenedAt?: StorageMillis | undefined
 }
 
 /** The lifetime with the last calls of a report merged in. Where two calls ended at once, the report's is taken. */
@@ -64,7 +65,7 @@ export const withLastCalls = (
   { lastFailureAge, lastFailureDuration, lastSuccessAge, lastSuccessDuration }: LastCalls,
   timeOf: (age: number) => number
 ): RecordLifetime => {
-  const isLast = (at: number | undefined, age: number | undefined): age is number =>
+  const isLast = (at: StorageMillis | undefined, age: number | undefined): age is number =>
     age !== undefined && timeOf(age) >= (at ?? -Infinity)
   return {
     ...lifetime,
@@ -86,7 +87,7 @@ export interface Message {
 
 /** The newest message of its kind and instance that took effect. */
 export interface Seen extends Message {
-  readonly at: number
+  readonly at: StorageMillis
 }
 
 export interface CircuitRecord {
@@ -95,14 +96,14 @@ export interface CircuitRecord {
   readonly generation: number
   readonly state: RecordState
   /** When the state began; absent if it never changed. An override does not move it. */
-  readonly changedAt?: number | undefined
+  readonly changedAt?: StorageMillis | undefined
   /** Consecutive openings. Read it through `openingsAt`, which returns 0 once the backoff is over. */
   readonly openings: number
   /** The planned length of the last opening; 0 if there was none. */
   readonly openFor: number
   readonly override?: RecordOverride | undefined
   /** The end of the longest `retryAfter`; in the past if none is running. */
-  readonly hintUntil: number
+  readonly hintUntil: StorageMillis
   readonly why?: Why | undefined
   /** The fingerprint of the policy that made the last change. It is shown, and never used as a key. */
   readonly fingerprint?: string | undefined
@@ -112,11 +113,11 @@ export interface CircuitRecord {
   /** Consecutive failures of this generation, in the order of the reports. */
   readonly streak: number
   readonly seen: ReadonlyArray<Seen>
-  readonly usedAt: number
+  readonly usedAt: StorageMillis
 }
 
 /** The record of a circuit that never changed, as its first report writes it. It means the same as no record. */
-export const created = (now: number): CircuitRecord => ({
+export const created = (now: StorageMillis): CircuitRecord => ({
   format: FORMAT,
   generation: 0,
   state: { _tag: "Closed" },
@@ -138,16 +139,16 @@ export const isWritable = (record: { readonly format: number } | undefined): boo
  * The generation of a change whose author knows `known`. It is above the record's and above `known`. Because it is at
  * least the clock in microseconds, it is also above every generation that the storage has lost.
  */
-export const nextGeneration = (record: CircuitRecord | undefined, known: number, now: number): number =>
+export const nextGeneration = (record: CircuitRecord | undefined, known: number, now: StorageMillis): number =>
   Math.max((record?.generation ?? 0) + 1, known + 1, Math.floor(now * 1000))
 
-export const isLive = (lease: Lease, now: number): boolean => now < lease.until
+export const isLive = (lease: Lease, now: StorageMillis): boolean => now < lease.until
 
-export const liveLeases = ({ state }: CircuitRecord, now: number): ReadonlyArray<Lease> =>
+export const liveLeases = ({ state }: CircuitRecord, now: StorageMillis): ReadonlyArray<Lease> =>
   state._tag === "HalfOpen" ? state.leases.filter((lease) => isLive(lease, now)) : []
 
 /** The override in force. */
-export const overrideAt = ({ override }: CircuitRecord, now: number): RecordOverride | undefined =>
+export const overrideAt = ({ override }: CircuitRecord, now: StorageMillis): RecordOverride | undefined =>
   override !== undefined && now < (override.until ?? Infinity) ? override : undefined
 
 /**
@@ -157,7 +158,7 @@ const backoffEndsAt = ({ changedAt = 0, openFor, state }: CircuitRecord): number
   (state._tag === "Open" ? state.until : changedAt) + openFor
 
 /** Consecutive openings at `now`. They are reset only while the circuit is closed. */
-export const openingsAt = (record: CircuitRecord, now: number): number =>
+export const openingsAt = (record: CircuitRecord, now: StorageMillis): number =>
   record.state._tag === "Closed" && now >= backoffEndsAt(record) ? 0 : record.openings
 
 /**
@@ -179,21 +180,21 @@ export const expiresAt = (record: CircuitRecord, idleTimeToLive: number): number
 }
 
 /** Whether a storage may delete the record now. */
-export const expired = (record: CircuitRecord, idleTimeToLive: number, now: number): boolean =>
+export const expired = (record: CircuitRecord, idleTimeToLive: number, now: StorageMillis): boolean =>
   now >= expiresAt(record, idleTimeToLive)
 
 /** The record as transitions see it: `undefined` if it has expired. */
 export const unexpired = (
   record: CircuitRecord | undefined,
   idleTimeToLive: number,
-  now: number
+  now: StorageMillis
 ): CircuitRecord | undefined => record === undefined || expired(record, idleTimeToLive, now) ? undefined : record
 
 /** Whether this message, or a newer one of its kind and instance, took effect within the idle time. */
 export const isRepeat = (
   record: CircuitRecord | undefined,
   { instance, kind, sequence }: Message,
-  now: number,
+  now: StorageMillis,
   idleTimeToLive: number
 ): boolean =>
   record !== undefined &&
@@ -205,7 +206,7 @@ export const isRepeat = (
 export const acknowledged = (
   record: CircuitRecord,
   { instance, kind, sequence }: Message,
-  now: number,
+  now: StorageMillis,
   idleTimeToLive: number
 ): CircuitRecord => {
   const others = record.seen.filter((seen) =>
@@ -232,7 +233,7 @@ export const changed = (
   generation: number,
   state: RecordState,
   { fingerprint, why }: Author,
-  now: number
+  now: StorageMillis
 ): CircuitRecord => ({
   ...record,
   generation,
@@ -256,7 +257,7 @@ export const opened = (
   generation: number,
   { maxOpenFor, openFor: planned }: Opening,
   author: Author,
-  now: number
+  now: StorageMillis
 ): CircuitRecord => {
   const openFor = Math.min(maxOpenFor, Math.max(planned, record.hintUntil - now))
   return {
@@ -296,7 +297,7 @@ export interface Snapshot {
   /**
    * The storage's clock when the snapshot was taken. Opaque: pass it back unchanged with a trip that was decided on it.
    */
-  readonly asOf: number
+  readonly asOf: StorageMillis
   readonly state: SnapshotState
   /** How long the state has lasted; absent if it never changed. */
   readonly elapsed?: number | undefined
@@ -317,7 +318,7 @@ export interface Snapshot {
 export const snapshot = (
   stored: CircuitRecord | undefined,
   withins: ReadonlyArray<number>,
-  now: number,
+  now: StorageMillis,
   idleTimeToLive: number
 ): Snapshot => {
   const record = unexpired(stored, idleTimeToLive, now) ?? created(now)
@@ -345,10 +346,10 @@ export const snapshot = (
   }
 }
 
-const ageOf = (at: number | undefined, now: number): number | undefined =>
+const ageOf = (at: StorageMillis | undefined, now: StorageMillis): number | undefined =>
   at === undefined ? undefined : Math.max(0, now - at)
 
-const stateSnapshot = (record: CircuitRecord, now: number): SnapshotState => {
+const stateSnapshot = (record: CircuitRecord, now: StorageMillis): SnapshotState => {
   const { state } = record
   switch (state._tag) {
     case "Closed":
@@ -367,7 +368,7 @@ const stateSnapshot = (record: CircuitRecord, now: number): SnapshotState => {
   }
 }
 
-const overrideSnapshot = (record: CircuitRecord, now: number): SnapshotOverride | undefined => {
+const overrideSnapshot = (record: CircuitRecord, now: StorageMillis): SnapshotOverride | undefined => {
   const override = overrideAt(record, now)
   if (override === undefined) return undefined
   const { until, ...rest } = override
@@ -379,7 +380,7 @@ export const historyEntry = (
   before: CircuitRecord | undefined,
   after: CircuitRecord,
   why: Why | undefined,
-  now: number
+  now: StorageMillis
 ) => ({
   generation: after.generation,
   at: now,

@@ -11,6 +11,7 @@ import {
   unexpired,
   withLastCalls
 } from "./Record.ts"
+import type { StorageMillis } from "./Time.ts"
 
 /**
  * The outcomes that an instance saw since its last report. With an empty delta a report only reads.
@@ -48,7 +49,7 @@ export type Reported = "Counted" | "Behind" | "Refused"
 export const report = (
   stored: CircuitRecord | undefined,
   { delta, generation, instance, sequence, withins }: Report,
-  now: number,
+  now: StorageMillis,
   idleTimeToLive: number
 ): { readonly record: CircuitRecord | undefined; readonly reported: Reported } => {
   const known = unexpired(stored, idleTimeToLive, now)
@@ -72,5 +73,5 @@ export const report = (
   }
 }
 
-const lifetimeWith = (lifetime: RecordLifetime, delta: LifetimeDelta, now: number): RecordLifetime =>
+const lifetimeWith = (lifetime: RecordLifetime, delta: LifetimeDelta, now: StorageMillis): RecordLifetime =>
   withLastCalls({ ...lifetime, ...addLifetime(lifetime, delta) }, delta, (age) => now - Math.max(0, age))

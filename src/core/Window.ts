@@ -6,6 +6,7 @@
  * A time window is a ring of `BUCKETS` buckets, each `within / BUCKETS` long: a call never counts once it is `within`
  * old, and leaves at most one bucket early. A count window is a ring of the last `calls` outcomes.
  */
+import type { LocalMillis } from "./Time.ts"
 import type { RuleWindow, Totals } from "./TripRule.ts"
 
 /** The number of buckets in a time window. */
@@ -17,9 +18,9 @@ export const BUCKETS = 60
  */
 export interface Window extends Totals {
   readonly next: Window | undefined
-  readonly record: (now: number, failed: boolean, slow: boolean) => void
+  readonly record: (now: LocalMillis, failed: boolean, slow: boolean) => void
   /** Drops the calls that have become too old by `now`. */
-  readonly advance: (now: number) => void
+  readonly advance: (now: LocalMillis) => void
 }
 
 /** Empty windows, in the order given. With `countsSlow: false` a time window has no ring of slow calls. */
@@ -67,7 +68,7 @@ class TimeWindow implements Window {
     return this.#counts[2]!
   }
 
-  record(now: number, failed: boolean, slow: boolean): void {
+  record(now: LocalMillis, failed: boolean, slow: boolean): void {
     this.advance(now)
     const counts = this.#counts
     const kind = failed ? 1 : 0
@@ -80,7 +81,7 @@ class TimeWindow implements Window {
     }
   }
 
-  advance(now: number): void {
+  advance(now: LocalMillis): void {
     // Multiply first: for whole milliseconds the quotient is then exact at every boundary, so a call leaves on time.
     const newest = Math.floor((now * BUCKETS) / this.#within)
     if (newest <= this.#newest) return
@@ -108,7 +109,7 @@ class CountWindow implements Window {
     this.#ring = new Uint8Array(calls)
   }
 
-  record(_now: number, failed: boolean, slow: boolean): void {
+  record(_now: LocalMillis, failed: boolean, slow: boolean): void {
     const left = this.#ring[this.#next]!
     if (left !== 0) this.#count(left, -1)
     const outcome = RECORDED | (failed ? FAILURE : 0) | (slow ? SLOW : 0)

@@ -5,12 +5,13 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { LocalMillis } from "../core/Time.ts"
 
 /** Times are fractions of milliseconds, rounded, and a sleep of less than a nanosecond is none. */
 const ROUNDING = 1e-3
 
 export interface Deadline {
-  readonly at: number
+  readonly at: LocalMillis
   readonly due: () => void
   previous: Deadline | undefined
   next: Deadline | undefined
@@ -18,7 +19,7 @@ export interface Deadline {
 
 export class Deadlines {
   readonly millis: number
-  readonly #now: () => number
+  readonly #now: () => LocalMillis
   readonly #clock: Clock.Clock
   readonly #fork: (effect: Effect.Effect<void>) => unknown
   #first: Deadline | undefined = undefined
@@ -27,7 +28,7 @@ export class Deadlines {
 
   constructor(
     millis: number,
-    now: () => number,
+    now: () => LocalMillis,
     clock: Clock.Clock,
     fork: (effect: Effect.Effect<void>) => unknown
   ) {

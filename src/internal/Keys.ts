@@ -5,6 +5,7 @@
  * a look at all. It evicts circuits that were idle for their time. To make room, it evicts the least recently used of the
  * sample with which nothing would be lost, as Redis does.
  */
+import type { LocalMillis } from "../core/Time.ts"
 import { refuse } from "./Check.ts"
 import { Circuit } from "./Circuit.ts"
 import { OVERFLOW_KEY, prefixOf } from "./CircuitName.ts"
@@ -75,7 +76,7 @@ export class Keys {
     return circuit
   }
 
-  #sweep(now: number, makeRoom: boolean): void {
+  #sweep(now: LocalMillis, makeRoom: boolean): void {
     let oldest: Circuit | undefined
     let oldestUse = Infinity
     for (let left = Math.min(SAMPLE, this.#circuits.size); left > 0; left--) {

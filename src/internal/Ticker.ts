@@ -8,6 +8,7 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type { LocalMillis } from "../core/Time.ts"
 
 /** Ticks shorter than this would cost more than looking at the clock. */
 const SHORTEST = 250
@@ -16,7 +17,7 @@ export class Ticker {
   /** Whether `now` is good for another call. */
   fresh = false
   /** Monotonic milliseconds. */
-  now: number
+  now: LocalMillis
   /** The same in whole seconds, which cost a circuit less to keep. */
   second = 0
   readonly #clock: Clock.Clock
@@ -36,14 +37,14 @@ export class Ticker {
   })
 
   /** Looks at the clock. */
-  exact(): number {
+  exact(): LocalMillis {
     const now = Number(this.#clock.monotonicTimeNanosUnsafe()) / 1e6
     this.second = Math.floor(now / 1000)
     return this.now = now
   }
 
   /** Looks at the clock for all calls until the tick is over. */
-  refresh(): number {
+  refresh(): LocalMillis {
     const now = this.exact()
     if (this.#period >= SHORTEST) {
       this.fresh = true

@@ -15,10 +15,11 @@
 import { aged, type Delta, type LifetimeDelta, merge, noDelta, noStreak } from "../core/Delta.ts"
 import { type CircuitRecord, created, expired, isWritable } from "../core/Record.ts"
 import { report } from "../core/Report.ts"
+import type { StorageMillis } from "../core/Time.ts"
 
 export interface Stripe {
   /** The storage's clock at the last report. */
-  readonly asOf: number
+  readonly asOf: StorageMillis
   /** The sum of all reports, as of then; `streak.trailing` are the failures since the success `since`. */
   readonly delta: Delta
   /** The number of the success under which the failures are counted; 0 for none. */
