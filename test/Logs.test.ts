@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Logger, type LogLevel, References, Stream } from "effect"
+import { Cause, Effect, Logger, type LogLevel, Option, References, Stream, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import { messages } from "../src/internal/Messages.ts"
@@ -183,5 +183,53 @@ describe("a log line", () => {
           "Call admitted true",
           `${messages.adopted.text} Closed N`
         ])
+      })))
+
+  it.effect("a line goes to the loggers of the breaker that it is about, and a line about the storage to all of them once", () =>
+    Effect.gen(function*() {
+      const of = new Link(yield* memory)
+      const make = (name: string) =>
+        withLogs("Info", (lines) => Effect.map(of.make(name, policy), (breaker) => ({ breaker, lines })))
+      const [first, second] = [yield* make("first"), yield* make("second")]
+      of.fault(failing("Invalid"), "sync")
+      yield* first.breaker.wrap(Effect.void)
+      yield* rounds(2)
+      yield* second.breaker.wrap(Effect.void)
+      of.fault(failing("Unavailable"))
+      yield* failTimes(second.breaker, 1)
+      yield* rounds(5)
+      const [ofFirst, ofSecond] = [first, second].map(({ lines }) =>
+        lines.map(({ fields, text }) => [text, fields["circuit"] ?? fields["backend"]])
+      )
+      const unreachable = [messages.storageUnreachable.text, "memory"]
+      assert.deepStrictEqual(ofFirst!.filter(([text]) => text === unreachable[0]), [unreachable])
+      assert.deepStrictEqual(ofSecond!.filter(([text]) => text === unreachable[0]), [unreachable])
+      assert.deepStrictEqual(new Set(ofFirst!.map(([, about]) => about)), new Set(["first", "memory"]))
+      assert.deepStrictEqual(new Set(ofSecond!.map(([, about]) => about)), new Set(["second", "memory"]))
+    }))
+
+  it.effect("a breaker made inside a span logs nothing under it once it has ended", () =>
+    withLogs("Debug", (lines) =>
+      Effect.gen(function*() {
+        const link = new Link(yield* memory)
+        const spans: Array<Tracer.AnySpan | undefined> = []
+        const of = link.storage
+        const watched: Storage.Storage = {
+          ...of,
+          sync: (reports) =>
+            Effect.flatMap(Effect.serviceOption(Tracer.ParentSpan), (span) => {
+              spans.push(Option.getOrUndefined(span))
+              return of.sync(reports)
+            })
+        }
+        const breaker = yield* Breaker.make("in-a-span", policy).pipe(
+          Effect.provideService(Storage.Storage, watched),
+          Effect.withSpan("startup")
+        )
+        yield* failTimes(breaker, 1)
+        yield* rounds(2)
+        assert.isAbove(lines.length, 0)
+        assert.isAbove(spans.length, 0)
+        assert.deepStrictEqual(spans.filter((span) => span !== undefined), [])
       })))
 })
