@@ -1,22 +1,22 @@
 /**
  * Circuit breakers as Effect services.
  *
- * A breaker runs calls through a circuit. While the circuit is closed, calls run and are counted; when the trip policy says
- * so, it opens, and calls fail at once with `BreakerOpenError`; after the open time it is half-open and lets probes through,
- * whose success closes it and whose failure reopens it.
+ * A breaker runs calls through a circuit. While the circuit is closed, calls run and are counted. When the trip policy trips,
+ * the circuit opens, and calls fail at once with `BreakerOpenError`. After the open time it is half-open and lets probes
+ * through: enough successes close it, a failure reopens it.
  *
- * Breakers of one name on one storage are one circuit, in whatever process. Each is an instance of it: it decides on what it
- * knows, asking nobody, and agrees with the others in the background.
+ * Breakers of one name on one storage share one circuit, in whatever process they are. Each is an instance of it: it decides
+ * on its own view, without a request, and agrees with the others in the background.
  *
  * **Gotchas**
  *
  * - Provide a breaker's layer once, where the program starts, and keep it. Each time it is provided it is a new instance, which
- *   knows nothing before its first call has asked the storage; per request it would never open by itself.
- * - The first call of a circuit in a process waits for what the fleet knows, and one that would probe for its leave to: each at
- *   most 100 ms, and not at all where the storage answers at once or is away.
- * - Interruption from outside counts for nothing, so put `Effect.timeout` inside a breaker, or use the policy's `timeout`.
- * - Calls that were admitted before a change of state run to their end, and change nothing.
- * - A breaker keeps the `Clock` that was there when it was made.
+ *   knows nothing before its first call has loaded the circuit. Provided per request, it would never open by itself.
+ * - The first call of a circuit in a process waits for the fleet's view, and a call that would probe waits for a lease: each at
+ *   most 100 ms, and not at all if the storage answers at once or does not answer.
+ * - Interruption by the caller is ignored, so put `Effect.timeout` inside a breaker, or use the policy's `timeout`.
+ * - Calls that were admitted before a change of state run to their end, and their outcomes do not change the new state.
+ * - A breaker keeps the `Clock` of the context in which it is made.
  *
  * **Example** (Guarding a call)
  *
@@ -87,7 +87,7 @@ export { type Classify, type Consistency, Data, type HalfOpen, type Policy } fro
 // which errors can happen
 // -----------------------------------------------------------------------------
 
-// A field counts as there when its key is and it is not just `undefined`: sound for a widened policy, too.
+// A field is present if its key is and its type is more than `undefined`. That is sound for a widened policy, too.
 type Field<P, K extends PropertyKey> = P extends unknown ? K extends keyof P ? Exclude<P[K], undefined> : never : never
 
 type TimeoutOf<P> = [Field<P, "timeout"> | Field<Field<P, "halfOpen">, "timeout">] extends [never] ? never
@@ -97,14 +97,14 @@ type StorageOf<P> = [Exclude<Field<P, "consistency">, "local">] extends [never] 
   : "fail" extends Field<P, "onStorageError"> ? StorageError
   : never
 
-// Where both are declared and yet no `StorageError` can happen, one of them from config could make it happen.
+// If both are declared and no `StorageError` is possible yet, either of them from config could make it possible.
 type Lying<P> = [StorageOf<P>] extends [never]
   ? [Field<P, "consistency">] extends [never] ? never : [Field<P, "onStorageError">] extends [never] ? never
   : "consistency" | "onStorageError"
   : never
 
 /**
- * The fields of a policy that config may set: those it declares, without what could add to the errors of a call.
+ * The fields of a policy that config may set: those it declares, except fields that could add an error to calls.
  *
  * @category models
  * @since 0.1.0
@@ -116,8 +116,8 @@ export type Configurable<P> = {
 }
 
 /**
- * What a breaker with this policy adds to the errors of a call: `BreakerOpenError`, and each of the others only where the
- * policy makes it possible.
+ * The errors that a breaker with this policy adds to a call: `BreakerOpenError`, and each other one only if the policy makes
+ * it possible.
  *
  * @category models
  * @since 0.1.0
@@ -125,7 +125,7 @@ export type Configurable<P> = {
 export type ErrorOf<P> = BreakerOpenError | TimeoutOf<P> | BulkheadOf<P> | StorageOf<P>
 
 /**
- * What the policy's `classify` needs.
+ * The services that the policy's `classify` requires.
  *
  * @category models
  * @since 0.1.0
@@ -139,7 +139,7 @@ export type ServicesOf<P> = Field<P, "classify"> extends (...args: any) => infer
 // -----------------------------------------------------------------------------
 
 /**
- * Runs an effect through a breaker. One signature, no options, so that `effect.pipe(X.wrap)` infers.
+ * Runs an effect through a breaker. It has one signature and no options, so that `effect.pipe(X.wrap)` infers.
  *
  * @category models
  * @since 0.1.0
@@ -149,7 +149,7 @@ export interface Wrap<out Err, out Ctx> {
 }
 
 /**
- * `Wrap` with options for this call: how to classify it, in place of the policy's `classify`.
+ * `Wrap` with options for one call: a `classify` in place of the policy's.
  *
  * @category models
  * @since 0.1.0
@@ -182,7 +182,7 @@ export interface WrapKeyed<out Err, out Ctx> {
 }
 
 /**
- * What an operator says with an override: who, why, and for how long (default: until it is cleared).
+ * An operator's override: its mode, who sets it, why, and for how long (default: until it is cleared).
  *
  * @category models
  * @since 0.1.0
@@ -198,22 +198,22 @@ export interface OverrideOptions {
  * A breaker of one circuit.
  *
  * - `wrap`, `wrapWith`: run calls through it.
- * - `state`, `snapshot`: read it. Reading moves nothing and takes no permit.
- * - `events`: what happens from now on. Costs nothing while nobody listens; a listener that is more than 1,024 events behind
- *   loses the oldest and is told how many. Never ends by itself.
- * - `override`: puts the operator's will on top of the state, replacing an earlier one; the state beneath stays, its time
- *   running. `clearOverride` lifts it.
+ * - `state`, `snapshot`: read it. Reading changes nothing and takes no permit.
+ * - `events`: the events from now on. They cost nothing without a listener. A listener that is more than 1,024 events behind
+ *   loses the oldest, and an event `Lost` says how many. The stream does not end by itself.
+ * - `override`: sets an operator's override on top of the state, in place of an earlier one. The state beneath stays, its time
+ *   running. `clearOverride` clears it.
  * - `forceHalfOpen`: takes probes at once. `reset`: closes, with an empty window and no memory of openings; an override stays.
  *
- * What an operator does is for the whole fleet: the others know it after one push or one `syncEvery`, those that are idle with
- * their next use, and each tells its own listeners. Calls that were running then change nothing.
+ * An operator's act holds for the whole fleet. Other instances adopt it after one push or one `syncEvery`, idle ones with their
+ * next call, and each publishes it to its own listeners. Calls that are running then do not change the new state.
  *
  * **Gotchas**
  *
- * - An operator's act fails with `StorageError` where the storage did not confirm it within 1 second, and has no effect on this
- *   instance then. `Denied` means that it has none anywhere; after `Unavailable` or `Deadline` it may hold all the same: look,
- *   or do it again. On a storage that cannot fence (`NullStorageLive`) it holds for this breaker alone.
- * - Others than the one who lifted an override are told that `unknown` did; the storage's history has the actor.
+ * - An operator's act fails with `StorageError` if the storage does not confirm it within 1 second. Then it has no effect on
+ *   this instance. After `Denied` it has no effect anywhere. After `Unavailable` or `Deadline` it may have been committed: read
+ *   the state, or repeat the act. On a storage that cannot fence (`NullStorageLive`) an act holds for this breaker alone.
+ * - Instances other than the one that cleared an override publish `unknown` as the actor. The storage's history has the actor.
  *
  * @category models
  * @since 0.1.0
@@ -232,12 +232,12 @@ export interface Breaker<out Err> {
 }
 
 /**
- * One policy, a circuit for each key, made when the key is first used.
+ * A breaker with one policy and a circuit for each key, made when the key is first used.
  *
- * `get` is for operators: it makes the circuit, too, if there is none. What it returns is good until that circuit is evicted,
- * and speaks of no one's calls where `passThrough` found no room: ask anew each time. `size` tells how many there are.
- * `events` are those of
- * all circuits.
+ * - `get`, for operators: the breaker of a key's circuit, which is made if there is none. It is valid until the circuit is
+ *   evicted. Under `passThrough` with no room it is a detached circuit that sees no calls. Call `get` again instead of keeping it.
+ * - `size`: how many circuits there are.
+ * - `events`: the events of all circuits.
  *
  * @category models
  * @since 0.1.0
@@ -257,23 +257,23 @@ export interface KeyedBreaker<out Err> {
  * @since 0.1.0
  */
 export interface KeyedOptions {
-  /** The most circuits there can be at once. Default 10,000. */
+  /** The most circuits at once. Default 10,000. */
   readonly capacity?: number | undefined
   /**
-   * A circuit that was not used for this long is forgotten by this instance, once nothing that runs out is still running.
-   * Default 1 hour. A storage has an idle time of its own.
+   * This instance forgets a circuit that was not used for this long, but not before its open time, its probes and its override
+   * have ended. Default 1 hour. A storage has an idle time of its own.
    */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
-   * What a new key gets when there is no room. `evictIdle` (the default): the place of the least recently used circuit that
-   * nothing would be lost with, and where there is none, as `shareOne`: one circuit shared by all that found no room.
-   * `passThrough`: no circuit, the call runs unguarded.
+   * How a new key is served when there is no room. `evictIdle` (the default): the least recently used circuit with which nothing
+   * would be lost is evicted; if there is none, as `shareOne`. `shareOne`: all keys without a circuit of their own share one.
+   * `passThrough`: no circuit, so the call runs unguarded.
    */
   readonly overflow?: Overflow | undefined
 }
 
 /**
- * A breaker as a service: what `Service` returns, to be extended by a class.
+ * A breaker as a service: the class that `Service` returns, to be extended by yours.
  *
  * @category models
  * @since 0.1.0
@@ -285,16 +285,16 @@ export interface ServiceClass<Self, Name extends string, P extends Policy>
   readonly wrap: Wrap<ErrorOf<P>, Self>
   readonly wrapWith: WrapWith<ErrorOf<P>, Self>
   readonly layer: Layer.Layer<Self, never, Storage | ServicesOf<P>>
-  /** The layer with some of the policy's fields from config: only those it declares, so that the error type cannot lie. */
+  /** The layer with fields of the policy from config: only fields that the policy declares, so that the error type stays true. */
   readonly layerConfig: (
     overrides: Config.Wrap<Configurable<P>>
   ) => Layer.Layer<Self, Config.ConfigError, Storage | ServicesOf<P>>
-  /** For tests of code that uses it: no storage, no clock, closed or open as long as it lives. */
+  /** A layer for tests of code that uses the breaker: without storage and clock, always closed or always open. Default closed. */
   readonly layerTest: (options?: { readonly state?: "Closed" | "Open" | undefined }) => Layer.Layer<Self>
 }
 
 /**
- * A keyed breaker as a service: what `KeyedService` returns, to be extended by a class.
+ * A keyed breaker as a service: the class that `KeyedService` returns, to be extended by yours.
  *
  * @category models
  * @since 0.1.0
@@ -312,8 +312,8 @@ export interface KeyedServiceClass<Self, Name extends string, P extends Policy>
 // -----------------------------------------------------------------------------
 
 /**
- * Policy fields for every breaker that is made below and does not say otherwise, without those that change error types.
- * Default: none.
+ * Policy fields for every breaker that is made within, where its own policy does not set them. Fields that change error types are
+ * left out. Default: none.
  *
  * @category references
  * @since 0.1.0
@@ -323,8 +323,8 @@ export const Defaults: Context.Reference<Omit<Data, "timeout" | "maxConcurrent" 
     .Reference("effect-breaker/Breaker/Defaults", { defaultValue: () => ({}) })
 
 /**
- * 16 hex digits that are equal for policies whose data decides alike, however they were written. A `Schedule` and `classify`
- * are not data, and not in it.
+ * A digest of a policy's data, 16 hex digits: equal for policies that decide alike, however their durations are written. A
+ * `Schedule` and `classify` are not data, so they are left out.
  *
  * @category accessors
  * @since 0.1.0
@@ -335,7 +335,7 @@ export const fingerprint: (policy: Policy) => string = ResolvedPolicy.fingerprin
 // constructors
 // -----------------------------------------------------------------------------
 
-/** Makes the shared part of a breaker, then its circuits from that, and joins the fleet with them for as long as the scope is open. */
+/** Makes a breaker's circuits, and enters the fleet with them for as long as the scope is open. */
 const makeCircuits = <A extends Circuits>(
   name: string,
   policy: Policy,
@@ -357,11 +357,11 @@ const makeCircuits = <A extends Circuits>(
 /**
  * Makes a breaker of one circuit, for as long as the scope is open.
  *
- * Throws a `RangeError` at once where the policy makes no sense, naming the field, the value and the range. Asks nothing
- * and writes nothing before the first call.
+ * Throws a `RangeError` at once if the policy is invalid, with each field, its value and the range. Sends no request before the
+ * first call.
  *
- * Closing the scope waits for the storage to hear what was not yet reported: at most 1 second, and not at all while the
- * storage is away. Calls made afterwards are decided by this breaker alone.
+ * Closing the scope waits until the last reports are acknowledged: at most 1 second, and not at all while the storage does not
+ * answer. Later calls are decided by this breaker alone.
  *
  * @category constructors
  * @since 0.1.0
@@ -381,7 +381,7 @@ export const make = <const P extends Policy>(
 /**
  * Makes a keyed breaker, for as long as the scope is open. Circuit names are `name/key`.
  *
- * Throws, and closes, as `make` does.
+ * It throws for an invalid policy, and closes, as `make` does.
  *
  * @category constructors
  * @since 0.1.0
@@ -479,7 +479,8 @@ const operate = (circuit: Circuit, act: Act, why: Why): Effect.Effect<void, Stor
  * A breaker as a service class.
  *
  * The class is the key of the service in the context: `yield* Payments` is the breaker, `Payments.wrap` runs a call through
- * it, `Payments.layer` provides it. Two services with one name in a process are a defect that names both.
+ * it, `Payments.layer` provides it. Two services with one name on one storage are a defect that names both, when the second
+ * layer is built. A module that is evaluated again (hot reload) makes a second class of the same name: that works, and is logged.
  *
  * @category services
  * @since 0.1.0
@@ -545,14 +546,14 @@ export const KeyedService = <Self>() =>
   return KeyedBreakerService as any
 }
 
-/** Keeps what a getter made on the class that it was asked of: layers are memoised by identity. */
+/** Keeps the value of a getter on the class it was read from, because layers are memoised by identity. */
 const once = <A>(target: object, key: string, value: A): A => {
   Object.defineProperty(target, key, { value })
   return value
 }
 
 /**
- * The default breaker of a context, for programs that need no more than one.
+ * The default breaker of a context, for programs that need only one.
  *
  * @category services
  * @since 0.1.0
@@ -576,8 +577,8 @@ export const layer = <const P extends Policy & { readonly onStorageError?: "allo
 }
 
 /**
- * Provides the default breaker with its policy from config. Nonsense is a `ConfigError` that names the field, the value and
- * the range.
+ * Provides the default breaker with its policy from config. An invalid value is a `ConfigError` that names the field, the value
+ * and the range.
  *
  * @category layers
  * @since 0.1.0
@@ -622,8 +623,8 @@ function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<
 /**
  * A policy from config, each field optional, under a prefix: for `PAYMENTS`, in environment variables, `PAYMENTS_OPEN_FOR`,
  * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_HALF_OPEN_PROBES`, `…_SUCCESSES`,
- * `…_LEASE`, `…_TIMEOUT`, `…_RAMP`, and `PAYMENTS_TRIP`, a trip policy as JSON. Nonsense is a `ConfigError` that names the
- * field, the value and the range.
+ * `…_LEASE`, `…_TIMEOUT`, `…_RAMP`, and `PAYMENTS_TRIP`, a trip policy as JSON. An invalid value is a `ConfigError` that names
+ * the field, the value and the range.
  *
  * **Example** (From an environment)
  *
@@ -663,7 +664,7 @@ export const config = (prefix: string): Config.Config<Data> => {
   ))
 }
 
-/** A config whose policy is checked. */
+/** The config, which fails if its policy is invalid. */
 const configured = <P extends Policy>(config: Config.Config<P>): Config.Config<P> =>
   Config.flatMap(config, (policy) => {
     const checked = Schema.decodeUnknownResult(ValidPolicy)(policy)
@@ -675,9 +676,9 @@ const configured = <P extends Policy>(config: Config.Config<P>): Config.Config<P
 // -----------------------------------------------------------------------------
 
 /**
- * A layer that runs an effect for each event of a breaker, in order, one at a time, in a fiber of its own, from when the layer
- * is built until its scope closes. What the effect fails or dies with is reported at `References.UnhandledLogLevel`, and the
- * next event is taken. It can neither fail nor slow a call.
+ * A layer that runs an effect for each event of a breaker, in order, one at a time, in a fiber of its own, from the time the layer
+ * is built until its scope closes. A failure or defect of the effect is logged at `References.UnhandledLogLevel`, and the next
+ * event is taken. It can neither fail nor slow a call.
  *
  * @category layers
  * @since 0.1.0

@@ -22,7 +22,7 @@ import * as Outcome from "./Outcome.ts"
  * The other fields:
  *
  * - `retryAfter`: how long until a call may get through. It is computed when it is read and never negative. It is absent where
- *   nobody knows, under an override.
+ *   no time is known, under an override.
  * - `reason`: why the circuit opened, or the operator's reason.
  * - `lastFailure`: the error of the last failure before it opened.
  * - `openedBy`: whose evidence opened it: this instance's own, the fleet's, or an operator's word.

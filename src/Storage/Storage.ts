@@ -83,7 +83,7 @@ export class StorageError
 }
 
 /**
- * Whether an error is a `StorageError`, told by its tag: a storage may come with its own copy of this library.
+ * Whether an error is a `StorageError`. It goes by the tag, because a storage may come with its own copy of this library.
  *
  * @category guards
  * @since 0.1.0

@@ -289,7 +289,7 @@ const SAME_WITHIN_MILLIS = 100
 
 const isClose = (a: LocalMillis, b: LocalMillis): boolean => Math.abs(a - b) < SAME_WITHIN_MILLIS
 
-/** The fleet's state of the same generation, told anew: its times may have moved. */
+/** A later snapshot of the same generation: its times may have moved. */
 export const refreshed = (state: State, fleet: FleetState): State => {
   if (!state.adopted) return state
   if (state._tag === "Open" && fleet._tag === "Open" && !isClose(state.until, fleet.until)) {
@@ -303,7 +303,7 @@ export const refreshed = (state: State, fleet: FleetState): State => {
 }
 
 // -----------------------------------------------------------------------------
-// questions: nothing is changed
+// reading: nothing is changed
 // -----------------------------------------------------------------------------
 
 /** Consecutive openings at `now`: forgotten once the circuit stayed closed as long as its last opening was to last. */
@@ -314,7 +314,7 @@ export const openingsAt = (state: State, now: LocalMillis): number =>
 export const overrideAt = ({ override }: State, now: LocalMillis): Override | undefined =>
   override !== undefined && now < override.until ? override : undefined
 
-/** Whether the change is a transition that listeners hear of: to another state, or a fleet's trip under metrics-only. */
+/** Whether the change is published as a transition: to another state, or a trip of the fleet under metrics-only. */
 export const isTransition = (from: State, to: State): boolean =>
   from._tag !== to._tag ||
   (to._tag === "Closed" && to.adopted && to.reason !== from.reason && to.override?.mode === "MetricsOnly")
@@ -326,7 +326,7 @@ export const refusalOf = (state: State, now: LocalMillis): "ForcedOpen" | "Open"
   return state._tag === "Open" && now < state.until ? "Open" : undefined
 }
 
-/** When a refused call may come back; `undefined` where nobody knows (forced open) or nothing refuses. */
+/** When a refused call may come back; `undefined` while an override is in force, and where calls are admitted. */
 export const retryAt = (plan: Plan, state: State, now: LocalMillis): LocalMillis | undefined => {
   if (overrideAt(state, now) !== undefined) return undefined
   switch (state._tag) {

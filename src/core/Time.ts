@@ -2,7 +2,7 @@
  * Two clocks, two types. A time by one clock where the other's is expected does not compile; a plain number, as arithmetic
  * gives it, fits both. Durations are plain numbers, their unit last in the name.
  *
- * What crosses from one to the other crosses as a duration: what remains, or what has elapsed.
+ * A time crosses from one clock to the other as a duration: the time that remains, or that has elapsed.
  */
 
 /** Milliseconds by this process's monotonic clock. */

@@ -1,4 +1,4 @@
-/** Bad input at the border: what is wrong is said with the field, the value and the range. */
+/** Checks of options. Each problem names the field, the value and the range. */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 
@@ -32,7 +32,7 @@ const quoted = (value: unknown): string => {
   }
 }
 
-/** Throws what is wrong, all of it. */
+/** Throws a `RangeError` that names all problems, if there are any. */
 export const refuse = (what: string, problems: ReadonlyArray<Problem>): void => {
   if (problems.length > 0) throw new RangeError(`${what}: ${problems.map(inWords).join("; ")}`)
 }
@@ -48,7 +48,7 @@ export const countIn = (field: string, value: number, least: number, most: numbe
     ? none
     : [{ field, value, range: `a whole number ${between(least, most)}` }]
 
-/** A rate that something can reach and that not everything does. */
+/** A rate from 0 to 1. */
 export const rateIn = (field: string, value: number): ReadonlyArray<Problem> =>
   Number.isFinite(value) && value >= 0 && value <= 1 ? none : [{ field, value, range: "a rate in [0, 1]" }]
 
@@ -59,7 +59,7 @@ export const durationIn = (
   least: number,
   most: number
 ): ReadonlyArray<Problem> => {
-  // Effect takes NaN for no time at all.
+  // Effect would take NaN for a duration of zero.
   const millis = Number.isNaN(value) ? Option.none() : Option.map(Duration.fromInput(value), Duration.toMillis)
   return Option.isSome(millis) && Number.isFinite(millis.value) && millis.value >= least && millis.value <= most
     ? none

@@ -114,7 +114,7 @@ export class Circuit implements Local, Evidence {
     this.fleet?.epochEnded(ended, now)
   }
 
-  /** Changes details within an epoch: nobody is told, and running calls stay in time. */
+  /** Changes details within an epoch: no event is published, and running calls are not late. */
   #amend(next: State.State): void {
     this.#state = next
     this.#setGate()

@@ -1,14 +1,16 @@
 /**
- * The deadlines of calls that all take the same time: first come, first due, so one sleeping fiber serves them all and a call
- * pays for a list node and no timer.
+ * A queue of deadlines that are all equally far away when they are added. The first one added is the first one due, so one
+ * sleeping fiber serves them all, and each costs a list node and no timer.
+ *
+ * Invariant: while the list is not empty, exactly one fiber sleeps until its first deadline or an earlier time.
  */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { LocalMillis } from "../core/Time.ts"
 
-/** Times are fractions of milliseconds, rounded, and a sleep of less than a nanosecond is none. */
-const ROUNDING = 1e-3
+/** Milliseconds are rounded fractions. What is left of less than this is no time to sleep. */
+const ROUNDING_MILLIS = 1e-3
 
 export interface Deadline {
   readonly at: LocalMillis
@@ -38,7 +40,7 @@ export class Deadlines {
     this.#fork = fork
   }
 
-  /** Calls `due` once `millis` have passed, unless it is removed before. */
+  /** Calls `due` after `millis`, unless it is removed before. */
   add(due: () => void): Deadline {
     const deadline: Deadline = { at: this.#now() + this.millis, due, previous: this.#last, next: undefined }
     if (this.#last === undefined) this.#first = deadline
@@ -51,7 +53,7 @@ export class Deadlines {
     return deadline
   }
 
-  /** Once for each deadline that was added. */
+  /** Removes a deadline that is not due yet. Call it at most once for each. */
   remove({ next, previous }: Deadline): void {
     if (previous === undefined) this.#first = next
     else previous.next = next
@@ -59,10 +61,10 @@ export class Deadlines {
     else next.previous = previous
   }
 
-  // Sleeps on until nothing waits, so that a call which ends in time has no timer to clear.
+  // It sleeps on until the list is empty, so that a call which ends in time has no timer to clear.
   readonly #wake: Effect.Effect<void> = Effect.suspend(() => {
     const now = this.#now()
-    while (this.#first !== undefined && this.#first.at - now < ROUNDING) {
+    while (this.#first !== undefined && this.#first.at - now < ROUNDING_MILLIS) {
       const deadline = this.#first
       this.remove(deadline)
       deadline.due()
@@ -74,7 +76,7 @@ export class Deadlines {
     return Effect.andThen(this.#clock.sleep(Duration.millis(this.#first.at - now)), this.#wake)
   })
 
-  // Interrupted with the breaker's scope, it goes on for the calls that still run.
+  // The breaker's scope interrupts it. A new fiber goes on for the calls that still run.
   readonly #sleep: Effect.Effect<void> = Effect.onInterrupt(this.#wake, () =>
     Effect.sync(() => {
       this.#asleep = this.#first !== undefined

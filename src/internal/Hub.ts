@@ -1,13 +1,13 @@
-/** Hands events to whoever listens: nothing is made or kept where nobody does, and a slow listener loses the oldest. */
+/** Publishes events to listeners. Without a listener no event is made, and a slow listener loses the oldest. */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Event } from "../Event.ts"
 
-/** How many events wait for one listener before the oldest is dropped. */
+/** The most events that wait for one listener. Beyond that the oldest is dropped. */
 export const CAPACITY = 1024
 
-/** An event with its number, from which a listener sees how many it lost before it. */
+/** An event with its number: a gap in the numbers shows how many were lost. */
 interface Numbered {
   readonly event: Event
   readonly number: number
@@ -15,7 +15,7 @@ interface Numbered {
 
 interface Listener {
   readonly queue: Queue.Queue<Numbered>
-  /** How many events there were since it began to listen. */
+  /** The number of the next event, counted since it began to listen. */
   count: number
 }
 

@@ -14,6 +14,7 @@ import { BUCKETS } from "../core/Window.ts"
 import type { Classify } from "../Policy.ts"
 import { Deadlines } from "./Deadlines.ts"
 import type { Entry } from "./fleet/Fleet.ts"
+import { makeFork } from "./Fork.ts"
 import { Hub } from "./Hub.ts"
 import { isLogged, type Log, makeLog } from "./Log.ts"
 import { type Message, messages } from "./Messages.ts"
@@ -57,9 +58,10 @@ export const makeShared = (
   scope: Scope,
   fleet: Entry | undefined
 ): Shared => {
+  const start = makeFork(context)
   // A call that outlives the scope still has its timeout. Fibers that serve no call end with the scope.
   const fork = (effect: Effect.Effect<void>): void => {
-    const fiber = Effect.runForkWith(context)(effect)
+    const fiber = start(effect)
     if (scope.state._tag !== "Closed") Fiber.runIn(fiber, scope)
   }
   const clock = Effect.runSyncWith(context)(Clock.Clock)
@@ -121,7 +123,7 @@ const makeOpenFor = (
       let delay = 0
       for (let n = 1; n <= Math.min(opening, MOST_STEPS); n++) {
         const next = yield* Effect.exit(step(now, n))
-        // A schedule that has run out repeats its last delay; one that died has none to trust.
+        // A schedule that has ended repeats its last delay. One that died gives no delay.
         if (Exit.isFailure(next)) {
           if (Cause.hasDies(next.cause)) return yield* Effect.failCause(next.cause)
           break

@@ -1,4 +1,4 @@
-/** A breaker that stands still: for tests of code that uses one. */
+/** A breaker whose state never changes, for tests of code that uses one. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -12,7 +12,13 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
   const { openFor } = resolve(circuit, policy)
   const retryAfter = Duration.millis(typeof openFor === "number" ? openFor : defaultOpenForMillis)
   const open = Effect.fail(
-    new BreakerOpenError({ circuit, state: "Open", openedBy: "instance", retryAfter, reason: "a test said so" })
+    new BreakerOpenError({
+      circuit,
+      state: "Open",
+      openedBy: "instance",
+      retryAfter,
+      reason: "layerTest({ state: \"Open\" })"
+    })
   )
   const wrap = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | BreakerOpenError, R> =>
     state === "Open" ? open : self

@@ -1,33 +1,33 @@
 /**
- * The time that calls share while they flow: exact where it is asked for, else as fine as one tick, so that a success need not
- * read the clock.
+ * A cached clock. `exact()` reads the clock; `now` may be up to one tick (250 ms to 1 s) old, so that a success need not read it.
  *
- * A tick is a timer that is armed by the first call after it and only ends the freshness of `now`: with no calls there is no
- * timer.
+ * Invariant: while `fresh` is true, a timer runs that ends it with the tick. The first call after a tick starts the next timer, so
+ * without calls there is none.
  */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { LocalMillis } from "../core/Time.ts"
+import { monotonicMillis } from "./Clock.ts"
 
-/** Ticks shorter than this would cost more than looking at the clock. */
-const SHORTEST = 250
+/** With shorter ticks, the timers would cost more than reading the clock for each call. */
+const SHORTEST_TICK_MILLIS = 250
 
 export class Ticker {
   /** Whether `now` is good for another call. */
   fresh = false
-  /** Monotonic milliseconds. */
+  /** The time of the last reading. */
   now: LocalMillis
-  /** The same in whole seconds, which cost a circuit less to keep. */
+  /** The same in whole seconds: a small integer, which costs a circuit less memory than a fraction. */
   second = 0
   readonly #clock: Clock.Clock
-  readonly #period: number
+  readonly #periodMillis: number
   readonly #fork: (effect: Effect.Effect<void>) => unknown
 
-  /** `fork` runs the timer in the scope of the breaker. */
-  constructor(clock: Clock.Clock, period: number, fork: (effect: Effect.Effect<void>) => unknown) {
+  /** `fork` runs the timers, in the scope of the breaker. */
+  constructor(clock: Clock.Clock, periodMillis: number, fork: (effect: Effect.Effect<void>) => unknown) {
     this.#clock = clock
-    this.#period = period
+    this.#periodMillis = periodMillis
     this.#fork = fork
     this.now = this.exact()
   }
@@ -36,20 +36,20 @@ export class Ticker {
     this.fresh = false
   })
 
-  /** Looks at the clock. */
+  /** Reads the clock. */
   exact(): LocalMillis {
-    const now = Number(this.#clock.monotonicTimeNanosUnsafe()) / 1e6
+    const now = monotonicMillis(this.#clock)
     this.second = Math.floor(now / 1000)
     return this.now = now
   }
 
-  /** Looks at the clock for all calls until the tick is over. */
+  /** Reads the clock for all calls until the tick is over. */
   refresh(): LocalMillis {
     const now = this.exact()
-    if (this.#period >= SHORTEST) {
+    if (this.#periodMillis >= SHORTEST_TICK_MILLIS) {
       this.fresh = true
-      const left = this.#period - now % this.#period
-      this.#fork(Effect.ensuring(this.#clock.sleep(Duration.millis(left)), this.#stale))
+      const leftMillis = this.#periodMillis - now % this.#periodMillis
+      this.#fork(Effect.ensuring(this.#clock.sleep(Duration.millis(leftMillis)), this.#stale))
     }
     return now
   }

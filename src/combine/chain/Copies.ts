@@ -1,5 +1,5 @@
 /**
- * What the storages of a chain have yet to receive: reports that the first one missed, and for those behind it the
+ * The data that the storages of a chain have yet to receive: reports that the first one missed, and for those behind it the
  * changes, and in a mirror the reports, of the storage that answered.
  */
 import * as Effect from "effect/Effect"

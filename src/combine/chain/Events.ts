@@ -1,4 +1,4 @@
-/** What happens between the storages of a chain, as events, in the log, and as a metric. */
+/** Fallbacks and recoveries between the storages of a chain, as events, log lines and a metric. */
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as PubSub from "effect/PubSub"
@@ -13,7 +13,7 @@ import { countOf, type Reconciled } from "../Reconcile.ts"
 import type { Hops } from "./Hops.ts"
 
 /**
- * What happened between the storages of a chain, each named by its `backend`.
+ * An event between the storages of a chain, each named by its `backend`.
  *
  * - `Fallback`: `from` did not answer a request, so it was sent to `to`.
  * - `Down`: a storage failed three times in a row, and is skipped except for one probe now and then. `Up`: it answers

@@ -1,4 +1,4 @@
-/** What operators do with a migration: fill a storage, compare both, and switch the phase. */
+/** The operations of a migration: fill a storage, compare both, and switch the phase. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"

@@ -75,7 +75,7 @@ export class Leases {
     this.#holder = holder
   }
 
-  /** Whether the storage has still to be told of one. */
+  /** Whether one has still to be settled or given back. */
   get isPending(): boolean {
     return this.#settling.size > 0 || this.#unused !== undefined
   }

@@ -1,5 +1,5 @@
 /**
- * The membership of one circuit of one instance: the fleet's view as it was last heard of, and how this instance follows it.
+ * The membership of one circuit of one instance: the last known view of the fleet, and how this instance follows it.
  *
  * A newer generation is adopted, an older one is dropped, and a generation that the storage has lost is put back. Everything
  * else has a file of its own: `Reports` (with the `Outbox`), `Proposals`, `Leases`, `Exchange`.
@@ -48,7 +48,7 @@ const nothingKnown: Snapshot = snapshotOf(undefined, [], 0, 0)
 export class Member implements Fleet, Evidence, Participant {
   readonly local: Local
   readonly membership: Membership
-  /** The fleet's view, as last heard of. */
+  /** The last known view of the fleet. */
   snapshot: Snapshot = nothingKnown
   /** When this view was requested, and when it was answered. */
   requestedAt: LocalMillis = -Infinity
@@ -91,7 +91,7 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#exchange.isBusy
   }
 
-  /** Whether an instance that never heard of the circuit would assume the same. */
+  /** Whether the circuit is as any instance assumes it without a request: closed, and never changed. */
   get #isTrivial(): boolean {
     return this.#isLoaded && this.snapshot.generation === 0 && !this.#isBusy()
   }
@@ -181,7 +181,7 @@ export class Member implements Fleet, Evidence, Participant {
       this.#leases?.isAsking === true || this.isChanging
   }
 
-  /** Whether the storage should still hear something before the breaker ends. */
+  /** Whether there is something to send before the breaker ends. */
   isPending(): boolean {
     this.#collect(this.#now())
     return !this.#reports.outbox.isEmpty || this.#leases?.isPending === true
