@@ -221,7 +221,7 @@ export const probeEnded = (
   if (outcome === "Failure") return opened(plan, hinted(plan, state, hintMillis, now), "a probe failed", now)
   const probes = state.probes.filter((probe) => probe !== permit)
   const successes = state.successes + (outcome === "Success" ? 1 : 0)
-  if (successes < plan.successes) return { ...state, probes, successes }
+  if (outcome !== "Success" || successes < plan.successes) return { ...state, probes, successes }
   return {
     ...successor(state, `${successes} of ${plan.successes} probes succeeded`, now),
     _tag: "Closed",

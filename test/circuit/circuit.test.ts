@@ -2,11 +2,20 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import type { Permit, Settlement } from "../../src/core/Permit.ts"
 import type { Plan } from "../../src/core/Plan.ts"
-import { openingsAt, type Override, overrideAt, type OverrideMode, retryAt } from "../../src/core/State.ts"
+import {
+  type FleetState,
+  type FleetView,
+  openingsAt,
+  type Override,
+  overrideAt,
+  type OverrideMode,
+  retryAt
+} from "../../src/core/State.ts"
 import { slowerThanOf, type TripRule, windowsOf } from "../../src/core/TripRule.ts"
 import type { Circuit } from "../../src/internal/Circuit.ts"
+import { GATE_IDLE, type Leave } from "../../src/internal/fleet/Fleet.ts"
 import { Model } from "./model.ts"
-import { circuitOf, type Watched } from "./support.ts"
+import { circuitOf, FakeFleet, type Watched } from "./support.ts"
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 
@@ -72,14 +81,32 @@ const planOf = ({ leaves, probes, ramp, shape, successes }: typeof Policy.Type, 
 }
 
 /** The steps, each repeated by how often it should be drawn. */
-const OPS = [
+const CALL_OPS = [
   ...Array.from({ length: 16 }, () => "call" as const),
   ...Array.from({ length: 6 }, () => "begin" as const),
   ...Array.from({ length: 8 }, () => "end" as const),
-  ...["shadow", "shadow", "override", "lift", "reset", "forceHalfOpen"] as const
+  ...["shadow", "shadow"] as const
 ]
+/** An operator's act on a circuit with a fleet reaches it as a view to adopt. */
+const OPS = {
+  own: [...CALL_OPS, ...["override", "lift", "reset", "forceHalfOpen"] as const],
+  fleet: [
+    ...CALL_OPS,
+    ...Array.from({ length: 5 }, () => "adopt" as const),
+    ...Array.from({ length: 4 }, () => "refresh" as const),
+    ...Array.from({ length: 3 }, () => "judgeAlone" as const)
+  ]
+}
+const LEAVES: ReadonlyArray<Leave> = ["Own", "Own", "Own", "Alone", "Granted", "Granted", "Ask", "Denied"]
 
-const Step = Schema.Struct({ op: upTo(OPS.length - 1), wait: upTo(19), outcome: upTo(9), which: upTo(5) })
+const Step = Schema.Struct({
+  op: upTo(OPS.fleet.length - 1),
+  wait: upTo(19),
+  outcome: upTo(9),
+  which: upTo(5),
+  leave: upTo(LEAVES.length - 1),
+  view: upTo(11)
+})
 type Step = typeof Step.Type
 
 /** Everything that can be read of a circuit. */
@@ -88,6 +115,8 @@ const viewOf = ({ circuit }: Watched, now: number) => {
   return {
     state: state._tag,
     since: state.since === -Infinity ? undefined : state.since,
+    reason: state.reason,
+    openedBy: circuit.openedBy,
     retryAt: retryAt(shared, state, now),
     openings: openingsAt(state, now),
     override: overrideAt(state, now),
@@ -120,30 +149,49 @@ class Pair {
   readonly watched: Watched
   readonly circuit: Circuit
   readonly model: Model
+  readonly fleet: FakeFleet | undefined
   readonly #asked: Array<number> = []
   readonly #modelAsked: Array<number> = []
   readonly #calls: Array<Call> = []
+  #sequence = 0
+  /** How many facts the fleet was compared with. */
+  #compared = 0
 
-  constructor(policy: typeof Policy.Type) {
+  constructor(policy: typeof Policy.Type, fleet?: FakeFleet) {
     this.plan = planOf(policy, this.#asked)
-    this.watched = circuitOf(this.plan, () => this.now)
+    this.fleet = fleet
+    this.watched = circuitOf(this.plan, () => this.now, fleet)
     this.circuit = this.watched.circuit
     this.model = new Model(planOf(policy, this.#modelAsked))
+    this.circuit.join()
     if (policy.recovered) this.recover()
   }
 
   /** The time until a ramp begins. */
   recover(): void {
     this.forceHalfOpen()
-    while (this.model.state !== "Closed") this.call({ op: 0, wait: 0, outcome: 0, which: 1 })
+    while (this.model.state !== "Closed") this.call({ op: 0, wait: 0, outcome: 0, which: 1, leave: 0, view: 0 })
   }
 
   step(step: Step): void {
     this.now += this.wait(step)
     this.compare("waited")
-    const op = OPS[step.op]!
+    const ops = this.fleet === undefined ? OPS.own : OPS.fleet
+    const op = ops[step.op % ops.length]!
     this[op](step)
     this.compare(op)
+  }
+
+  /** Who may let a probe through the next time, and the lease that waits for a call. */
+  decide({ leave, view }: Step): void {
+    const { fleet } = this
+    if (fleet === undefined) return
+    fleet.answer = LEAVES[leave]!
+    fleet.takeBack()
+    if (fleet.answer !== "Granted") return
+    const name = { instance: "i", sequence: this.#sequence++ }
+    // One that lapses before it is taken is none.
+    fleet.grant(view === 0 ? undefined : { name, until: this.now + [1, 300, LEASE][view % 3]! })
   }
 
   wait({ wait, which }: Step): number {
@@ -151,8 +199,8 @@ class Pair {
     const window = plan.windows[0]
     const span = window?._tag === "Within" ? window.duration : 1
     const until = (at: number | undefined) => at === undefined ? 0 : Math.max(0, at - now)
-    const lapse = Math.min(...this.model.leases().map((lease) => lease.until))
-    const { since } = this.model.view(now)
+    const lapse = Math.min(...this.model.probes(["Probe", "LeasedProbe"]).map((probe) => probe.until))
+    const since = this.model.since()
     const waits = [
       0,
       0,
@@ -179,53 +227,53 @@ class Pair {
   }
 
   compare(what: string): void {
-    const { circuit, model, now, watched: { transitions } } = this
+    const { circuit, fleet, model, now, watched: { transitions } } = this
     const before = [circuit.gate, circuit.epoch]
-    const view = viewOf(this.watched, now)
-    assert.deepStrictEqual(view, model.view(now), what)
-    const { reason } = circuit.current
-    assert.strictEqual(reason !== undefined, view.since !== undefined || transitions.length > 0, what)
-    const { lastFailureAt, lastFailureMillis, lastSuccessMillis, rejected: _, hintUntil: __, ...counts } = circuit
-      .counted()
-    assert.deepStrictEqual(
-      {
-        ...counts,
-        lastFailureAt,
-        durations: lastSuccessMillis === undefined && lastFailureMillis === undefined
-          ? undefined
-          : { success: lastSuccessMillis, failure: lastFailureMillis },
-        inARow: counts.success - circuit.successAtFailure
-      },
-      model.lifetime(),
-      what
-    )
+    assert.deepStrictEqual(viewOf(this.watched, now), model.view(now), what)
+    assert.deepStrictEqual(circuit.counted(), model.counted(), what)
+    assert.strictEqual(circuit.success - circuit.successAtFailure, model.inARow(), what)
     assert.strictEqual(circuit.epoch, model.epoch, what)
-    assert.strictEqual(circuit.refusalAt(now), model.refuses(now), what)
+    assert.strictEqual(circuit.refusalAt(now), model.refuses(now, fleet?.answer ?? "Own"), what)
+    // An open gate lets calls through unseen, so nothing may be there that could refuse one.
+    if (circuit.isClosed()) {
+      assert.deepStrictEqual(
+        [model.state, model.override(now), model.retryAt(now)],
+        ["Closed", undefined, undefined],
+        what
+      )
+    }
     assert.strictEqual(circuit.isCalm(now), model.isCalm(now), what)
     assert.deepStrictEqual<unknown>(transitions, model.transitions, what)
     assert.deepStrictEqual(this.#asked, this.#modelAsked, what)
+    if (fleet !== undefined) assert.deepStrictEqual<unknown>(fleet.told.splice(0), model.told(this.#compared), what)
+    this.#compared = model.facts.length
     assert.deepStrictEqual([circuit.gate, circuit.epoch], before, `reading wrote: ${what}`)
   }
 
-  begin(_: Step, metricsOnly = false): Call | undefined {
-    const { circuit, model, now } = this
+  begin(step: Step, metricsOnly = false): Call | undefined {
+    this.decide(step)
+    const { circuit, fleet, model, now } = this
+    if (circuit.isShut(GATE_IDLE)) circuit.beforeCall()
     const refusal = circuit.refusalAt(now)
     const { epoch } = circuit
     const straight = !metricsOnly && circuit.gate === 0
+    const leave = fleet?.answer ?? "Own"
+    const lease = fleet?.lease
     const permit = straight ? undefined : circuit.admit(now, metricsOnly)
-    const admitted = model.admit(now, metricsOnly, permit !== "Ramp")
+    const admitted = model.admit(now, { metricsOnly, leave, lease, tied: permit !== "Ramp" })
     if (typeof permit === "string" || typeof admitted === "string") {
       assert.strictEqual<unknown>(permit, admitted)
+      if (typeof admitted === "string" && admitted !== "Ask") {
+        circuit.reject(admitted, now)
+        model.reject()
+      }
       return undefined
     }
     if (!metricsOnly) assert.isUndefined(refusal)
     const kind = permit === undefined ? "Call" : kindOf(permit)
     assert.strictEqual(kind, admitted.kind)
     // A call that was admitted as an ordinary one opens the gate to the next call.
-    assert.strictEqual(
-      circuit.isClosed(),
-      kind === "Call" && now >= model.rampUntil() || metricsOnly && circuit.isClosed()
-    )
+    if (kind === "Call") assert.strictEqual(circuit.isClosed(), now >= model.rampUntil())
     const call = { permit, epoch, call: admitted.call }
     this.#calls.unshift(call)
     return call
@@ -249,12 +297,7 @@ class Pair {
 
   settle({ call, epoch, permit }: Call, { outcome, which }: Step): void {
     const { circuit, model, now } = this
-    const settlement: Settlement = {
-      outcome: outcome < 5 ? "Success" : outcome < 9 ? "Failure" : "Ignored",
-      slow: this.plan.slowerThanMillis !== undefined && which % 2 === 0,
-      timeout: outcome === 7,
-      hintMillis: outcome === 8 ? [1, 3000, 9000][which % 3]! : 0
-    }
+    const settlement = this.settlementOf(outcome, which)
     if (permit !== undefined) {
       circuit.settle(permit, now, settlement)
       model.settle(call, now, settlement)
@@ -270,16 +313,25 @@ class Pair {
     else circuit.failed(epoch, now, hintMillis, "no")
   }
 
+  settlementOf(outcome: number, which: number): Settlement {
+    return {
+      outcome: outcome < 5 ? "Success" : outcome < 9 ? "Failure" : "Ignored",
+      slow: this.plan.slowerThanMillis !== undefined && which % 2 === 0,
+      timeout: outcome === 7,
+      hintMillis: outcome === 8 ? [1, 3000, 9000][which % 3]! : 0
+    }
+  }
+
   override({ outcome, which }: Step): void {
     const mode = (["ForcedOpen", "Disabled", "MetricsOnly"] satisfies Array<OverrideMode>)[which % 3]!
     const override = { mode, reason: "r", actor: "a", until: outcome < 7 ? this.now + 700 : Infinity }
     setOverride(this.circuit, override, this.now)
-    this.model.setOverride(override)
+    this.model.setOverride(this.now, override)
   }
 
   lift(): void {
     clearOverride(this.circuit, this.now)
-    if (this.model.override(this.now) !== undefined) this.model.setOverride(undefined)
+    if (this.model.override(this.now) !== undefined) this.model.setOverride(this.now, undefined)
   }
 
   reset(): void {
@@ -291,18 +343,85 @@ class Pair {
     forceHalfOpen(this.circuit, this.now)
     this.model.forceHalfOpen(this.now)
   }
+
+  adopt(step: Step): void {
+    const view = this.viewOfFleet(step)
+    const told = this.fleet!.told.length
+    assert.deepStrictEqual(this.circuit.adopt(view, this.now), this.model.adopt(view, this.now))
+    assert.strictEqual(this.fleet!.told.length, told)
+  }
+
+  viewOfFleet({ leave, outcome, view, which, wait }: Step): FleetView {
+    const mode = (["ForcedOpen", "Disabled", "MetricsOnly", "MetricsOnly"] satisfies Array<OverrideMode>)[view % 4]!
+    const until = view < 8 ? this.now + 700 : Infinity
+    return {
+      state: this.stateOfFleet((["Closed", "Open", "HalfOpen"] as const)[which % 3]!, wait),
+      since: view === 0 ? -Infinity : this.now - 300 * (view - 1),
+      reason: [undefined, "by the fleet", "by another instance"][leave % 3],
+      openedBy: leave < 4 ? "fleet" : "instance",
+      openings: view % 4,
+      openForMillis: OPEN_FOR * (1 + leave % 2),
+      override: outcome < 6 ? undefined : { mode, reason: "r", actor: "a", until }
+    }
+  }
+
+  stateOfFleet(tag: FleetState["_tag"], by: number): FleetState {
+    switch (tag) {
+      case "Closed":
+        return { _tag: "Closed" }
+      case "Open":
+        return { _tag: "Open", until: this.now + [0, 1, 500, 3000][by % 4]! }
+      case "HalfOpen":
+        return { _tag: "HalfOpen", successes: by % 4, freeAt: this.now + [0, 99, 400][by % 3]! }
+    }
+  }
+
+  /** The state of the fleet, mostly with the same tag: its times have moved a little, or much. */
+  refresh({ leave, outcome, view, which }: Step): void {
+    const { circuit: { current }, model } = this
+    const state = outcome > 7 ? this.stateOfFleet((["Closed", "Open", "HalfOpen"] as const)[which % 3]!, view) : current
+    const by = [0, 99, 100, -99, -100, 500][which]!
+    const refreshed: FleetState = state._tag === "Open"
+      ? { _tag: "Open", until: state.until + by }
+      : state._tag === "HalfOpen"
+      ? { _tag: "HalfOpen", successes: leave < 4 ? state.successes : view % 4, freeAt: state.freeAt + by }
+      : { _tag: "Closed" }
+    this.circuit.refresh(refreshed)
+    model.refresh(refreshed)
+  }
+
+  judgeAlone({ outcome, which }: Step): void {
+    const { hintMillis, outcome: ended } = this.settlementOf(outcome, which)
+    this.circuit.judgeAlone(ended, hintMillis, this.now)
+    this.model.judgeAlone(ended, hintMillis, this.now)
+  }
 }
 
-const kindOf = ({ metricsOnly, probe, recorded }: Permit) =>
-  probe ? "Probe" : metricsOnly ? "MetricsOnly" : recorded ? "Call" : "Unrecorded"
+const kindOf = ({ lease, metricsOnly, probe, recorded }: Permit) =>
+  lease !== undefined ? "LeasedProbe" : probe ? "Probe" : metricsOnly ? "MetricsOnly" : recorded ? "Call" : "Unrecorded"
 
 const Steps = Schema.Array(Step).check(Schema.isMaxLength(100))
 
 describe("a circuit and its model", () => {
-  it.prop("a circuit and its model answer alike, for random steps", [Policy, Steps], ([policy, steps]) => {
-    const pair = new Pair(policy)
+  const options = { arbitrary: { runs: 300, size: 100 }, timeout: 60_000 }
+
+  it.prop(
+    "a circuit without a fleet and its model answer alike, for random steps",
+    [Policy, Steps],
+    ([policy, steps]) => {
+      const pair = new Pair(policy)
+      for (const step of steps) pair.step(step)
+    },
+    options
+  )
+
+  it.prop("a circuit with a fleet and its model answer alike and tell the fleet alike, for random steps", [
+    Policy,
+    Steps
+  ], ([policy, steps]) => {
+    const pair = new Pair(policy, new FakeFleet())
     for (const step of steps) pair.step(step)
-  }, { arbitrary: { runs: 300, size: 100 }, timeout: 60_000 })
+  }, options)
 })
 
 const MINUTE = 60_000
@@ -328,8 +447,8 @@ class Bench {
   now = 0
   readonly watched: Watched
 
-  constructor(plan: Partial<Plan> = {}) {
-    this.watched = circuitOf(planWith(plan), () => this.now)
+  constructor(plan: Partial<Plan> = {}, fleet?: FakeFleet) {
+    this.watched = circuitOf(planWith(plan), () => this.now, fleet)
   }
   get circuit(): Circuit {
     return this.watched.circuit
@@ -919,6 +1038,50 @@ describe("overrides", () => {
     reset(bench.circuit, 0)
     assert.deepStrictEqual(bench.changes, [["Closed", "Open"], ["Open", "Closed"]])
     assert.strictEqual(bench.refusal(), "ForcedOpen")
+  })
+})
+
+describe("a circuit of a fleet", () => {
+  const view: FleetView = {
+    state: { _tag: "Closed" },
+    since: 0,
+    reason: "by the fleet",
+    openedBy: "fleet",
+    openings: 0,
+    openForMillis: 0,
+    override: undefined
+  }
+
+  it("an ignored probe closes no circuit, although the fleet has seen more successes than this policy needs", () => {
+    const bench = new Bench({ successes: 1 }, new FakeFleet())
+    bench.circuit.adopt({ ...view, state: { _tag: "HalfOpen", successes: 2, freeAt: 0 } }, bench.now)
+    assert.strictEqual(bench.calls("Ignored").state, "HalfOpen")
+    bench.circuit.judgeAlone("Ignored", 0, bench.now)
+    assert.strictEqual(bench.state, "HalfOpen")
+    assert.strictEqual(bench.calls("Success").state, "Closed")
+  })
+
+  it("a circuit that gave up its membership joins again at its first failure", () => {
+    const fleet = new FakeFleet()
+    fleet.isDispensable = true
+    const { circuit } = new Bench({}, fleet)
+    assert.isUndefined(circuit.beforeCall())
+    assert.deepStrictEqual([circuit.gate, circuit.fleet, fleet.joins], [0, undefined, 1])
+    circuit.succeeded(circuit.epoch, 0)
+    assert.strictEqual(fleet.joins, 1)
+    circuit.failed(circuit.epoch, 0, 0, "no")
+    assert.deepStrictEqual([fleet.joins, fleet.told], [2, [["failed"]]])
+  })
+
+  it("the fleet gets the counts of an epoch before the trip that ended it, and none for a state that it sent", () => {
+    const fleet = new FakeFleet()
+    const bench = new Bench({}, fleet).wait(7).calls("Failure", "Failure")
+    assert.deepStrictEqual(fleet.told.map(([method]) => method), ["failed", "failed", "epochEnded", "tripped"])
+    assert.deepInclude(fleet.told[2]![1], { failure: 2, streak: 2, lastFailureAt: 7 })
+    assert.deepStrictEqual(fleet.told[3], ["tripped", "2 consecutive failures", 7])
+    fleet.told = []
+    assert.deepInclude(bench.circuit.adopt(view, bench.now), { failure: 2, streak: 0 })
+    assert.deepStrictEqual(fleet.told, [])
   })
 })
 

@@ -2,12 +2,17 @@
  * A naive model of one circuit, as its documentation describes it: a list of everything that happened, with times.
  * Every question is answered from the whole list. It is slow, and short enough to be checked by reading.
  *
+ * The fleet's part is facts, too: a view that was adopted, how far it has come since, and an outcome that the circuit judged
+ * because the storage did not answer. What the circuit tells its fleet follows from each fact and from those before it.
+ *
  * Times are whole milliseconds and thresholds whole percents, so that all counting is in integers.
  */
 import type { Refusal, Settlement } from "../../src/core/Permit.ts"
 import type { Plan } from "../../src/core/Plan.ts"
-import type { Override, State as AnyState } from "../../src/core/State.ts"
-import type { RuleWindow, TripRule } from "../../src/core/TripRule.ts"
+import type { FleetState, FleetView, OpenedBy, Override, State as AnyState } from "../../src/core/State.ts"
+import { type RuleWindow, type TripRule, trips } from "../../src/core/TripRule.ts"
+import type { Counted, Grant, Leave } from "../../src/internal/fleet/Fleet.ts"
+import type { Told } from "./support.ts"
 
 type State = AnyState["_tag"]
 
@@ -58,13 +63,21 @@ export const holds = (rule: TripRule, outcomes: ReadonlyArray<Outcome>, now: num
   }
 }
 
-type Kind = "Call" | "Probe" | "MetricsOnly" | "Unrecorded"
+/** `Probe` has a permit of the circuit's own, `LeasedProbe` one under a lease of the fleet. */
+type Kind = "Call" | "Probe" | "LeasedProbe" | "MetricsOnly" | "Unrecorded"
 type Cause = "tripped" | "would trip" | "probe failed" | "recovered" | "open time over" | "forced" | "reset"
 
 interface Admitted {
   readonly _tag: "Admitted"
   readonly at: number
   readonly kind: Kind
+  /** When its permit lapses. */
+  readonly until: number
+  readonly lease: Grant | undefined
+}
+/** A call that was refused and counted as such. */
+interface Rejected {
+  readonly _tag: "Rejected"
 }
 interface Ended extends Settlement {
   readonly _tag: "Ended"
@@ -72,15 +85,38 @@ interface Ended extends Settlement {
   /** The index of its admission in the list. */
   readonly call: number
 }
+/** A change of the circuit's own. */
 interface Became {
   readonly _tag: "Became"
   readonly at: number
   readonly state: State
   readonly cause: Cause
+  readonly reason: string
   readonly openFor: number
+}
+/** The fleet's newer state took the place of the circuit's. */
+interface Adopted {
+  readonly _tag: "Adopted"
+  readonly at: number
+  readonly state: State
+  readonly reason: string | undefined
+  readonly view: FleetView
+}
+/** The state that was adopted has come further. */
+interface Refreshed {
+  readonly _tag: "Refreshed"
+  readonly state: FleetState
+}
+/** The circuit judged a leased probe by itself. */
+interface JudgedAlone {
+  readonly _tag: "JudgedAlone"
+  readonly at: number
+  readonly outcome: Settlement["outcome"]
+  readonly hintMillis: number
 }
 interface Overridden {
   readonly _tag: "Overridden"
+  readonly at: number
   readonly override: Override | undefined
 }
 /** A call during the ramp. */
@@ -89,27 +125,54 @@ interface Ramped {
   readonly at: number
   readonly admitted: boolean
 }
-type Fact = Admitted | Ended | Became | Overridden | Ramped
+type Fact = Admitted | Rejected | Ended | Became | Adopted | Refreshed | JudgedAlone | Overridden | Ramped
+
+/** How a call asks for admission. */
+export interface Asks {
+  readonly metricsOnly: boolean
+  /** Who may let a probe through. */
+  readonly leave: Leave
+  /** The lease that waits for a call. */
+  readonly lease: Grant | undefined
+  /** Whether the call is admitted if a ramp's shares add up to exactly one more. */
+  readonly tied: boolean
+}
 
 export class Model {
   readonly plan: Plan
-  readonly facts: Array<Fact> = []
+  readonly facts: Array<Fact>
 
-  constructor(plan: Plan) {
+  constructor(plan: Plan, facts: Array<Fact> = []) {
     this.plan = plan
+    this.facts = facts
   }
 
-  #all<Tag extends Fact["_tag"]>(tag: Tag): ReadonlyArray<Extract<Fact, { readonly _tag: Tag }>> {
-    return this.facts.filter((fact): fact is Extract<Fact, { readonly _tag: Tag }> => fact._tag === tag)
+  #all<Tag extends Fact["_tag"]>(...tags: ReadonlyArray<Tag>): ReadonlyArray<Extract<Fact, { readonly _tag: Tag }>> {
+    return this.facts.filter((fact): fact is Extract<Fact, { readonly _tag: Tag }> =>
+      tags.some((tag) => tag === fact._tag)
+    )
   }
 
   #lastIndex(is: (fact: Fact) => boolean): number {
     return this.facts.findLastIndex(is)
   }
 
-  /** The change that began the present state. A trip that was only reported (metrics-only) changes no state. */
-  #change(): Became | undefined {
-    return this.#all("Became").findLast(({ cause }) => cause !== "would trip")
+  /** The model as it was when the list had so many facts. */
+  #before(index: number): Model {
+    return new Model(this.plan, this.facts.slice(0, index))
+  }
+
+  // -----------------------------------------------------------------------------
+  // the state
+  // -----------------------------------------------------------------------------
+
+  /** Where the change stands that began the present state. A trip that was only reported (metrics-only) changes no state. */
+  #changeIndex(): number {
+    return this.#lastIndex((fact) => fact._tag === "Adopted" || fact._tag === "Became" && fact.cause !== "would trip")
+  }
+
+  #change(): Became | Adopted | undefined {
+    return this.facts[this.#changeIndex()] as Became | Adopted | undefined
   }
 
   get state(): State {
@@ -120,13 +183,35 @@ export class Model {
     return 1 + this.facts.filter(beginsEpoch).length
   }
 
-  /** Every change of state, and every trip that was only reported. */
+  get reason(): string | undefined {
+    return this.#all("Became", "Adopted").at(-1)?.reason
+  }
+
+  /** On whose evidence it opened last: nobody's since a reset. */
+  get openedBy(): OpenedBy {
+    const fact = this.#all("Became", "Adopted")
+      .findLast((fact) => fact._tag === "Adopted" || fact.state === "Open" || fact.cause === "reset")
+    return fact?._tag === "Adopted" ? fact.view.openedBy : "instance"
+  }
+
+  since(): number | undefined {
+    const change = this.#change()
+    if (change?._tag !== "Adopted") return change?.at
+    return change.view.since === -Infinity ? undefined : change.view.since
+  }
+
+  /** Every change of state, and every trip that was only reported: the circuit's own, and the fleet's. */
   get transitions(): ReadonlyArray<readonly [State, State]> {
     let from: State = "Closed"
-    return this.#all("Became").flatMap(({ cause, state }) => {
-      const transition = [from, state] as const
-      from = state
-      return transition[0] !== state || cause === "would trip" ? [transition] : []
+    let reason: string | undefined
+    return this.#all("Became", "Adopted").flatMap((fact) => {
+      const transition = [from, fact.state] as const
+      const isReport = fact._tag === "Became"
+        ? fact.cause === "would trip"
+        : fact.state === "Closed" && fact.view.override?.mode === "MetricsOnly" && fact.reason !== reason
+      from = fact.state
+      reason = fact.reason
+      return transition[0] !== from || isReport ? [transition] : []
     })
   }
 
@@ -139,23 +224,14 @@ export class Model {
     return this.#all("Ended").some((ended) => ended.call === call)
   }
 
+  #admission(call: number): Admitted {
+    return this.facts[call] as Admitted
+  }
+
   /** The calls that were admitted and ended in the present epoch. */
   #ended(kinds: ReadonlyArray<Kind>): ReadonlyArray<Ended> {
     const begin = this.#lastIndex(beginsEpoch)
     return this.#all("Ended").filter(({ call }) => call > begin && kinds.includes(this.#admission(call).kind))
-  }
-
-  /** The successes of this round's probes, each in its own epoch: an override in between does not undo them. */
-  #succeeded(): number {
-    const begin = this.#lastIndex(({ _tag }) => _tag === "Became")
-    return this.facts.filter((fact, i) =>
-      i > begin && fact._tag === "Ended" && fact.outcome === "Success" &&
-      this.#admission(fact.call).kind === "Probe" && !this.#isLate(fact.call, i)
-    ).length
-  }
-
-  #admission(call: number): Admitted {
-    return this.facts[call] as Admitted
   }
 
   evidence(): ReadonlyArray<Outcome> {
@@ -163,6 +239,20 @@ export class Model {
     return this.#ended(["Call", "MetricsOnly"])
       .filter(({ outcome }) => outcome !== "Ignored")
       .map(({ at, outcome, slow }) => ({ at, slow, failed: outcome === "Failure" }))
+  }
+
+  /** Until when the longest hint of the evidence asks to be left alone. */
+  hintUntil(): number {
+    if (this.state !== "Closed") return 0
+    return this.#latestHint(this.#ended(["Call", "MetricsOnly"]).filter(({ outcome }) => outcome === "Failure"))
+  }
+
+  #latestHint(failures: ReadonlyArray<{ readonly at: number; readonly hintMillis: number }>): number {
+    return Math.max(
+      0,
+      ...failures.filter(({ hintMillis }) => hintMillis > 0)
+        .map(({ at, hintMillis }) => at + Math.min(hintMillis, this.plan.maxOpenForMillis))
+    )
   }
 
   openings(now: number): number {
@@ -173,9 +263,13 @@ export class Model {
     const forget = (at: number) => {
       if (state === "Closed" && at >= forgottenAt) count = 0
     }
-    for (const change of this.#all("Became")) {
+    for (const change of this.#all("Became", "Adopted")) {
       forget(change.at)
-      if (change.state === "Open") {
+      if (change._tag === "Adopted") {
+        count = change.view.openings
+        openFor = change.view.openForMillis
+        forgottenAt = change.view.since + openFor
+      } else if (change.state === "Open") {
         count++
         openFor = change.openFor
       } else if (change.cause === "recovered") forgottenAt = change.at + openFor
@@ -186,31 +280,71 @@ export class Model {
     return count
   }
 
+  /** The override that was set last, or adopted, also if its time is over and no call has noticed. */
+  #overrideSet(): Override | undefined {
+    const fact = this.#all("Overridden", "Adopted").at(-1)
+    return fact?._tag === "Adopted" ? fact.view.override : fact?.override
+  }
+
   override(now: number): Override | undefined {
-    const override = this.#all("Overridden").at(-1)?.override
+    const override = this.#overrideSet()
     return override !== undefined && now < override.until ? override : undefined
   }
 
-  /** The end of the ramp. */
+  /** The end of the ramp. An adoption begins none in a circuit that was letting calls through, and ends none. */
   rampUntil(): number {
     const change = this.#change()
-    return change?.cause === "recovered" && this.plan.rampMillis > 0 ? change.at + this.plan.rampMillis : -Infinity
+    const isClosing = change?._tag === "Adopted" ? change.state === "Closed" : change?.cause === "recovered"
+    if (change === undefined || !isClosing) return -Infinity
+    const before = this.#before(this.#changeIndex())
+    if (change._tag === "Adopted" && before.state === "Closed") return before.rampUntil()
+    return this.plan.rampMillis > 0 ? change.at + this.plan.rampMillis : -Infinity
   }
 
-  /** The ends of the leases of running probes. */
-  leases(): ReadonlyArray<{ readonly call: number; readonly until: number }> {
+  /** The running probes: those with a permit of the circuit's own, or of other kinds. */
+  probes(kinds: ReadonlyArray<Kind> = ["Probe"]): ReadonlyArray<{ readonly call: number; readonly until: number }> {
     const begin = this.#lastIndex(beginsEpoch)
     return this.facts.flatMap((fact, call) =>
-      call > begin && fact._tag === "Admitted" && fact.kind === "Probe" && !this.#isEnded(call)
-        ? [{ call, until: fact.at + this.plan.leaseMillis }]
+      call > begin && fact._tag === "Admitted" && kinds.includes(fact.kind) && !this.#isEnded(call)
+        ? [{ call, until: fact.until }]
         : []
     )
   }
 
+  /** The successes of this round's probes, each in its own epoch: an override in between does not undo them. */
+  #successes(): number {
+    const begin = this.#changeIndex()
+    return this.facts.reduce((count, fact, i) => {
+      if (i < begin) return count
+      if (fact._tag === "Adopted") return successesOf(fact.view.state)
+      if (fact._tag === "Refreshed") return successesOf(fact.state)
+      const isSuccess = fact._tag === "JudgedAlone" && fact.outcome === "Success" ||
+        fact._tag === "Ended" && fact.outcome === "Success" && this.#admission(fact.call).kind === "Probe" &&
+          !this.#isLate(fact.call, i)
+      return count + (isSuccess ? 1 : 0)
+    }, 0)
+  }
+
+  /** The fleet's state as it is known, while the circuit is in no other: it has taken no probe of its own since. */
+  #fleetState(): FleetState | undefined {
+    const change = this.#change()
+    const since = this.facts.slice(this.#changeIndex())
+    if (change?._tag !== "Adopted" || since.some((fact) => fact._tag === "Admitted" && fact.kind === "Probe")) {
+      return undefined
+    }
+    return since.findLast((fact) => fact._tag === "Refreshed")?.state ?? change.view.state
+  }
+
   openUntil(): number {
-    const { at, openFor } = this.#change()!
+    const fleet = this.#fleetState()
+    if (fleet?._tag === "Open") return fleet.until
+    const { at, openFor } = this.#change() as Became
     return at + openFor
   }
+
+  // -----------------------------------------------------------------------------
+  // answers
+  // -----------------------------------------------------------------------------
 
   retryAt(now: number): number | undefined {
     if (this.override(now) !== undefined) return undefined
@@ -218,56 +352,71 @@ export class Model {
       case "Open":
         return this.openUntil()
       case "HalfOpen": {
-        const leases = this.leases().map(({ until }) => until)
-        return leases.length < this.plan.probes ? now : leases.toSorted((a, b) => a - b)[0]
+        const fleet = this.#fleetState()
+        if (fleet?._tag === "HalfOpen") return Math.max(now, fleet.freeAt)
+        const probes = this.probes().map(({ until }) => until)
+        return probes.length < this.plan.probes ? now : probes.toSorted((a, b) => a - b)[0]
       }
       case "Closed":
         return now < this.rampUntil() ? this.rampUntil() : undefined
     }
   }
 
-  refuses(now: number): Refusal | undefined {
+  refuses(now: number, leave: Leave): Refusal | undefined {
     const override = this.override(now)
     if (override !== undefined) return override.mode === "ForcedOpen" ? "ForcedOpen" : undefined
-    if (this.state === "Open") return now < this.openUntil() ? "Open" : undefined
-    const leases = this.leases()
-    return this.state === "HalfOpen" && leases.length >= this.plan.probes && leases.every(({ until }) => until > now)
-      ? "HalfOpen"
-      : undefined
+    if (this.state === "Closed") return undefined
+    if (this.state === "Open" && now < this.openUntil()) return "Open"
+    if (leave === "Denied") return this.state
+    if (this.state === "Open" || leave === "Granted" || leave === "Ask") return undefined
+    const most = leave === "Alone" ? 1 : this.plan.probes
+    const probes = this.probes()
+    return probes.length >= most && probes.every(({ until }) => until > now) ? "HalfOpen" : undefined
   }
 
-  lifetime() {
+  /** All that was counted. */
+  counted(): Counted {
     const ended = this.#all("Ended").filter(({ call }) => this.#admission(call).kind !== "Unrecorded")
     const of = (outcome: Settlement["outcome"]) => ended.filter((call) => call.outcome === outcome)
-    const counted = ended.filter(({ outcome }) => outcome !== "Ignored")
     return {
       success: of("Success").length,
       failure: of("Failure").length,
       ignored: of("Ignored").length,
-      slow: counted.filter(({ slow }) => slow).length,
+      slow: ended.filter(({ outcome, slow }) => outcome !== "Ignored" && slow).length,
       timeout: ended.filter(({ timeout }) => timeout).length,
+      rejected: this.#all("Rejected").length,
+      streak: streakOf(this.evidence()),
+      hintUntil: this.hintUntil(),
       lastSuccessAt: of("Success").at(-1)?.at ?? NaN,
       lastFailureAt: of("Failure").at(-1)?.at ?? NaN,
-      durations: this.plan.slowerThanMillis === undefined || counted.length === 0
-        ? undefined
-        : { success: this.#tookOf(of("Success").at(-1)), failure: this.#tookOf(of("Failure").at(-1)) },
-      inARow: counted.length - 1 - counted.findLastIndex(({ outcome }) => outcome === "Failure"),
-      streak: streakOf(this.evidence())
+      lastSuccessMillis: this.#tookMillis(of("Success").at(-1)),
+      lastFailureMillis: this.#tookMillis(of("Failure").at(-1))
     }
   }
 
-  #tookOf(ended: Ended | undefined): number | undefined {
-    return ended === undefined ? undefined : ended.at - this.#admission(ended.call).at
+  #tookMillis(ended: Ended | undefined): number | undefined {
+    const isMeasured = this.plan.slowerThanMillis !== undefined
+    return ended === undefined || !isMeasured ? undefined : ended.at - this.#admission(ended.call).at
+  }
+
+  /** The successes since the last failure. */
+  inARow(): number {
+    const counted = this.#all("Ended").filter(({ call, outcome }) =>
+      this.#admission(call).kind !== "Unrecorded" && outcome !== "Ignored"
+    )
+    return counted.length - 1 - counted.findLastIndex(({ outcome }) => outcome === "Failure")
   }
 
   view(now: number) {
     return {
       state: this.state,
-      since: this.#change()?.at,
+      since: this.since(),
+      reason: this.reason,
+      openedBy: this.openedBy,
       retryAt: this.retryAt(now),
       openings: this.openings(now),
       override: this.override(now),
-      timesOpened: this.#all("Became").filter(({ state }) => state === "Open").length,
+      timesOpened: this.transitions.filter(([, to]) => to === "Open").length,
       windows: this.plan.windows.map((of) => ({ of, ...totalsOf(within(this.evidence(), of, now)) }))
     }
   }
@@ -280,37 +429,96 @@ export class Model {
       )
   }
 
-  /** The admitted call, or the refusal. `tied` decides if a ramp's shares add up to exactly one more call. */
-  admit(now: number, metricsOnly: boolean, tied: boolean): { readonly call: number; readonly kind: Kind } | Refusal {
+  // -----------------------------------------------------------------------------
+  // what the fleet is told
+  // -----------------------------------------------------------------------------
+
+  /** What the circuit has told its fleet since the list had so many facts. */
+  told(since: number): ReadonlyArray<Told> {
+    return this.facts.slice(since).flatMap((fact, i) => this.#before(since + i).#tells(fact))
+  }
+
+  /** What a circuit with this list tells its fleet about the next fact. What it adopts, the fleet knows. */
+  #tells(fact: Fact): ReadonlyArray<Told> {
+    switch (fact._tag) {
+      case "Overridden":
+        return [["epochEnded", this.counted(), fact.at]]
+      case "Became": {
+        const hasTripped = fact.cause === "tripped" || fact.cause === "would trip"
+        return [["epochEnded", this.counted(), fact.at], ...when(hasTripped, ["tripped", fact.reason, fact.at])]
+      }
+      case "Ended":
+        return this.#tellsEnd(fact)
+      default:
+        return []
+    }
+  }
+
+  #tellsEnd({ at, call, hintMillis, outcome, slow, timeout }: Ended): ReadonlyArray<Told> {
+    const { kind, lease } = this.#admission(call)
+    if (kind === "Unrecorded") return []
+    const failed = outcome === "Failure"
+    const isLate = this.#isLate(call)
+    const isProbe = kind === "Probe" || kind === "LeasedProbe"
+    // Only its caller wanted it measured: it must not open the circuit for the fleet.
+    const isMeasured = kind === "MetricsOnly" && this.#overrideSet() === undefined
+    const isNoEvidence = outcome !== "Ignored" && (isLate || isProbe || isMeasured)
+    const streak = streakOf(this.evidence())
+    const endsStreak = outcome === "Success" && !isLate && !isProbe && streak > 0
+    const judged = outcome === "Success" && slow ? "Failure" : outcome
+    return [
+      ...when(failed, ["failed"]),
+      ...when(isNoEvidence, ["notEvidence", failed, slow]),
+      ...when(lease !== undefined && !isLate, [
+        "probeEnded",
+        lease?.name,
+        { outcome: judged, slow, timeout, hintMillis },
+        at
+      ]),
+      ...when(endsStreak, ["streakEnded", streak, this.counted().success])
+    ]
+  }
+
+  // -----------------------------------------------------------------------------
+  // acts
+  // -----------------------------------------------------------------------------
+
+  /** The admitted call, or the refusal. */
+  admit(
+    now: number,
+    { lease, leave, metricsOnly, tied }: Asks
+  ): { readonly call: number; readonly kind: Kind } | Refusal | "Ask" {
     const override = this.override(now)
-    if (override === undefined && this.#all("Overridden").at(-1)?.override !== undefined) this.setOverride(undefined)
+    if (override === undefined && this.#overrideSet() !== undefined) this.setOverride(now, undefined)
     if (override?.mode === "ForcedOpen" && !metricsOnly) return "ForcedOpen"
     if (override?.mode === "Disabled") return this.#admitted(now, "Unrecorded")
     if (override !== undefined || metricsOnly) return this.#admitted(now, "MetricsOnly")
-    if (this.state === "Open" && now < this.openUntil()) return "Open"
+    const refusal = this.refuses(now, leave)
+    if (refusal !== undefined) return refusal
+    if (lease !== undefined) return this.#admitted(now, "LeasedProbe", lease.until, lease)
     if (this.state === "Closed") return this.#ramp(now, tied) ? this.#admitted(now, "Call") : "Ramp"
-    if (this.state === "Open") this.#become(now, "HalfOpen", "open time over")
-    const lapsed = this.leases().find(({ until }) => until <= now)
+    if (leave === "Granted" || leave === "Ask") return "Ask"
+    if (this.state === "Open") this.#become(now, "HalfOpen", "open time over", "the open time is over")
+    const lapsed = this.probes().find(({ until }) => until <= now)
     if (lapsed !== undefined) {
       this.settle(lapsed.call, now, { outcome: "Failure", slow: false, timeout: false, hintMillis: 0 })
       return "Open"
     }
-    return this.leases().length < this.plan.probes ? this.#admitted(now, "Probe") : "HalfOpen"
+    return this.#admitted(now, "Probe", now + this.plan.leaseMillis)
   }
 
-  #admitted(at: number, kind: Kind) {
-    return { call: this.facts.push({ _tag: "Admitted", at, kind }) - 1, kind }
+  #admitted(at: number, kind: Kind, until = Infinity, lease?: Grant) {
+    return { call: this.facts.push({ _tag: "Admitted", at, kind, until, lease }) - 1, kind }
   }
 
   /**
    * The sum of the shares of all calls, including the rejected ones, in tenths of the ramp's length: so many are
-   * admitted.
+   * admitted. An adoption counts anew.
    */
   #ramp(now: number, tied: boolean): boolean {
     if (now >= this.rampUntil()) return true
     const begin = this.rampUntil() - this.plan.rampMillis
-    const recovered = this.#lastIndex((fact) => fact._tag === "Became" && fact.cause === "recovered")
-    const ramped = this.facts.slice(recovered).filter((fact): fact is Ramped => fact._tag === "Ramped")
+    const ramped = this.facts.slice(this.#changeIndex()).filter((fact) => fact._tag === "Ramped")
     const share = (at: number) => Math.max(this.plan.rampMillis, 10 * (at - begin))
     const owed = [...ramped.map(({ at }) => at), now].reduce((sum, at) => sum + share(at), 0) -
       10 * this.plan.rampMillis * ramped.filter((fact) => fact.admitted).length
@@ -321,45 +529,84 @@ export class Model {
 
   settle(call: number, now: number, settlement: Settlement): void {
     if (this.#isEnded(call)) return
-    const { at, kind } = this.#admission(call)
+    const { kind, until } = this.#admission(call)
     const late = this.#isLate(call)
-    const lapsed = kind === "Probe" && !late && now >= at + this.plan.leaseMillis
-    const outcome = lapsed ? "Failure" : settlement.outcome
+    const outcome = !late && now >= until ? "Failure" : settlement.outcome
     this.facts.push({ ...settlement, _tag: "Ended", at: now, call, outcome })
     if (late) return
     if (this.state === "HalfOpen" && kind === "Probe") {
-      if (outcome === "Failure" || (outcome === "Success" && settlement.slow)) this.#open(now, "probe failed")
-      else if (this.#succeeded() >= this.plan.successes) this.#become(now, "Closed", "recovered")
-    } else if (this.state === "Closed" && kind !== "Unrecorded" && outcome !== "Ignored") {
-      if (!holds(this.plan.rule, this.evidence(), now)) return
-      if (kind === "MetricsOnly") this.#become(now, "Closed", "would trip")
-      else this.#open(now, "tripped")
+      this.#judgeProbe(now, outcome === "Success" && settlement.slow ? "Failure" : outcome, settlement.hintMillis)
+    } else if (this.state === "Closed" && (kind === "Call" || kind === "MetricsOnly") && outcome !== "Ignored") {
+      const evidence = this.evidence()
+      if (!holds(this.plan.rule, evidence, now)) return
+      const totals = (of: RuleWindow) => totalsOf(within(evidence, of, now))
+      const reason = trips(this.plan.rule, { streak: streakOf(evidence), totals })!
+      if (kind === "MetricsOnly") this.#become(now, "Closed", "would trip", `${reason} (metrics only)`)
+      else this.#open(now, "tripped", reason, this.hintUntil())
     }
   }
 
-  #open(now: number, cause: Cause): void {
-    const hints = this.#ended(this.state === "HalfOpen" ? ["Probe"] : ["Call", "MetricsOnly"])
-      .filter(({ hintMillis, outcome }) => outcome === "Failure" && hintMillis > 0)
-      .map(({ at, hintMillis }) => at + Math.min(hintMillis, this.plan.maxOpenForMillis))
+  #judgeProbe(at: number, outcome: Settlement["outcome"], hintMillis: number): void {
+    const { successes } = this.plan
+    const succeeded = this.#successes()
+    if (outcome === "Failure") this.#open(at, "probe failed", "a probe failed", this.#latestHint([{ at, hintMillis }]))
+    else if (outcome === "Success" && succeeded >= successes) {
+      this.#become(at, "Closed", "recovered", `${succeeded} of ${successes} probes succeeded`)
+    }
+  }
+
+  #open(now: number, cause: Cause, reason: string, hintUntil: number): void {
     const openFor = this.plan.openForMillis(this.openings(now) + 1)
-    this.#become(now, "Open", cause, Math.max(now + openFor, ...hints) - now)
+    this.#become(now, "Open", cause, reason, Math.max(now + openFor, hintUntil) - now)
   }
 
-  #become(at: number, state: State, cause: Cause, openFor = 0): void {
-    this.facts.push({ _tag: "Became", at, state, cause, openFor })
+  #become(at: number, state: State, cause: Cause, reason: string, openFor = 0): void {
+    this.facts.push({ _tag: "Became", at, state, cause, reason, openFor })
   }
 
-  setOverride(override: Override | undefined): void {
-    this.facts.push({ _tag: "Overridden", override })
+  reject(): void {
+    this.facts.push({ _tag: "Rejected" })
+  }
+
+  setOverride(at: number, override: Override | undefined): void {
+    this.facts.push({ _tag: "Overridden", at, override })
   }
 
   reset(now: number): void {
-    this.#become(now, "Closed", "reset")
+    this.#become(now, "Closed", "reset", "reset")
   }
 
   forceHalfOpen(now: number): void {
-    this.#become(now, "HalfOpen", "forced")
+    this.#become(now, "HalfOpen", "forced", "forced half-open")
+  }
+
+  /** Returns the counts of the epoch that ends. */
+  adopt(view: FleetView, at: number): Counted {
+    const ended = this.counted()
+    this.facts.push({ _tag: "Adopted", at, state: view.state._tag, reason: view.reason, view })
+    return ended
+  }
+
+  /** Times that differ by less than a tenth of a second are the same, told at another moment. */
+  refresh(state: FleetState): void {
+    const known = this.#fleetState()
+    const differ = (a: number, b: number) => Math.abs(a - b) >= 100
+    const hasMoved = known?._tag === "Open" && state._tag === "Open"
+      ? differ(known.until, state.until)
+      : known?._tag === "HalfOpen" && state._tag === "HalfOpen" &&
+        (this.#successes() !== state.successes || differ(known.freeAt, state.freeAt))
+    if (hasMoved) this.facts.push({ _tag: "Refreshed", state })
+  }
+
+  judgeAlone(outcome: Settlement["outcome"], hintMillis: number, at: number): void {
+    if (this.state !== "HalfOpen") return
+    this.facts.push({ _tag: "JudgedAlone", at, outcome, hintMillis })
+    this.#judgeProbe(at, outcome, hintMillis)
   }
 }
 
-const beginsEpoch = ({ _tag }: Fact): boolean => _tag === "Became" || _tag === "Overridden"
+const beginsEpoch = ({ _tag }: Fact): boolean => _tag === "Became" || _tag === "Adopted" || _tag === "Overridden"
+
+const successesOf = (state: FleetState): number => state._tag === "HalfOpen" ? state.successes : 0
+
+const when = (condition: boolean, told: Told): ReadonlyArray<Told> => condition ? [told] : []

@@ -1,9 +1,25 @@
-/** A circuit with no Effect around it: its clock is a variable, and its listener keeps the transitions. */
+/**
+ * A circuit with no Effect around it: its clock is a variable, its listener keeps the transitions, and its fleet keeps what the
+ * circuit told it.
+ */
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Permit, Settlement } from "../../src/core/Permit.ts"
 import type { Plan } from "../../src/core/Plan.ts"
+import type { LeaseName } from "../../src/core/Record.ts"
 import type { State } from "../../src/core/State.ts"
-import type { Event } from "../../src/Event.ts"
+import type { LocalMillis } from "../../src/core/Time.ts"
+import type { Event, FleetSnapshot } from "../../src/Event.ts"
 import { Circuit } from "../../src/internal/Circuit.ts"
+import {
+  type Counted,
+  type Entry,
+  type Fleet,
+  GATE_LEASE,
+  type Grant,
+  type Leave,
+  type Local
+} from "../../src/internal/fleet/Fleet.ts"
 import { Hub } from "../../src/internal/Hub.ts"
 import type { Shared } from "../../src/internal/Shared.ts"
 import { Ticker } from "../../src/internal/Ticker.ts"
@@ -18,12 +34,104 @@ class Transitions extends Hub {
   }
 }
 
+/** A message of a circuit to its fleet: the method and its arguments. */
+export type Told =
+  | readonly ["epochEnded", Counted, LocalMillis]
+  | readonly ["tripped", string, LocalMillis]
+  | readonly ["failed"]
+  | readonly ["streakEnded", number, number]
+  | readonly ["notEvidence", boolean, boolean]
+  | readonly ["probeEnded", LeaseName | undefined, Settlement, LocalMillis]
+
+const nothingKnown: FleetSnapshot = {
+  backend: "none",
+  reachable: true,
+  generation: 0,
+  state: "Closed",
+  consecutiveFailures: 0,
+  windows: [],
+  statistics: { success: 0, failure: 0, ignored: 0, timeout: 0, slow: 0, rejected: 0, timesOpened: 0 },
+  waiting: 0,
+  lost: 0
+}
+
+/** Both sides of the port: keeps what the circuit tells it, and answers as the test has set it. */
+export class FakeFleet implements Entry, Fleet {
+  told: Array<Told> = []
+  joins = 0
+  /** The answer of `leave`. */
+  answer: Leave = "Own"
+  isDispensable = false
+  readonly readsBeforeCalls = false
+  readonly requestLease = Effect.void
+  #circuit: Local | undefined
+  /** The lease that waits for a call. */
+  lease: Grant | undefined
+
+  hasLeft(): boolean {
+    return false
+  }
+  join(circuit: Local): Fleet {
+    this.#circuit = circuit
+    this.joins++
+    return this
+  }
+  leave(): Leave {
+    return this.answer
+  }
+  /** As `Leases` does it: the gate is shut while a lease waits for a call. `undefined` stands for one that has lapsed. */
+  grant(lease: Grant | undefined): void {
+    this.lease = lease
+    this.#circuit!.shut(GATE_LEASE)
+  }
+  takeLease(): Grant | undefined {
+    const lease = this.lease
+    this.takeBack()
+    return lease
+  }
+  takeBack(): void {
+    this.lease = undefined
+    this.#circuit!.open(GATE_LEASE)
+  }
+  probeEnded({ lease }: Permit, settlement: Settlement, now: LocalMillis): void {
+    this.told.push(["probeEnded", lease, settlement, now])
+  }
+  epochEnded(ended: Counted, now: LocalMillis): void {
+    this.told.push(["epochEnded", ended, now])
+  }
+  tripped(reason: string, now: LocalMillis): void {
+    this.told.push(["tripped", reason, now])
+  }
+  failed(): void {
+    this.told.push(["failed"])
+  }
+  streakEnded(length: number, successes: number): void {
+    this.told.push(["streakEnded", length, successes])
+  }
+  notEvidence(failed: boolean, slow: boolean): void {
+    this.told.push(["notEvidence", failed, slow])
+  }
+  operate(): Effect.Effect<void> {
+    return Effect.die("an operator's act does not pass through a circuit")
+  }
+  beforeCall(): undefined {
+    return undefined
+  }
+  afterCall(): undefined {
+    return undefined
+  }
+  schedule(): void {}
+  fleetSnapshot(): FleetSnapshot {
+    return nothingKnown
+  }
+}
+
 export interface Watched {
   readonly circuit: Circuit
   readonly transitions: ReadonlyArray<readonly [State["_tag"], State["_tag"]]>
 }
 
-export const circuitOf = (plan: Plan, now: () => number): Watched => {
+export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Watched => {
   const hub = new Transitions()
   const clock = {
     currentTimeMillisUnsafe: now,
@@ -44,7 +152,7 @@ export const circuitOf = (plan: Plan, now: () => number): Watched => {
     deadlines: () => {
       throw new Error("no call of this circuit has a timeout")
     },
-    fleet: undefined,
+    fleet,
     trace: undefined,
     report: () => {}
   }
