@@ -1,6 +1,6 @@
 /** What a database remembers: statistics, and what is deleted when. */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Option } from "effect"
+import { Context, Duration, Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import { type Circuit, circuitOf, failures, success, times } from "../../src/conformance/Law.ts"
 import { claimCleanUp } from "../../src/sql/CleanUp.ts"
@@ -87,9 +87,10 @@ SELECT generation, entry FROM ${sql(table)} WHERE service_name = ${of.name}`
   it.live("the clean-up deletes old history, expired circuits and expired instances, and nothing else", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
-      const history = yield* SqlHistory.History
       const old = yield* circuit("old")
-      const forgetful = yield* build(database.client(), { ...options, idleTimeToLive: "1 second" })
+      const short = { ...options, idleTimeToLive: "1 second" } as const
+      const history = Context.get(yield* Layer.build(SqlHistory.layer(short)), SqlHistory.History)
+      const forgetful = yield* build(database.client(), short)
       const [idle, kept] = ["idle", "kept"].map((name) => circuitOf(forgetful, `${name} ${freshPrefix()}`)) as [
         Circuit,
         Circuit
