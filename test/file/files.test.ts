@@ -142,7 +142,9 @@ describe("a directory of circuits", () => {
       yield* it.report(failures(1))
       assert.lengthOf(versionsOf(directory, "payments"), 3)
       yield* TestClock.adjust("95 minutes")
-      yield* Effect.promise(() => until("old backups are removed", () => versionsOf(directory, "payments").length === 1))
+      yield* Effect.promise(() =>
+        until("old backups are removed", () => versionsOf(directory, "payments").length === 1)
+      )
       assert.strictEqual((yield* it.read).lifetime.failure, 1)
     }))
 
@@ -150,19 +152,21 @@ describe("a directory of circuits", () => {
     Effect.gen(function*() {
       const directory = freshDirectory()
       const storages = [yield* storageIn(directory), yield* storageIn(directory)]
-      yield* Effect.forEach(times(100), (index) =>
-        circuitOf(storages[index % 2]!, "payments").send({ instance: `${index}`, sequence: 1, delta: failures(1) }), {
-        concurrency: "unbounded"
-      })
+      yield* Effect.forEach(
+        times(100),
+        (index) =>
+          circuitOf(storages[index % 2]!, "payments").send({ instance: `${index}`, sequence: 1, delta: failures(1) }),
+        {
+          concurrency: "unbounded"
+        }
+      )
       for (const storage of storages) {
         assert.strictEqual((yield* circuitOf(storage, "payments").read).lifetime.failure, 100)
       }
       // What waits together is written together.
       assert.isAtMost(
         Math.max(
-          ...versionsOf(directory, "payments").map((file) =>
-            parseInt(basename(file))
-          )
+          ...versionsOf(directory, "payments").map((file) => parseInt(basename(file)))
         ),
         1 + 10
       )
@@ -483,7 +487,9 @@ describe("what has expired", () => {
       const it = circuitOf(storage, "payments")
       yield* it.report(failures(1))
       yield* TestClock.adjust("20 minutes")
-      yield* Effect.promise(() => until("the expired versions are removed", () => versionsOf(directory, "payments").length === 0))
+      yield* Effect.promise(() =>
+        until("the expired versions are removed", () => versionsOf(directory, "payments").length === 0)
+      )
       assert.deepStrictEqual(yield* list(storage), [])
       yield* it.report(failures(1))
       assert.strictEqual((yield* it.read).lifetime.failure, 1)

@@ -57,7 +57,10 @@ export const build = (
   client: Layer.Layer<SqlClient.SqlClient>,
   options?: SqlStorage.Options
 ): Effect.Effect<Storage, never, Scope.Scope> =>
-  Effect.map(Layer.build(Layer.fresh(Layer.provide(SqlStorage.layer({ ...PATIENT, ...options }), client))), Context.get(Storage))
+  Effect.map(
+    Layer.build(Layer.fresh(Layer.provide(SqlStorage.layer({ ...PATIENT, ...options }), client))),
+    Context.get(Storage)
+  )
 
 /** A storage and its client. */
 export const layerOn = (database: Database, options?: SqlStorage.Options) =>

@@ -140,27 +140,30 @@ describe.each(network)("$name", (database) => {
       yield* it.report(failures(1))
       const { snapshot: { generation } } = yield* it.operate({ _tag: "HalfOpen" })
       let unlockedAt = 0
-      const asked = yield* transaction(database, Effect.gen(function*() {
-        yield* sql`SELECT 1 AS one FROM circuit_breaker_states WHERE service_name = ${it.name} FOR UPDATE`
-        // Not in this transaction.
-        const asking = Effect.runFork(
-          storage.probe(it.name, {
-            _tag: "Ask",
-            lease: { instance: "a", sequence: 1 },
-            generation,
-            duration: LEASE,
-            probes: 1
-          })
-        )
-        // Reports do not wait, and other circuits neither.
-        yield* it.report(failures(1), { generation, sequence: 2 })
-        yield* other.open()
-        yield* eventually("the request for the lease waits for the lock", Effect.map(blocked(database), (n) => n > 0))
-        yield* Effect.sleep(LEASE + 100)
-        assert.isUndefined(asking.pollUnsafe())
-        unlockedAt = performance.now()
-        return asking
-      }))
+      const asked = yield* transaction(
+        database,
+        Effect.gen(function*() {
+          yield* sql`SELECT 1 AS one FROM circuit_breaker_states WHERE service_name = ${it.name} FOR UPDATE`
+          // Not in this transaction.
+          const asking = Effect.runFork(
+            storage.probe(it.name, {
+              _tag: "Ask",
+              lease: { instance: "a", sequence: 1 },
+              generation,
+              duration: LEASE,
+              probes: 1
+            })
+          )
+          // Reports do not wait, and other circuits neither.
+          yield* it.report(failures(1), { generation, sequence: 2 })
+          yield* other.open()
+          yield* eventually("the request for the lease waits for the lock", Effect.map(blocked(database), (n) => n > 0))
+          yield* Effect.sleep(LEASE + 100)
+          assert.isUndefined(asking.pollUnsafe())
+          unlockedAt = performance.now()
+          return asking
+        })
+      )
       const { granted, snapshot: { state } } = yield* Fiber.join(asked)
       assert.isTrue(granted)
       assert.deepInclude(state, { live: 1 })

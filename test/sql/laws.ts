@@ -27,7 +27,8 @@ export const conforms = ({ capabilities, client, name }: Database): void => {
   describe(`conformance: ${name}`, () => {
     const laws = Conformance.laws({
       capabilities,
-      layer: ({ idleTimeToLive }) => Layer.provide(SqlStorage.layer({ ...PATIENT, idleTimeToLive }), Layer.suspend(() => client())),
+      layer: ({ idleTimeToLive }) =>
+        Layer.provide(SqlStorage.layer({ ...PATIENT, idleTimeToLive }), Layer.suspend(() => client())),
       advance: Effect.sleep,
       unit: scaledMillis(100),
       maxBlocking: scaledMillis(250),
