@@ -8,6 +8,7 @@ import { folderOf } from "../../src/file/FolderName.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as FileStorage from "../../src/Storage/File.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
+import { retryWhenLate, scaledMillis } from "../support/machine.ts"
 import { DIRECTORY, Disk } from "./disk.ts"
 import {
   before,
@@ -63,7 +64,7 @@ describe("conformance: files, by two processes", () => {
     capabilities,
     layer: inTurns,
     advance: TestClock.adjust,
-    maxBlocking: "250 millis",
+    maxBlocking: scaledMillis(250),
     rewrite: (circuit, f) => Effect.sync(() => rewrite(directory, circuit, f)),
     outage: Effect.acquireRelease(
       Effect.sync(() => {
@@ -75,7 +76,7 @@ describe("conformance: files, by two processes", () => {
         })
     )
   })
-  for (const law of laws) it.effect(law.name, () => law.check)
+  for (const law of laws) it.effect(law.name, () => retryWhenLate(law.check))
 })
 
 describe("conformance: files, on a disk in memory", () => {
@@ -88,7 +89,7 @@ describe("conformance: files, on a disk in memory", () => {
           disk.layer
         ),
       advance: TestClock.adjust,
-      maxBlocking: "250 millis",
+      maxBlocking: scaledMillis(250),
       rewrite: (circuit, f) =>
         Effect.sync(() => {
           const folder = `${DIRECTORY}/${folderOf(circuit)}/`
@@ -112,7 +113,7 @@ describe("conformance: files, on a disk in memory", () => {
     it.effect(name, () => {
       const disk = new Disk()
       disk.before = () => Effect.yieldNow
-      return lawsOn(disk)[index]!.check
+      return retryWhenLate(lawsOn(disk)[index]!.check)
     })
   }
 })

@@ -165,7 +165,7 @@ const faultsOf = ({ disk, ledger }: Crash) =>
   }).pipe(Effect.scoped, clockAt(START + 10_000).provide)
 
 describe("a power cut", () => {
-  it("takes nothing that was answered for, at ten thousand moments", async () => {
+  it("a power cut at any of ten thousand moments loses nothing that was answered", async () => {
     let moments = 0
     for (let seed = 1; moments < 10_000; seed++) {
       for (const crash of await Effect.runPromise(history(seed, 0.12))) {
@@ -174,7 +174,7 @@ describe("a power cut", () => {
         assert.deepEqual(faults, [], `seed ${seed}`)
       }
     }
-  }, 240_000)
+  })
 
   const weaknesses: ReadonlyArray<Weakness> = [
     "no flush of files",
@@ -183,7 +183,7 @@ describe("a power cut", () => {
     "written in place"
   ]
   for (const weakness of weaknesses) {
-    it(`would be found to: ${weakness}`, async () => {
+    it(`the power-cut test finds a loss when files are written with this weakness: ${weakness}`, async () => {
       for (let seed = 1; seed < 200; seed++) {
         for (const crash of await Effect.runPromise(history(seed, 0.12, weakness))) {
           if ((await Effect.runPromise(faultsOf(crash))).length > 0) return

@@ -36,13 +36,13 @@ beforeAll(() =>
 /** The times of the clock are in the names. */
 const withoutNumbers = (text: string) => text.replaceAll(/\d{16}/g, "N").trim()
 
-describe("the page about files", () => {
+describe("docs/files.md", () => {
   const commands = [...page.matchAll(/^```sh files\n([^]*?)^```\n\n```text\n([^]*?)^```$/gm)]
 
-  it("has commands", () => assert.isAtLeast(commands.length, 3))
+  it("docs/files.md has commands", () => assert.isAtLeast(commands.length, 3))
 
   for (const [, command, printed] of commands) {
-    it(`says what comes of: ${command!.trim()}`, () => {
+    it(`docs/files.md shows what is printed by: ${command!.trim()}`, () => {
       const output = execFileSync("sh", ["-c", command!], {
         cwd: place,
         encoding: "utf8",
@@ -52,7 +52,7 @@ describe("the page about files", () => {
     })
   }
 
-  it("shows a file as it is", () => {
+  it("docs/files.md shows a file of a circuit as it is", () => {
     const [, shown] = /^```json\n([^]*?)^```$/m.exec(page)!
     const file = readFileSync(versionsOf(directory, "payments").at(-1)!, "utf8")
     const head = (text: string) => withoutNumbers(text.slice(0, text.indexOf(`  "id"`)))

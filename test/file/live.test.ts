@@ -8,6 +8,7 @@ import { circuitOf } from "../../src/conformance/Law.ts"
 import { FileStorageLive, layer, layerConfig } from "../../src/layers/FileStorageLive.ts"
 import { StorageLive } from "../../src/layers/StorageLive.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
+import { eventually } from "../support/machine.ts"
 import { freshDirectory, versionsOf } from "./support.ts"
 
 /** What it is, with a circuit in it. */
@@ -19,8 +20,8 @@ const used = <E>(live: Layer.Layer<Storage, E>, env: Readonly<Record<string, str
     Effect.provide(Layer.fresh(live).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnvRecord(env)))))
   )
 
-describe("circuits in files", () => {
-  it.live("are where the environment says", () =>
+describe("ready-made layers of files", () => {
+  it.live("FileStorageLive keeps circuits where the environment says", () =>
     Effect.gen(function*() {
       const env = { CIRCUIT_BREAKER_FILE_DIR: join(freshDirectory(), "circuits") }
       assert.deepEqual(yield* used(FileStorageLive, env), ["file", "Open"])
@@ -28,7 +29,7 @@ describe("circuits in files", () => {
       assert.deepEqual(yield* used(StorageLive, { ...env, CIRCUIT_BREAKER_PERSISTENCE: "file" }), ["file", "Open"])
     }))
 
-  it.live("are else in the working directory", () =>
+  it.live("FileStorageLive keeps circuits in the working directory by default", () =>
     Effect.gen(function*() {
       const directory = freshDirectory()
       yield* Effect.acquireUseRelease(
@@ -39,7 +40,7 @@ describe("circuits in files", () => {
       assert.isTrue(existsSync(join(directory, ".circuit_breaker", "payments")))
     }))
 
-  it.live("have options of one's own, or from a Config", () =>
+  it.live("the layer of files takes options, or reads them from a Config", () =>
     Effect.gen(function*() {
       const [one, other] = [freshDirectory(), freshDirectory()]
       assert.deepEqual(yield* used(layer({ directory: one, backups: 0 })), ["file", "Open"])
@@ -49,7 +50,7 @@ describe("circuits in files", () => {
       assert.match(String(yield* Effect.flip(used(wrapped))), /DIR/)
     }))
 
-  it.live("which expire leave no folder", () =>
+  it.live("an expired circuit leaves no folder once another storage has started", () =>
     Effect.gen(function*() {
       const directory = freshDirectory()
       const live = layer({ directory, idleTimeToLive: "1 second" })
@@ -60,10 +61,10 @@ describe("circuits in files", () => {
       // The clean-up is at the start.
       yield* Effect.provide(
         Effect.gen(function*() {
-          for (let tries = 0; tries < 500 && existsSync(join(directory, "payments")); tries++) {
-            yield* Effect.sleep("10 millis")
-          }
-          assert.isFalse(existsSync(join(directory, "payments")))
+          yield* eventually(
+            "the folder of the expired circuit is removed",
+            Effect.sync(() => !existsSync(join(directory, "payments")))
+          )
         }),
         Layer.fresh(live)
       )

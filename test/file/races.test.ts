@@ -1,4 +1,4 @@
-/** Writers that stand still at each of their steps, while others go on. */
+/** Writers that are paused at each of their steps, while others go on. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Latch } from "effect"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
@@ -75,11 +75,11 @@ const countsOf = (schedule: Schedule) =>
     }
   })
 
-describe("a writer that stands still at any of its steps", () => {
+describe("a writer that is paused at any of its steps", () => {
   for (const exists of [false, true]) {
     for (const backups of [0, 1, 3]) {
       for (const others of [1, 2, 3, 12]) {
-        it(`loses nothing, nor undoes it: ${others} others, ${backups} backups, ${exists ? "not " : ""}the first`, () =>
+        it(`a paused writer loses and undoes nothing: ${others} others, ${backups} backups, ${exists ? "not " : ""}the first`, () =>
           Effect.runPromise(Effect.map(countsOf({ exists, others, backups, expires: false }), (counts) => {
             assert.isAbove(counts.length, 10)
             assert.deepEqual(counts, counts.map(() => (exists ? 1 : 0) + others + 1))
@@ -87,7 +87,7 @@ describe("a writer that stands still at any of its steps", () => {
       }
     }
 
-    it(`undoes nothing of a circuit that expired and is ${exists ? "there again" : "new"}`, () =>
+    it(`a paused writer undoes nothing of a circuit that expired and is ${exists ? "there again" : "new"}`, () =>
       Effect.runPromise(Effect.map(countsOf({ exists, others: 3, backups: 1, expires: true }), (counts) => {
         assert.isAbove(counts.length, 10)
         // Its own may have been forgotten with the rest, or be in.
@@ -95,7 +95,7 @@ describe("a writer that stands still at any of its steps", () => {
       })))
   }
 
-  it("would lose something, if it did not look for what it had built on", () =>
+  it("a paused writer that did not check the version it had read would lose reports", () =>
     Effect.runPromise(Effect.map(
       countsOf({ exists: true, others: 12, backups: 1, expires: false, weakness: "what was read once is there" }),
       (counts) => assert.include(counts, 13)
@@ -144,8 +144,8 @@ const runBesideCleaner = (pausedAt: number, cleanerPausedAt: number) => {
   }).pipe(Effect.scoped, time.provide)
 }
 
-describe("a writer and a cleaner that stand still at any of their steps", () => {
-  it("lose nothing, nor undo it", () =>
+describe("a writer and a clean-up that are paused at any of their steps", () => {
+  it("a paused writer beside a paused clean-up loses and undoes nothing", () =>
     Effect.runPromise(Effect.gen(function*() {
       let runs = 0
       for (let writer = 0;; writer++) {
@@ -163,7 +163,7 @@ describe("a writer and a cleaner that stand still at any of their steps", () => 
 })
 
 describe("writers at once", () => {
-  it("of three processes lose nothing, in whatever order their steps come", () =>
+  it("concurrent writers of three processes lose nothing, in any order of their steps", () =>
     Effect.runPromise(
       Effect.forEach(times(60), (seed) =>
         Effect.gen(function*() {

@@ -1,6 +1,7 @@
 /**
- * A process that reports failures, and writes down each that was answered for: `directory`, its own name, and how many of one
- * circuit at once before it ends, or else one of each of three circuits at a time until it is killed.
+ * A process that reports failures of three circuits until it is killed, and writes down each that was answered. Its arguments
+ * are the directory and its own name. With a number as the third it reports so many failures of one circuit at once, writes
+ * down how long a report of a circuit of its own takes, and how long those took, and ends.
  */
 import * as Effect from "effect/Effect"
 import { writeSync } from "node:fs"
@@ -10,6 +11,8 @@ import { Storage } from "../../src/Storage/Storage.ts"
 
 const [directory = "", instance = "", crowd] = process.argv.slice(2)
 
+const ALONE = 10
+
 const told = (circuit: string) => Effect.sync(() => writeSync(1, `${circuit}\n`))
 
 const program = Effect.gen(function*() {
@@ -17,17 +20,18 @@ const program = Effect.gen(function*() {
   const report = (circuit: string, sequence: number) =>
     Effect.andThen(circuitOf(storage, circuit).send({ instance, sequence, delta: failures(1) }), told(circuit))
   if (crowd !== undefined) {
-    const start = performance.now()
-    yield* Effect.forEach(
-      times(Number(crowd)),
-      (index) =>
-        circuitOf(storage, "crowd").send({ instance: `${instance} ${index}`, sequence: 1, delta: failures(1) }),
-      {
-        concurrency: "unbounded",
-        discard: true
-      }
-    )
-    return yield* told(`${performance.now() - start}`)
+    const timed = (effect: Effect.Effect<unknown, unknown>) =>
+      Effect.suspend(() => {
+        const start = performance.now()
+        return Effect.map(effect, () => performance.now() - start)
+      })
+    const send = (circuit: string, of: number) =>
+      circuitOf(storage, circuit).send({ instance: `${instance} ${of}`, sequence: 1, delta: failures(1) })
+    // How fast the disk and the processors are at the moment.
+    const alone = yield* timed(Effect.forEach(times(ALONE), (of) => send(instance, of)))
+    yield* told(`${alone / ALONE}`)
+    const all = Effect.forEach(times(Number(crowd)), (of) => send("crowd", of), { concurrency: "unbounded" })
+    return yield* told(`${yield* timed(all)}`)
   }
   for (let sequence = 1;; sequence++) {
     yield* Effect.forEach(["a", "b", "c"], (circuit) => report(circuit, sequence), { concurrency: "unbounded" })

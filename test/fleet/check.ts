@@ -117,14 +117,41 @@ const failuresOf = (process: number, exchanges: ReadonlyArray<Exchange>): Readon
     of === process && answer?.seen.every((seen) => seen === null) === true ? [answer.at] : []
   )
 
-const lates = new WeakMap<ReadonlyArray<Entry>, ReadonlyArray<Late>>()
+/** The times when a process was late, and how late it had been in all before each. A busy machine leaves thousands. */
+class LatenessOf {
+  readonly #late: ReadonlyArray<Late>
+  readonly #before: ReadonlyArray<number>
+
+  constructor(entries: ReadonlyArray<Entry>) {
+    let sum = 0
+    this.#late = entries.filter((entry) => entry.is === "late")
+    this.#before = [0, ...this.#late.map(({ by }) => sum += by)]
+  }
+
+  between(from: number, to: number): number {
+    const first = this.#first(({ at }) => at > from)
+    const end = this.#first(({ since }) => since >= to)
+    return Math.max(0, this.#before[end]! - this.#before[first]!)
+  }
+
+  #first(isSo: (late: Late) => boolean): number {
+    let [low, high] = [0, this.#late.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (isSo(this.#late[middle]!)) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
+}
+
+const latenesses = new WeakMap<ReadonlyArray<Entry>, LatenessOf>()
 
 /** How long a process was kept from running between two times. */
 export const lateness = (entries: ReadonlyArray<Entry>, from: number, to: number): number => {
-  const known = lates.get(entries)
-  const late = known ?? entries.filter((entry) => entry.is === "late")
-  if (known === undefined) lates.set(entries, late)
-  return late.reduce((sum, { at, by, since }) => at > from && since < to ? sum + by : sum, 0)
+  const known = latenesses.get(entries) ?? new LatenessOf(entries)
+  latenesses.set(entries, known)
+  return known.between(from, to)
 }
 
 /** Whether one time is so shortly before another, for a process, that it may still feel what happened then. */

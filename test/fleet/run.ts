@@ -8,7 +8,7 @@ import { Rng } from "../sim/random.ts"
 import { until } from "../support/machine.ts"
 import { check, type Fault, lateness, type Sighting } from "./check.ts"
 import { Fleet, type Process } from "./fleet.ts"
-import { type Counts, epochMillis, now } from "./log.ts"
+import { type Counts, type Entry, epochMillis, now } from "./log.ts"
 import type { Server, Trouble } from "./server.ts"
 
 export interface Options {
@@ -282,10 +282,12 @@ const countsOf = (process: Process, circuit: string): { readonly made: Counts; r
 export const runDrill = async (options: Options): Promise<Report> => {
   const server = await options.start()
   const fleet = await Fleet.of({ storage: server.storage, policies })
+  const drill = new Drill(options, fleet, server)
+  const epoch = epochMillis()
+  let agreedAfter: number
+  let logs: ReadonlyArray<ReadonlyArray<Entry>>
   try {
-    const drill = new Drill(options, fleet, server)
     options.progress?.("the server runs")
-    const epoch = epochMillis()
     for (const hours of SKEWS.slice(0, PROCESSES)) await drill.enlist(hours)
     await drill.begin()
     options.progress?.("all processes run, and all circuits have opened")
@@ -293,23 +295,20 @@ export const runDrill = async (options: Options): Promise<Report> => {
     await drill.countUp()
     options.progress?.("counted up")
     await drill.troubleWithServer()
-    const agreedAfter = await drill.agree()
+    agreedAfter = await drill.agree()
     options.progress?.("all agree")
-    const logs = fleet.processes.map((process) => process.read())
-    const { broken, faults, sightings } = drill
-    const end = now()
-    return {
-      broken: [
-        ...broken,
-        ...check({ logs, faults, strict: ["strict"], interval: INTERVAL, epoch, openFor: OPEN_FOR, sightings })
-      ],
-      calls: logs.map((entries) => entries.filter(({ is }) => is === "call").length),
-      faults: faults.map(({ what }) => what),
-      agreedAfter,
-      late: logs.map((entries) => lateness(entries, 0, end))
-    }
+    logs = fleet.processes.map((process) => process.read())
   } finally {
     await fleet.stop()
     await server.stop()
+  }
+  const { broken, faults, sightings } = drill
+  const run = { logs, faults, strict: ["strict"], interval: INTERVAL, epoch, openFor: OPEN_FOR, sightings }
+  return {
+    broken: [...broken, ...check(run)],
+    calls: logs.map((entries) => entries.filter(({ is }) => is === "call").length),
+    faults: faults.map(({ what }) => what),
+    agreedAfter,
+    late: logs.map((entries) => lateness(entries, 0, Infinity))
   }
 }

@@ -154,7 +154,8 @@ const breakers = new Map(
   )
 )
 
-const agent = new Agent({ keepAlive: true })
+// A slow upstream must not use up the ports of the machine.
+const agent = new Agent({ keepAlive: true, maxSockets: 100 })
 
 const ask = (circuit: string): Effect.Effect<void, string> =>
   Effect.callback((resume) => {

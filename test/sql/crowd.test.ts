@@ -6,9 +6,9 @@ import { circuitOf, failures, reading, times } from "../../src/conformance/Law.t
 import { build, databases, freshPrefix, layerOn } from "./databases.ts"
 
 describe.each(databases)("$name", (database) => {
-  it.live("a thousand instances report of one circuit at once, and each is counted once", () =>
+  it.live("a thousand reports of one circuit at once are each counted once", () =>
     Effect.gen(function*() {
-      const storages = yield* Effect.forEach(times(4), () => build(database.client(), { deadline: "30 seconds" }))
+      const storages = yield* Effect.forEach(times(4), () => build(database.client()))
       const name = `crowd ${freshPrefix()}`
       const answers = yield* Effect.forEach(times(1000), (index) =>
         storages[index % 4]!.sync([{ ...reading(name, `instance ${index}`), delta: failures(1) }]), {
@@ -24,9 +24,9 @@ describe.each(databases)("$name", (database) => {
       assert.deepEqual([lifetime.failure, streak, totals[0]?.failure], [1000, 1000, 1000])
     }).pipe(Effect.scoped))
 
-  it.live("batches of the same circuits in any order, beside changes of these, wait for each other and end", () =>
+  it.live("concurrent batches of the same circuits in any order, with changes of these, do not deadlock", () =>
     Effect.gen(function*() {
-      const storages = yield* Effect.forEach(times(3), () => build(database.client(), { deadline: "30 seconds" }))
+      const storages = yield* Effect.forEach(times(3), () => build(database.client()))
       const names = times(20).map((index) => `batch ${index} ${freshPrefix()}`)
       const shuffled = (by: number) => names.map((_, index) => names[(index * 7 + by) % names.length]!)
       yield* Effect.forEach(times(60), (round) => {
@@ -49,12 +49,12 @@ describe.each(databases)("$name", (database) => {
       }
     }).pipe(Effect.scoped))
 
-  it.live("forty instances start at once on a database without tables", () =>
+  it.live("forty instances that start at once on a database without tables create them once", () =>
     Effect.gen(function*() {
       const prefix = freshPrefix()
       yield* Effect.forEach(times(40), (index) =>
         Effect.gen(function*() {
-          const storage = yield* build(database.client({ maxConnections: 2 }), { prefix, deadline: "60 seconds" })
+          const storage = yield* build(database.client({ maxConnections: 2 }), { prefix })
           const it = circuitOf(storage, "circuit")
           yield* it.send({ instance: `${index}`, sequence: 1, delta: failures(1) })
         }), { concurrency: "unbounded", discard: true })

@@ -1,5 +1,5 @@
 /** The databases that tests run on, and ways past the storage. */
-import { Cause, Context, type Duration, Effect, Layer, Redacted, type Scope } from "effect"
+import { Cause, Context, Effect, Layer, Redacted, type Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
@@ -21,8 +21,11 @@ export interface Database {
 
 interface ClientOptions {
   readonly maxConnections?: number
-  readonly statementTimeout?: Duration.Input
 }
+
+/** Longer than a loaded machine takes: for tests that are about something else than time. */
+export const PATIENT = { deadline: "10 minutes" } as const
+export const PATIENT_CLIENT = { connectTimeout: "10 minutes", statementTimeout: "10 minutes" } as const
 
 const all = { durable: true, history: true, fences: true }
 
@@ -32,19 +35,19 @@ afterAll(() => rm(directory, { recursive: true, force: true }))
 export const sqlite: Database = {
   name: "SQLite",
   capabilities: { ...all, shared: false, pushes: false },
-  client: () => Sqlite.layer({ file: join(directory, "circuits.sqlite") })
+  client: () => Sqlite.layer({ file: join(directory, "circuits.sqlite"), busyTimeout: "10 minutes" })
 }
 
 export const postgres: Database = {
   name: "Postgres",
   capabilities: { ...all, shared: true, pushes: true },
-  client: (options) => Postgres.layer({ ...options, url: Redacted.make(inject("databaseUrl")) })
+  client: (options) => Postgres.layer({ ...PATIENT_CLIENT, ...options, url: Redacted.make(inject("databaseUrl")) })
 }
 
 export const mariadb: Database = {
   name: "MariaDB",
   capabilities: { ...all, shared: true, pushes: false },
-  client: (options) => Mysql.layer({ ...options, url: Redacted.make(inject("mysqlUrl")) })
+  client: (options) => Mysql.layer({ ...PATIENT_CLIENT, ...options, url: Redacted.make(inject("mysqlUrl")) })
 }
 
 export const databases = [sqlite, postgres, mariadb]
@@ -54,11 +57,14 @@ export const build = (
   client: Layer.Layer<SqlClient.SqlClient>,
   options?: SqlStorage.Options
 ): Effect.Effect<Storage, never, Scope.Scope> =>
-  Effect.map(Layer.build(Layer.fresh(Layer.provide(SqlStorage.layer(options), client))), Context.get(Storage))
+  Effect.map(
+    Layer.build(Layer.fresh(Layer.provide(SqlStorage.layer({ ...PATIENT, ...options }), client))),
+    Context.get(Storage)
+  )
 
 /** A storage and its client. */
 export const layerOn = (database: Database, options?: SqlStorage.Options) =>
-  Layer.provideMerge(SqlStorage.layer(options), database.client())
+  Layer.provideMerge(SqlStorage.layer({ ...PATIENT, ...options }), database.client())
 
 /** A circuit that no other test has, in the storage at hand. */
 export const circuit = (label = "") =>

@@ -3,6 +3,6 @@ import { describe } from "vitest"
 import { exchange } from "../support/archives.ts"
 import { places } from "./places.ts"
 
-describe("an archive", () => {
+describe("an archive between servers", () => {
   exchange(places)
 })

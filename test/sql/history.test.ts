@@ -1,6 +1,6 @@
 /** What a database remembers: statistics, and what is deleted when. */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Option } from "effect"
+import { Context, Duration, Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
 import { type Circuit, circuitOf, failures, success, times } from "../../src/conformance/Law.ts"
 import { claimCleanUp } from "../../src/sql/CleanUp.ts"
@@ -10,7 +10,7 @@ import { tablesOf } from "../../src/sql/Schema.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
 import * as SqlHistory from "../../src/Storage/SqlHistory.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
-import { circuit, databases, errorOf, freshPrefix } from "./databases.ts"
+import { build, circuit, databases, errorOf, freshPrefix, PATIENT } from "./databases.ts"
 
 const HOUR = 3_600_000
 
@@ -24,7 +24,7 @@ const fallAndRise = (it: Circuit, sequence = 1) =>
   })
 
 describe.each(databases)("$name", (database) => {
-  const options = { prefix: freshPrefix(), idleTimeToLive: "1 second", retention: "1 hour" } as const
+  const options = { ...PATIENT, prefix: freshPrefix(), retention: "1 hour", cleanUp: false } as const
   const layer = Layer.mergeAll(SqlStorage.layer(options), SqlHistory.layer(options)).pipe(
     Layer.provideMerge(database.client())
   )
@@ -46,7 +46,7 @@ SELECT generation, entry FROM ${sql(table)} WHERE service_name = ${of.name}`
       }
     })
 
-  it.live("changes are told by their time, counted by their kind, and timed", () =>
+  it.live("SqlHistory lists changes by time, counts them by kind, and times states and recoveries", () =>
     Effect.gen(function*() {
       const history = yield* SqlHistory.History
       const it = yield* circuit("'; drop table --")
@@ -84,14 +84,20 @@ SELECT generation, entry FROM ${sql(table)} WHERE service_name = ${of.name}`
       assert.strictEqual((yield* errorOf(history.entries("\ud800"))).reason, "Invalid")
     }).pipe(Effect.provide(layer)))
 
-  it.live("what is too old goes, and nothing else", () =>
+  it.live("the clean-up deletes old history, expired circuits and expired instances, and nothing else", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
-      const history = yield* SqlHistory.History
-      const [old, idle, kept] = [yield* circuit("old"), yield* circuit("idle"), yield* circuit("kept")]
+      const old = yield* circuit("old")
+      const short = { ...options, idleTimeToLive: "1 second" } as const
+      const history = Context.get(yield* Layer.build(SqlHistory.layer(short)), SqlHistory.History)
+      const forgetful = yield* build(database.client(), short)
+      const [idle, kept] = ["idle", "kept"].map((name) => circuitOf(forgetful, `${name} ${freshPrefix()}`)) as [
+        Circuit,
+        Circuit
+      ]
       yield* fallAndRise(old)
       yield* age(old, 2 * HOUR)
-      yield* idle.report(failures(1))
+      for (const instance of ["a", "b"]) yield* idle.report(failures(1), { instance })
       yield* kept.operate({ _tag: "Override", kind: "Disabled", reason: "maintenance", actor: "ann" })
       yield* Effect.sleep("1100 millis")
       yield* kept.report(failures(1))
@@ -107,9 +113,9 @@ SELECT generation, entry FROM ${sql(table)} WHERE service_name = ${of.name}`
       assert.isNotEmpty(yield* left(kept.name))
       assert.deepInclude(yield* kept.read, { streak: 1 })
       assert.deepEqual((yield* history.cleanUp).changes, 0)
-    }).pipe(Effect.provide(layer)))
+    }).pipe(Effect.scoped, Effect.provide(layer)))
 
-  it.live("of many who would clean up one does", () =>
+  it.live("one of many concurrent claims of the clean-up is granted", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
       const storage = yield* Storage

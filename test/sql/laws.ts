@@ -5,7 +5,8 @@ import { SqlClient } from "effect/sql"
 import { created } from "../../src/core/Record.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
-import type { Database } from "./databases.ts"
+import { retryWhenLate, scaledMillis } from "../support/machine.ts"
+import { type Database, PATIENT } from "./databases.ts"
 
 const rewrite = (circuit: string, f: (record: Readonly<Record<string, unknown>>) => unknown) =>
   Effect.gen(function*() {
@@ -26,11 +27,13 @@ export const conforms = ({ capabilities, client, name }: Database): void => {
   describe(`conformance: ${name}`, () => {
     const laws = Conformance.laws({
       capabilities,
-      layer: ({ idleTimeToLive }) => Layer.provide(SqlStorage.layer({ idleTimeToLive }), Layer.suspend(() => client())),
+      layer: ({ idleTimeToLive }) =>
+        Layer.provide(SqlStorage.layer({ ...PATIENT, idleTimeToLive }), Layer.suspend(() => client())),
       advance: Effect.sleep,
-      maxBlocking: "250 millis",
+      unit: scaledMillis(100),
+      maxBlocking: scaledMillis(250),
       rewrite: (circuit, f) => Effect.provide(rewrite(circuit, f), Layer.fresh(Layer.suspend(() => client())))
     })
-    for (const law of laws) it.live(law.name, () => law.check)
+    for (const law of laws) it.live(law.name, () => retryWhenLate(law.check))
   })
 }

@@ -6,7 +6,7 @@ import { circuitOf, failures, reading, success, times } from "../../src/conforma
 import * as SqlStorage from "../../src/Storage/Sql.ts"
 import * as SqlHistory from "../../src/Storage/SqlHistory.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
-import { type Database, databases, freshPrefix } from "./databases.ts"
+import { type Database, databases, freshPrefix, PATIENT } from "./databases.ts"
 
 const CIRCUITS = 100_000
 const CHANGES = 1_000_000
@@ -105,11 +105,11 @@ const waste = (database: Database, statement: string) =>
   })
 
 describe.each(databases)("$name", (database) => {
-  it.live("every statement uses an index", () => {
+  it.live(`every SQL statement of a storage uses an index: ${database.name}`, () => {
     const prefix = freshPrefix()
     const statements = new Set<string>()
-    const layer = Layer.mergeAll(SqlStorage.layer({ prefix, deadline: "1 minute" }), SqlHistory.layer({ prefix })).pipe(
-      Layer.provideMerge(database.client({ statementTimeout: "2 minutes" }))
+    const layer = Layer.mergeAll(SqlStorage.layer({ ...PATIENT, prefix }), SqlHistory.layer({ prefix })).pipe(
+      Layer.provideMerge(database.client())
     )
     return Effect.gen(function*() {
       const storage = yield* Storage
@@ -145,5 +145,5 @@ describe.each(databases)("$name", (database) => {
       }
       assert.deepEqual(wasteful, [])
     }).pipe(Effect.provide(layer))
-  }, 120_000)
+  })
 })

@@ -30,7 +30,7 @@ const works = Effect.fnUntraced(function*(database: Database, options: SqlSchema
 
 describe("the printed schema", () => {
   for (const [flavour, database] of [["sqlite", sqlite], ["postgres", postgres], ["mariadb", mariadb]] as const) {
-    it.live(`is what a storage needs, and can be run twice: ${flavour}`, () =>
+    it.live(`the printed schema is what a storage needs, and can be run twice: ${flavour}`, () =>
       Effect.gen(function*() {
         const options = { prefix: freshPrefix() }
         const statements = statementsOf(flavour, options)
@@ -39,7 +39,7 @@ describe("the printed schema", () => {
       }).pipe(Effect.scoped))
   }
 
-  it.live("may be of a schema of its own", () =>
+  it.live("the tables may lie in a schema of their own", () =>
     Effect.gen(function*() {
       const options = { prefix: freshPrefix(), schema: freshPrefix() }
       yield* run(postgres, statementsOf("postgres", options))
@@ -48,7 +48,7 @@ describe("the printed schema", () => {
       yield* circuitOf(made, "circuit").open()
     }).pipe(Effect.scoped))
 
-  it.live("may have a history that Postgres partitions by time", () =>
+  it.live("Postgres may partition the history by time", () =>
     Effect.gen(function*() {
       const options = { prefix: freshPrefix() }
       const history = `"${options.prefix}history"`
@@ -64,7 +64,7 @@ describe("the printed schema", () => {
       yield* works(postgres, options)
     }).pipe(Effect.scoped))
 
-  it("refuses names that are none", () => {
+  it("the printed schema refuses invalid prefixes and schema names", () => {
     for (const prefix of ["a.b", "a\"b", "A", "1a", "a".repeat(33), "a b", "a`b"]) {
       assert.throws(() => SqlSchema.print("postgres", { prefix }), /prefix must be at most 32/)
       assert.throws(() => SqlSchema.print("postgres", { schema: `${prefix.repeat(2)}.` }), /schema must be/)

@@ -11,8 +11,8 @@ import * as Postgres from "../../../src/layers/Postgres.ts"
 import * as Migration from "../../../src/Storage/Migration.ts"
 import * as RedisStorage from "../../../src/Storage/Redis.ts"
 import * as SqlStorage from "../../../src/Storage/Sql.ts"
+import { eventually } from "../../support/machine.ts"
 import { temporaryDirectory } from "../../support/servers/processes.ts"
-import { until } from "./support.ts"
 
 const PHASES = ["read-both-write-both", "read-new-write-both", "read-new-write-new"] as const
 
@@ -61,10 +61,12 @@ const migrate = (name: string, from: StorageLayer, to: StorageLayer) =>
     const [{ migration }] = processes as [typeof processes[number]]
     for (const { bad } of processes) {
       // The first call loads what there is.
-      yield* until(
+      yield* eventually(
         "the circuit is open",
-        Effect.map(bad.state, (state) => state === "Open"),
-        Effect.exit(bad.wrap(Effect.fail("down")))
+        Effect.andThen(
+          Effect.exit(bad.wrap(Effect.fail("down"))),
+          Effect.map(bad.state, (state) => state === "Open")
+        )
       )
     }
     yield* Effect.forEach(processes, ({ begin }) => begin)
@@ -74,12 +76,12 @@ const migrate = (name: string, from: StorageLayer, to: StorageLayer) =>
     for (const phase of PHASES) {
       yield* migration.switchTo(phase)
       for (const { calls, migration } of processes) {
-        yield* until(
-          `all are in ${phase}`,
+        yield* eventually(
+          `all instances are in ${phase}`,
           Effect.map(SubscriptionRef.get(migration.phase), (known) => known === phase)
         )
         const before = calls.good
-        yield* until("calls go on", Effect.sync(() => calls.good > before + 50))
+        yield* eventually("calls go on", Effect.sync(() => calls.good > before + 50))
       }
       const { differences } = yield* migration.compare
       const others = differences.filter(({ circuit, what }) =>
@@ -92,8 +94,8 @@ const migrate = (name: string, from: StorageLayer, to: StorageLayer) =>
     return processes.reduce((sum, { calls }) => sum + calls.good, 0)
   })
 
-describe("a fleet under load", () => {
-  it.live("moves from files to Redis to Postgres, and loses no circuit", () =>
+describe("a migration under load", () => {
+  it.live("a fleet under load migrates from files to Redis to Postgres, and loses no circuit", () =>
     Effect.gen(function*() {
       const directory = yield* Effect.acquireRelease(
         Effect.promise(temporaryDirectory),
@@ -103,8 +105,12 @@ describe("a fleet under load", () => {
       const files = FileStorageLive.layer({ directory })
       const redis = Layer.provide(RedisStorage.layer({ prefix }), IoRedis.layer(IoRedis.fromUrl(inject("redisUrl"))))
       const postgres = Layer.provide(
-        SqlStorage.layer({ prefix }),
-        Postgres.layer({ url: Redacted.make(inject("databaseUrl")) })
+        SqlStorage.layer({ prefix, deadline: "10 minutes" }),
+        Postgres.layer({
+          url: Redacted.make(inject("databaseUrl")),
+          connectTimeout: "10 minutes",
+          statementTimeout: "10 minutes"
+        })
       )
       const old = yield* storageOf(files)
       for (const [i, name] of QUIET.entries()) {
@@ -128,5 +134,5 @@ describe("a fleet under load", () => {
       const good = yield* circuitOf(last, "good").read
       // Never too few; too many by what was just being reported when the counts were carried.
       assert.isAtLeast(good.lifetime.success, calls[0]! + calls[1]!)
-    }).pipe(Effect.scoped), 180_000)
+    }).pipe(Effect.scoped))
 })
