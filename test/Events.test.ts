@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
-import { failTimes, inBrief, listen, make, makeKeyed, settle, withReports } from "./utils.ts"
+import { failTimes, inBrief, listen, make, makeKeyed, untilQuiet, withReports } from "./utils.ts"
 
 const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
 
@@ -120,7 +120,7 @@ describe("events", () => {
       yield* Deferred.await(begun)
       for (let n = 1; n <= 3000; n++) yield* failTimes(breaker, 1, n)
       yield* Deferred.succeed(go, undefined)
-      yield* settle
+      yield* untilQuiet
       yield* Fiber.interrupt(fiber)
       const numbers = received.map((event) => event._tag === "Failure" ? event.error : inBrief(event))
       const lost = received.filter((event) => event._tag === "Lost")
@@ -195,7 +195,7 @@ describe("onEvent", () => {
     return Effect.gen(function*() {
       yield* fail
       yield* fail
-      yield* settle
+      yield* untilQuiet
       const expected = ["Failure", "Failure", "Closed > Open"].flatMap((event) => [`begin ${event}`, `end ${event}`])
       assert.deepStrictEqual(log, expected)
     }).pipe(Effect.provide(withHook(hook)))
@@ -219,7 +219,7 @@ describe("onEvent", () => {
         return Effect.gen(function*() {
           assert.strictEqual(yield* Effect.flip(Api.wrap(Effect.fail("mine"))), "mine")
           yield* fail
-          yield* settle
+          yield* untilQuiet
           assert.deepStrictEqual(received, ["Failure", "Failure", "Transition"])
           assert.deepStrictEqual(reports.map(({ level }) => level), ["Warn", "Warn", "Warn"])
         }).pipe(Effect.provide(withHook(hook)))
@@ -235,7 +235,7 @@ describe("onEvent", () => {
     return Effect.gen(function*() {
       yield* fail
       yield* fail
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(received, ["Failure", "Failure", "Transition"])
     }).pipe(Effect.provide(withHook(hook)))
   })
@@ -256,10 +256,10 @@ describe("onEvent", () => {
     return Effect.gen(function*() {
       yield* fail
       yield* fail
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("1 minute")
       yield* Effect.orDie(Api.wrap(Effect.void))
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(pages, ["api-events Open", "api-events HalfOpen", "api-events Closed"])
     }).pipe(Effect.provide(hook.pipe(Layer.provideMerge(live), Layer.provide(Layer.succeed(Pager, pages)))))
   })
@@ -270,7 +270,7 @@ describe("onEvent", () => {
     const hook = Breaker.onEvent(Hosts, (event) => Effect.sync(() => received.push(inBrief(event))))
     return Effect.gen(function*() {
       yield* Effect.exit(Hosts.wrap(Effect.fail("no"), { key: "a" }))
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(received, ["Failure"])
     }).pipe(Effect.provide(hook.pipe(Layer.provideMerge(Hosts.layer), Layer.provide(Storage.MemoryStorageLive))))
   })
@@ -288,10 +288,10 @@ describe("onEvent", () => {
       const api = yield* Api
       yield* Layer.buildWithScope(Layer.provide(Breaker.onEvent(Api, hook), Layer.succeed(Api, api)), scope)
       yield* fail
-      yield* settle
+      yield* untilQuiet
       yield* Scope.close(scope, Exit.void)
       yield* fail
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual([received, finalized], [["Failure"], ["Failure"]])
     }).pipe(Effect.provide(live)))
 })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Outcome, Trip } from "../src/index.ts"
-import { failTimes, make, settle } from "./utils.ts"
+import { failTimes, make, untilQuiet } from "./utils.ts"
 
 const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 
@@ -146,8 +146,8 @@ describe("interruption between any two steps", () => {
             if (next() < 0.5) yield* Fiber.interrupt(fiber)
             else fiber.interruptUnsafe()
           }
-          yield* settle
-          yield* settle
+          yield* untilQuiet
+          yield* untilQuiet
           assert.isAbove(interrupted, 50)
           assert.strictEqual(running, 0)
           const gate = yield* Deferred.make<void>()

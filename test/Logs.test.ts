@@ -5,7 +5,7 @@ import { Breaker, Storage, Trip } from "../src/index.ts"
 import { messages } from "../src/internal/Messages.ts"
 import { StorageError } from "../src/Storage/Storage.ts"
 import { failing, Link, memory } from "./support/storages.ts"
-import { failTimes, rejectionOf, settle } from "./utils.ts"
+import { failTimes, rejectionOf, untilQuiet } from "./utils.ts"
 
 interface Line {
   readonly level: LogLevel.LogLevel
@@ -34,7 +34,7 @@ const withLogs = <A, E, R>(
 const policy = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds", evidence: "any" } as const
 
 const rounds = (count: number) =>
-  Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: count - 1 })
+  Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), untilQuiet), { times: count - 1 })
 
 describe("a log line", () => {
   it.effect("Debug: persistence enabled, circuit restored, circuit persisted", () =>
@@ -55,7 +55,7 @@ describe("a log line", () => {
           fields: { circuit: "kept", state: "Closed", failure_count: 1 }
         }])
         yield* failTimes(breaker, 1)
-        yield* settle
+        yield* untilQuiet
         assert.deepStrictEqual(lines.slice(3), [{
           level: "Debug",
           text: "Circuit persisted",
@@ -146,11 +146,11 @@ describe("a log line", () => {
         const b = yield* new Link(of).make("policies", { ...policy, openFor: "20 seconds" })
         yield* b.wrap(Effect.void)
         yield* failTimes(a, 2)
-        yield* settle
+        yield* untilQuiet
         yield* rejectionOf(b)
         yield* a.reset
         yield* failTimes(a, 2)
-        yield* settle
+        yield* untilQuiet
         assert.deepStrictEqual(lines.map(({ fields, level, text }) => [level, text, fields.circuit]), [
           ["Warn", messages.policiesDiffer.text, "policies"]
         ])

@@ -8,7 +8,7 @@ import { makeFork } from "../src/internal/Fork.ts"
 import { MOST_ABANDONED, Requests } from "../src/internal/Request.ts"
 import { StorageError } from "../src/Storage/Storage.ts"
 import { ForeignStorageError } from "./support/storages.ts"
-import { settle } from "./utils.ts"
+import { untilQuiet } from "./utils.ts"
 
 const made = Effect.gen(function*() {
   const clock = yield* Clock.Clock
@@ -91,7 +91,7 @@ describe("a request", () => {
       yield* TestClock.adjust("50 millis")
       assert.deepStrictEqual([requests.abandoned, reports], [2, 1])
       yield* latch.open
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual([requests.abandoned, reports], [0, 1])
     }))
 })
@@ -169,10 +169,10 @@ describe("a background fork", () => {
       const fork = makeFork(yield* Effect.context<never>(), scope)
       const before = fork(Effect.never)
       yield* Scope.close(scope, Exit.void)
-      yield* settle
+      yield* untilQuiet
       assert.isDefined(before.pollUnsafe())
       const after = fork(Effect.never)
-      yield* settle
+      yield* untilQuiet
       assert.isDefined(after.pollUnsafe())
     }))
 })

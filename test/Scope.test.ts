@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, type Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
-import { failTimes, make, makeKeyed, rejectionOf, settle } from "./utils.ts"
+import { failTimes, make, makeKeyed, rejectionOf, untilQuiet } from "./utils.ts"
 
 const one = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
 const policy = { trip: Trip.consecutiveFailures(3), timeout: "2 seconds" } as const
@@ -37,7 +37,7 @@ describe("a timeout and the breaker's scope", () => {
       yield* TestClock.adjust("1 second")
       yield* Scope.close(scope, Exit.void)
       const after = yield* fork(breaker.wrap(Effect.never))
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust("1 second")
       assert.isDefined(before.pollUnsafe(), "a call from before")
       yield* TestClock.adjust("1 second")
@@ -62,7 +62,7 @@ describe("a timeout and the breaker's scope", () => {
         const breaker = yield* make("tidy", policy)
         yield* breaker.wrap(Effect.yieldNow)
         yield* breaker.wrap(Effect.void)
-        yield* settle
+        yield* untilQuiet
         assert.isAbove(asleep.size, 0)
       }).pipe(Effect.scoped, Effect.provideService(Clock.Clock, watched))
       assert.strictEqual(asleep.size, 0)

@@ -75,8 +75,6 @@ export const untilQuiet: Effect.Effect<void> = Effect.callback((resume) => {
   })
 })
 
-export { untilQuiet as settle }
-
 /** An event in a few words. */
 export const inBrief = (event: Breaker.Event): string => {
   switch (event._tag) {

@@ -24,7 +24,7 @@ import * as Health from "../../src/Storage/Health.ts"
 import * as Sql from "../../src/Storage/Sql.ts"
 import type { CircuitReport } from "../../src/Storage/Storage.ts"
 import { failing, failingAsForeign, type Fault, hanging, Link, memory, slow } from "../support/storages.ts"
-import { settle } from "../utils.ts"
+import { untilQuiet } from "../utils.ts"
 
 const linked = Effect.map(memory, (storage) => new Link(storage))
 
@@ -131,7 +131,7 @@ describe("a health probe", () => {
       assert.strictEqual((yield* troubleOf(link.storage))[0], "Deadline")
       assert.strictEqual(link.asked.length, length)
       yield* latch.open
-      yield* settle
+      yield* untilQuiet
       assert.isTrue((yield* Health.check(link.storage)).healthy)
     }))
 
@@ -200,7 +200,7 @@ describe("a health probe", () => {
       const { storage } = yield* faulty(() => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++)))
       const probe = yield* Effect.forkChild(Health.check(storage), { startImmediately: true })
       yield* Fiber.interrupt(probe)
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual(interrupted, 1)
     }))
 
@@ -273,7 +273,7 @@ describe("a health monitor", () => {
         Stream.runForEach(({ at }) => Effect.sync(() => probes.push(at))),
         Effect.forkChild({ startImmediately: true })
       )
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(probes, [0])
       yield* TestClock.adjust("29999 millis")
       assert.deepStrictEqual(probes, [0])
@@ -302,7 +302,7 @@ describe("a health monitor", () => {
       const { close, current, ready } = yield* monitor(link)
       const waits = yield* Effect.forkChild(Effect.flip(ready), { startImmediately: true })
       yield* close
-      yield* settle
+      yield* untilQuiet
       assert.strictEqual(interrupted, 1)
       assert.strictEqual((yield* Fiber.join(waits)).reason, "Unavailable")
       assert.isUndefined(yield* current)
@@ -397,14 +397,14 @@ describe("a health monitor", () => {
       for (const fault of [failing("Unavailable"), failing("Denied"), undefined, undefined]) {
         link.fault(fault)
         yield* TestClock.adjust("30 seconds")
-        yield* settle
+        yield* untilQuiet
       }
       assert.deepStrictEqual(lines, [
         ["Warn", "The storage is not healthy", "memory", "Unavailable"],
         ["Info", "The storage is healthy again", "memory", undefined]
       ])
       yield* monitor(yield* faulty(failing("Invalid")))
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(lines.slice(2), [["Warn", "The storage is not healthy", "memory", "Invalid"]])
     }).pipe(Effect.provide(Logger.layer([logger])))
   })

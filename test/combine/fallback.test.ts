@@ -8,7 +8,7 @@ import * as Fallback from "../../src/Storage/Fallback.ts"
 import * as NullStorage from "../../src/Storage/Null.ts"
 import type * as Service from "../../src/Storage/Storage.ts"
 import { failing, failingAsForeign, hanging, Link, lostReply, memory, slow } from "../support/storages.ts"
-import { failTimes, settle, withReports } from "../utils.ts"
+import { failTimes, untilQuiet, withReports } from "../utils.ts"
 
 /** A chain of storages with these deadlines, the first two durable. */
 const chainOf = (...deadlines: ReadonlyArray<number | undefined>) =>
@@ -52,7 +52,7 @@ const generations = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) =>
   Effect.forEach(circuits, ({ read }) => Effect.map(read, ({ generation }) => generation))
 
 /** Waits without calls until background work is done. */
-const quiet = Effect.andThen(settle, Effect.andThen(TestClock.adjust("1 second"), settle))
+const quiet = Effect.andThen(untilQuiet, Effect.andThen(TestClock.adjust("1 second"), untilQuiet))
 
 describe("a fallback chain whose first storage answers", () => {
   it.effect("a fallback chain sends requests to its first storage only, and copies changes to durable ones", () =>
@@ -62,7 +62,7 @@ describe("a fallback chain whose first storage answers", () => {
       assert.deepStrictEqual(links.map(({ asked }) => asked.length > 0), [true, false, false])
       yield* circuit.open()
       yield* circuit.operate({ _tag: "Override", ...FORCED })
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(yield* states(at), ["ForcedOpen", "ForcedOpen", "Closed"])
       const [first, second] = yield* generations(at)
       assert.strictEqual(first, second)
@@ -74,7 +74,7 @@ describe("a fallback chain whose first storage answers", () => {
       const { at, circuit } = yield* chainOf(undefined, undefined)
       yield* at[0]!.open()
       yield* circuit.read
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(yield* states(at), ["Open", "Open"])
     }))
 
@@ -87,7 +87,7 @@ describe("a fallback chain whose first storage answers", () => {
       yield* quiet
       links[1]!.fault(undefined)
       yield* TestClock.adjust("10 seconds")
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(yield* states(at), ["Closed", "Closed"])
       assert.strictEqual(new Set(yield* generations(at)).size, 1)
     }))
@@ -103,7 +103,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       yield* TestClock.adjust("69 millis")
       assert.isUndefined(fiber.pollUnsafe())
       yield* TestClock.adjust("1 millis")
-      yield* settle
+      yield* untilQuiet
       assert.isDefined(fiber.pollUnsafe())
       assert.deepStrictEqual(events, ["sync: a > b: Deadline", "sync: b > c: Deadline"])
     }))
@@ -115,10 +115,10 @@ describe("a storage of a fallback chain that does not answer", () => {
       links[1]!.fault(hanging)
       const fiber = yield* Effect.forkChild(circuit.read, { startImmediately: true })
       yield* TestClock.adjust("599 millis")
-      yield* settle
+      yield* untilQuiet
       assert.isUndefined(fiber.pollUnsafe())
       yield* TestClock.adjust("1 millis")
-      yield* settle
+      yield* untilQuiet
       assert.isDefined(fiber.pollUnsafe())
     }))
 
@@ -128,7 +128,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       links[0]!.fault(() => Effect.uninterruptible(Effect.never))
       const fiber = yield* Effect.forkChild(circuit.read, { startImmediately: true })
       yield* TestClock.adjust("50 millis")
-      yield* settle
+      yield* untilQuiet
       assert.isDefined(fiber.pollUnsafe())
     }))
 
@@ -142,13 +142,13 @@ describe("a storage of a fallback chain that does not answer", () => {
       for (let i = 0; i < 50; i++) {
         const fiber = yield* Effect.forkChild(Effect.exit(circuit.read), { startImmediately: true })
         yield* TestClock.adjust("900 millis")
-        yield* settle
+        yield* untilQuiet
         assert.isDefined(fiber.pollUnsafe())
       }
       assert.strictEqual(links[1]!.asked.length, 16 + 4)
       resume()
       yield* Effect.promise(() => resumed)
-      yield* settle
+      yield* untilQuiet
       yield* circuit.read
     }))
 
@@ -232,7 +232,7 @@ describe("a storage of a fallback chain that does not answer", () => {
           for (let i = 0; i < 4; i++) yield* circuit.read
           yield* TestClock.adjust("1 minute")
           yield* circuit.read
-          yield* settle
+          yield* untilQuiet
         }
         assert.deepStrictEqual(logged.map(({ level, message }) => `${level} ${message}`), [
           `Warn ${messages.fallback.text}`,
@@ -342,7 +342,7 @@ describe("a storage of a fallback chain that answers again", () => {
       yield* circuit.operate({ _tag: "Reset" })
       links[0]!.fault(undefined)
       assert.strictEqual((yield* circuit.read).state._tag, "Open")
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(yield* states(at), ["Open", "Open"])
       assert.strictEqual(new Set(yield* generations(at)).size, 1)
     }))
@@ -355,7 +355,7 @@ describe("a storage of a fallback chain that answers again", () => {
           const fiber = yield* Effect.forkChild(effect, { startImmediately: true })
           for (let i = 0; i < 1000 && fiber.pollUnsafe() === undefined; i++) {
             yield* TestClock.adjust("1 millis")
-            yield* settle
+            yield* untilQuiet
           }
           return yield* Fiber.join(fiber)
         })
@@ -372,7 +372,7 @@ describe("a storage of a fallback chain that answers again", () => {
       for (let i = 0; i < 10; i++) {
         yield* through(circuit.read)
         yield* TestClock.adjust("1 second")
-        yield* settle
+        yield* untilQuiet
       }
       links[0]!.fault(undefined)
       assert.include(events, "Up a")
@@ -390,7 +390,7 @@ describe("a storage of a fallback chain that answers again", () => {
       links[0]!.fault(undefined)
       yield* TestClock.adjust("1 minute")
       yield* circuitOf(chain, "n0").read
-      yield* settle
+      yield* untilQuiet
       const there = yield* Effect.forEach(names, (name) => circuitOf(links[0]!.storage, name).read)
       assert.isTrue(there.every(({ state }) => state._tag === "Open"))
       assert.strictEqual(events.at(-1), "249 reconciled, 249 forward, 0 back, 0 failed")
@@ -509,7 +509,7 @@ describe("the options of a fallback chain", () => {
       })
       yield* circuitOf(chain, "c").read
       yield* circuitOf(chain, "c").read
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(received, ["sync: a > memory: Unavailable", "sync: a > memory: Unavailable"])
     }))
 })

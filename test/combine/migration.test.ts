@@ -8,7 +8,7 @@ import * as MemoryStorage from "../../src/Storage/Memory.ts"
 import * as Migration from "../../src/Storage/Migration.ts"
 import { table } from "../Storage/table.ts"
 import { failing, hanging, Link, memory } from "../support/storages.ts"
-import { failTimes, settle } from "../utils.ts"
+import { failTimes, untilQuiet } from "../utils.ts"
 
 const PHASES = [
   "read-old-write-both",
@@ -37,7 +37,7 @@ const world = (processes = 1, options: Partial<Migration.Options<Service>> = {})
   })
 type Service = Storage.Storage
 
-const later = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: 3 })
+const later = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), untilQuiet), { times: 3 })
 
 const goTo = (phase: Migration.Phase, { switchTo }: Migration.Migration) =>
   Effect.forEach(PHASES.slice(0, PHASES.indexOf(phase) + 1), (phase) => Effect.andThen(switchTo(phase), later))
@@ -96,7 +96,7 @@ describe("a migration", () => {
       const [one, two, three] = processes
       yield* Effect.forkScoped(Stream.runDrain(two!.storage.changes), { startImmediately: true })
       yield* one!.migration.switchTo("read-both-write-both")
-      yield* settle
+      yield* untilQuiet
       const phases = Effect.forEach(processes, ({ migration }) => SubscriptionRef.get(migration.phase))
       assert.deepStrictEqual(yield* phases, [PHASES[1], PHASES[1], PHASES[0]])
       yield* three!.circuit.read
@@ -238,12 +238,12 @@ describe("a migration", () => {
         ),
         { startImmediately: true }
       )
-      yield* settle
+      yield* untilQuiet
       isOff = true
       yield* turnedOff.open
       yield* later
       yield* circuitOf(next, "c").open()
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(announced, ["Subscribed", "Subscribed", "c"])
     }))
 

@@ -9,7 +9,7 @@ import * as MemoryStorage from "../../src/Storage/Memory.ts"
 import * as Mirror from "../../src/Storage/Mirror.ts"
 import { table } from "../Storage/table.ts"
 import { failing, hanging, Link, memory } from "../support/storages.ts"
-import { failTimes, settle, withReports } from "../utils.ts"
+import { failTimes, untilQuiet, withReports } from "../utils.ts"
 
 const linksOf = Effect.map(
   Effect.all([memory, memory]),
@@ -44,7 +44,7 @@ const made = Effect.gen(function*() {
 })
 
 /** Waits until background work is done. */
-const quiet = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: 3 })
+const quiet = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), untilQuiet), { times: 3 })
 
 const views = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) => Effect.forEach(circuits, ({ read }) => read)
 
@@ -66,7 +66,7 @@ describe("a mirror", () => {
     Effect.gen(function*() {
       const { at, circuit } = yield* made
       yield* circuit.report(failures(3))
-      yield* settle
+      yield* untilQuiet
       for (const seen of yield* views(at)) assert.containSubset(seen, failed(3))
       yield* circuit.open()
       yield* circuit.operate({ _tag: "Override", ...FORCED })
@@ -93,7 +93,7 @@ describe("a mirror", () => {
     Effect.gen(function*() {
       const { circuit, links } = yield* made
       yield* circuit.report(failures(3))
-      yield* settle
+      yield* untilQuiet
       links[0]!.fault(failing("Unavailable"))
       const { snapshot } = yield* circuit.report(failures(1))
       assert.containSubset(snapshot, { streak: 4, lifetime: { failure: 4 } })
@@ -109,7 +109,7 @@ describe("a mirror", () => {
       yield* circuit.report(failures(4))
       links[1]!.fault(undefined)
       yield* TestClock.adjust("1 minute")
-      yield* settle
+      yield* untilQuiet
       const [first, second] = yield* views(at)
       assert.strictEqual(first!.generation, second!.generation)
       assert.deepStrictEqual([first!.lifetime.failure, second!.lifetime.failure], [15, 15])
@@ -119,7 +119,7 @@ describe("a mirror", () => {
     Effect.gen(function*() {
       const { at, circuit, links } = yield* made
       yield* circuit.report(failures(1))
-      yield* settle
+      yield* untilQuiet
       links[0]!.fault(failing("Unavailable"))
       for (let i = 0; i < 5; i++) yield* circuit.report(failures(2))
       yield* circuit.open()
@@ -139,7 +139,7 @@ describe("a mirror", () => {
       yield* circuitOf(a!, "new here").open({ openFor: HOUR })
       yield* circuitOf(b!, "new there").operate({ _tag: "Override", ...FORCED })
       const { mirror, reconciled } = yield* mirrorOf(links)
-      yield* settle
+      yield* untilQuiet
       for (const name of ["new here", "new there"]) {
         const [here, there] = yield* views([circuitOf(a!, name), circuitOf(b!, name)])
         assert.strictEqual(here!.generation, there!.generation)
@@ -160,7 +160,7 @@ describe("a mirror", () => {
       yield* circuitOf(links[1]!.storage, "c").operate({ _tag: "Override", ...FORCED })
       yield* TestClock.adjust(2 * HOUR)
       const { at } = yield* mirrorOf(links)
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual((yield* views(at)).map(({ override }) => override?.kind), [undefined, "ForcedOpen"])
     }))
 
@@ -221,7 +221,7 @@ describe("breakers on a mirror", () => {
       yield* TestClock.adjust("1 second")
       assert.strictEqual(yield* Fiber.join(call), "up")
       yield* TestClock.adjust("1 second")
-      yield* settle
+      yield* untilQuiet
       for (const { state } of yield* views(at)) assert.strictEqual(state._tag, "Closed")
     }))
 })

@@ -4,7 +4,7 @@ import { PendingReports } from "../../src/combine/PendingReports.ts"
 import { circuitOf, failures, ignored, reading } from "../../src/conformance/Law.ts"
 import type * as Storage from "../../src/Storage/Storage.ts"
 import { failing, Link, memory } from "../support/storages.ts"
-import { settle } from "../utils.ts"
+import { untilQuiet } from "../utils.ts"
 
 const report = (sequence: number, calls: number): Storage.CircuitReport => ({
   ...reading("c", "i"),
@@ -56,7 +56,7 @@ describe("pending reports of a storage", () => {
       const first = yield* Effect.forkChild(pending.deliver("c", link.storage), { startImmediately: true })
       assert.isTrue(pending.has("c"))
       const second = yield* Effect.forkChild(pending.deliver("c", link.storage), { startImmediately: true })
-      yield* settle
+      yield* untilQuiet
       assert.isUndefined(second.pollUnsafe())
       yield* latch.open
       yield* Fiber.join(first)

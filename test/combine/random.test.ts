@@ -6,7 +6,7 @@ import { circuitOf, failures, FORCED, HOUR } from "../../src/conformance/Law.ts"
 import * as Fallback from "../../src/Storage/Fallback.ts"
 import * as Mirror from "../../src/Storage/Mirror.ts"
 import { failing, type Fault, hanging, Link, lostReply, memory } from "../support/storages.ts"
-import { settle } from "../utils.ts"
+import { untilQuiet } from "../utils.ts"
 
 /** Mulberry32 (https://gist.github.com/tommyettinger/46a874533244883189143505d203312c). */
 const randomOf = (seed: number) => (below: number) => {
@@ -44,7 +44,7 @@ const history = (kind: "fallback" | "mirror", seed: number) =>
         const fiber = yield* Effect.forkChild(Effect.exit(effect), { startImmediately: true })
         for (let i = 0; i < 40 && fiber.pollUnsafe() === undefined; i++) {
           yield* TestClock.adjust("100 millis")
-          yield* settle
+          yield* untilQuiet
         }
         return (yield* Fiber.join(fiber))._tag === "Success"
       })
@@ -79,14 +79,14 @@ const history = (kind: "fallback" | "mirror", seed: number) =>
           break
         case 7:
           yield* TestClock.adjust([100, 2000, 40_000][random(3)]!)
-          yield* settle
+          yield* untilQuiet
       }
     }
     for (const { links } of processes) for (const link of links) link.fault(undefined)
     for (let i = 0; i < 40; i++) {
       for (const { circuits } of processes) for (const { read } of circuits) yield* run(read)
       yield* TestClock.adjust("5 seconds")
-      yield* settle
+      yield* untilQuiet
     }
     return yield* Effect.forEach(NAMES, (name) =>
       Effect.all({

@@ -8,7 +8,7 @@ import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as MemoryStorage from "../../src/Storage/Memory.ts"
 import * as Regions from "../../src/Storage/Regions.ts"
 import { failing, Link, memory } from "../support/storages.ts"
-import { failTimes, settle, withReports } from "../utils.ts"
+import { failTimes, untilQuiet, withReports } from "../utils.ts"
 
 const NAMES = ["eu", "us", "ap"] as const
 
@@ -26,7 +26,7 @@ const world = (options?: Regions.Options) =>
 const states = (circuits: ReadonlyArray<ReturnType<typeof circuitOf>>) =>
   Effect.forEach(circuits, ({ read }) => Effect.map(read, ({ override, state }) => override?.kind ?? state._tag))
 
-const later = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), settle), { times: 3 })
+const later = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), untilQuiet), { times: 3 })
 
 describe("a regional storage keeps the laws of storages", () => {
   const laws = Conformance.laws({
@@ -49,7 +49,7 @@ describe("a regional storage", () => {
       yield* eu.read
       assert.deepStrictEqual(links.map(({ asked }) => asked.length), [1, 0, 0])
       yield* eu.open()
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(yield* states(at), ["Open", "Open", "Open"])
       const views = yield* Effect.forEach(at, ({ read }) => read)
       assert.strictEqual(new Set(views.map(({ generation }) => generation)).size, 1)
@@ -60,7 +60,7 @@ describe("a regional storage", () => {
       const { at, processes } = yield* world()
       const [eu, us] = processes.map((storage) => circuitOf(storage, "c"))
       yield* eu!.open({ openFor: MINUTE })
-      yield* settle
+      yield* untilQuiet
       yield* TestClock.adjust(MINUTE)
       yield* us!.ask("i")
       yield* us!.settle("i", success())
@@ -75,10 +75,10 @@ describe("a regional storage", () => {
       // No process of the region eu made this change, so it does not mirror it.
       yield* at[1]!.open()
       yield* eu!.operate({ _tag: "Override", ...FORCED })
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(yield* states(at), ["ForcedOpen", "ForcedOpen", "ForcedOpen"])
       yield* eu!.operate({ _tag: "ClearOverride" })
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(yield* states(at), ["Closed", "Open", "Closed"])
     }))
 
@@ -94,7 +94,7 @@ describe("a regional storage", () => {
       // Two changes of its own, and at most two of each other region.
       for (const count of before) assert.isAtMost(count, 6)
       yield* TestClock.adjust("1 hour")
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(links.map(({ changes }) => changes.length), before)
     }))
 
@@ -125,12 +125,12 @@ describe("a regional storage", () => {
       const { at, processes } = yield* world({ significant: ({ snapshot }) => snapshot.state._tag === "Closed" })
       const eu = circuitOf(processes[0]!, "c")
       yield* eu.open({ openFor: 1000 })
-      yield* settle
+      yield* untilQuiet
       assert.deepStrictEqual(yield* states(at), ["Open", "Closed", "Closed"])
       yield* TestClock.adjust("1 second")
       yield* eu.ask("i")
       yield* eu.settle("i", success())
-      yield* settle
+      yield* untilQuiet
       const views = yield* Effect.forEach(at, ({ read }) => read)
       assert.strictEqual(new Set(views.map(({ generation }) => generation)).size, 1)
       const counted = (yield* Metric.snapshot).flatMap(({ attributes, id, state }) =>

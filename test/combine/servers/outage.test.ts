@@ -81,7 +81,9 @@ const processOn = (port: number, file: string) =>
       /** Whether this was told of Redis after so many events. */
       saw: (tag: string, after: number) =>
         Effect.sync(() =>
-          events.slice(after).some((event) => event._tag === tag && "backend" in event && event.backend === "redis")
+          events.slice(after).some((event) =>
+            event._tag === tag && "backend" in event && event.backend === "redis"
+          )
         ),
       stopCalls: Effect.suspend(() => {
         isCalling = false
