@@ -34,7 +34,7 @@ export class Connection {
   /** Logs a line about the storage to the loggers of every breaker on it. */
   readonly log: Log
   readonly #clock: Clock.Clock
-  readonly #context: Context.Context<never>
+  readonly #random: { readonly nextDoubleUnsafe: () => number }
   readonly #start: Fork
   readonly #requests: Requests
   readonly #deadlines: Deadlines
@@ -50,7 +50,7 @@ export class Connection {
     this.idleTimeToLiveMillis = Duration.toMillis(storage.idleTimeToLive)
     this.log = log
     this.#clock = clock
-    this.#context = context
+    this.#random = Context.get(context, Random.Random)
     const now = (): LocalMillis => this.now()
     const fork = (effect: Effect.Effect<void>): void => this.fork(effect)
     this.#start = makeFork(context)
@@ -160,7 +160,7 @@ export class Connection {
   jitteredMillis(intervalMillis: number): number {
     return this.#failuresInARow === 0
       ? intervalMillis
-      : intervalMillis * (0.5 + Context.get(this.#context, Random.Random).nextDoubleUnsafe() / 2)
+      : intervalMillis * (0.5 + this.#random.nextDoubleUnsafe() / 2)
   }
 
   sleep(millis: number): Effect.Effect<void> {
