@@ -3,7 +3,7 @@
  * Every question is answered from the whole list. It is slow, and short enough to be checked by reading.
  *
  * The fleet's part is facts, too: a view that was adopted, how far it has come since, and an outcome that the circuit judged
- * because the storage did not answer. What the circuit tells its fleet follows from each fact and from those before it.
+ * because the storage did not answer. The messages to the fleet follow from each fact and from those before it.
  *
  * Times are whole milliseconds and thresholds whole percents, so that all counting is in integers.
  */
@@ -12,7 +12,7 @@ import type { Plan } from "../../src/core/Plan.ts"
 import type { FleetState, FleetView, OpenedBy, Override, State as AnyState } from "../../src/core/State.ts"
 import { type RuleWindow, type TripRule, trips } from "../../src/core/TripRule.ts"
 import type { Counted, Grant, Leave } from "../../src/internal/fleet/Fleet.ts"
-import type { Told } from "./support.ts"
+import type { Message } from "./support.ts"
 
 type State = AnyState["_tag"]
 
@@ -127,8 +127,8 @@ interface Ramped {
 }
 type Fact = Admitted | Rejected | Ended | Became | Adopted | Refreshed | JudgedAlone | Overridden | Ramped
 
-/** How a call asks for admission. */
-export interface Asks {
+/** The conditions under which a call is admitted or refused. */
+export interface Conditions {
   readonly metricsOnly: boolean
   /** Who may let a probe through. */
   readonly leave: Leave
@@ -241,7 +241,7 @@ export class Model {
       .map(({ at, outcome, slow }) => ({ at, slow, failed: outcome === "Failure" }))
   }
 
-  /** Until when the longest hint of the evidence asks to be left alone. */
+  /** When the longest hint of the evidence is over. */
   hintUntil(): number {
     if (this.state !== "Closed") return 0
     return this.#latestHint(this.#ended(["Call", "MetricsOnly"]).filter(({ outcome }) => outcome === "Failure"))
@@ -430,16 +430,16 @@ export class Model {
   }
 
   // -----------------------------------------------------------------------------
-  // what the fleet is told
+  // messages to the fleet
   // -----------------------------------------------------------------------------
 
-  /** What the circuit has told its fleet since the list had so many facts. */
-  told(since: number): ReadonlyArray<Told> {
-    return this.facts.slice(since).flatMap((fact, i) => this.#before(since + i).#tells(fact))
+  /** The messages since the list had so many facts. */
+  sent(since: number): ReadonlyArray<Message> {
+    return this.facts.slice(since).flatMap((fact, i) => this.#before(since + i).#messagesOf(fact))
   }
 
-  /** What a circuit with this list tells its fleet about the next fact. What it adopts, the fleet knows. */
-  #tells(fact: Fact): ReadonlyArray<Told> {
+  /** The messages of a circuit with this list about the next fact. The fleet gets none about its own state. */
+  #messagesOf(fact: Fact): ReadonlyArray<Message> {
     switch (fact._tag) {
       case "Overridden":
         return [["epochEnded", this.counted(), fact.at]]
@@ -448,13 +448,13 @@ export class Model {
         return [["epochEnded", this.counted(), fact.at], ...when(hasTripped, ["tripped", fact.reason, fact.at])]
       }
       case "Ended":
-        return this.#tellsEnd(fact)
+        return this.#messagesOfEnd(fact)
       default:
         return []
     }
   }
 
-  #tellsEnd({ at, call, hintMillis, outcome, slow, timeout }: Ended): ReadonlyArray<Told> {
+  #messagesOfEnd({ at, call, hintMillis, outcome, slow, timeout }: Ended): ReadonlyArray<Message> {
     const { kind, lease } = this.#admission(call)
     if (kind === "Unrecorded") return []
     const failed = outcome === "Failure"
@@ -486,7 +486,7 @@ export class Model {
   /** The admitted call, or the refusal. */
   admit(
     now: number,
-    { lease, leave, metricsOnly, tied }: Asks
+    { lease, leave, metricsOnly, tied }: Conditions
   ): { readonly call: number; readonly kind: Kind } | Refusal | "Ask" {
     const override = this.override(now)
     if (override === undefined && this.#overrideSet() !== undefined) this.setOverride(now, undefined)
@@ -520,9 +520,9 @@ export class Model {
     const begin = this.rampUntil() - this.plan.rampMillis
     const ramped = this.facts.slice(this.#changeIndex()).filter((fact) => fact._tag === "Ramped")
     const share = (at: number) => Math.max(this.plan.rampMillis, 10 * (at - begin))
-    const owed = [...ramped.map(({ at }) => at), now].reduce((sum, at) => sum + share(at), 0) -
+    const credit = [...ramped.map(({ at }) => at), now].reduce((sum, at) => sum + share(at), 0) -
       10 * this.plan.rampMillis * ramped.filter((fact) => fact.admitted).length
-    const admitted = owed === 10 * this.plan.rampMillis ? tied : owed > 10 * this.plan.rampMillis
+    const admitted = credit === 10 * this.plan.rampMillis ? tied : credit > 10 * this.plan.rampMillis
     this.facts.push({ _tag: "Ramped", at: now, admitted })
     return admitted
   }
@@ -587,7 +587,7 @@ export class Model {
     return ended
   }
 
-  /** Times that differ by less than a tenth of a second are the same, told at another moment. */
+  /** Times that differ by less than a tenth of a second count as the same. */
   refresh(state: FleetState): void {
     const known = this.#fleetState()
     const differ = (a: number, b: number) => Math.abs(a - b) >= 100
@@ -609,4 +609,4 @@ const beginsEpoch = ({ _tag }: Fact): boolean => _tag === "Became" || _tag === "
 
 const successesOf = (state: FleetState): number => state._tag === "HalfOpen" ? state.successes : 0
 
-const when = (condition: boolean, told: Told): ReadonlyArray<Told> => condition ? [told] : []
+const when = (condition: boolean, message: Message): ReadonlyArray<Message> => condition ? [message] : []

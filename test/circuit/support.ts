@@ -1,6 +1,6 @@
 /**
- * A circuit with no Effect around it: its clock is a variable, its listener keeps the transitions, and its fleet keeps what the
- * circuit told it.
+ * A circuit with no Effect around it: its clock is a variable, its listener keeps the transitions, and its fleet keeps the
+ * circuit's messages.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -35,7 +35,7 @@ class Transitions extends Hub {
 }
 
 /** A message of a circuit to its fleet: the method and its arguments. */
-export type Told =
+export type Message =
   | readonly ["epochEnded", Counted, LocalMillis]
   | readonly ["tripped", string, LocalMillis]
   | readonly ["failed"]
@@ -55,18 +55,18 @@ const nothingKnown: FleetSnapshot = {
   lost: 0
 }
 
-/** Both sides of the port: keeps what the circuit tells it, and answers as the test has set it. */
+/** The fleet's side of the port: keeps the circuit's messages, and answers as the test has set it. */
 export class FakeFleet implements Entry, Fleet {
-  told: Array<Told> = []
+  received: Array<Message> = []
   joins = 0
   /** The answer of `leave`. */
   answer: Leave = "Own"
   isDispensable = false
   readonly readsBeforeCalls = false
   readonly requestLease = Effect.void
-  #circuit: Local | undefined
   /** The lease that waits for a call. */
   lease: Grant | undefined
+  #circuit: Local | undefined
 
   hasLeft(): boolean {
     return false
@@ -94,22 +94,22 @@ export class FakeFleet implements Entry, Fleet {
     this.#circuit!.open(GATE_LEASE)
   }
   probeEnded({ lease }: Permit, settlement: Settlement, now: LocalMillis): void {
-    this.told.push(["probeEnded", lease, settlement, now])
+    this.received.push(["probeEnded", lease, settlement, now])
   }
   epochEnded(ended: Counted, now: LocalMillis): void {
-    this.told.push(["epochEnded", ended, now])
+    this.received.push(["epochEnded", ended, now])
   }
   tripped(reason: string, now: LocalMillis): void {
-    this.told.push(["tripped", reason, now])
+    this.received.push(["tripped", reason, now])
   }
   failed(): void {
-    this.told.push(["failed"])
+    this.received.push(["failed"])
   }
   streakEnded(length: number, successes: number): void {
-    this.told.push(["streakEnded", length, successes])
+    this.received.push(["streakEnded", length, successes])
   }
   notEvidence(failed: boolean, slow: boolean): void {
-    this.told.push(["notEvidence", failed, slow])
+    this.received.push(["notEvidence", failed, slow])
   }
   operate(): Effect.Effect<void> {
     return Effect.die("an operator's act does not pass through a circuit")
