@@ -101,7 +101,13 @@ export default defineConfig({
     "vitest/expect-expect": "off"
   },
   overrides: [
-    { files: ["src/**/*.ts"], rules: { "no-console": "error" } },
+    {
+      files: ["src/**/*.ts"],
+      rules: {
+        "no-console": "error",
+        "max-lines-per-function": ["error", { max: 70, skipBlankLines: true, skipComments: true }]
+      }
+    },
     { files: ["test/types/**/*.ts"], rules: { "no-unused-vars": "off" } },
     { files: ["bench/**/*.ts"], rules: { "typescript/await-thenable": "off" } },
     {

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { change, historyWhy } from "../core/Change.ts"
+import { type Change, change, historyWhy } from "../core/Change.ts"
 import { ask, settle } from "../core/Lease.ts"
 import {
   type CircuitRecord,
@@ -21,13 +21,22 @@ import {
   snapshot,
   type Why
 } from "../core/Record.ts"
-import { report } from "../core/Report.ts"
+import { type Report, report, type Reported } from "../core/Report.ts"
 import { isReserved } from "../core/Reserved.ts"
 import type { StorageMillis } from "../core/Time.ts"
 import { durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
 import { failIfUnreachable, operationDenied } from "../internal/StorageErrors.ts"
 import { checkerOf, readerOf } from "../internal/StoredJson.ts"
-import { type Announcement, type Capabilities, type HistoryEntry, type Storage, StorageError } from "./Storage.ts"
+import {
+  type Announcement,
+  type Capabilities,
+  type Changed,
+  type HistoryEntry,
+  type Probe,
+  type Probed,
+  type Storage,
+  StorageError
+} from "./Storage.ts"
 
 /**
  * Everything that a storage keeps of one circuit: plain JSON.
@@ -166,23 +175,133 @@ export const idleTime = (backend: string, idleTimeToLive: Duration.Input = "1 ho
  * @since 0.1.0
  */
 export const fromDocument = (options: DocumentOptions): Storage => {
-  const { backend, capabilities, modify, names, push } = options
+  const { backend, capabilities, names, push } = options
   const idleTimeToLive = idleTime(backend, options.idleTimeToLive)
-  const idle = Duration.toMillis(idleTimeToLive)
+  const circuits = new Circuits(options, Duration.toMillis(idleTimeToLive))
+  return {
+    backend,
+    capabilities,
+    idleTimeToLive,
+    sync: (reports) =>
+      Effect.forEach(
+        reports,
+        ({ circuit, ...input }) =>
+          Effect.map(Effect.result(circuits.report(circuit, input)), (result) => ({ circuit, result })),
+        { concurrency: CONCURRENCY }
+      ).pipe(Effect.tap(failIfUnreachable)),
+    change: (circuit, input) => circuits.change(circuit, input),
+    probe: (circuit, input) => circuits.probe(circuit, input),
+    changes: push?.changes ?? Stream.empty,
+    list: names.pipe(
+      Stream.filter((name) => !isReserved(name)),
+      Stream.mapError(({ cause, reason }) => new StorageError({ operation: "list", reason, cause }))
+    ),
+    history: (circuit, { limit = 20 } = {}) => circuits.history(circuit, limit)
+  }
+}
 
-  const run = <A>(
+/** A pure transition: the record after it, which is the given one if nothing changed, and the answer. */
+type Transition<A> = (
+  record: CircuitRecord | undefined,
+  now: StorageMillis
+) => readonly [record: CircuitRecord | undefined, answer: A]
+
+/**
+ * The operations of a storage that is made from documents, one circuit at a time.
+ *
+ * - Every operation reads and writes its document within one `modify`, and no other code writes a document.
+ * - `modify` may run an operation again, so an operation has no effect but the document that it returns.
+ * - A change is announced after it was written, by the instance that made it.
+ */
+class Circuits {
+  readonly #modify: Modify
+  readonly #push: DocumentOptions["push"]
+  readonly #idleMillis: number
+
+  constructor({ modify, push }: Pick<DocumentOptions, "modify" | "push">, idleMillis: number) {
+    this.#modify = modify
+    this.#push = push
+    this.#idleMillis = idleMillis
+  }
+
+  report(
+    circuit: string,
+    input: Report
+  ): Effect.Effect<{ readonly reported: Reported; readonly snapshot: Snapshot }, StorageError> {
+    return this.#transition("sync", circuit, (stored, now) => {
+      const { record, reported } = report(stored, input, now, this.#idleMillis)
+      return [record, { reported }]
+    }, { withins: input.withins })
+  }
+
+  change(circuit: string, input: Change): Effect.Effect<Changed, StorageError> {
+    return this.#transition("change", circuit, (stored, now) => {
+      const { committed, record } = change(stored, input, now, this.#idleMillis)
+      return [record, { committed }]
+    }, { why: historyWhy(input) }).pipe(
+      Effect.filterOrFail(
+        ({ committed }) => committed || input._tag !== "Operation",
+        () => operationDenied(circuit)
+      )
+    )
+  }
+
+  probe(circuit: string, input: Probe): Effect.Effect<Probed, StorageError> {
+    return this.#transition("probe", circuit, (stored, now) => {
+      if (input._tag === "Ask") {
+        const { granted, record } = ask(stored, input, now, this.#idleMillis)
+        return [record, { granted }]
+      }
+      const { record, settled } = settle(stored, input, now, this.#idleMillis)
+      return [record, { granted: settled }]
+    })
+  }
+
+  history(circuit: string, limit: number): Effect.Effect<ReadonlyArray<HistoryEntry>, StorageError> {
+    return this.#run("history", circuit, (document) => [
+      document?.history.slice(0, Math.max(0, limit)) ?? [],
+      document
+    ])
+  }
+
+  /** Runs a transition, writes what it changed, and announces a new generation. `why` is for the history. */
+  #transition<A extends object>(
+    operation: string,
+    circuit: string,
+    transition: Transition<A>,
+    { why, withins = [] }: { readonly why?: Why; readonly withins?: ReadonlyArray<number> } = {}
+  ): Effect.Effect<A & { readonly snapshot: Snapshot }, StorageError> {
+    return this.#run(operation, circuit, (document, now) => {
+      const before = document?.record
+      const [record, answer] = transition(before, now)
+      const view = { ...answer, snapshot: snapshot(record, withins, now, this.#idleMillis) }
+      if (record === undefined || record === before) return [{ view, isChange: false }, document]
+      const isChange = record.generation !== (before?.generation ?? 0)
+      const next = withRecord(document, record, this.#idleMillis)
+      return [
+        { view, isChange },
+        isChange ? withHistory(next, historyEntry(before, record, why, now)) : next
+      ]
+    }).pipe(
+      Effect.tap(({ isChange, view }) => isChange ? this.#announce(circuit, view.snapshot) : Effect.void),
+      Effect.map(({ view }) => view)
+    )
+  }
+
+  /** Runs `f` on the circuit's document. What `f` throws fails with `Invalid`, and writes nothing. */
+  #run<A>(
     operation: string,
     circuit: string,
     f: (document: Document | undefined, now: StorageMillis) => readonly [answer: A, document: Document | undefined]
-  ): Effect.Effect<A, StorageError> => {
+  ): Effect.Effect<A, StorageError> {
     const failed = ({ cause, reason }: Pick<StorageError, "cause" | "reason">) =>
       new StorageError({ operation, circuit, reason, cause })
     if (!circuit.isWellFormed()) {
       return Effect.fail(failed({ reason: "Invalid", cause: "the circuit's name is not well-formed Unicode" }))
     }
-    return modify(circuit, (stored, now): readonly [Result.Result<A, StorageError>, Document | undefined] => {
+    return this.#modify(circuit, (stored, now): readonly [Result.Result<A, StorageError>, Document | undefined] => {
       try {
-        const document = unexpired(stored, now, idle)
+        const document = unexpired(stored, now, this.#idleMillis)
         const [answer, next] = f(document, now)
         return [Result.succeed(answer), next === document ? stored : next]
       } catch (cause) {
@@ -191,84 +310,28 @@ export const fromDocument = (options: DocumentOptions): Storage => {
     }).pipe(Effect.mapError(failed), Effect.flatMap(Effect.fromResult))
   }
 
-  /** Runs a transition, writes what it changed, and announces a new generation. `why` is for the history. */
-  const transition = <A extends object>(
-    operation: string,
-    circuit: string,
-    step: (
-      record: CircuitRecord | undefined,
-      now: StorageMillis
-    ) => readonly [record: CircuitRecord | undefined, answer: A],
-    { why, withins = [] }: { readonly why?: Why; readonly withins?: ReadonlyArray<number> } = {}
-  ): Effect.Effect<A & { readonly snapshot: Snapshot }, StorageError> =>
-    run(operation, circuit, (document, now) => {
-      const before = document?.record
-      const [record, answer] = step(before, now)
-      const view = { ...answer, snapshot: snapshot(record, withins, now, idle) }
-      if (record === undefined || record === before) return [{ view, isChange: false }, document]
-      const isChange = record.generation !== (before?.generation ?? 0)
-      const history = document?.history ?? []
-      const until = expiresAt(record, idle)
-      return [{ view, isChange }, {
-        ...document,
-        record,
-        history: isChange ? [historyEntry(before, record, why, now), ...history].slice(0, MOST_HISTORY) : history,
-        expiresAt: until === Infinity ? undefined : until
-      }]
-    }).pipe(
-      Effect.tap(({ isChange, view: { snapshot } }) => isChange ? announce(circuit, snapshot) : Effect.void),
-      Effect.map(({ view }) => view)
-    )
-
-  const announce = (circuit: string, snapshot: Snapshot): Effect.Effect<void> =>
-    push === undefined ? Effect.void : Effect.ignore(
-      push.announce({ _tag: "Changed", circuit, generation: snapshot.generation, snapshot }),
+  #announce(circuit: string, snapshot: Snapshot): Effect.Effect<void> {
+    return this.#push === undefined ? Effect.void : Effect.ignore(
+      this.#push.announce({ _tag: "Changed", circuit, generation: snapshot.generation, snapshot }),
       { log: "Unhandled" }
     )
-
-  return {
-    backend,
-    capabilities,
-    idleTimeToLive,
-    sync: (reports) =>
-      Effect.forEach(reports, ({ circuit, ...input }) =>
-        transition("sync", circuit, (stored, now) => {
-          const { record, reported } = report(stored, input, now, idle)
-          return [record, { reported }]
-        }, input).pipe(Effect.result, Effect.map((result) => ({ circuit, result }))), { concurrency: CONCURRENCY })
-        .pipe(
-          Effect.tap(failIfUnreachable)
-        ),
-    change: (circuit, input) =>
-      transition("change", circuit, (stored, now) => {
-        const { committed, record } = change(stored, input, now, idle)
-        return [record, { committed }]
-      }, {
-        why: historyWhy(input)
-      }).pipe(
-        Effect.filterOrFail(
-          ({ committed }) => committed || input._tag !== "Operation",
-          () => operationDenied(circuit)
-        )
-      ),
-    probe: (circuit, input) =>
-      transition("probe", circuit, (stored, now) => {
-        if (input._tag === "Ask") {
-          const { granted, record } = ask(stored, input, now, idle)
-          return [record, { granted }]
-        }
-        const { record, settled } = settle(stored, input, now, idle)
-        return [record, { granted: settled }]
-      }),
-    changes: push?.changes ?? Stream.empty,
-    list: names.pipe(
-      Stream.filter((name) => !isReserved(name)),
-      Stream.mapError(({ cause, reason }) => new StorageError({ operation: "list", reason, cause }))
-    ),
-    history: (circuit, { limit = 20 } = {}) =>
-      run("history", circuit, (document) => [document?.history.slice(0, Math.max(0, limit)) ?? [], document])
   }
 }
+
+const withRecord = (document: Document | undefined, record: CircuitRecord, idle: number): Document => {
+  const until = expiresAt(record, idle)
+  return {
+    ...document,
+    record,
+    history: document?.history ?? [],
+    expiresAt: until === Infinity ? undefined : until
+  }
+}
+
+const withHistory = (document: Document, entry: HistoryEntry): Document => ({
+  ...document,
+  history: [entry, ...document.history].slice(0, MOST_HISTORY)
+})
 
 /** A document that may be deleted is read as none: else an answer would depend on whether it was deleted yet. */
 const unexpired = (document: Document | undefined, now: StorageMillis, idle: number): Document | undefined =>

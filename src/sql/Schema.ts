@@ -106,7 +106,8 @@ const createTable = (
   ]
 }
 
-/** The statements that create the tables. The function is long because it is the schema, in one place. */
+/** The statements that create the tables. */
+// oxlint-disable-next-line max-lines-per-function -- it is the schema, in one place
 const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => {
   const { name, now, table: options, text, time, updatedTable } = types[flavour]
   const updated = { options: updatedTable }
