@@ -19,7 +19,6 @@ import * as Option from "effect/Option"
 import { BreakerTimeoutError } from "../BreakerError.ts"
 import { successCouldTrip } from "../core/Evidence.ts"
 import type { Permit } from "../core/Permit.ts"
-import { refusalOf } from "../core/State.ts"
 import { Enforcement } from "../Enforcement.ts"
 import { fromCause, fromExit, ignored, isOutcome, type Outcome } from "../Outcome.ts"
 import type { Classify } from "../Policy.ts"
@@ -89,7 +88,7 @@ const wake = (circuit: Circuit): void => {
 // with a permit
 // -----------------------------------------------------------------------------
 
-/** The gate is shut: refuses at once what is open, waits for what the fleet has to say, and asks for a permit. */
+/** The gate is shut: refuses at once what no request could admit, waits for what the fleet has to say, and asks for a permit. */
 const enter = <A, E, R>(
   circuit: Circuit,
   self: Effect.Effect<A, E, R>,
@@ -99,7 +98,7 @@ const enter = <A, E, R>(
 ): Effect.Effect<A, any, R> => {
   if (!metricsOnly && !circuit.isClosed()) {
     const now = circuit.shared.ticker.exact()
-    const refusal = refusalOf(circuit.current, now)
+    const refusal = circuit.refusalAt(now)
     if (refusal !== undefined) return circuit.reject(refusal, now)
   }
   const wait = circuit.beforeCall()
