@@ -335,7 +335,7 @@ export const fingerprint: (policy: Policy) => string = ResolvedPolicy.fingerprin
 // constructors
 // -----------------------------------------------------------------------------
 
-/** Makes the shared part of a breaker, then its circuits from that, and joins the fleet with them for as long as the scope is open. */
+/** Joins the fleet for as long as the scope is open, makes the shared part of a breaker, and its circuits from that. */
 const makeCircuits = <A extends Circuits>(
   name: string,
   policy: Policy,
@@ -350,7 +350,7 @@ const makeCircuits = <A extends Circuits>(
     const resolved = ResolvedPolicy.resolve(name, whole)
     const fleet = yield* makeEntry(storage, resolved, ResolvedPolicy.fingerprint(whole))
     const circuits = circuitsOf(makeShared(name, resolved, policy.classify, context, scope, fleet))
-    if (fleet !== undefined) yield* fleet.enter(circuits)
+    fleet?.enter(circuits)
     return circuits
   })
 

@@ -12,9 +12,11 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { CurrentLoggers } from "effect/References"
-import type { Scope } from "effect/Scope"
+import * as LogLevel from "effect/LogLevel"
+import { CurrentLoggers, MinimumLogLevel } from "effect/References"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { type Announcement, isStorageError, type Storage } from "../../Storage/Storage.ts"
 import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import { type Log, makeLog } from "../Log.ts"
@@ -30,11 +32,17 @@ import { Batches, type Participant, Rounds } from "./Rounds.ts"
 /** A breaker that ends sends its pending reports in at most so many rounds. */
 const MOST_FLUSHES = 3
 
+type Loggers = Context.Service.Shape<typeof CurrentLoggers>
+
 /** A breaker on the engine's storage. */
 interface Joined {
-  readonly circuits: Circuits
-  readonly loggers: unknown
+  /** None until the breaker has made them. */
+  circuits: Circuits
+  readonly loggers: Loggers
+  readonly minimumLevel: LogLevel.LogLevel
 }
+
+const noCircuits: Circuits = { find: () => undefined, all: () => [] }
 
 class Engine {
   readonly connection: Connection
@@ -42,19 +50,28 @@ class Engine {
   readonly #clock: Clock.Clock
   readonly #rounds = new Map<number, Rounds>()
   readonly #joined = new Map<Membership, Joined>()
+  /** The loggers of all breakers, for lines of the storage's own. */
+  #loggers: Loggers = new Set()
   #isSubscribed = false
   /** Whether it was logged that the storage refused to push. */
   #hasLoggedRefusal = false
 
   constructor(storage: Storage, clock: Clock.Clock, context: Context.Context<never>) {
     this.#clock = clock
-    this.connection = new Connection(storage, clock, Context.omit(CurrentLoggers)(context), this.#log)
+    const kept = Context.omit(CurrentLoggers, Scope.Scope, Tracer.ParentSpan)(context)
+    this.connection = new Connection(storage, clock, kept, this.#log, () => this.#loggers)
     this.batches = new Batches(this.connection)
   }
 
+  /** Of breakers with the same loggers, the one that asks for most logs the line. */
   readonly #log: Log = (line, fields) => {
-    const logs = new Map([...this.#joined].map(([{ log }, { loggers }]) => [loggers, log]))
-    for (const log of logs.values()) log(line, fields)
+    const logs = new Map<Loggers, readonly [Membership, Joined]>()
+    for (const entry of this.#joined) {
+      const [, { loggers, minimumLevel }] = entry
+      const other = logs.get(loggers)
+      if (other === undefined || LogLevel.isLessThan(minimumLevel, other[1].minimumLevel)) logs.set(loggers, entry)
+    }
+    for (const [{ log }] of logs.values()) log(line, fields)
   }
 
   readonly rounds = (intervalMillis: number): Rounds => {
@@ -71,6 +88,11 @@ class Engine {
 
   join(membership: Membership, joined: Joined): void {
     this.#joined.set(membership, joined)
+    this.#collectLoggers()
+  }
+
+  #collectLoggers(): void {
+    this.#loggers = new Set([...this.#joined.values()].flatMap(({ loggers }) => [...loggers]))
   }
 
   /** Sends what the breaker's circuits have still to report, within the deadline of one request. */
@@ -81,6 +103,7 @@ class Engine {
     const left = Effect.sync(() => {
       membership.hasLeft = true
       this.#joined.delete(membership)
+      this.#collectLoggers()
       if (this.#joined.size > 0) return
       engines.get(this.connection.storage)?.delete(this.#clock)
       this.connection.close()
@@ -169,26 +192,39 @@ const memberInUse = (circuit: Local | undefined): Member | undefined => {
 
 const engines = new WeakMap<Storage, Map<Clock.Clock, Engine>>()
 
-/** A breaker's entry to the fleet of its storage, from which `Breaker` makes its circuits and then joins. */
+/** A breaker's entry to the fleet of its storage, from which `Breaker` makes its circuits and then enters them. */
 export interface FleetEntry extends Entry {
-  /** Joins with these circuits for as long as the scope is open, and sends what they have still to report when it closes. */
-  readonly enter: (circuits: Circuits) => Effect.Effect<void, never, Scope>
+  readonly enter: (circuits: Circuits) => void
 }
 
-/** A breaker's entry, for as long as the scope is open; `undefined` where the storage cannot decide between instances. */
+/**
+ * A breaker's entry, for as long as the scope is open; `undefined` where the storage cannot decide between instances. The engine
+ * is found and joined in one step, because another breaker that leaves meanwhile could end it. When the scope closes, the
+ * circuits send what they have still to report.
+ */
 export const makeEntry = (
   storage: Storage,
   policy: Resolved,
   fingerprint: string
-): Effect.Effect<FleetEntry | undefined> =>
+): Effect.Effect<FleetEntry | undefined, never, Scope.Scope> =>
   Effect.suspend(() => {
     if (!storage.capabilities.fences) return Effect.succeed(undefined)
-    return Effect.contextWith((context: Context.Context<never>) =>
+    const joined = Effect.contextWith((context: Context.Context<never>) =>
       Effect.map(Effect.all([Clock.Clock, randomId]), ([clock, instance]) => {
         const engine = engineOf(storage, clock, context)
         const membership = membershipOf(engine, policy, fingerprint, instance, makeLog(context))
-        return entryOf(engine, membership, Context.get(context, CurrentLoggers))
+        const joined: Joined = {
+          circuits: noCircuits,
+          loggers: Context.get(context, CurrentLoggers),
+          minimumLevel: Context.get(context, MinimumLogLevel)
+        }
+        engine.join(membership, joined)
+        return { engine, membership, joined }
       })
+    )
+    return Effect.map(
+      Effect.acquireRelease(joined, ({ engine, membership }) => engine.leave(membership)),
+      ({ engine, joined, membership }) => entryOf(engine, membership, joined)
     )
   })
 
@@ -227,7 +263,7 @@ const membershipOf = (
   }
 }
 
-const entryOf = (engine: Engine, membership: Membership, loggers: unknown): FleetEntry => ({
+const entryOf = (engine: Engine, membership: Membership, joined: Joined): FleetEntry => ({
   readsBeforeCalls: membership.policy.maxAgeMillis !== Infinity,
   hasLeft: () => membership.hasLeft,
   join: (circuit) => {
@@ -235,9 +271,7 @@ const entryOf = (engine: Engine, membership: Membership, loggers: unknown): Flee
     engine.subscribe()
     return new Member(circuit, membership)
   },
-  enter: (circuits) =>
-    Effect.acquireRelease(
-      Effect.sync(() => engine.join(membership, { circuits, loggers })),
-      () => engine.leave(membership)
-    )
+  enter: (circuits) => {
+    joined.circuits = circuits
+  }
 })
