@@ -47,6 +47,7 @@
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -67,6 +68,7 @@ import { type Act, Circuit } from "./internal/Circuit.ts"
 import { prefixOf } from "./internal/CircuitName.ts"
 import { makeEntry } from "./internal/fleet/Engine.ts"
 import type { Circuits } from "./internal/fleet/Fleet.ts"
+import { randomId } from "./internal/fleet/Membership.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
 import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
@@ -346,12 +348,18 @@ const makeCircuits = <A extends Circuits>(
     const defaults = yield* Defaults
     const scope = yield* Effect.scope
     const context = yield* Effect.context<never>()
+    const clock = yield* Clock.Clock
+    const instance = yield* randomId
     const whole = { ...defaults, ...ResolvedPolicy.given(policy) }
     const resolved = ResolvedPolicy.resolve(name, whole)
-    const fleet = yield* makeEntry(storage, resolved, ResolvedPolicy.fingerprint(whole))
-    const circuits = circuitsOf(makeShared(name, resolved, policy.classify, context, scope, fleet))
-    if (fleet !== undefined) yield* fleet.enter(circuits)
-    return circuits
+    // In one step, because a breaker that leaves in between could end the engine of the storage.
+    const made = Effect.sync(() => {
+      const fleet = makeEntry(storage, clock, context, instance, resolved, ResolvedPolicy.fingerprint(whole))
+      const circuits = circuitsOf(makeShared(name, resolved, policy.classify, context, scope, fleet))
+      fleet?.enter(circuits)
+      return { circuits, leave: fleet?.leave ?? Effect.void }
+    })
+    return (yield* Effect.acquireRelease(made, ({ leave }) => leave)).circuits
   })
 
 /**

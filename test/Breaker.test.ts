@@ -103,6 +103,16 @@ describe("a circuit", () => {
 })
 
 describe("a rejection", () => {
+  it.effect("a rejection has no lastFailure where the last failure is undefined", () =>
+    Effect.gen(function*() {
+      for (const policy of [{}, { timeout: "1 second" }] as const) {
+        const breaker = yield* make("undefined", { ...policy, trip: Trip.consecutiveFailures(2) })
+        yield* Effect.exit(breaker.wrap(Effect.fail("the first")))
+        yield* Effect.exit(breaker.wrap(Effect.fail(undefined)))
+        assert.notProperty(yield* rejectionOf(breaker), "lastFailure")
+      }
+    }))
+
   it.effect("a rejection runs nothing, and has the reason, the time and the evidence of the opening", () =>
     Effect.gen(function*() {
       const breaker = yield* make("why", two)

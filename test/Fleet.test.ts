@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber } from "effect"
+import { Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { snapshot as snapshotOf } from "../src/core/Record.ts"
 import { Breaker, Trip } from "../src/index.ts"
@@ -524,6 +524,31 @@ describe("strict", () => {
         })),
         7
       )
+    }))
+
+  it.effect("strict and maxAge: a half-open circuit without a free probe rejects at once, whatever the storage does", () =>
+    Effect.gen(function*() {
+      for (const consistency of ["strict", { maxAge: "10 millis" }] as const) {
+        const policy = { ...two, consistency }
+        const { a, linkA } = yield* pair(`half-open, ${JSON.stringify(consistency)}`, policy, { pushes: false })
+        yield* failTimes(a, 2)
+        yield* intervals(10 + INTERVALS_TO_TRIP)
+        const probe = yield* Effect.forkChild(a.wrap(Effect.never))
+        yield* untilNextRound
+        yield* rejectionOf(a)
+        linkA.fault(hanging)
+        const before = linkA.asked.length
+        const call = yield* Effect.forkChild(rejectionOf(a))
+        yield* untilQuiet
+        const exit = call.pollUnsafe()
+        const sent = linkA.asked.length - before
+        // The end of the probe is reported before its fiber ends.
+        linkA.fault(undefined)
+        yield* Effect.forkChild(Fiber.interruptAll([call, probe]))
+        yield* intervals(2)
+        assert.isTrue(exit !== undefined && Exit.isSuccess(exit) && exit.value.state === "HalfOpen")
+        assert.strictEqual(sent, 0)
+      }
     }))
 
   it.effect("maxAge: calls that wait at once share a load that is young enough", () =>

@@ -156,6 +156,39 @@ describe("a log line", () => {
         ])
       })))
 
+  it.effect("a line that a storage logs in a request goes to the loggers of the breakers on it", () =>
+    withLogs("Info", (lines) =>
+      Effect.gen(function*() {
+        const link = new Link(yield* memory)
+        link.fault((request) => Effect.andThen(Effect.logWarning("a damaged file"), request), "sync")
+        const breaker = yield* link.make("talkative", policy)
+        yield* breaker.wrap(Effect.void)
+        yield* untilQuiet
+        assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Warn", "a damaged file"]])
+      })))
+
+  it.effect("a line about the storage is logged once if any breaker with the same loggers asks for its level", () =>
+    withLogs("Info", (lines) =>
+      Effect.gen(function*() {
+        for (const levels of [["Info", "None", "Warn"], ["None", "Info"]] as const) {
+          const link = new Link(yield* memory)
+          const breakers = []
+          for (const level of levels) {
+            const made = link.make(`at ${level}`, policy)
+            breakers.push(yield* Effect.provideService(made, References.MinimumLogLevel, level))
+          }
+          link.fault(failing("Unavailable"))
+          for (const breaker of breakers) yield* breaker.wrap(Effect.void)
+          yield* untilQuiet
+          const { text } = messages.storageUnreachable
+          assert.strictEqual(lines.filter((line) => line.text === text).length, 1)
+          link.fault(undefined)
+          yield* rounds(3)
+          assert.strictEqual(lines.filter(({ text }) => text === messages.storageRecovered.text).length, 1)
+          ;(lines as Array<Line>).length = 0
+        }
+      })))
+
   it.effect("Trace logs every decision", () =>
     withLogs("Trace", (lines) =>
       Effect.gen(function*() {

@@ -89,7 +89,7 @@ const wake = (circuit: Circuit): void => {
 // with a permit
 // -----------------------------------------------------------------------------
 
-/** The gate is shut: refuses at once what is open, waits for what the fleet has to say, and asks for a permit. */
+/** The gate is shut: refuses at once what is plainly open, waits for the fleet's view, and takes a permit. */
 const enter = <A, E, R>(
   circuit: Circuit,
   self: Effect.Effect<A, E, R>,
@@ -99,7 +99,9 @@ const enter = <A, E, R>(
 ): Effect.Effect<A, any, R> => {
   if (!metricsOnly && !circuit.isClosed()) {
     const now = circuit.shared.ticker.exact()
-    const refusal = refusalOf(circuit.current, now)
+    // Under `strict` and `maxAge` a call waits for a read, so a half-open circuit without a free probe refuses it before that, too.
+    const waits = circuit.shared.fleet?.readsBeforeCalls === true
+    const refusal = waits ? circuit.refusalAt(now) : refusalOf(circuit.current, now)
     if (refusal !== undefined) return circuit.reject(refusal, now)
   }
   const wait = circuit.beforeCall()

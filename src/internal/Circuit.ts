@@ -254,25 +254,29 @@ export class Circuit implements Local, Evidence {
   /** A call that went straight through failed. */
   failed(epoch: number, now: LocalMillis, hintMillis: number, error: unknown): void {
     const isLate = epoch !== this.epoch
-    this.#countFailure(now, error, isLate)
+    if (!isLate) this.#inTrouble().lastFailure = error
+    this.#countFailure(now, error)
     if (isLate) this.fleet?.notEvidence(true, false)
     else this.#record(now, true, false, hintMillis, false)
   }
 
   /** Counts the outcome of a permitted call and makes the transition that follows. A second settlement does nothing. */
-  settle(permit: Permit, now: LocalMillis, { error, hintMillis, outcome: ended, slow, timeout }: Settlement): void {
+  settle(permit: Permit, now: LocalMillis, settlement: Settlement): void {
+    const { error, hintMillis, outcome: ended, slow, timeout } = settlement
     if (permit.spent) return
     permit.spent = true
     if (!permit.recorded) return
     const isLate = permit.epoch !== this.epoch
     // A probe has failed when its permit lapses, also where no other call came for its place.
     const outcome = !isLate && now >= permit.until ? "Failure" : ended
+    // A probe that lapsed has no error, and a call may fail with `undefined`.
+    if (!isLate && ended === "Failure" && "error" in settlement) this.#inTrouble().lastFailure = error
     if (timeout) this.timeout++
     if (outcome === "Ignored") this.ignored++
     else {
       if (slow) this.slow++
       if (this.shared.slowerThanMillis !== undefined) this.#tookMillis(outcome, now - permit.startedAt)
-      if (outcome === "Failure") this.#countFailure(now, error, isLate)
+      if (outcome === "Failure") this.#countFailure(now, error)
       else {
         this.success++
         this.lastSuccessAt = now
@@ -316,12 +320,11 @@ export class Circuit implements Local, Evidence {
     this.streak = 0
   }
 
-  #countFailure(now: LocalMillis, error: unknown, isLate: boolean): void {
+  #countFailure(now: LocalMillis, error: unknown): void {
     this.failure++
     const trouble = this.#inTrouble()
     trouble.failureAt = now
     trouble.successAtFailure = this.success
-    if (!isLate && error !== undefined) trouble.lastFailure = error
     this.join()?.failed()
     const { hub } = this.shared
     if (!hub.listening) return

@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
+import { CurrentLoggers } from "effect/References"
 import * as Result from "effect/Result"
 import type { LocalMillis } from "../../core/Time.ts"
 import type { Storage, StorageError } from "../../Storage/Storage.ts"
@@ -35,6 +36,7 @@ export class Connection {
   readonly log: Log
   readonly #clock: Clock.Clock
   readonly #random: { readonly nextDoubleUnsafe: () => number }
+  readonly #loggers: () => Context.Service.Shape<typeof CurrentLoggers>
   readonly #start: Fork
   readonly #requests: Requests
   readonly #deadlines: Deadlines
@@ -45,12 +47,20 @@ export class Connection {
   readonly #logged = new Set<FailureLine>()
   #loggedOwnAt: LocalMillis = -Infinity
 
-  constructor(storage: Storage, clock: Clock.Clock, context: Context.Context<never>, log: Log) {
+  /** `loggers` gives those that a storage's own lines go to. */
+  constructor(
+    storage: Storage,
+    clock: Clock.Clock,
+    context: Context.Context<never>,
+    log: Log,
+    loggers: () => Context.Service.Shape<typeof CurrentLoggers>
+  ) {
     this.storage = storage
     this.idleTimeToLiveMillis = Duration.toMillis(storage.idleTimeToLive)
     this.log = log
     this.#clock = clock
     this.#random = Context.get(context, Random.Random)
+    this.#loggers = loggers
     const now = (): LocalMillis => this.now()
     const fork = (effect: Effect.Effect<void>): void => this.fork(effect)
     this.#start = makeFork(context)
@@ -83,7 +93,8 @@ export class Connection {
     request: () => Effect.Effect<A, StorageError>,
     ended: (result: Result.Result<A, StorageError>) => void
   ): void {
-    this.#requests.send(name, request, this.#deadlines, (result) => {
+    const logged = () => Effect.provideService(Effect.suspend(request), CurrentLoggers, this.#loggers())
+    this.#requests.send(name, logged, this.#deadlines, (result) => {
       this.#note(result)
       ended(result)
     })

@@ -9,12 +9,14 @@
  * - A push is only a hint: it may be lost, doubled or late, because rounds read everything that a push could tell.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { CurrentLoggers } from "effect/References"
-import type { Scope } from "effect/Scope"
+import * as LogLevel from "effect/LogLevel"
+import { CurrentLoggers, MinimumLogLevel } from "effect/References"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
 import { type Announcement, isStorageError, type Storage } from "../../Storage/Storage.ts"
 import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import { type Log, makeLog } from "../Log.ts"
@@ -24,16 +26,19 @@ import { isUnreachable } from "../StorageErrors.ts"
 import { Connection } from "./Connection.ts"
 import { type Circuits, type Entry, GATE_IDLE, type Local } from "./Fleet.ts"
 import { Member } from "./Member.ts"
-import { type Membership, randomId } from "./Membership.ts"
+import type { Membership } from "./Membership.ts"
 import { Batches, type Participant, Rounds } from "./Rounds.ts"
 
 /** A breaker that ends sends its pending reports in at most so many rounds. */
 const MOST_FLUSHES = 3
 
+type Loggers = Context.Service.Shape<typeof CurrentLoggers>
+
 /** A breaker on the engine's storage. */
 interface Joined {
   readonly circuits: Circuits
-  readonly loggers: unknown
+  readonly loggers: Loggers
+  readonly minimumLevel: LogLevel.LogLevel
 }
 
 class Engine {
@@ -42,19 +47,28 @@ class Engine {
   readonly #clock: Clock.Clock
   readonly #rounds = new Map<number, Rounds>()
   readonly #joined = new Map<Membership, Joined>()
+  /** The loggers of all breakers, for lines of the storage's own. */
+  #loggers: Loggers = new Set()
   #isSubscribed = false
   /** Whether it was logged that the storage refused to push. */
   #hasLoggedRefusal = false
 
   constructor(storage: Storage, clock: Clock.Clock, context: Context.Context<never>) {
     this.#clock = clock
-    this.connection = new Connection(storage, clock, Context.omit(CurrentLoggers)(context), this.#log)
+    const kept = Context.omit(CurrentLoggers, Scope.Scope, Tracer.ParentSpan)(context)
+    this.connection = new Connection(storage, clock, kept, this.#log, () => this.#loggers)
     this.batches = new Batches(this.connection)
   }
 
+  /** Of breakers with the same loggers, the one that asks for most logs the line. */
   readonly #log: Log = (line, fields) => {
-    const logs = new Map([...this.#joined].map(([{ log }, { loggers }]) => [loggers, log]))
-    for (const log of logs.values()) log(line, fields)
+    const logs = new Map<Loggers, readonly [Membership, Joined]>()
+    for (const entry of this.#joined) {
+      const [, { loggers, minimumLevel }] = entry
+      const other = logs.get(loggers)
+      if (other === undefined || LogLevel.isLessThan(minimumLevel, other[1].minimumLevel)) logs.set(loggers, entry)
+    }
+    for (const [{ log }] of logs.values()) log(line, fields)
   }
 
   readonly rounds = (intervalMillis: number): Rounds => {
@@ -71,6 +85,11 @@ class Engine {
 
   join(membership: Membership, joined: Joined): void {
     this.#joined.set(membership, joined)
+    this.#collectLoggers()
+  }
+
+  #collectLoggers(): void {
+    this.#loggers = new Set([...this.#joined.values()].flatMap(({ loggers }) => [...loggers]))
   }
 
   /** Sends what the breaker's circuits have still to report, within the deadline of one request. */
@@ -81,6 +100,7 @@ class Engine {
     const left = Effect.sync(() => {
       membership.hasLeft = true
       this.#joined.delete(membership)
+      this.#collectLoggers()
       if (this.#joined.size > 0) return
       engines.get(this.connection.storage)?.delete(this.#clock)
       this.connection.close()
@@ -169,28 +189,46 @@ const memberInUse = (circuit: Local | undefined): Member | undefined => {
 
 const engines = new WeakMap<Storage, Map<Clock.Clock, Engine>>()
 
-/** A breaker's entry to the fleet of its storage, from which `Breaker` makes its circuits and then joins. */
+/** A breaker's entry to the fleet of its storage. */
 export interface FleetEntry extends Entry {
-  /** Joins with these circuits for as long as the scope is open, and sends what they have still to report when it closes. */
-  readonly enter: (circuits: Circuits) => Effect.Effect<void, never, Scope>
+  /** Joins the engine with the breaker's circuits. */
+  readonly enter: (circuits: Circuits) => void
+  /** Sends what the circuits have still to report, and leaves the engine. */
+  readonly leave: Effect.Effect<void>
 }
 
-/** A breaker's entry, for as long as the scope is open; `undefined` where the storage cannot decide between instances. */
+/**
+ * `undefined` where the storage cannot decide between instances. Make it and `enter` in one step: the engine ends with the last
+ * breaker that has entered.
+ */
 export const makeEntry = (
   storage: Storage,
+  clock: Clock.Clock,
+  context: Context.Context<never>,
+  instance: string,
   policy: Resolved,
   fingerprint: string
-): Effect.Effect<FleetEntry | undefined> =>
-  Effect.suspend(() => {
-    if (!storage.capabilities.fences) return Effect.succeed(undefined)
-    return Effect.contextWith((context: Context.Context<never>) =>
-      Effect.map(Effect.all([Clock.Clock, randomId]), ([clock, instance]) => {
-        const engine = engineOf(storage, clock, context)
-        const membership = membershipOf(engine, policy, fingerprint, instance, makeLog(context))
-        return entryOf(engine, membership, Context.get(context, CurrentLoggers))
-      })
-    )
-  })
+): FleetEntry | undefined => {
+  if (!storage.capabilities.fences) return undefined
+  const engine = engineOf(storage, clock, context)
+  const membership = membershipOf(engine, policy, fingerprint, instance, makeLog(context))
+  return {
+    readsBeforeCalls: membership.policy.maxAgeMillis !== Infinity,
+    hasLeft: () => membership.hasLeft,
+    join: (circuit) => {
+      if (membership.hasLeft) return undefined
+      engine.subscribe()
+      return new Member(circuit, membership)
+    },
+    enter: (circuits) =>
+      engine.join(membership, {
+        circuits,
+        loggers: Context.get(context, CurrentLoggers),
+        minimumLevel: Context.get(context, MinimumLogLevel)
+      }),
+    leave: engine.leave(membership)
+  }
+}
 
 const engineOf = (storage: Storage, clock: Clock.Clock, context: Context.Context<never>): Engine => {
   let byClock = engines.get(storage)
@@ -226,18 +264,3 @@ const membershipOf = (
     hasLeft: false
   }
 }
-
-const entryOf = (engine: Engine, membership: Membership, loggers: unknown): FleetEntry => ({
-  readsBeforeCalls: membership.policy.maxAgeMillis !== Infinity,
-  hasLeft: () => membership.hasLeft,
-  join: (circuit) => {
-    if (membership.hasLeft) return undefined
-    engine.subscribe()
-    return new Member(circuit, membership)
-  },
-  enter: (circuits) =>
-    Effect.acquireRelease(
-      Effect.sync(() => engine.join(membership, { circuits, loggers })),
-      () => engine.leave(membership)
-    )
-})
