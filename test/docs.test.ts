@@ -80,7 +80,7 @@ twice(two) // => 4`)))
 describe("the documents", () => {
   it("all fences type-check", async () => {
     assert.deepEqual(await typeErrors(fences), [])
-  }, 60_000)
+  })
 
   for (const fence of fences.filter(({ runs }) => runs)) {
     it(`${fence.file}:${fence.line} runs`, () => run(fence))

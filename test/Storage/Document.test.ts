@@ -893,6 +893,6 @@ describe("the document and the record", () => {
           assert.deepStrictEqual(table.announced.map(generationOf), announced)
         }
       }),
-    { arbitrary: { runs: 300, size: 60 }, timeout: 120_000 }
+    { arbitrary: { runs: 300, size: 60 } }
   )
 })

@@ -620,5 +620,5 @@ describe("any document", () => {
       }
       const again = yield* on(storage, importCircuits(document))
       assert.deepStrictEqual(again.filter(({ result }) => result !== "Unchanged"), [])
-    }), { arbitrary: { runs: 500, size: 30 }, timeout: 120_000 })
+    }), { arbitrary: { runs: 500, size: 30 } })
 })

@@ -403,7 +403,7 @@ const kindOf = ({ lease, metricsOnly, probe, recorded }: Permit) =>
 const Steps = Schema.Array(Step).check(Schema.isMaxLength(100))
 
 describe("a circuit and its model", () => {
-  const options = { arbitrary: { runs: 300, size: 100 }, timeout: 60_000 }
+  const options = { arbitrary: { runs: 300, size: 100 } }
 
   it.prop(
     "a circuit without a fleet and its model answer alike, for random steps",

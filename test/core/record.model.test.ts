@@ -239,6 +239,6 @@ describe("the record and its model", () => {
       const pair = new Pair()
       for (const step of steps) pair.step(step)
     },
-    { arbitrary: { runs: 500, size: 60 }, timeout: 120_000 }
+    { arbitrary: { runs: 500, size: 60 } }
   )
 })
