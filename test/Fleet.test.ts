@@ -364,9 +364,9 @@ describe("a round", () => {
           yield* untilNextRound
         })
         yield* second
-        const before = link.asked.length
+        const before = link.sent.length
         yield* Effect.repeat(second, { times: 9 })
-        requests.push(link.asked.length - before)
+        requests.push(link.sent.length - before)
       }
       assert.deepStrictEqual(requests, [10, 10, 10])
     }))
@@ -377,10 +377,10 @@ describe("a round", () => {
       const breaker = yield* Breaker.makeKeyed("batch", two).pipe(Effect.provide(link.layer))
       for (let i = 0; i < 250; i++) yield* breaker.wrap(Effect.void, { key: `key ${i}` })
       yield* untilReportedAndRead
-      const before = [link.asked.length, link.reports.length]
+      const before = [link.sent.length, link.reports.length]
       for (let i = 0; i < 250; i++) yield* breaker.wrap(Effect.void, { key: `key ${i}` })
       yield* untilNextRound
-      assert.deepStrictEqual([link.asked.length - before[0]!, link.reports.length - before[1]!], [3, 250])
+      assert.deepStrictEqual([link.sent.length - before[0]!, link.reports.length - before[1]!], [3, 250])
     }))
 })
 
@@ -555,7 +555,7 @@ describe("strict", () => {
     Effect.gen(function*() {
       const { a, linkA } = yield* pair("cached", { ...two, consistency: { maxAge: "300 millis" } }, { pushes: false })
       yield* a.wrap(Effect.void)
-      const before = linkA.asked.length
+      const before = linkA.sent.length
       yield* TestClock.adjust("301 millis")
       linkA.fault(slow(10), "sync")
       const calls = yield* Effect.forkChild(
@@ -568,7 +568,7 @@ describe("strict", () => {
       yield* TestClock.adjust("10 millis")
       yield* Fiber.join(calls)
       linkA.fault(undefined)
-      assert.isAtMost(linkA.asked.length - before, 2)
+      assert.isAtMost(linkA.sent.length - before, 2)
     }))
 })
 
@@ -581,10 +581,10 @@ describe("an idle breaker", () => {
         yield* breaker.wrap(Effect.void)
         yield* failTimes(breaker, 1)
         yield* untilReportedAndRead
-        const { length } = link.asked
+        const { length } = link.sent
         yield* TestClock.adjust("1 hour")
         yield* untilQuiet
-        assert.strictEqual(link.asked.length, length)
+        assert.strictEqual(link.sent.length, length)
       }
     }))
 })

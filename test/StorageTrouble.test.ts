@@ -242,7 +242,7 @@ describe("an outage of a day", () => {
       const link = new Link(yield* memory)
       const trip = Trip.failureRate({ threshold: 0.9, within: "10 minutes", minimumCalls: 10 })
       const breaker = yield* link.make("day", { trip, syncEvery: "10 seconds" })
-      const [answered, unanswered] = [link.asked, link.reports].map(({ length }) => length)
+      const [answered, unanswered] = [link.sent, link.reports].map(({ length }) => length)
       yield* breaker.wrap(Effect.void)
       link.fault(hanging)
       const hours = 24
@@ -263,7 +263,7 @@ describe("an outage of a day", () => {
       assert.strictEqual(accounted, success + failure)
       // One request per interval, or per half of it while it is retried, and the flushed failures before the storage is
       // away.
-      assert.isAtMost(link.asked.length, answered! + unanswered! + hours * 60 * 12 + 10)
+      assert.isAtMost(link.sent.length, answered! + unanswered! + hours * 60 * 12 + 10)
       link.fault(undefined)
       yield* TestClock.adjust("1 minute")
       yield* untilQuiet

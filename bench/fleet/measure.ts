@@ -26,7 +26,7 @@ export const inTurn = async <K extends keyof Requests>(
       for (let pass = 0; pass <= passes; pass++) {
         for (const request of requests) {
           for (const contender of pass % 2 === 0 ? contenders : contenders.toReversed()) {
-            const reply = await contender.ask(what, request)
+            const reply = await contender.request(what, request)
             // The first pass warms up.
             if (pass > 0) received(contender.name, request, reply)
           }
@@ -89,9 +89,9 @@ export const measurePropagation = (
     for (let pass = -warmUpPasses; pass < passes; pass++) {
       for (const { here, name, there, times } of pairs) {
         const names = Array.from({ length: circuits }, (_, i) => `${run}-${name}-${pass}-${i}`)
-        await there.ask("watch", { circuits: names })
-        const at = await here.ask("trip", { circuits: names, millis })
-        const rejected = await there.ask("rejected", {})
+        await there.request("watch", { circuits: names })
+        const at = await here.request("trip", { circuits: names, millis })
+        const rejected = await there.request("rejected", {})
         if (pass >= 0) times.push(...rejected.map((time, i) => time - at[i]!))
       }
     }
@@ -113,14 +113,14 @@ export const workAt = async <K extends string>(
 ): Promise<Readonly<Record<K | "calls", number>>> => {
   // Time for circuits to load, and for the pending reports of the previous measurement.
   const leadSeconds = 2
-  await contender.ask("pace", { ...load, seconds: leadSeconds + load.seconds + 1 })
+  await contender.request("pace", { ...load, seconds: leadSeconds + load.seconds + 1 })
   await sleep(leadSeconds * 1000)
   const [before, start] = [await work(), performance.now()]
   await sleep(load.seconds * 1000)
   const [after, end] = [await work(), performance.now()]
   const rate = (what: K) => (after[what] - before[what]) * 1000 / (end - start)
   const rates = (Object.keys(after) as Array<K>).map((what) => [what, rate(what)])
-  return { ...Object.fromEntries(rates), calls: await contender.ask("paced", {}) }
+  return { ...Object.fromEntries(rates), calls: await contender.request("paced", {}) }
 }
 
 export const inThousands = (count: number): string => count < 1000 ? `${count}` : `${count / 1000}k`
@@ -136,7 +136,7 @@ export const measureDelay = async (
   await withContenders(measured.map(({ start }) => start), async (contenders) => {
     for (let pass = 0; pass <= passes; pass++) {
       for (const [i, contender] of contenders.entries()) {
-        const reply = await contender.ask("delay", load)
+        const reply = await contender.request("delay", load)
         if (pass > 0) samples[i]!.push(reply)
       }
     }

@@ -46,7 +46,9 @@ export const measureReports: Measure = async (progress) => {
         for (const database of round % 2 === 0 ? databases : databases.toReversed()) {
           const processes = contenders.filter((contender) => contender.name === database)
           const replies = await Promise.all(
-            processes.map((contender) => contender.ask("reports", { ...load, instances: 80 / PROCESSES, millis: 1000 }))
+            processes.map((contender) =>
+              contender.request("reports", { ...load, instances: 80 / PROCESSES, millis: 1000 })
+            )
           )
           const sum = (what: "counted" | "failed") => replies.reduce((total, reply) => total + reply[what], 0)
           // The first round warms up.
@@ -90,7 +92,7 @@ export const measureStatements: Measure = (progress) =>
         const { calls, statements } = await workAt(
           contender,
           { rate, seconds: 8, circuits: 1, failing: 0 },
-          () => contender.ask("work", {})
+          () => contender.request("work", {})
         )
         results.push(
           { case: `statements-${name}`, contender: contender.name, value: statements, unit: "statements/s" },

@@ -74,11 +74,11 @@ describe("an export", () => {
       const [link] = yield* processes(1)
       const names = Array.from({ length: 251 }, (_, i) => `c${i}`)
       yield* Effect.forEach(names, (name) => circuitOf(link!.storage, name).operate({ _tag: "HalfOpen" }))
-      link!.asked.length = 0
+      link!.sent.length = 0
       const twice = { ...link!.storage, list: Stream.concat(link!.storage.list, link!.storage.list) }
       const { circuits } = yield* on(twice, exportCircuits())
       assert.deepStrictEqual(circuits.map(({ name }) => name), names.toSorted())
-      assert.deepStrictEqual(link!.asked, ["sync", "sync", "sync"])
+      assert.deepStrictEqual(link!.sent, ["sync", "sync", "sync"])
     }))
 
   it.effect("an export's times are as of exported_at, however long the reading took", () =>
@@ -308,7 +308,7 @@ describe("an import", () => {
       const { operate } = circuitOf(link!.storage, "there")
       yield* operate({ _tag: "Override", ...forced })
       const document = archive(circuit("new", isOpen), circuit("there", isOpen), circuit("nothing", { generation: 0 }))
-      link!.asked.length = 0
+      link!.sent.length = 0
       const would = yield* on(link!.storage, importCircuits(document, { dryRun: true }))
       assert.deepStrictEqual(resultsOf(would), { new: "WouldImport", there: "WouldImport", nothing: "Unchanged" })
       assert.deepStrictEqual(would[1]?.differences.map(({ after, before, field }) => [field, before, after]), [
@@ -318,7 +318,7 @@ describe("an import", () => {
         ["openFor", 0, MINUTE],
         ["override", { ...forced, remaining: undefined }, undefined]
       ])
-      assert.deepStrictEqual(link!.asked, ["sync"])
+      assert.deepStrictEqual(link!.sent, ["sync"])
       const done = yield* on(link!.storage, importCircuits(document))
       assert.deepStrictEqual(done.map(({ differences }) => differences), would.map(({ differences }) => differences))
       assert.deepStrictEqual(resultsOf(done), { new: "Imported", there: "Imported", nothing: "Unchanged" })
@@ -502,7 +502,7 @@ describe("an import", () => {
       for (const document of [undefined, null, 1, "{}", [], good.circuits, deep, cycle]) {
         assert.instanceOf(yield* Effect.flip(on(link!.storage, importCircuits(document))), Export.ArchiveError)
       }
-      assert.deepStrictEqual(link!.asked, [])
+      assert.deepStrictEqual(link!.sent, [])
       good.circuits[0].snapshot.why = { reason: "deep enough", evidence: levels(95) }
       const results = yield* on(link!.storage, importCircuits(good))
       assert.deepStrictEqual(resultsOf(results), { a: "Imported", b: "Unchanged" })

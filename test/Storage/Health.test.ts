@@ -127,9 +127,9 @@ describe("a health probe", () => {
       const probe = yield* Effect.forkChild(Health.check(link.storage), { startImmediately: true })
       yield* TestClock.adjust("1 second")
       assert.strictEqual((yield* Fiber.join(probe)).error?.reason, "Deadline")
-      const { length } = link.asked
+      const { length } = link.sent
       assert.strictEqual((yield* troubleOf(link.storage))[0], "Deadline")
-      assert.strictEqual(link.asked.length, length)
+      assert.strictEqual(link.sent.length, length)
       yield* latch.open
       yield* untilQuiet
       assert.isTrue((yield* Health.check(link.storage)).healthy)
@@ -282,9 +282,9 @@ describe("a health monitor", () => {
       assert.strictEqual((yield* current)?.at, 60_000)
       yield* close
       yield* Fiber.join(consumer)
-      const { length } = link.asked
+      const { length } = link.sent
       yield* TestClock.adjust("5 minutes")
-      assert.strictEqual(link.asked.length, length)
+      assert.strictEqual(link.sent.length, length)
     }))
 
   it.effect("a monitor keeps its interval while probes are slow", () =>
@@ -317,9 +317,9 @@ describe("a health monitor", () => {
       assert.isUndefined(first.pollUnsafe())
       yield* TestClock.adjust("1 millis")
       yield* Fiber.join(first)
-      const { length } = link.asked
+      const { length } = link.sent
       yield* ready
-      assert.strictEqual(link.asked.length, length)
+      assert.strictEqual(link.sent.length, length)
     }))
 
   it.effect("a monitor is not ready after a probe failed or hung, and is ready again after a healthy one", () =>

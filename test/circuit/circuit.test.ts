@@ -634,9 +634,9 @@ describe("opening", () => {
   })
 
   it("the n-th consecutive opening takes the n-th open time, and the first again after the backoff (C3.33, C3.34)", () => {
-    const asked: Array<number> = []
+    const openings: Array<number> = []
     const openFor = (opening: number) => {
-      asked.push(opening)
+      openings.push(opening)
       return opening * 1000
     }
     const bench = opened({ openForMillis: openFor })
@@ -645,7 +645,7 @@ describe("opening", () => {
       bench.wait(opening * 1000).calls("Failure")
     }
     bench.wait(5000).calls("Success").wait(5000).calls("Failure", "Failure")
-    assert.deepStrictEqual(asked, [1, 2, 3, 4, 5, 1])
+    assert.deepStrictEqual(openings, [1, 2, 3, 4, 5, 1])
   })
 
   it("a trip after closing grows the open time unless it stayed closed as long as it was open (C3.35)", () => {

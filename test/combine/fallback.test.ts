@@ -59,7 +59,7 @@ describe("a fallback chain whose first storage answers", () => {
     Effect.gen(function*() {
       const { at, circuit, events, links } = yield* chainOf(undefined, undefined, undefined)
       yield* circuit.report(failures(2))
-      assert.deepStrictEqual(links.map(({ asked }) => asked.length > 0), [true, false, false])
+      assert.deepStrictEqual(links.map(({ sent }) => sent.length > 0), [true, false, false])
       yield* circuit.open()
       yield* circuit.operate({ _tag: "Override", ...FORCED })
       yield* untilQuiet
@@ -145,7 +145,7 @@ describe("a storage of a fallback chain that does not answer", () => {
         yield* untilQuiet
         assert.isDefined(fiber.pollUnsafe())
       }
-      assert.strictEqual(links[1]!.asked.length, 16 + 4)
+      assert.strictEqual(links[1]!.sent.length, 16 + 4)
       resume()
       yield* Effect.promise(() => resumed)
       yield* untilQuiet
@@ -159,9 +159,9 @@ describe("a storage of a fallback chain that does not answer", () => {
       first!.fault(failing("Unavailable"))
       const tried: Array<number> = []
       for (let second = 0; second < 120; second++) {
-        first!.asked.length = 0
+        first!.sent.length = 0
         for (let i = 0; i < 5; i++) yield* circuit.read
-        if (first!.asked.length > 0) tried.push(second)
+        if (first!.sent.length > 0) tried.push(second)
         yield* TestClock.adjust("1 second")
       }
       assert.deepStrictEqual(tried, [0, 1, 3, 7, 15, 31, 61, 91])
@@ -290,7 +290,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       assert.strictEqual(yield* reasonOf(circuit.read), "Invalid")
       links[0]!.fault(failing("Denied"))
       assert.strictEqual(yield* reasonOf(circuit.operate({ _tag: "Reset" })), "Denied")
-      assert.deepStrictEqual(links[1]!.asked, [])
+      assert.deepStrictEqual(links[1]!.sent, [])
       assert.strictEqual(chain.backend, "fallback(a, b)")
     }))
 

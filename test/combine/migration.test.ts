@@ -83,11 +83,11 @@ describe("a migration", () => {
       const { first: { circuit, links, migration } } = yield* world()
       yield* circuit.open()
       yield* goTo("read-new-write-new", migration)
-      links.old.asked.length = 0
+      links.old.sent.length = 0
       assert.strictEqual((yield* circuit.read).state._tag, "Open")
       yield* circuit.operate({ _tag: "Reset" })
       yield* later
-      assert.deepStrictEqual(links.old.asked, [])
+      assert.deepStrictEqual(links.old.sent, [])
     }))
 
   it.effect("a migration changes its phase on all instances: at once by a push, or with the next report", () =>

@@ -86,7 +86,7 @@ describe("a mirror", () => {
       links[1]!.fault(() => Effect.uninterruptible(Effect.never))
       yield* Effect.repeat(circuit.report(failures(1)), { times: 100 })
       yield* circuit.open()
-      assert.isAtMost(links[1]!.asked.filter((asked) => asked === "sync").length, 10)
+      assert.isAtMost(links[1]!.sent.filter((operation) => operation === "sync").length, 10)
     }))
 
   it.effect("a mirror continues on a copy with the same evidence", () =>

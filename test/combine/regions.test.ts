@@ -47,7 +47,7 @@ describe("a regional storage", () => {
       const { at, links, processes } = yield* world()
       const eu = circuitOf(processes[0]!, "c")
       yield* eu.read
-      assert.deepStrictEqual(links.map(({ asked }) => asked.length), [1, 0, 0])
+      assert.deepStrictEqual(links.map(({ sent }) => sent.length), [1, 0, 0])
       yield* eu.open()
       yield* untilQuiet
       assert.deepStrictEqual(yield* states(at), ["Open", "Open", "Open"])

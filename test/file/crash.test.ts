@@ -1,4 +1,4 @@
-/** Power cuts, at ten thousand moments: what was answered for is there, and what is there can be worked with. */
+/** Power cuts, at ten thousand moments: what was acknowledged is there, and what is there can be worked with. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
@@ -12,7 +12,7 @@ const CIRCUITS = ["payments", "A", "a/b"]
 
 const START = 1_700_000_000_000
 
-/** What was answered for, of one circuit, and what was asked for and not answered yet. */
+/** The acknowledged state of one circuit, and the requests that are not answered yet. */
 interface Known {
   readonly failures: number
   readonly pending: number

@@ -75,7 +75,7 @@ export interface Step {
   readonly path: string
 }
 
-/** Ways to be less safe than the storage asks for. */
+/** Ways to be less safe than the storage requires. */
 export type Weakness =
   | "what was read once is there"
   | "no flush of files"

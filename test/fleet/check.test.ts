@@ -98,7 +98,7 @@ describe("the check of a fleet's logs", () => {
     "knows generation 0 of payments, and knew 1": [[[...trip(100), call(200)]]],
     "had no answer about payments": [[[call(0), ...exchange(10, {}), call(20), ...exchange(9000, {})]]],
     "is Open (5 failures), and Open (2 failures)": [[story, exchange(2000, {}, { ...tripped, why: "2 failures" })]],
-    "asked about payments after generation 1, and was told 0": [[story, exchange(2000, {})]],
+    "received generation 0 of payments after generation 1": [[story, exchange(2000, {})]],
     "no probe has succeeded before it": [[[...exchange(10, {}, healed)]]],
     "was tripped by processes 0 and 1": [[story, exchange(1100, { what: "Trip" }, tripped)]],
     "2 leases of payments are live": [[story, grant(4150, "b 1")]],

@@ -69,7 +69,7 @@ interface Exchange {
 }
 
 /** One request and its answer. */
-interface Asked {
+interface Answer {
   readonly process: number
   readonly at: number
   readonly request: Request
@@ -80,7 +80,7 @@ interface Asked {
 
 export const check = (run: Run): ReadonlyArray<string> => {
   const exchanges = run.logs.flatMap(exchangesOf)
-  const asked = exchanges.flatMap(({ answer, process, sent }): ReadonlyArray<Asked> =>
+  const answers = exchanges.flatMap(({ answer, process, sent }): ReadonlyArray<Answer> =>
     answer === undefined ? [] : sent.requests.flatMap((request, i) => {
       const seen = answer.seen[i]
       return seen === undefined || seen === null
@@ -89,15 +89,15 @@ export const check = (run: Run): ReadonlyArray<string> => {
     })
   )
   return [
-    ...run.logs.flatMap((entries, process) => checkCalls(run, process, entries, exchanges, asked)),
-    ...run.logs.flatMap((entries, process) => checkViews(process, entries, asked)),
+    ...run.logs.flatMap((entries, process) => checkCalls(run, process, entries, exchanges, answers)),
+    ...run.logs.flatMap((entries, process) => checkViews(process, entries, answers)),
     ...run.logs.flatMap((entries, process) => checkRhythm(run, process, entries, exchanges)),
-    ...checkMeanings(asked),
-    ...checkOrder(run, asked),
-    ...checkClosings(exchanges, asked),
-    ...checkWinners(run, asked),
-    ...checkLeases(run, asked),
-    ...run.strict.flatMap((circuit) => checkStrict(run, circuit, asked)),
+    ...checkMeanings(answers),
+    ...checkOrder(run, answers),
+    ...checkClosings(exchanges, answers),
+    ...checkWinners(run, answers),
+    ...checkLeases(run, answers),
+    ...run.strict.flatMap((circuit) => checkStrict(run, circuit, answers)),
     ...checkAgreement(run)
   ]
 }
@@ -184,10 +184,10 @@ const checkCalls = (
   process: number,
   entries: ReadonlyArray<Entry>,
   exchanges: ReadonlyArray<Exchange>,
-  asked: ReadonlyArray<Asked>
+  answers: ReadonlyArray<Answer>
 ): ReadonlyArray<string> => {
   const broken: Array<string> = []
-  const own = asked.filter((answer) => answer.process === process)
+  const own = answers.filter((answer) => answer.process === process)
   const grants = own.filter(({ done, request }) => request.what === "Ask" && done)
   const failures = failuresOf(process, exchanges)
   for (const call of callsOf(entries)) {
@@ -229,10 +229,10 @@ const checkCalls = (
 const checkViews = (
   process: number,
   entries: ReadonlyArray<Entry>,
-  asked: ReadonlyArray<Asked>
+  answers: ReadonlyArray<Answer>
 ): ReadonlyArray<string> => {
   const moments = [
-    ...asked.filter((answer) => answer.process === process)
+    ...answers.filter((answer) => answer.process === process)
       .map(({ answeredAt, seen }) => ({
         at: answeredAt,
         circuit: seen.circuit,
@@ -284,9 +284,9 @@ const checkRhythm = (
 // -----------------------------------------------------------------------------
 
 /** A generation is one change, whoever tells of it. */
-const checkMeanings = (asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+const checkMeanings = (answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const meanings = new Map<string, string>()
-  return asked.flatMap(({ seen: { asOf, circuit, generation, state, why } }) => {
+  return answers.flatMap(({ seen: { asOf, circuit, generation, state, why } }) => {
     const key = `generation ${generation} of ${circuit}`
     const meaning = `${state} (${why})`
     const known = meanings.get(key) ?? meaning
@@ -295,10 +295,10 @@ const checkMeanings = (asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
   })
 }
 
-/** What is asked after a change was made is answered with it, unless the server has lost it since. */
-const checkOrder = (run: Run, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+/** A request that is sent after a change was answered is answered with that change, unless the server has lost it. */
+const checkOrder = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const newest = new Map<string, { readonly generation: number; readonly answeredAt: number; readonly asOf: number }>()
-  return asked.toSorted((a, b) => a.seen.asOf - b.seen.asOf).flatMap(({ answeredAt, at, process, seen }) => {
+  return answers.toSorted((a, b) => a.seen.asOf - b.seen.asOf).flatMap(({ answeredAt, at, process, seen }) => {
     const { asOf, circuit, generation } = seen
     const known = newest.get(circuit)
     if (known === undefined || generation >= known.generation) {
@@ -309,16 +309,16 @@ const checkOrder = (run: Run, asked: ReadonlyArray<Asked>): ReadonlyArray<string
     return [
       `${
         at.toFixed(0)
-      } ms: process ${process} asked about ${circuit} after generation ${known.generation}, and was told ${generation}`
+      } ms: process ${process} received generation ${generation} of ${circuit} after generation ${known.generation}`
     ]
   })
 }
 
 /** Nothing closes but by a probe that succeeded. */
-const checkClosings = (exchanges: ReadonlyArray<Exchange>, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+const checkClosings = (exchanges: ReadonlyArray<Exchange>, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const settled = exchanges.flatMap(({ sent }) => sent.requests.filter(({ what }) => what === "SettleSuccess"))
   const closed = new Map(
-    asked.filter(({ seen }) => seen.state === "Closed" && seen.generation > 0)
+    answers.filter(({ seen }) => seen.state === "Closed" && seen.generation > 0)
       .map(({ seen: { circuit, generation } }) => [`${circuit} ${generation}`, { circuit, generation }])
   )
   return [...closed.values()].flatMap(({ circuit, generation }) =>
@@ -329,9 +329,9 @@ const checkClosings = (exchanges: ReadonlyArray<Exchange>, asked: ReadonlyArray<
 }
 
 /** Of those who want to follow a generation, one does. */
-const checkWinners = (run: Run, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
-  const winners = new Map<string, Asked>()
-  return asked.filter(({ done, request }) => request.what === "Trip" && done).flatMap((trip) => {
+const checkWinners = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
+  const winners = new Map<string, Answer>()
+  return answers.filter(({ done, request }) => request.what === "Trip" && done).flatMap((trip) => {
     const key = `generation ${trip.request.generation} of ${trip.request.circuit}`
     const other = winners.get(key)
     winners.set(key, trip)
@@ -354,9 +354,9 @@ interface Lease {
 }
 
 /** By the server's clock, and as long as it keeps what it acknowledged: no more at once than there may be probes. */
-const checkLeases = (run: Run, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+const checkLeases = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const leases = new Map<string, Lease>()
-  return asked.toSorted((a, b) => a.seen.asOf - b.seen.asOf).flatMap(({ done, request, seen }) => {
+  return answers.toSorted((a, b) => a.seen.asOf - b.seen.asOf).flatMap(({ done, request, seen }) => {
     if (!done || request.lease === undefined) return []
     const name = `${request.circuit} ${request.lease}`
     const lease = leases.get(name)
@@ -383,9 +383,9 @@ const checkLeases = (run: Run, asked: ReadonlyArray<Asked>): ReadonlyArray<strin
 // -----------------------------------------------------------------------------
 
 /** Who calls after an opening was told to anybody is rejected, until its time is up. */
-const checkStrict = (run: Run, circuit: string, asked: ReadonlyArray<Asked>): ReadonlyArray<string> => {
+const checkStrict = (run: Run, circuit: string, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const openings = new Map<number, { readonly toldAt: number; readonly asOf: number }>()
-  for (const { answeredAt, seen } of asked) {
+  for (const { answeredAt, seen } of answers) {
     if (seen.circuit !== circuit || seen.state !== "Open") continue
     const known = openings.get(seen.generation)
     openings.set(seen.generation, {
@@ -399,7 +399,7 @@ const checkStrict = (run: Run, circuit: string, asked: ReadonlyArray<Asked>): Re
       // The first that anybody saw of it may not have been its beginning: its time may be up sooner.
       const opening = [...openings].find(([, { asOf, toldAt }]) =>
         toldAt < at && startedAt + run.epoch < asOf + run.openFor - DEADLINE &&
-        !asked.some(({ seen }) =>
+        !answers.some(({ seen }) =>
           seen.circuit === circuit && seen.asOf > asOf && seen.asOf <= startedAt + run.epoch && seen.state !== "Open"
         )
       )

@@ -25,8 +25,8 @@ export class Process {
     this.#log = log
   }
 
-  ask<K extends keyof Requests>(what: K, request: Requests[K]): Promise<Replies[K]> {
-    return this.#child.ask(what, request)
+  request<K extends keyof Requests>(what: K, input: Requests[K]): Promise<Replies[K]> {
+    return this.#child.request(what, input)
   }
 
   get isRunning(): boolean {
@@ -48,7 +48,7 @@ export class Process {
   }
 
   async stop(): Promise<void> {
-    await this.ask("stop", {})
+    await this.request("stop", {})
     await this.#child.stop()
   }
 

@@ -51,9 +51,9 @@ export interface Call {
 export interface Request {
   readonly circuit: string
   readonly generation: number
-  /** What it asks for: `Report`, `Trip`, `PutBack`, `Operation`, `Ask`, `Settle`. */
+  /** Its kind: `Report`, `Trip`, `PutBack`, `Operation`, `Ask`, `Settle`. */
   readonly what: string
-  /** Of a lease that it asks for or settles. */
+  /** Of a lease that it requests or settles. */
   readonly lease?: string | undefined
   readonly duration?: number | undefined
   readonly probes?: number | undefined

@@ -96,7 +96,7 @@ class Drill {
   async begin(): Promise<void> {
     for (const circuit of CIRCUITS) {
       await until(`all processes call ${circuit}`, async () => {
-        const views = await Promise.all(this.#fleet.running.map((process) => process.ask("look", { circuit })))
+        const views = await Promise.all(this.#fleet.running.map((process) => process.request("look", { circuit })))
         return views.every(({ counts: { success } }) => success > 0)
       })
       this.#fleet.upstream.be(circuit, { failing: 1 })
@@ -107,7 +107,7 @@ class Drill {
 
   async enlist(hours: number): Promise<void> {
     const process = await this.#fleet.start(hours)
-    await process.ask("load", LOAD)
+    await process.request("load", LOAD)
   }
 
   // -----------------------------------------------------------------------------
@@ -188,14 +188,14 @@ class Drill {
   }
 
   async #load(load: Readonly<Record<string, number>>): Promise<void> {
-    await Promise.all(this.#fleet.running.map((process) => process.ask("load", load)))
+    await Promise.all(this.#fleet.running.map((process) => process.request("load", load)))
   }
 
   /** Nothing is counted twice, and nothing that was acknowledged is missing, though processes were killed. */
   async countUp(): Promise<void> {
     await this.#load({})
     for (const circuit of CIRCUITS) {
-      const told = (await Promise.all(this.#fleet.running.map((process) => process.ask("look", { circuit }))))
+      const told = (await Promise.all(this.#fleet.running.map((process) => process.request("look", { circuit }))))
         .map(({ counts }) => counts)
       const gone = this.#fleet.processes.filter(({ isRunning }) => !isRunning).map((process) =>
         countsOf(process, circuit)
@@ -226,7 +226,7 @@ class Drill {
       since.set(circuit, current)
       const processes = this.#fleet.running
       const at = now()
-      const views = await Promise.all(processes.map((process) => process.ask("look", { circuit })))
+      const views = await Promise.all(processes.map((process) => process.request("look", { circuit })))
       // It has changed meanwhile, which nobody knows before it is stored.
       if ((await this.#server.stored(circuit)).generation !== stored) return []
       return views.flatMap(({ generation }, i) =>

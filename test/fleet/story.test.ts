@@ -39,7 +39,7 @@ const firstCall = async (
   circuit: string
 ): Promise<{ readonly process: Process; readonly call: Call }> => {
   const process = await fleet.start()
-  const call = await process.ask("call", { circuit })
+  const call = await process.request("call", { circuit })
   return call.ended !== "rejected" && (call.startedAt ?? 0) - call.at > PATIENCE_MILLIS - EARLY_MILLIS
     ? firstCall(fleet, circuit)
     : { process, call }
@@ -52,28 +52,28 @@ describe.each(["any", "pooled"] as const)("a fleet on Redis, evidence %s", (circ
     try {
       const { upstream } = fleet
       const [a, used] = [await fleet.start(), await fleet.start()]
-      assert.strictEqual((await used.ask("call", { circuit })).ended, "ok")
+      assert.strictEqual((await used.request("call", { circuit })).ended, "ok")
       // A success that is reported later would end the row of failures.
       await until("the success is stored in Redis", isInRedis(circuit, "success_count", "1"))
       upstream.be(circuit, { failing: 1 })
 
       // A opens.
-      for (let i = 0; i < 5; i++) assert.strictEqual((await a.ask("call", { circuit })).ended, "failed")
-      await until("the circuit is open for A", async () => (await a.ask("look", { circuit })).state === "Open")
+      for (let i = 0; i < 5; i++) assert.strictEqual((await a.request("call", { circuit })).ended, "failed")
+      await until("the circuit is open for A", async () => (await a.request("look", { circuit })).state === "Open")
       // The state is in Redis.
       await until("the circuit is open in Redis", isInRedis(circuit, "state", "open"))
       // B, which saw nothing, uses the service, has the open state, and rejects at once.
       const b = await firstCall(fleet, circuit)
       assert.strictEqual(b.call.ended, "rejected")
       const calls = upstream.calls.get(circuit)
-      const { counts, openedBy, state } = await b.process.ask("look", { circuit })
+      const { counts, openedBy, state } = await b.process.request("look", { circuit })
       assert.deepEqual([state, openedBy, counts], ["Open", "fleet", { success: 0, failure: 0, rejected: 1 }])
       // So does one that had used it before.
       await until(
         "the process that used the circuit before has the open state",
-        async () => (await used.ask("look", { circuit })).state === "Open"
+        async () => (await used.request("look", { circuit })).state === "Open"
       )
-      assert.strictEqual((await used.ask("call", { circuit })).ended, "rejected")
+      assert.strictEqual((await used.request("call", { circuit })).ended, "rejected")
       assert.strictEqual(upstream.calls.get(circuit), calls)
     } finally {
       await fleet.stop()
@@ -87,11 +87,11 @@ it("a circuit that opens is announced to a process that would read it an hour la
   const fleet = await fleetWith(circuit, 3_600_000)
   try {
     const [a, b] = [await fleet.start(), await fleet.start()]
-    await b.ask("call", { circuit })
+    await b.request("call", { circuit })
     fleet.upstream.be(circuit, { failing: 1 })
-    for (let i = 0; i < 5; i++) await a.ask("call", { circuit })
-    await until("b has the open state", async () => (await b.ask("look", { circuit })).state === "Open")
-    assert.strictEqual((await b.ask("call", { circuit })).ended, "rejected")
+    for (let i = 0; i < 5; i++) await a.request("call", { circuit })
+    await until("b has the open state", async () => (await b.request("look", { circuit })).state === "Open")
+    assert.strictEqual((await b.request("call", { circuit })).ended, "rejected")
   } finally {
     await fleet.stop()
   }

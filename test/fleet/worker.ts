@@ -46,12 +46,12 @@ const log = new Log(setup.log)
 log.write({ is: "started", at: now(), skew: epochMillis() - setup.epoch })
 
 // -----------------------------------------------------------------------------
-// what it asks the storage
+// its requests to the storage
 // -----------------------------------------------------------------------------
 
 let lastId = 0
 
-const asked = <A, E>(
+const logged = <A, E>(
   requests: ReadonlyArray<Request>,
   request: Effect.Effect<A, E>,
   answerOf: (answer: A) => { readonly seen: ReadonlyArray<Seen | null>; readonly done?: boolean }
@@ -102,22 +102,22 @@ const ofProbe = (circuit: string, probe: Probe): Request => ({
   ...probe._tag === "Ask" ? { duration: probe.duration, probes: probe.probes } : {}
 })
 
-/** The same storage, with a note of everything that it is asked. */
+/** The same storage, with every request and its answer in the log. */
 const watched = (storage: Storage): Storage => ({
   ...storage,
   sync: (reports) =>
-    asked(reports.map(ofReport), storage.sync(reports), (answers) => ({
+    logged(reports.map(ofReport), storage.sync(reports), (answers) => ({
       seen: answers.map(({ circuit, result }) =>
         Result.isSuccess(result) ? seenOf(circuit, result.success.snapshot) : null
       )
     })),
   change: (circuit, change) =>
-    asked([ofChange(circuit, change)], storage.change(circuit, change), ({ committed, snapshot }) => ({
+    logged([ofChange(circuit, change)], storage.change(circuit, change), ({ committed, snapshot }) => ({
       seen: [seenOf(circuit, snapshot)],
       done: committed
     })),
   probe: (circuit, probe) =>
-    asked([ofProbe(circuit, probe)], storage.probe(circuit, probe), ({ granted, snapshot }) => ({
+    logged([ofProbe(circuit, probe)], storage.probe(circuit, probe), ({ granted, snapshot }) => ({
       seen: [seenOf(circuit, snapshot)],
       done: granted
     }))
@@ -157,7 +157,7 @@ const breakers = new Map(
 // A slow upstream must not use up the ports of the machine.
 const agent = new Agent({ keepAlive: true, maxSockets: 100 })
 
-const ask = (circuit: string): Effect.Effect<void, string> =>
+const callUpstream = (circuit: string): Effect.Effect<void, string> =>
   Effect.callback((resume) => {
     const request = get(`${setup.upstream}/${circuit}`, { agent }, (response) => {
       response.resume()
@@ -200,7 +200,7 @@ const make = (circuit: string): Promise<Call> =>
     let startedAt: number | undefined
     const body = Effect.suspend(() => {
       startedAt = now()
-      return ask(circuit)
+      return callUpstream(circuit)
     })
     const fiber = Effect.runFork(breaker.wrap(body))
     const atOnce = startedAt !== undefined || fiber.pollUnsafe() !== undefined

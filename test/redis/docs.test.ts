@@ -241,7 +241,7 @@ describe("docs/redis.md", () => {
       const byNodeRedis = NodeRedis.layer({ url, disableOfflineQueue: true })
       yield* Effect.provide(operations("by node-redis"), Layer.provideMerge(RedisStorage.layer(), byNodeRedis))
 
-      // A client of a Cluster whose slot is moved asks with it, and dies where it may not.
+      // A client of a Cluster sends ASKING when a slot is moved, and fails where that is denied.
       for (const command of [["asking"], ["cluster", "slots"], ["cluster", "info"]]) {
         assert.strictEqual(yield* Effect.promise(() => server.cli("acl", "dryrun", "breaker", ...command)), "OK")
       }

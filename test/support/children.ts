@@ -1,4 +1,4 @@
-/** Processes of our own modules that answer what they are asked, one thing at a time. */
+/** Processes of our own modules that answer requests, one at a time. */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 
@@ -28,8 +28,8 @@ export class Child<Requests, Replies extends { readonly [_ in keyof Requests]: u
     return child
   }
 
-  ask<K extends keyof Requests & string>(what: K, request: Requests[K]): Promise<Replies[K]> {
-    this.#process.send([what, request])
+  request<K extends keyof Requests & string>(what: K, input: Requests[K]): Promise<Replies[K]> {
+    this.#process.send([what, input])
     return this.#reply(what) as Promise<Replies[K]>
   }
 

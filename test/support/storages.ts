@@ -16,9 +16,9 @@ export type Fault = <A>(request: Effect.Effect<A, Storage.StorageError>) => Effe
 export class Link {
   readonly storage: Storage.Storage
   readonly layer: Layer.Layer<Storage.Storage>
-  /** What was asked for, in order. */
-  readonly asked: Array<Operation> = []
-  /** What was reported. */
+  /** The operations that were sent, in order. */
+  readonly sent: Array<Operation> = []
+  /** The reports that were sent, in order. */
   readonly reports: Array<Storage.CircuitReport> = []
   readonly changes: Array<Storage.Change> = []
   readonly probes: Array<Storage.Probe> = []
@@ -27,7 +27,7 @@ export class Link {
   constructor(of: Storage.Storage, capabilities: Partial<Storage.Capabilities> = {}) {
     const through = <A>(operation: Operation, request: Effect.Effect<A, Storage.StorageError>) =>
       Effect.suspend(() => {
-        this.asked.push(operation)
+        this.sent.push(operation)
         return this.#faults[operation]?.(request) ?? request
       })
     this.storage = {

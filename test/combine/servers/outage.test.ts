@@ -184,7 +184,7 @@ describe.each(Object.entries(outages))("a chain under load when Redis %s", (what
         assert.isTrue(yield* process.refused(process.bad))
         yield* process.stopCalls
       }
-      // Each call once: those that Redis was asked to count and did not answer, those that SQLite has counted, and the rest.
+      // Each call once: those in reports that Redis did not answer, those that SQLite has counted, and the rest.
       const made = all.reduce((sum, { calls }) => sum + calls.good, 0)
       yield* eventually(
         "every call is counted in Redis",
