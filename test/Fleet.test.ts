@@ -537,11 +537,11 @@ describe("strict", () => {
         yield* untilNextRound
         yield* rejectionOf(a)
         linkA.fault(hanging)
-        const before = linkA.asked.length
+        const before = linkA.sent.length
         const call = yield* Effect.forkChild(rejectionOf(a))
         yield* untilQuiet
         const exit = call.pollUnsafe()
-        const sent = linkA.asked.length - before
+        const sent = linkA.sent.length - before
         // The end of the probe is reported before its fiber ends.
         linkA.fault(undefined)
         yield* Effect.forkChild(Fiber.interruptAll([call, probe]))
