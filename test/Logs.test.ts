@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Logger, type LogLevel, Option, References, Stream, Tracer } from "effect"
+import { Cause, Context, Effect, Logger, type LogLevel, Option, References, Schedule, Stream, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import { messages } from "../src/internal/Messages.ts"
@@ -188,6 +188,25 @@ describe("a log line", () => {
           ;(lines as Array<Line>).length = 0
         }
       })))
+
+  it.effect("a failure that no caller waits for is not logged under the span in which the breaker was made", () =>
+    Effect.gen(function*() {
+      const spans: Array<boolean> = []
+      const logger = Logger.make<unknown, void>(({ fiber }) => {
+        spans.push(Option.isSome(Context.getOption(fiber.context, Tracer.ParentSpan)))
+      })
+      const openFor = Schedule.fromStep<unknown, number, never, never, never, never>(Effect.die("no schedule"))
+      const bad = { trip: Trip.consecutiveFailures(1), openFor }
+      const breaker = yield* Breaker.make("in a span", bad).pipe(
+        Effect.withSpan("making"),
+        Effect.provide(Storage.MemoryStorageLive),
+        Effect.provide(Logger.layer([logger])),
+        Effect.provideService(References.UnhandledLogLevel, "Warn")
+      )
+      yield* failTimes(breaker, 1)
+      yield* untilQuiet
+      assert.deepStrictEqual(spans, [false])
+    }))
 
   it.effect("Trace logs every decision", () =>
     withLogs("Trace", (lines) =>
