@@ -35,7 +35,7 @@ const typeImportsOf = (entry: string, seen = new Set<string>()): ReadonlyArray<I
   if (seen.has(entry)) return []
   seen.add(entry)
   const code = readFileSync(entry, "utf8").replaceAll(/\/\*[^]*?\*\//g, "")
-  const specifiers = [...code.matchAll(/(?:\bfrom|\bimport\(|\bimport)\s*"([^"]+)"/g)].map(([, specifier]) =>
+  const specifiers = [...code.matchAll(/(?<!")(?:\bfrom|\bimport\(|\bimport)\s*"([^"]+)"/g)].map(([, specifier]) =>
     specifier!
   )
   return specifiers.flatMap((specifier) =>
