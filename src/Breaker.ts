@@ -62,7 +62,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { BreakerError, BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "./BreakerError.ts"
 import type { Event, OverrideMode, Snapshot } from "./Event.ts"
-import { type AnyClassify, isBypassed, run } from "./internal/Call.ts"
+import { type AnyClassify, enforcementOf, run } from "./internal/Call.ts"
 import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
 import { type Act, Circuit } from "./internal/Circuit.ts"
 import { prefixOf } from "./internal/CircuitName.ts"
@@ -411,8 +411,9 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
     name,
     wrap: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, { classify, key }: KeyedCall) =>
       Effect.withFiber((fiber) => {
-        const circuit = isBypassed(fiber) ? undefined : keys.get(key)
-        return circuit === undefined ? self : run(circuit, self, classify, fiber)
+        const enforcement = enforcementOf(fiber)
+        const circuit = enforcement === "bypass" ? undefined : keys.get(key)
+        return circuit === undefined ? self : run(circuit, self, classify, fiber, enforcement)
       })),
     get: (key) => breakerOf(keys.get(key) ?? new Circuit(keys.shared, key)),
     size: Effect.sync(() => keys.size),

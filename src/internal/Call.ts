@@ -20,7 +20,7 @@ import { BreakerTimeoutError } from "../BreakerError.ts"
 import { successCouldTrip } from "../core/Evidence.ts"
 import type { Permit } from "../core/Permit.ts"
 import { refusalOf } from "../core/State.ts"
-import { Enforcement } from "../Enforcement.ts"
+import { Enforcement, type EnforcementMode } from "../Enforcement.ts"
 import { fromCause, fromExit, ignored, isOutcome, type Outcome } from "../Outcome.ts"
 import type { Classify } from "../Policy.ts"
 import type { Circuit } from "./Circuit.ts"
@@ -42,9 +42,9 @@ export const run = <A, E, R>(
   circuit: Circuit,
   self: Effect.Effect<A, E, R>,
   classify: AnyClassify | undefined,
-  fiber: Fiber<unknown, unknown>
+  fiber: Fiber<unknown, unknown>,
+  enforcement: EnforcementMode = enforcementOf(fiber)
 ): Effect.Effect<A, any, R> => {
-  const enforcement = Context.get(fiber.context, Enforcement)
   if (circuit.gate !== 0 || classify !== undefined || enforcement !== "enforce") {
     if (enforcement === "bypass") return self
     return enter(circuit, self, classify, enforcement === "metricsOnly", fiber)
@@ -65,9 +65,9 @@ export const run = <A, E, R>(
   })
 }
 
-/** Whether a fiber's calls pass every breaker. */
-export const isBypassed = (fiber: Fiber<unknown, unknown>): boolean =>
-  Context.get(fiber.context, Enforcement) === "bypass"
+/** The mode of a fiber's calls. It is looked up for each call, because a cache would keep the last request's context alive. */
+export const enforcementOf = (fiber: Fiber<unknown, unknown>): EnforcementMode =>
+  Context.get(fiber.context, Enforcement)
 
 const failed = (circuit: Circuit, epoch: number, cause: Cause.Cause<unknown>): void => {
   const outcome = fromCause(cause)
