@@ -7,7 +7,7 @@ export interface Plan {
   readonly windows: ReadonlyArray<RuleWindow>
   /** How long the n-th consecutive opening lasts, n from 1. */
   readonly openForMillis: (opening: number) => number
-  /** The longest open time that a `Retry-After` hint can ask for. */
+  /** The longest open time that a `Retry-After` hint can bring about. */
   readonly maxOpenForMillis: number
   /** A call that takes this long is slow; `undefined` where no rule counts slow calls. */
   readonly slowerThanMillis: number | undefined

@@ -2,8 +2,8 @@
  * The state of one circuit in one instance, and the transitions between states.
  *
  * A state is data. A transition is a function of the state and `now` that returns the next state, or the very one it was given
- * where nothing changes. Nothing here reads a clock or runs a timer: an open time that is over moves on when a call asks for
- * admission.
+ * where nothing changes. Nothing here reads a clock or runs a timer: an open time that is over moves on when a call
+ * comes.
  *
  * ```text
  *            trips                 open time is over, a call comes
@@ -49,7 +49,7 @@ interface History {
   /** How long the last opening was to last. */
   readonly openForMillis: number
   readonly timesOpened: number
-  /** Until when the longest `Retry-After` of this epoch asks to be left alone, 0 for none. */
+  /** When the longest `Retry-After` of this epoch ends, 0 for none. */
   readonly hintUntil: LocalMillis
   readonly override: Override | undefined
 }
@@ -255,7 +255,7 @@ const rampEnd = ({ rampMillis }: Plan, now: LocalMillis): LocalMillis => rampMil
 // details that change within an epoch
 // -----------------------------------------------------------------------------
 
-/** A failure asked to be left alone: the longest hint of an epoch counts. */
+/** A failure had a `Retry-After`: the longest hint of an epoch counts. */
 export const hinted = <S extends State>(plan: Plan, state: S, hintMillis: number, now: LocalMillis): S => {
   const hintUntil = now + Math.min(hintMillis, plan.maxOpenForMillis)
   return hintMillis > 0 && hintUntil > state.hintUntil ? { ...state, hintUntil } : state

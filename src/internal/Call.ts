@@ -234,7 +234,7 @@ const settle = (circuit: Circuit, permit: Permit, exit: Exit.Exit<unknown, unkno
   wake(circuit)
 }
 
-/** Milliseconds that a failure asks to be left alone; 0 for none, and for a value that is no duration. */
+/** The `retryAfter` of a failure in milliseconds; 0 for none, and for a value that is no duration. */
 export const hintMillisOf = (outcome: Extract<Outcome, { readonly _tag: "Failure" }>): number =>
   outcome.retryAfter === undefined
     ? 0

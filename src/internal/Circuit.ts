@@ -58,7 +58,7 @@ export class Circuit implements Local, Evidence {
   epoch = State.initial.epoch
   /** Calls that were admitted and have not ended. */
   inFlight = 0
-  /** The second in which a call last asked for it by its key. */
+  /** The second in which a call last looked it up by its key. */
   usedAtSecond = 0
   success = 0
   failure = 0
@@ -516,7 +516,7 @@ export class Circuit implements Local, Evidence {
     return snapshotOf(this, now)
   }
 
-  /** When a call last asked for it by its key, or ended and counted. */
+  /** When a call last looked it up by its key, or ended and was counted. */
   lastUseAt(): LocalMillis {
     return Math.max(this.usedAtSecond * 1000, this.#trouble?.failureAt || 0, this.lastSuccessAt || 0)
   }

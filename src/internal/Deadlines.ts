@@ -9,7 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { LocalMillis } from "../core/Time.ts"
 
-/** Milliseconds are rounded fractions. What is left of less than this is no time to sleep. */
+/** Milliseconds are rounded fractions. A rest shorter than this is no time to sleep. */
 const ROUNDING_MILLIS = 1e-3
 
 export interface Deadline {

@@ -1,4 +1,4 @@
-/** Log lines with fields, at no cost where nobody asks for them. */
+/** Log lines with fields. A line below the minimum level costs a comparison. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
@@ -8,7 +8,7 @@ import type { FieldsOf, Message } from "./Messages.ts"
 
 export type Log = <Line extends Message>(line: Line, fields: FieldsOf<Line>) => void
 
-/** Whether lines of this level are asked for. */
+/** Whether lines of this level are logged. */
 export const isLogged = (context: Context.Context<never>, level: LogLevel.Severity): boolean =>
   LogLevel.isGreaterThanOrEqualTo(level, Context.get(context, MinimumLogLevel))
 

@@ -95,7 +95,7 @@ export interface Data {
    */
   readonly evidence?: "pooled" | "any" | undefined
   /**
-   * What happens to a call when its `consistency` requires a request to the storage and that request fails. `allow`
+   * The outcome of a call when its `consistency` requires a request to the storage and that request fails. `allow`
    * (the default): the instance decides on its own view. `fail`: the call fails with `StorageError`, which is added to
    * the error type. A call that has run never fails because of this.
    */

@@ -44,7 +44,7 @@ export interface Shared extends Plan {
   readonly deadlines: (millis: number) => Deadlines
   /** The breaker's entry to its fleet; `undefined` where the storage cannot decide between instances. */
   readonly fleet: Entry | undefined
-  /** Logs each decision on a call; `undefined` unless `Trace` was asked for when the breaker was made. */
+  /** Logs each decision on a call; `undefined` unless the minimum level was `Trace` when the breaker was made. */
   readonly trace: Log | undefined
   /** Logs a failure that no caller waits for, at `UnhandledLogLevel`. */
   readonly report: (line: Message<never>, cause: Cause.Cause<unknown>) => void

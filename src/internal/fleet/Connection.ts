@@ -190,7 +190,7 @@ export class Connection {
     fiber.addObserver(() => this.#fibers.delete(fiber))
   }
 
-  /** Interrupts what was forked. Fibers that must not end, such as the deadlines of running requests, go on in new ones. */
+  /** Interrupts the forked fibers. Fibers that must not end, such as the deadlines of running requests, go on in new ones. */
   close(): void {
     // A copy, because the set changes while they end.
     const fibers = [...this.#fibers]

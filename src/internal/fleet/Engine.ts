@@ -60,7 +60,7 @@ class Engine {
     this.batches = new Batches(this.connection)
   }
 
-  /** Of breakers with the same loggers, the one that asks for most logs the line. */
+  /** Of breakers with the same loggers, the one with the lowest minimum level logs the line. */
   readonly #log: Log = (line, fields) => {
     const logs = new Map<Loggers, readonly [Membership, Joined]>()
     for (const entry of this.#joined) {

@@ -14,7 +14,7 @@ import type { OperationTo, StorageError } from "../../Storage/Storage.ts"
 /**
  * Who may let a probe through. `Own`: the circuit, as many as its policy says. `Alone`: the circuit, one at a time, because the
  * storage does not answer and the whole fleet may be probing. `Granted`: the fleet, by a lease that is here to be taken. `Ask`:
- * the fleet, which has to be asked for a lease. `Denied`: the fleet, which has no lease to give now.
+ * the fleet, by a lease that has to be requested. `Denied`: the fleet, which has no lease to give now.
  */
 export type Leave = "Own" | "Alone" | "Granted" | "Ask" | "Denied"
 

@@ -97,7 +97,7 @@ export class Outbox {
     return isNew
   }
 
-  /** A newer generation ended the epoch. What was admitted in the older one and is not sent counts for the lifetime alone. */
+  /** A newer generation ended the epoch. Outcomes that were admitted in the older one and are not sent count for the lifetime alone. */
   lifetimeOnly(ended: Counted, now: LocalMillis): boolean {
     const isNew = this.epochEnded(ended, now)
     if (this.#delta !== undefined) this.#delta = { ...noDelta, lifetime: this.#delta.lifetime }
