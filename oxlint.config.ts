@@ -1,6 +1,6 @@
 import { defineConfig } from "oxlint"
 
-// A later override replaces an earlier one's rule whole, so every folder lists all that binds it.
+// An override replaces the same rule of an earlier one completely, so each folder lists all of its restrictions.
 const inward = "Dependencies point inward: see \"Where things are\" in CONTRIBUTING.md."
 
 const everywhere = [
@@ -17,7 +17,7 @@ const noDriver = {
   message: "A driver or a runtime's own module, where every user would load it."
 }
 
-// A first guard that fails where the import is written; test/packaging/entry.test.ts follows the graph and reads the tags.
+// Fails where the import is written. test/packaging/entry.test.ts also follows the graph and reads the tags.
 const noUnstable = {
   regex: "^effect/(" + [
     "[a-z]",
@@ -49,7 +49,7 @@ const shared = [
   "internal/StoredJson.ts"
 ] as const
 
-/** What sends requests to storages shares. */
+/** Shared by the modules that send requests to storages. */
 const requests = [
   ...shared,
   "internal/Bounds.ts",
@@ -62,7 +62,7 @@ const requests = [
 
 const upFromStorages = onlyUp(...shared)
 
-/** The rules of what serves a breaker from inside, `up` leading to `src`. */
+/** The rules of the modules inside a breaker. `up` is their path to `src`. */
 const insideOf = (up: string) => [
   { regex: "^(\\.\\./)+layers/", message: inward },
   { regex: "^(\\.\\./)+Storage\\.ts$", message: inward },
@@ -87,7 +87,7 @@ export default defineConfig({
   categories: { correctness: "error" },
   options: { typeAware: true },
   rules: {
-    // Types, too: a reader follows them as he follows values.
+    // Imports of types count, too, because a reader follows them like those of values.
     "import/no-cycle": ["error", { ignoreTypes: false }],
     "eqeqeq": "error",
     "no-var": "error",

@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config"
 import { HANG_MILLIS } from "./test/support/machine.ts"
 
-/** They only end what hangs: no test fails for being slow. */
+/** These limits only end a test that hangs. No test fails because it is slow. */
 const limits = { testTimeout: HANG_MILLIS, hookTimeout: HANG_MILLIS, teardownTimeout: HANG_MILLIS }
 
 export default defineConfig({
@@ -29,7 +29,7 @@ export default defineConfig({
           include: ["redis", "sql", "fleet", "combine/servers"].map((folder) => `test/${folder}/**/*.test.ts`),
           globalSetup: ["test/support/servers/setup.ts"],
           ...limits,
-          // What they measure is theirs alone to disturb.
+          // One file at a time, because these tests measure servers and would disturb each other.
           fileParallelism: false
         }
       },

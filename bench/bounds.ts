@@ -1,6 +1,6 @@
 /**
- * The bounds of what a call may cost, and whether a run met them. All but the bytes are ratios of two results of the
- * same run, because machines differ. docs/cost.md has the same table with the reason for each.
+ * The bounds on the cost of a call, and whether a run met them. All but the bytes are ratios of two results of the same
+ * run, because machines differ. docs/cost.md has the same table with the reason for each.
  */
 import type { MemoryResult, Result } from "./results.ts"
 

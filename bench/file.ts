@@ -1,6 +1,6 @@
 /**
- * `npm run bench:file`: measures the storage in files on the disk of the temporary directory, or of another directory with
- * `-- --directory /some/disk`.
+ * `npm run bench:file`: measures the storage in files on the disk of the temporary directory, or of another directory
+ * with `-- --directory /some/disk`.
  */
 import { Effect, Layer } from "effect"
 import { link, mkdtemp, open, rm, unlink, writeFile } from "node:fs/promises"

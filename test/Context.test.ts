@@ -1,4 +1,4 @@
-/** What a call leaves behind: nothing of its context may outlive it. */
+/** Nothing of a call's context may outlive the call. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { setFlagsFromString } from "node:v8"

@@ -15,20 +15,26 @@ const interval = Duration.seconds(1)
 const intervals = (count: number) =>
   Effect.repeat(Effect.andThen(TestClock.adjust(interval), untilQuiet), { times: count - 1 })
 
-/** A round has every circuit that is in use, and is over when its requests are answered and what follows from them is done. */
+/** A round covers every circuit in use. It is over when its requests are answered and the answers are handled. */
 const untilNextRound = intervals(1)
 
-/** One round reports the successes, and the answer of the next has those of the others. */
+/** One round reports the successes, and the answer to the next includes those of the other instances. */
 const untilReportedAndRead = intervals(2)
 
-/** The report's own snapshot need not be a round's, so the second one that is an interval younger is that of the third. */
+/**
+ * A trip needs two snapshots that are an interval apart. The first may be the answer to a report between two rounds, so
+ * the second is that of the third round.
+ */
 const INTERVALS_TO_TRIP = 3
 const untilTwoSnapshotsAnIntervalApart = intervals(INTERVALS_TO_TRIP)
 
-/** Two requests fail, each after a deadline of a second and with up to an interval before it. */
+/** Two requests fail. Each begins within an interval, and fails at its deadline of a second. */
 const untilUnreachable = intervals(4)
 
-/** The request under way meets its deadline, the next round follows within an interval, and two bring what has waited. */
+/**
+ * The request under way meets its deadline, the next round follows within an interval, and two rounds send the pending
+ * reports.
+ */
 const INTERVALS_TO_RECOVER = 4
 const untilRecovered = intervals(INTERVALS_TO_RECOVER)
 
@@ -224,7 +230,7 @@ describe("the storage", () => {
       assert.strictEqual(yield* b.state, "Open")
       linkA.fault(undefined)
       const events = yield* listen(a)
-      // A probe is among them, and none of them is rejected.
+      // One of the calls is a probe, and none is rejected.
       const calls = Effect.all([a.wrap(Effect.yieldNow), a.wrap(Effect.yieldNow)], { concurrency: 2 })
       yield* Effect.repeat(Effect.andThen(untilNextRound, calls), { times: INTERVALS_TO_RECOVER })
       yield* untilQuiet
@@ -252,7 +258,7 @@ describe("the storage", () => {
 })
 
 describe("a leased probe", () => {
-  /** Open, its time over, and the storage well. */
+  /** A circuit whose open time is over, on a storage that answers. */
   const due = (name: string) =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* pair(name, { ...any, halfOpen: { lease: Duration.seconds(LEASE_SECONDS) } })
@@ -338,7 +344,7 @@ describe("an answer", () => {
       const [link] = yield* processes(1, { pushes: false })
       const a = yield* link!.make("stale", two)
       yield* a.wrap(Effect.void)
-      // A round whose answer takes its time, and a change of the same generation that is answered before it.
+      // The answer to a round takes 500 ms, and a change that is sent after it is answered first.
       yield* failTimes(a, 1)
       link!.fault((request) => Effect.flatMap(request, (answer) => Effect.delay(Effect.succeed(answer), 500)), "sync")
       yield* TestClock.adjust("50 millis")
@@ -473,7 +479,8 @@ describe("circuits that a change reaches", () => {
       yield* failTimes(a, 2)
       yield* untilQuiet
       yield* TestClock.adjust("10 seconds")
-      // As where a newer version owns the record: the open time is over, and no other instance may end it.
+      // A storage answers like this if a newer version owns the record: the open time is over, and no other instance
+      // may end it.
       const { asOf } = linkA.changes[0] as Storage.Trip
       const snapshot: Storage.Snapshot = {
         ...snapshotOf(undefined, [], asOf, Infinity),

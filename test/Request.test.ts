@@ -1,4 +1,4 @@
-/** Requests with a deadline that nobody waits for when it is over. */
+/** Requests with a deadline: at the deadline the caller stops waiting, even if the request still runs. */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Context, Effect, Exit, Latch, Scope, Tracer } from "effect"
 import { TestClock } from "effect/testing"

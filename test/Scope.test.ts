@@ -21,7 +21,7 @@ describe("the scope of a breaker", () => {
       assert.strictEqual(yield* keyed.wrap(Effect.succeed(2), { key: "a" }), 2)
       yield* failTimes(breaker, 1)
       yield* rejectionOf(breaker)
-      // No listener is left to receive it.
+      // A breaker whose scope is closed sends nothing to the storage.
       const error = yield* Effect.flip(breaker.override({ mode: "ForcedOpen", reason: "r", actor: "a" }))
       assert.deepInclude(error, { _tag: "StorageError", reason: "Unavailable" })
       assert.strictEqual((yield* rejectionOf(breaker)).state, "Open")

@@ -91,7 +91,7 @@ const soon = <A, E>(call: Effect.Effect<A, E>) =>
     return yield* yield* Fiber.join(fiber)
   })
 
-/** A call every three seconds for so long, whatever becomes of each. */
+/** Makes a call every three seconds for `seconds`, and ignores the results. */
 const callsFor = (seconds: number, breaker: Breaker.Breaker<unknown>) =>
   Effect.gen(function*() {
     for (let passed = 0; passed < seconds; passed += 3) {
@@ -119,8 +119,7 @@ describe.each(cases)("a storage whose %s %s", (operation: Operation, _what: stri
       assert.strictEqual((yield* atOnce(rejectionOf(breaker))).openedBy, "instance")
       yield* TestClock.adjust("12 seconds")
       yield* untilQuiet
-      // A storage that answers other requests well may have granted a lease without saying so, so this call may be
-      // rejected.
+      // The storage may have granted a lease in an answer that was lost or invalid, so this call may be rejected.
       yield* Effect.ignore(soon(breaker.wrap(Effect.succeed(3))))
       yield* callsFor(OPEN_SECONDS + 5, breaker)
       link.fault(undefined)
@@ -137,7 +136,7 @@ describe.each(cases)("a storage whose %s %s", (operation: Operation, _what: stri
     }))
 })
 
-/** Faults that break a request: one that applies it twice does not. */
+/** The faults that break a request. Applying it twice breaks nothing. */
 const breaking = [...troubles, ...forSync].filter(([what]) => what !== "applies a request twice")
 
 describe.each(breaking)("a strict call on a storage that %s", (_what: string, fault: Fault) => {
@@ -261,8 +260,8 @@ describe("an outage of a day", () => {
       const { failure, success } = (yield* breaker.snapshot).statistics
       assert.isAbove(during.waiting, 0)
       assert.strictEqual(accounted, success + failure)
-      // One request per interval, or per half of it while it is retried, and the flushed failures before the storage is
-      // away.
+      // One request per interval, or two while it is retried, and the flushes of failures until the storage counts as
+      // unreachable.
       assert.isAtMost(link.sent.length, answered! + unanswered! + hours * 60 * 12 + 10)
       link.fault(undefined)
       yield* TestClock.adjust("1 minute")

@@ -50,7 +50,7 @@ describe("the README's table of defaults", () => {
     assert.strictEqual(table.get("syncEvery"), `${syncEveryMillis / 1000} second`)
     assert.deepEqual([maxAgeMillis, table.get("consistency")], [Infinity, "`local`"])
     assert.deepEqual([failsWithStorage, table.get("onStorageError")], [false, "`allow`"])
-    // The storage decides, but for what cannot be pooled.
+    // `undefined`, because the storage decides, unless a rule cannot be pooled.
     assert.isUndefined(evidence)
     assert.match(table.get("evidence") ?? "", /^`pooled`, or `any`/)
     const trip = Trip.failureRate({ threshold: 0.5, lastCalls: 10 })

@@ -144,7 +144,7 @@ describe.concurrent("examples", () => {
   })
 
   it.each(Object.entries(printed))("%s", async (example, lines) => {
-    // Some wait for milliseconds of real time.
+    // Retried on a late machine, because some examples wait for milliseconds of real time.
     const check = Effect.tryPromise(async () => {
       const printedLines = (await linesOf(example)).map((line) => line.replace(/retry after \d+ s/, "retry after N s"))
       assert.deepStrictEqual(printedLines, lines)
@@ -171,7 +171,7 @@ const prints = ({ child, closed, err, out }: Running, wanted: RegExp): Promise<R
     look()
   })
 
-/** Looks again and again until there is an answer. */
+/** Repeats `look` until it returns a value. */
 const until = async <A>(what: string, look: () => Promise<A | undefined>): Promise<A> => {
   let answer: A | undefined
   await Machine.until(what, async () => {
@@ -204,8 +204,8 @@ describe.concurrent("the gateway", () => {
     return gateway
   }
 
-  // The traffic continues meanwhile, so on a slow machine the circuit may already be open: then its probes have the
-  // status.
+  // The traffic continues meanwhile, so on a slow machine the circuit may already be open. Then only its probes return
+  // the status.
   const answers = (status: number, url: string) =>
     until(
       `${status} from ${url}`,
@@ -270,7 +270,7 @@ describe.concurrent("the gateway", () => {
   )
 
   it("the gateway keeps a circuit open over a restart", async (context) => {
-    // On a late machine the open time may be over before the restart is: that shows nothing.
+    // On a late machine the open time may end before the restart does. Such a run proves nothing and is repeated.
     for (let isInTime = false; !isInTime;) {
       const env = { PORT: "0", SQLITE_FILE: newFile() }
       const orders = async (url: string) => {
@@ -287,10 +287,10 @@ describe.concurrent("the gateway", () => {
       })
       await stop(first, "SIGINT")
 
-      // Its upstream is a new one, and healthy.
+      // The second gateway has a new upstream, which is healthy.
       const second = startGateway(env, context)
       const [, again = ""] = await prints(second, /Gateway on (\S+)\./)
-      // It knows the circuit from its first call on.
+      // Its first call loads the circuit.
       const { state, why: whyAgain } = await until("orders loaded", async () => {
         const circuit = await orders(again)
         return circuit?.why === undefined ? undefined : circuit

@@ -88,7 +88,7 @@ advance 10ms
   })
 
   it("a scenario that breaks an invariant of the protocol fails, whatever it expects", () => {
-    // No breaker does this: a failure that never happened is counted.
+    // The storage counts a failure that never happened, which no breaker reports.
     const stage = new Stage()
     stage.perform("fleet a")
     stage.perform("call a fail")

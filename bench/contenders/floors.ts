@@ -1,5 +1,5 @@
 /**
- * The least that a breaker has to do, without the breaker.
+ * The least work that any breaker has to do for a call, without a breaker.
  */
 import { Effect } from "effect"
 import { type Contender, subjectOf } from "./contender.ts"

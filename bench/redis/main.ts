@@ -1,7 +1,7 @@
 /**
- * `npm run bench:redis`: measures the cost of shared circuits on Redis, for this library and Effect's own breaker, in one
- * run. `-- --json` prints one document. It starts a redis-server, unless `REDIS_URL` names one. The commands of other
- * clients of that server are counted, too.
+ * `npm run bench:redis`: measures the cost of shared circuits on Redis, for this library and Effect's own breaker, in
+ * one run. `-- --json` prints one document. It starts a redis-server, unless `REDIS_URL` names one. The commands of
+ * other clients of that server are counted, too.
  */
 import { print } from "../fleet/report.ts"
 import { measureCommands, measureCost, measureDelay, measurePropagation, measureRush } from "./measure.ts"

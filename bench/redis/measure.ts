@@ -98,7 +98,7 @@ export const measureCommands: Measure = (progress) =>
     return byCase(results)
   })
 
-/** The delay of the event loop under load: with a normal Redis, one that takes 600 ms to answer, and one that never does. */
+/** The delay of the event loop under load, with a Redis that answers normally, after 600 ms, or never. */
 export const measureDelay: Measure = async (progress) => {
   progress("the event loop's delay")
   const ways = [await startSlowWay(600), await startSlowWay(Infinity)]

@@ -1,7 +1,8 @@
 /**
- * `npm run bench:sql`: what a circuit for a fleet costs on Postgres, MariaDB and SQLite, on this machine and in one
- * run. `-- --json` prints one document. It starts its own servers, which do not wait for a disk, unless `DATABASE_URL`
- * names a Postgres or `MYSQL_URL` a MariaDB or MySQL: there it creates tables that begin with `bench_`, and drops them.
+ * `npm run bench:sql`: measures the cost of a fleet's circuits on Postgres, MariaDB and SQLite, on this machine and in
+ * one run. `-- --json` prints one document. It starts its own servers, which do not wait for a disk, unless
+ * `DATABASE_URL` names a Postgres or `MYSQL_URL` a MariaDB or MySQL: there it creates tables that begin with `bench_`,
+ * and drops them.
  */
 import { print } from "../fleet/report.ts"
 import { measureCost, measureDelay, measurePropagation, measureReports, measureStatements } from "./measure.ts"

@@ -276,7 +276,7 @@ export const losses: ReadonlyArray<Definition> = [
         lifetime: {
           failure: 5,
           opened: 1,
-          // Of the two failures that were reported here, some moments ago.
+          // The two failures were reported to this storage a few moments ago.
           lastFailureAge: new Range(0, 5000),
           lastFailureDuration: undefined,
           lastOpenedAge: near(10_000)

@@ -1,4 +1,4 @@
-/** The most general law: that a storage answers as the pure record does. */
+/** The most general law: a storage answers as the pure record does. */
 import * as Effect from "effect/Effect"
 import { type Change, change, type OperationTo } from "../core/Change.ts"
 import { noLifetimeCounts, streakOf } from "../core/Delta.ts"

@@ -206,7 +206,7 @@ export const circuitOf = (storage: Storage, name: string) => {
 
 export type Circuit = ReturnType<typeof circuitOf>
 
-// For waits in real time, which a test's clock does not pass.
+// For waits in real time, because a test's clock does not advance by itself.
 const live = Clock.Clock.defaultValue()
 
 export const liveSleep = (millis: number): Effect.Effect<void> => live.sleep(Duration.millis(millis))

@@ -408,7 +408,7 @@ const addressOf = (text: string): Address | undefined => {
   return { host, ...port === undefined ? {} : { port: Number(port) } }
 }
 
-/** Options from a URL that is a secret: the error says nothing of it. */
+/** Options from a URL that is a secret: the error does not quote it. */
 const urlOptions = (url: Redacted.Redacted): Config.Config<Options> => {
   try {
     return Config.succeed(fromUrl(Redacted.value(url)))

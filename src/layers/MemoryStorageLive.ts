@@ -6,8 +6,8 @@ import { layer } from "../Storage/Memory.ts"
 import type { Storage } from "../Storage/Storage.ts"
 
 /**
- * Circuits in the memory of this process. They are gone when it ends, and are shared by the breakers that are given the same
- * one: provide it once, around all of them. A circuit is forgotten after an hour without use.
+ * Circuits in the memory of this process, which end with it. Breakers share them if they are built on the same storage,
+ * so provide this layer once, around all of them. A circuit is forgotten after an hour without use.
  *
  * @category layers
  * @since 0.1.0

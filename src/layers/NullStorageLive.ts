@@ -6,7 +6,7 @@ import { layer } from "../Storage/Null.ts"
 import type { Storage } from "../Storage/Storage.ts"
 
 /**
- * No storage: every breaker is alone with what it saw itself, and what an operator wants is done to that one breaker.
+ * No storage: every breaker decides on its own calls alone, and an operator's act changes only that one breaker.
  *
  * @category layers
  * @since 0.1.0

@@ -25,7 +25,7 @@ const PERCENTS = [0, 7, 28, 50, 100]
 const OPEN_FOR = 1000
 const LEASE = 400
 const RAMP = 1000
-/** A hundred of them in nanoseconds, as the circuit reads its clock, are still an exact number. */
+/** In milliseconds. The sum of a hundred such waits is still an exact number of nanoseconds, the unit of the clock. */
 const LONGEST_WAIT = 1e9
 
 const Leaf = Schema.Struct({ kind: upTo(3), window: upTo(6), percent: upTo(4), count: upTo(3) })
@@ -82,14 +82,14 @@ const planOf = ({ leaves, probes, ramp, shape, successes }: typeof Policy.Type, 
   }
 }
 
-/** The steps that are calls, each repeated by how often it should be drawn. */
+/** The steps that are calls, each repeated as often as it should be drawn. */
 const CALL_OPS = [
   ...Array.from({ length: 16 }, () => "call" as const),
   ...Array.from({ length: 6 }, () => "begin" as const),
   ...Array.from({ length: 8 }, () => "end" as const),
   ...["shadow", "shadow"] as const
 ]
-/** With a fleet there is no operator's act of its own: the fleet sends it as a view to adopt. */
+/** With a fleet, an operator's act is no step of its own, because the fleet sends it as a view to adopt. */
 const OPS = {
   own: [...CALL_OPS, ...["override", "lift", "reset", "forceHalfOpen"] as const],
   fleet: [
@@ -156,7 +156,7 @@ class Pair {
   readonly #modelOpenings: Array<number> = []
   readonly #calls: Array<Call> = []
   #sequence = 0
-  /** The messages about so many facts have been compared. */
+  /** The number of facts whose messages have been compared. */
   #compared = 0
 
   constructor(policy: typeof Policy.Type, fleet?: FakeFleet) {
@@ -169,7 +169,7 @@ class Pair {
     if (policy.recovered) this.recover()
   }
 
-  /** The time until a ramp begins. */
+  /** Brings the circuit to the start of a ramp. */
   recover(): void {
     this.forceHalfOpen()
     while (this.model.state !== "Closed") this.call({ op: 0, wait: 0, outcome: 0, which: 1, leave: 0, view: 0 })
@@ -184,7 +184,7 @@ class Pair {
     this.compare(op)
   }
 
-  /** Who may let a probe through the next time, and the lease that waits for a call. */
+  /** Sets the fleet's answer about the next probe, and the lease that waits for a call. */
   decide({ leave, view }: Step): void {
     const { fleet } = this
     if (fleet === undefined) return
@@ -236,7 +236,7 @@ class Pair {
     assert.strictEqual(circuit.success - circuit.successAtFailure, model.inARow(), what)
     assert.strictEqual(circuit.epoch, model.epoch, what)
     assert.strictEqual(circuit.refusalAt(now), model.refuses(now, fleet?.answer ?? "Own"), what)
-    // An open gate lets calls through unseen, so nothing may be there that could refuse one.
+    // An open gate lets calls through without a check, so nothing may refuse one.
     if (circuit.isClosed()) {
       assert.deepStrictEqual(
         [model.state, model.override(now), model.retryAt(now)],
@@ -274,7 +274,7 @@ class Pair {
     if (!metricsOnly) assert.isUndefined(refusal)
     const kind = permit === undefined ? "Call" : kindOf(permit)
     assert.strictEqual(kind, admitted.kind)
-    // A call that was admitted as an ordinary one opens the gate to the next call.
+    // Once an ordinary call is admitted, the gate is open to the next call, unless there is a ramp.
     if (kind === "Call") assert.strictEqual(circuit.isClosed(), now >= model.rampUntil())
     const call = { permit, epoch, call: admitted.call }
     this.#calls.unshift(call)
@@ -291,7 +291,7 @@ class Pair {
     if (call !== undefined && step.which < 4) this.settle(call, step)
   }
 
-  /** One of the last calls, ended or not. */
+  /** Ends one of the last calls, which may have ended before. */
   end(step: Step): void {
     const call = this.#calls[step.which]
     if (call !== undefined) this.settle(call, step)
@@ -376,7 +376,7 @@ class Pair {
     }
   }
 
-  /** The state of the fleet, mostly the circuit's own with other times. */
+  /** Sends a state of the fleet, mostly the circuit's own with other times. */
   refresh({ leave, outcome, view, which }: Step): void {
     const { circuit: { current }, model } = this
     const state = outcome > 7 ? this.stateOfFleet((["Closed", "Open", "HalfOpen"] as const)[which % 3]!, view) : current

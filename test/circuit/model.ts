@@ -2,8 +2,8 @@
  * A naive model of one circuit, as its documentation describes it: a list of everything that happened, with times.
  * Every question is answered from the whole list. It is slow, and short enough to be checked by reading.
  *
- * The fleet's part is facts, too: a view that was adopted, how far it has come since, and an outcome that the circuit judged
- * because the storage did not answer. The messages to the fleet follow from each fact and from those before it.
+ * The fleet adds facts, too: a view that was adopted, a later state of that view, and an outcome that the circuit
+ * judged because the storage did not answer. The messages to the fleet follow from each fact and from those before it.
  *
  * Times are whole milliseconds and thresholds whole percents, so that all counting is in integers.
  */
@@ -102,7 +102,7 @@ interface Adopted {
   readonly reason: string | undefined
   readonly view: FleetView
 }
-/** The state that was adopted has come further. */
+/** The fleet's state that was adopted has other times or another count of successes. */
 interface Refreshed {
   readonly _tag: "Refreshed"
   readonly state: FleetState
@@ -130,7 +130,7 @@ type Fact = Admitted | Rejected | Ended | Became | Adopted | Refreshed | JudgedA
 /** The conditions under which a call is admitted or refused. */
 export interface Conditions {
   readonly metricsOnly: boolean
-  /** Who may let a probe through. */
+  /** The fleet's answer: whether the circuit may let a probe through. */
   readonly leave: Leave
   /** The lease that waits for a call. */
   readonly lease: Grant | undefined
@@ -157,7 +157,7 @@ export class Model {
     return this.facts.findLastIndex(is)
   }
 
-  /** The model as it was when the list had so many facts. */
+  /** The model before the fact at this index. */
   #before(index: number): Model {
     return new Model(this.plan, this.facts.slice(0, index))
   }
@@ -166,7 +166,7 @@ export class Model {
   // the state
   // -----------------------------------------------------------------------------
 
-  /** Where the change stands that began the present state. A trip that was only reported (metrics-only) changes no state. */
+  /** The index of the change that began the present state. A trip that was only reported (metrics-only) began none. */
   #changeIndex(): number {
     return this.#lastIndex((fact) => fact._tag === "Adopted" || fact._tag === "Became" && fact.cause !== "would trip")
   }
@@ -187,7 +187,7 @@ export class Model {
     return this.#all("Became", "Adopted").at(-1)?.reason
   }
 
-  /** On whose evidence it opened last: nobody's since a reset. */
+  /** On whose evidence the circuit opened last: `instance` if it did not open since a reset. */
   get openedBy(): OpenedBy {
     const fact = this.#all("Became", "Adopted")
       .findLast((fact) => fact._tag === "Adopted" || fact.state === "Open" || fact.cause === "reset")
@@ -280,7 +280,7 @@ export class Model {
     return count
   }
 
-  /** The override that was set last, or adopted, also if its time is over and no call has noticed. */
+  /** The override that was set or adopted last, even if its time is over, until a call removes it. */
   #overrideSet(): Override | undefined {
     const fact = this.#all("Overridden", "Adopted").at(-1)
     return fact?._tag === "Adopted" ? fact.view.override : fact?.override
@@ -291,7 +291,7 @@ export class Model {
     return override !== undefined && now < override.until ? override : undefined
   }
 
-  /** The end of the ramp. An adoption begins none in a circuit that was letting calls through, and ends none. */
+  /** The end of the ramp. An adoption by a circuit that was Closed neither begins nor ends a ramp. */
   rampUntil(): number {
     const change = this.#change()
     const isClosing = change?._tag === "Adopted" ? change.state === "Closed" : change?.cause === "recovered"
@@ -325,7 +325,7 @@ export class Model {
     }, 0)
   }
 
-  /** The fleet's state as it is known, while the circuit is in no other: it has taken no probe of its own since. */
+  /** The fleet's last known state, unless the circuit has left it by a change or a probe of its own. */
   #fleetState(): FleetState | undefined {
     const change = this.#change()
     const since = this.facts.slice(this.#changeIndex())
@@ -374,7 +374,7 @@ export class Model {
     return probes.length >= most && probes.every(({ until }) => until > now) ? "HalfOpen" : undefined
   }
 
-  /** All that was counted. */
+  /** All counts. */
   counted(): Counted {
     const ended = this.#all("Ended").filter(({ call }) => this.#admission(call).kind !== "Unrecorded")
     const of = (outcome: Settlement["outcome"]) => ended.filter((call) => call.outcome === outcome)
@@ -433,12 +433,12 @@ export class Model {
   // messages to the fleet
   // -----------------------------------------------------------------------------
 
-  /** The messages since the list had so many facts. */
+  /** The messages about the facts from this index on. */
   sent(since: number): ReadonlyArray<Message> {
     return this.facts.slice(since).flatMap((fact, i) => this.#before(since + i).#messagesOf(fact))
   }
 
-  /** The messages of a circuit with this list about the next fact. The fleet gets none about its own state. */
+  /** The messages about a fact that follows this list. The fleet gets none about its own state. */
   #messagesOf(fact: Fact): ReadonlyArray<Message> {
     switch (fact._tag) {
       case "Overridden":
@@ -460,7 +460,7 @@ export class Model {
     const failed = outcome === "Failure"
     const isLate = this.#isLate(call)
     const isProbe = kind === "Probe" || kind === "LeasedProbe"
-    // Only its caller wanted it measured: it must not open the circuit for the fleet.
+    // Its caller alone chose metrics-only, so the call must not open the circuit for the fleet.
     const isMeasured = kind === "MetricsOnly" && this.#overrideSet() === undefined
     const isNoEvidence = outcome !== "Ignored" && (isLate || isProbe || isMeasured)
     const streak = streakOf(this.evidence())
@@ -512,8 +512,8 @@ export class Model {
   }
 
   /**
-   * The sum of the shares of all calls, including the rejected ones, in tenths of the ramp's length: so many are
-   * admitted. An adoption counts anew.
+   * Whether the ramp admits a call. Every call adds its share, a rejected one too, and the ramp admits as many calls as
+   * the sum has wholes. Shares are in tenths of the ramp's length. An adoption begins a new sum.
    */
   #ramp(now: number, tied: boolean): boolean {
     if (now >= this.rampUntil()) return true

@@ -1,6 +1,6 @@
 /**
- * A circuit with no Effect around it: its clock is a variable, its listener keeps the transitions, and its fleet keeps the
- * circuit's messages.
+ * A circuit with no Effect around it: its clock is a variable, its listener keeps the transitions, and its fleet keeps
+ * the circuit's messages.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -79,7 +79,7 @@ export class FakeFleet implements Entry, Fleet {
   leave(): Leave {
     return this.answer
   }
-  /** As `Leases` does it: the gate is shut while a lease waits for a call. `undefined` stands for one that has lapsed. */
+  /** Shuts the gate while a lease waits for a call, as `Leases` does. `undefined` is a lease that has lapsed. */
   grant(lease: Grant | undefined): void {
     this.lease = lease
     this.#circuit!.shut(GATE_LEASE)

@@ -249,7 +249,7 @@ describe("a storage of a fallback chain that does not answer", () => {
       const { links } = yield* chainOf(undefined, undefined)
       const [first] = links
       const storage = first!.storage
-      // Like a Redis Cluster with one node down.
+      // A Redis Cluster with one node down fails some circuits like this.
       const half: Service.Storage = {
         ...storage,
         sync: (reports) =>
@@ -327,7 +327,7 @@ describe("a storage of a fallback chain that answers again", () => {
       yield* circuit.open()
       links[0]!.fault(undefined)
       yield* TestClock.adjust("1 second")
-      // Another process, which was never cut off.
+      // Another process, whose link to the storage never failed, makes the newer change.
       yield* at[0]!.operate({ _tag: "Override", ...FORCED })
       assert.strictEqual((yield* circuit.read).override?.kind, "ForcedOpen")
       assert.deepStrictEqual(yield* states(at), ["ForcedOpen", "ForcedOpen"])

@@ -11,7 +11,7 @@ type Options = Parameters<Conformance.Params["layer"]>[0]
 
 const memoryLayer = (options: Options) => Layer.effect(Storage.Storage, MemoryStorage.make(options))
 
-/** A storage whose requests all end like this. */
+/** A storage whose requests all end with `how`. */
 const away = (capabilities: Capabilities, how: Effect.Effect<never, Storage.StorageError>) => (options: Options) =>
   Layer.succeed(Storage.Storage, {
     backend: "away",

@@ -53,7 +53,7 @@ for (const phase of PHASES) {
         const to = Layer.effect(Storage.Storage, MemoryStorage.make(options))
         return Migration.layer({
           name: "m",
-          // A law may build two migrations. `table` makes one storage for both, so that has to decide.
+          // A law may build two migrations, and only `table` gives both the same storage, so that one has to decide.
           ...(phase.startsWith("read-new")
             ? { from: to, to: table.layer(options) }
             : { from: table.layer(options), to }),

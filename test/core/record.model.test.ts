@@ -104,7 +104,7 @@ class Pair {
     this.now += WAITS[what]!
   }
 
-  /** The time until the open time or a lease ends, or until just before that. */
+  /** Waits until the open time or a lease ends, or until just before that. */
   elapse({ bits }: Step): void {
     const { state } = this.look()
     const left = state._tag === "Open" ? state.remaining : state._tag === "HalfOpen" ? state.nextLapse ?? 0 : 0

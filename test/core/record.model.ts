@@ -75,7 +75,7 @@ export class Model {
     return this.facts.at(-1)?.generation ?? 0
   }
 
-  /** The state, and the openings before it. */
+  /** The state after all facts, with its openings and its override. */
   story(now: number) {
     let state: "Closed" | "Open" | "HalfOpen" = "Closed"
     let since: number | undefined

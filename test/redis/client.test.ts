@@ -1,4 +1,4 @@
-/** The way to Redis: where it leads, what may be in the way, and what is told of it. */
+/** The Redis client: servers without an answer, subscriptions, reserved connections, secrets and addresses. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, type Duration, Effect, Exit, Fiber, Layer, Redacted, Stream } from "effect"
 import * as Redis from "effect/persistence/Redis"
@@ -48,7 +48,7 @@ describe("a Redis that does not answer", () => {
       )
       const { port } = silent.address() as AddressInfo
       yield* Effect.gen(function*() {
-        // Connections are accepted in their order: if this one is the first, there was none before.
+        // The server accepts connections in order, so if the first is the probe's, the layer has opened none.
         const probe = connect(port, "127.0.0.1")
         yield* eventually("the server accepts a connection", Effect.sync(() => sockets.length > 0))
         assert.deepEqual(sockets.map(({ remotePort }) => remotePort), [probe.localPort])
@@ -196,7 +196,7 @@ describe("a subscription to Redis", () => {
     Effect.gen(function*() {
       for (const isCut of [false, true, false]) {
         yield* Effect.scoped(Effect.gen(function*() {
-          // Nothing but the subscription tells of it in time.
+          // The interval is an hour, so only the subscription can announce the trip in time.
           const { a, b } = yield* processes("1 hour")
           if (isCut) yield* send("CLIENT", "KILL", "TYPE", "pubsub")
           yield* failTimes(a, 2)
@@ -214,7 +214,7 @@ describe("a subscription to Redis", () => {
           Effect.gen(function*() {
             yield* send("CLIENT", "KILL", "TYPE", "pubsub")
             yield* failTimes(a, 2)
-            // A circuit that is not called is not read.
+            // The process reads the circuit only while it makes calls.
             yield* eventually(
               "calls of the other process are rejected",
               Effect.as(Effect.flip(b.wrap(Effect.void)), true)

@@ -1,4 +1,4 @@
-/** A Cluster, and what becomes of circuits when its servers come and go. */
+/** Circuits in a Cluster whose slots move and whose masters fail. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Result, Stream } from "effect"
 import { failures, reading } from "../../src/conformance/Law.ts"
@@ -67,7 +67,7 @@ describe("Redis Cluster", () => {
         }
         yield* Effect.sleep("5 millis")
       }).pipe(Effect.forever, Effect.forkChild)
-      // A report that is sent and answered while the slot moves: with all of its keys here, some of them, and none.
+      // Reports are sent while the slot moves, when none, some or all of its keys have arrived at the target.
       for (const keys of [0, 2, 100]) {
         const move = yield* Effect.promise(() => cluster.beginMove(`circuit_breaker:{${name}}`))
         yield* Effect.promise(() => move.moveKeys(keys))
@@ -94,7 +94,7 @@ describe("Redis Cluster", () => {
         Effect.promise(() => Promise.all(cluster.nodes.map((node) => node.cli(...command))))
       yield* onAll("acl", "log", "reset")
       const move = yield* Effect.promise(() => cluster.beginMove(`circuit_breaker:{${name}}`))
-      // With its keys gone and the slot still its own, the source answers each request with ASK.
+      // The source still owns the slot but none of its keys, so it answers each request with ASK.
       yield* Effect.promise(() => move.moveKeys())
       yield* onAll("acl", "setuser", "default", "-asking")
       assert.strictEqual((yield* errorOf(it.read)).reason, "Unavailable")
@@ -120,7 +120,7 @@ describe("Redis Cluster", () => {
       yield* storage.sync(batch(4))
       const [first] = yield* Effect.promise(() => cluster.masters())
       const takeOver = yield* Effect.promise(() => cluster.lose(first!))
-      // Its circuits fail, or the whole batch while the client still learns of the loss.
+      // The circuits of the lost master fail, or the whole batch while the client does not yet know of the loss.
       const during = yield* Effect.result(storage.sync(batch(5)))
       if (Result.isSuccess(during)) {
         assert.isTrue(during.success.some(({ result }) => Result.isSuccess(result)))

@@ -1,4 +1,4 @@
-/** What lies in Redis: how it reads, how long it stays, what may become of it, and what it costs the server. */
+/** The data in Redis: its format, its expiry, damage to it, its cost for the server, and the rights that it needs. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Result, Stream } from "effect"
 import * as Redis from "effect/persistence/Redis"
@@ -147,7 +147,7 @@ describe("a circuit in Redis", () => {
         yield* it.open({ openFor: OPEN_FOR, maxOpenFor: OPEN_FOR })
         const openedAt = Number((yield* hash("circuit_breaker:{short}"))["opened_at"])
         for (const key of yield* send<ReadonlyArray<string>>("KEYS", "circuit_breaker:{short}*")) {
-          // The backoff is remembered for as long as it was to be open.
+          // After its open time the circuit is kept for the same time again, because of its backoff.
           assert.approximately((yield* send<number>("PEXPIRETIME", key)) - openedAt, 2 * OPEN_FOR, 1, key)
         }
         yield* it.operate({ _tag: "Override", ...FORCED })
@@ -183,7 +183,7 @@ describe("a circuit in Redis", () => {
     onServer(
       Effect.gen(function*() {
         const it = yield* circuit("instances")
-        // An override keeps the circuit itself.
+        // An override keeps the circuit from expiring.
         yield* it.operate({ _tag: "Override", ...FORCED })
         for (let i = 0; i < 50; i++) yield* it.report(failures(1), { instance: `gone ${i}` })
         yield* eventually(
@@ -264,7 +264,7 @@ describe("repairExpiry", () => {
     })))
 })
 
-/** For how long the server has used a processor. */
+/** The processor time that the server has used. */
 const processorMillis = Effect.map(send<string>("INFO", "cpu"), (info) =>
   ["used_cpu_sys", "used_cpu_user"].reduce(
     (sum, field) => sum + 1000 * Number(new RegExp(`^${field}:([\\d.]+)`, "m").exec(info)?.[1]),
@@ -327,7 +327,7 @@ describe("scripts in Redis", () => {
         "a list": Effect.repeat(Stream.runDrain(storage.list), { times: 20 })
       }
       yield* batch(1, 60)
-      // It logs each command of a client, and none of a script's.
+      // The slow log has each command of a client, and none that a script runs.
       yield* send("CONFIG", "SET", "slowlog-log-slower-than", "0")
       yield* send("CONFIG", "SET", "slowlog-max-len", "1000")
       for (const [what, effect] of Object.entries(work)) {
@@ -337,7 +337,7 @@ describe("scripts in Redis", () => {
         const used = (yield* processorMillis) - before
         const commands = yield* send<number>("SLOWLOG", "LEN")
         assert.isAtLeast(commands, 20)
-        // On its processor, and not by the clock: others may keep it from that.
+        // Processor time, because other processes may delay Redis by the clock.
         assert.isBelow(used / commands, 2, what)
       }
       yield* send("CONFIG", "SET", "slowlog-log-slower-than", "-1")
@@ -383,7 +383,7 @@ describe("damage in Redis", () => {
           assert.deepInclude(error, { _tag: "StorageError", reason: "Invalid", circuit: name })
           assert.include(String(error.cause), "WRONGTYPE")
         }
-        // What failed has written nothing.
+        // An operation that failed has written nothing.
         if (suffix !== "" && Result.isFailure(trouble[1]!)) {
           assert.deepEqual(
             (yield* hash(`circuit_breaker:{${name}}`))["generation"],

@@ -1,4 +1,4 @@
-/** What `docs/redis.md` says: its commands do what it shows, its tables name what is there, and its rights are enough. */
+/** Checks `docs/redis.md`: its commands print the shown output, its tables are complete, and its rights are enough. */
 import { NodeRedis } from "@effect/platform-node"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Stream } from "effect"
@@ -25,7 +25,7 @@ interface Commands {
   readonly line: number
   readonly where: string
   readonly code: string
-  /** What the fence of `text` right behind it shows. */
+  /** The output in the `text` fence right behind the commands. */
   readonly shown: string | undefined
 }
 
@@ -40,7 +40,7 @@ const commands: ReadonlyArray<Commands> = [
 
 const rights = commands.find(({ code }) => code.includes("acl setuser"))!
 
-/** The words of a table's first column, by the title of that. */
+/** The words in the first column of the table whose first column has this title. */
 const rows = (title: string): Array<string> => {
   const [, table] = new RegExp(`^\\| ${title} .*\\n\\|[- |]+\\n((?:\\|.*\\n)+)`, "m").exec(page) ?? []
   return [...table!.matchAll(/^\| `([^`]+)`/gm)].map(([, word]) => word!)
@@ -52,7 +52,7 @@ let directory: string
 beforeAll(async () => {
   directory = await temporaryDirectory()
   server = await RedisServer.start()
-  // A Cluster in all but number.
+  // A Cluster of one node.
   node = await RedisServer.start("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1")
   await node.cli("cluster", "addslotsrange", "0", "16383")
 })
@@ -63,7 +63,7 @@ afterAll(async () => {
 
 const password = "correct horse battery staple"
 
-/** Runs commands as they stand there, with a `redis-cli` in the path that knows which server is meant. */
+/** Runs commands exactly as the page has them, with a `redis-cli` in the path that connects to the right server. */
 const shell = async ({ code, where }: Pick<Commands, "code" | "where">): Promise<string> => {
   const { port } = where === "cluster" ? node : server
   const bin = join(directory, String(port))
@@ -81,7 +81,7 @@ const shell = async ({ code, where }: Pick<Commands, "code" | "where">): Promise
   return stdout
 }
 
-/** Times, generations, durations, ids, numbers of messages and fingerprints are other ones each time. */
+/** Replaces the values that differ in every run: times, generations, durations, ids, message numbers, fingerprints. */
 const alike = (text: string): string =>
   text
     .replaceAll(/(?<=duration\t)[\d.]+/g, "duration")
@@ -97,7 +97,7 @@ const onServer = <A, E>(effect: Effect.Effect<A, E, Needs>, client: IoRedis.Opti
 
 const until = (event: string, isSo: () => Promise<boolean>) => eventually(event, Effect.promise(isSo))
 
-/** The circuits of the page, by breakers of which none is left afterwards. */
+/** Creates the circuits of the page, and closes the breakers that did it. */
 const circuits = Effect.scoped(Effect.gen(function*() {
   const slow = Trip.slowCallRate({ threshold: 0.5, slowerThan: "2 seconds", within: "30 seconds" })
   const trip = Trip.any(Trip.consecutiveFailures(5), slow)
@@ -130,7 +130,7 @@ describe("docs/redis.md", () => {
         if (fence.shown !== undefined) assert.strictEqual(alike(printed), alike(fence.shown), at)
         if (fence.where === "cluster") assert.strictEqual(printed, "closed\ncircuit_breaker:{payments}\n", at)
       }
-      // What it deletes is gone, and no more than that.
+      // The page's commands have deleted the circuits that they name, and no others.
       const left = yield* Effect.promise(() => server.cli("--scan", "--pattern", "circuit_breaker:{*}"))
       assert.sameMembers(left.split("\n"), ["circuit_breaker:{a%7Bb%7D%0A*}", "circuit_breaker:{payments}"])
       assert.strictEqual(yield* Effect.promise(() => server.cli("exists", "circuit_breaker:{search}:history")), "0")

@@ -13,14 +13,14 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-/** On a server that holds nothing. */
+/** Runs on an empty server. */
 const onServer = <A, E>(effect: Effect.Effect<A, E, Storage | Redis.Redis>) =>
   Effect.provide(
     Effect.andThen(send("FLUSHALL"), effect),
     layerOn({ host: "127.0.0.1", port: server.port })
   )
 
-/** By command: what every operation that meets the value must say. */
+/** Commands that damage a circuit, each with the message of every operation that then reads the damaged field. */
 const messages: ReadonlyArray<readonly [command: ReadonlyArray<string>, message: string]> = [
   [["HSET", "failure_count", "many"], `field failure_count of circuit "x" holds "many", expected a number`],
   [["HSET", "updated_at", "0x10"], `field updated_at of circuit "x" holds "0x10", expected a number`],

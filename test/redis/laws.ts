@@ -1,4 +1,4 @@
-/** The conformance suite on a Redis, with what damages its records behind the storage's back. */
+/** The conformance suite on a Redis. Its `rewrite` changes records behind the storage's back. */
 import { describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as Redis from "effect/persistence/Redis"
@@ -13,7 +13,7 @@ type Fields = Readonly<Record<string, unknown>>
 
 const isNumber = (field: string): boolean => (NUMBERS as ReadonlyArray<string>).includes(field)
 
-/** A hash as the suite knows records: numbers are numbers, and lifetime counts are together. */
+/** A hash as a record of the suite: numbers are parsed, and lifetime counts are in one object. */
 const recordOf = (reply: unknown): Fields => {
   const words = (Array.isArray(reply) ? reply : Object.entries(reply as object).flat()).map(String)
   const fields: Record<string, unknown> = {}
@@ -30,7 +30,7 @@ const wordsOf = ({ lifetime: _, ...fields }: Fields): ReadonlyArray<string> =>
     isNumber(field) && typeof value !== "number" ? JSON.stringify(value) : String(value)
   ])
 
-/** The key of a circuit with a name that needs no escaping but of braces. */
+/** The key of a circuit. Of its name it escapes only braces, which is enough for the suite's names. */
 const keyOf = (circuit: string): string => `circuit_breaker:{${circuit.replaceAll("{", "%7B").replaceAll("}", "%7D")}}`
 
 const rewrite = (circuit: string, f: (record: Fields) => unknown) =>
@@ -47,7 +47,7 @@ const rewrite = (circuit: string, f: (record: Fields) => unknown) =>
 
 export interface Subject<E> {
   readonly name: string
-  /** A client. Made anew wherever one is needed. */
+  /** Returns the layer of a new client each time. */
   readonly client: () => Layer.Layer<Redis.Redis, E>
 }
 

@@ -1,4 +1,4 @@
-/** A master under Sentinels, and what becomes of circuits when another takes over. */
+/** Circuits on a master under Sentinels, before and after another server takes over. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
 import { failures } from "../../src/conformance/Law.ts"
@@ -48,7 +48,7 @@ describe("Redis Sentinel", () => {
         yield* Effect.promise(prepare)
         const patiently = <A, E>(operation: Effect.Effect<A, E>) =>
           operation.pipe(Effect.delay("50 millis"), Effect.retry({ times: 3000 }))
-        // Sent until it is counted, by the master of that moment: what the old one acknowledged may be lost with it.
+        // Sent again and again, because a failover may lose a report that the old master has acknowledged.
         const during = patiently(
           it.send({ instance: "during", sequence: 1, generation: opened.generation, delta: failures(2) })
         )
@@ -67,7 +67,7 @@ describe("Redis Sentinel", () => {
           assert.deepEqual([generation, state._tag, lifetime.failure], [opened.generation, "Open", 5])
           counted = yield* Effect.promise(() => sentinels.cli("hget", key, "failure_count"))
         }
-        // Any one message may be lost.
+        // A published message may be lost, so the change is repeated.
         yield* eventually(
           "a change is announced again",
           Effect.gen(function*() {

@@ -1,4 +1,4 @@
-/** A storage on a server, with a way past it. */
+/** A storage on a Redis, and commands that are sent past the storage. */
 import { Cause, Effect, Layer } from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { circuitOf } from "../../src/conformance/Law.ts"
@@ -9,14 +9,14 @@ import { Storage, StorageError } from "../../src/Storage/Storage.ts"
 export const layerOn = (options: IoRedis.Options, storage?: RedisStorage.Options) =>
   Layer.provideMerge(RedisStorage.layer(storage), IoRedis.layer(options))
 
-/** The circuit of a name in the storage at hand. */
+/** The circuit with this name, in the `Storage` of the context. */
 export const circuit = (name: string) => Effect.map(Storage, (storage) => circuitOf(storage, name))
 
 /** Sends a command past the storage. */
 export const send = <A = unknown>(command: string, ...args: ReadonlyArray<string>) =>
   Effect.flatMap(Redis.Redis, (redis) => redis.send<A>(command, ...args))
 
-/** What an operation failed with, of which it must be a `StorageError`. */
+/** The error of an operation, which must fail with a `StorageError`. */
 export const errorOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<StorageError, never, R> =>
   Effect.flatMap(
     Effect.sandbox(Effect.flip(effect)).pipe(Effect.orDie),

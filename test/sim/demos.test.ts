@@ -1,4 +1,4 @@
-/** The two promises of a fleet, with as many instances as a service may well have. */
+/** The two promises of a fleet, with a realistic number of instances. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet, type Process } from "./fleet.ts"
@@ -59,7 +59,7 @@ describe("40 instances", () => {
       trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls, window: { _tag: "Within", duration: "10 seconds" } },
       openFor: "5 seconds"
     })
-    // Each calls five times in a window.
+    // Each instance makes five calls in a window.
     callAll(fleet, instances, 2000, 20_000, () => succeeds)
     fleet.advance(20_000)
     assert.strictEqual(circuitOf(fleet)?.state._tag, "Closed")

@@ -2,7 +2,7 @@ import { type Schedule, scheduleFrom } from "./schedule.ts"
 import { shrink } from "./shrink.ts"
 import { simulate } from "./simulate.ts"
 
-/** The failure of a seed with its shrunk schedule and the command that replays it; `undefined` when all invariants hold. */
+/** The failure of a seed, its shrunk schedule and the command that replays it; `undefined` if all invariants hold. */
 export const explain = (seed: number): string | undefined => {
   const schedule = scheduleFrom(seed)
   const failure = simulate(schedule)

@@ -8,7 +8,7 @@ import { Rng } from "./random.ts"
 import { type Handled, Server } from "./server.ts"
 import { Machine, World } from "./world.ts"
 
-/** How a call's dependency behaves. With a `hint` it fails and wants no calls for so many milliseconds (`retryAfter`). */
+/** The behaviour of a call's dependency. With a `hint` it fails with a `retryAfter` of so many milliseconds. */
 export interface Behaviour {
   readonly ends: "succeeds" | "fails" | "isIgnored" | "dies"
   readonly takes: number
@@ -19,7 +19,7 @@ export interface Call {
   readonly process: Process
   readonly circuit: number
   readonly behaviour: Behaviour
-  /** In the world's time, and in its order. */
+  /** The world's time, and the place in the order of all events. */
   readonly arrivedAt: number
   readonly arrived: number
   startedAt?: number
@@ -134,7 +134,7 @@ export class Process {
   readonly fleet: Fleet
   readonly index: number
   readonly machine: Machine
-  /** To each of the fleet's servers, in their order. */
+  /** A link to each of the fleet's servers, in the order of the servers. */
   readonly links: ReadonlyArray<Link>
   readonly policies: ReadonlyArray<Breaker.Data>
   readonly breakers: ReadonlyArray<Breaker.Breaker<unknown>>
@@ -186,7 +186,7 @@ export class Process {
     return Effect.runSync(this.breakers[circuit]!.snapshot)
   }
 
-  /** A call comes in, or will when the machine runs on. */
+  /** Makes a call. On a paused machine it begins when the machine is resumed. */
   call(circuit: number, behaviour: Behaviour): void {
     const { fleet, machine } = this
     const { world } = fleet
@@ -213,7 +213,7 @@ export class Process {
     })
   }
 
-  /** An operator acts, through this process. */
+  /** Makes an operator's act, through this process. */
   operate(
     circuit: number,
     act: (breaker: Breaker.Breaker<unknown>) => Effect.Effect<void, unknown>

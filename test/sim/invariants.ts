@@ -1,6 +1,6 @@
 /**
- * The invariants of a fleet, checked from outside: at the server, on the wire, at the calls. They read nothing from the code under
- * test but what a user can read of a breaker.
+ * The invariants of a fleet, checked from outside: at the server, on the wire, at the calls. They read nothing from the
+ * code under test but what a user can read of a breaker.
  */
 import { Duration, type Exit, Result } from "effect"
 import { isTagged } from "effect/Predicate"
@@ -38,7 +38,7 @@ interface View {
 }
 
 interface Verdicts {
-  /** Since when each snapshot of a process in a row trips, by generation: the time of its request, by both clocks. */
+  /** Since when all snapshots of this generation have tripped: the time of the first request, by both clocks. */
   since: { readonly asOf: number; readonly at: number } | undefined
   last: { readonly asOf: number; readonly at: number } | undefined
   generation: number
@@ -181,7 +181,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         () => `generation ${generation} of ${circuit} follows ${before}, and ${newest} was the newest`
       )
     }
-    // After a loss and a clock set back, a generation that was forgotten may be issued again: no one can prevent it.
+    // After a loss and a clock that was set back, a forgotten generation may be issued again. This cannot be prevented.
     const isUnknowable = this.#wasSetBack && (this.#fleet.server.losses > 0 || this.#mayForget())
     this.#check(
       generation === 0 || isUnknowable || known === undefined ||
@@ -588,7 +588,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     for (const kind of ["success", "failure", "ignored", "rejected", "timeout", "slow"] as const) {
       const truth = all.reduce((sum, statistics) => sum + statistics[kind], 0)
       const counted = record?.lifetime[kind] ?? 0
-      // A report without an answer when data is lost may be in a record that is put back, and count again when it is repeated.
+      // If data is lost before a report is answered, a record that is put back may include the report, and its
+      // repetition counts again.
       this.#check(
         counted <= truth || this.#fleet.server.losses > 0,
         () => `${counted} times ${kind} is stored of ${name}, which happened ${truth} times`
@@ -597,7 +598,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     }
   }
 
-  /** For a time when everything can be reached and nothing has happened for a while. `isWhole`: no report was lost for good. */
+  /**
+   * Checks a fleet at rest: every server answers, and nothing has happened for a while. `isWhole`: no report was lost
+   * for good.
+   */
   atRest(isWhole: boolean): void {
     for (const [circuit, { name }] of this.#fleet.options.circuits.entries()) {
       this.#checkTotals(circuit, name, isWhole)
@@ -619,7 +623,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     }
   }
 
-  /** For a time after every process has used every circuit again. */
+  /** Checks a fleet in which every process has used every circuit since it came to rest. */
   inAgreement(): void {
     for (const [circuit, { name }] of this.#fleet.options.circuits.entries()) {
       const stored = this.#stores(circuit)

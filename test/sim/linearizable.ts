@@ -1,11 +1,11 @@
 /**
- * Whether a history of calls through strict breakers could be that of one breaker which all instances share: the search of Wing &
- * Gong ("Testing and verifying concurrent objects", 1993), for an object with a few states.
+ * Whether a history of calls through strict breakers could be that of one breaker which all instances share: the search
+ * of Wing & Gong ("Testing and verifying concurrent objects", 1993), for an object with a few states.
  *
- * A call is admitted at one moment between its arrival and its start, or rejected at one between its arrival and its return. Its
- * outcome is counted at one moment between its end and its return. The n-th counted failure in a row makes a trip due, which is
- * committed before that call returns, unless a success is counted in between. After the commit no call is admitted, and counting
- * changes nothing.
+ * A call is admitted at one moment between its arrival and its start, or rejected at one between its arrival and its
+ * return. Its outcome is counted at one moment between its end and its return. The n-th counted failure in a row makes
+ * a trip due, which is committed before that call returns, unless a success is counted in between. After the commit no
+ * call is admitted, and counting changes nothing.
  */
 export interface Operation {
   /** Moments, in one order for all operations. */

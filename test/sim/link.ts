@@ -1,8 +1,9 @@
 /**
- * The network between one process and a server: a storage whose messages are delayed, lost and duplicated, and that fails.
+ * The network between one process and a server: a storage whose messages are delayed, lost and duplicated, and that
+ * fails.
  *
- * A message that was sent arrives even if its sender no longer waits. Messages are copied as JSON, so that processes share no
- * objects.
+ * A message that was sent arrives even if its sender no longer waits. Messages are copied as JSON, so that processes
+ * share no objects.
  */
 import { Effect, Exit, Queue, Stream } from "effect"
 import type { Announcement, CircuitReport, Storage, StorageError } from "../../src/Storage/Storage.ts"

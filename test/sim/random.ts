@@ -1,4 +1,4 @@
-/** Random numbers that follow from a seed (mulberry32), as Effect's service, too. */
+/** Random numbers that follow from a seed (mulberry32), also as Effect's `Random` service. */
 import type { Random } from "effect"
 
 export class Rng implements Random.Random {
@@ -32,7 +32,7 @@ export class Rng implements Random.Random {
     return from[this.int(0, from.length - 1)]!
   }
 
-  /** One of the values, as often as its weight says. */
+  /** One of the values, with a probability in proportion to its weight. */
   weighted<A>(choices: ReadonlyArray<readonly [weight: number, value: A]>): A {
     let left = this.nextDoubleUnsafe() * choices.reduce((sum, [weight]) => sum + weight, 0)
     for (const [weight, value] of choices) {

@@ -1,6 +1,6 @@
 /**
- * Runs that once broke a rule of the protocol. `test/scenarios` shows the rules one by one; here are those that need many
- * instances, high rates, or requests that no instance of this version sends.
+ * Runs that once broke a rule of the protocol. `test/scenarios` shows the rules one by one; here are those that need
+ * many instances, high rates, or requests that no instance of this version sends.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber } from "effect"
@@ -61,7 +61,7 @@ const requestsOf = (fleet: Fleet) => {
   return handled
 }
 
-/** A failure of this process opens the circuit for all. */
+/** Opens the circuit for all processes by a failure in this one. */
 const open = (fleet: Fleet, process: Process): void => {
   process.call(0, fails)
   fleet.advance(200)
@@ -356,7 +356,7 @@ describe("strict", () => {
     const calls = countCalls(fleet)
     reader!.call(0, succeeds)
     fleet.advance(seconds(1))
-    // The first, which waited for its load, may run.
+    // The first call, which waited for its load, may run.
     assert.strictEqual(calls.rejected, 1)
   })
 

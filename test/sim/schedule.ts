@@ -1,4 +1,4 @@
-/** The events of a simulation as plain data that follows from a seed, so that they can be printed, replayed and shrunk. */
+/** The events of a simulation as plain data from a seed, so that they can be printed, replayed and shrunk. */
 import type { Breaker, Trip } from "../../src/index.ts"
 import type { Behaviour, CircuitPlan } from "./fleet.ts"
 import { perfect, type Quality } from "./link.ts"

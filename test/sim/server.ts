@@ -27,7 +27,7 @@ export class Server {
   readonly world: World
   readonly storage: Storage
   documents: ReadonlyMap<string, Document> = new Map()
-  /** How often it has lost data that it had acknowledged. */
+  /** How often the server has lost data that it had acknowledged. */
   losses = 0
   /** Until when the row of a circuit is locked, in the world's time. */
   readonly lockedUntil = new Map<string, number>()
@@ -89,11 +89,11 @@ export class Server {
 
   stepClock(by: number): void {
     this.#offset += by
-    // It forgets acknowledged messages (`seen`) while their senders may still repeat them.
+    // The storage forgets acknowledged messages (`seen`) while their senders may still repeat them.
     if (by >= Duration.toMillis(this.storage.idleTimeToLive) / 2) this.losses++
   }
 
-  /** Handles one request, whole. */
+  /** Handles one request for all of its circuits, with no other request in between. */
   handle<A>(
     from: number,
     inputs: ReadonlyMap<string, Input>,

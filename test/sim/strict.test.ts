@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { isLinearizable, type Operation } from "./linearizable.ts"
 import { firstInexplicable, historyOf } from "./strict.ts"
 
-/** A call of which each moment is given, in the order of all moments. */
+/** A call, by its moments in the order of all operations. */
 const call = (
   arrives: number,
   starts: number,

@@ -1,11 +1,11 @@
-/** Random histories of calls through strict breakers, over a storage that is slow and loses messages, but never data. */
+/** Random histories of calls through strict breakers, on a storage that is slow and loses messages, but no data. */
 import { isTagged } from "effect/Predicate"
 import { type Call, Fleet } from "./fleet.ts"
 import { isLinearizable, type Operation } from "./linearizable.ts"
 import { Rng } from "./random.ts"
 
 export interface History {
-  /** So many failures in a row open the circuit. */
+  /** The number of failures in a row that opens the circuit. */
   readonly failures: number
   readonly operations: ReadonlyArray<Operation>
 }

@@ -1,9 +1,9 @@
 /**
  * Simulated time, and what runs in it.
  *
- * Everything is synchronous: the fibers of all machines run on one queue. `advance` takes the events that are due one by one, and
- * runs all fibers until none can run before it takes the next. So a run follows from its inputs alone, and takes no turn of Node's
- * event loop, where `TestClock` takes a few for every sleeper it wakes.
+ * Everything is synchronous: the fibers of all machines run on one queue. `advance` takes the events that are due one
+ * by one, and runs all fibers until none can run before it takes the next. So a run follows from its inputs alone, and
+ * takes no turn of Node's event loop, where `TestClock` takes a few for every sleeper it wakes.
  */
 import { Clock, Context, Duration, Effect, type Fiber, Random, References, Scheduler } from "effect"
 import { Rng } from "./random.ts"
@@ -17,7 +17,7 @@ interface Event {
 
 const isBefore = (a: Event, b: Event): boolean => a.at < b.at || (a.at === b.at && a.order < b.order)
 
-/** How much can happen at one time before it is taken for a loop without end. */
+/** More events and fibers than this at one time count as an endless loop. */
 const MOST_AT_ONCE = 50_000
 
 export class World {
@@ -145,7 +145,7 @@ export class Machine {
     this.isPaused = true
   }
 
-  /** Runs on. Everything that was delivered meanwhile comes at once, in order or in reverse. */
+  /** Resumes the machine. It gets everything that was delivered meanwhile at once, in order or in reverse. */
   resume(inReverse = false): void {
     if (!this.isPaused) return
     this.isPaused = false

@@ -1,4 +1,4 @@
-/** Many at once: nothing is lost, nobody is told to give up. */
+/** Concurrent requests: no report is lost, and no request fails. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { SqlClient } from "effect/sql"

@@ -1,4 +1,4 @@
-/** The databases that tests run on, and ways past the storage. */
+/** The databases that tests run on, and storages on them. */
 import { Cause, Context, Effect, Layer, Redacted, type Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import { rm } from "node:fs/promises"
@@ -15,7 +15,7 @@ import { temporaryDirectory } from "../support/servers/processes.ts"
 export interface Database {
   readonly name: string
   readonly capabilities: Capabilities
-  /** A client. Made anew wherever one is needed. */
+  /** Returns the layer of a new client each time. */
   readonly client: (options?: ClientOptions) => Layer.Layer<SqlClient.SqlClient>
 }
 
@@ -23,7 +23,7 @@ interface ClientOptions {
   readonly maxConnections?: number
 }
 
-/** Longer than a loaded machine takes: for tests that are about something else than time. */
+/** Longer than a loaded machine takes, for tests of something other than deadlines. */
 export const PATIENT = { deadline: "10 minutes" } as const
 export const PATIENT_CLIENT = { connectTimeout: "10 minutes", statementTimeout: "10 minutes" } as const
 
@@ -66,14 +66,14 @@ export const build = (
 export const layerOn = (database: Database, options?: SqlStorage.Options) =>
   Layer.provideMerge(SqlStorage.layer({ ...PATIENT, ...options }), database.client())
 
-/** A circuit that no other test has, in the storage at hand. */
+/** A circuit that no other test uses, in the `Storage` of the context. */
 export const circuit = (label = "") =>
   Effect.map(Storage, (storage) => circuitOf(storage, `${label}${Math.random().toString(36).slice(2)}`))
 
-/** A prefix that no other test has. */
+/** A prefix that no other test uses. */
 export const freshPrefix = (): string => `t${Math.random().toString(36).slice(2, 10)}_`
 
-/** What an operation failed with, of which it must be a `StorageError`. */
+/** The error of an operation, which must fail with a `StorageError`. */
 export const errorOf = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<StorageError, never, R> =>
   Effect.flatMap(
     Effect.sandbox(Effect.flip(effect)).pipe(Effect.orDie),

@@ -1,4 +1,4 @@
-/** Exports imported elsewhere: every two of memory, Redis and the databases. */
+/** Archives that one storage exports and another imports: memory, files, Redis and the databases. */
 import { describe } from "vitest"
 import { exchange } from "../support/archives.ts"
 import { places } from "./places.ts"

@@ -1,4 +1,4 @@
-/** What goes wrong around a database, what is said of it, and that nobody has to restart anything. */
+/** Faults of databases: the errors that they cause, and recovery without a restart of the process. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Context, type Duration, Effect, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
@@ -38,15 +38,15 @@ const urlOf = ({ name }: { readonly name: string }) => inject(name === "Postgres
 
 const said = ({ cause }: StorageError) => cause instanceof Error ? cause.message : String(cause)
 
-/** Tries until a server that has started again answers. */
+/** Retries until a server that has started again answers. */
 const recovers = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.retry(effect, { times: 1000, schedule: Schedule.spaced("100 millis") })
 
-/** Waits for an announcement. */
+/** Waits until an announcement with this tag has arrived. */
 const hears = (heard: ReadonlyArray<string>, tag: string): Effect.Effect<void> =>
   eventually(`${tag} is announced`, Effect.sync(() => heard.includes(tag)))
 
-/** A transaction that the server does not end where a late machine leaves it idle. */
+/** A transaction that the server does not end while it is idle, because a late machine may leave it idle. */
 const transaction = <A, E, R>({ name }: Database, body: Effect.Effect<A, E, R>) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     sql.withTransaction(
@@ -144,7 +144,7 @@ describe.each(network)("$name", (database) => {
         database,
         Effect.gen(function*() {
           yield* sql`SELECT 1 AS one FROM circuit_breaker_states WHERE service_name = ${it.name} FOR UPDATE`
-          // Not in this transaction.
+          // `runFork` keeps this request out of the transaction.
           const asking = Effect.runFork(
             storage.probe(it.name, {
               _tag: "Ask",
@@ -154,7 +154,7 @@ describe.each(network)("$name", (database) => {
               probes: 1
             })
           )
-          // Reports do not wait, and other circuits neither.
+          // Reports do not wait for the lock, nor do changes of other circuits.
           yield* it.report(failures(1), { generation, sequence: 2 })
           yield* other.open()
           yield* eventually("the request for the lease waits for the lock", Effect.map(blocked(database), (n) => n > 0))
@@ -168,7 +168,7 @@ describe.each(network)("$name", (database) => {
       assert.isTrue(granted)
       assert.deepInclude(state, { live: 1 })
       assert.closeTo(state._tag === "HalfOpen" ? state.nextLapse ?? 0 : 0, LEASE, 1)
-      // On a machine that was late it has lapsed, but not sooner than it may.
+      // On a late machine the lease may have lapsed, but not before its time.
       const settled = yield* it.settle("a", { _tag: "Ignored" })
       assert.isTrue(settled.granted || performance.now() - unlockedAt > LEASE)
     }).pipe(Effect.provide(layerOn(database))))
@@ -261,7 +261,7 @@ describe("a Postgres that crashes", () => {
       const listening = yield* Effect.forkScoped(Effect.exit(listen(before)))
       yield* hears(before, "Subscribed")
       yield* Effect.promise(() => server.crash())
-      // What listened has ended, and says so.
+      // The crash has ended the subscription with a failure.
       assert.strictEqual((yield* Fiber.join(listening))._tag, "Failure")
       assert.strictEqual((yield* recovers(it.read)).generation, generation)
       yield* Effect.forkScoped(recovers(listen(after)))
@@ -269,7 +269,7 @@ describe("a Postgres that crashes", () => {
       yield* it.operate({ _tag: "Reset" })
       yield* hears(after, "Changed")
 
-      // One connection that is cut, the server none the wiser.
+      // The server ends only the connection of the subscription.
       const cutOff: Array<string> = []
       const cut = yield* Effect.forkScoped(Effect.exit(listen(cutOff)))
       yield* hears(cutOff, "Subscribed")

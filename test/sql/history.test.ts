@@ -1,4 +1,4 @@
-/** What a database remembers: statistics, and what is deleted when. */
+/** The history in a database: its statistics, and the clean-up of old data. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer, Option } from "effect"
 import { SqlClient } from "effect/sql"
@@ -14,7 +14,7 @@ import { build, circuit, databases, errorOf, freshPrefix, PATIENT } from "./data
 
 const HOUR = 3_600_000
 
-/** Trips, and recovers by a probe. */
+/** Opens the circuit, and closes it by a probe. */
 const fallAndRise = (it: Circuit, sequence = 1) =>
   Effect.gen(function*() {
     yield* it.open()
@@ -30,7 +30,7 @@ describe.each(databases)("$name", (database) => {
   )
   const table = `${options.prefix}history`
 
-  /** Makes it look as if everything that is remembered had been that long ago. */
+  /** Moves all changes in the history of a circuit back by so many milliseconds. */
   const age = (of: Circuit, by: number) =>
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
@@ -69,7 +69,7 @@ SELECT generation, entry FROM ${sql(table)} WHERE service_name = ${of.name}`
       ])
       assert.deepInclude(yield* history.changes({}), { from: "Closed", to: "Open", count: 3 })
 
-      // An hour ago it fell for a moment; it has been open for a moment now.
+      // The circuit was open for a moment an hour ago, and has been open for a moment now.
       const spent = yield* history.timeInStates(it.name, { since: asOf - 2 * HOUR })
       const sum = Duration.toMillis(spent.Closed) + Duration.toMillis(spent.Open) + Duration.toMillis(spent.HalfOpen)
       assert.closeTo(sum, 2 * HOUR, HOUR / 60)

@@ -1,4 +1,4 @@
-/** The conformance suite on a database, with what damages its records behind the storage's back. */
+/** The conformance suite on a database. Its `rewrite` changes records behind the storage's back. */
 import { describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
@@ -13,7 +13,7 @@ const rewrite = (circuit: string, f: (record: Readonly<Record<string, unknown>>)
     const sql = yield* SqlClient.SqlClient
     const where = sql`WHERE service_name = ${circuit}`
     const rows = yield* sql<{ readonly document: string | null }>`SELECT document FROM circuit_breaker_states ${where}`
-    // Until the first change there are only counts.
+    // Before its first change a circuit has counts and no document.
     const document = rows[0]?.document ?? JSON.stringify({ record: created(Date.now()), history: [] })
     const { record, ...others } = JSON.parse(document)
     const next = f(record)

@@ -1,4 +1,4 @@
-/** The ready-made layers, by what the environment says. */
+/** The ready-made layers, configured by environment variables. */
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer } from "effect"
 import { rm } from "node:fs/promises"
@@ -23,10 +23,10 @@ const within = <A, E>(layer: Layer.Layer<Storage, E>, env: Environment, effect: 
     Effect.provide(Layer.fresh(layer).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnvRecord(env)))))
   )
 
-/** What it is, and whether what was written once is there later. */
+/** Opens a circuit and reads it again. Returns the storage's backend and the circuit's state. */
 const used = Effect.flatMap(Storage, (storage) => {
   const it = circuitOf(storage, freshPrefix())
-  // The deadlines are those of the layers, which a loaded machine may miss.
+  // Retried, because a loaded machine may miss the deadlines of the layers.
   return Effect.map(
     Effect.retry(Effect.andThen(it.open(), it.read), { times: 100 }),
     ({ state }) => [storage.backend, state._tag]

@@ -1,4 +1,4 @@
-/** Every storage, with nothing in it: memory, files, Redis and the databases. */
+/** An empty storage of each kind: memory, files, Redis and the databases. */
 import { Context, Effect, Layer } from "effect"
 import { inject } from "vitest"
 import * as IoRedis from "../../src/layers/IoRedis.ts"

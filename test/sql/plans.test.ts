@@ -1,4 +1,4 @@
-/** That every statement finds its rows by an index, on a million changes of a hundred thousand circuits. */
+/** Every statement finds its rows by an index, on a million changes of a hundred thousand circuits. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream, Tracer } from "effect"
 import { SqlClient } from "effect/sql"
@@ -15,7 +15,7 @@ const HOUR = 3_600_000
 
 const ENTRY = JSON.stringify({ generation: 1, at: 1, from: "Closed", to: "Open", why: { reason: "r" } })
 
-/** What is told of all statements that run. */
+/** A tracer that adds the text of every statement that runs to the set. */
 const recorded = (statements: Set<string>) =>
   Tracer.make({
     span: (options) => {
@@ -29,7 +29,7 @@ const recorded = (statements: Set<string>) =>
     }
   })
 
-/** Rows of numbers from 1 on. */
+/** A subquery with the numbers from 1 to `count`. */
 const numbers = (database: Database, count: number): string =>
   database.name === "Postgres"
     ? `(SELECT n FROM generate_series(1::bigint, ${count}) AS g(n)) AS numbers`
@@ -73,7 +73,7 @@ const fill = (database: Database, prefix: string, now: number) =>
     }
   })
 
-/** How a statement would be run, if it looks at more than it needs; with values that could be any. */
+/** The steps of a statement's plan that scan a whole table. Parameters get arbitrary values. */
 const waste = (database: Database, statement: string) =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
@@ -135,7 +135,7 @@ describe.each(databases)("$name", (database) => {
         yield* history.meanTimeToRecover(it.name, { since: asOf })
         yield* history.cleanUp
       }).pipe(Effect.withTracer(recorded(statements)))
-      // An `INSERT` of values looks for nothing but what its primary key finds.
+      // An `INSERT` of values is left out, because it reads rows only by their primary key.
       const looked = [...statements].filter((statement) => /^\s*(SELECT|UPDATE|DELETE|WITH)/.test(statement))
       assert.isAtLeast(looked.length, 15)
       const wasteful: Array<unknown> = []

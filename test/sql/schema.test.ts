@@ -1,4 +1,4 @@
-/** Tables that were made by hand. */
+/** Tables that are created from the printed schema, by hand. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
@@ -23,7 +23,7 @@ const works = Effect.fnUntraced(function*(database: Database, options: SqlSchema
   yield* it.report(failures(1))
   yield* it.open()
   assert.lengthOf(yield* storage.history("circuit"), 1)
-  // Whoever would make them finds them.
+  // A storage that creates missing tables uses these.
   const other = yield* build(database.client(), options)
   assert.strictEqual((yield* circuitOf(other, "circuit").read).state._tag, "Open")
 })

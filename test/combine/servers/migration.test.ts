@@ -1,4 +1,4 @@
-/** From files to Redis, and from Redis to Postgres, with calls all the time and one phase after the other. */
+/** Migrations from files to Redis, and from Redis to Postgres, phase by phase, under constant calls. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Redacted, Scope, Stream, SubscriptionRef } from "effect"
 import { rm } from "node:fs/promises"
@@ -29,7 +29,7 @@ type StorageLayer = Layer.Layer<Storage.Storage>
 
 const storageOf = (layer: StorageLayer) => Effect.map(Layer.build(Layer.fresh(layer)), Context.get(Storage.Storage))
 
-/** An instance with calls that never stop. */
+/** An instance that makes calls without a pause once `begin` has run. */
 const processOn = (name: string, from: StorageLayer, to: StorageLayer) =>
   Effect.gen(function*() {
     const scope = yield* Scope.make()
@@ -54,13 +54,13 @@ const processOn = (name: string, from: StorageLayer, to: StorageLayer) =>
     }
   })
 
-/** Goes through all phases on the first of some instances, while all of them call. */
+/** Switches through all phases on the first of three instances, while all of them make calls. */
 const migrate = (name: string, from: StorageLayer, to: StorageLayer) =>
   Effect.gen(function*() {
     const processes = yield* Effect.forEach([0, 1, 2], () => processOn(name, from, to))
     const [{ migration }] = processes as [typeof processes[number]]
     for (const { bad } of processes) {
-      // The first call loads what there is.
+      // The first call loads the circuit.
       yield* eventually(
         "the circuit is open",
         Effect.andThen(
@@ -132,7 +132,7 @@ describe("a migration under load", () => {
       }
       assert.strictEqual((yield* circuitOf(last, "bad").read).state._tag, "Open")
       const good = yield* circuitOf(last, "good").read
-      // Never too few; too many by what was just being reported when the counts were carried.
+      // No call is missing. Reports in flight while the counts were copied may be counted twice.
       assert.isAtLeast(good.lifetime.success, calls[0]! + calls[1]!)
     }).pipe(Effect.scoped))
 })

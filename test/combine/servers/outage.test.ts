@@ -1,4 +1,4 @@
-/** A chain of Redis, SQLite and nothing, with calls all the time, while Redis is killed and comes back. */
+/** A chain of Redis, SQLite and no storage under constant calls, while Redis is killed or paused and comes back. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import { rm } from "node:fs/promises"
@@ -21,7 +21,7 @@ const policy = {
   consistency: "local"
 } as const
 
-// Together with time to spare they are shorter than what a strict call waits for its storage, which is one second.
+// A strict call waits one second for its storage: time for both deadlines, and some to spare.
 const REDIS_MILLIS = 200
 const SQLITE_MILLIS = 500
 const SPARE_MILLIS = 300
@@ -63,7 +63,7 @@ const processOn = (port: number, file: string) =>
       if (Exit.isSuccess(exit)) calls.good++
       else calls.ended.push(`good: ${exit.cause}`)
       const strict = yield* timed(breakers.strict.wrap(Effect.succeed("strict")))
-      // What is not answered in time fails, on a machine that is too late.
+      // On a machine that is late by more than the spare time, a strict call may miss its deadline.
       if (Exit.isFailure(strict.exit) && strict.late < SPARE_MILLIS) calls.ended.push(`strict: ${strict.exit.cause}`)
       const host = yield* timed(hosts.wrap(Effect.void, { key: `host ${calls.good % 20}` }))
       if (Exit.isFailure(host.exit)) calls.ended.push(`host: ${host.exit.cause}`)
@@ -78,7 +78,7 @@ const processOn = (port: number, file: string) =>
       refused: (breaker: Breaker.Breaker<Breaker.BreakerError>) =>
         Effect.map(Effect.exit(breaker.wrap(Effect.fail("down"))), (exit) =>
           Exit.isFailure(exit) && String(exit.cause).includes("BreakerOpenError")),
-      /** Whether this was told of Redis after so many events. */
+      /** Whether the chain has had this event about Redis after its first `after` events. */
       saw: (tag: string, after: number) =>
         Effect.sync(() =>
           events.slice(after).some((event) =>
@@ -103,7 +103,7 @@ const outages = {
   },
   "is paused and goes on": {
     begins: async (server: RedisServer) => server.pause(),
-    // What it was sent meanwhile it does now.
+    // Redis now executes the requests that it was sent during the pause.
     ends: async (server: RedisServer) => server.resume()
   }
 }
@@ -184,7 +184,7 @@ describe.each(Object.entries(outages))("a chain under load when Redis %s", (what
         assert.isTrue(yield* process.refused(process.bad))
         yield* process.stopCalls
       }
-      // Each call once: those in reports that Redis did not answer, those that SQLite has counted, and the rest.
+      // Redis counts every call once, whether Redis left its report without an answer, SQLite counted it, or neither.
       const made = all.reduce((sum, { calls }) => sum + calls.good, 0)
       yield* eventually(
         "every call is counted in Redis",
@@ -195,7 +195,7 @@ describe.each(Object.entries(outages))("a chain under load when Redis %s", (what
 
       for (const { calls } of all) {
         assert.deepStrictEqual(calls.ended, [])
-        // What a call may wait is 100 ms, and two round trips where it is strict.
+        // A call may wait for 100 ms, and a strict one for two round trips.
         assert.isBelow(calls.longest, 5000)
       }
       for (const { events } of processes) {
