@@ -1,4 +1,4 @@
-/** Prints the tables of circuit breakers as SQL: `npm run --silent schema -- postgres [prefix [schema]]`. */
+/** Prints the SQL that creates the tables of circuits: `npm run --silent schema -- postgres [prefix [schema]]`. */
 import { flavours, print } from "../src/Storage/SqlSchema.ts"
 
 const [name, prefix, schema] = process.argv.slice(2)

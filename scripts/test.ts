@@ -1,6 +1,6 @@
 /**
- * What `npm test` runs: every step, whatever became of the one before, and at the end a count of all of them. A step
- * counts as one; of Vitest's steps, each test does.
+ * Runs every step of `npm test`, even after one fails, and prints a count at the end. A Vitest step counts each of its
+ * tests. Any other step counts as one.
  */
 import { spawn } from "node:child_process"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
@@ -25,7 +25,10 @@ const npmRun = (script: string, ...options: ReadonlyArray<string>): Promise<bool
 const step = async (script: string): Promise<Count> =>
   await npmRun(script) ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 }
 
-/** A run that ends badly without a failed test (no tests, a suite that does not load, a stray rejection) is a failure itself. */
+/**
+ * A run that fails without a failed test (no tests, a suite that does not load, an unhandled rejection) counts as one
+ * failure.
+ */
 const tests = async (script: string): Promise<Count> => {
   const report = join(reports, `${script.replace(":", "-")}.json`)
   const ok = await npmRun(script, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`)

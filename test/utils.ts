@@ -2,7 +2,7 @@
 import { Cause, Effect, Fiber, Logger, References, Stream } from "effect"
 import { Breaker, Storage } from "../src/index.ts"
 
-/** A breaker in the scope of the test, on the memory of the process. */
+/** A breaker in the scope of the test, with a storage in the process's memory. */
 export const make = <const P extends Breaker.Policy>(name: string, policy: P) =>
   Breaker.make(name, policy).pipe(Effect.provide(Storage.MemoryStorageLive))
 
@@ -17,7 +17,7 @@ interface Wraps {
 export const failTimes = (breaker: Wraps, times: number, error: unknown = "boom"): Effect.Effect<void> =>
   Effect.repeat(Effect.ignore(breaker.wrap(Effect.fail(error))), { times: times - 1 }).pipe(Effect.asVoid)
 
-/** The rejection of a call, which must not run. */
+/** The error of a rejected call. Dies if the body runs. */
 export const rejectionOf = <Err>(breaker: {
   readonly wrap: Breaker.Wrap<Err, never>
 }): Effect.Effect<Breaker.BreakerOpenError> =>
@@ -46,14 +46,14 @@ export const listen = (source: { readonly events: Stream.Stream<Breaker.Event> }
 /** More turns of Node's event loop than any test's fibers need before they all wait. */
 const MOST_TURNS = 10_000
 
-/** Immediates that belong to `untilQuiet` itself. They are no work to wait for. */
+/** Immediates that belong to `untilQuiet` itself. `untilQuiet` does not wait for them. */
 let waiting = 0
 
 const immediates = (): number => process.getActiveResourcesInfo().filter((type) => type === "Immediate").length
 
 /**
- * Waits until every fiber has ended or waits for the clock, for a promise, or for another fiber. Effect runs fibers in Node's
- * immediates, so no fiber can run while there is none. Real input and output is not waited for.
+ * Waits until every fiber has ended or waits for the clock, for a promise, or for another fiber. Effect runs fibers in
+ * Node's immediates, so no fiber can run while there is none. It does not wait for real input and output.
  */
 export const untilQuiet: Effect.Effect<void> = Effect.callback((resume) => {
   let turns = 0

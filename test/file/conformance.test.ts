@@ -1,4 +1,4 @@
-/** The conformance suite: on Node's file system, by two storages in turns, and on a disk in memory. */
+/** The conformance laws, on Node's file system with two storages that take turns, and on a disk in memory. */
 import { NodePath } from "@effect/platform-node"
 import { describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Layer } from "effect"
@@ -28,7 +28,7 @@ describe("conformance: files, by two processes", () => {
     Effect.suspend(() => isDown ? Effect.fail(failure(method, path, "EIO")) : Effect.void)
   )
 
-  /** The time is the test's, but who lost to the other waits in real time: a disk has no other. */
+  /** Reads the test clock but sleeps in real time, because a write that lost a race waits for a real disk. */
   const live = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.flatMap(Clock.Clock, (clock) =>
       Effect.provideService(effect, Clock.Clock, {
@@ -41,7 +41,7 @@ describe("conformance: files, by two processes", () => {
         sleep: (duration) => liveSleep(Duration.toMillis(duration))
       }))
 
-  /** What comes first is the one's, what comes next the other's. */
+  /** Two storages on one directory. Requests go to one and to the other in turns. */
   const inTurns = (options: FileStorage.Options): Layer.Layer<Storage> =>
     Layer.effect(
       Storage,

@@ -1,4 +1,4 @@
-/** Power cuts, at ten thousand moments: what was acknowledged is there, and what is there can be worked with. */
+/** Power cuts at ten thousand moments. Every acknowledged write survives, and the surviving files are usable. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
@@ -56,14 +56,17 @@ let sequence = 0
 
 const report = (ledger: Ledger, it: Circuit) => {
   ledger.note(it.name, ({ pending }) => ({ pending: pending + 1 }))
-  // Sent again where it failed, as a breaker does: it may have been counted.
+  // Sent again with the same sequence after a failure, as a breaker does: the first may have been counted.
   const sent = it.send({ instance: `i${++sequence % 5}`, sequence, delta: failures(1) })
   return Effect.map(Effect.retry(sent, { times: 2 }), () => {
     ledger.note(it.name, ({ failures, pending }) => ({ failures: failures + 1, pending: pending - 1 }))
   })
 }
 
-/** A change, which is noted when it was committed. Which of those that run at once comes last, only the generation says. */
+/**
+ * Sends a change, and notes it if it was committed. Of changes that run at once, the one with the highest generation is
+ * the latest.
+ */
 const change = (ledger: Ledger, it: Circuit, rng: Rng) => {
   ledger.note(it.name, ({ changing }) => ({ changing: changing + 1 }))
   const changed = rng.weighted([
@@ -95,7 +98,9 @@ interface Crash {
   readonly ledger: Ledger
 }
 
-/** Random operations on random circuits, two at a time, and what is left at some of the moments between the steps. */
+/**
+ * Runs random operations on random circuits, two at a time. Keeps a crashed copy of the disk after some of the steps.
+ */
 const history = (seed: number, crashesPerStep: number, weakness?: Weakness) =>
   Effect.gen(function*() {
     const rng = new Rng(seed)
@@ -128,7 +133,7 @@ const history = (seed: number, crashesPerStep: number, weakness?: Weakness) =>
     return crashes
   }).pipe(Effect.scoped, clockAt(START).provide)
 
-/** What is wrong with what is left, if anything. */
+/** The differences between a crashed disk and the ledger of the same moment. */
 const faultsOf = ({ disk, ledger }: Crash) =>
   Effect.gen(function*() {
     const storage: Storage = yield* storageOn(disk)

@@ -1,7 +1,8 @@
 /**
- * A file system in memory that loses power as a real one does. What a file holds is safe once the file was flushed, and what a
- * directory holds once that was: of all else a crash keeps what it likes, a part of a file among it. It does one step at a
- * time, and whoever is told of the steps may take a crash's copy after any, fail it, or let it wait.
+ * A file system in memory that loses power as a real one does. A file's content is safe once the file is flushed, and a
+ * directory's entries once the directory is flushed. A crash keeps a random part of the rest, and may cut or damage a
+ * file. Operations run in steps. The hook `before` can delay or fail a step, and `after` can take a crashed copy of the
+ * disk.
  */
 import { ByteSize, Clock, Effect, FileSystem, Layer, Path, type PlatformError } from "effect"
 import type { RemoveEmptyDirectory } from "../../src/file/Directory.ts"
@@ -11,7 +12,7 @@ import { build, failure } from "./support.ts"
 
 export const DIRECTORY = "/var/circuits"
 
-/** A clock that goes on by itself a little with every look, and lets nobody wait for long. */
+/** A clock that advances by 0.25 ms with every reading. A sleep only yields. */
 export const clockAt = (start: number) => {
   let now = start
   const millis = () => (now += 0.25)
@@ -33,7 +34,7 @@ export const clockAt = (start: number) => {
   }
 }
 
-/** A storage on a disk, until the scope closes. */
+/** Builds a storage on a disk. It lives until the scope closes. */
 export const storageOn = (disk: Disk, options?: FileStorage.Options) =>
   build(
     FileStorage.layer({
@@ -52,7 +53,7 @@ class File {
 class Directory {
   entries = new Map<string, Node>()
   safe = new Map<string, Node>()
-  /** What a name has stood for since it was safe. */
+  /** The nodes that each name has had since the last flush. */
   readonly states = new Map<string, Array<Node | undefined>>()
 
   set(name: string, node: Node | undefined): void {
@@ -97,11 +98,11 @@ export class Disk {
   #steps = 0
   readonly #unflushed = new Set<File>()
   readonly #read = new Map<string, string>()
-  /** What comes before a step: nothing, a failure, or no end. */
+  /** Runs before each step, and can fail or delay it. */
   before: (step: Step) => Effect.Effect<void, PlatformError.PlatformError> = () => Effect.void
-  /** What comes right behind it, in no time. */
+  /** Runs right after each successful step. */
   after: (step: Step) => void = () => {}
-  /** Where a write is cut in two. */
+  /** The length of the first of the two steps of a write. */
   cut: (length: number) => number = (length) => length >> 1
   weakness: Weakness | undefined
 
@@ -109,7 +110,7 @@ export class Disk {
     return this.#steps
   }
 
-  /** What is there when the power comes back. */
+  /** The disk as it may be after a power cut at this moment. */
   crash(rng: Rng): Disk {
     const survivors = new Map<Node, Node>()
     const survive = (node: Node): Node => {
@@ -140,7 +141,7 @@ export class Disk {
     return disk
   }
 
-  /** All files, by their paths. */
+  /** The text of each file, by its path. */
   files(): Readonly<Record<string, string>> {
     const found: Record<string, string> = {}
     const visit = (directory: Directory, path: string) => {
@@ -153,7 +154,7 @@ export class Disk {
     return found
   }
 
-  /** Puts a file there, behind everybody's back. */
+  /** Puts a flushed file in place without a step. */
   put(path: string, text: string): void {
     const { directory, name } = this.#parent("put", path)
     const file = new File()
@@ -219,7 +220,7 @@ export class Disk {
     return file
   }
 
-  /** In two steps, with half a file in between. */
+  /** Writes in two steps, so that a crash or a reader may find a part of the file. */
   #write(path: string, file: File, bytes: Uint8Array) {
     const cut = this.cut(bytes.length)
     const append = (part: Uint8Array) => () => {

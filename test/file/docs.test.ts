@@ -1,4 +1,4 @@
-/** That `docs/files.md` shows what is there: its commands are run where its example lies. */
+/** Runs the commands of `docs/files.md` on a directory like its example, and compares the output with the page. */
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { execFileSync } from "node:child_process"
@@ -33,7 +33,7 @@ beforeAll(() =>
   }).pipe(Effect.scoped, clockAt(1_763_740_800_000).provide, Effect.runPromise)
 )
 
-/** The times of the clock are in the names. */
+/** Replaces numbers that are made from the time of the clock. */
 const withoutNumbers = (text: string) => text.replaceAll(/\d{16}/g, "N").trim()
 
 describe("docs/files.md", () => {

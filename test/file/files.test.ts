@@ -1,4 +1,4 @@
-/** What lies in the directory, what may befall it, and what is said of it. */
+/** The files in a storage's directory, damage to them, and the logs and reports about it. */
 import { NodePath } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect, type FileSystem, Layer, Logger, type Path, type PlatformError, Stream } from "effect"
@@ -58,7 +58,7 @@ const onceFailing = (codes: { current: string | undefined }, methods: ReadonlyAr
     NodePath.layer
   )
 
-/** What it fails with: its reason, and the cause in words. */
+/** The reason of an effect's error, and the cause as text. */
 const errorOf = <A, E>(effect: Effect.Effect<A, E>) =>
   Effect.map(Effect.flip(effect), (error) => {
     const { cause, reason } = error as { readonly cause?: unknown; readonly reason?: string }
@@ -117,7 +117,7 @@ describe("a directory of circuits", () => {
       assert.strictEqual(document.record.lifetime.failure, 7)
       assert.match(id, /^[0-9a-f-]{36}$/)
       assert.include(readFileSync(versions[0]!, "utf8"), "\n  \"circuit\": \"payments\",\n")
-      // Whoever prints it in another way has not damaged it.
+      // A file with other whitespace is not damaged.
       writeFileSync(versions.at(-1)!, JSON.stringify(jsonIn(versions.at(-1)!)))
       assert.strictEqual((yield* it.read).lifetime.failure, 7)
     }))
@@ -163,7 +163,7 @@ describe("a directory of circuits", () => {
       for (const storage of storages) {
         assert.strictEqual((yield* circuitOf(storage, "payments").read).lifetime.failure, 100)
       }
-      // What waits together is written together.
+      // Waiting reports are written together, so there are few versions.
       assert.isAtMost(
         Math.max(
           ...versionsOf(directory, "payments").map((file) => parseInt(basename(file)))
@@ -246,7 +246,7 @@ describe("a name", () => {
     }))
 })
 
-/** What may befall a file. */
+/** Ways to damage a file, each with the reason that is logged and reported. */
 const accidents: Readonly<Record<string, readonly [damage: (file: string) => void, why: RegExp]>> = {
   "is empty": [(file) => truncateSync(file), /the file is empty/],
   "is cut short": [(file) => truncateSync(file, 300), /not JSON, or is cut short/],

@@ -1,4 +1,4 @@
-/** The ready-made layers, by what the environment says. */
+/** The ready-made layers, configured by environment variables. */
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Layer } from "effect"
 import { existsSync } from "node:fs"
@@ -11,7 +11,7 @@ import { Storage } from "../../src/Storage/Storage.ts"
 import { eventually } from "../support/machine.ts"
 import { freshDirectory, versionsOf } from "./support.ts"
 
-/** What it is, with a circuit in it. */
+/** The backend of a storage, and the state of a circuit that was opened in it. */
 const used = <E>(live: Layer.Layer<Storage, E>, env: Readonly<Record<string, string>> = {}) =>
   Effect.flatMap(Storage, (storage) => {
     const it = circuitOf(storage, "payments")
@@ -58,7 +58,7 @@ describe("ready-made layers of files", () => {
         Effect.provide(Layer.fresh(live))
       )
       yield* Effect.sleep("1100 millis")
-      // The clean-up is at the start.
+      // The clean-up runs when the storage starts.
       yield* Effect.provide(
         Effect.gen(function*() {
           yield* eventually(

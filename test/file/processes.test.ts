@@ -14,18 +14,18 @@ import { freshDirectory, node } from "./support.ts"
 
 const KILLS = 100
 
-/** Processes at once. */
+/** Number of processes that run at once. */
 const WRITERS = 4
 
-/** What each of them reports at once of the same circuit. */
+/** Number of reports of the same circuit that each process sends at once. */
 const REPORTS = 25
 
-/** So many reports that nobody else is in the way of take longer than all of those at once. */
+/** All reports at once must take less time than this many reports without contention. */
 const MOST_TIMES_ALONE = 2 * WRITERS * REPORTS
 
 const writer = join(freshDirectory(), "writer.mjs")
 
-// One file is there several times as soon as all its modules are.
+// A process starts several times faster from one bundle than from all its modules.
 beforeAll(async () => {
   const bundle = await rolldown({ input: join(import.meta.dirname, "writer.ts"), platform: "node" })
   await bundle.write({ file: writer, format: "esm" })
@@ -43,7 +43,10 @@ const start = (...args: ReadonlyArray<string>) => {
   return { child, lines: () => output.split("\n").filter((line) => line !== "") }
 }
 
-/** One that is killed at some moment after its first answer, and that stood still before, or did not. What it was answered. */
+/**
+ * Starts a process, sometimes pauses it, and kills it at a random moment after its first answer. Returns the circuit of
+ * each report that was answered.
+ */
 const killed = async (directory: string, name: string): Promise<ReadonlyArray<string>> => {
   const { child, lines } = start(directory, name)
   const closed = once(child, "close")
@@ -84,10 +87,10 @@ describe("processes on one directory", () => {
       const found = await failuresOf(directory, circuit)
       const answered = counted[circuit] ?? 0
       assert.isAtLeast(found, answered)
-      // One more at most of each, which was written and not answered.
+      // Each killed process may have written at most one more report, which was not answered.
       assert.isAtMost(found, answered + kills)
     }
-    // None was killed before its first answer.
+    // No process was killed before its first answer.
     assert.isAtLeast(Object.values(counted).reduce((sum, count) => sum + count, 0), KILLS)
     const { circuits } = await Effect.runPromise(Effect.provide(FileStorage.report({ directory }), node))
     assert.deepEqual(circuits.map(({ circuit, damaged }) => [circuit, damaged]), [["a", []], ["b", []], ["c", []]])

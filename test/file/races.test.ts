@@ -1,4 +1,4 @@
-/** Writers that are paused at each of their steps, while others go on. */
+/** Writers that are paused before each of their steps while others write. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Latch } from "effect"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
@@ -12,17 +12,20 @@ const START = 1_700_000_000_000
 const HOUR = 3_600_000
 
 interface Schedule {
-  /** Whether there is a circuit before the first writer comes. */
+  /** Whether the circuit exists before the paused writer starts. */
   readonly exists: boolean
-  /** What others report while it stands still. */
+  /** How many reports another writer sends during the pause. */
   readonly others: number
   readonly backups: number
-  /** Whether the circuit expires meanwhile, and is removed, before the last of these. */
+  /** Whether the circuit expires and is removed before the last of those reports. */
   readonly expires: boolean
   readonly weakness?: Weakness | undefined
 }
 
-/** One report, held up before its step, or `undefined` where it has fewer. How many of whose were counted in the end. */
+/**
+ * Pauses a report before its step number `pausedAt`. Returns the failures that are counted in the end, or `undefined`
+ * if the report has fewer steps.
+ */
 const run = ({ backups, exists, expires, others, weakness }: Schedule, pausedAt: number) => {
   const time = clockAt(START)
   return Effect.gen(function*() {
@@ -90,7 +93,7 @@ describe("a writer that is paused at any of its steps", () => {
     it(`a paused writer undoes nothing of a circuit that expired and is ${exists ? "there again" : "new"}`, () =>
       Effect.runPromise(Effect.map(countsOf({ exists, others: 3, backups: 1, expires: true }), (counts) => {
         assert.isAbove(counts.length, 10)
-        // Its own may have been forgotten with the rest, or be in.
+        // The paused report is either counted, or was removed with the expired circuit.
         for (const count of counts) assert.include([1, 2], count)
       })))
   }
@@ -103,8 +106,9 @@ describe("a writer that is paused at any of its steps", () => {
 })
 
 /**
- * One report, held up before its step, and then backups that are removed for their age, held up before theirs, until the first
- * is done. `false` where either has fewer steps, else how much was counted.
+ * Pauses a report before its step number `pausedAt`, and then a clean-up of old backups before its step
+ * `cleanerPausedAt`. The report ends before the clean-up goes on. Returns the counted failures, or `false` if either
+ * has fewer steps.
  */
 const runBesideCleaner = (pausedAt: number, cleanerPausedAt: number) => {
   const time = clockAt(START)
@@ -118,7 +122,10 @@ const runBesideCleaner = (pausedAt: number, cleanerPausedAt: number) => {
     const theirs = circuitOf(other, "payments")
     const report = theirs.report(failures(1), { instance: "other" })
     yield* report
-    /** Begins something, and comes back when it stands before its step, with a way to go on, or has ended. */
+    /**
+     * Starts an effect, and returns once it is paused before its step `at` or has ended. `end` resumes the effect and
+     * waits for it.
+     */
     const begin = <A, E>(effect: Effect.Effect<A, E>, at: number) =>
       Effect.gen(function*() {
         const [reached, resume] = [Latch.makeUnsafe(), Latch.makeUnsafe()]

@@ -1,4 +1,4 @@
-/** Directories of circuits for tests, and ways past the storage. */
+/** Directories of circuits for tests, and functions that read and change their files without the storage. */
 import { NodeFileSystem, NodePath } from "@effect/platform-node"
 import { Context, Effect, FileSystem, Layer, PlatformError, type Scope } from "effect"
 import { createHash } from "node:crypto"
@@ -17,7 +17,7 @@ export const capabilities: Capabilities = { shared: false, durable: true, pushes
 const base = mkdtempSync(join(tmpdir(), "effect-breaker-file-"))
 afterAll(() => rmSync(base, { recursive: true, force: true }))
 
-/** A directory that is gone when the tests of the file are done. */
+/** A directory that is removed after the tests of the file. */
 export const freshDirectory = (): string => mkdtempSync(join(base, "directory-"))
 
 export const removeEmptyDirectory: RemoveEmptyDirectory = (path) =>
@@ -25,7 +25,7 @@ export const removeEmptyDirectory: RemoveEmptyDirectory = (path) =>
 
 export const node = Layer.merge(NodeFileSystem.layer, NodePath.layer)
 
-/** A storage, until the scope closes. */
+/** Builds a storage. It lives until the scope closes. */
 export const build = <R>(
   layer: Layer.Layer<Storage, never, R>
 ): Effect.Effect<Storage, never, R | Scope.Scope> =>
@@ -45,7 +45,7 @@ export const failure = (
     cause: Object.assign(new Error(code), { code })
   })
 
-/** Node's file system, with something before what is done to a path. */
+/** Node's file system, with an effect that runs before each operation on a path. */
 export const before = (
   f: (method: string, path: string) => Effect.Effect<void, PlatformError.PlatformError>
 ): Layer.Layer<FileSystem.FileSystem> =>
@@ -56,34 +56,34 @@ export const before = (
         get: (target, method: string) => {
           const original: unknown = Reflect.get(target, method)
           return typeof original !== "function" ? original : (path: string, ...rest: ReadonlyArray<unknown>) =>
-            // Links are told by where they lead to.
+            // The path of a link is its new path.
             Effect.andThen(f(method, method === "link" ? String(rest[0]) : path), () => original(path, ...rest))
         }
       }))
   ).pipe(Layer.provide(NodeFileSystem.layer))
 
-/** The versions of a circuit, the oldest first. */
+/** The paths of a circuit's versions, the oldest first. */
 export const versionsOf = (directory: string, circuit: string): ReadonlyArray<string> => {
   const folder = join(directory, folderOf(circuit))
   return readdirSync(folder).filter((name) => /^\d+\.json$/.test(name)).sort((a, b) => parseInt(a) - parseInt(b))
     .map((name) => join(folder, name))
 }
 
-/** As a version stands in its file, whatever is in it. */
+/** The text of a version with these fields and the checksum that fits them. */
 export const withChecksum = ({ checksum: _, ...fields }: Readonly<Record<string, unknown>>): string =>
   JSON.stringify({
     ...fields,
     checksum: `sha256:${createHash("sha256").update(JSON.stringify(fields)).digest("hex")}`
   })
 
-/** A version with another record. */
+/** The text of a version with another record and a fitting checksum. */
 export const rewritten = (text: string, f: (record: Readonly<Record<string, unknown>>) => unknown): string => {
   const { document, ...fields } = JSON.parse(text)
   const record = f(document.record)
   return record === document.record ? text : withChecksum({ ...fields, document: { ...document, record } })
 }
 
-/** Changes the newest document of a circuit where it lies. */
+/** Changes the record in a circuit's newest file. */
 export const rewrite = (
   directory: string,
   circuit: string,

@@ -1,7 +1,8 @@
 /**
- * A process that reports failures of three circuits until it is killed, and writes down each that was answered. Its arguments
- * are the directory and its own name. With a number as the third it reports so many failures of one circuit at once, writes
- * down how long a report of a circuit of its own takes, and how long those took, and ends.
+ * A process that reports failures of three circuits until it is killed, and prints the circuit of each answered report.
+ * Its arguments are the directory and its own name. A third argument is a number of reports: the process prints how
+ * long one report of a circuit of its own takes, sends that many reports of a shared circuit at once, prints how long
+ * those took, and ends.
  */
 import * as Effect from "effect/Effect"
 import { writeSync } from "node:fs"
@@ -27,7 +28,7 @@ const program = Effect.gen(function*() {
       })
     const send = (circuit: string, of: number) =>
       circuitOf(storage, circuit).send({ instance: `${instance} ${of}`, sequence: 1, delta: failures(1) })
-    // How fast the disk and the processors are at the moment.
+    // Measures how fast the disk and the processors are at the moment.
     const alone = yield* timed(Effect.forEach(times(ALONE), (of) => send(instance, of)))
     yield* told(`${alone / ALONE}`)
     const all = Effect.forEach(times(Number(crowd)), (of) => send("crowd", of), { concurrency: "unbounded" })

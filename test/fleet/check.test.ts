@@ -24,7 +24,7 @@ const rejected = (at: number, of: Partial<Call> = {}): Call =>
   call(at, { before: open, startedAt: undefined, endedAt: at, ended: "rejected", ...of })
 
 let lastId = 0
-/** A request that is sent, answered a millisecond later, and dated between. */
+/** A request that is sent at `at` and answered 1 ms later. Its answer is dated between the two. */
 const exchange = (
   at: number,
   request: Partial<Request>,
@@ -49,7 +49,7 @@ const grant = (at: number, name = "a 1") => exchange(at, ask(name), halfOpen)
 const settle = (at: number, name = "a 1") => exchange(at, { what: "SettleSuccess", generation: 2, lease: name }, healed)
 const probe = (at: number) => call(at, { before: over, atOnce: false, startedAt: at + 5 })
 
-/** A circuit that opens, and is closed by a probe. */
+/** A circuit that opens, and that a probe closes. */
 const story: ReadonlyArray<Entry> = [
   { is: "started", at: 0, skew: 0 },
   call(10, { isFirst: true, atOnce: false, startedAt: 50 }),
@@ -78,7 +78,7 @@ const run = (logs: ReadonlyArray<ReadonlyArray<Entry>>, of: Partial<Run> = {}): 
 })
 const loss = { what: "Redis starts again empty", from: 2000, to: 2100, losesData: true }
 
-/** A process that knows less than is stored. */
+/** A process that knows generation 0 while generation 1 is stored. */
 const behind = (at: number): Sighting => ({ process: 0, circuit: CIRCUIT, stored: 1, known: 0, at, since: 5000 })
 
 describe("the check of a fleet's logs", () => {
@@ -117,7 +117,7 @@ describe("the check of a fleet's logs", () => {
     })
   }
 
-  // What is too late on a machine that is not.
+  // Each log breaks a promise, unless its process was kept from running for `by` milliseconds.
   const late: Readonly<Record<string, readonly [by: number, log: ReadonlyArray<Entry>, of?: Partial<Run>]>> = {
     "a first call that waits for its circuit": [1500, [call(10, { isFirst: true, atOnce: false, startedAt: 2010 })]],
     "a probe that is begun when the open time is over": [

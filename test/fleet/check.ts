@@ -1,65 +1,65 @@
 /**
- * Whether what the processes of a fleet wrote down keeps what is promised of them. It knows nothing of the code under test but
- * what a breaker says of itself, and takes nobody's word for what it can see itself. What is promised within a time is held to
- * the time in which a process could run: a machine that others keep busy breaks no promise.
+ * Checks the logs of a fleet's processes against the promises of the protocol. It uses nothing of the code under test
+ * but the snapshots of breakers, and compares those with the storage's answers. A promise about time counts only the
+ * time in which a process could run, because a busy machine breaks no promise.
  */
 import type { Answered, Call, Entry, Late, Request, Seen, Sent } from "./log.ts"
 
-/** Something that was done to the fleet, by the host's monotonic clock. */
+/** A fault that the drill inflicted. Its times are of the host's monotonic clock. */
 export interface Fault {
   readonly what: string
   readonly from: number
   readonly to: number
-  /** To this process alone. */
+  /** The only process that the fault hit; `undefined` for all. */
   readonly process?: number | undefined
-  /** The server may have lost what it acknowledged. */
+  /** The server may have lost writes that it acknowledged. */
   readonly losesData?: boolean | undefined
 }
 
 export interface Run {
-  /** By process, in the order in which it wrote them. */
+  /** The entries of each process, in the order in which it wrote them. */
   readonly logs: ReadonlyArray<ReadonlyArray<Entry>>
   readonly faults: ReadonlyArray<Fault>
   /** The circuits on which calls wait for the storage. */
   readonly strict: ReadonlyArray<string>
   /** Milliseconds between two round trips. */
   readonly interval: number
-  /** What the server's clock said when the monotonic one stood at 0. */
+  /** The time of the server's clock when the monotonic clock stood at 0. */
   readonly epoch: number
-  /** How long a circuit is open. */
+  /** How long a circuit is open, in milliseconds. */
   readonly openFor: number
-  /** After the last fault. */
+  /** Taken after the last fault. */
   readonly sightings: ReadonlyArray<Sighting>
 }
 
-/** A process that knows another generation than is stored. */
+/** A process that knew another generation than the stored one. */
 export interface Sighting {
   readonly process: number
   readonly circuit: string
   readonly stored: number
   readonly known: number
-  /** When the process was looked at. */
+  /** When the process's snapshot was read. */
   readonly at: number
-  /** Since when there was no fault, and this generation was stored. */
+  /** Since when this generation was stored and no fault was active. */
   readonly since: number
 }
 
-// Durations that the protocol promises. They hold for the time in which a process can run, which its log tells.
+// Durations that the protocol promises, in milliseconds. Only the time in which a process could run counts.
 
-/** How long a call is kept for its load, and as long again for its lease. */
+/** How long a call waits for its circuit to load, and again as long for its lease. */
 const PATIENCE = 100
 /** How long a storage may take to answer. */
 const DEADLINE = 1000
-/** What a process takes to react, with nothing to keep it from running. */
+/** How long a process may take to react when nothing keeps it from running. */
 const SLACK = 300
 /**
- * How long after a fault a process may still feel it: a client waits for up to two seconds before it connects again, which may
- * take one more; then comes a round, and its answer.
+ * How long a fault may affect a process after its end. A client waits up to two seconds before it reconnects, which may
+ * take one more. Then a round must be sent and answered.
  */
 const RECOVERY = 5000
-/** How exactly a breaker says when a circuit is open no more. */
+/** The error that a breaker's `retryAfter` may have. */
 const INSTANT = 20
-/** Between two clocks that should be one. */
+/** How far two clocks may differ that should agree. */
 const APART = 50
 
 interface Exchange {
@@ -111,13 +111,16 @@ const exchangesOf = (entries: ReadonlyArray<Entry>, process: number): ReadonlyAr
 
 const callsOf = (entries: ReadonlyArray<Entry>): ReadonlyArray<Call> => entries.filter((entry) => entry.is === "call")
 
-/** When a process was told that it cannot be answered. */
+/** The times at which a process's requests failed as a whole. */
 const failuresOf = (process: number, exchanges: ReadonlyArray<Exchange>): ReadonlyArray<number> =>
   exchanges.flatMap(({ answer, process: of }) =>
     of === process && answer?.seen.every((seen) => seen === null) === true ? [answer.at] : []
   )
 
-/** The times when a process was late, and how late it had been in all before each. A busy machine leaves thousands. */
+/**
+ * The entries of a process that was late, with the sum of the delays before each. A busy machine leaves thousands, so
+ * lookups use a binary search.
+ */
 class LatenessOf {
   readonly #late: ReadonlyArray<Late>
   readonly #before: ReadonlyArray<number>
@@ -154,18 +157,18 @@ export const lateness = (entries: ReadonlyArray<Entry>, from: number, to: number
   return known.between(from, to)
 }
 
-/** Whether one time is so shortly before another, for a process, that it may still feel what happened then. */
+/** Whether `at` is so soon after `since` that a fault at `since` may still affect the process. */
 const isRecovering = (entries: ReadonlyArray<Entry>, since: number, at: number): boolean =>
   at - since < RECOVERY + lateness(entries, since, at)
 
-/** Whether something was done to a process between two times, or so shortly before that it may still feel it. */
+/** Whether a fault hit a process between two times, or so shortly before that it may still affect the process. */
 const isHurt = ({ faults, logs }: Run, process: number, from: number, to: number): boolean =>
   faults.some((fault) =>
     (fault.process === undefined || fault.process === process) && fault.from < to &&
     isRecovering(logs[process]!, fault.to, from)
   )
 
-/** Whether the server may have lost between two times what it had acknowledged. Those are its own. */
+/** Whether the server may have lost acknowledged writes between two times of the server's clock. */
 const mayHaveLost = ({ epoch, faults }: Run, from: number, to: number): boolean =>
   faults.some((fault) => fault.losesData === true && fault.from + epoch < to + APART && fault.to + epoch > from - APART)
 
@@ -175,7 +178,7 @@ const mayHaveLost = ({ epoch, faults }: Run, from: number, to: number): boolean 
 
 const NOTHING: Pick<Seen, "generation" | "state"> = { generation: 0, state: "Closed" }
 
-/** Whether a call may be a probe, by what its process knew and the time that went by until the call was begun. */
+/** Whether a call may be a probe, by its process's snapshot and the time that passed until the call was begun. */
 const mayProbe = ({ at, before: { retryAfter = 0, state }, begunAt }: Call): boolean =>
   state !== "Closed" && (state === "HalfOpen" || retryAfter < INSTANT + begunAt - at)
 
@@ -206,7 +209,7 @@ const checkCalls = (
     const left = before.state === "Open" ? before.retryAfter ?? 0 : 0
     if (atOnce && left > INSTANT + call.begunAt - at) broken.push(`${who} ran, which is open for ${left} ms`)
     if (!mayProbe(call)) continue
-    // Somebody may have closed it while the call waited.
+    // Another process may have closed the circuit while the call waited.
     const known = own.filter((answer) => answer.request.circuit === circuit && answer.answeredAt <= startedAt)
       .reduce((newest, { seen }) => seen.generation >= newest.generation ? seen : newest, NOTHING)
     const grant = grants.findIndex((grant) =>
@@ -225,7 +228,7 @@ const checkCalls = (
   return broken
 }
 
-/** What a process knows never goes back, nor behind what it was answered. */
+/** The generation that a process knows never decreases, and is never behind the storage's answers to it. */
 const checkViews = (
   process: number,
   entries: ReadonlyArray<Entry>,
@@ -251,7 +254,7 @@ const checkViews = (
   })
 }
 
-/** While a circuit is called and the storage can be reached, its process is never without an answer for long. */
+/** While a circuit is called and the storage is reachable, its process never waits long for an answer. */
 const checkRhythm = (
   run: Run,
   process: number,
@@ -268,7 +271,7 @@ const checkRhythm = (
     const called = calls.filter((call) => call.circuit === circuit).map(({ at }) => at)
     return answers.slice(1).flatMap((answer, i) => {
       const last = answers[i]!
-      // From the first call after an answer, on a circuit that has gone to sleep.
+      // Counts from the first call after an answer, because an instance sends nothing while its circuit is idle.
       const since = called.find((at) => at > last) ?? Infinity
       const silence = answer - Math.max(last, since) - lateness(entries, last, answer)
       return silence <= 2 * run.interval + DEADLINE + SLACK || isHurt(run, process, last, answer) ||
@@ -283,7 +286,7 @@ const checkRhythm = (
 // generations
 // -----------------------------------------------------------------------------
 
-/** A generation is one change, whoever tells of it. */
+/** All answers with the same generation show the same state and the same reason. */
 const checkMeanings = (answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const meanings = new Map<string, string>()
   return answers.flatMap(({ seen: { asOf, circuit, generation, state, why } }) => {
@@ -295,7 +298,10 @@ const checkMeanings = (answers: ReadonlyArray<Answer>): ReadonlyArray<string> =>
   })
 }
 
-/** A request that is sent after a change was answered is answered with that change, unless the server has lost it. */
+/**
+ * A request that is sent after an answer showed a change is answered with that change or a newer one, unless the server
+ * lost it.
+ */
 const checkOrder = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const newest = new Map<string, { readonly generation: number; readonly answeredAt: number; readonly asOf: number }>()
   return answers.toSorted((a, b) => a.seen.asOf - b.seen.asOf).flatMap(({ answeredAt, at, process, seen }) => {
@@ -314,7 +320,7 @@ const checkOrder = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<str
   })
 }
 
-/** Nothing closes but by a probe that succeeded. */
+/** A circuit closes only after a probe succeeded. */
 const checkClosings = (exchanges: ReadonlyArray<Exchange>, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const settled = exchanges.flatMap(({ sent }) => sent.requests.filter(({ what }) => what === "SettleSuccess"))
   const closed = new Map(
@@ -328,7 +334,7 @@ const checkClosings = (exchanges: ReadonlyArray<Exchange>, answers: ReadonlyArra
   )
 }
 
-/** Of those who want to follow a generation, one does. */
+/** Of several trips of the same generation, only one is committed. */
 const checkWinners = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const winners = new Map<string, Answer>()
   return answers.filter(({ done, request }) => request.what === "Trip" && done).flatMap((trip) => {
@@ -353,7 +359,10 @@ interface Lease {
   until: number
 }
 
-/** By the server's clock, and as long as it keeps what it acknowledged: no more at once than there may be probes. */
+/**
+ * By the server's clock, no more leases are live at once than probes are allowed, and no lease is settled after its
+ * end. Both hold unless the server lost what it acknowledged.
+ */
 const checkLeases = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const leases = new Map<string, Lease>()
   return answers.toSorted((a, b) => a.seen.asOf - b.seen.asOf).flatMap(({ done, request, seen }) => {
@@ -382,7 +391,7 @@ const checkLeases = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<st
 // strict circuits
 // -----------------------------------------------------------------------------
 
-/** Who calls after an opening was told to anybody is rejected, until its time is up. */
+/** Once any process has received an opening, every strict call is rejected until the open time is over. */
 const checkStrict = (run: Run, circuit: string, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const openings = new Map<number, { readonly toldAt: number; readonly asOf: number }>()
   for (const { answeredAt, seen } of answers) {
@@ -396,7 +405,7 @@ const checkStrict = (run: Run, circuit: string, answers: ReadonlyArray<Answer>):
   return run.logs.flatMap((entries, process) =>
     callsOf(entries).flatMap(({ at, circuit: of, startedAt }) => {
       if (of !== circuit || startedAt === undefined || isHurt(run, process, at - DEADLINE, startedAt)) return []
-      // The first that anybody saw of it may not have been its beginning: its time may be up sooner.
+      // The first answer that shows an opening may come later than its start, so the open time may end sooner.
       const opening = [...openings].find(([, { asOf, toldAt }]) =>
         toldAt < at && startedAt + run.epoch < asOf + run.openFor - DEADLINE &&
         !answers.some(({ seen }) =>
@@ -414,7 +423,7 @@ const checkStrict = (run: Run, circuit: string, answers: ReadonlyArray<Answer>):
 // agreement
 // -----------------------------------------------------------------------------
 
-/** Soon after a fault and a change each process knows what is stored. */
+/** Soon after the last fault and the last change, each process knows the stored generation. */
 const checkAgreement = ({ logs, sightings }: Run): ReadonlyArray<string> =>
   sightings.flatMap(({ at, circuit, known, process, since, stored }) =>
     isRecovering(logs[process]!, since, at)

@@ -1,4 +1,4 @@
-/** Processes that share circuits, on one storage and with one upstream. */
+/** Processes that share circuits on one storage and call one upstream. */
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
 import type { Breaker } from "../../src/index.ts"
@@ -59,12 +59,12 @@ export class Process {
 
 const HOUR = 3_600_000
 
-/** What makes a process take the wall clock for `hours` ahead of what it is, and leaves the monotonic one alone. */
+/** Environment variables that set a process's wall clock `hours` ahead, and leave its monotonic clock alone. */
 const skewed = async (hours: number): Promise<Readonly<Record<string, string>>> => {
   if (hours === 0) return {}
   await install(["faketime"], ["faketime"])
   return {
-    // As Debian's own wrapper says it, which leaves a semaphore behind.
+    // These are the variables that Debian's `faketime` sets. The command itself leaves a semaphore behind.
     LD_PRELOAD: "/usr/$LIB/faketime/libfaketime.so.1",
     FAKETIME: `${hours < 0 ? "" : "+"}${hours}h`,
     DONT_FAKE_MONOTONIC: "1"
@@ -87,7 +87,7 @@ export class Fleet {
     return new Fleet(plan, await Upstream.start(), await temporaryDirectory())
   }
 
-  /** One more process, whose wall clock is so many hours ahead. */
+  /** Starts a process whose wall clock is `hours` ahead. */
   async start(hours = 0): Promise<Process> {
     const index = this.processes.length
     const log = join(this.#directory, `${index}.log`)

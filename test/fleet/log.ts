@@ -1,12 +1,13 @@
 /**
- * What the processes of a fleet write down as it happens, a line of JSON each, so that one that is killed leaves it behind.
- * Times are milliseconds of the host's monotonic clock, which they have in common and nobody can set; `asOf` is the server's.
+ * The logs of a fleet's processes. A process writes each entry at once, as a line of JSON, so a killed process leaves
+ * its log behind. Times are milliseconds of the host's monotonic clock, which all processes share and no one can set.
+ * Only `asOf` is a time of the server's clock.
  */
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs"
 
 export type State = "Closed" | "Open" | "HalfOpen"
 
-/** A circuit as a storage answered it. */
+/** A circuit in a storage's answer. */
 export interface Seen {
   readonly circuit: string
   readonly generation: number
@@ -15,7 +16,7 @@ export interface Seen {
   readonly asOf: number
 }
 
-/** A circuit as a process saw it when a call came in. */
+/** A circuit in a process's snapshot, just before a call. */
 export interface View {
   readonly state: State
   readonly retryAfter?: number | undefined
@@ -27,37 +28,42 @@ export interface View {
 export interface Started {
   readonly is: "started"
   readonly at: number
-  /** How many milliseconds its wall clock is ahead of the host's. */
+  /** How many milliseconds the process's wall clock is ahead of the host's. */
   readonly skew: number
 }
 
 export interface Call {
   readonly is: "call"
   readonly at: number
-  /** When it had been begun: by then it was decided on, if that needed nothing that takes time. */
+  /**
+   * When the call's fiber had been started. By then the breaker has decided on the call, unless the decision has to
+   * wait.
+   */
   readonly begunAt: number
   readonly circuit: string
   readonly before: View
-  /** Whether the circuit was never called before in this process. */
+  /** Whether no earlier call of the circuit had ended in this process. */
   readonly isFirst: boolean
-  /** Whether it was decided on without waiting for anything. */
+  /** Whether the breaker decided on the call without waiting. */
   readonly atOnce: boolean
   readonly startedAt?: number | undefined
   readonly endedAt: number
-  /** `ok`, `failed` as its dependency did, `rejected` by the breaker, or whatever else became of it. */
+  /** `ok`, `failed` like its dependency, `rejected` by the breaker, or the text of any other end. */
   readonly ended: string
 }
 
 export interface Request {
   readonly circuit: string
   readonly generation: number
-  /** Its kind: `Report`, `Trip`, `PutBack`, `Operation`, `Ask`, `Settle`. */
+  /**
+   * The kind: `Report`, `Trip`, `PutBack`, `Operation`, `Ask`, or `Settle` with its outcome, such as `SettleSuccess`.
+   */
   readonly what: string
-  /** Of a lease that it requests or settles. */
+  /** The lease that the request asks for or settles. */
   readonly lease?: string | undefined
   readonly duration?: number | undefined
   readonly probes?: number | undefined
-  /** Calls that succeeded, failed and were rejected, of a report. */
+  /** The successes, failures and rejections of a report. */
   readonly counts?: Counts | undefined
   readonly sequence?: number | undefined
 }
@@ -78,17 +84,17 @@ export interface Sent {
 export interface Answered {
   readonly is: "answered"
   readonly at: number
-  /** Of what was sent. */
+  /** The id of the `Sent` entry. */
   readonly id: number
-  /** Of each request in its order; nothing where it failed. */
+  /** The answers in the order of the requests; `null` for a request that failed. */
   readonly seen: ReadonlyArray<Seen | null>
   /** Whether a change was made, a lease granted or settled. */
   readonly done?: boolean | undefined
-  /** Why it failed, where all of it did. */
+  /** The error, if the requests failed as a whole. */
   readonly error?: string | undefined
 }
 
-/** The process was kept from running for so many milliseconds in all between two times. */
+/** The process was kept from running for `by` milliseconds in all between `since` and `at`. */
 export interface Late {
   readonly is: "late"
   readonly since: number
@@ -100,7 +106,10 @@ export type Entry = Started | Call | Sent | Answered | Late
 
 export const now = (): number => Number(process.hrtime.bigint()) / 1e6
 
-/** The wall clock's time when the monotonic one stood at 0. A pause between the two readings makes it too small, so the largest. */
+/**
+ * The wall clock's time when the monotonic clock stood at 0. It is the largest of several results, because a pause
+ * between the two readings makes a result too small.
+ */
 export const epochMillis = (): number => Math.max(...Array.from({ length: 20 }, () => Date.now() - now()))
 
 export class Log {
@@ -119,6 +128,6 @@ export class Log {
   }
 }
 
-/** Of a process that was killed, the last line may have been cut. */
+/** Drops the text after the last newline, because a killed process may not have finished its last line. */
 export const readLog = (file: string): ReadonlyArray<Entry> =>
   readFileSync(file, "utf8").split("\n").slice(0, -1).map((line) => JSON.parse(line) as Entry)

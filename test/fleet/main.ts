@@ -1,10 +1,10 @@
 /**
- * `npm run test:fleet`: real processes on real servers, to which everything is done that can be, again and again.
+ * `npm run test:fleet`: drills with real processes on real servers, which inflict faults on both.
  *
  * --on server   redis (the default) or postgres
- * --rounds n    how many fleets (default 5)
- * --seed seed   what is done to the first (default: any); each after it has the next
- * --seconds n   how long each of its two parts lasts (default 40)
+ * --rounds n    number of drills (default 5)
+ * --seed seed   seed of the first drill's faults (default: random); each further drill adds 1
+ * --seconds n   duration of each of a drill's two parts (default 40)
  */
 import { parseArgs } from "node:util"
 import { startPostgres } from "./postgres.ts"

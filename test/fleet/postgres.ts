@@ -7,10 +7,10 @@ import { Storage } from "../../src/Storage/Storage.ts"
 import { PostgresServer } from "../support/servers/postgres.ts"
 import type { Server, Trouble } from "./server.ts"
 
-/** As many as it takes. */
+/** Enough to take every connection of the server. */
 const CONNECTIONS = 200
 
-/** A Postgres, which keeps what it committed. */
+/** A Postgres server. It loses no committed data. */
 export const startPostgres = async (): Promise<Server> => {
   const postgres = await PostgresServer.start()
   const scope = Scope.makeUnsafe()
@@ -22,12 +22,12 @@ export const startPostgres = async (): Promise<Server> => {
   const again = <A, E>(effect: Effect.Effect<A, E>): Promise<A> =>
     Effect.runPromise(Effect.retry(effect, { times: 100, schedule: Schedule.spaced("50 millis") }))
 
-  /** By somebody else's transaction. */
+  /** Another transaction locks the rows of all circuits. */
   const locked = (millis: number): Trouble => ({
     what: `the rows of all circuits are locked for ${millis} ms`,
     inflict: () => {
       const lock = sql`SELECT service_name FROM circuit_breaker_states ORDER BY service_name FOR UPDATE`
-      // A transaction of which nothing is heard would be ended.
+      // Sleeps on the server, because the server ends an idle transaction.
       return again(
         sql.withTransaction(Effect.andThen(lock, sql`SELECT pg_sleep(${millis / 1000})`)).pipe(Effect.asVoid)
       )
@@ -42,7 +42,7 @@ export const startPostgres = async (): Promise<Server> => {
       ))
   })
 
-  /** Nobody else gets one of the connections that it has. */
+  /** Cuts all other connections, and takes them so that the fleet gets none. */
   const occupied = (millis: number): Trouble => ({
     what: `all connections are cut, and taken by others for ${millis} ms`,
     inflict: async () => {

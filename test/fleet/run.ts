@@ -1,6 +1,6 @@
 /**
- * A fleet of eight processes under load, to which things are done that follow from a seed, on a server to which things are done
- * as well. What is found broken is told.
+ * Runs a drill: eight processes under load share circuits on one server. Faults that follow from a seed hit the
+ * processes, their upstream and the server. The report lists every broken promise.
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Breaker } from "../../src/index.ts"
@@ -14,7 +14,10 @@ import type { Server, Trouble } from "./server.ts"
 export interface Options {
   readonly start: () => Promise<Server>
   readonly seed: number
-  /** How long processes and the upstream are ill, and then how long the server is, too. Seconds. */
+  /**
+   * The duration of each of the two parts. The first has faults of the processes and the upstream, and short ones of
+   * the server. The second has all faults of the server, too.
+   */
   readonly seconds: number
   readonly progress?: ((text: string) => void) | undefined
 }
@@ -23,16 +26,16 @@ export interface Report {
   readonly broken: ReadonlyArray<string>
   readonly calls: ReadonlyArray<number>
   readonly faults: ReadonlyArray<string>
-  /** How long after the last fault all processes agreed. Milliseconds. */
+  /** Milliseconds from the last fault until all processes knew the stored generations. */
   readonly agreedAfter: number
-  /** For how long each process was kept from running. Milliseconds. */
+  /** Milliseconds that each process was kept from running. */
   readonly late: ReadonlyArray<number>
 }
 
 const INTERVAL = 1000
 const OPEN_FOR = 3000
 const PROCESSES = 8
-/** Hours that the wall clocks are ahead. */
+/** Hours that the processes' wall clocks are ahead. */
 const SKEWS = [0, 5, -7, 0, 0, 1000, 0, 0]
 
 const policies: Readonly<Record<string, Breaker.Data>> = {
@@ -62,7 +65,7 @@ const policies: Readonly<Record<string, Breaker.Data>> = {
   }
 }
 const CIRCUITS = Object.keys(policies)
-/** Calls a second of each process. */
+/** Calls per second of each process, by circuit. */
 const LOAD = { any: 60, pooled: 60, strict: 5 }
 
 class Drill {
@@ -111,7 +114,7 @@ class Drill {
   }
 
   // -----------------------------------------------------------------------------
-  // what can happen
+  // faults
   // -----------------------------------------------------------------------------
 
   async #illness(): Promise<void> {
@@ -154,10 +157,10 @@ class Drill {
   }
 
   // -----------------------------------------------------------------------------
-  // how it goes
+  // phases of the drill
   // -----------------------------------------------------------------------------
 
-  /** Has some of these happen, one after the other with a breath between, and the upstream fall ill meanwhile. */
+  /** Runs these faults one after the other, with a pause before each. Meanwhile the upstream fails again and again. */
   async #unrest(some: ReadonlyArray<() => Promise<void>>, least: number): Promise<void> {
     const end = now() + this.#options.seconds * 1000
     const illness = async () => {
@@ -167,7 +170,7 @@ class Drill {
       }
     }
     const trouble = async () => {
-      // Each once, then any.
+      // Runs each of the first `least` faults once, then random ones.
       for (let i = 0; now() < end || i < least; i++) {
         await sleep(this.#rng.int(200, 1500))
         await (i < least ? some[i]! : this.#rng.pick(some))()
@@ -191,7 +194,10 @@ class Drill {
     await Promise.all(this.#fleet.running.map((process) => process.request("load", load)))
   }
 
-  /** Nothing is counted twice, and nothing that was acknowledged is missing, though processes were killed. */
+  /**
+   * Checks that the storage counts no outcome twice and misses none that it acknowledged, although processes were
+   * killed.
+   */
   async countUp(): Promise<void> {
     await this.#load({})
     for (const circuit of CIRCUITS) {
@@ -215,7 +221,10 @@ class Drill {
     await this.#load(LOAD)
   }
 
-  /** Waits until all processes know what is stored, and notes each that does not yet. How long that took. */
+  /**
+   * Waits until all processes know the stored generations, and records a sighting of each process that does not yet.
+   * Returns the milliseconds that it waited.
+   */
   async agree(): Promise<number> {
     const start = now()
     const since = new Map<string, Pick<Sighting, "stored" | "since">>()
@@ -227,7 +236,7 @@ class Drill {
       const processes = this.#fleet.running
       const at = now()
       const views = await Promise.all(processes.map((process) => process.request("look", { circuit })))
-      // It has changed meanwhile, which nobody knows before it is stored.
+      // The stored generation changed while the processes were read, so their snapshots prove nothing.
       if ((await this.#server.stored(circuit)).generation !== stored) return []
       return views.flatMap(({ generation }, i) =>
         generation === stored ? [] : [{ process: processes[i]!.index, circuit, known: generation, at, ...current }]
@@ -255,7 +264,10 @@ const sum = (all: ReadonlyArray<Counts>): Counts =>
 const isLess = (a: Counts, b: Counts): boolean =>
   a.success <= b.success && a.failure <= b.failure && a.rejected <= b.rejected
 
-/** What a killed process may have counted, and what the storage has told it that it counted. */
+/**
+ * The counts of a killed process: `made` is the most that it may have counted, `acknowledged` the part that the storage
+ * acknowledged.
+ */
 const countsOf = (process: Process, circuit: string): { readonly made: Counts; readonly acknowledged: Counts } => {
   const entries = process.read()
   const ends = entries.flatMap((entry) => entry.is === "call" && entry.circuit === circuit ? [entry.ended] : [])
@@ -270,7 +282,7 @@ const countsOf = (process: Process, circuit: string): { readonly made: Counts; r
     }
   }
   return {
-    // One of each may have ended and not been written down.
+    // One call of each outcome may have ended before its entry was written.
     made: sum([
       { success: count("ok"), failure: count("failed"), rejected: count("rejected") },
       { success: 1, failure: 1, rejected: 1 }

@@ -1,12 +1,12 @@
-/** The server that a fleet shares its circuits through, as a drill needs it: what it holds, and what can be done to it. */
+/** The server that stores a fleet's circuits: a drill reads its counts and inflicts its faults. */
 import type { Rng } from "../sim/random.ts"
 import type { Counts } from "./log.ts"
 import type { Setup } from "./worker.ts"
 
-/** Something that can be done to a server. It is over when the server is as it was. */
+/** A fault of a server. `inflict` ends when the server is as it was before. */
 export interface Trouble {
   readonly what: string
-  /** It may lose what it acknowledged. */
+  /** The server may lose writes that it acknowledged. */
   readonly losesData?: boolean | undefined
   readonly inflict: () => Promise<void>
 }
@@ -17,9 +17,9 @@ export interface Stored extends Counts {
 
 export interface Server {
   readonly storage: Setup["storage"]
-  /** What it holds of a circuit. */
+  /** A circuit's stored generation and counts. */
   readonly stored: (circuit: string) => Promise<Stored>
-  /** So short that calls hardly feel it. */
+  /** A fault that is too short to affect most calls. */
   readonly hiccup: (rng: Rng) => Trouble
   readonly troubles: ReadonlyArray<(rng: Rng) => Trouble>
   readonly stop: () => Promise<void>

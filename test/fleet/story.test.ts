@@ -28,12 +28,15 @@ const fleetWith = (evidence: "any" | "pooled", syncEvery = INTERVAL) =>
 const isInRedis = (circuit: string, field: string, value: string) => async () =>
   await server.cli("HGET", `circuit_breaker:{${circuit}}`, field) === value
 
-/** For how long a call waits at most until its circuit is loaded. */
+/** How long a call waits at most for its circuit to load. */
 const PATIENCE_MILLIS = 100
-/** By so much a timer may come too soon. */
+/** How much too early a timer may fire. */
 const EARLY_MILLIS = 10
 
-/** The first call of a new process, whose circuit was loaded in time. Where the machine was too late for that, another. */
+/**
+ * Starts a process and makes its first call. If the machine was too slow to load the circuit in time, another process
+ * makes the call.
+ */
 const firstCall = async (
   fleet: Fleet,
   circuit: string
@@ -53,22 +56,22 @@ describe.each(["any", "pooled"] as const)("a fleet on Redis, evidence %s", (circ
       const { upstream } = fleet
       const [a, used] = [await fleet.start(), await fleet.start()]
       assert.strictEqual((await used.request("call", { circuit })).ended, "ok")
-      // A success that is reported later would end the row of failures.
+      // A success that is reported later would end the streak of failures.
       await until("the success is stored in Redis", isInRedis(circuit, "success_count", "1"))
       upstream.be(circuit, { failing: 1 })
 
-      // A opens.
+      // The circuit opens for A.
       for (let i = 0; i < 5; i++) assert.strictEqual((await a.request("call", { circuit })).ended, "failed")
       await until("the circuit is open for A", async () => (await a.request("look", { circuit })).state === "Open")
-      // The state is in Redis.
+      // Redis stores the open state.
       await until("the circuit is open in Redis", isInRedis(circuit, "state", "open"))
-      // B, which saw nothing, uses the service, has the open state, and rejects at once.
+      // B saw no failure. It loads the open state and rejects its first call.
       const b = await firstCall(fleet, circuit)
       assert.strictEqual(b.call.ended, "rejected")
       const calls = upstream.calls.get(circuit)
       const { counts, openedBy, state } = await b.process.request("look", { circuit })
       assert.deepEqual([state, openedBy, counts], ["Open", "fleet", { success: 0, failure: 0, rejected: 1 }])
-      // So does one that had used it before.
+      // A process that used the circuit before rejects, too.
       await until(
         "the process that used the circuit before has the open state",
         async () => (await used.request("look", { circuit })).state === "Open"

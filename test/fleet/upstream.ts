@@ -1,13 +1,15 @@
-/** What a fleet calls: one server of several services, each of which is well or ill as it is told. */
+/**
+ * The upstream of a fleet: one server with several services. A test sets how often each fails and how long it takes.
+ */
 import { once } from "node:events"
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
 
 export interface Health {
-  /** The share of its calls that fail. */
+  /** The share of calls that fail. */
   readonly failing: number
-  /** How long each takes, in milliseconds. */
+  /** How many milliseconds a call takes. */
   readonly takes: number
 }
 
@@ -16,7 +18,7 @@ const well: Health = { failing: 0, takes: 2 }
 export class Upstream {
   readonly #server: Server
   readonly #health = new Map<string, Health>()
-  /** How often each was called. */
+  /** How often each service was called. */
   readonly calls = new Map<string, number>()
 
   private constructor(server: Server) {
@@ -29,7 +31,7 @@ export class Upstream {
     server.on("request", (request, response) => {
       void upstream.#answer(request.url!.slice(1)).then((status) => response.writeHead(status).end())
     })
-    // Callers keep their connections, also over a pause.
+    // Callers keep their connections, even while they are paused.
     server.keepAliveTimeout = 0
     server.listen(0, "127.0.0.1")
     await once(server, "listening")

@@ -1,4 +1,4 @@
-/** A process of a fleet: makes calls to an upstream through breakers on a storage, and writes down what happens. */
+/** A process of a fleet. It calls an upstream through breakers on a storage, and logs its requests and its calls. */
 import { Cause, Duration, Effect, Exit, Layer, Redacted, Result, Scope } from "effect"
 import { Agent, get } from "node:http"
 import { Breaker } from "../../src/index.ts"
@@ -14,23 +14,23 @@ export interface Setup {
   readonly upstream: string
   readonly storage: { readonly kind: "redis" | "postgres"; readonly url: string }
   readonly policies: Readonly<Record<string, Breaker.Data>>
-  /** What the wall clock said when the monotonic one stood at 0, to whoever started this. */
+  /** The wall clock's time when the monotonic clock stood at 0, as read by the parent process. */
   readonly epoch: number
 }
 
 export interface Requests {
-  /** From now on makes so many calls a second, by circuit. Answered once no other is under way, where that is none. */
+  /** Sets the calls per second, by circuit. Without any circuit, the reply waits until no call is running. */
   readonly load: Readonly<Record<string, number>>
   /** Makes one call. */
   readonly call: { readonly circuit: string }
   readonly look: { readonly circuit: string }
-  /** Stops as a process does that is told to. */
+  /** Closes the breakers and the storage, as a process does before it exits. */
   readonly stop: Readonly<Record<never, never>>
 }
 
 export interface Looked extends View {
   readonly openedBy: Breaker.Snapshot["openedBy"]
-  /** Of this process alone. */
+  /** The counts of this process alone. */
   readonly counts: Counts
 }
 
@@ -46,7 +46,7 @@ const log = new Log(setup.log)
 log.write({ is: "started", at: now(), skew: epochMillis() - setup.epoch })
 
 // -----------------------------------------------------------------------------
-// its requests to the storage
+// requests to the storage
 // -----------------------------------------------------------------------------
 
 let lastId = 0
@@ -102,7 +102,7 @@ const ofProbe = (circuit: string, probe: Probe): Request => ({
   ...probe._tag === "Ask" ? { duration: probe.duration, probes: probe.probes } : {}
 })
 
-/** The same storage, with every request and its answer in the log. */
+/** The same storage. Every request and its answer is logged. */
 const watched = (storage: Storage): Storage => ({
   ...storage,
   sync: (reports) =>
@@ -124,7 +124,7 @@ const watched = (storage: Storage): Storage => ({
 })
 
 // -----------------------------------------------------------------------------
-// its calls
+// calls
 // -----------------------------------------------------------------------------
 
 const scope = Scope.makeUnsafe()
@@ -154,7 +154,7 @@ const breakers = new Map(
   )
 )
 
-// A slow upstream must not use up the ports of the machine.
+// The number of connections is limited, because a slow upstream must not use up the machine's ports.
 const agent = new Agent({ keepAlive: true, maxSockets: 100 })
 
 const callUpstream = (circuit: string): Effect.Effect<void, string> =>
@@ -225,10 +225,10 @@ const make = (circuit: string): Promise<Call> =>
   })
 
 // -----------------------------------------------------------------------------
-// its load
+// load
 // -----------------------------------------------------------------------------
 
-// A line for many small ones.
+// Small delays are summed up to at least this much, so that one entry stands for many.
 const LEAST_MILLIS = 20
 let since = now()
 let late = 0
@@ -242,7 +242,7 @@ new Lateness((by) => {
 })
 
 const TICK = 10
-/** A process that was paused for long does not make up for it. */
+/** Limits the calls that a process makes up for after a pause. */
 const MOST_AT_ONCE = 20
 let rates: Requests["load"] = {}
 const due = new Map<string, number>()

@@ -1,4 +1,6 @@
-/** The package as its users get it: installed from the tarball into an empty project, type-checked there, and run. */
+/**
+ * The package as its users get it: the tests install the tarball in an empty project, type-check it there and run it.
+ */
 import { afterAll, assert, beforeAll, describe, inject, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"

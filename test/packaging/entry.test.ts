@@ -1,4 +1,4 @@
-/** What the root entry makes its users load: nothing of ours but stable modules of Effect, and no driver at all. */
+/** The root entry imports only stable modules of Effect from outside the package, and no driver. */
 import { assert, describe, inject, it } from "@effect/vitest"
 import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"
@@ -13,7 +13,7 @@ interface Import {
   readonly specifier: string
 }
 
-/** All that a bundle of the entry takes from outside the package, nothing shaken off. */
+/** All imports of the entry and its modules from outside the package, without tree shaking. */
 const importsOf = async (entry: string): Promise<ReadonlyArray<Import>> => {
   const imports: Array<Import> = []
   const bundle = await rolldown({
@@ -30,7 +30,7 @@ const importsOf = async (entry: string): Promise<ReadonlyArray<Import>> => {
   return imports
 }
 
-/** The same for the declarations, which a bundler does not read. */
+/** The same imports of the declarations, which a bundler does not read. */
 const typeImportsOf = (entry: string, seen = new Set<string>()): ReadonlyArray<Import> => {
   if (seen.has(entry)) return []
   seen.add(entry)
@@ -45,7 +45,10 @@ const typeImportsOf = (entry: string, seen = new Set<string>()): ReadonlyArray<I
   )
 }
 
-/** What a module of Effect states of itself: the tag of its first doc comment. A folder has none and is as yet unstable. */
+/**
+ * The stability that a module of Effect declares with the tag of its first doc comment. A module in a folder counts as
+ * unstable.
+ */
 const stabilityOf = (specifier: string): string => {
   const file = join(effectRoot, "src", `${specifier.replace(/^effect\/?/, "")}.ts`)
   if (!specifier.startsWith("effect/") || !existsSync(file)) return "not a module of Effect's own"

@@ -22,26 +22,26 @@ export class Command {
     }
   }
 
-  /** The next word. */
+  /** Takes the next word. */
   word(): string {
     const word = this.#words.shift()
     if (word === undefined) throw new Error("a word is missing")
     return word
   }
 
-  /** All words that are left. */
+  /** Takes all words that are left. */
   words(): ReadonlyArray<string> {
     return this.#words.splice(0)
   }
 
-  /** Whether a word stands anywhere. */
+  /** Takes a word wherever it stands. Returns whether it was there. */
   has(word: string): boolean {
     const at = this.#words.indexOf(word)
     if (at !== -1) this.#words.splice(at, 1)
     return at !== -1
   }
 
-  /** The number of a word such as `x5`, or 1. */
+  /** Takes a word such as `x5` and returns its number, or 1 if there is none. */
   times(): number {
     const at = this.#words.findIndex((word) => /^x\d+$/.test(word))
     return at === -1 ? 1 : Number(this.#words.splice(at, 1)[0]!.slice(1))
@@ -63,7 +63,7 @@ export class Command {
     return value === undefined ? undefined : millisOf(value)
   }
 
-  /** Throws when something was written that no one read. */
+  /** Throws if a word or an option is left. */
   end(): void {
     const left = [...this.#words, ...this.#options.keys()]
     if (left.length > 0) throw new Error(`unknown: ${left.join(", ")}`)

@@ -1,38 +1,41 @@
 /**
  * Runs a scenario: a text file with commands and the trace they must print, in the manner of etcd-io/raft's testdata.
  *
- * A file opens with at least three comment lines (`# …`); the first is the test's title. Then come blocks, each ended by an
- * empty line: comments, commands, `----`, and the trace of those commands. `UPDATE=1` writes the trace that was printed in
- * place of the one that was expected; read every changed line against `docs/protocol.md` before you commit it.
+ * A file opens with at least three comment lines (`# …`); the first is the test's title. Then come blocks, each ended
+ * by an empty line: comments, commands, `----`, and the trace of those commands. `UPDATE=1` writes the trace that was
+ * printed in place of the one that was expected; read every changed line against `docs/protocol.md` before you commit
+ * it.
  *
- * Everything runs on the simulator of `test/sim`: virtual time, one scheduler, seeded random numbers. So a trace follows from
- * the commands alone.
+ * Everything runs on the simulator of `test/sim`: virtual time, one scheduler, seeded random numbers. So a trace
+ * follows from the commands alone.
  *
  * Setting up (first, once; more instances later with `start`):
  *
- *     fleet a b c [evidence=pooled|any] [trip=consecutive(5)|failures(3,1m)|rate(0.5,10s,20)] [openFor=10s] [maxOpenFor=1m]
- *                 [probes=1] [successes=1] [lease=30s] [timeout=2s] [consistency=local|strict|300ms] [onStorageError=fail]
+ *     fleet a b c [evidence=pooled|any] [trip=consecutive(5)|failures(3,1m)|rate(0.5,10s,20)]
+ *                 [openFor=10s] [maxOpenFor=1m] [probes=1] [successes=1] [lease=30s] [timeout=2s]
+ *                 [consistency=local|strict|300ms] [onStorageError=fail]
  *                 [syncEvery=1s] [pushes=yes] [idle=1h] [storages=primary,secondary]
  *     start d [the policy's options, where they are not the fleet's]
  *
- * What happens (`[x5]` repeats, `every=` apart or at once; a duration is `50ms`, `1s`, `2m`, `1h`):
+ * Events and commands (`[x5]` repeats, `every=` apart or at once; a duration is `50ms`, `1s`, `2m`, `1h`):
  *
  *     call a succeed|fail|ignore|die [x5] [every=100ms] [takes=3s] [hint=20s]
  *     advance 1s
- *     cut a [from=primary] [refused]      nothing gets through, silently, or so that the sender is told at once
+ *     cut a [from=primary] [refused]      no message passes; with `refused`, requests fail at once
  *     link a [latency=200ms] [lose=request|reply] [double]
- *     heal a                              the link is as it was at first
- *     pause a, resume a, crash a, stop a  a process stands still, runs on, is gone, ends and sends its last reports
- *     wipe                                the storage has lost all
- *     failover 5s                         a copy takes over that is so far behind
- *     clock +3s                           the storage's clock is set
+ *     heal a                              ends all faults of the link
+ *     pause a, resume a, crash a, stop a  `stop` sends the last reports, `crash` does not
+ *     wipe                                the storage loses all records
+ *     failover 5s                         a replica takes over that is 5 s behind
+ *     clock +3s                           steps the storage's clock
  *     override a forcedOpen|disabled|metricsOnly [by=ops] [for=1m] [reason=incident]
  *     clear a, reset a, halfOpen a        [by=ops]
- *     show                                every instance and the record
+ *     show                                prints every instance and the record
  *
- * The trace has a line for each call that ended (or began, if it takes time), each request (`->`), each answer (`<-`), each
- * push (`<~`) and each transition, with the seconds since the beginning. A request without counts is one line with its answer
- * (`read`), and none at all while it tells nothing new. Equal lines in a row are one, with their number.
+ * The trace has a line for each call that ended (or began, if it takes time), each request (`->`), each answer (`<-`),
+ * each push (`<~`) and each transition, with the seconds since the beginning. A request without counts and its answer
+ * share one line (`read`), which is left out if the last read was the same. Equal lines in a row become one, with their
+ * number.
  */
 import { Stage } from "./stage.ts"
 
@@ -73,7 +76,7 @@ export const print = (text: string, traces: ReadonlyArray<ReadonlyArray<string>>
   return `${[head.join("\n"), ...printed].join("\n\n")}\n`
 }
 
-/** What each block prints. */
+/** The trace that each block prints. */
 export const run = (text: string): ReadonlyArray<ReadonlyArray<string>> => {
   const stage = new Stage()
   return parse(text).blocks.map(({ input, line }) => {
@@ -89,7 +92,7 @@ export const run = (text: string): ReadonlyArray<ReadonlyArray<string>> => {
   })
 }
 
-/** Throws with the lines that differ, when a file expects something else than is printed. */
+/** Throws if a printed trace differs from the expected one. The error has the lines that differ. */
 export const check = (file: string, text: string): void => {
   const traces = run(text)
   const found = parse(text).blocks.flatMap(({ expected, input, line }, i) => {
@@ -103,12 +106,12 @@ export const check = (file: string, text: string): void => {
   }
 }
 
-/** The lines of both, those of one alone marked; `undefined` when they are equal. */
+/** The lines of both traces, with a mark on those of only one; `undefined` if the traces are equal. */
 const difference = (
   expected: ReadonlyArray<string>,
   printed: ReadonlyArray<string>
 ): ReadonlyArray<string> | undefined => {
-  // common[i][j]: how many lines the rests from i and j have in common, in order.
+  // common[i][j]: the length of the longest common subsequence of `expected` from i and `printed` from j.
   const common = Array.from({ length: expected.length + 1 }, () => new Array<number>(printed.length + 1).fill(0))
   for (let i = expected.length - 1; i >= 0; i--) {
     for (let j = printed.length - 1; j >= 0; j--) {

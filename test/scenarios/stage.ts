@@ -1,4 +1,4 @@
-/** Where a scenario plays: a simulated fleet that performs commands and keeps a trace of what they lead to. */
+/** The stage of a scenario: a simulated fleet that performs commands and keeps a trace of their effects. */
 import { Effect, type Exit, Schema, Stream } from "effect"
 import { isEmpty } from "../../src/core/Delta.ts"
 import { Breaker } from "../../src/index.ts"
@@ -38,7 +38,7 @@ export class Stage {
   readonly #names: Array<string> = []
   readonly #words = new Words()
   #entries: Array<Entry> = []
-  /** What each process last read of each storage, so that a read is printed only when it tells something new. */
+  /** The last read of each process from each storage. A read is printed only if it differs from the last one. */
   readonly #read = new Map<string, string>()
   /** Names of the processes by their instances' random ids, which the requests carry. */
   readonly #instances = new Map<string, string>()
@@ -163,7 +163,7 @@ export class Stage {
       backends
     })
     this.#fleet = fleet
-    // They look at one server, and a call fails with no `StorageError`.
+    // `Invariants` checks a fleet on one server whose calls fail with no `StorageError`.
     if (backends === undefined && this.#policy.onStorageError !== "fail") this.#invariants = new Invariants(fleet)
     this.#watch(fleet)
     for (const name of names) this.#process(name, this.#policy)
@@ -263,7 +263,7 @@ export class Stage {
     })
   }
 
-  /** Requests carry random ids of instances. */
+  /** Records which process has which instance, because requests carry only random ids. */
   #learn(process: Process, { inputs }: Exchange): void {
     for (const input of inputs.values()) {
       if (input._tag === "Report") this.#instances.set(input.instance, this.#nameOf(process))
@@ -288,7 +288,7 @@ export class Stage {
 
 const seconds = (millis: number): string => (millis / 1000).toFixed(3)
 
-/** What only runs on is nothing new. */
+/** A read without its durations, because those change with the clock alone. */
 const gistOf = (read: string): string => read.replaceAll(/ for [\d.]+ \w+| in [\d.]+ \w+|, its time is up/g, "")
 
 const isRead = ({ inputs }: Exchange): boolean =>

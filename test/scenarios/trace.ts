@@ -10,7 +10,7 @@ import type { Input } from "../sim/server.ts"
 
 const decimals = (value: number): string => String(Math.round(value * 100) / 100)
 
-/** Rounded to 10 ms, or the few that a request is under way would be all that a reader sees. */
+/** Rounds to 10 ms, because the few milliseconds that a request takes would clutter every duration. */
 export const inWords = (millis: number): string => {
   const rounded = Math.round(millis / 10) * 10
   if (rounded < 1000) return `${rounded} ms`
@@ -29,7 +29,7 @@ const counts = ({ failure, ignored, rejected, success }: LifetimeCounts): string
   )
 
 export class Words {
-  /** Real generations have sixteen digits: here they are numbered as they appear. */
+  /** Numbers of generations in the order in which they appear, because real generations have sixteen digits. */
   readonly #generations = new Map<number, string>([[0, "0"]])
 
   generation(generation: number): string {
@@ -74,7 +74,7 @@ export class Words {
     }
   }
 
-  /** What the sender of a request got, `undefined` when it no longer waits. */
+  /** The answer to a request. `exit` is `undefined` when the sender no longer waits for it. */
   answer({ inputs, kind, sentAt }: Exchange, exit: Exit.Exit<unknown, unknown> | undefined, now: number): string {
     if (exit === undefined) return `${kind}: ${givenUp(now - sentAt)}`
     if (exit._tag === "Failure") return `${kind}: ${failureInWords(errorOf(exit))}`
@@ -99,7 +99,7 @@ export class Words {
     }
   }
 
-  /** A pure read is one line, with its answer. */
+  /** The one line of a request without counts and its answer. */
   read({ sentAt }: Exchange, exit: Exit.Exit<unknown, unknown> | undefined, now: number): string {
     if (exit === undefined) return `read: ${givenUp(now - sentAt)}`
     if (exit._tag === "Failure") return `read: ${failureInWords(errorOf(exit))}`
@@ -148,7 +148,7 @@ export class Words {
   }
 }
 
-/** Outcomes that count for the lifetime statistics alone: of an older generation, or a probe's. */
+/** Whether all outcomes are late or a probe's. Those count only for the lifetime statistics. */
 const hasNoEvidence = ({ buckets, lifetime: { failure, success }, streak }: Delta): boolean =>
   success + failure > 0 && buckets.length === 0 && !streak.sawSuccess && streak.trailing === 0
 
@@ -195,7 +195,7 @@ export const eventInWords = (event: Breaker.Event, now: Breaker.Snapshot): strin
   }
 }
 
-/** How a call ended that never ran its body. */
+/** The end of a call that did not run its body. */
 export const rejectionInWords = (error: unknown): string => {
   if (typeof error !== "object" || error === null || !("_tag" in error)) return `call not run: ${String(error)}`
   if (error._tag !== "BreakerOpenError") return `call not run: ${String(error._tag)}`

@@ -1,4 +1,4 @@
-/** Circuits of every kind in one storage, and whether they come out of another as they were. */
+/** Moves circuits of every kind from one storage to another, and checks that they are unchanged. */
 import { assert, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { author, type Circuit, circuitOf, failures, IGNORED, MINUTE, success } from "../../src/conformance/Law.ts"
@@ -7,7 +7,7 @@ import { noCounts, noLifetimeCounts } from "../../src/core/Delta.ts"
 import * as Export from "../../src/Storage/Export.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 
-/** A kind of storage, and how one with nothing in it is made. To try another kind is to add it to a list of these. */
+/** A kind of storage, with an effect that makes an empty one. A test of another kind needs only one more of these. */
 export interface Place {
   readonly name: string
   readonly empty: Effect.Effect<Storage, never, Scope.Scope>
@@ -19,7 +19,7 @@ const evidence = {
   nested: { list: [{ nothing: null, yes: true }], empty: {} }
 }
 
-/** What a circuit may have come to. */
+/** The kinds of circuits, with the requests that make each. */
 const kinds: Readonly<Record<string, (circuit: Circuit) => Effect.Effect<unknown, unknown>>> = {
   "never changed, with counts": ({ report }) =>
     report({
@@ -68,7 +68,7 @@ const kinds: Readonly<Record<string, (circuit: Circuit) => Effect.Effect<unknown
     Effect.flatMap(read, (seen) => trip(seen, { ...author, why: { reason: "a \n b", actor: "'; --", evidence } }))
 }
 
-/** Names that mean something only where nothing stands before them, too. */
+/** Includes names that are special only without a prefix. */
 const names = [...HOSTILE, "", ".", "..", "{}", " ", "toJSON", "plain"]
 
 /** Fills a storage with circuits of every kind, under every name, and exports it. */
@@ -84,7 +84,7 @@ export const filled = Effect.gen(function*() {
 
 const isTime = (key: string) => /^(remaining|elapsed|hint)$|Age$/.test(key)
 
-/** The same at another time, without its generation. */
+/** The snapshot as it would be at another time, without its generation. */
 const asOf = (
   time: number,
   { exported_at }: Export.Archive,
@@ -102,7 +102,7 @@ const asOf = (
   return at(snapshot, "")
 }
 
-/** Times may differ by what a slow machine needs between two steps. */
+/** How much times may differ, because a slow machine needs time between two steps. */
 const SLACK = 3000
 
 const differs = (a: unknown, b: unknown, path: string): ReadonlyArray<string> => {
@@ -119,7 +119,8 @@ const differs = (a: unknown, b: unknown, path: string): ReadonlyArray<string> =>
 }
 
 /**
- * That two archives have the same circuits: all but generations, which each storage gives anew, and the time between the two.
+ * Asserts that two archives have the same circuits. It ignores generations, because each storage assigns its own, and
+ * the time between the two exports.
  */
 export const assertEqual = (actual: Export.Archive, expected: Export.Archive): void => {
   const time = Math.max(...[actual, expected].map(({ exported_at }) => Date.parse(exported_at)))
@@ -134,7 +135,10 @@ const importing = (archive: Export.Archive) =>
     Effect.map((results) => results.map(([result, circuits]) => [result, circuits.length]))
   )
 
-/** For each two of these: what is exported from one comes out of the other as it was, and to import it again changes nothing. */
+/**
+ * Tests every pair of places: circuits that are exported from one and imported into the other are unchanged, and a
+ * second import changes nothing.
+ */
 export const exchange = (places: ReadonlyArray<Place>): void => {
   for (const from of places) {
     const tos = places.filter((place) => place !== from)

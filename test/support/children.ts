@@ -1,4 +1,4 @@
-/** Processes of our own modules that answer requests, one at a time. */
+/** Processes that run one of our modules and answer requests, one at a time. */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
 
@@ -11,7 +11,10 @@ export class Child<Requests, Replies extends { readonly [_ in keyof Requests]: u
     this.#process = process
   }
 
-  /** Runs a module, and waits until it says that it is ready. What it writes goes to the standard error. */
+  /**
+   * Runs a module in a new process, and waits for its first message. The process shares the standard error of this one.
+   * Its standard output is dropped.
+   */
   static async start<Requests, Replies extends { readonly [_ in keyof Requests]: unknown }>(
     name: string,
     module: URL,
@@ -55,7 +58,7 @@ export class Child<Requests, Replies extends { readonly [_ in keyof Requests]: u
     this.#process.kill(signal)
   }
 
-  /** Ends it, paused or not, and waits until it has. */
+  /** Ends the process, paused or not, and waits for its exit. */
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     if (!this.isRunning) return
     const exit = once(this.#process, "exit")

@@ -1,7 +1,7 @@
 /**
- * Documentation as tests. A fence of TypeScript, in Markdown or in a doc comment, is a module of its own: every one must
- * type-check, and those marked `import.meta.vitest` are run, with each line's `// => expected` compared to the expression
- * or constant that ends on that line.
+ * Documentation as tests. A fence of TypeScript, in Markdown or in a doc comment, is a module of its own. Every fence
+ * must type-check. A fence that is marked `import.meta.vitest` is also run: each `// => expected` is compared with the
+ * expression or constant that ends on that line.
  */
 import { execFile } from "node:child_process"
 import { randomUUID } from "node:crypto"
@@ -13,14 +13,14 @@ import { parseSync, transformSync, Visitor } from "rolldown/utils"
 
 export interface Fence {
   readonly file: string
-  /** Of the fence's first line of code. */
+  /** The line number of the fence's first line of code. */
   readonly line: number
   readonly code: string
   readonly runs: boolean
 }
 
 export const root = resolve(import.meta.dirname, "../..")
-// Inside the package, so that what fences import resolves; one per process, so that two runs don't meet.
+// Inside the package, so that the imports of fences resolve. One per process, so that two runs do not share files.
 const cache = join(root, "node_modules/.cache/effect-breaker-docs", String(process.pid))
 export const clean = () => rm(cache, { recursive: true, force: true })
 
@@ -55,7 +55,7 @@ interface Claim {
   readonly expected: string
 }
 
-/** The fence as a module whose claims throw where they are wrong. */
+/** The fence as a module that throws where a claim is wrong. */
 const instrument = (fence: Fence): string => {
   const { comments, errors, program } = parseSync("fence.ts", fence.code, { lang: "ts" })
   if (errors[0] !== undefined) throw new Error(`${fence.file}:${fence.line}: ${errors[0].message}`)
@@ -80,7 +80,7 @@ const instrument = (fence: Fence): string => {
       { at: start, text: `expectation(${JSON.stringify(claim.where)}, (` },
       { at: end, text: `), (${claim.expected}))` }
     )
-  // Inner statements come first, so a block that ends on a claimed line does not take what its last statement claims.
+  // Inner statements come first, so a block that ends on a claimed line does not take the claim of its last statement.
   new Visitor({
     "ExpressionStatement:exit": ({ end, expression }) => {
       const claim = take(end)
@@ -107,7 +107,10 @@ const instrument = (fence: Fence): string => {
 
 const source = (subpath: string) => pathToFileURL(join(root, "src", subpath)).href
 
-/** Node resolves no package from inside itself to its sources, so the imports name the files. */
+/**
+ * Replaces imports of the package by paths of its source files, because Node does not resolve the package's own name to
+ * its sources.
+ */
 const fromSources = (code: string): string =>
   code
     .replaceAll(/(from|import) "effect-breaker"/g, `$1 "${source("index.ts")}"`)
@@ -130,7 +133,7 @@ export const run = async (fence: Fence): Promise<void> => {
   await import(/* @vite-ignore */ `${pathToFileURL(path).href}?${randomUUID()}`)
 }
 
-/** What the compiler says about the fences, with the lines of the documents they stand in; empty when all is well. */
+/** The compiler's errors in the fences, with the lines of the documents. Empty if there are none. */
 export const typeErrors = async (fences: ReadonlyArray<Fence>): Promise<ReadonlyArray<string>> => {
   const directory = join(cache, "types")
   await mkdir(directory, { recursive: true })

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict"
 
-/** What a `// =>` line of a documentation fence claims. Returns the value, so that it can stand where the value stood. */
+/**
+ * Checks the claim of a `// =>` line in a documentation fence. Returns the value, so that the call can replace the
+ * expression.
+ */
 export const expectation = <A>(where: string, actual: A, expected: unknown): A => {
   try {
     assert.deepEqual(actual, expected)

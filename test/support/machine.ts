@@ -1,15 +1,16 @@
 /**
- * How late this machine is, and what tests allow for it. A test must not fail because others keep the processors busy, so
+ * Measures how late this machine is, so that tests can allow for it. A test must not fail because other programs keep
+ * the processors busy:
  *
- * - a wait is for an event, and gives up after a number of looks (`until`, `eventually`), not after a time;
- * - a bound on a duration holds for the time in which this process could run (`onTimeMillis`, `Lateness`);
- * - a law that is about real time is checked again if it failed while the machine was late (`retryWhenLate`);
- * - the limits of Vitest only end what hangs (`HANG_MILLIS`).
+ * - A wait ends with an event. It gives up after a number of checks (`until`, `eventually`), not after a time.
+ * - A bound on a duration counts only the time in which this process could run (`onTimeMillis`, `Lateness`).
+ * - A law about real time is checked again if it failed while the machine was late (`retryWhenLate`).
+ * - Vitest's time limits only end tests that hang (`HANG_MILLIS`).
  */
 import { Effect, Exit } from "effect"
 import { setTimeout as sleep } from "node:timers/promises"
 
-/** For how long each processor second takes here: 1 on an idle machine, about 5 where eight others share two processors. */
+/** Real seconds per second of processor time: 1 on an idle machine, about 5 if eight others share two processors. */
 const slowness = (): number => {
   const [start, cpu] = [performance.now(), process.cpuUsage()]
   let used = 0
@@ -22,10 +23,10 @@ const slowness = (): number => {
 
 export const SLOWNESS = slowness()
 
-/** A duration that suits an idle machine, made as much longer as this machine was slower at the start. */
+/** A duration that suits an idle machine, times the slowness that was measured at the start. */
 export const scaledMillis = (millis: number): number => Math.ceil(millis * SLOWNESS)
 
-/** After how long a test or a hook counts as one that hangs. The slowest takes a minute on an idle machine. */
+/** A test or a hook that takes longer than this hangs. The slowest takes a minute on an idle machine. */
 export const HANG_MILLIS = scaledMillis(600_000)
 
 // -----------------------------------------------------------------------------
@@ -33,12 +34,12 @@ export const HANG_MILLIS = scaledMillis(600_000)
 // -----------------------------------------------------------------------------
 
 const TICK_MILLIS = 10
-/** By so much each tick of a timer is late on an idle machine. */
+/** How late a tick of a timer may be on an idle machine. */
 const USUAL_MILLIS = 2
 
 /**
- * For how long this process was kept from running: by how much the ticks of a timer came too late, in all. It grows where
- * others have the processors, where the process is stopped, and where its own code does not yield.
+ * Measures how long this process was kept from running, as the sum of the delays of a timer's ticks. It grows when
+ * other processes have the processors, when this process is stopped, and when its own code does not yield.
  */
 export class Lateness {
   #tickedAt = performance.now()
@@ -60,7 +61,7 @@ export class Lateness {
     return late > USUAL_MILLIS ? late : 0
   }
 
-  /** In all, the tick that is due now included. */
+  /** The sum of all delays, including that of the tick that is due now. */
   get millis(): number {
     return this.#late + this.#overdue()
   }
@@ -78,11 +79,11 @@ export const onTimeMillis = (): () => number => {
   return () => performance.now() - start - (lateness.millis - late)
 }
 
-/** So late a law about real time may fail for that alone. */
+/** If the machine was later than this, a law about real time may fail for that reason alone. */
 const LATE_MILLIS = 20
 const MOST_TRIES = 10
 
-/** Checks again what failed while the machine was late. What fails on time fails. */
+/** Repeats a check that failed while the machine was late. A check that fails on time fails. */
 export const retryWhenLate = <A, E, R>(check: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
   const attempt = (tries: number): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
@@ -99,11 +100,11 @@ export const retryWhenLate = <A, E, R>(check: Effect.Effect<A, E, R>): Effect.Ef
 // waits
 // -----------------------------------------------------------------------------
 
-/** A minute on an idle machine; as much longer as each look takes on a slow one. */
+/** About a minute on an idle machine. On a slow machine each check takes longer, so the wait is longer, too. */
 const MOST_LOOKS = 3000
 const PAUSE_MILLIS = 20
 
-/** Waits for an event, unless what it comes from has ended. A look that throws has not seen it. */
+/** Waits until `isSo` is true. Fails if the event is no longer possible. A check that throws counts as false. */
 export const until = async (
   event: string,
   isSo: () => Promise<boolean> | boolean,
@@ -122,7 +123,7 @@ export const until = async (
   throw new Error(`it did not happen that ${event}`, { cause: reason })
 }
 
-/** `until` for effects; a look that fails has not seen the event, either. */
+/** `until` for effects. A check that fails counts as false. */
 export const eventually = <E, R>(event: string, isSo: Effect.Effect<boolean, E, R>): Effect.Effect<void, never, R> =>
   Effect.gen(function*() {
     let seen: Exit.Exit<boolean, E> | undefined

@@ -1,4 +1,4 @@
-/** Storages as their processes see them: one memory behind links that can be told to misbehave. */
+/** Storages as processes see them: one memory behind links that tests can make fail. */
 import { Context, Effect, Layer, Schema, type Scope, Stream } from "effect"
 import { rm } from "node:fs/promises"
 import { Breaker } from "../../src/index.ts"
@@ -9,10 +9,10 @@ import { temporaryDirectory } from "./servers/processes.ts"
 
 export type Operation = "sync" | "change" | "probe"
 
-/** What a link does to a request, in place of passing it on. */
+/** Replaces a request that a link would pass on. */
 export type Fault = <A>(request: Effect.Effect<A, Storage.StorageError>) => Effect.Effect<A, Storage.StorageError>
 
-/** The way from one process to a storage. */
+/** One process's connection to a storage. */
 export class Link {
   readonly storage: Storage.Storage
   readonly layer: Layer.Layer<Storage.Storage>
@@ -50,7 +50,7 @@ export class Link {
     this.layer = Layer.succeed(Storage.Storage, this.storage)
   }
 
-  /** From now on, for these operations or all. */
+  /** Applies a fault to these operations, or to all, from now on. `undefined` ends the fault. */
   fault(fault: Fault | undefined, ...operations: ReadonlyArray<Operation>): void {
     const named = operations.length === 0 ? ["sync", "change", "probe"] as const : operations
     this.#faults = { ...this.#faults, ...Object.fromEntries(named.map((operation) => [operation, fault])) }
@@ -63,7 +63,7 @@ export class Link {
 
 export const memory: Effect.Effect<Storage.Storage> = Memory.make()
 
-/** Files in a directory that is gone with the scope. */
+/** Files in a directory that is removed when the scope closes. */
 export const files: Effect.Effect<Storage.Storage, never, Scope.Scope> = Effect.acquireRelease(
   Effect.promise(temporaryDirectory),
   (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
@@ -72,14 +72,14 @@ export const files: Effect.Effect<Storage.Storage, never, Scope.Scope> = Effect.
   Effect.map(Context.get(Storage.Storage))
 )
 
-/** A process each on one memory. */
+/** Links from several processes to one memory. */
 export const processes = (count: number, capabilities: Partial<Storage.Capabilities> = {}) =>
   Effect.map(memory, (storage) => Array.from({ length: count }, () => new Link(storage, capabilities)))
 
 const error = (reason: Storage.StorageError["reason"]) =>
   new Storage.StorageError({ operation: "test", reason, cause: reason })
 
-/** The error of a storage that comes with its own copy of this library: the same tag, another class. */
+/** The error of a storage that uses another copy of this library: the same tag, another class. */
 export class ForeignStorageError
   extends Schema.TaggedError<ForeignStorageError>("another/copy/StorageError")("StorageError", {
     operation: Schema.String,
@@ -93,5 +93,5 @@ export const failingAsForeign = (reason: Storage.StorageError["reason"]): Fault 
 export const failing = (reason: Storage.StorageError["reason"]): Fault => () => Effect.fail(error(reason))
 export const hanging: Fault = () => Effect.never
 export const slow = (millis: number): Fault => (request) => Effect.delay(request, millis)
-/** Done, but nobody hears of it. */
+/** The storage performs the request, but the reply is lost. */
 export const lostReply: Fault = (request) => Effect.andThen(request, Effect.never)

@@ -8,7 +8,7 @@ type Eq<X, Y> = (<T>() => T extends X ? 1 : 2) extends (<T>() => T extends Y ? 1
 const eq = <X, Y>(_: Eq<X, Y>) => {}
 declare const charge: Effect.Effect<string, "declined">
 
-// 1 quickstart, in the card's words
+// 1 quickstart
 const quick = Breaker.wrap(charge).pipe(
   Effect.provide(Breaker.layer("payments", { timeout: "2 seconds" })),
   Effect.provide(Storage.RedisStorageLive)
@@ -89,7 +89,7 @@ eq<typeof pc, Effect.Effect<string, "declined" | Breaker.BreakerOpenError | Brea
 const t = handler("1").pipe(Effect.provide(Payments.layerTest({ state: "Open" })))
 eq<typeof t, Effect.Effect<string, "declined">>(true)
 
-// 7 overriding in production; the error says whether the storage has it
+// 7 overriding in production: it fails if the storage fails
 const kill = Payments.use((b) =>
   b.override({ mode: "ForcedOpen", reason: "incident 42", actor: "oncall", expiresIn: "10 minutes" })
 )

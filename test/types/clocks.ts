@@ -1,4 +1,4 @@
-/** A time by one clock is no time by the other. Compiled, never run. */
+/** The types keep times of the local clock and of the storage's clock apart. Compiled, never run. */
 import type { LocalMillis, StorageMillis } from "../../src/core/Time.ts"
 
 declare const local: LocalMillis
@@ -11,7 +11,7 @@ const read = {
 
 read.local(local + 10)
 read.storage(storage + 10)
-// @ts-expect-error the storage's clock is another
+// @ts-expect-error a time of the storage's clock
 read.local(storage)
-// @ts-expect-error the local clock is another
+// @ts-expect-error a time of the local clock
 read.storage(local)

@@ -32,11 +32,11 @@ eq<Of<{ consistency: { maxAge: 5 }; onStorageError: "fail" }>, Open | Storage.St
 eq<Of<{ consistency: Breaker.Consistency; onStorageError: "fail" | "allow" }>, Open | Storage.StorageError>(true)
 eq<Of<Breaker.Policy>, Breaker.BreakerError | Storage.StorageError>(true)
 eq<Of<Breaker.Data>, Breaker.BreakerError | Storage.StorageError>(true)
-// A union of policies can fail as any of them.
+// A call under a union of policies can fail with the errors of each.
 eq<Of<{ timeout: 5 } | { maxConcurrent: 5 }>, Open | Timeout | Full>(true)
 eq<Of<{ consistency: "strict"; onStorageError: "fail" } | {}>, Open | Storage.StorageError>(true)
 
-// From literals, through every constructor.
+// Every constructor infers the errors from a literal policy.
 const made = Breaker.make("made", { timeout: "1 second", maxConcurrent: 5 })
 eq<Effect.Success<typeof made>, Breaker.Breaker<Open | Timeout | Full>>(true)
 eq<Effect.Services<typeof made>, Storage.Storage | Scope.Scope>(true)
@@ -58,15 +58,15 @@ eq<typeof withKey[0], Effect.Effect<string, "no" | Open, "service" | Hosts>>(tru
 eq<typeof withKey[1], typeof withKey[0]>(true)
 // @ts-expect-error a keyed call has a key
 Hosts.wrap(call, {})
-// @ts-expect-error which is a text
+// @ts-expect-error the key is a string
 Hosts.wrap(call, { key: 1 })
 // @ts-expect-error a wrapped call still needs its breaker
 void Effect.runPromise(Effect.orDie(Plain.wrap(Effect.void)))
-// @ts-expect-error and its layer a storage
+// @ts-expect-error the breaker's layer still needs a storage
 void Effect.runPromise(Effect.orDie(Effect.provide(Plain.wrap(Effect.void), Plain.layer)))
-// @ts-expect-error a plain value is no layer
+// @ts-expect-error a plain value is not a layer
 Effect.provide(Plain.wrap(Effect.void), { backend: "memory" })
-// @ts-expect-error and no effect that makes a storage
+// @ts-expect-error a plain value is not an effect that makes a storage
 Layer.effect(Storage.Storage, { backend: "memory" })
 const complete = Plain.wrap(Effect.void).pipe(Effect.provide(Plain.layer), Effect.provide(Storage.MemoryStorageLive))
 eq<typeof complete, Effect.Effect<void, Open>>(true)
@@ -79,9 +79,9 @@ const judged = Plain.wrapWith(call, { classify: judge })
 eq<typeof judged, Effect.Effect<string, "no" | Open, "service" | "judge" | Plain>>(true)
 class Simple extends Breaker.Service<Simple>()("simple", { classify: () => Outcome.success }) {}
 eq<typeof Simple.layer, Layer.Layer<Simple, never, Storage.Storage>>(true)
-// @ts-expect-error an effect that can fail is no classify
+// @ts-expect-error `classify` must not fail
 Plain.wrapWith(call, { classify: () => Effect.fail("no") })
-// @ts-expect-error nor is a function that returns nothing
+// @ts-expect-error `classify` must return an outcome
 Plain.wrapWith(call, { classify: () => undefined })
 
 // A policy refuses unknown fields.
@@ -97,7 +97,7 @@ eq<ReturnType<typeof Breaker.layer<{}>>, Layer.Layer<Breaker.Breaker<Breaker.Bre
   true
 )
 
-// A layer's config accepts only declared fields that the error type includes, or the type would be wrong.
+// A field that adds an error can be configured only if the policy declares it. Otherwise the error type would be wrong.
 declare const duration: Config.Config<Duration.Duration>
 declare const count: Config.Config<number>
 declare const fails: Config.Config<"fail">
@@ -127,7 +127,7 @@ Allowing.layerConfig({ consistency: strict })
 class Wide extends Breaker.Service<Wide>()("wide", {} as Breaker.Policy) {}
 Wide.layerConfig({ timeout: duration, maxConcurrent: count, onStorageError: fails, halfOpen: { timeout: duration } })
 
-// Events can be told apart.
+// The tag of an event narrows its type.
 declare const event: Breaker.Event
 if (event._tag === "Lost") eq<typeof event.count, number>(true)
 if (event._tag === "Transition") eq<typeof event.to, "Closed" | "Open" | "HalfOpen">(true)

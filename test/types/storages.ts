@@ -38,7 +38,7 @@ Storage.Storage.of({ ...good, probe: async () => probed })
 Storage.Storage.of({ ...good, history: async () => entries })
 // @ts-expect-error an effect of a promise is refused, too
 Storage.Storage.of({ ...good, sync: () => Effect.succeed(Promise.resolve(synced)) })
-// @ts-expect-error and so is one that fails with unknown, as a promise does
+// @ts-expect-error an effect that fails with unknown, as a promise does, is refused, too
 Storage.Storage.of({ ...good, sync: () => Effect.tryPromise(async () => synced) })
 
 // A plain value could only be computed by blocking.
@@ -55,7 +55,7 @@ Storage.Storage.of({ ...good, list: ["a"] })
 // @ts-expect-error
 Storage.Storage.of({ ...good, changes: (async function*() {})() })
 
-// An operation requires no services: its storage was made with them.
+// An operation requires no services, because the storage was made with them.
 declare const needy: Effect.Effect<ReadonlyArray<Service.Synced>, never, "connection">
 // @ts-expect-error
 Storage.Storage.of({ ...good, sync: () => needy })

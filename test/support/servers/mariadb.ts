@@ -27,7 +27,7 @@ export class MariaDbServer {
       ...user
     ])
     await chmod(directory, 0o755)
-    // Somebody else may have taken a port that was free.
+    // Another process may have taken the free port.
     for (let tries = 0;; tries++) {
       const port = await freePort()
       const server = new MariaDbServer(port, directory, await MariaDbServer.#begin(port, directory, user))
@@ -73,7 +73,7 @@ export class MariaDbServer {
     return `mysql://breaker:secret@127.0.0.1:${this.port}/breaker`
   }
 
-  /** What the server answers its administrator. */
+  /** Runs statements as the administrator, and returns the output. */
   async sql(statements: string): Promise<string> {
     const socket = `--socket=${join(this.#directory, "socket")}`
     const { stdout } = await run("mariadb", ["--no-defaults", socket, "--user=root", "--batch", "-e", statements])

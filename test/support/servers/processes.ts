@@ -1,4 +1,4 @@
-/** Programs that tests start on loopback, each in a directory of its own, and stop by their id. */
+/** Programs that tests start on loopback, each in a directory of its own, and stop by their process id. */
 import { type ChildProcess, execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import { access, constants, mkdtemp, open, readFile, rm } from "node:fs/promises"
@@ -16,7 +16,7 @@ const isInstalled = async (program: string): Promise<boolean> => {
   return found.includes(true)
 }
 
-/** Installs Debian's packages where a program is missing and it can, and says what to do where it can't. */
+/** Installs Debian packages if a program is missing. If that fails, the error says which packages to install. */
 export const install = async (programs: ReadonlyArray<string>, packages: ReadonlyArray<string>): Promise<void> => {
   const missing = async () => {
     const found = await Promise.all(programs.map(isInstalled))
@@ -26,7 +26,7 @@ export const install = async (programs: ReadonlyArray<string>, packages: Readonl
   if (lacking.length === 0) return
   let reason = "this is not run as root, or there is no apt-get"
   if (process.getuid?.() === 0 && await isInstalled("apt-get")) {
-    // Not to be started by the package.
+    // The package must not start its server.
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" }
     const get = (...args: ReadonlyArray<string>) => run("apt-get", ["-q", ...args], { env })
     reason = await get("update")
@@ -61,7 +61,7 @@ process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL")
 })
 
-/** A program that runs until it is stopped. */
+/** A program that runs until a test stops it. */
 export class Program {
   readonly directory: string
   readonly #child: ChildProcess
@@ -71,7 +71,7 @@ export class Program {
     this.#child = child
   }
 
-  /** Runs it in a directory, where its output goes, too. */
+  /** Runs a command in a directory, and writes its output to a file there. */
   static async start(directory: string, command: string, args: ReadonlyArray<string>): Promise<Program> {
     const log = await open(join(directory, "output"), "a")
     const child = spawn(command, args, { cwd: directory, stdio: ["ignore", log.fd, log.fd] })
@@ -90,14 +90,14 @@ export class Program {
     this.#child.kill(signal)
   }
 
-  /** Ends it, and waits until it has. */
+  /** Ends the program, and waits for its exit. */
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     if (!this.isRunning) return
     const exit = once(this.#child, "exit")
-    // One that is paused hears of nothing else.
+    // A paused program does not handle other signals.
     this.#child.kill("SIGCONT")
     this.#child.kill(signal)
-    // A database that is killed has not written down what it committed.
+    // Kills only a program that hangs, because a killed database may not have flushed what it committed.
     const hung = setTimeout(() => this.#child.kill("SIGKILL"), scaledMillis(60_000))
     await exit
     clearTimeout(hung)

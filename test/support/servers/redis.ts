@@ -1,4 +1,7 @@
-/** Real Redis servers on free ports of loopback: one, a Cluster of six, and a master with a replica under three Sentinels. */
+/**
+ * Real Redis servers on free ports of loopback: a single server, a Cluster of six, and a master with a replica under
+ * three Sentinels.
+ */
 import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { until } from "../machine.ts"
@@ -7,13 +10,13 @@ import { freePort, install, Program, run, temporaryDirectory } from "./processes
 export const installRedis = (): Promise<void> =>
   install(["redis-server", "redis-sentinel", "redis-cli"], ["redis-server", "redis-sentinel", "redis-tools"])
 
-/** What `redis-cli` answers. */
+/** Runs `redis-cli`, and returns its output. */
 export const cli = async (port: number, ...command: ReadonlyArray<string>): Promise<string> => {
   const { stdout } = await run("redis-cli", ["-h", "127.0.0.1", "-p", String(port), ...command])
   return stdout.trimEnd()
 }
 
-/** A key and a certificate, with which a server speaks TLS alone. */
+/** A key and a certificate. A server that has them accepts only TLS. */
 export interface Certificate {
   readonly key: string
   readonly cert: string
@@ -40,7 +43,7 @@ export class RedisServer {
     this.#program = program
   }
 
-  /** One that keeps nothing on disk, with more arguments of its own. */
+  /** Starts a server that stores nothing on disk, with these further arguments. */
   static start(...more: ReadonlyArray<string>): Promise<RedisServer> {
     return RedisServer.#start((port) => ["--port", port, ...more], [])
   }
@@ -55,7 +58,7 @@ export class RedisServer {
     tls: ReadonlyArray<string>
   ): Promise<RedisServer> {
     await installRedis()
-    // Somebody else may have taken a port that was free.
+    // Another process may have taken the free port.
     for (let tries = 0;; tries++) {
       const [port, directory] = [await freePort(), await temporaryDirectory()]
       const args = [...argsOf(String(port)), "--bind", "127.0.0.1", "--dir", directory, "--save", ""]
@@ -92,7 +95,7 @@ export class RedisServer {
     return cli(this.port, ...this.#tls, ...command)
   }
 
-  /** Waits until its replica has all that it has acknowledged. */
+  /** Waits until the replica has everything that this server has acknowledged. */
   async replicated(): Promise<void> {
     const info = () => this.cli("info", "replication")
     const written = Number(/master_repl_offset:(\d+)/.exec(await info())?.[1])
@@ -102,7 +105,7 @@ export class RedisServer {
     })
   }
 
-  /** Lets it hear nothing and answer nothing, its connections open. */
+  /** Stops the process, which then reads and answers nothing. Its connections stay open. */
   pause(): void {
     this.#program.signal("SIGSTOP")
   }
@@ -115,7 +118,7 @@ export class RedisServer {
     return this.#program.stop("SIGKILL")
   }
 
-  /** Starts it again where it was, with what it has kept: nothing. */
+  /** Starts the server again on the same port. It is empty, because it stores nothing on disk. */
   async restart(): Promise<void> {
     await this.#program.stop("SIGKILL")
     this.#program = await Program.start(this.#directory, "redis-server", this.#args)
@@ -128,10 +131,10 @@ export class RedisServer {
   }
 }
 
-/** By far longer than a loaded machine keeps a server from running: a failover comes when a test wants it. */
+/** Far longer than a loaded machine keeps a server from running, so a failover happens only when a test starts it. */
 const NEVER_MILLIS = "3600000"
 
-/** Three masters with a replica each. */
+/** A Cluster of three masters with a replica each. */
 export class RedisCluster {
   readonly nodes: ReadonlyArray<RedisServer>
 
@@ -174,12 +177,12 @@ export class RedisCluster {
     return this.nodes.filter((_, i) => roles[i])
   }
 
-  /** On all masters, as one would on one server. */
+  /** The current masters. A command that is meant for the whole Cluster must run on each. */
   masters(): Promise<ReadonlyArray<RedisServer>> {
     return this.#withRole("master")
   }
 
-  /** Kills a master whose replica has all that it had. What it returns has the replica take over. */
+  /** Kills a master once its replica has all its data. The returned function makes the replica take over. */
   async lose(master: RedisServer): Promise<() => Promise<void>> {
     const replicas = await this.#withRole("slave")
     const masters = await Promise.all(replicas.map(async (replica) => (await replica.cli("role")).split("\n")[2]))
@@ -192,7 +195,10 @@ export class RedisCluster {
     }
   }
 
-  /** Begins to move the slot of a key to another master, as resharding does: until it has ended, both refer to each other. */
+  /**
+   * Begins to move the slot of a key to another master, as resharding does. Until the move ends, the two masters
+   * redirect clients to each other.
+   */
   async beginMove(key: string): Promise<SlotMove> {
     const slot = await this.cli("cluster", "keyslot", key)
     const masters = await this.masters()
@@ -218,7 +224,7 @@ export class RedisCluster {
     }
   }
 
-  /** Follows the Cluster's directions. */
+  /** Runs a command, and follows the Cluster's redirections. */
   async cli(...command: ReadonlyArray<string>): Promise<string> {
     return cli(this.nodes[0]!.port, "-c", ...command)
   }
@@ -228,11 +234,11 @@ export class RedisCluster {
   }
 }
 
-/** A slot that is on its way from one master to another. */
+/** A slot that is moving from one master to another. */
 export interface SlotMove {
-  /** Moves so many of its keys, or all. */
+  /** Moves up to `most` keys of the slot. */
   readonly moveKeys: (most?: number) => Promise<void>
-  /** Tells all masters that the slot has moved. */
+  /** Makes the target the owner of the slot on all masters. */
   readonly end: () => Promise<void>
 }
 
@@ -286,7 +292,7 @@ export class RedisSentinels {
           async () => await cli(port, "ping") === "PONG",
           () => sentinel.isRunning
         )
-        // They would look and speak once in some seconds.
+        // By default Sentinels check and announce only once in several seconds.
         await cli(port, "sentinel", "debug", "info-period", "500", "publish-period", "500")
       }
       await until("the Sentinels know each other and the replica", async () => {
@@ -322,19 +328,19 @@ export class RedisSentinels {
     return (await this.master()).cli(...command)
   }
 
-  /** Has the replica take over, whatever state the master is in, and waits until it takes writes. */
+  /** Makes the replica take over, whatever state the master is in, and waits until the replica is the master. */
   async failover(): Promise<void> {
     const old = await this.master()
     await until("the replica takes over", async () => {
       const master = await this.master()
       if (master !== old) return (await master.cli("role")).startsWith("master")
-      // Refused while one is under way, or the Sentinel has not heard from the replica for a while.
+      // The Sentinel refuses while a failover is running, or if the replica has not answered for a while.
       await cli(this.ports[0]!, "sentinel", "failover", "mymaster")
       return false
     })
   }
 
-  /** Starts each server that was killed, and waits until there is a replica that keeps up, and all Sentinels say so. */
+  /** Starts each killed server, and waits until the replica keeps up and all Sentinels know it. */
   async healed(): Promise<void> {
     for (const server of this.servers) {
       if (!server.isRunning) await server.restart()

@@ -1,6 +1,6 @@
 /**
- * Once for all tests that need servers: the programs, and one server of each kind that they share. `REDIS_URL`, `DATABASE_URL`
- * and `MYSQL_URL` name others to use.
+ * Starts one server of each kind, which all tests that need servers share. The variables `REDIS_URL`, `DATABASE_URL`
+ * and `MYSQL_URL` name other servers to use instead.
  */
 import type { TestProject } from "vitest/node"
 import { MariaDbServer } from "./mariadb.ts"
