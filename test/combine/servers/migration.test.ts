@@ -70,6 +70,12 @@ const migrate = (name: string, from: StorageLayer, to: StorageLayer) =>
       )
     }
     yield* Effect.forEach(processes, ({ begin }) => begin)
+    // The first report creates the record.
+    const source = yield* storageOf(from)
+    yield* eventually(
+      "the circuit of the successes is in the old storage",
+      Effect.map(Stream.runCollect(source.list), (names) => names.includes("good"))
+    )
     const progress = yield* Stream.runCollect(migration.backfill)
     assert.isAtLeast(progress.at(-1)!.circuits, QUIET.length + 2)
     assert.deepStrictEqual(progress.at(-1)!.failed, [])
