@@ -91,7 +91,7 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#exchange.isBusy
   }
 
-  /** Whether the circuit is as any instance assumes it without a request: closed, and never changed. */
+  /** Whether the circuit is loaded, was never changed, and has nothing in flight or to report. */
   get #isTrivial(): boolean {
     return this.#isLoaded && this.snapshot.generation === 0 && !this.#isBusy()
   }
@@ -428,7 +428,7 @@ export class Member implements Fleet, Evidence, Participant {
     })
   }
 
-  /** This instance tripped. Under `evidence: any` that is a change for all, once it is known what to change. */
+  /** This instance tripped. Under `evidence: any` it proposes the trip to the fleet, after the circuit is loaded. */
   tripped(reason: string, now: LocalMillis): void {
     const { batches, hasLeft, isPooled, log } = this.membership
     log(messages.tripped, { circuit: this.local.name, reason })

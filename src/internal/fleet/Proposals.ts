@@ -73,7 +73,7 @@ export class Proposals {
     )
   }
 
-  /** This instance tripped under `evidence: any`, and the fleet is to open, too. Without an open time it is metrics-only. */
+  /** Proposes this instance's own trip under `evidence: any`. Without `openForMillis` it is a trip in metrics-only mode. */
   proposeOwn(reason: string, openForMillis: number | undefined, now: LocalMillis): void {
     const { answeredAt, membership: { instance }, snapshot } = this.#proposer
     // The storage's clock, as far as it is known here: a request that is held up must be seen to be old.
