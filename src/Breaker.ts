@@ -262,8 +262,8 @@ export interface KeyedOptions {
   /** The most circuits at once. Default 10,000. */
   readonly capacity?: number | undefined
   /**
-   * This instance forgets a circuit that was not used for this long, but not before its open time, its probes and its override
-   * have ended. Default 1 hour. A storage has an idle time of its own.
+   * This instance forgets a circuit that was not used for this long, but not before its open time, the places of its probes and
+   * its override have ended. Default 1 hour. A storage has an idle time of its own.
    */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**

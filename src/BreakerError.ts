@@ -14,7 +14,8 @@ import * as Outcome from "./Outcome.ts"
  * The message says which of five situations it is, the reason, and `retryAfter`:
  *
  * - open: `state` is `Open`.
- * - half-open, and every probe is taken: `state` is `HalfOpen`.
+ * - half-open, and every place for a probe is taken: `state` is `HalfOpen`, and a place is free after `retryAfter` at the
+ *   latest, because a probe that hangs loses its place.
  * - forced open by an operator: `state` is `ForcedOpen`.
  * - closed again and still ramping up: `state` is `HalfOpen`, and `ramping` is `true`.
  * - the circuit that keys share which found no room (`overflow: "shareOne"`) is in one of these: `overflow` is `true`.
@@ -91,7 +92,8 @@ export class BreakerTimeoutError
 }
 
 /**
- * The call was not run, because `maxConcurrent` others were running. It counts as rejected, and for nothing else.
+ * The call was not run, because `maxConcurrent` others were running within their timeout. It counts as rejected, and for
+ * nothing else.
  *
  * @category errors
  * @since 0.1.0

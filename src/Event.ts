@@ -125,6 +125,13 @@ export interface Snapshot {
     readonly actor: string
     readonly expiresIn?: Duration.Duration | undefined
   } | undefined
+  /**
+   * Calls of this instance that are under way, those too that have timed out and not ended. More of them than
+   * `maxConcurrent` means that calls ignore their timeout. Under `Disabled` calls are not counted. A call that was
+   * interrupted at the very moment at which it began may stay counted, unless the policy has a `timeout`, a
+   * `maxConcurrent`, a slow-call policy or a `classify`.
+   */
+  readonly concurrent: number
   readonly statistics: Statistics
   readonly windows: ReadonlyArray<WindowSnapshot>
   /** The fleet's view; absent while this instance knows nothing of the fleet. */

@@ -9,7 +9,7 @@
  * | key          | holds                                                                                         |
  * | ------------ | --------------------------------------------------------------------------------------------- |
  * | `:window`    | a sorted set: the outcomes of this generation in buckets `start width success failure slow`    |
- * | `:leases`    | a sorted set: the running probes, `sequence:instance`, by the time at which their leases end   |
+ * | `:leases`    | a sorted set: the leases of probes, `sequence:instance`, by the time at which their places are free |
  * | `:instances` | a hash: the newest message of each instance, `sequence time`, so that none counts twice        |
  * | `:history`   | a list of the last 100 changes as JSON, newest first                                           |
  *

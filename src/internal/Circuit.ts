@@ -43,6 +43,8 @@ interface Trouble {
   lastFailureMillis: number | undefined
   /** The error of the last failure of a closed circuit, kept for its rejections until it closes again. */
   lastFailure: unknown
+  /** Calls that have timed out and not ended. */
+  overdue: number
   /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
 }
@@ -56,7 +58,7 @@ export class Circuit implements Local, Evidence {
   gate: number
   /** The state's epoch, where the hot path finds it. */
   epoch = State.initial.epoch
-  /** Calls that were admitted and have not ended. */
+  /** Calls that were admitted and have not ended. Those that have timed out run on, and hold no place in the bulkhead. */
   inFlight = 0
   /** The second in which a call last looked it up by its key. */
   usedAtSecond = 0
@@ -193,7 +195,7 @@ export class Circuit implements Local, Evidence {
     if (leave === "Denied") return state._tag === "Open" ? "Open" : "HalfOpen"
     if (state._tag !== "HalfOpen" || (leave !== "Own" && leave !== "Alone")) return undefined
     const most = leave === "Alone" ? 1 : this.shared.probes
-    return state.probes.length >= most && state.probes.every((probe) => now < probe.until) ? "HalfOpen" : undefined
+    return State.placesTaken(state, now).length >= most ? "HalfOpen" : undefined
   }
 
   #admitProbe(leave: ReturnType<Fleet["leave"]>, now: LocalMillis): Permit | Refusal | "Full" | "Ask" {
@@ -203,20 +205,14 @@ export class Circuit implements Local, Evidence {
     if (leave === "Granted") return this.#takeLease(now) ?? "Ask"
     if (leave === "Ask") return "Ask"
     if (this.#state._tag === "Open") this.#move(State.halfOpened(this.#state, "the open time is over", now), now)
-    const state = this.#state as State.HalfOpen
-    const lapsed = state.probes.find((probe) => probe.until <= now)
-    if (lapsed !== undefined) {
-      this.settle(lapsed, now, { outcome: "Failure", slow: false, timeout: false, hintMillis: 0 })
-      return "Open"
-    }
     const permit = new Permit(this.epoch, now, { probe: true, until: now + this.shared.leaseMillis })
-    this.#amend(State.probeTaken(state, permit))
+    this.#amend(State.probeTaken(this.#state as State.HalfOpen, permit))
     return permit
   }
 
   #takeLease(now: LocalMillis): Permit | undefined {
-    const grant = this.fleet?.takeLease(now)
-    return grant && new Permit(this.epoch, now, { probe: true, until: grant.until, lease: grant.name })
+    const lease = this.fleet?.takeLease(now)
+    return lease && new Permit(this.epoch, now, { probe: true, lease })
   }
 
   #admitOnRamp(closed: State.Closed, now: LocalMillis): boolean {
@@ -227,7 +223,7 @@ export class Circuit implements Local, Evidence {
 
   #isFull(): boolean {
     const { maxConcurrent } = this.shared
-    return maxConcurrent !== undefined && this.inFlight >= maxConcurrent
+    return maxConcurrent !== undefined && this.inFlight - (this.#trouble?.overdue ?? 0) >= maxConcurrent
   }
 
   #expireOverride(now: LocalMillis): State.Override | undefined {
@@ -262,15 +258,12 @@ export class Circuit implements Local, Evidence {
 
   /** Counts the outcome of a permitted call and makes the transition that follows. A second settlement does nothing. */
   settle(permit: Permit, now: LocalMillis, settlement: Settlement): void {
-    const { error, hintMillis, outcome: ended, slow, timeout } = settlement
+    const { error, hintMillis, outcome, slow, timeout } = settlement
     if (permit.spent) return
     permit.spent = true
     if (!permit.recorded) return
     const isLate = permit.epoch !== this.epoch
-    // A probe has failed when its permit lapses, also where no other call came for its place.
-    const outcome = !isLate && now >= permit.until ? "Failure" : ended
-    // A probe that lapsed has no error, and a call may fail with `undefined`.
-    if (!isLate && ended === "Failure" && "error" in settlement) this.#inTrouble().lastFailure = error
+    if (!isLate && outcome === "Failure") this.#inTrouble().lastFailure = error
     if (timeout) this.timeout++
     if (outcome === "Ignored") this.ignored++
     else {
@@ -288,11 +281,12 @@ export class Circuit implements Local, Evidence {
     if ((isLate || permit.probe || isMeasured) && outcome !== "Ignored") {
       this.fleet?.notEvidence(outcome === "Failure", slow)
     }
-    if (isLate) return
-    const judged = outcome === "Success" && slow ? "Failure" : outcome
+    // The state that a late probe was to judge is over, so it only gives its place back.
+    const judged = isLate ? "Ignored" : outcome === "Success" && slow ? "Failure" : outcome
     if (permit.lease !== undefined) {
       this.fleet?.probeEnded(permit, { outcome: judged, slow, timeout, hintMillis }, now)
-    } else if (state._tag === "HalfOpen" && permit.probe) {
+    } else if (isLate) return
+    else if (state._tag === "HalfOpen" && permit.probe) {
       this.#apply(State.probeEnded(this.shared, state, permit, judged, hintMillis, now), now)
     } else if (state._tag === "Closed" && outcome !== "Ignored") {
       this.#record(now, outcome === "Failure", slow, hintMillis, permit.metricsOnly)
@@ -332,6 +326,17 @@ export class Circuit implements Local, Evidence {
     hub.publish({ _tag: isOwn ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
   }
 
+  /** A call has timed out and runs on, so that its place in the bulkhead is free. */
+  overran(): void {
+    this.#inTrouble().overdue++
+  }
+
+  /** A call under a permit has ended. One that was settled before had timed out. */
+  ended(permit: Permit): void {
+    this.inFlight--
+    if (permit.spent) this.#inTrouble().overdue--
+  }
+
   #tookMillis(outcome: "Success" | "Failure", millis: number): void {
     const trouble = this.#inTrouble()
     if (outcome === "Success") trouble.lastSuccessMillis = millis
@@ -345,6 +350,7 @@ export class Circuit implements Local, Evidence {
       lastSuccessMillis: undefined,
       lastFailureMillis: undefined,
       lastFailure: undefined,
+      overdue: 0,
       rejection: undefined
     }
   }

@@ -27,6 +27,7 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
     state,
     isolated: state === "Open",
     openings: 0,
+    concurrent: 0,
     statistics: {
       success: 0,
       failure: 0,

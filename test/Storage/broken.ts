@@ -246,9 +246,12 @@ export const broken: Record<string, Params> = {
   "an Ask repeated under the same name grants one lease and does not extend it": asks((ask, circuit, storage) =>
     storage.probe(circuit, { _tag: "Ask", ...ask, lease: { ...ask.lease, sequence: ++counter } })
   ),
-  "a lease that lapsed frees its place, and its holder can no longer settle it": asks((ask, circuit, storage) =>
-    storage.probe(circuit, { _tag: "Ask", ...ask, duration: 60 * ask.duration })
-  ),
+  "a lease that lapsed frees its place, and is settled like any other in its generation": asks((
+    ask,
+    circuit,
+    storage
+  ) => storage.probe(circuit, { _tag: "Ask", ...ask, duration: 60 * ask.duration })),
+  "of the leases that lapsed, the newest 60 are kept": Table.forgetsLapsedLeases,
   "a lease is settled once, and a late Ask does not bring it back": asks((ask, circuit, storage) =>
     Effect.flatMap(storage.probe(circuit, { _tag: "Ask", ...ask }), (answer) =>
       answer.granted

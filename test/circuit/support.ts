@@ -16,7 +16,6 @@ import {
   type Entry,
   type Fleet,
   GATE_LEASE,
-  type Grant,
   type Leave,
   type Local
 } from "../../src/internal/fleet/Fleet.ts"
@@ -65,7 +64,7 @@ export class FakeFleet implements Entry, Fleet {
   readonly readsBeforeCalls = false
   readonly requestLease = Effect.void
   /** The lease that waits for a call. */
-  lease: Grant | undefined
+  lease: LeaseName | undefined
   #circuit: Local | undefined
 
   hasLeft(): boolean {
@@ -80,11 +79,11 @@ export class FakeFleet implements Entry, Fleet {
     return this.answer
   }
   /** Shuts the gate while a lease waits for a call, as `Leases` does. `undefined` is a lease that has lapsed. */
-  grant(lease: Grant | undefined): void {
+  grant(lease: LeaseName | undefined): void {
     this.lease = lease
     this.#circuit!.shut(GATE_LEASE)
   }
-  takeLease(): Grant | undefined {
+  takeLease(): LeaseName | undefined {
     const lease = this.lease
     this.takeBack()
     return lease

@@ -4,7 +4,8 @@
  */
 import { Duration, type Exit, Result } from "effect"
 import { isTagged } from "effect/Predicate"
-import type { CircuitRecord } from "../../src/core/Record.ts"
+import type { Ask } from "../../src/core/Lease.ts"
+import type { CircuitRecord, LeaseName } from "../../src/core/Record.ts"
 import type { Breaker, Trip } from "../../src/index.ts"
 import type { Changed, CircuitReport, Probed, Snapshot, Synced } from "../../src/Storage/Storage.ts"
 import type { Call, Fleet, Process, Watcher } from "./fleet.ts"
@@ -44,6 +45,22 @@ interface Verdicts {
   generation: number
 }
 
+/** A lease, which holds its place at least until then. */
+interface Grant {
+  readonly sequence: number
+  readonly generation: number
+  readonly until: number
+}
+
+interface Running {
+  readonly isLeased: boolean
+  /** The generation that its process knew when it began, and when the half-open state had begun there. */
+  readonly generation: number
+  readonly roundAt: number
+  /** Until when it holds its place. */
+  readonly until: number
+}
+
 export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly broken: Array<string> = []
   readonly #fleet: Fleet
@@ -64,10 +81,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   /** The newest report of a process that was checked. */
   readonly #reported = new Map<string, number>()
   readonly #counted = new Map<string, { success: number; failure: number; ignored: number; rejected: number }>()
-  /** Probes that run, with the generation that their process knew when they began. */
-  readonly #running = new Map<Call, { readonly isLeased: boolean; readonly generation: number }>()
+  /** Probes that run. */
+  readonly #running = new Map<Call, Running>()
   /** Leases that a process was granted and has not used. */
-  readonly #grants = new Map<string, Array<{ readonly sequence: number; readonly generation: number }>>()
+  readonly #grants = new Map<string, Array<Grant>>()
+  /** Leases that the server has granted and that were not settled, since it last lost data. */
+  readonly #unsettled = new Set<string>()
   /** When a clock step or a loss of data last upset leases and generations. */
   #upsetAt = -Infinity
   #wasSetBack = false
@@ -81,6 +100,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   upset(by = 0): void {
     this.#upsetAt = this.#fleet.world.now
     this.#dues.clear()
+    this.#unsettled.clear()
     if (by < 0) this.#wasSetBack = true
   }
 
@@ -128,12 +148,28 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           () => `a report changed the generation of ${circuit}`
         )
         break
+      case "Ask": {
+        const { instance, sequence } = input.lease
+        const isGranted = isHeld(record, input.lease)
+        if (isGranted) this.#unsettled.add(`${circuit} ${record!.generation} ${instance} ${sequence}`)
+        this.#check(
+          isGranted || !hasFreePlace(old, input, now),
+          () => `a lease of ${circuit} was denied to ${instance}, and a place was free`
+        )
+        break
+      }
       case "Settle": {
-        const held = old?.state._tag === "HalfOpen" && old.generation === input.generation &&
-          old.state.leases.some(({ instance, sequence, until }) =>
-            instance === input.lease.instance && sequence === input.lease.sequence && now < until
-          )
-        this.#check(held || record === before?.record, () => `a late settle changed ${circuit}`)
+        const { instance, sequence } = input.lease
+        const isCurrent = generation === input.generation
+        this.#check(
+          (isCurrent && isHeld(old, input.lease)) || record === before?.record,
+          () => `a settlement of a lease that is not held changed ${circuit}`
+        )
+        const wasGranted = this.#unsettled.delete(`${circuit} ${input.generation} ${instance} ${sequence}`)
+        this.#check(
+          !(wasGranted && isCurrent) || record !== before?.record,
+          () => `a settlement of a lease of ${circuit} that was granted to ${instance} changed nothing`
+        )
         break
       }
       case "Trip":
@@ -282,7 +318,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       this.#meets(process, name, answer.snapshot)
       if (input._tag === "Ask" && "granted" in answer && answer.granted) {
         const grants = this.#grants.get(who) ?? []
-        this.#grants.set(who, [...grants, { sequence: input.lease.sequence, generation: answer.snapshot.generation }])
+        const { duration, lease: { sequence } } = input
+        const { generation } = answer.snapshot
+        this.#grants.set(who, [...grants, { sequence, generation, until: exchange.sentAt + duration }])
       }
     }
   }
@@ -367,13 +405,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const generation = snapshot.fleet?.generation ?? 0
     const used = grants.findIndex((grant) => grant.generation === generation)
     const isLeased = used !== -1
-    if (isLeased) grants.splice(used, 1)
-    this.#running.set(call, { isLeased, generation })
+    const [grant] = isLeased ? grants.splice(used, 1) : []
+    const { now } = this.#fleet.world
+    const until = grant?.until ?? now + leaseOf(process, circuit)
+    this.#running.set(call, { isLeased, generation, roundAt: roundOf(snapshot, now), until })
     if (isLeased || this.#isUpset(call)) return
-    const own =
-      [...this.#running].filter(([other, probe]) =>
-        other.process === process && other.circuit === circuit && !probe.isLeased && probe.generation === generation
-      ).length
+    const own = this.#ownProbes(call, snapshot)
     const isAlone = snapshot.fleet?.state === "Closed"
     const most = isAlone ? process.policies[circuit]!.halfOpen?.probes ?? 1 : 1
     this.#check(
@@ -383,11 +420,19 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     this.#check(own <= most, () => `process ${process.index} runs ${own} probes of its own through ${name}`)
   }
 
+  /** How many probes of a process's own hold a place in the round of the snapshot. */
+  #ownProbes({ circuit, process }: Call, snapshot: Breaker.Snapshot): number {
+    const { now } = this.#fleet.world
+    const generation = snapshot.fleet?.generation ?? 0
+    return [...this.#running].filter(([other, probe]) =>
+      other.process === process && other.circuit === circuit && !probe.isLeased && now < probe.until &&
+      probe.generation === generation && Math.abs(probe.roundAt - roundOf(snapshot, now)) < 1
+    ).length
+  }
+
   /** Whether an answer of the server may no longer hold, because it lost data or its clock was moved. */
   #isUpset({ circuit, process }: Call): boolean {
-    const { halfOpen } = process.policies[circuit]!
-    const lease = Duration.toMillis(Duration.fromInputUnsafe(halfOpen?.lease ?? 30_000))
-    return this.#fleet.world.now - this.#upsetAt < 2 * lease + 2000
+    return this.#fleet.world.now - this.#upsetAt < 2 * leaseOf(process, circuit) + 2000
   }
 
   bodyEnds(call: Call, exit: Exit.Exit<unknown, unknown>): void {
@@ -415,10 +460,16 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         () => `a call of process ${process.index} failed with ${String(error)}`
       )
       this.#countsOf(process, circuit).rejected++
-      const { override, retryAfter, state } = process.snapshot(circuit)
+      const snapshot = process.snapshot(circuit)
+      const { override, retryAfter, state } = snapshot
       this.#check(
         state !== "Closed" || retryAfter !== undefined || override?.mode === "ForcedOpen",
         () => `process ${process.index} rejected a call to ${name}, which is closed`
+      )
+      const isIsolated = state === "HalfOpen" && override === undefined && snapshot.fleet?.state === "Closed"
+      this.#check(
+        !isIsolated || this.#ownProbes(call, snapshot) > 0,
+        () => `process ${process.index} rejected a call to ${name}, and no probe of its own holds a place`
       )
       return
     }
@@ -568,16 +619,16 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     }
   }
 
-  /** Checks that each running probe has its lease. */
+  /** Checks that no more probes hold a place than may. A probe that outlasts its lease runs on without one. */
   #checkProbes(circuit: number, name: string): void {
-    const leased = [...this.#running].filter(([call, { isLeased }]) =>
-      isLeased && call.circuit === circuit && call.process.isAlive && !call.process.machine.isPaused &&
-      !this.#isUpset(call)
+    const leased = [...this.#running].filter(([call, { isLeased, until }]) =>
+      isLeased && this.#fleet.world.now < until && call.circuit === circuit && call.process.isAlive &&
+      !call.process.machine.isPaused && !this.#isUpset(call)
     )
     const probes = this.#probes(circuit)
     for (const [, { generation }] of leased) {
       const running = leased.filter(([, probe]) => probe.generation === generation).length
-      this.#check(running <= probes, () => `${running} probes of ${name} run, where ${probes} may`)
+      this.#check(running <= probes, () => `${running} probes of ${name} hold a place, where ${probes} may`)
     }
   }
 
@@ -638,6 +689,27 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     }
   }
 }
+
+const leaseOf = (process: Process, circuit: number): number =>
+  Duration.toMillis(Duration.fromInputUnsafe(process.policies[circuit]!.halfOpen?.lease ?? 30_000))
+
+/** When the state of a snapshot began. */
+const roundOf = ({ elapsed }: Breaker.Snapshot, now: number): number =>
+  elapsed === undefined ? -Infinity : now - Duration.toMillis(elapsed)
+
+/** Whether a record knows a lease, be its time over. */
+const isHeld = (record: CircuitRecord | undefined, { instance, sequence }: LeaseName): boolean =>
+  record?.state._tag === "HalfOpen" &&
+  record.state.leases.some((lease) => lease.instance === instance && lease.sequence === sequence)
+
+/** Whether the server must grant a lease, written a second time and naively. */
+const hasFreePlace = (record: CircuitRecord | undefined, ask: Ask, now: number): boolean =>
+  record?.state._tag === "HalfOpen" && record.generation >= ask.generation &&
+  (record.override === undefined || now >= (record.override.until ?? Infinity)) &&
+  record.state.leases.filter(({ until }) => now < until).length < ask.probes &&
+  !record.seen.some(({ instance, kind, sequence }) =>
+    kind === "ask" && instance === ask.lease.instance && sequence >= ask.lease.sequence
+  )
 
 /** Whether two records differ at most in the fields that every report may change. */
 const hasSameEvidence = (a: CircuitRecord | undefined, b: CircuitRecord | undefined): boolean => {

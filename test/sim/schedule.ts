@@ -32,6 +32,9 @@ export type Act =
   | { readonly do: "clear" | "reset" | "halfOpen"; readonly process: number; readonly circuit: number }
   | { readonly do: "nothing" }
 
+/** In milliseconds. */
+export const LONGEST_CALL = 12_000
+
 /** `after`: how many milliseconds pass before the next step. */
 export type Step = Act & { readonly after: number }
 
@@ -125,7 +128,8 @@ export const scheduleFrom = (seed: number): Schedule => {
         ? [[8, "fails"], [1, "succeeds"], [0.3, "isIgnored"], [0.3, "dies"]]
         : [[20, "succeeds"], [1, "fails"], [0.5, "isIgnored"]]
     ),
-    takes: rng.weighted([[5, 0], [4, rng.int(1, 200)], [1, rng.int(200, 4000)]]),
+    // Some calls take longer than any lease.
+    takes: rng.weighted([[10, 0], [8, rng.int(1, 200)], [2, rng.int(200, 4000)], [1, rng.int(4000, LONGEST_CALL)]]),
     ...(isDown && rng.chance(0.05) ? { hint: rng.pick([500, 8000]) } : {})
   })
   const calls = (): Act => {

@@ -1,7 +1,7 @@
 /** Runs a schedule and returns the invariants that it broke. */
 import { Fleet } from "./fleet.ts"
 import { Invariants } from "./invariants.ts"
-import type { Schedule, Step } from "./schedule.ts"
+import { LONGEST_CALL, type Schedule, type Step } from "./schedule.ts"
 
 /** The first broken invariants, and the step after which they were found. */
 export interface Failure {
@@ -34,7 +34,7 @@ const run = (
     if (failure !== undefined) return failure
   }
   heal(fleet, quality)
-  let failure = rest(fleet, 12, () => failedAt(steps.length))
+  let failure = rest(fleet, 12 + LONGEST_CALL / 1000, () => failedAt(steps.length))
   if (failure !== undefined) return failure
   const didExpire = fleet.world.now >= idleTimeToLive
   const didDie = fleet.processes.some(({ isAlive }) => !isAlive)

@@ -18,12 +18,6 @@ import type { OperationTo, StorageError } from "../../Storage/Storage.ts"
  */
 export type Leave = "Own" | "Alone" | "Granted" | "Ask" | "Denied"
 
-/** A lease as a permit carries it. */
-export interface Grant {
-  readonly name: LeaseName
-  readonly until: LocalMillis
-}
-
 /** All that a circuit has counted. The lifetime counts only grow; the streak and the hint are the epoch's. */
 export interface Counted extends LifetimeCounts {
   readonly streak: number
@@ -38,10 +32,10 @@ export interface Counted extends LifetimeCounts {
 export interface Fleet {
   readonly leave: (now: LocalMillis) => Leave
   /** Takes the lease that `leave` said was granted. */
-  readonly takeLease: (now: LocalMillis) => Grant | undefined
+  readonly takeLease: (now: LocalMillis) => LeaseName | undefined
   /** Asks for a lease, and waits for the answer no longer than a call may be kept. */
   readonly requestLease: Effect.Effect<void>
-  /** A probe under a lease ended. */
+  /** A probe under a lease ended, however long ago the lease lapsed. */
   readonly probeEnded: (permit: Permit, settlement: Settlement, now: LocalMillis) => void
   /** The circuit came to a new epoch by itself: these are the counts of the one that ended. */
   readonly epochEnded: (ended: Counted, now: LocalMillis) => void

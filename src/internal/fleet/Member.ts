@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { noCounts } from "../../core/Delta.ts"
 import type { Permit, Settlement } from "../../core/Permit.ts"
-import { snapshot as snapshotOf, type Why } from "../../core/Record.ts"
+import { type LeaseName, snapshot as snapshotOf, type Why } from "../../core/Record.ts"
 import type { LocalMillis } from "../../core/Time.ts"
 import { type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
@@ -34,7 +34,7 @@ import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import { messages } from "../Messages.ts"
 import { isSnapshot } from "./Answers.ts"
 import { Exchange } from "./Exchange.ts"
-import { type Counted, type Fleet, GATE_IDLE, type Grant, type Leave, type Local } from "./Fleet.ts"
+import { type Counted, type Fleet, GATE_IDLE, type Leave, type Local } from "./Fleet.ts"
 import { fleetSnapshotOf } from "./FleetSnapshot.ts"
 import { Leases } from "./Leases.ts"
 import { type Membership, randomId } from "./Membership.ts"
@@ -496,7 +496,7 @@ export class Member implements Fleet, Evidence, Participant {
     return leave !== "Granted" && this.isAway ? "Alone" : leave
   }
 
-  takeLease(now: LocalMillis): Grant | undefined {
+  takeLease(now: LocalMillis): LeaseName | undefined {
     return this.#leases?.take(now)
   }
 
