@@ -101,11 +101,13 @@ describe("a bulkhead", () => {
   it.effect("calls that ignore their timeout keep no call out where the circuit never trips (F17)", () =>
     Effect.gen(function*() {
       const breaker = yield* make("closed", policy)
-      const hung = Effect.exit(breaker.wrap(Effect.uninterruptible(Effect.never)))
+      const gate = yield* Deferred.make<void>()
+      const hung = Effect.exit(breaker.wrap(Effect.uninterruptible(Deferred.await(gate))))
       for (let i = 0; i < 2; i++) yield* fork(hung)
       yield* TestClock.adjust("2 seconds")
       assert.strictEqual(yield* breaker.state, "Closed")
       assert.isTrue(yield* room(breaker, 2))
+      yield* Deferred.succeed(gate, undefined)
     }))
 
   for (
