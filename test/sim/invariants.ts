@@ -53,7 +53,8 @@ interface Grant {
 }
 
 interface Running {
-  readonly isLeased: boolean
+  /** The sequence of its lease; `undefined` for a probe of its process's own. */
+  readonly lease: number | undefined
   /** The generation that its process knew when it began, and when the half-open state had begun there. */
   readonly generation: number
   readonly roundAt: number
@@ -85,8 +86,14 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #running = new Map<Call, Running>()
   /** Leases that a process was granted and has not used. */
   readonly #grants = new Map<string, Array<Grant>>()
+  /** When each lease was first requested. */
+  readonly #asked = new Map<string, number>()
   /** Leases that the server has granted and that were not settled, since it last lost data. */
   readonly #unsettled = new Set<string>()
+  /** Calls that ended as probes, with the lease that is to be settled. */
+  readonly #due = new Map<Call, string>()
+  /** Leases whose settlement was sent. */
+  readonly #settled = new Set<string>()
   /** When a clock step or a loss of data last upset leases and generations. */
   #upsetAt = -Infinity
   #wasSetBack = false
@@ -257,9 +264,15 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   sent(process: Process, { inputs, sentAt }: Exchange): void {
     for (const [name, input] of inputs) {
       if (input._tag === "Report") this.#checkEvidence(process, name, input)
+      if (input._tag === "Ask") {
+        const lease = `${process.index} ${name} ${input.lease.sequence}`
+        if (!this.#asked.has(lease)) this.#asked.set(lease, sentAt)
+      }
       if (input._tag === "Settle") {
-        const grants = this.#grants.get(`${process.index} ${name}`) ?? []
-        this.#grants.set(`${process.index} ${name}`, grants.filter(({ sequence }) => sequence !== input.lease.sequence))
+        const who = `${process.index} ${name}`
+        const grants = this.#grants.get(who) ?? []
+        this.#settled.add(`${who} ${input.lease.sequence}`)
+        this.#grants.set(who, grants.filter(({ sequence }) => sequence !== input.lease.sequence))
       }
       if (input._tag !== "Trip") continue
       const circuit = this.#circuit(name)
@@ -320,7 +333,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         const grants = this.#grants.get(who) ?? []
         const { duration, lease: { sequence } } = input
         const { generation } = answer.snapshot
-        this.#grants.set(who, [...grants, { sequence, generation, until: exchange.sentAt + duration }])
+        // A repeated Ask does not extend the lease.
+        const askedAt = this.#asked.get(`${who} ${sequence}`)!
+        this.#grants.set(who, [...grants, { sequence, generation, until: askedAt + duration }])
       }
     }
   }
@@ -403,13 +418,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const name = this.#name(circuit)
     const grants = this.#grants.get(`${process.index} ${name}`) ?? []
     const generation = snapshot.fleet?.generation ?? 0
-    const used = grants.findIndex((grant) => grant.generation === generation)
-    const isLeased = used !== -1
-    const [grant] = isLeased ? grants.splice(used, 1) : []
     const { now } = this.#fleet.world
+    const used = grants.findLastIndex((grant) => grant.generation === generation && now < grant.until)
+    const [grant] = used === -1 ? [] : grants.splice(used, 1)
     const until = grant?.until ?? now + leaseOf(process, circuit)
-    this.#running.set(call, { isLeased, generation, roundAt: roundOf(snapshot, now), until })
-    if (isLeased || this.#isUpset(call)) return
+    this.#running.set(call, { lease: grant?.sequence, generation, roundAt: roundOf(snapshot, now), until })
+    if (grant !== undefined || this.#isUpset(call)) return
     const own = this.#ownProbes(call, snapshot)
     const isAlone = snapshot.fleet?.state === "Closed"
     const most = isAlone ? process.policies[circuit]!.halfOpen?.probes ?? 1 : 1
@@ -425,7 +439,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const { now } = this.#fleet.world
     const generation = snapshot.fleet?.generation ?? 0
     return [...this.#running].filter(([other, probe]) =>
-      other.process === process && other.circuit === circuit && !probe.isLeased && now < probe.until &&
+      other.process === process && other.circuit === circuit && probe.lease === undefined && now < probe.until &&
       probe.generation === generation && Math.abs(probe.roundAt - roundOf(snapshot, now)) < 1
     ).length
   }
@@ -437,7 +451,11 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
 
   bodyEnds(call: Call, exit: Exit.Exit<unknown, unknown>): void {
     const { behaviour, circuit, process } = call
+    const probe = this.#running.get(call)
     this.#running.delete(call)
+    if (probe?.lease !== undefined && this.#knows(process, circuit) === probe.generation) {
+      this.#due.set(call, `${process.index} ${this.#name(circuit)} ${probe.lease}`)
+    }
     if (!call.isRecorded) return
     const counts = this.#countsOf(process, circuit)
     if (behaviour.ends === "isIgnored" && !isInterrupted(exit)) counts.ignored++
@@ -449,6 +467,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const { circuit, process } = call
     this.#look(process, circuit)
     const name = this.#name(circuit)
+    const due = this.#due.get(call)
+    this.#due.delete(call)
+    this.#check(
+      due === undefined || this.#settled.has(due),
+      () => `a probe of process ${process.index} through ${name} ended, and its lease was not settled`
+    )
     const storedAt = this.#issued.get(name)?.get(this.#stores(circuit))?.at ?? this.#upsetAt
     this.#calledAt.set(`${process.index} ${circuit}`, call.arrivedAt)
     if (storedAt < call.arrivedAt) this.#owe(process, circuit)
@@ -466,7 +490,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         state !== "Closed" || retryAfter !== undefined || override?.mode === "ForcedOpen",
         () => `process ${process.index} rejected a call to ${name}, which is closed`
       )
-      const isIsolated = state === "HalfOpen" && override === undefined && snapshot.fleet?.state === "Closed"
+      const isIsolated = process.isAlive && state === "HalfOpen" && override === undefined &&
+        snapshot.fleet?.state === "Closed"
       this.#check(
         !isIsolated || this.#ownProbes(call, snapshot) > 0,
         () => `process ${process.index} rejected a call to ${name}, and no probe of its own holds a place`
@@ -621,8 +646,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
 
   /** Checks that no more probes hold a place than may. A probe that outlasts its lease runs on without one. */
   #checkProbes(circuit: number, name: string): void {
-    const leased = [...this.#running].filter(([call, { isLeased, until }]) =>
-      isLeased && this.#fleet.world.now < until && call.circuit === circuit && call.process.isAlive &&
+    const leased = [...this.#running].filter(([call, { lease, until }]) =>
+      lease !== undefined && this.#fleet.world.now < until && call.circuit === circuit && call.process.isAlive &&
       !call.process.machine.isPaused && !this.#isUpset(call)
     )
     const probes = this.#probes(circuit)
