@@ -359,13 +359,17 @@ describe("a ramp", () => {
 describe("many probes", () => {
   it.effect("ten thousand leased probes leave no queue of deadlines and no sleeping fiber (F4)", () =>
     Effect.gen(function*() {
-      // A clock on which no two readings are equal, as a real one's fractions of a millisecond are.
+      // A clock whose readings are unevenly apart by fractions of a millisecond, as a real one's are.
       const clock = yield* Clock.Clock
       let readings = 0
+      let offset = 0n
       let sleepers = 0
       const fractional: Clock.Clock = {
         ...clock,
-        monotonicTimeNanosUnsafe: () => clock.monotonicTimeNanosUnsafe() + BigInt(++readings * 7),
+        monotonicTimeNanosUnsafe: () => {
+          offset += BigInt((++readings ** 2) % 1009)
+          return clock.monotonicTimeNanosUnsafe() + offset
+        },
         sleep: (duration) =>
           Effect.suspend(() => {
             sleepers++
