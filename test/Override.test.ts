@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { Breaker, Trip } from "../src/index.ts"
+import { Trip } from "../src/index.ts"
 import { failTimes, inBrief, listen, make, rejectionOf } from "./utils.ts"
 
 const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const

@@ -228,7 +228,7 @@ export interface Storage {
   readonly change: (circuit: string, change: Change) => Effect.Effect<Changed, StorageError>
   /**
    * Grants the lease of a probe or settles one, each in one step. A grant begins the half-open round if the open time
-   * is over.
+   * is over. A lease holds a place for its duration, and can be settled until its generation ends.
    */
   readonly probe: (circuit: string, probe: Probe) => Effect.Effect<Probed, StorageError>
   /** All changes as they are made; empty if the storage does not push. It may lose, repeat and reorder changes. */
