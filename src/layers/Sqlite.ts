@@ -27,10 +27,11 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
-import { classifySqliteError, ConnectionError, SqlError } from "effect/sql/SqlError"
+import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import { Worker } from "node:worker_threads"
+import { sqliteError, type SqliteFailure } from "../sql/DriverErrors.ts"
 
 /**
  * The database file, and how it is used.
@@ -104,18 +105,8 @@ parentPort.on("message", (message) => {
 type Answer = readonly [
   id: number,
   rows: ReadonlyArray<any> | undefined,
-  error?: { readonly message: string; readonly errno?: number; readonly code?: string }
+  error?: SqliteFailure
 ]
-
-/** Errors without a number are not SQLite's: the file or its directory could not be opened, or the thread has ended. */
-const sqlErrorOf = ({ code, errno, message }: NonNullable<Answer[2]>): SqlError => {
-  const cause = Object.assign(new Error(message), errno === undefined ? { code } : { errno })
-  return new SqlError({
-    reason: errno === undefined
-      ? new ConnectionError({ cause, message })
-      : classifySqliteError(cause, { message, operation: "execute" })
-  })
-}
 
 /**
  * A thread with one connection.
@@ -143,12 +134,12 @@ const threadOf = (file: string, busyTimeoutMillis: number) => {
     started.on(
       "message",
       ([id, rows, error]: Answer) =>
-        end(id, error === undefined ? Effect.succeed(rows ?? []) : Effect.fail(sqlErrorOf(error)))
+        end(id, error === undefined ? Effect.succeed(rows ?? []) : Effect.fail(sqliteError(error)))
     )
     const ended = (error: unknown) => {
       if (worker === started) worker = undefined
       const message = error instanceof Error ? error.message : "the thread of SQLite ended before it answered"
-      for (const id of waiting.keys()) end(id, Effect.fail(sqlErrorOf({ message })))
+      for (const id of waiting.keys()) end(id, Effect.fail(sqliteError({ message })))
     }
     started.on("error", ended)
     started.on("exit", ended)
