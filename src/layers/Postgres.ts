@@ -167,18 +167,45 @@ const discarded = (connection: object): Effect.Effect<void> => {
   return Effect.isEffect(session.interrupt) ? Effect.raceFirst(session.interrupt, Effect.void) : Effect.void
 }
 
+const ignoredLimits = (idle: string | undefined): SqlError => {
+  const message = `the startup parameter idle_in_transaction_session_timeout was ignored: it is ${idle}`
+  return new SqlError({
+    reason: new ConnectionError({ cause: Object.assign(new Error(message), { code: "08P01" }), message })
+  })
+}
+
 /**
- * Makes each transaction of a client set its time limits, where a pooler gives it any session, and discard a connection
- * to a server that takes no writes.
+ * Gives the transactions of a client their time limits. Behind a pooler, which gives a transaction any session, each sets
+ * them itself. Otherwise the session has them; the first transaction looks whether that is so, because a pooler may be
+ * set to ignore what a session asks for.
  */
-const guardTransactions = (client: PgClient.PgClient, { pooler, statementTimeoutMillis }: Settings): void => {
+const limitsOf = (
+  client: PgClient.PgClient,
+  { pooler, statementTimeoutMillis }: Settings
+): Effect.Effect<void, SqlError> => {
+  if (pooler) {
+    return Effect.asVoid(client`SELECT set_config('statement_timeout', ${statementTimeoutMillis}, true),
+set_config('idle_in_transaction_session_timeout', ${IDLE_TRANSACTION_MILLIS}, true)`)
+  }
+  let isLimited = false
+  const looked = client<{ readonly idle: string }>`
+SELECT setting AS idle FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'`
+  return Effect.suspend(() =>
+    isLimited ? Effect.void : Effect.flatMap(looked, ([row]) => {
+      isLimited = row?.idle === IDLE_TRANSACTION_MILLIS
+      return isLimited ? Effect.void : Effect.fail(ignoredLimits(row?.idle))
+    })
+  )
+}
+
+/** Limits each transaction of a client, and discards a connection to a server that takes no writes. */
+const guardTransactions = (client: PgClient.PgClient, settings: Settings): void => {
   const { transactionService, withTransaction } = client
-  const limited = client`SELECT set_config('statement_timeout', ${statementTimeoutMillis}, true),
-set_config('idle_in_transaction_session_timeout', ${IDLE_TRANSACTION_MILLIS}, true)`
+  const limited = limitsOf(client, settings)
   const guarded = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     Effect.flatMap(transactionService, ([connection, depth]) =>
       Effect.tapError(
-        pooler && depth === 0 ? Effect.andThen(limited, self) : self,
+        depth === 0 ? Effect.andThen(limited, self) : self,
         (error) => isSqlError(error) && isWrongPostgresServer(error) ? discarded(connection) : Effect.void
       ))
   Object.assign(client, {

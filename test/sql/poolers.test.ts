@@ -54,7 +54,9 @@ describe("Postgres behind PgBouncer", () => {
         (index) => Effect.exit(circuitOf(storage, `${prefix}${index}`).report(failures(1))),
         { concurrency: "unbounded" }
       )
-      for (const exit of exits.filter(Exit.isFailure)) {
+      const failed = exits.filter(Exit.isFailure)
+      assert.isNotEmpty(failed)
+      for (const exit of failed) {
         assert.match(said(Cause.squash(exit.cause) as StorageError), /set the option "pooler"/)
       }
     }).pipe(Effect.scoped))
