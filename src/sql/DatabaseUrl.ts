@@ -47,7 +47,9 @@ const forms: Readonly<Record<Driver, { readonly scheme: RegExp; readonly form: s
 export const driverOf = (url: string): Driver | undefined =>
   forms.postgres.scheme.test(url) ? "postgres" : forms.mysql.scheme.test(url) ? "mysql" : undefined
 
-const wrong = (problem: string): RangeError => new RangeError(`a database URL ${problem}`)
+const SUBJECT = "a database URL"
+
+const wrong = (problem: string): RangeError => new RangeError(`${SUBJECT} ${problem}`)
 
 /** A percent sign that encodes nothing is itself, because `a%c` may be somebody's password. */
 const decoded = (text: string): string => {
@@ -230,7 +232,7 @@ export const urlFrom = (driver: Driver, name: string): Config.Config<Redacted.Re
       readDatabaseUrl(driver, Redacted.value(url))
       return Config.succeed(url)
     } catch (error) {
-      const message = `${name}: ${error instanceof Error ? error.message : String(error)}`
+      const message = error instanceof Error ? error.message.replace(SUBJECT, name) : String(error)
       return Config.fail(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
     }
   })

@@ -133,9 +133,12 @@ describe("URLs of databases", () => {
         CIRCUIT_BREAKER_PERSISTENCE: "database"
       }
       const failing: ReadonlyArray<readonly [RegExp, Layer.Layer<never, Config.ConfigError>]> = [
-        [/DATABASE_URL: .*"tunnel"/, Layer.effectDiscard(Layer.build(PostgresStorageLive.PostgresStorageLive))],
-        [/MYSQL_URL: .*"tunnel"/, Layer.effectDiscard(Layer.build(MysqlStorageLive.MysqlStorageLive))],
-        [/DATABASE_URL: .*"tunnel"/, Layer.effectDiscard(Layer.build(StorageLive))],
+        [
+          /DATABASE_URL has the parameter "tunnel"/,
+          Layer.effectDiscard(Layer.build(PostgresStorageLive.PostgresStorageLive))
+        ],
+        [/MYSQL_URL has the parameter "tunnel"/, Layer.effectDiscard(Layer.build(MysqlStorageLive.MysqlStorageLive))],
+        [/DATABASE_URL has the parameter "tunnel"/, Layer.effectDiscard(Layer.build(StorageLive))],
         [/"tunnel"/, Layer.effectDiscard(Layer.build(Mysql.layerConfig({ url: Config.Redacted("MYSQL_URL") })))],
         [/"tunnel"/, Layer.effectDiscard(Layer.build(Postgres.layerConfig({ url: Config.Redacted("DATABASE_URL") })))],
         [
