@@ -46,6 +46,9 @@ export interface Options {
   readonly busyTimeout?: Duration.Input | undefined
 }
 
+/** The WAL file keeps its largest size unless it is cut when it begins anew. */
+const LONGEST_WAL_BYTES = 16 * 1024 * 1024
+
 // The worker is text, so that a program that is bundled into one file contains it.
 const WORKER = `
 const { parentPort, workerData: { file, busyTimeoutMillis } } = require("node:worker_threads")
@@ -60,7 +63,7 @@ const open = () => {
   if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
   const opened = new DatabaseSync(file, { timeout: busyTimeoutMillis })
   try {
-    opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+    opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = ${LONGEST_WAL_BYTES}")
     return opened
   } catch (error) {
     opened.close()

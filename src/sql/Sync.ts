@@ -19,7 +19,7 @@ import type { Run } from "./Run.ts"
 import { stripeOf } from "./Stripes.ts"
 import { transaction } from "./Transaction.ts"
 import { readView, type Span, type StoredCircuit } from "./View.ts"
-import { createCircuits, forgetCircuit, writeCounted } from "./Write.ts"
+import { createCircuits, forgetExpired, writeCounted } from "./Write.ts"
 
 /** Circuits of one transaction. */
 const MOST_CIRCUITS = 100
@@ -100,9 +100,7 @@ const makeRows = (
   expired: ReadonlyArray<KeyedReport>
 ): Effect.Effect<void, SqlError | StorageError> =>
   Effect.gen(function*() {
-    for (const key of new Set(expired.map(({ key }) => key))) {
-      yield* transaction(database, forgetCircuit(database, key))
-    }
+    if (expired.length > 0) yield* transaction(database, forgetExpired(database, keysOf(expired)))
     if (missing.length === 0) return
     const names = [...new Set(missing.map(({ circuit }) => circuit))]
     yield* transaction(database, createCircuits(database, names))

@@ -12,7 +12,7 @@ import type { Changed, Probe, Probed, Snapshot, StorageError } from "../Storage/
 import { type AnnouncementError, type Announcer, isAnnouncementFailure } from "./Announcements.ts"
 import type { Database } from "./Database.ts"
 import { vanished } from "./DatabaseErrors.ts"
-import { lockCircuit } from "./Locks.ts"
+import { lockCircuits } from "./Locks.ts"
 import { keyOf } from "./NameColumns.ts"
 import { transaction } from "./Transaction.ts"
 import { readView } from "./View.ts"
@@ -46,7 +46,7 @@ const attempt = <A extends object>(
   Effect.gen(function*() {
     const { idleMillis } = database
     const key = keyOf(circuit)
-    const exists = yield* lockCircuit(database, key)
+    const exists = (yield* lockCircuits(database, [key])).length > 0
     // The storage's clock is read once the rows are held, or a lease could lapse while it waits for them.
     const view = yield* readView(database, [key], {
       seen: message === undefined ? undefined : { kind: message.kind, messages: [{ key, instance: message.instance }] }

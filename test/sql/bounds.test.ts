@@ -1,10 +1,17 @@
 /** Bounds on what one request does to a database, however the database behaves. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Result } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Result, Stream } from "effect"
 import { SqlClient } from "effect/sql"
+import { statSync } from "node:fs"
+import { join } from "node:path"
 import { circuitOf, failures, reading, times } from "../../src/conformance/Law.ts"
+import * as Sqlite from "../../src/layers/Sqlite.ts"
+import * as SqlHistory from "../../src/Storage/SqlHistory.ts"
+import * as SqlSchema from "../../src/Storage/SqlSchema.ts"
 import type { StorageError } from "../../src/Storage/Storage.ts"
-import { build, errorOf, freshPrefix, layerOn, mariadb, postgres } from "./databases.ts"
+import { eventually } from "../support/machine.ts"
+import { temporaryDirectory } from "../support/servers/processes.ts"
+import { build, databases, errorOf, freshPrefix, layerOn, mariadb, postgres } from "./databases.ts"
 import { statementsOf } from "./statements.ts"
 
 const said = ({ cause }: StorageError) => String(cause)
@@ -121,4 +128,75 @@ FOR EACH ROW EXECUTE FUNCTION ${prefix}none()`
         assert.isBelow(statements.length, 100)
       }
     }).pipe(Effect.scoped, Effect.provide(layerOn(database))))
+})
+
+describe.each(databases)("$name", (database) => {
+  it.live(`the clean-up deletes expired circuits and silent instances in batches (S15): ${database.name}`, () =>
+    Effect.gen(function*() {
+      const options = { prefix: freshPrefix(), idleTimeToLive: "1 second" } as const
+      const storage = yield* build(database.client(), options)
+      const history = Context.get(
+        yield* Layer.build(Layer.provide(SqlHistory.layer(options), database.client())),
+        SqlHistory.History
+      )
+      const names = times(300).map((index) => `circuit ${index}`)
+      yield* storage.sync(names.map((name) => ({ ...reading(name, "a"), delta: failures(1) })))
+      const kept = circuitOf(storage, "kept")
+      yield* kept.operate({ _tag: "Override", kind: "Disabled", reason: "maintenance", actor: "ann" })
+      yield* Effect.sleep("1100 millis")
+      yield* kept.report(failures(1), { instance: "b" })
+      const { result: cleaned, statements } = yield* statementsOf(history.cleanUp)
+      assert.deepStrictEqual([cleaned.circuits, cleaned.instances], [300, 301])
+      assert.isBelow(statements.length, 60)
+      assert.deepStrictEqual(yield* Stream.runCollect(storage.list), ["kept"])
+      const sql = yield* SqlClient.SqlClient
+      const instances = yield* sql<{ readonly instance: string }>`SELECT instance FROM ${
+        sql(`${options.prefix}instances`)
+      }`
+      assert.deepStrictEqual(instances.map(({ instance }) => instance), ["b"])
+    }).pipe(Effect.scoped, Effect.provide(layerOn(database))))
+})
+
+describe("what a report writes", () => {
+  it("no index has a column that reports change (S15)", () => {
+    for (const flavour of SqlSchema.flavours) {
+      const indexes = SqlSchema.print(flavour).match(/(CREATE INDEX [^;]*|KEY [^,)]*\))/g)!.join("\n")
+      assert.match(indexes, /expires_at/)
+      assert.notMatch(indexes, /heard_at|delta|bucket|_count/)
+    }
+  })
+
+  it.live("Postgres writes no index for the reports of an instance (S15)", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      // A session publishes its statistics when it ends.
+      yield* Effect.scoped(Effect.gen(function*() {
+        const it = circuitOf(yield* build(postgres.client(), { prefix }), "circuit")
+        for (const sequence of times(50)) yield* it.send({ sequence: sequence + 1, delta: failures(1) })
+      }))
+      const sql = yield* SqlClient.SqlClient
+      const updates = Effect.map(
+        sql<{ readonly all: unknown; readonly hot: unknown }>`
+SELECT n_tup_upd AS all, n_tup_hot_upd AS hot FROM pg_stat_user_tables WHERE relname = ${`${prefix}instances`}`,
+        ([row]) => [Number(row!.all), Number(row!.hot)] as const
+      )
+      yield* eventually("the updates are counted", Effect.map(updates, ([all]) => all >= 49))
+      const [all, hot] = yield* updates
+      assert.isAtLeast(hot, all - 5)
+    }).pipe(Effect.scoped, Effect.provide(layerOn(postgres))))
+
+  it.live("the WAL file of SQLite is cut after a big fill (S15)", () =>
+    Effect.gen(function*() {
+      const file = join(yield* Effect.promise(temporaryDirectory), "circuits.sqlite")
+      const sql = Context.get(yield* Layer.build(Sqlite.layer({ file })), SqlClient.SqlClient)
+      yield* sql`CREATE TABLE filled (data text)`
+      const bytes = () => statSync(`${file}-wal`).size
+      yield* sql.withTransaction(sql`
+INSERT INTO filled WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 8000)
+SELECT hex(randomblob(2000)) FROM g`)
+      assert.isAbove(bytes(), 20_000_000)
+      yield* sql`PRAGMA wal_checkpoint(RESTART)`
+      yield* sql`INSERT INTO filled VALUES ('x')`
+      assert.isAtMost(bytes(), 16 * 1024 * 1024)
+    }).pipe(Effect.scoped))
 })
