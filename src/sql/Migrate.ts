@@ -60,7 +60,7 @@ const withNamedLock = <A, E, R>({ sql }: Database, table: string, effect: Effect
           [name, LOCK_TIMEOUT_SECONDS],
           undefined
         )
-        if (Number(row?.locked) !== 1) yield* lockError(name, row?.locked)
+        if (Number(row?.locked) !== 1) return yield* lockError(name, row?.locked)
       }),
       () => Effect.ignore(connection.execute("SELECT RELEASE_LOCK(?)", [name], undefined))
     )

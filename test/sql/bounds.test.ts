@@ -157,6 +157,29 @@ describe.each(databases)("$name", (database) => {
     }).pipe(Effect.scoped, Effect.provide(layerOn(database))))
 })
 
+describe("a database that keeps its rows", () => {
+  it.live("the clean-up ends although a trigger keeps what it deletes (S4)", () =>
+    Effect.gen(function*() {
+      const options = { prefix: freshPrefix(), retention: "1 second", idleTimeToLive: "1 second" } as const
+      const storage = yield* build(postgres.client(), options)
+      const history = Context.get(
+        yield* Layer.build(Layer.provide(SqlHistory.layer(options), postgres.client())),
+        SqlHistory.History
+      )
+      yield* circuitOf(storage, "circuit").open()
+      const sql = yield* SqlClient.SqlClient
+      yield* sql.unsafe(`CREATE FUNCTION ${options.prefix}keeps() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RETURN NULL; END $$`)
+      for (const table of ["history", "states", "counts", "windows", "instances"]) {
+        yield* sql.unsafe(`CREATE TRIGGER keeps BEFORE DELETE ON ${options.prefix}${table}
+FOR EACH ROW EXECUTE FUNCTION ${options.prefix}keeps()`)
+      }
+      yield* Effect.sleep("1100 millis")
+      const { statements } = yield* statementsOf(history.cleanUp)
+      assert.isBelow(statements.length, 30)
+    }).pipe(Effect.scoped, Effect.provide(layerOn(postgres))))
+})
+
 describe("what a report writes", () => {
   it("no index has a column that reports change (S15)", () => {
     for (const flavour of SqlSchema.flavours) {

@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
 import * as Sqlite from "../../src/layers/Sqlite.ts"
 import { storageErrorOf } from "../../src/sql/DatabaseErrors.ts"
-import { mysqlError, sqliteError } from "../../src/sql/DriverErrors.ts"
+import { isMysqlConnectionLost, isWrongPostgresServer, mysqlError, sqliteError } from "../../src/sql/DriverErrors.ts"
 import type { StorageError } from "../../src/Storage/Storage.ts"
 import { temporaryDirectory } from "../support/servers/processes.ts"
 import { build, type Database, databases, errorOf, freshPrefix, layerOn, mariadb, postgres } from "./databases.ts"
@@ -146,6 +146,23 @@ describe("errors of drivers", () => {
       assert.strictEqual(storageErrorOf("sync")(error).reason, reason, errno)
     }
     assert.strictEqual(storageErrorOf("sync")(sqliteError({ message: "no" })).reason, "Unavailable")
+  })
+
+  it("each code that says that another server should be asked costs the connection, and no other code does (S2)", () => {
+    const lost = (errno: number) =>
+      isMysqlConnectionLost(mysqlError(Object.assign(new Error("no"), { code: "ER", errno })))
+    const mysqlLost = [1040, 1047, 1053, 1203, 1290, 1792, 1836, 1927, 4031, 9001]
+    assert.deepStrictEqual(
+      Object.keys(mysqlReasons).map(Number).filter(lost),
+      mysqlLost.filter((errno) => errno !== 1203)
+    )
+    assert.isTrue(mysqlLost.every(lost))
+    const wrong = (code: string) =>
+      isWrongPostgresServer(
+        new SqlError({ reason: new UnknownError({ cause: Object.assign(new Error("no"), { code }) }) })
+      )
+    const codes = Object.keys(postgresReasons)
+    assert.deepStrictEqual(codes.filter(wrong), ["25006", "57P01", "57P03", "57P04"])
   })
 
   it("an error that another driver does not classify is judged by its SQLSTATE (S1)", () => {

@@ -103,7 +103,7 @@ SELECT current_setting('statement_timeout') AS statement, current_setting('idle_
       const holder = yield* Effect.forkScoped(Effect.exit(sql.withTransaction(Effect.gen(function*() {
         yield* sql`SELECT 1 AS one FROM circuit_breaker_states WHERE service_name = ${it.name} FOR UPDATE`
         isLocked = true
-        yield* Effect.never
+        return yield* Effect.never
       }))))
       yield* eventually("the silent client holds the circuit", Effect.sync(() => isLocked))
       // The server ends the silent transaction, so that this does not wait for ever.
