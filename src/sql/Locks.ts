@@ -21,16 +21,17 @@ export interface StripeRow {
   readonly index: number
 }
 
-/** Locks these stripes, and returns those that exist. */
+/** Locks these stripes, and returns those that exist. Without `waits` it leaves out those that another one holds. */
 export const lockStripes = (
   { dialect, sql, tables }: Database,
-  rows: ReadonlyArray<StripeRow>
+  rows: ReadonlyArray<StripeRow>,
+  waits: boolean
 ): Effect.Effect<ReadonlyArray<StripeRow>, SqlError> =>
   Effect.map(
     sql<{ readonly service_name: string; readonly stripe: unknown }>`
 SELECT service_name, stripe FROM ${sql(tables.counts)}
 WHERE ${anyOf(sql, rows.map(({ index, key }) => ({ service_name: key, stripe: index })))}
-ORDER BY service_name, stripe ${sql.literal(dialect.forUpdate)}`,
+ORDER BY service_name, stripe ${sql.literal(waits ? dialect.forUpdate : dialect.forUpdateSkipLocked)}`,
     (found) => found.map(({ service_name, stripe }) => ({ key: service_name, index: Number(stripe) }))
   )
 

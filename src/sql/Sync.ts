@@ -3,6 +3,7 @@
  *
  * A batch locks its stripes, reads its circuits, counts the reports in memory and writes the result. Reports whose rows
  * do not exist yet, or whose circuit has expired, are counted by another attempt, once their rows are made or deleted.
+ * So are reports whose stripe another transaction holds.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -38,16 +39,20 @@ const spansOf = (reports: ReadonlyArray<KeyedReport>): ReadonlyArray<Span> =>
       : [{ widthMillis, longestMillis: Math.max(...group.flatMap(({ withins }) => withins)), keys: keysOf(group) }]
   )
 
-/** Counts the reports that can be counted, and says of each other one why it cannot be yet. */
+/**
+ * Counts the reports that can be counted, and says of each other one why it cannot be yet. Without `waits`, a stripe that
+ * another one holds is taken for `missing`.
+ */
 const attempt = (
   database: Database,
-  reports: ReadonlyArray<KeyedReport>
+  reports: ReadonlyArray<KeyedReport>,
+  waits: boolean
 ): Effect.Effect<ReadonlyArray<Answered | "missing" | "expired">, SqlError | StorageError> =>
   Effect.gen(function*() {
     const written = reports.filter((report) => !isRead(report))
     const locked = written.length === 0
       ? []
-      : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })))
+      : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })), waits)
     const view = yield* readView(database, keysOf(reports), {
       spans: spansOf(reports),
       seen: { kind: "report", messages: written }
@@ -70,27 +75,42 @@ const attempt = (
     return answers
   })
 
+type Answers = Map<KeyedReport, Answered>
+
 /** Attempts for one batch. Rows may have to be deleted, then made; others that do the same may come between. */
 const MOST_ATTEMPTS = 5
 
-/** Counts all of the reports: those that an attempt cannot count come again when their rows are made or deleted. */
+/**
+ * Counts all of the reports, and adds their answers: those that an attempt cannot count come again when their rows are
+ * made or deleted. The first attempt does not wait for stripes that others hold, so that one that is held for long costs
+ * no other report of the batch.
+ */
 const countAll = (
   database: Database,
   reports: ReadonlyArray<KeyedReport>,
+  answers: Answers,
   attempts = 1
-): Effect.Effect<ReadonlyArray<Answered>, SqlError | StorageError> =>
+): Effect.Effect<void, SqlError | StorageError> =>
   Effect.gen(function*() {
-    const counted = attempt(database, reports)
-    const answers = yield* reports.every(isRead) ? counted : transaction(database, counted)
-    const missing = reports.filter((_, index) => answers[index] === "missing")
-    const expired = reports.filter((_, index) => answers[index] === "expired")
+    const waits = attempts > 1 || reports.length === 1
+    const counted = attempt(database, reports, waits)
+    const found = yield* reports.every(isRead) ? counted : transaction(database, counted)
+    for (const [index, report] of reports.entries()) {
+      const answer = found[index]!
+      if (typeof answer !== "string") answers.set(report, answer)
+    }
+    const missing = reports.filter((_, index) => found[index] === "missing")
+    const expired = reports.filter((_, index) => found[index] === "expired")
     const uncounted = [...missing, ...expired]
-    if (uncounted.length === 0) return answers as ReadonlyArray<Answered>
-    const later = attempts === MOST_ATTEMPTS
-      ? uncounted.map(({ circuit }) => Result.fail(vanished(database.tables.counts, circuit, attempts)))
-      : yield* Effect.andThen(makeRows(database, missing, expired), countAll(database, uncounted, attempts + 1))
-    const laterOf = new Map(uncounted.map((report, index) => [report, later[index]!]))
-    return answers.map((answer, index) => typeof answer === "string" ? laterOf.get(reports[index]!)! : answer)
+    if (uncounted.length === 0) return
+    if (attempts === MOST_ATTEMPTS) {
+      for (const report of uncounted) {
+        answers.set(report, Result.fail(vanished(database.tables.counts, report.circuit, attempts)))
+      }
+      return
+    }
+    yield* makeRows(database, waits ? missing : [], expired)
+    yield* countAll(database, uncounted, answers, attempts + 1)
   })
 
 /** Deletes the rows of expired circuits, and makes those of missing ones. */
@@ -106,22 +126,22 @@ const makeRows = (
     yield* transaction(database, createCircuits(database, names))
   })
 
-type Answers = Map<KeyedReport, Answered>
-
 /** A batch that the database does not accept is counted report by report, so that only the bad ones fail. */
 const countBatch = (
   database: Database,
   reports: ReadonlyArray<KeyedReport>,
   answers: Answers
 ): Effect.Effect<void, StorageError> =>
-  countAll(database, reports).pipe(
+  countAll(database, reports, answers).pipe(
     Effect.mapError(storageErrorOf("sync")),
-    Effect.map((counted) => {
-      for (const [index, report] of reports.entries()) answers.set(report, counted[index]!)
-    }),
     Effect.catchIf(
       (error) => reports.length > 1 && isInvalid(error),
-      () => Effect.forEach(reports, (report) => countAlone(database, report, answers), { discard: true })
+      () =>
+        Effect.forEach(
+          reports.filter((report) => !answers.has(report)),
+          (report) => countAlone(database, report, answers),
+          { discard: true }
+        )
     )
   )
 
