@@ -46,7 +46,8 @@ describe("a server that takes no writes", () => {
       const sql = yield* SqlClient.SqlClient
       const user = freshPrefix()
       yield* sql.unsafe(`CREATE USER ${user}@'127.0.0.1' IDENTIFIED BY 'secret'`)
-      yield* sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON breaker.* TO ${user}@'127.0.0.1'`)
+      const database = new URL(inject("mysqlUrl")).pathname.slice(1)
+      yield* sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON ${database}.* TO ${user}@'127.0.0.1'`)
       yield* Effect.acquireUseRelease(
         // It runs when a session begins.
         sql.unsafe(`SET GLOBAL init_connect = 'SET SESSION TRANSACTION READ ONLY'`),

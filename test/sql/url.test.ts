@@ -184,9 +184,10 @@ describe("URLs of databases, on servers", () => {
       const admin = yield* Layer.build(Mysql.layer({ ...PATIENT_CLIENT, url: Redacted.make(inject("mysqlUrl")) }))
       const sql = Context.get(admin, SqlClient.SqlClient)
       yield* sql.unsafe(`CREATE USER ${user}@localhost IDENTIFIED BY 'a%c'`)
-      yield* sql.unsafe(`GRANT ALL ON breaker.* TO ${user}@localhost`)
+      const database = new URL(inject("mysqlUrl")).pathname.slice(1)
+      yield* sql.unsafe(`GRANT ALL ON ${database}.* TO ${user}@localhost`)
       const [row] = yield* sql<{ readonly path: string }>`SELECT @@socket AS path`
-      const url = Redacted.make(`mysql://${user}:a%c@localhost/breaker?socketPath=${row!.path}`)
+      const url = Redacted.make(`mysql://${user}:a%c@localhost/${database}?socketPath=${row!.path}`)
       yield* circuitOf(yield* build(Mysql.layer({ ...PATIENT_CLIENT, url })), "circuit").read
     }).pipe(Effect.scoped))
 
