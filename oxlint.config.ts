@@ -208,6 +208,7 @@ export default defineConfig({
         onlyUp(
           ...shared,
           "internal/Fork.ts",
+          "internal/Messages.ts",
           "internal/Request.ts",
           "Storage/Storage.ts",
           "Storage/Document.ts"
@@ -271,6 +272,10 @@ export default defineConfig({
     {
       files: ["src/layers/**/*.ts"],
       rules: only(onlyUp("Storage/*"))
+    },
+    {
+      files: ["src/layers/{Postgres,Mysql,Sqlite}{,StorageLive}.ts", "src/layers/StorageLive.ts"],
+      rules: only(onlyUp("Storage/*", "sql/DatabaseUrl.ts", "sql/DriverErrors.ts"))
     },
     {
       files: ["src/layers/{Memory,Null}StorageLive.ts"],

@@ -66,6 +66,11 @@ export interface FleetSnapshot {
   readonly backend: string
   /** Whether the storage answers. While it does not, the instance decides on its own evidence. */
   readonly reachable: boolean
+  /**
+   * Whether changes of others arrive at once, and for how long that has been so. While `active` is `false` they arrive an
+   * interval later, with the answer to a report. Absent where the storage does not push.
+   */
+  readonly subscription?: { readonly active: boolean; readonly for: Duration.Duration } | undefined
   /** Grows with every change; 0 if there was none. */
   readonly generation: number
   readonly state: Snapshot["state"]

@@ -84,8 +84,14 @@ const refused = {
     `import "../internal/Call.ts"`,
     `import "../Breaker.ts"`
   ],
+  "src/sql": [
+    `import "../Storage/Sql.ts"`,
+    `import "../layers/Postgres.ts"`,
+    `import "../internal/Call.ts"`
+  ],
   "src/layers": [
     `import "../Breaker.ts"`,
+    `import "../sql/DatabaseUrl.ts"`,
     `import "../core/State.ts"`,
     `import "../internal/Call.ts"`,
     `import "effect"`
@@ -135,6 +141,7 @@ const accepted = {
   ],
   "src/conformance": [`import "../internal/Clock.ts"`],
   "src/file": [`import "./FolderName.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
+  "src/sql": [`import "./Locks.ts"`, `import "../internal/Messages.ts"`, `import "../Storage/Storage.ts"`],
   "src/layers": [
     `import "../Storage/Memory.ts"`,
     `import "./Client.ts"`,

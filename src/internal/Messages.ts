@@ -32,6 +32,18 @@ export const messages = {
     "Subscribing to changes was refused; polling every syncEvery instead",
     "cause"
   ),
+  subscribeFailing: line(
+    "Warn",
+    "Changes of others do not arrive, though the storage answers; polling every syncEvery until they do",
+    "backend",
+    "cause"
+  ),
+  announceFailed: line(
+    "Warn",
+    "A change could not be announced and was made without; others learn of it with their next report",
+    "circuit",
+    "cause"
+  ),
   policiesDiffer: line(
     "Warn",
     "Instances of a circuit have different policies; deploy one policy to all of them",

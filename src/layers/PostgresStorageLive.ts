@@ -4,6 +4,7 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { configured } from "../sql/DatabaseUrl.ts"
 import * as SqlStorage from "../Storage/Sql.ts"
 import type { Storage } from "../Storage/Storage.ts"
 import * as Postgres from "./Postgres.ts"
@@ -42,4 +43,5 @@ export const layer = (options: SqlStorage.Options & Postgres.Options): Layer.Lay
  */
 export const layerConfig = (
   options: Config.Wrap<SqlStorage.Options & Postgres.Options>
-): Layer.Layer<Storage, Config.ConfigError> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+): Layer.Layer<Storage, Config.ConfigError> =>
+  Layer.unwrap(Effect.flatMap(Config.unwrap(options), (options) => configured(() => layer(options))))

@@ -27,10 +27,11 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
-import { classifySqliteError, ConnectionError, SqlError } from "effect/sql/SqlError"
+import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import { Worker } from "node:worker_threads"
+import { sqliteError, type SqliteFailure } from "../sql/DriverErrors.ts"
 
 /**
  * The database file, and how it is used.
@@ -44,6 +45,9 @@ export interface Options {
   /** How long to wait for another process that writes. Default 5 seconds. */
   readonly busyTimeout?: Duration.Input | undefined
 }
+
+/** The WAL file keeps its largest size unless it is cut when it begins anew. */
+const LONGEST_WAL_BYTES = 16 * 1024 * 1024
 
 // The worker is text, so that a program that is bundled into one file contains it.
 const WORKER = `
@@ -59,7 +63,7 @@ const open = () => {
   if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
   const opened = new DatabaseSync(file, { timeout: busyTimeoutMillis })
   try {
-    opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+    opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = ${LONGEST_WAL_BYTES}")
     return opened
   } catch (error) {
     opened.close()
@@ -104,18 +108,8 @@ parentPort.on("message", (message) => {
 type Answer = readonly [
   id: number,
   rows: ReadonlyArray<any> | undefined,
-  error?: { readonly message: string; readonly errno?: number; readonly code?: string }
+  error?: SqliteFailure
 ]
-
-/** Errors without a number are not SQLite's: the file or its directory could not be opened, or the thread has ended. */
-const sqlErrorOf = ({ code, errno, message }: NonNullable<Answer[2]>): SqlError => {
-  const cause = Object.assign(new Error(message), errno === undefined ? { code } : { errno })
-  return new SqlError({
-    reason: errno === undefined
-      ? new ConnectionError({ cause, message })
-      : classifySqliteError(cause, { message, operation: "execute" })
-  })
-}
 
 /**
  * A thread with one connection.
@@ -143,12 +137,12 @@ const threadOf = (file: string, busyTimeoutMillis: number) => {
     started.on(
       "message",
       ([id, rows, error]: Answer) =>
-        end(id, error === undefined ? Effect.succeed(rows ?? []) : Effect.fail(sqlErrorOf(error)))
+        end(id, error === undefined ? Effect.succeed(rows ?? []) : Effect.fail(sqliteError(error)))
     )
     const ended = (error: unknown) => {
       if (worker === started) worker = undefined
       const message = error instanceof Error ? error.message : "the thread of SQLite ended before it answered"
-      for (const id of waiting.keys()) end(id, Effect.fail(sqlErrorOf({ message })))
+      for (const id of waiting.keys()) end(id, Effect.fail(sqliteError({ message })))
     }
     started.on("error", ended)
     started.on("exit", ended)

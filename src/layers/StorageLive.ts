@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
+import { driverOf, urlFrom } from "../sql/DatabaseUrl.ts"
 import type { Storage } from "../Storage/Storage.ts"
 import { MemoryStorageLive } from "./MemoryStorageLive.ts"
 
@@ -46,18 +47,23 @@ const postgres = loaded(
 )
 const mysql = loaded("the package mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.MysqlStorageLive)
 
-const database = Effect.flatMap(Config.Redacted("DATABASE_URL"), (url) => {
-  switch (URL.parse(Redacted.value(url))?.protocol) {
-    case "postgres:":
-    case "postgresql:":
-      return postgres
-    case "mysql:":
-    case "mariadb:":
-      return loaded("the package mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.layer({ url }))
-    default:
-      return Effect.fail(invalid("DATABASE_URL must begin with postgres:// or mysql://"))
+const database = Effect.flatMap(
+  Config.Redacted("DATABASE_URL"),
+  (url): Effect.Effect<Layer.Layer<Storage, Config.ConfigError>, Config.ConfigError> => {
+    switch (driverOf(Redacted.value(url))) {
+      case "postgres":
+        return postgres
+      case "mysql":
+        return loaded(
+          "the package mysql2",
+          () => import("./MysqlStorageLive.ts"),
+          (module) => module.layerConfig({ url: urlFrom("mysql", "DATABASE_URL") })
+        )
+      case undefined:
+        return Effect.fail(invalid("DATABASE_URL must begin with postgres:// or mysql://"))
+    }
   }
-})
+)
 
 const stores = { memory: Effect.succeed(MemoryStorageLive), file, sqlite, redis, database, postgres, mysql }
 

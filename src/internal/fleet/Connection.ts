@@ -29,8 +29,16 @@ import { isUnreachable, type RequestName } from "../StorageErrors.ts"
 /** A line that names one circuit and why its request failed. */
 export type FailureLine = Message<"circuit" | "cause">
 
+/** Whether the changes of others arrive at once, and since when that is so. */
+export interface Subscription {
+  readonly isActive: boolean
+  readonly since: LocalMillis
+}
+
 export class Connection {
   readonly storage: Storage
+  /** Set by the engine; `undefined` where the storage does not push, or was not used yet. */
+  subscription: Subscription | undefined = undefined
   readonly idleTimeToLiveMillis: number
   /** Logs a line about the storage to the loggers of every breaker on it. */
   readonly log: Log
