@@ -68,7 +68,7 @@ import { type Delta, noDelta, noLifetimeCounts } from "../core/Delta.ts"
 import { RESERVED_PREFIX } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { makeFork } from "../internal/Fork.ts"
-import { makeLog } from "../internal/Log.ts"
+import { makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
 import { Requests } from "../internal/Request.ts"
 import { failure } from "../internal/StorageErrors.ts"
@@ -295,7 +295,7 @@ export const make = (
   return Effect.gen(function*() {
     const storage = yield* Storage
     const clock = yield* Clock.Clock
-    const log = makeLog(yield* Effect.context<never>())
+    const log = yield* makeLogUntilClosed
     const { backend } = storage
     const now = () => clock.monotonicTimeNanosUnsafe()
     const probed = yield* PubSub.sliding<Health>({ capacity: MOST_BUFFERED, replay: 1 })
