@@ -1,13 +1,20 @@
 /** Chains whose first storage is on a disk that is full or read-only: it answers looks and fails writes. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Result, Stream } from "effect"
+import { Context, Effect, Layer, Result, Stream } from "effect"
+import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
+import { rm } from "node:fs/promises"
+import { join } from "node:path"
 import { circuitOf, failures, FORCED, HOUR, ignored } from "../../src/conformance/Law.ts"
 import { Breaker, Storage } from "../../src/index.ts"
 import { messages } from "../../src/internal/Messages.ts"
+import * as Sqlite from "../../src/layers/Sqlite.ts"
 import * as Fallback from "../../src/Storage/Fallback.ts"
+import * as SqlStorage from "../../src/Storage/Sql.ts"
 import { Disk, storageOn } from "../file/disk.ts"
 import { failure } from "../file/support.ts"
+import { eventually } from "../support/machine.ts"
+import { temporaryDirectory } from "../support/servers/processes.ts"
 import { memory } from "../support/storages.ts"
 import { failTimes, untilQuiet, withReports } from "../utils.ts"
 
@@ -133,4 +140,52 @@ describe.each(["ENOSPC", "EROFS", "EDQUOT"])("a chain on a disk that fails its w
       assert.strictEqual((yield* circuitOf(files, "busy").read).lifetime.failure, 7)
       assert.strictEqual(events.at(-1) === "Reconciled" ? events.at(-2) : events.at(-1), "Up")
     }))
+})
+
+describe("a chain on a SQLite file that cannot be written", () => {
+  /** How a file stops taking writes, by the connection's own means: root may write everywhere. */
+  const ways: Readonly<Record<string, readonly [begin: string, end: string]>> = {
+    "is full": ["PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"],
+    "is read-only": ["PRAGMA query_only = 1", "PRAGMA query_only = 0"]
+  }
+  for (const [what, [begin, end]] of Object.entries(ways)) {
+    it.live(`a chain on a SQLite file that ${what} warns once, gives acts to what stands in, and goes back (S9)`, () =>
+      withReports((logged) =>
+        Effect.gen(function*() {
+          const directory = yield* Effect.acquireRelease(
+            Effect.promise(temporaryDirectory),
+            (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+          )
+          const client = Sqlite.layer({ file: join(directory, "circuits.sqlite"), busyTimeout: "10 minutes" })
+          const context = yield* Layer.build(
+            Layer.provideMerge(SqlStorage.layer({ deadline: "10 minutes" }), client)
+          )
+          const [sqlite, sql] = [Context.get(context, Storage.Storage), Context.get(context, SqlClient.SqlClient)]
+          const hops = [{ storage: sqlite }, { storage: yield* memory }] as const
+          const chain = yield* Fallback.make(hops, { budget: "10 minutes" })
+          const circuit = circuitOf(chain, "payments")
+          yield* circuitOf(sqlite, "idle").open({ openFor: HOUR, maxOpenFor: HOUR })
+          yield* circuit.report(failures(1))
+          yield* sql.unsafe(begin)
+          // It takes pages of its own, as the circuits below do.
+          yield* circuit.operate({ _tag: "Override", ...FORCED, reason: "x".repeat(20_000) })
+          for (let i = 0; i < 6; i++) {
+            yield* circuitOf(chain, `${i} ${"x".repeat(20_000)}`).report(failures(1))
+            assert.strictEqual((yield* circuitOf(chain, "idle").read).state._tag, "Open")
+            assert.strictEqual((yield* circuit.read).override?.kind, "ForcedOpen")
+          }
+          assert.isUndefined((yield* circuitOf(sqlite, "payments").read).override)
+          const warned = logged.filter(({ level }) => level === "Warn").map(({ message }) => message)
+          assert.deepStrictEqual(warned, [messages.fallback.text, messages.storageSkipped.text])
+          yield* sql.unsafe(end)
+          yield* eventually(
+            "the act is in the file again",
+            Effect.andThen(
+              circuitOf(chain, "idle").read,
+              Effect.map(circuitOf(sqlite, "payments").read, ({ override }) => override?.kind === "ForcedOpen")
+            )
+          )
+        }).pipe(Effect.scoped)
+      ))
+  }
 })
