@@ -10,7 +10,7 @@ import type { Storage, StorageError } from "../Storage/Storage.ts"
 export const circuitsOf = (from: Storage, to: Storage): Stream.Stream<ReadonlyArray<string>, StorageError> =>
   Stream.suspend(() => {
     const seen = new Set<string>()
-    const named = Stream.catch(from.list, (error) => Stream.concat(to.list, Stream.fail(error)))
+    const named = from.list.pipe(Stream.catch((error) => Stream.concat(to.list, Stream.fail(error))))
     return Stream.concat(named, to.list).pipe(
       Stream.filter((circuit) => !seen.has(circuit) && seen.add(circuit).size > 0),
       Stream.grouped(CIRCUITS_PER_REQUEST)

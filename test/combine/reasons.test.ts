@@ -6,7 +6,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Result, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { circuitOf, failures, FORCED, ignored, reasonOf } from "../../src/conformance/Law.ts"
+import { circuitOf, failures, FORCED, reasonOf } from "../../src/conformance/Law.ts"
 import { REFUSED_OPERATION } from "../../src/core/Change.ts"
 import { Storage } from "../../src/index.ts"
 import { messages } from "../../src/internal/Messages.ts"

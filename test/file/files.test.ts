@@ -410,7 +410,7 @@ describe("a symbolic link", () => {
     const directory = freshDirectory()
     const storage = yield* storageIn(directory, { idleTimeToLive: "10 minutes" })
     for (const name of ["payments", "search"]) yield* circuitOf(storage, name).open()
-    const files = () => readdirSync(directory, { recursive: true }).toSorted()
+    const files = () => readdirSync(directory, { recursive: true }).map(String).toSorted()
     return { directory, files, version: versionsOf(directory, "payments").at(-1)! }
   })
 

@@ -17,8 +17,8 @@ import type { Hops } from "./Hops.ts"
  * An event between the storages of a chain, each named by its `backend`.
  *
  * - `Fallback`: `from` did not answer a request, so it was sent to `to`.
- * - `Down`: a storage failed three times in a row, and is skipped except for one probe now and then. `Up`: it answers
- *   again.
+ * - `Down`: a storage failed three looks or three writes in a row, and is skipped for them, except for one probe now and
+ *   then. `Up`: it answers both again.
  * - `Reconciled`: `circuits` were compared. Some of them were brought `forward` to the storage that is back, others
  *   `back` from it, and for those that `failed` one of the storages did not answer.
  *

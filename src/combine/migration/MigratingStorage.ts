@@ -117,6 +117,8 @@ const deliverPending = (
   const { pending } = storage === to.storage ? forward : backward
   const unready = new Map<string, StorageError>()
   const deliver = (circuit: string) =>
-    Effect.catch(pending.deliver(circuit, storage), (error) => Effect.sync(() => unready.set(circuit, error)))
+    pending.deliver(circuit, storage).pipe(
+      Effect.catch((error) => Effect.sync(() => unready.set(circuit, error)))
+    )
   return Effect.as(Effect.forEach(circuits.filter((circuit) => pending.has(circuit)), deliver), unready)
 }
