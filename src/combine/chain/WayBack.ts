@@ -48,7 +48,10 @@ export class WayBack {
     const unready = new Map<string, NoAnswer>()
     if (waiting.length === 0 && this.placement.among(circuits, place).size === 0) return Effect.succeed(unready)
     const better = this.#hops.within(place, leftMillis, (circuit, noAnswer) => unready.set(circuit, noAnswer))
-    return Effect.andThen(this.#bringBack(circuits, place, better), this.#deliver(waiting, place, better)).pipe(
+    const delivered = Effect.suspend(() =>
+      this.#deliver(waiting.filter((circuit) => !unready.has(circuit)), place, better)
+    )
+    return Effect.andThen(this.#bringBack(circuits, place, better), delivered).pipe(
       Effect.timeoutOption(Duration.millis(leftMillis / 2)),
       Effect.as(unready)
     )
