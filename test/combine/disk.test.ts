@@ -10,6 +10,7 @@ import { Breaker, Storage } from "../../src/index.ts"
 import { messages } from "../../src/internal/Messages.ts"
 import * as Sqlite from "../../src/layers/Sqlite.ts"
 import * as Fallback from "../../src/Storage/Fallback.ts"
+import * as Health from "../../src/Storage/Health.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
 import { Disk, storageOn } from "../file/disk.ts"
 import { failure } from "../file/support.ts"
@@ -113,6 +114,21 @@ describe.each(["ENOSPC", "EROFS", "EDQUOT"])("a chain on a disk that fails its w
       yield* untilQuiet
       assert.strictEqual((yield* circuitOf(files, "payments").read).override?.kind, "ForcedOpen")
       if (events.includes("Down")) assert.strictEqual(events.findLast((event) => event !== "Reconciled"), "Up")
+    }))
+
+  it.effect(`a disk that fails its writes with ${code} is not healthy, and a chain on it is (S9)`, () =>
+    Effect.gen(function*() {
+      const { chain, disk, files } = yield* made
+      for (let i = 0; i < 3; i++) assert.isTrue((yield* Health.check(chain)).healthy)
+      assert.isTrue((yield* Health.check(files)).healthy)
+      fail(disk, code)
+      for (let i = 0; i < 3; i++) {
+        assert.isTrue((yield* Health.check(chain)).healthy)
+        assert.strictEqual((yield* Health.check(files)).error?.reason, "Unavailable")
+      }
+      fail(disk, undefined)
+      yield* TestClock.adjust("1 minute")
+      for (const storage of [files, chain]) assert.isTrue((yield* Health.check(storage)).healthy)
     }))
 
   it.effect(`a chain leaves the looks of a batch to a disk that fails its writes with ${code} (S9)`, () =>
