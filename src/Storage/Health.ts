@@ -229,7 +229,7 @@ const probeWithin = (storage: Storage, target: Target, deadline: Duration.Input)
   })
 
 /**
- * Probes a storage now: three small requests, within the deadline. It never fails, whatever the storage does. Throws a
+ * Probes a storage now: a few small requests, within the deadline. It never fails, whatever the storage does. Throws a
  * `RangeError` for a deadline out of range.
  *
  * It sets no metric and logs nothing. A monitor (`make`) does.
