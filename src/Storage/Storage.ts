@@ -55,8 +55,7 @@ export type { Report, Reported } from "../core/Report.ts"
 /**
  * An operation of a storage failed.
  *
- * - `Unavailable`: the storage could not be reached, or does not serve, such as one whose disk is full. Another storage
- *   may stand in for it.
+ * - `Unavailable`: the storage could not be reached.
  * - `Deadline`: the storage did not answer in time. The operation may still have been applied.
  * - `Invalid`: the storage holds or returned something that cannot be decoded, or the circuit's name is not
  *   well-formed.

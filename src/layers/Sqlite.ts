@@ -85,8 +85,6 @@ const open = () => {
   const opened = isFile ? openFile() : new DatabaseSync(file, { timeout: busyTimeoutMillis })
   try {
     opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
-    if (lost !== undefined) restore(opened, lost)
-    lost = undefined
     return opened
   } catch (error) {
     opened.close()
@@ -126,6 +124,19 @@ const restore = (database, { rows, statements }) => {
   }
 }
 
+const openAnew = () => {
+  const opened = open()
+  if (lost === undefined) return opened
+  try {
+    restore(opened, lost)
+    lost = undefined
+    return opened
+  } catch (error) {
+    opened.close()
+    throw error
+  }
+}
+
 // A file that was removed or replaced goes on under no name, and no other process would see what is written to it.
 // SQLite leaves the files beside a file that was moved as they are when it closes it.
 const closeIfMoved = () => {
@@ -149,7 +160,7 @@ const prepared = (sql) => {
 
 const run = (sql, params, asValues) => {
   closeIfMoved()
-  database ??= open()
+  database ??= openAnew()
   // Some errors end the transaction, and then a rollback would fail.
   if (sql === "ROLLBACK" && !database.isTransaction) return []
   const statement = prepared(sql)
