@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
 import { MinimumLogLevel, UnhandledLogLevel } from "effect/References"
+import type * as Scope from "effect/Scope"
 import { makeFork } from "./Fork.ts"
 import type { FieldsOf, Message } from "./Messages.ts"
 
@@ -21,3 +22,17 @@ export const makeLog = (context: Context.Context<never>): Log => {
     fork(Effect.annotateLogs(Effect.logWithLevel(severity)(text), { ...fields }))
   }
 }
+
+/** The same for a storage, with its own scope: once that has closed, what its last requests end with is of no interest. */
+export const makeLogUntilClosed: Effect.Effect<Log, never, Scope.Scope> = Effect.gen(function*() {
+  const log = makeLog(yield* Effect.context<never>())
+  let isClosed = false
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      isClosed = true
+    })
+  )
+  return (line, fields) => {
+    if (!isClosed) log(line, fields)
+  }
+})

@@ -17,12 +17,15 @@ export const failure = (
   cause: unknown
 ): StorageError => new StorageError({ operation, ...(circuit === undefined ? {} : { circuit }), reason, cause })
 
+const INTERRUPTED = "the request was interrupted before the storage answered"
+
 /**
  * The error of a request that failed. A storage that dies, or interrupts itself, is `Unavailable` and never `Invalid`:
  * `Invalid` is a lasting verdict on one circuit, on which pending reports are dropped and no other storage is tried. A
  * defect says nothing about a circuit. The storage has not answered.
  */
 export const errorOf = (request: RequestName, cause: Cause.Cause<unknown>): StorageError => {
+  if (Cause.hasInterruptsOnly(cause)) return failure(request, "Unavailable", INTERRUPTED)
   const error = Cause.squash(cause)
   return isStorageError(error) ? error : failure(request, "Unavailable", error)
 }
@@ -34,11 +37,23 @@ export const deadlineExceeded = (request: RequestName, millis: number): StorageE
 export const operationDenied = (circuit: string): StorageError =>
   failure({ operation: "change", circuit }, "Denied", REFUSED_OPERATION)
 
+/**
+ * Whether a request was interrupted on the storage's side, as it is when the storage's scope closes. No line is logged
+ * about it.
+ */
+export const isInterruption = ({ cause }: StorageError): boolean => cause === INTERRUPTED
+
 /** Whether the storage did not answer, so that other circuits are affected, too. */
 export const isUnreachable = ({ reason }: StorageError): boolean => reason === "Unavailable" || reason === "Deadline"
 
-/** Whether the storage answered about this one circuit, and would answer the same again. */
+/** Whether the storage cannot use what it holds of this one circuit. It would answer the same again. */
 export const isInvalid = ({ reason }: StorageError): boolean => reason === "Invalid"
+
+/** Whether the storage refused an operation because of the circuit, and not because of the caller's rights. */
+const isRefusal = ({ cause, reason }: StorageError): boolean => reason === "Denied" && cause === REFUSED_OPERATION
+
+/** Whether the error is an answer about one circuit, so that trying again, or counting it against the storage, is wrong. */
+export const isAnswer = (error: StorageError): boolean => isInvalid(error) || isRefusal(error)
 
 /**
  * Fails a batch whose circuits were all unreachable. A breaker then sees that the storage is unavailable, and not that
