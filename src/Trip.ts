@@ -9,7 +9,7 @@
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
-import { refuse } from "./internal/Check.ts"
+import { fieldsIn, type Problem, refuse } from "./internal/Check.ts"
 import { problems } from "./internal/TripCheck.ts"
 import type { Trip, Window } from "./internal/TripModel.ts"
 
@@ -35,8 +35,10 @@ export const consecutiveFailures = (failures: number): Trip => checked({ _tag: "
  * @category constructors
  * @since 0.1.0
  */
-export const failures = (options: { readonly count: number; readonly within: Duration.Input }): Trip =>
-  checked({ _tag: "Failures", count: options.count, within: options.within })
+export const failures = (options: { readonly count: number; readonly within: Duration.Input }): Trip => {
+  refuse("Trip", fieldsIn("", options, ["count", "within"]))
+  return checked({ _tag: "Failures", count: options.count, within: options.within })
+}
 
 /**
  * Trips when the share of failures, in `[0, 1]`, reaches `threshold`. The share is taken over the calls `within` a span
@@ -47,13 +49,15 @@ export const failures = (options: { readonly count: number; readonly within: Dur
  */
 export const failureRate = (
   options: { readonly threshold: number; readonly minimumCalls?: number | undefined } & WindowOption
-): Trip =>
-  checked({
+): Trip => {
+  refuse("Trip", rateProblems(options, ["threshold"]))
+  return checked({
     _tag: "FailureRate",
     threshold: options.threshold,
     minimumCalls: options.minimumCalls ?? defaultMinimum(options),
     window: windowFrom(options)
   })
+}
 
 /**
  * Trips when the share of calls that take `slowerThan` or longer, in `[0, 1]`, reaches `threshold`. A slow call counts
@@ -68,14 +72,16 @@ export const slowCallRate = (
   options:
     & { readonly threshold: number; readonly slowerThan: Duration.Input; readonly minimumCalls?: number | undefined }
     & WindowOption
-): Trip =>
-  checked({
+): Trip => {
+  refuse("Trip", rateProblems(options, ["threshold", "slowerThan"]))
+  return checked({
     _tag: "SlowCallRate",
     threshold: options.threshold,
     slowerThan: options.slowerThan,
     minimumCalls: options.minimumCalls ?? defaultMinimum(options),
     window: windowFrom(options)
   })
+}
 
 /**
  * Trips when at least one of the policies does. The reason is that of the first one that does.
@@ -92,6 +98,16 @@ export const any = (...policies: readonly [Trip, Trip, ...Array<Trip>]): Trip =>
  * @since 0.1.0
  */
 export const all = (...policies: readonly [Trip, Trip, ...Array<Trip>]): Trip => checked({ _tag: "All", policies })
+
+/** Types allow one window and known fields. JavaScript allows anything. */
+const rateProblems = (options: WindowOption, own: ReadonlyArray<string>): ReadonlyArray<Problem> => {
+  const unknown = fieldsIn("", options, [...own, "minimumCalls", "within", "lastCalls"])
+  if (unknown.length > 0) return unknown
+  const { lastCalls, within } = options as { readonly lastCalls?: unknown; readonly within?: unknown }
+  return lastCalls === undefined || within === undefined
+    ? []
+    : [{ field: "within", value: within, range: "left out, because lastCalls is given" }]
+}
 
 const defaultMinimum = (options: WindowOption): number => Math.min(10, options.lastCalls ?? 10)
 

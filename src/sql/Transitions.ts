@@ -101,7 +101,7 @@ export const runChange = (
   }).pipe(
     Effect.filterOrFail(
       ({ committed }) => committed || input._tag !== "Operation",
-      () => operationDenied(circuit)
+      ({ snapshot }) => operationDenied(circuit, input, snapshot)
     )
   )
 
