@@ -28,6 +28,12 @@ const noUnstable = {
   message: "The root entry keeps to Effect's stable modules."
 }
 
+const notInstalled = {
+  regex: "^(@|ioredis|mysql2)",
+  message: "Loaded by src/internal/drivers, because a program that uses another storage may not have it.",
+  allowTypeImports: true
+}
+
 const storagesButTheService = (up: string) => ({
   group: [`${up}Storage/*`, `!${up}Storage/Storage.ts`],
   message: inward
@@ -148,6 +154,10 @@ export default defineConfig({
       })
     },
     {
+      files: ["src/internal/drivers/*.ts"],
+      rules: only({ group: ["../**", "!../ConfigErrors.ts"], message: inward }, noUnstable)
+    },
+    {
       files: ["src/internal/fleet/*.ts"],
       rules: only(...insideOf("../../"), {
         regex: "^\\.\\./(Call|Circuit|Keys|NameRegistry|Rejection|Shared|Timeout)\\.ts$",
@@ -181,7 +191,13 @@ export default defineConfig({
     {
       files: ["src/Storage/Export.ts"],
       rules: only(
-        onlyUp(...shared, "internal/CircuitName.ts", "internal/ResolvedPolicy.ts", "Policy.ts"),
+        onlyUp(
+          ...shared,
+          "internal/CircuitName.ts",
+          "internal/OperatorInput.ts",
+          "internal/ResolvedPolicy.ts",
+          "Policy.ts"
+        ),
         noOtherStorage,
         noDriver,
         noUnstable
@@ -270,7 +286,10 @@ export default defineConfig({
     },
     {
       files: ["src/layers/**/*.ts"],
-      rules: only(onlyUp("Storage/*"))
+      rules: only(
+        notInstalled,
+        onlyUp("Storage/*", "internal/ConfigErrors.ts", "internal/LayerConfig.ts", "internal/drivers/*")
+      )
     },
     {
       files: ["src/layers/{Memory,Null}StorageLive.ts"],

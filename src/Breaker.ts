@@ -113,6 +113,10 @@ type NeverSet<P, K extends PropertyKey> = {
   ]?: undefined
 }
 
+type ConfigurableHalfOpen<P> = [Field<P, "timeout">] extends [never]
+  ? Omit<HalfOpen, "timeout"> & NeverSet<P, "timeout">
+  : HalfOpen
+
 /**
  * The fields of a policy that config may set: those it declares, except fields that could add an error to calls. A field without
  * a value is declared with `unset`.
@@ -123,9 +127,7 @@ type NeverSet<P, K extends PropertyKey> = {
 export type Configurable<P> =
   & {
     [K in keyof Data as [Field<P, K>] extends [never] ? never : K extends Lying<P> ? never : K]: K extends "halfOpen"
-      ? [Field<Field<P, "halfOpen">, "timeout">] extends [never]
-        ? Omit<HalfOpen, "timeout"> & NeverSet<Field<P, "halfOpen">, "timeout">
-      : HalfOpen
+      ? ConfigurableHalfOpen<Field<P, "halfOpen">> | undefined
       : Data[K]
   }
   & NeverSet<P, "timeout" | "maxConcurrent">
@@ -419,7 +421,7 @@ const reportUnfenced = (
  * Makes a breaker of one circuit, for as long as the scope is open. Sends no request before the first call.
  *
  * Throws a `RangeError` at once if the policy is invalid, with each field, its value and the range, or if it has an unknown
- * field, with the known one that is most like it. A name is a well-formed text of 1 to 1,000 characters. Names that begin with
+ * field, with the known one that is most like it. A name is a well-formed text of at least one character. Names that begin with
  * `__effect_breaker/` are reserved.
  *
  * Closing the scope waits until the last reports are acknowledged: at most 1 second, and not at all while the storage does not

@@ -8,8 +8,11 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import { fieldsIn, type Problem, refuse } from "./internal/Check.ts"
+import { rangeErrorsFail } from "./internal/ConfigErrors.ts"
 import { problems } from "./internal/TripCheck.ts"
 import type { Trip, Window } from "./internal/TripModel.ts"
 
@@ -108,6 +111,30 @@ const rateProblems = (options: WindowOption, own: ReadonlyArray<string>): Readon
     ? []
     : [{ field: "within", value: within, range: "left out, because lastCalls is given" }]
 }
+
+/**
+ * A trip policy from config, by a constructor of this module. A value that it refuses is a `ConfigError` that names the field, the
+ * value and the range. The function given to `Config.map` must not throw, so it is no place for a constructor.
+ *
+ * **Example** (A threshold from the environment)
+ *
+ * ```ts import.meta.vitest
+ * import { Config, ConfigProvider, Effect } from "effect"
+ * import { Trip } from "effect-breaker"
+ *
+ * const trip = Trip.fromConfig(Config.Int("FAILURES"), Trip.consecutiveFailures)
+ *
+ * await Effect.runPromise(trip.parse(ConfigProvider.fromUnknown({ FAILURES: "3" }))) // => Trip.consecutiveFailures(3)
+ *
+ * const error = await Effect.runPromise(Effect.flip(trip.parse(ConfigProvider.fromUnknown({ FAILURES: "0" }))))
+ * error._tag // => "ConfigError"
+ * ```
+ *
+ * @category config
+ * @since 0.1.0
+ */
+export const fromConfig = <A>(config: Config.Config<A>, make: (value: A) => Trip): Config.Config<Trip> =>
+  Config.mapEffect(config, (value) => rangeErrorsFail(Effect.sync(() => make(value))))
 
 const defaultMinimum = (options: WindowOption): number => Math.min(10, options.lastCalls ?? 10)
 

@@ -12,13 +12,10 @@ export const prefixOf = (breaker: string): string => `${breaker.replaceAll("~", 
 export const circuitName = (breaker: string, key: string | undefined): string =>
   key === undefined ? breaker : prefixOf(breaker) + key
 
-/** The longest name of a breaker, in UTF-16 code units. */
-const LONGEST_NAME = 1000
-
 /** The problems of a breaker's name; empty for a good one. */
 export const nameProblems = (name: string): ReadonlyArray<Problem> =>
-  typeof name !== "string" || name === "" || name.length > LONGEST_NAME || !name.isWellFormed()
-    ? [{ field: "name", value: name, range: `a well-formed text of 1 to ${LONGEST_NAME} characters` }]
+  typeof name !== "string" || name === "" || !name.isWellFormed()
+    ? [{ field: "name", value: name, range: "a well-formed text of at least one character" }]
     // A keyed breaker's circuits begin with its name and `/`.
     : isReserved(`${name}/`)
     ? [{ field: "name", value: name, range: `a name that does not begin with ${RESERVED_PREFIX}, which is reserved` }]

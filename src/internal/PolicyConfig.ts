@@ -3,27 +3,13 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
 import { TripFromJson } from "../Policy.ts"
 import { inWords, nearest, type Problem } from "./Check.ts"
+import { configErrorOf, rangeErrorsFail } from "./ConfigErrors.ts"
 import { logged } from "./Log.ts"
 import { messages } from "./Messages.ts"
 import type { Data, Policy } from "./PolicyModel.ts"
 import { given, problems, undeclared } from "./ResolvedPolicy.ts"
-
-/** An error of config in words. */
-export const configErrorOf = (message: string): Config.ConfigError =>
-  new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
-
-/** What a constructor returns; a `RangeError` that it throws is a `ConfigError`. */
-export const orConfigError = <A>(make: () => A): Effect.Effect<A, Config.ConfigError> =>
-  rangeErrorsFail(Effect.sync(make))
-
-const rangeErrorsFail = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Config.ConfigError, R> =>
-  Effect.catchDefect(
-    self,
-    (defect) => defect instanceof RangeError ? Effect.fail(configErrorOf(defect.message)) : Effect.die(defect)
-  )
 
 const checked = <P extends Policy>(
   what: string,
@@ -146,33 +132,39 @@ const namesUnder = (prefix: string): Config.Config<ReadonlyArray<string>> =>
       names.length > 0 || !prefix.includes("_") ? Config.succeed(names) : namesAt(prefix.split("_"), MOST_WORDS)
   )
 
-/**
- * Which variable was probably meant. A prefix is often shared with what else configures the dependency, and Kubernetes adds
- * `PAYMENTS_PORT` and `PAYMENTS_SERVICE_HOST` for its service `payments`: these are none of the breaker's.
- */
-const meant = (name: string): string | undefined =>
-  // A longer prefix of another breaker.
-  KNOWN.some((known) => name.endsWith(`_${known}`))
-    ? undefined
-    : nearest(name, KNOWN) ??
-      KNOWN.find((known) => name.startsWith(`${known}_`) || known.endsWith(`_${name}`)) ??
-      (name.startsWith("HALF_OPEN_") ? "HALF_OPEN_PROBES" : undefined)
+const HALF_OPEN = "HALF_OPEN_"
 
+const HALF_OPEN_WORDS = KNOWN.flatMap((name) => name.startsWith(HALF_OPEN) ? [name.slice(HALF_OPEN.length)] : [])
+
+/** The variable that was probably meant. */
+const guess = (name: string): string | undefined => {
+  if (!name.startsWith(HALF_OPEN)) {
+    return nearest(name, KNOWN) ?? KNOWN.find((known) => name.startsWith(`${known}_`) || known.endsWith(`_${name}`))
+  }
+  const word = nearest(name.slice(HALF_OPEN.length), HALF_OPEN_WORDS)
+  return word === undefined ? undefined : HALF_OPEN + word
+}
+
+/**
+ * Logs the variables that are not read, but were probably meant to be, and at a lower level all others. A prefix is often shared
+ * with what else configures the dependency, and Kubernetes adds `PAYMENTS_PORT` and `PAYMENTS_SERVICE_HOST` for its service
+ * `payments`. A name that ends as one of the breaker's is another breaker's, with a longer prefix.
+ */
 const reportUnread = (prefix: string, names: ReadonlyArray<string>): Effect.Effect<void> => {
-  const unread = names.filter((name) => !KNOWN.includes(constantCase(name))).map((name) => ({
-    name: `${prefix}_${name}`,
-    meant: meant(name)
-  }))
-  const misspelt = unread.flatMap(({ meant, name }) =>
-    meant === undefined ? [] : [`${name} (did you mean ${prefix}_${meant}?)`]
-  )
-  const others = unread.flatMap(({ meant, name }) => meant === undefined ? [name] : [])
-  return Effect.andThen(
-    misspelt.length === 0
-      ? Effect.void
-      : logged(messages.variablesMisspelt, { prefix, variables: misspelt.join(", ") }),
-    others.length === 0 ? Effect.void : logged(messages.variablesUnread, { prefix, variables: others.join(", ") })
-  )
+  const misspelt: Array<string> = []
+  const others: Array<string> = []
+  for (const name of names) {
+    if (KNOWN.includes(constantCase(name))) continue
+    const meant = KNOWN.some((known) => name.endsWith(`_${known}`)) ? undefined : guess(name)
+    if (meant !== undefined) misspelt.push(`${prefix}_${name} (did you mean ${prefix}_${meant}?)`)
+    else if (name.startsWith(HALF_OPEN)) misspelt.push(`${prefix}_${name}`)
+    else others.push(`${prefix}_${name}`)
+  }
+  const line = (
+    message: typeof messages.variablesMisspelt | typeof messages.variablesUnread,
+    variables: Array<string>
+  ) => variables.length === 0 ? Effect.void : logged(message, { prefix, variables: variables.join(", ") })
+  return Effect.andThen(line(messages.variablesMisspelt, misspelt), line(messages.variablesUnread, others))
 }
 
 /** `openFor` of a file, as a provider in constant case reads it. */

@@ -31,7 +31,8 @@ import type { Connection } from "effect/sql/SqlConnection"
 import * as SqlError from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
-import { createPool, type Pool, type PoolConnection, type PoolOptions } from "mysql2"
+import type { Pool, PoolConnection, PoolOptions } from "mysql2"
+import { mysql2 } from "../internal/drivers/Mysql2.ts"
 
 /**
  * How to connect to MySQL or MariaDB.
@@ -234,7 +235,7 @@ const compiler = Statement.makeCompiler({
 })
 
 /**
- * The client and its pool, which is closed with the scope.
+ * The client and its pool, which is closed with the scope. Dies if the package mysql2 is not installed.
  *
  * @category constructors
  * @since 0.1.0
@@ -243,6 +244,7 @@ export const make = (
   options: Options
 ): Effect.Effect<Context.Context<Mysql | SqlClient.SqlClient>, never, Reactivity.Reactivity | Scope.Scope> =>
   Effect.gen(function*() {
+    const { createPool } = yield* Effect.orDie(mysql2)
     const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "5 seconds"))
     const pool = yield* Effect.acquireRelease(
       Effect.sync(() => createPool(poolOptions(options))),
@@ -311,4 +313,4 @@ export const layer = (options: Options): Layer.Layer<Mysql | SqlClient.SqlClient
 export const layerConfig = (
   options: Config.Wrap<Options> = config
 ): Layer.Layer<Mysql | SqlClient.SqlClient, Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  Layer.unwrap(Effect.flatMap(Config.unwrap(options), (options) => Effect.as(mysql2, layer(options))))

@@ -20,8 +20,7 @@
  *
  * @since 0.1.0
  */
-import * as PgClient from "@effect/sql-pg/PgClient"
-import * as PgConnection from "@effect/sql-pg/PgConnection"
+import type * as PgClient from "@effect/sql-pg/PgClient"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -36,6 +35,7 @@ import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
+import { sqlPg } from "../internal/drivers/SqlPg.ts"
 import { Listen } from "../Storage/Sql.ts"
 
 /**
@@ -95,7 +95,7 @@ const clientConfig = (options: Options): PgClient.PgPoolConfig => {
 }
 
 /**
- * The client, whose pool is closed with the scope, and `Listen`.
+ * The client, whose pool is closed with the scope, and `Listen`. Dies if the package `@effect/sql-pg` is not installed.
  *
  * @category constructors
  * @since 0.1.0
@@ -108,6 +108,7 @@ export const make = (
   Reactivity.Reactivity | Scope.Scope
 > =>
   Effect.gen(function*() {
+    const { PgClient, PgConnection } = yield* Effect.orDie(sqlPg)
     const config = clientConfig(options)
     // It opens no connection yet, so it cannot fail.
     const client = yield* Effect.orDie(PgClient.make(config))
@@ -176,4 +177,4 @@ export const layer = (options: Options): Layer.Layer<PgClient.PgClient | SqlClie
 export const layerConfig = (
   options: Config.Wrap<Options> = config
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  Layer.unwrap(Effect.flatMap(Config.unwrap(options), (options) => Effect.as(sqlPg, layer(options))))
