@@ -46,11 +46,12 @@ const onlyUp = (...allowed: ReadonlyArray<string>) => ({
   message: inward
 })
 
-/** Shared by storages: checks of options and of stored JSON, the monotonic clock, and errors. */
+/** Shared by storages: checks of options, of config and of stored JSON, the monotonic clock, and errors. */
 const shared = [
   "core/*",
   "internal/Check.ts",
   "internal/Clock.ts",
+  "internal/ConfigErrors.ts",
   "internal/StorageErrors.ts",
   "internal/StoredJson.ts"
 ] as const

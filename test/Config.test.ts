@@ -1,8 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Duration, Effect, Exit, Fiber, Layer, Logger, References, Schema } from "effect"
+import * as Redis from "effect/persistence/Redis"
+import * as SqlClient from "effect/sql/SqlClient"
 import { TestClock } from "effect/testing"
 import { Breaker, Outcome, Storage, Trip } from "../src/index.ts"
 import { messages } from "../src/internal/Messages.ts"
+import * as FileStorageLive from "../src/layers/FileStorageLive.ts"
+import * as MysqlStorageLive from "../src/layers/MysqlStorageLive.ts"
+import * as PostgresStorageLive from "../src/layers/PostgresStorageLive.ts"
+import * as RedisStorageLive from "../src/layers/RedisStorageLive.ts"
+import * as SqliteStorageLive from "../src/layers/SqliteStorageLive.ts"
+import * as RedisStorage from "../src/Storage/Redis.ts"
+import * as SqlStorage from "../src/Storage/Sql.ts"
 import { failTimes, rejectionOf } from "./utils.ts"
 
 const memory = Storage.MemoryStorageLive
@@ -383,6 +392,31 @@ describe("a threshold from config that makes no sense", () => {
       const layer = Layer.provide(Layer.fresh(Tripping.layerConfig({ trip: broken })), [memory, zero])
       assert.isTrue(Exit.hasDies(yield* Effect.exit(Layer.build(layer))))
     }))
+})
+
+describe("options of a storage from config", () => {
+  const zero = Config.succeed<Duration.Input>(0)
+  const noClient = Layer.mergeAll(
+    Layer.succeed(Redis.Redis, {} as Redis.Redis["Service"]),
+    Layer.succeed(SqlClient.SqlClient, {} as SqlClient.SqlClient)
+  )
+  const storages: Record<string, Layer.Layer<Storage.Storage, Config.ConfigError>> = {
+    RedisStorageLive: RedisStorageLive.layerConfig({ idleTimeToLive: zero }),
+    PostgresStorageLive: PostgresStorageLive.layerConfig({ idleTimeToLive: zero }),
+    MysqlStorageLive: MysqlStorageLive.layerConfig({ idleTimeToLive: zero }),
+    SqliteStorageLive: SqliteStorageLive.layerConfig({ file: Config.succeed(":memory:"), idleTimeToLive: zero }),
+    FileStorageLive: FileStorageLive.layerConfig({ idleTimeToLive: zero }),
+    "Storage/Redis": Layer.provide(RedisStorage.layerConfig({ idleTimeToLive: zero }), noClient),
+    "Storage/Sql": Layer.provide(SqlStorage.layerConfig({ idleTimeToLive: zero }), noClient)
+  }
+  for (const [name, layer] of Object.entries(storages)) {
+    it.effect(`options of ${name} that make no sense are a ConfigError of layerConfig (F33)`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Layer.build(layer))
+        assert.strictEqual(error._tag, "ConfigError")
+        assert.include(error.message, "idleTimeToLive must be a finite duration from 1000 ms to 31536000000 ms, got 0")
+      }))
+  }
 })
 
 describe("an invalid policy", () => {
