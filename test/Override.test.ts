@@ -257,6 +257,19 @@ describe("an operator's input", () => {
       }))
   }
 
+  it.effect("layerTest refuses the same input of an operator (F31)", () => {
+    class Doubled extends Breaker.Service<Doubled>()("doubled", {}) {}
+    return Effect.gen(function*() {
+      const double = yield* Doubled
+      for (const [options, message] of bad) {
+        assert.throws(() => double.override(options as Breaker.OverrideOptions), message)
+      }
+      assert.throws(() => double.clearOverride({ actor: "" }), RangeError)
+      yield* double.override({ mode: "ForcedOpen", ...said })
+      yield* double.clearOverride({ actor: "oncall" })
+    }).pipe(Effect.provide(Doubled.layerTest()))
+  })
+
   it.effect("an override takes the longest reason and actor, in any script (F31)", () =>
     Effect.gen(function*() {
       const breaker = yield* make("longest", two)

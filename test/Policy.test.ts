@@ -205,7 +205,7 @@ describe("an unknown field", () => {
       near("capacty", "capacity")
     )
     assert.strictEqual(Breaker.fingerprint(keyed as {}), Breaker.fingerprint({}))
-    Breaker.makeKeyed("many", keyed)
+    assert.isTrue(Effect.isEffect(Breaker.makeKeyed("many", keyed)))
   })
 
   it("a policy that is read from a ConfigProvider may not have unknown fields (F30)", () => {

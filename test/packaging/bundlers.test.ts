@@ -58,6 +58,11 @@ const bundlers: ReadonlyArray<readonly [name: string, extension: string, build: 
     const { errors, warnings } = await esbuild.build({ ...esbuildOptions(outfile), format: "cjs" })
     assert.deepEqual([...errors, ...warnings].map(({ text }) => text), [])
   }],
+  ["esbuild as an ES module", "js", async (outfile) => {
+    const js = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+    const { errors, warnings } = await esbuild.build({ ...esbuildOptions(outfile), format: "esm", banner: { js } })
+    assert.deepEqual([...errors, ...warnings].map(({ text }) => text), [])
+  }],
   ["esbuild with external packages", "js", async (outfile) => {
     const { errors, warnings } = await esbuild.build({
       ...esbuildOptions(outfile),
@@ -115,7 +120,7 @@ const output = async (file: string, environment: Readonly<Record<string, string>
 
 describe("a program with one driver installed", () => {
   for (const [name, extension, build] of bundlers) {
-    describe(name, () => {
+    describe(`built by ${name}`, () => {
       let file: string
       beforeAll(async () => {
         file = join(project, `${name.replaceAll(" ", "-")}.${extension}`)

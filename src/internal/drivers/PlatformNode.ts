@@ -1,11 +1,13 @@
 /** The package @effect/platform-node. */
+import type * as FileSystem from "@effect/platform-node/NodeFileSystem"
+import type * as Path from "@effect/platform-node/NodePath"
 import type * as Config from "effect/Config"
 import type * as Effect from "effect/Effect"
 import { DriverError, loaded } from "./Driver.ts"
 
 export interface PlatformNode {
-  readonly NodeFileSystem: typeof import("@effect/platform-node/NodeFileSystem")
-  readonly NodePath: typeof import("@effect/platform-node/NodePath")
+  readonly NodeFileSystem: typeof FileSystem
+  readonly NodePath: typeof Path
 }
 
 export const platformNode: Effect.Effect<PlatformNode, Config.ConfigError> = loaded(async () => {
