@@ -106,7 +106,8 @@ type Lying<P> = [StorageOf<P>] extends [never]
   : "consistency" | "onStorageError"
   : never
 
-// Fields that are there and never have a value. `Config<Data>` is a config of them, too, and at run time a key declares a field.
+// Fields that the policy declares as `undefined`. A whole config (`Config<Data>`) could set them, and at run time a key counts as
+// declared, so the type refuses such a config.
 type NeverSet<P, K extends PropertyKey> = {
   readonly [
     F in K as P extends unknown ? F extends keyof P ? [Field<P, F>] extends [never] ? F : never : never : never
@@ -378,7 +379,7 @@ const makeCircuits = <A extends Circuits>(
 ): Effect.Effect<Made<A>, never, Storage | Scope.Scope> =>
   Effect.gen(function*() {
     const storage = yield* Storage
-    const whole = withDefaults(name, policy, yield* Defaults)
+    const whole = overDefaults(name, policy, yield* Defaults)
     const scope = yield* Effect.scope
     const context = yield* Effect.context<never>()
     const clock = yield* Clock.Clock
@@ -397,7 +398,7 @@ const makeCircuits = <A extends Circuits>(
   })
 
 /** The policy over `Defaults`, which must not make an error possible that the policy's own type does not have. */
-const withDefaults = (name: string, policy: Policy, defaults: Policy): Policy => {
+const overDefaults = (name: string, policy: Policy, defaults: Policy): Policy => {
   const whole = { ...ResolvedPolicy.given(defaults), ...ResolvedPolicy.given(policy) }
   refuse(`Breaker.Defaults of circuit ${JSON.stringify(name)}`, ResolvedPolicy.undeclared(policy, whole))
   return whole
@@ -661,7 +662,7 @@ export const layer = <const P extends Policy & { readonly onStorageError?: "allo
 
 /**
  * Provides the default breaker with its policy from config. An invalid value is a `ConfigError` that names the field, the value
- * and the range.
+ * and the range. So is a policy under which calls could fail with `StorageError`, which the default breaker's type does not have.
  *
  * @category layers
  * @since 0.1.0

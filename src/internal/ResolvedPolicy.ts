@@ -49,10 +49,9 @@ export interface FleetPolicy {
 const fieldsOf = <T>() => <const K extends keyof T>(fields: readonly K[] & (keyof T extends K ? unknown : never)) =>
   fields
 
-export const halfOpenFields = fieldsOf<HalfOpen>()(["probes", "successes", "lease", "timeout", "ramp"])
+const halfOpenFields = fieldsOf<HalfOpen>()(["probes", "successes", "lease", "timeout", "ramp"])
 
-/** The fields of a policy that are data. */
-export const dataFields = fieldsOf<Data>()([
+const dataFields = fieldsOf<Data>()([
   "trip",
   "openFor",
   "maxOpenFor",
@@ -70,7 +69,7 @@ const policyFields = fieldsOf<Policy>()([...dataFields, "classify"])
 /** The fields that a keyed breaker has besides those of its policy. */
 export const keyedFields = ["capacity", "idleTimeToLive", "overflow"] as const
 
-/** The problems of a policy; empty for a good one. `more` are fields that somebody else reads. */
+/** The problems of a policy; empty for a good one. `more` are fields that it may have besides its own. */
 export const problems = (policy: Policy, more: ReadonlyArray<string> = []): ReadonlyArray<Problem> =>
   isObject(policy)
     ? [...fieldsIn("", policy, [...policyFields, ...more]), ...valueProblems(policy)]
@@ -135,7 +134,7 @@ const orElse = (duration: Duration.Input | undefined, otherwise: number): number
 
 /**
  * The policy with its defaults. Throws a `RangeError` that names every problem of the policy and the name. `more` are fields
- * that somebody else reads.
+ * that it may have besides its own.
  */
 export const resolve = (circuit: string, policy: Policy, more?: ReadonlyArray<string>): Resolved => {
   refuse(`Circuit ${shown(circuit)}`, [...nameProblems(circuit), ...problems(policy, more)])
@@ -180,6 +179,8 @@ const withDefaults = (policy: Policy): Resolved => {
   }
 }
 
+const DECLARED = "declared where the policy is written (Breaker.unset does so without a value)"
+
 /**
  * The fields in which a policy makes an error possible that `declared`, the policy that a call's type was made from, does not.
  * A field is declared by its key, also without a value.
@@ -192,7 +193,7 @@ export const undeclared = (declared: Policy, policy: Policy): ReadonlyArray<Prob
     isDeclared("onStorageError") && declared.onStorageError !== "allow"
   const found = (isFound: boolean, field: string, value: unknown, error: string): ReadonlyArray<Problem> =>
     isFound
-      ? [{ field, value, range: `declared where the policy is written, because calls can then fail with ${error}` }]
+      ? [{ field, value, range: `${DECLARED}, because calls can then fail with ${error}` }]
       : []
   return [
     ...found(!timesOut && policy.timeout !== undefined, "timeout", policy.timeout, "BreakerTimeoutError"),

@@ -14,7 +14,7 @@ export const problems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
 }
 
 /** The fields of each kind of trip policy. */
-export const tripFields = {
+const tripFields = {
   ConsecutiveFailures: ["_tag", "failures"],
   Failures: ["_tag", "count", "within"],
   FailureRate: ["_tag", "threshold", "minimumCalls", "window"],
@@ -24,7 +24,7 @@ export const tripFields = {
 } as const satisfies { readonly [Tag in Trip["_tag"]]: ReadonlyArray<string> }
 
 /** The fields of each kind of window. */
-export const windowFields = {
+const windowFields = {
   Within: ["_tag", "duration"],
   LastCalls: ["_tag", "calls"]
 } as const satisfies { readonly [Tag in Window["_tag"]]: ReadonlyArray<string> }
