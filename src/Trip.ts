@@ -66,7 +66,7 @@ export const failureRate = (
  * Trips when the share of calls that take `slowerThan` or longer, in `[0, 1]`, reaches `threshold`. A slow call counts
  * whether it succeeds or fails, and a slow probe reopens a half-open circuit even if it succeeded. Every call reads the
  * clock twice. A circuit counts slow calls once: all rules that `any` and `all` combine must have the same
- * `slowerThan`.
+ * `slowerThan`. With a `timeout` below `slowerThan` no call is ever slow: calls that time out are failures.
  *
  * @category constructors
  * @since 0.1.0
