@@ -31,7 +31,7 @@ describe("a keyed breaker", () => {
   it.effect("operators get a key's breaker from a keyed breaker", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("operated", one)
-      const breaker = keyed.get("a")
+      const breaker = keyed.get("a", { create: true })
       assert.strictEqual(breaker.circuit, "operated/a")
       yield* breaker.override({ mode: "ForcedOpen", reason: "r", actor: "a" })
       assert.isFalse(yield* runs(keyed, "a"))
@@ -92,10 +92,11 @@ describe("a keyed breaker at its capacity", () => {
     "is open": (keyed) => fail(keyed, "a"),
     "was open a moment ago": (keyed) =>
       Effect.andThen(fail(keyed, "a"), Effect.andThen(TestClock.adjust("10 seconds"), ok(keyed, "a"))),
-    "is half-open": (keyed) => keyed.get("a").forceHalfOpen.pipe(Effect.orDie),
+    "is half-open": (keyed) => keyed.get("a", { create: true }).forceHalfOpen.pipe(Effect.orDie),
     "has a call in flight": (keyed) =>
       Effect.forkChild(Effect.exit(keyed.wrap(Effect.never, { key: "a" })), { startImmediately: true }),
-    "has an override": (keyed) => Effect.orDie(keyed.get("a").override({ mode: "Disabled", reason: "r", actor: "a" }))
+    "has an override": (keyed) =>
+      Effect.orDie(keyed.get("a", { create: true }).override({ mode: "Disabled", reason: "r", actor: "a" }))
   }
   for (const [why, prepare] of Object.entries(precious)) {
     it.effect(`a circuit that ${why} is not evicted; new keys without room share one circuit`, () =>
@@ -230,7 +231,7 @@ describe("keys", () => {
 
   it.effect("keys of two breakers never name the same circuit", () =>
     Effect.gen(function*() {
-      const names = ["a", "a/b", "a~1b", "a~b", "a~0b", "", "/", "~"]
+      const names = ["a", "a/b", "a~1b", "a~b", "a~0b", "a/", "/", "~"]
       const keys = ["a", "b", "b/c", "c", "~1b", "/", "//", "~"]
       const circuits = new Set<string>()
       for (const name of names) {

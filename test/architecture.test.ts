@@ -94,8 +94,11 @@ const refused = {
     `import "../sql/DatabaseUrl.ts"`,
     `import "../core/State.ts"`,
     `import "../internal/Call.ts"`,
-    `import "effect"`
-  ]
+    `import "effect"`,
+    `import "ioredis"`,
+    `import "@effect/sql-pg/PgClient"`
+  ],
+  "src/internal/drivers": [`import "../Call.ts"`, `import "../../layers/IoRedis.ts"`]
 }
 
 const accepted = {
@@ -145,9 +148,11 @@ const accepted = {
   "src/layers": [
     `import "../Storage/Memory.ts"`,
     `import "./Client.ts"`,
-    `import "ioredis"`,
+    `import "../internal/drivers/Ioredis.ts"`,
+    `import type {} from "ioredis"`,
     `import "effect/persistence/Redis"`
-  ]
+  ],
+  "src/internal/drivers": [`import "../ConfigErrors.ts"`, `await import("ioredis")`]
 }
 
 const cycles = {

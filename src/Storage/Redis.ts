@@ -61,6 +61,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
 import { durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
+import { rangeErrorsFail } from "../internal/ConfigErrors.ts"
 import { Circuits } from "../redis/Circuits.ts"
 import { KeyNames } from "../redis/KeyNames.ts"
 import { Storage, type StorageError } from "./Storage.ts"
@@ -180,4 +181,4 @@ export const layer = (options?: Options): Layer.Layer<Storage, never, Redis.Redi
  * @since 0.1.0
  */
 export const layerConfig = (options: Config.Wrap<Options>): Layer.Layer<Storage, Config.ConfigError, Redis.Redis> =>
-  Layer.effect(Storage, Effect.flatMap(Config.unwrap(options), make))
+  Layer.effect(Storage, rangeErrorsFail(Effect.flatMap(Config.unwrap(options), make)))

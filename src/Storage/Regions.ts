@@ -163,7 +163,11 @@ export const make = (
           const { committed, snapshot } = answer
           if (committed && change._tag === "Trip") mirror({ circuit, by: "Trip", snapshot }, state(snapshot))
           if (committed && change._tag === "Operation") {
-            mirror({ circuit, by: "Operation", snapshot }, { _tag: "Operation", operation: change })
+            // It exists here. Another region may not have seen a call of it.
+            mirror({ circuit, by: "Operation", snapshot }, {
+              _tag: "Operation",
+              operation: { ...change, existing: undefined }
+            })
           }
           return answer
         }),

@@ -62,6 +62,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { isReserved } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
+import { rangeErrorsFail } from "../internal/ConfigErrors.ts"
 import { announcementOf, makeAnnouncer } from "../sql/Announcements.ts"
 import { cleanUpHourly } from "../sql/CleanUp.ts"
 import { databaseOf } from "../sql/Database.ts"
@@ -200,4 +201,4 @@ export const layer = (options?: Options): Layer.Layer<Storage, never, SqlClient.
 export const layerConfig = (
   options: Config.Wrap<Options>
 ): Layer.Layer<Storage, Config.ConfigError, SqlClient.SqlClient> =>
-  Layer.effect(Storage, Effect.flatMap(Config.unwrap(options), make))
+  Layer.effect(Storage, rangeErrorsFail(Effect.flatMap(Config.unwrap(options), make)))

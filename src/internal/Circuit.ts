@@ -474,6 +474,12 @@ export class Circuit implements Local, Evidence {
     return this.#state
   }
 
+  /** Whether a call came here, or the state was ever changed. */
+  get isInUse(): boolean {
+    return this.epoch !== State.initial.epoch || this.inFlight > 0 ||
+      this.success + this.failure + this.ignored + this.rejected > 0
+  }
+
   get openedBy(): State.OpenedBy {
     return this.#state.openedBy
   }

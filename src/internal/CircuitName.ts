@@ -1,4 +1,6 @@
 /** The names of circuits. */
+import { isReserved, RESERVED_PREFIX } from "../core/Reserved.ts"
+import type { Problem } from "./Check.ts"
 
 /** The key of the one circuit that all keys share which found no room. No user's key is empty. */
 export const OVERFLOW_KEY = ""
@@ -9,3 +11,12 @@ export const prefixOf = (breaker: string): string => `${breaker.replaceAll("~", 
 /** A circuit's name: the breaker's, or its prefix and the key. */
 export const circuitName = (breaker: string, key: string | undefined): string =>
   key === undefined ? breaker : prefixOf(breaker) + key
+
+/** The problems of a breaker's name; empty for a good one. */
+export const nameProblems = (name: string): ReadonlyArray<Problem> =>
+  typeof name !== "string" || name === "" || !name.isWellFormed()
+    ? [{ field: "name", value: name, range: "a well-formed text of at least one character" }]
+    // A keyed breaker's circuits begin with its name and `/`.
+    : isReserved(`${name}/`)
+    ? [{ field: "name", value: name, range: `a name that does not begin with ${RESERVED_PREFIX}, which is reserved` }]
+    : []

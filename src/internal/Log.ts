@@ -13,6 +13,12 @@ export type Log = <Line extends Message>(line: Line, fields: FieldsOf<Line>) => 
 export const isLogged = (context: Context.Context<never>, level: LogLevel.Severity): boolean =>
   LogLevel.isGreaterThanOrEqualTo(level, Context.get(context, MinimumLogLevel))
 
+/** Logs a line from the fiber that runs it. */
+export const logged = <Line extends Message>(
+  { level, text }: Line & { readonly level: LogLevel.Severity },
+  fields: FieldsOf<Line>
+): Effect.Effect<void> => Effect.annotateLogs(Effect.logWithLevel(level)(text), { ...fields })
+
 /** Logs from background fibers to the loggers of a context that is kept. */
 export const makeLog = (context: Context.Context<never>): Log => {
   const fork = makeFork(context)

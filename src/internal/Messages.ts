@@ -14,11 +14,11 @@ export interface Message<Field extends string = string> {
 /** A line's fields, all of them and no others. */
 export type FieldsOf<Line extends Message> = Readonly<Record<Line["fields"][number], unknown>>
 
-const line = <const Field extends string = never>(
-  level: Message["level"],
+const line = <const Level extends Message["level"], const Field extends string = never>(
+  level: Level,
   text: string,
   ...fields: ReadonlyArray<Field>
-): Message<Field> => ({ level, text, fields })
+): Message<Field> & { readonly level: Level } => ({ level, text, fields })
 
 export const messages = {
   // a circuit and its storage
@@ -72,6 +72,19 @@ export const messages = {
     "service",
     "other"
   ),
+  servedTwice: line(
+    "Warn",
+    "A service is provided on two storages in memory, whose circuits share nothing; provide one storage around all breakers",
+    "circuit",
+    "service"
+  ),
+  notFenced: line(
+    "Warn",
+    "The storage cannot decide between instances, so these fields of the policy have no effect",
+    "circuit",
+    "backend",
+    "fields"
+  ),
   persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
   circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
   circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),
@@ -81,6 +94,21 @@ export const messages = {
   leaseDenied: line("Trace", "A lease was denied", "circuit"),
   callAdmitted: line("Trace", "Call admitted", "circuit", "probe"),
   callRejected: line("Trace", "Call rejected", "circuit", "refusal"),
+
+  // configuration
+  notEnforced: line("Warn", "Breakers do not enforce their policies", "mode", "source"),
+  enforcementUnclear: line(
+    "Warn",
+    "CIRCUIT_BREAKER_ENABLED must be true or false; breakers enforce their policies",
+    "value"
+  ),
+  variablesMisspelt: line(
+    "Warn",
+    "Variables under the prefix of a breaker look like its own, but it does not read them",
+    "prefix",
+    "variables"
+  ),
+  variablesUnread: line("Debug", "Variables under the prefix of a breaker are not read by it", "prefix", "variables"),
 
   // storages made of storages
   fallback: line(

@@ -7,12 +7,12 @@
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import { Storage } from "../Storage/Storage.ts"
-import { makeLog } from "./Log.ts"
+import { type Log, makeLog } from "./Log.ts"
 import { messages } from "./Messages.ts"
 
 /** A service that claims a name: by the identity of its class, and by the name of the class. */
 export interface Owner {
-  readonly identity: unknown
+  readonly identity: object
   readonly title: string
 }
 
@@ -30,6 +30,25 @@ interface Registry {
 }
 
 const registries = new WeakMap<Storage, Registry>()
+
+/** The storages in memory on which a service is provided now, by its identity and the name of its circuits. */
+interface Served {
+  readonly storages: Set<Storage>
+  hasLogged: boolean
+}
+
+const served = new WeakMap<object, Map<string, Served>>()
+
+const servedOf = ({ identity }: Owner, name: string): Served => {
+  let byName = served.get(identity)
+  if (byName === undefined) served.set(identity, byName = new Map())
+  let found = byName.get(name)
+  if (found === undefined) byName.set(name, found = { storages: new Set(), hasLogged: false })
+  return found
+}
+
+/** Whether nobody else can see the storage's circuits. A storage that cannot fence makes no claim to share them. */
+const isPrivate = ({ capabilities: { durable, fences, shared } }: Storage): boolean => fences && !shared && !durable
 
 /** Holds a circuit's name for its owner until the scope closes. Another owner of the same name is a defect that names both. */
 export const claim = (name: string, owner: Owner): Effect.Effect<void, never, Scope | Storage> =>
@@ -64,14 +83,26 @@ const hold = (
         }
         if (held === undefined) claims.set(name, { owner, holders: 1 })
         else held.holders++
+        if (isPrivate(storage)) serve(storage, name, owner, makeLog(context))
         return Effect.void
       }),
       () =>
         Effect.sync(() => {
-          if (--claims.get(name)!.holders === 0) claims.delete(name)
+          if (--claims.get(name)!.holders > 0) return
+          claims.delete(name)
+          servedOf(owner, name).storages.delete(storage)
         })
     )
   })
+
+/** Logs once that a service is provided on two storages in memory: neither sees what the other counts. */
+const serve = (storage: Storage, name: string, owner: Owner, log: Log): void => {
+  const service = servedOf(owner, name)
+  service.storages.add(storage)
+  if (service.storages.size < 2 || service.hasLogged) return
+  service.hasLogged = true
+  log(messages.servedTwice, { circuit: name, service: owner.title })
+}
 
 const conflict = (name: string, held: Owner, owner: Owner): Error =>
   new Error(

@@ -2,7 +2,8 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { REFUSED_OPERATION } from "../core/Change.ts"
+import { type Change, NO_SUCH_CIRCUIT, REFUSED_OPERATION } from "../core/Change.ts"
+import type { Snapshot } from "../core/Record.ts"
 import { isStorageError, StorageError, type Synced } from "../Storage/Storage.ts"
 
 /** A request, as its errors name it. */
@@ -33,9 +34,12 @@ export const errorOf = (request: RequestName, cause: Cause.Cause<unknown>): Stor
 export const deadlineExceeded = (request: RequestName, millis: number): StorageError =>
   failure(request, "Deadline", `no answer within ${Math.round(millis)} ms`)
 
-/** The error of an operator's change that a storage refused. */
-export const operationDenied = (circuit: string): StorageError =>
-  failure({ operation: "change", circuit }, "Denied", REFUSED_OPERATION)
+/** The error of an operator's change that a storage refused; `snapshot` is the view that it refused it on. */
+export const operationDenied = (circuit: string, change: Change, { generation, lifetime }: Snapshot): StorageError => {
+  const isBlank = generation === 0 && lifetime.success + lifetime.failure + lifetime.ignored + lifetime.rejected === 0
+  const isMissing = change._tag === "Operation" && change.existing === true && isBlank
+  return failure({ operation: "change", circuit }, "Denied", isMissing ? NO_SUCH_CIRCUIT : REFUSED_OPERATION)
+}
 
 /**
  * Whether a request was interrupted on the storage's side, as it is when the storage's scope closes. No line is logged

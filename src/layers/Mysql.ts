@@ -30,8 +30,10 @@ import type { Connection } from "effect/sql/SqlConnection"
 import type * as SqlError from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
-import { createPool, type Pool, type PoolConnection, type PoolOptions } from "mysql2"
-import { type Address, configured, readDatabaseUrl, urlFrom } from "../sql/DatabaseUrl.ts"
+import type { Pool, PoolConnection, PoolOptions } from "mysql2"
+import { mysql2 } from "../internal/drivers/Mysql2.ts"
+import { layerFrom } from "../internal/LayerConfig.ts"
+import { type Address, readDatabaseUrl, urlFrom } from "../sql/DatabaseUrl.ts"
 import { isMysqlConnectionLost, type MysqlCause, mysqlError } from "../sql/DriverErrors.ts"
 
 /**
@@ -238,7 +240,7 @@ const compiler = Statement.makeCompiler({
 
 /**
  * The client and its pool, which is closed with the scope. Throws a `RangeError` for a URL that cannot be read, and where
- * no database is named.
+ * no database is named. Dies if the package mysql2 is not installed.
  *
  * @category constructors
  * @since 0.1.0
@@ -248,6 +250,7 @@ export const make = (
 ): Effect.Effect<Context.Context<Mysql | SqlClient.SqlClient>, never, Reactivity.Reactivity | Scope.Scope> => {
   const settings = poolOptions(options)
   return Effect.gen(function*() {
+    const { createPool } = yield* Effect.orDie(mysql2)
     const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "5 seconds"))
     const clock = yield* Clock.Clock
     const lifeNanos = Duration.toNanosUnsafe(Duration.fromInputUnsafe(options.connectionTimeToLive ?? "5 minutes"))
@@ -316,4 +319,4 @@ export const layer = (options: Options): Layer.Layer<Mysql | SqlClient.SqlClient
 export const layerConfig = (
   options: Config.Wrap<Options> = config
 ): Layer.Layer<Mysql | SqlClient.SqlClient, Config.ConfigError> =>
-  Layer.unwrap(Effect.flatMap(Config.unwrap(options), (options) => configured(() => layer(options))))
+  layerFrom(options, (options) => Effect.as(mysql2, layer(options)))

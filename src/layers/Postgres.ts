@@ -23,8 +23,8 @@
  *
  * @since 0.1.0
  */
-import * as PgClient from "@effect/sql-pg/PgClient"
-import * as PgConnection from "@effect/sql-pg/PgConnection"
+import type * as PgClient from "@effect/sql-pg/PgClient"
+import type * as PgConnection from "@effect/sql-pg/PgConnection"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -40,7 +40,9 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { ConnectionError, isSqlError, SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
-import { type Address, configured, readDatabaseUrl, urlFrom } from "../sql/DatabaseUrl.ts"
+import { sqlPg } from "../internal/drivers/SqlPg.ts"
+import { layerFrom } from "../internal/LayerConfig.ts"
+import { type Address, readDatabaseUrl, urlFrom } from "../sql/DatabaseUrl.ts"
 import { isWrongPostgresServer } from "../sql/DriverErrors.ts"
 import { Listen } from "../Storage/Sql.ts"
 
@@ -253,7 +255,7 @@ const proven = (
  */
 const listenOn = (
   client: PgClient.PgClient,
-  config: PgClient.PgClientConfig
+  connect: Effect.Effect<PgConnection.PgConnection, SqlError, Scope.Scope>
 ) =>
 (channel: string): Stream.Stream<string, SqlError> =>
   Stream.unwrap(Effect.gen(function*() {
@@ -261,7 +263,7 @@ const listenOn = (
     const connected = yield* Scope.make()
     const disconnect = Scope.close(connected, Exit.void)
     yield* Effect.addFinalizer(() => disconnect)
-    const connection = yield* Scope.provide(PgConnection.make(config), connected)
+    const connection = yield* Scope.provide(connect, connected)
     const pinned = yield* connection.pin
     const notifications = yield* pinned.listen(channel)
     const own = `effect_breaker_${randomBytes(12).toString("hex")}`
@@ -276,7 +278,8 @@ const listenOn = (
   }))
 
 /**
- * The client, whose pool is closed with the scope, and `Listen`. Throws a `RangeError` for a URL that cannot be read.
+ * The client, whose pool is closed with the scope, and `Listen`. Throws a `RangeError` for a URL that cannot be read. Dies if
+ * the package `@effect/sql-pg` is not installed.
  *
  * @category constructors
  * @since 0.1.0
@@ -294,12 +297,13 @@ export const make = (
     ? settings.connection
     : settingsOf({ url: listenUrl, ssl: options.ssl, connectTimeout: options.connectTimeout }).connection
   return Effect.gen(function*() {
+    const { PgClient, PgConnection } = yield* Effect.orDie(sqlPg)
     // It opens no connection yet, so it cannot fail.
     const client = yield* Effect.orDie(PgClient.make(settings.pool))
     guardTransactions(client, settings)
     return Context.make(PgClient.PgClient, client).pipe(
       Context.add(SqlClient.SqlClient, client),
-      Context.add(Listen, listenUrl === false ? undefined : listenOn(client, listening))
+      Context.add(Listen, listenUrl === false ? undefined : listenOn(client, PgConnection.make(listening)))
     )
   })
 }
@@ -340,4 +344,4 @@ export const layer = (options: Options): Layer.Layer<PgClient.PgClient | SqlClie
 export const layerConfig = (
   options: Config.Wrap<Options> = config
 ): Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, Config.ConfigError> =>
-  Layer.unwrap(Effect.flatMap(Config.unwrap(options), (options) => configured(() => layer(options))))
+  layerFrom(options, (options) => Effect.as(sqlPg, layer(options)))

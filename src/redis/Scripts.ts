@@ -145,6 +145,7 @@ function tags.Operation()
     answer = 'Committed'
     return
   end
+  if input.existing and r == nil then return end
   if input.to.snapshot and not writable(input.to.snapshot) then return end
   r = r or created()
   answer = 'Committed'

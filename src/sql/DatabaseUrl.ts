@@ -11,7 +11,6 @@
  *   connect. No part of a password stands there, because a URL with an `@` after its host is refused first.
  */
 import * as Config from "effect/Config"
-import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
@@ -212,18 +211,6 @@ export const readDatabaseUrl = (driver: Driver, url: string): Address => {
     ...queryOf(driver, query)
   }
 }
-
-/** Fails with a `ConfigError` where options from the environment are refused with a `RangeError`. */
-export const configured = <A>(make: () => A): Effect.Effect<A, Config.ConfigError> =>
-  Effect.suspend(() => {
-    try {
-      return Effect.succeed(make())
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error
-      const issue = new SchemaIssue.InvalidValue({ message: error.message })
-      return Effect.fail(new Config.ConfigError(new Schema.SchemaError(issue)))
-    }
-  })
 
 /** A variable with a URL that `readDatabaseUrl` accepts. */
 export const urlFrom = (driver: Driver, name: string): Config.Config<Redacted.Redacted> =>

@@ -124,7 +124,7 @@ export const runChange = (
   }).pipe(
     Effect.filterOrFail(
       ({ committed }) => committed || input._tag !== "Operation",
-      () => operationDenied(circuit)
+      ({ snapshot }) => operationDenied(circuit, input, snapshot)
     )
   )
 

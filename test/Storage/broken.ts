@@ -197,6 +197,9 @@ export const broken: Record<string, Params> = {
     ...trip,
     opening: trip.opening ?? { openFor: 1000, maxOpenFor: 1000 }
   })),
+  "an operation on an existing circuit is denied where there is none, and then leaves nothing behind": operations((
+    operation
+  ) => ({ ...operation, existing: false })),
   "a new generation is above the record's, its author's and the storage's clock in microseconds": operations(
     (operation) => ({ ...operation, known: 0 })
   ),

@@ -328,10 +328,11 @@ export class Model {
     return true
   }
 
-  operation({ id, known, to, why }: Operation, now: number): boolean {
+  operation({ existing, id, known, to, why }: Operation, now: number): boolean {
     this.expire(now)
     const done = this.facts.some((fact) => fact.is === "operated" && fact.id === id && now < fact.at + this.idle)
     if (done) return true
+    if (existing === true && this.facts.length === 0) return false
     switch (to._tag) {
       case "Override":
         this.change(now, known, { is: "overridden", override: to, age: 0 })

@@ -127,6 +127,38 @@ Allowing.layerConfig({ consistency: strict })
 class Wide extends Breaker.Service<Wide>()("wide", {} as Breaker.Policy) {}
 Wide.layerConfig({ timeout: duration, maxConcurrent: count, onStorageError: fails, halfOpen: { timeout: duration } })
 
+// A whole config may be given. What the policy does not declare is then refused when it is read.
+declare const whole: Config.Config<Breaker.Data>
+Timed.layerConfig(whole)
+Probed.layerConfig(whole)
+// @ts-expect-error a field declared as undefined never has a value, so no config of it is accepted
+Untimed.layerConfig(whole)
+class UntimedProbes extends Breaker.Service<UntimedProbes>()("untimed-probes", { halfOpen: { timeout: undefined } }) {}
+// @ts-expect-error the same for a probe's timeout
+UntimedProbes.layerConfig(whole)
+
+// `unset` declares a field without a value.
+class Unset extends Breaker.Service<Unset>()("unset", {
+  timeout: Breaker.unset<Duration.Input>(),
+  maxConcurrent: Breaker.unset<number>()
+}) {}
+eq<Context.Service.Shape<typeof Unset>, Breaker.Breaker<Open | Timeout | Full>>(true)
+Unset.layerConfig({ timeout: duration, maxConcurrent: count })
+Unset.layerConfig(whole)
+
+// A service without its `Self` would have no requirement that a layer could meet.
+// @ts-expect-error Missing `Self` generic
+class NoSelf extends Breaker.Service()("no-self", {}) {}
+// @ts-expect-error Missing `Self` generic
+class NoKeyedSelf extends Breaker.KeyedService()("no-keyed-self", {}) {}
+const noSelf = Breaker.Service()("no-self", {})
+eq<typeof noSelf, "Missing `Self` generic - use `class Self extends Breaker.Service<Self>()(...)`">(true)
+const noKeyedSelf = Breaker.KeyedService()("no-self", {})
+eq<
+  typeof noKeyedSelf,
+  "Missing `Self` generic - use `class Self extends Breaker.KeyedService<Self>()(...)`"
+>(true)
+
 // The tag of an event narrows its type.
 declare const event: Breaker.Event
 if (event._tag === "Lost") eq<typeof event.count, number>(true)

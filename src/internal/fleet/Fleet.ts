@@ -47,8 +47,8 @@ export interface Fleet {
   readonly streakEnded: (length: number, successes: number) => void
   /** An outcome was counted that is no evidence: a late one, or a probe's. */
   readonly notEvidence: (failed: boolean, slow: boolean) => void
-  /** An operator's act, for the whole fleet. */
-  readonly operate: (to: OperationTo, why: Why) => Effect.Effect<void, StorageError>
+  /** An operator's act, for the whole fleet. `existing`: it is refused where the storage has no record of the circuit. */
+  readonly operate: (to: OperationTo, why: Why, existing: boolean) => Effect.Effect<void, StorageError>
   /** A call came. `isIdle`: the circuit was not in the rounds. Returns what the call waits for before it is decided on. */
   readonly beforeCall: (isIdle: boolean) => Effect.Effect<void, StorageError> | undefined
   /** Returns what a call that has ended waits for before it returns. */

@@ -454,14 +454,14 @@ export class Member implements Fleet, Evidence, Participant {
     this.#proposals.proposeOwn(reason, until - now, now)
   }
 
-  operate(to: OperationTo, why: Why): Effect.Effect<void, StorageError> {
+  operate(to: OperationTo, why: Why, existing: boolean): Effect.Effect<void, StorageError> {
     const { connection } = this.membership
     const { name } = this.local
     return Effect.flatMap(randomId, (id) =>
       Effect.callback<void, StorageError>((resume) => {
         const requestedAt = this.#now()
         this.#operator = why.actor
-        const operation = { _tag: "Operation", id, known: this.snapshot.generation, why, to } as const
+        const operation = { _tag: "Operation", id, known: this.snapshot.generation, existing, why, to } as const
         connection.send(
           { operation: "change", circuit: name },
           () => connection.storage.change(name, operation),
