@@ -136,7 +136,8 @@ export interface Snapshot {
  * change, with the counts that caused it. A success is no event, but the snapshots count it.
  *
  * - `Transition`: the state changed, or would have changed (under `MetricsOnly`, from `Closed` to `Closed`).
- * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout.
+ * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout. `error` is the call's own error as it
+ *   is, with all that it holds: choose what of it you log or send.
  * - `Rejected`: a call was not run; `by` is the tag of its error.
  * - `Override`: an operator's override was set, was cleared or expired.
  * - `Lost`: `count` events before this one were dropped, because the listener was too slow.

@@ -13,7 +13,8 @@
  *   keyed breaker may hold 100,000 circuits, and most never fail. `npm run bench` prints the bytes.
  */
 import * as Exit from "effect/Exit"
-import { type BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "../BreakerError.ts"
+import { isTagged } from "effect/Predicate"
+import { type BreakerOpenError, BulkheadFullError } from "../BreakerError.ts"
 import { recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
 import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
 import * as State from "../core/State.ts"
@@ -328,7 +329,7 @@ export class Circuit implements Local, Evidence {
     this.join()?.failed()
     const { hub } = this.shared
     if (!hub.listening) return
-    const isOwn = error instanceof BreakerTimeoutError && error.circuit === this.name
+    const isOwn = isTagged(error, "BreakerTimeoutError") && "circuit" in error && error.circuit === this.name
     hub.publish({ _tag: isOwn ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
   }
 

@@ -5,6 +5,7 @@ import * as LogLevel from "effect/LogLevel"
 import { MinimumLogLevel, UnhandledLogLevel } from "effect/References"
 import { makeFork } from "./Fork.ts"
 import type { FieldsOf, Message } from "./Messages.ts"
+import { loggedError } from "./StorageErrors.ts"
 
 export type Log = <Line extends Message>(line: Line, fields: FieldsOf<Line>) => void
 
@@ -18,6 +19,7 @@ export const makeLog = (context: Context.Context<never>): Log => {
   return ({ level, text }, fields) => {
     const severity = level === "Unhandled" ? Context.get(context, UnhandledLogLevel) : level
     if (severity === undefined || !isLogged(context, severity)) return
-    fork(Effect.annotateLogs(Effect.logWithLevel(severity)(text), { ...fields }))
+    const cause = "cause" in fields ? { cause: loggedError(fields.cause) } : {}
+    fork(Effect.annotateLogs(Effect.logWithLevel(severity)(text), { ...fields, ...cause }))
   }
 }
