@@ -236,9 +236,10 @@ export interface Breaker<out Err> {
 /**
  * A breaker with one policy and a circuit for each key, made when the key is first used.
  *
- * - `get`, for operators: the breaker of a key's circuit, which is made if there is none. It is valid until the circuit is
- *   evicted. Under `passThrough` with no room it is a detached circuit that sees no calls. Call `get` again instead of keeping it.
- * - `size`: how many circuits there are.
+ * - `get`, for operators: the breaker of a key's circuit, which is made if there is none, also later if it was evicted meanwhile.
+ *   Where the key shares a circuit, it is that one: `circuit` says so. Where the key's calls run unguarded (`passThrough`), it is a
+ *   circuit outside of the capacity that lives until it has reported what it counted.
+ * - `size`: how many circuits there are, the shared one aside.
  * - `events`: the events of all circuits.
  *
  * @category models
@@ -259,7 +260,11 @@ export interface KeyedBreaker<out Err> {
  * @since 0.1.0
  */
 export interface KeyedOptions {
-  /** The most circuits at once. Default 10,000. */
+  /**
+   * The most circuits at once. Default 10,000. An evicted circuit lives on until its calls have ended and its outcomes are reported,
+   * and a key that returns meanwhile gets it back. There are at most `capacity` of these, too; beyond that, while the storage does not
+   * answer, the oldest is given up with the outcomes that it has not reported.
+   */
   readonly capacity?: number | undefined
   /**
    * This instance forgets a circuit that was not used for this long, but not before its open time, its probes and its override
@@ -267,9 +272,14 @@ export interface KeyedOptions {
    */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
-   * How a new key is served when there is no room. `evictIdle` (the default): the least recently used circuit with which nothing
-   * would be lost is evicted; if there is none, as `shareOne`. `shareOne`: all keys without a circuit of their own share one.
-   * `passThrough`: no circuit, so the call runs unguarded.
+   * How a new key is served when there is no room. `evictIdle` (the default): a circuit is evicted, the least recently used of those
+   * with which nothing would be lost; if there is none, the closed one with the fewest failures in memory; then one whose open time is
+   * over and to which no call has come. Never one that is open, half-open, recovering, overridden or runs calls. If there is no other,
+   * as `shareOne`. `shareOne`: all keys without a circuit of their own share one, which is named `name~overflow`. `passThrough`: no
+   * circuit, so the call runs unguarded.
+   *
+   * The first time that each happens is logged at `Warn` and published as an event `Capacity`. For eviction a new key looks at 64
+   * circuits and no further, so that its call is not slower where there are many.
    */
   readonly overflow?: Overflow | undefined
 }
@@ -415,7 +425,10 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
         const circuit = enforcement === "bypass" ? undefined : keys.get(key)
         return circuit === undefined ? self : run(circuit, self, classify, fiber, enforcement)
       })),
-    get: (key) => breakerOf(keys.get(key) ?? new Circuit(keys.shared, key)),
+    get: (key) => {
+      keys.lookUp(key)
+      return handleOf(keys.shared, () => keys.lookUp(key))
+    },
     size: Effect.sync(() => keys.size),
     events: keys.shared.hub.events
   }))
@@ -433,38 +446,50 @@ interface HasCircuit {
 }
 
 const breakerOf = <Err>(circuit: Circuit): Breaker<Err> & HasCircuit => {
-  const { hub, ticker } = circuit.shared
+  const { shared } = circuit
   const breaker: Breaker<Err> = {
+    ...handleOf(shared, () => circuit),
     circuit: circuit.name,
     wrap: (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)),
-    wrapWith: dual(
-      2,
-      <A, E, R>(self: Effect.Effect<A, E, R>, { classify }: { readonly classify?: AnyClassify | undefined }) =>
-        Effect.withFiber((fiber) => run(circuit, self, classify, fiber))
-    ),
-    state: Effect.sync(() => circuit.state),
-    snapshot: Effect.sync(() => circuit.snapshot(ticker.exact())),
-    events: circuit.key === undefined
-      ? hub.events
-      : Stream.filter(hub.events, (event) => event._tag === "Lost" || event.circuit === circuit.name),
-    override: ({ actor, expiresIn, mode, reason }) => {
-      if (expiresIn !== undefined) {
-        refuse("override", durationIn("expiresIn", expiresIn, 1, Number.MAX_SAFE_INTEGER))
-      }
-      const remaining = expiresIn === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(expiresIn))
-      return operate(circuit, { _tag: "Override", kind: mode, reason, actor, remaining }, { reason, actor })
-    },
-    clearOverride: ({ actor }) => operate(circuit, { _tag: "ClearOverride" }, { reason: "override cleared", actor }),
-    forceHalfOpen: operate(circuit, { _tag: "HalfOpen" }, { reason: "forced half-open" }),
-    reset: operate(circuit, { _tag: "Reset" }, { reason: "reset" })
+    events: shared.hub.events
   }
   // Not enumerable: a breaker that is spread into another one, with a `wrap` of its own, must not keep it.
   return Object.defineProperty(breaker, circuitKey, { value: circuit }) as Breaker<Err> & HasCircuit
 }
 
+/** A breaker whose circuit is looked up for each use, because a key's circuit may be evicted in between. */
+const handleOf = <Err>({ hub, ticker }: Shared, current: () => Circuit): Breaker<Err> => ({
+  get circuit() {
+    return current().name
+  },
+  wrap: (self) => Effect.withFiber((fiber) => run(current(), self, undefined, fiber)),
+  wrapWith: dual(
+    2,
+    <A, E, R>(self: Effect.Effect<A, E, R>, { classify }: { readonly classify?: AnyClassify | undefined }) =>
+      Effect.withFiber((fiber) => run(current(), self, classify, fiber))
+  ),
+  state: Effect.sync(() => current().state),
+  snapshot: Effect.sync(() => current().snapshot(ticker.exact())),
+  events: Stream.suspend(() => {
+    const { name } = current()
+    return Stream.filter(hub.events, (event) => event._tag === "Lost" || event.circuit === name)
+  }),
+  override: ({ actor, expiresIn, mode, reason }) => {
+    if (expiresIn !== undefined) {
+      refuse("override", durationIn("expiresIn", expiresIn, 1, Number.MAX_SAFE_INTEGER))
+    }
+    const remaining = expiresIn === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(expiresIn))
+    return operate(current, { _tag: "Override", kind: mode, reason, actor, remaining }, { reason, actor })
+  },
+  clearOverride: ({ actor }) => operate(current, { _tag: "ClearOverride" }, { reason: "override cleared", actor }),
+  forceHalfOpen: operate(current, { _tag: "HalfOpen" }, { reason: "forced half-open" }),
+  reset: operate(current, { _tag: "Reset" }, { reason: "reset" })
+})
+
 /** An operator's act: on the whole fleet, or on this circuit where there is none. */
-const operate = (circuit: Circuit, act: Act, why: Why): Effect.Effect<void, StorageError> =>
+const operate = (current: () => Circuit, act: Act, why: Why): Effect.Effect<void, StorageError> =>
   Effect.suspend(() => {
+    const circuit = current()
     const { fleet, ticker } = circuit.shared
     if (fleet === undefined) return Effect.sync(() => circuit.operate(act, why, ticker.exact()))
     const member = circuit.join()

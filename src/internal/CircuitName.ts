@@ -3,9 +3,17 @@
 /** The key of the one circuit that all keys share which found no room. No user's key is empty. */
 export const OVERFLOW_KEY = ""
 
+/** A keyed breaker's name without `/`, and with `~` only before `0` and `1`. */
+const escaped = (breaker: string): string => breaker.replaceAll("~", "~0").replaceAll("/", "~1")
+
 /** The prefix of a keyed breaker's circuits. It is unlike any other breaker's, because `/` in the breaker's name is written `~1`. */
-export const prefixOf = (breaker: string): string => `${breaker.replaceAll("~", "~0").replaceAll("/", "~1")}/`
+export const prefixOf = (breaker: string): string => `${escaped(breaker)}/`
+
+/** The name of the circuit that keys share which found no room. No key's circuit has it, because those have a `/`. */
+export const overflowName = (breaker: string): string => `${escaped(breaker)}~overflow`
 
 /** A circuit's name: the breaker's, or its prefix and the key. */
-export const circuitName = (breaker: string, key: string | undefined): string =>
-  key === undefined ? breaker : prefixOf(breaker) + key
+export const circuitName = (breaker: string, key: string | undefined): string => {
+  if (key === undefined) return breaker
+  return key === OVERFLOW_KEY ? overflowName(breaker) : prefixOf(breaker) + key
+}

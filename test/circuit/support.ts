@@ -62,6 +62,7 @@ export class FakeFleet implements Entry, Fleet {
   /** The answer of `leave`. */
   answer: Leave = "Own"
   isDispensable = false
+  isQuiet = true
   readonly readsBeforeCalls = false
   readonly requestLease = Effect.void
   /** The lease that waits for a call. */
@@ -121,6 +122,10 @@ export class FakeFleet implements Entry, Fleet {
     return undefined
   }
   schedule(): void {}
+  ends = 0
+  end(): void {
+    this.ends++
+  }
   fleetSnapshot(): FleetSnapshot {
     return nothingKnown
   }
@@ -153,6 +158,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
       throw new Error("no call of this circuit has a timeout")
     },
     fleet,
+    log: () => {},
     trace: undefined,
     report: () => {}
   }
