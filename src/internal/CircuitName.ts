@@ -9,8 +9,18 @@ const escaped = (breaker: string): string => breaker.replaceAll("~", "~0").repla
 /** The prefix of a keyed breaker's circuits. It is unlike any other breaker's, because `/` in the breaker's name is written `~1`. */
 export const prefixOf = (breaker: string): string => `${escaped(breaker)}/`
 
+const OVERFLOW = "~overflow"
+
 /** The name of the circuit that keys share which found no room. No key's circuit has it, because those have a `/`. */
-export const overflowName = (breaker: string): string => `${escaped(breaker)}~overflow`
+export const overflowName = (breaker: string): string => escaped(breaker) + OVERFLOW
+
+/** The prefix of the keyed breaker to which a circuit of this name belongs, if there is one. */
+export const prefixIn = (circuit: string): string => {
+  const end = circuit.indexOf("/")
+  return end === -1 && circuit.endsWith(OVERFLOW)
+    ? `${circuit.slice(0, -OVERFLOW.length)}/`
+    : circuit.slice(0, end + 1)
+}
 
 /** A circuit's name: the breaker's, or its prefix and the key. */
 export const circuitName = (breaker: string, key: string | undefined): string => {
