@@ -74,6 +74,8 @@ export class BreakerOpenError
   declare readonly reason?: string
   declare readonly lastFailure?: unknown
 
+  // Decoding still works, because it passes its arguments on and needs no more than the schema's fields.
+  // @effect-diagnostics-next-line overriddenSchemaConstructor:off
   constructor(fields: OpenFields & KeptInProcess, options?: Schema.MakeOptions) {
     super(fields, options)
     keepInProcess(this, "reason", fields.reason)

@@ -246,7 +246,8 @@ describe("a classify that fails", () => {
       })
     const callers: Record<string, (signal: AbortSignal) => Effect.Effect<never, unknown>> = {
       "kept as a cause": (signal: AbortSignal) => Effect.tryPromise(() => request(signal)),
-      "as it is": (signal: AbortSignal) => Effect.tryPromise({ try: () => request(signal), catch: (error) => error }),
+      "as it is": (signal: AbortSignal) =>
+        Effect.tryPromise({ try: () => request(signal), catch: (error) => error as DOMException }),
       "as a defect": (signal: AbortSignal) => Effect.promise(() => request(signal))
     }
     for (const [how, call] of Object.entries(callers)) {

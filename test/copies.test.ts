@@ -13,7 +13,7 @@ import { Link, memory } from "./support/storages.ts"
 import { rejectionOf, untilQuiet } from "./utils.ts"
 
 vi.resetModules()
-const other: typeof import("../src/index.ts") = await import("../src/index.ts")
+const other = await import("../src/index.ts")
 
 const one = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
 
@@ -185,8 +185,7 @@ describe("a module that is evaluated again", () => {
         }
         const [First, Second] = [evaluate(), evaluate()]
         const storage = Layer.succeed(Storage.Storage, yield* memory)
-        const build = (layer: typeof First.layer | typeof Second.layer) =>
-          Layer.build(Layer.fresh(Layer.provide(layer as typeof First.layer, storage)))
+        const build = (layer: typeof First.layer) => Layer.build(Layer.fresh(Layer.provide(layer, storage)))
         yield* Effect.scoped(Effect.andThen(build(First.layer), Effect.asVoid(build(Second.layer))))
         yield* build(Second.layer)
         yield* build(Second.layer)

@@ -83,6 +83,8 @@ export class StorageError
     reason: Schema.Literals(["Unavailable", "Deadline", "Invalid", "Denied"])
   })
 {
+  // Decoding still works, because it passes its arguments on and needs no more than the schema's fields.
+  // @effect-diagnostics-next-line overriddenSchemaConstructor:off
   constructor(fields: StorageErrorFields, options?: Schema.MakeOptions) {
     super(fields, options)
     if (fields.cause !== undefined) Object.defineProperty(this, "cause", { value: fields.cause, configurable: true })
