@@ -308,6 +308,25 @@ describe("a key that returns after its circuit was evicted", () => {
       assert.strictEqual((yield* keyed.get("a").snapshot).statistics.success, 1)
     }))
 
+  it.effect("an operator's act in flight keeps the circuit that was evicted (F12)", () =>
+    Effect.gen(function*() {
+      const { link, storage } = yield* watched
+      const keyed = yield* Breaker.makeKeyed("acted", { capacity: 1 }).pipe(
+        Effect.provideService(Storage.Storage, storage)
+      )
+      yield* ok(keyed, "a")
+      yield* TestClock.adjust("3 seconds")
+      yield* untilQuiet
+      const answered = yield* Deferred.make<void>()
+      link.fault((request) => Effect.andThen(Deferred.await(answered), request), "change")
+      const act = yield* fork(keyed.get("a").forceHalfOpen)
+      yield* ok(keyed, "b")
+      assert.strictEqual((yield* keyed.get("a").snapshot).statistics.success, 1)
+      yield* Deferred.succeed(answered, undefined)
+      yield* Fiber.join(act)
+      assert.strictEqual(yield* keyed.get("a").state, "HalfOpen")
+    }))
+
   it.effect("a breaker of a key that was got before the eviction is of the key's circuit after it (F12)", () =>
     Effect.gen(function*() {
       const keyed = yield* makeKeyed("kept", { ...one, capacity: 1 })

@@ -96,16 +96,20 @@ export class Keys {
     }
     const now = this.shared.ticker.exact()
     this.#forgetQuiet()
+    // Taken out first, because an eviction that follows may give up the oldest that is leaving.
+    const former = this.#leaving.get(key)
+    this.#leaving.delete(key)
     const isFull = this.#circuits.size >= this.#capacity
     const least = this.#sweep(now, isFull && this.#overflow === "evictIdle")
     if (least !== undefined && this.#circuits.size >= this.#capacity) {
       this.#say("evicts")
       this.#evict(least)
     }
-    const hasRoom = this.#circuits.size < this.#capacity
-    const former = this.#leaving.get(key)
-    if (!hasRoom) return former ?? this.#withoutRoom()
-    this.#leaving.delete(key)
+    if (this.#circuits.size >= this.#capacity) {
+      if (former === undefined) return this.#withoutRoom()
+      this.#leave(former)
+      return former
+    }
     const circuit = former ?? new Circuit(this.shared, key)
     this.#circuits.set(key, circuit)
     return circuit

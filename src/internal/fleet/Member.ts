@@ -59,6 +59,8 @@ export class Member implements Fleet, Evidence, Participant {
   lagMillis: number | undefined = undefined
   /** The operator of this instance whose act is in flight. */
   #operator: string | undefined = undefined
+  /** Operators' acts that are in flight. */
+  #acts = 0
   #hasEnded = false
   readonly #reports: Reports
   readonly #exchange: Exchange
@@ -191,7 +193,7 @@ export class Member implements Fleet, Evidence, Participant {
   /** Whether something is left to be done, be it in a later round. */
   #isBusy(): boolean {
     return this.isSending || !this.#reports.outbox.isEmpty || this.#leases?.isPending === true ||
-      this.#leases?.isAsking === true || this.isChanging
+      this.#leases?.isAsking === true || this.isChanging || this.#acts > 0
   }
 
   /** Whether there is something to send before the breaker ends. */
@@ -479,6 +481,7 @@ export class Member implements Fleet, Evidence, Participant {
       Effect.callback<void, StorageError>((resume) => {
         const requestedAt = this.#now()
         this.#operator = why.actor
+        this.#acts++
         const operation = { _tag: "Operation", id, known: this.snapshot.generation, why, to } as const
         connection.send(
           { operation: "change", circuit: name },
@@ -493,6 +496,7 @@ export class Member implements Fleet, Evidence, Participant {
     act: OperationTo["_tag"],
     requestedAt: LocalMillis
   ): Effect.Effect<void, StorageError> {
+    this.#acts--
     if (Result.isSuccess(result)) {
       this.#exchange.noteAnswer()
       this.accept(result.success.snapshot, -1, requestedAt)
