@@ -256,11 +256,12 @@ export interface Breaker<out Err> {
 /**
  * A breaker with one policy and a circuit for each key, made when the key is first used.
  *
- * - `get`, for operators: the breaker of a key's circuit, which is made if there is none. It is valid until the circuit is
- *   evicted. Under `passThrough` with no room it is a detached circuit that sees no calls. Call `get` again instead of keeping it.
- *   Its acts (`override` and the others) fail with `Denied` if nobody uses the circuit: no call of its key was made here, and the
- *   storage has no record of it. So a misspelt key leaves nothing behind. `get(key, { create: true })` acts all the same.
- * - `size`: how many circuits there are.
+ * - `get`, for operators: the breaker of a key's circuit, which is made if there is none, also later if it was evicted meanwhile.
+ *   Where the key shares a circuit, it is that one: `circuit` says so. Where the key's calls run unguarded (`passThrough`), it is a
+ *   circuit outside of the capacity that lives until it has reported what it counted. Its acts (`override` and the others) fail
+ *   with `Denied` if nobody uses the circuit: no call of its key was made here, and the storage has no record of it. So a misspelt
+ *   key leaves nothing behind. `get(key, { create: true })` acts all the same.
+ * - `size`: how many circuits there are, the shared one aside.
  * - `events`: the events of all circuits.
  *
  * @category models
@@ -281,7 +282,11 @@ export interface KeyedBreaker<out Err> {
  * @since 0.1.0
  */
 export interface KeyedOptions {
-  /** The most circuits at once. Default 10,000. */
+  /**
+   * The most circuits at once. Default 10,000. An evicted circuit lives on until its calls have ended and its outcomes are reported,
+   * and a key that returns meanwhile gets it back. There are at most `capacity` of these, too; beyond that, while the storage does not
+   * answer, the oldest is given up with the outcomes that it has not reported.
+   */
   readonly capacity?: number | undefined
   /**
    * This instance forgets a circuit that was not used for this long, but not before its open time, the places of its probes and
@@ -289,9 +294,14 @@ export interface KeyedOptions {
    */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
-   * How a new key is served when there is no room. `evictIdle` (the default): the least recently used circuit with which nothing
-   * would be lost is evicted; if there is none, as `shareOne`. `shareOne`: all keys without a circuit of their own share one.
-   * `passThrough`: no circuit, so the call runs unguarded.
+   * How a new key is served when there is no room. `evictIdle` (the default): a circuit is evicted, the least recently used of those
+   * with which nothing would be lost; if there is none, the closed one with the fewest failures in memory; then one whose open time is
+   * over and to which no call has come. Never one that is open, half-open, recovering, overridden or runs calls. If there is no other,
+   * as `shareOne`. `shareOne`: all keys without a circuit of their own share one, which is named `name~overflow`. `passThrough`: no
+   * circuit, so the call runs unguarded.
+   *
+   * The first time that each happens is logged at `Warn` and published as an event `Capacity`. For eviction a new key looks at 64
+   * circuits and no further, so that its call is not slower where there are many.
    */
   readonly overflow?: Overflow | undefined
 }
@@ -442,7 +452,7 @@ export const make = <const P extends Policy>(
   }
   return Effect.map(
     makeCircuits(name, policy, only),
-    ({ bypasses, circuits }) => breakerOf<ErrorOf<P>>(circuits.circuit, bypasses, false)
+    ({ bypasses, circuits }) => breakerOf<ErrorOf<P>>(circuits.circuit, bypasses)
   )
 }
 
@@ -476,7 +486,10 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
         const circuit = isBypassed ? undefined : keys.get(key)
         return circuit === undefined ? self : run(circuit, self, classify, fiber, enforcement)
       })),
-    get: (key, { create = false } = {}) => breakerOf(keys.get(key) ?? new Circuit(keys.shared, key), bypasses, !create),
+    get: (key, { create = false } = {}) => {
+      keys.lookUp(key)
+      return handleOf(keys.shared, () => keys.lookUp(key), bypasses, !create)
+    },
     size: Effect.sync(() => keys.size),
     events: keys.shared.hub.events
   }))
@@ -493,26 +506,52 @@ interface HasCircuit {
   readonly [circuitKey]: Circuit
 }
 
-/** `mustExist`: operators act on its circuit only if somebody uses it. */
-const breakerOf = <Err>(circuit: Circuit, bypasses: boolean, mustExist: boolean): Breaker<Err> & HasCircuit => {
-  const { hub, ticker } = circuit.shared
-  const through: typeof run = bypasses
-    ? (circuit, self, classify, fiber) => isEnforcementGiven(fiber) ? run(circuit, self, classify, fiber) : self
-    : run
-  const act = (to: Act, why: Why) => operate(circuit, to, why, mustExist)
+const breakerOf = <Err>(circuit: Circuit, bypasses: boolean): Breaker<Err> & HasCircuit => {
+  const { shared } = circuit
+  const handle: Breaker<Err> = handleOf(shared, () => circuit, bypasses, false)
   const breaker: Breaker<Err> = {
+    ...handle,
     circuit: circuit.name,
-    wrap: (self) => Effect.withFiber((fiber) => through(circuit, self, undefined, fiber)),
+    wrap: bypasses ? handle.wrap : (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)),
+    events: shared.hub.events
+  }
+  // Without it a service's `wrap` goes by the breaker's own.
+  if (bypasses) return breaker as Breaker<Err> & HasCircuit
+  // Not enumerable: a breaker that is spread into another one, with a `wrap` of its own, must not keep it.
+  return Object.defineProperty(breaker, circuitKey, { value: circuit }) as Breaker<Err> & HasCircuit
+}
+
+/**
+ * A breaker whose circuit is looked up for each use, because a key's circuit may be evicted in between. `mustExist`: operators act
+ * on the circuit only if somebody uses it.
+ */
+const handleOf = <Err>(
+  { hub, ticker }: Shared,
+  current: () => Circuit,
+  bypasses: boolean,
+  mustExist: boolean
+): Breaker<Err> => {
+  const through = <A, E, R>(self: Effect.Effect<A, E, R>, classify: AnyClassify | undefined) =>
+    Effect.withFiber((fiber): Effect.Effect<A, any, R> =>
+      bypasses && !isEnforcementGiven(fiber) ? self : run(current(), self, classify, fiber)
+    )
+  const act = (to: Act, why: Why) => operate(current, to, why, mustExist)
+  return {
+    get circuit() {
+      return current().name
+    },
+    wrap: (self) => through(self, undefined),
     wrapWith: dual(
       2,
       <A, E, R>(self: Effect.Effect<A, E, R>, { classify }: { readonly classify?: AnyClassify | undefined }) =>
-        Effect.withFiber((fiber) => through(circuit, self, classify, fiber))
+        through(self, classify)
     ),
-    state: Effect.sync(() => circuit.state),
-    snapshot: Effect.sync(() => circuit.snapshot(ticker.exact())),
-    events: circuit.key === undefined
-      ? hub.events
-      : Stream.filter(hub.events, (event) => event._tag === "Lost" || event.circuit === circuit.name),
+    state: Effect.sync(() => current().state),
+    snapshot: Effect.sync(() => current().snapshot(ticker.exact())),
+    events: Stream.suspend(() => {
+      const { name } = current()
+      return Stream.filter(hub.events, (event) => event._tag === "Lost" || event.circuit === name)
+    }),
     override: (options) => {
       refuse("override", overrideProblems(options))
       const { actor, expiresIn, mode, reason } = options
@@ -526,15 +565,17 @@ const breakerOf = <Err>(circuit: Circuit, bypasses: boolean, mustExist: boolean)
     forceHalfOpen: act({ _tag: "HalfOpen" }, { reason: "forced half-open" }),
     reset: act({ _tag: "Reset" }, { reason: "reset" })
   }
-  // Without it a service's `wrap` goes by the breaker's own.
-  if (bypasses) return breaker as Breaker<Err> & HasCircuit
-  // Not enumerable: a breaker that is spread into another one, with a `wrap` of its own, must not keep it.
-  return Object.defineProperty(breaker, circuitKey, { value: circuit }) as Breaker<Err> & HasCircuit
 }
 
 /** An operator's act: on the whole fleet, or on this circuit where there is none. */
-const operate = (circuit: Circuit, act: Act, why: Why, mustExist: boolean): Effect.Effect<void, StorageError> =>
+const operate = (
+  current: () => Circuit,
+  act: Act,
+  why: Why,
+  mustExist: boolean
+): Effect.Effect<void, StorageError> =>
   Effect.suspend(() => {
+    const circuit = current()
     const { fleet, ticker } = circuit.shared
     const existing = mustExist && !circuit.isInUse
     const failure = (reason: StorageError["reason"], cause: string) =>

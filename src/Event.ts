@@ -148,9 +148,13 @@ export interface Snapshot {
  * change, with the counts that caused it. A success is no event, but the snapshots count it.
  *
  * - `Transition`: the state changed, or would have changed (under `MetricsOnly`, from `Closed` to `Closed`).
- * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout.
+ * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout. `error` is the call's own error as it
+ *   is, with all that it holds: choose what of it you log or send.
  * - `Rejected`: a call was not run; `by` is the tag of its error.
  * - `Override`: an operator's override was set, was cleared or expired.
+ * - `Capacity`: a keyed breaker had no free place for a new key. `circuit` is the breaker's name, and `action` what it does from now
+ *   on: `evicts` the circuit that is missed the least, lets the new keys share one circuit (`shares`), or lets their calls run
+ *   unguarded (`passes`). Published once for each action.
  * - `Lost`: `count` events before this one were dropped, because the listener was too slow.
  *
  * @category models
@@ -185,5 +189,11 @@ export type Event =
     readonly reason: string
     readonly actor: string
     readonly snapshot: Snapshot
+  }
+  | {
+    readonly _tag: "Capacity"
+    readonly circuit: string
+    readonly capacity: number
+    readonly action: "evicts" | "shares" | "passes"
   }
   | { readonly _tag: "Lost"; readonly count: number }

@@ -52,6 +52,13 @@ export type {
 } from "../core/Record.ts"
 export type { Report, Reported } from "../core/Report.ts"
 
+interface StorageErrorFields {
+  readonly operation: string
+  readonly circuit?: string
+  readonly reason: "Unavailable" | "Deadline" | "Invalid" | "Denied"
+  readonly cause: unknown
+}
+
 /**
  * An operation of a storage failed.
  *
@@ -62,6 +69,11 @@ export type { Report, Reported } from "../core/Report.ts"
  *   well-formed.
  * - `Denied`: the storage refused the operation.
  *
+ * **Gotchas**
+ *
+ * `cause` is the driver's error, or a text. It stays in the process: it is neither encoded nor in JSON, because it may hold hosts,
+ * statements and parameters, and a decoded error has none. The library's own log lines show its text.
+ *
  * @category errors
  * @since 0.1.0
  */
@@ -69,10 +81,20 @@ export class StorageError
   extends Schema.TaggedError<StorageError>("effect-breaker/Storage/StorageError")("StorageError", {
     operation: Schema.String,
     circuit: Schema.optionalKey(Schema.String),
-    reason: Schema.Literals(["Unavailable", "Deadline", "Invalid", "Denied"]),
-    cause: Schema.Defect()
+    reason: Schema.Literals(["Unavailable", "Deadline", "Invalid", "Denied"])
   })
 {
+  // Decoding still works, because it passes its arguments on and needs no more than the schema's fields.
+  // @effect-diagnostics-next-line overriddenSchemaConstructor:off
+  constructor(fields: StorageErrorFields, options?: Schema.MakeOptions) {
+    super(fields, options)
+    if (fields.cause !== undefined) Object.defineProperty(this, "cause", { value: fields.cause, configurable: true })
+  }
+
+  override toJSON(): unknown {
+    return Schema.encodeSync(StorageError)(this)
+  }
+
   override get message(): string {
     const failure = `Storage ${this.reason.toLowerCase()} on ${this.operation}`
     // These two are about one circuit and for an operator to resolve. The other causes are a driver's, and may name

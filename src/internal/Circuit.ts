@@ -13,7 +13,8 @@
  *   keyed breaker may hold 100,000 circuits, and most never fail. `npm run bench` prints the bytes.
  */
 import * as Exit from "effect/Exit"
-import { type BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "../BreakerError.ts"
+import { isTagged } from "effect/Predicate"
+import { type BreakerOpenError, BulkheadFullError } from "../BreakerError.ts"
 import { recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
 import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
 import * as State from "../core/State.ts"
@@ -32,8 +33,13 @@ import { snapshotOf } from "./Snapshot.ts"
 const GATE_STATE = 1
 const GATE_OVERRIDE = 2
 const GATE_POLICY = 4
+/** The circuit was forgotten. */
+const GATE_FORGOTTEN = 32
 /** The bits that say nothing about the state. */
-const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE
+const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_FORGOTTEN
+
+/** What `lossAt` answers for a circuit whose open time is over: more than any number of failures. */
+export const OVERDUE = Number.MAX_SAFE_INTEGER
 
 /** The fields that only a circuit needs which has failed, refused a call, or measures how long calls take. */
 interface Trouble {
@@ -322,7 +328,7 @@ export class Circuit implements Local, Evidence {
     this.join()?.failed()
     const { hub } = this.shared
     if (!hub.listening) return
-    const isOwn = error instanceof BreakerTimeoutError && error.circuit === this.name
+    const isOwn = isTagged(error, "BreakerTimeoutError") && "circuit" in error && error.circuit === this.name
     hub.publish({ _tag: isOwn ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
   }
 
@@ -403,7 +409,20 @@ export class Circuit implements Local, Evidence {
   // -----------------------------------------------------------------------------
 
   join(): Fleet | undefined {
+    if ((this.gate & GATE_FORGOTTEN) !== 0) return undefined
     return this.fleet ??= this.shared.fleet?.join(this)
+  }
+
+  /** Whether no call runs, and the fleet has all that there is to report. */
+  get isQuiet(): boolean {
+    return this.inFlight === 0 && this.fleet?.isQuiet !== false
+  }
+
+  /** Another circuit may have this name from here on, so this one is no longer of the fleet. Calls that still run are not reported. */
+  forget(): void {
+    this.gate |= GATE_FORGOTTEN
+    this.fleet?.end()
+    this.fleet = undefined
   }
 
   /** A call came. Returns what it waits for before it is decided on. */
@@ -533,12 +552,16 @@ export class Circuit implements Local, Evidence {
     return Math.max(this.usedAtSecond * 1000, this.#trouble?.failureAt || 0, this.lastSuccessAt || 0)
   }
 
-  /** Whether nothing would be lost with this circuit: closed, no opening and no failure in memory, no override. */
-  isCalm(now: LocalMillis): boolean {
+  /**
+   * How much would be lost with this circuit. 0: nothing. Then the failures in memory of a closed one. Then an open one whose time is
+   * over, because no call has come for it. `Infinity`: it protects its dependency now, or obeys an operator.
+   */
+  lossAt(now: LocalMillis): number {
     const state = this.#state
-    return state._tag === "Closed" && this.streak === 0 && State.openingsAt(state, now) === 0 &&
-      State.overrideAt(state, now) === undefined &&
-      this.totalsAt(now).every(({ failure, slow }) => failure === 0 && slow === 0)
+    if (State.overrideAt(state, now) !== undefined) return Infinity
+    if (state._tag === "Open" && now >= state.until) return OVERDUE
+    if (state._tag !== "Closed" || State.openingsAt(state, now) > 0 || now < state.rampUntil) return Infinity
+    return this.totalsAt(now).reduce((most, { failure, slow }) => Math.max(most, failure + slow), this.streak)
   }
 
   /** Whether nothing that runs out is still running. */

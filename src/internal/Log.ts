@@ -6,6 +6,7 @@ import { MinimumLogLevel, UnhandledLogLevel } from "effect/References"
 import type * as Scope from "effect/Scope"
 import { makeFork } from "./Fork.ts"
 import type { FieldsOf, Message } from "./Messages.ts"
+import { loggedError } from "./StorageErrors.ts"
 
 export type Log = <Line extends Message>(line: Line, fields: FieldsOf<Line>) => void
 
@@ -25,7 +26,8 @@ export const makeLog = (context: Context.Context<never>): Log => {
   return ({ level, text }, fields) => {
     const severity = level === "Unhandled" ? Context.get(context, UnhandledLogLevel) : level
     if (severity === undefined || !isLogged(context, severity)) return
-    fork(Effect.annotateLogs(Effect.logWithLevel(severity)(text), { ...fields }))
+    const cause = "cause" in fields ? { cause: loggedError(fields.cause) } : {}
+    fork(Effect.annotateLogs(Effect.logWithLevel(severity)(text), { ...fields, ...cause }))
   }
 }
 

@@ -85,6 +85,13 @@ export const messages = {
     "backend",
     "fields"
   ),
+  capacityReached: line(
+    "Warn",
+    "A keyed breaker has no free place for a new key; raise its capacity or shorten its idleTimeToLive",
+    "breaker",
+    "capacity",
+    "action"
+  ),
   persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
   circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
   circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),

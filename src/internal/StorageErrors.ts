@@ -1,6 +1,7 @@
 /** How the errors of storages are made and read, by all who send requests. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Formatter from "effect/Formatter"
 import * as Result from "effect/Result"
 import { type Change, NO_SUCH_CIRCUIT, REFUSED_OPERATION } from "../core/Change.ts"
 import type { Snapshot } from "../core/Record.ts"
@@ -68,4 +69,28 @@ export const failIfUnreachable = (synced: ReadonlyArray<Synced>): Effect.Effect<
   return first !== undefined && synced.every(({ result }) => Result.isFailure(result) && isUnreachable(result.failure))
     ? Effect.asVoid(Effect.fromResult(first))
     : Effect.void
+}
+
+/**
+ * The error as a log line shows it: with the text of its cause, because an operator needs to know why the storage does not answer.
+ * `toJSON` of the error itself leaves the cause out, because JSON may leave the process. A log line has no more than the text,
+ * because a driver's error may hold a command with its arguments.
+ */
+export const loggedError = (error: unknown): unknown => {
+  if (!isStorageError(error)) return error
+  const { _tag, cause, circuit, operation, reason } = error
+  const toJSON = () => ({
+    _tag,
+    operation,
+    ...(circuit === undefined ? {} : { circuit }),
+    reason,
+    cause: textOf(cause)
+  })
+  return Object.create(error, { toJSON: { value: toJSON } })
+}
+
+const textOf = (cause: unknown): string => {
+  if (typeof cause === "string") return cause
+  const others = cause instanceof AggregateError ? cause.errors.map((error) => ` [${textOf(error)}]`).join("") : ""
+  return Formatter.format(cause) + others
 }

@@ -243,7 +243,7 @@ class Pair {
         what
       )
     }
-    assert.strictEqual(circuit.isCalm(now), model.isCalm(now), what)
+    assert.strictEqual(circuit.lossAt(now), model.lossAt(now), what)
     assert.deepStrictEqual<unknown>(transitions, model.transitions, what)
     assert.deepStrictEqual(this.#openings, this.#modelOpenings, what)
     if (fleet !== undefined) assert.deepStrictEqual<unknown>(fleet.received.splice(0), model.sent(this.#compared), what)
@@ -822,7 +822,7 @@ describe("half-open", () => {
     const bench = halfOpen()
     const read = () => {
       const { circuit, now } = bench
-      return [bench.view(), circuit.refusalAt(now), circuit.isCalm(now), circuit.isOver(now)]
+      return [bench.view(), circuit.refusalAt(now), circuit.lossAt(now), circuit.isOver(now)]
     }
     const before = [bench.circuit.epoch, bench.circuit.gate]
     for (let i = 0; i < 5; i++) read()
@@ -1033,7 +1033,7 @@ describe("overrides", () => {
         since: bench.now,
         timesOpened
       })
-      assert.isTrue(bench.circuit.isCalm(bench.now) && bench.circuit.isClosed())
+      assert.isTrue(bench.circuit.lossAt(bench.now) === 0 && bench.circuit.isClosed())
       assert.strictEqual(bench.circuit.failure, failure)
       assert.strictEqual(bench.calls("Failure").state, "Closed")
       assert.strictEqual(bench.calls("Failure").retryIn, 1000)

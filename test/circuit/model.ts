@@ -12,6 +12,7 @@ import type { Plan } from "../../src/core/Plan.ts"
 import type { LeaseName } from "../../src/core/Record.ts"
 import type { FleetState, FleetView, OpenedBy, Override, State as AnyState } from "../../src/core/State.ts"
 import { type RuleWindow, type TripRule, trips } from "../../src/core/TripRule.ts"
+import { OVERDUE } from "../../src/internal/Circuit.ts"
 import type { Counted, Leave } from "../../src/internal/fleet/Fleet.ts"
 import type { Message } from "./support.ts"
 
@@ -426,12 +427,15 @@ export class Model {
     }
   }
 
-  isCalm(now: number): boolean {
-    return this.state === "Closed" && this.openings(now) === 0 && this.override(now) === undefined &&
-      streakOf(this.evidence()) === 0 &&
-      this.plan.windows.every((window) =>
-        within(this.evidence(), window, now).every((call) => !call.failed && !call.slow)
-      )
+  lossAt(now: number): number {
+    if (this.override(now) !== undefined) return Infinity
+    if (this.state === "Open") return now >= this.retryAt(now)! ? OVERDUE : Infinity
+    if (this.state === "HalfOpen" || this.openings(now) > 0 || now < this.rampUntil()) return Infinity
+    const inWindows = this.plan.windows.map((window) => {
+      const { failure, slow } = totalsOf(within(this.evidence(), window, now))
+      return failure + slow
+    })
+    return Math.max(streakOf(this.evidence()), ...inWindows)
   }
 
   // -----------------------------------------------------------------------------

@@ -61,6 +61,7 @@ export class FakeFleet implements Entry, Fleet {
   /** The answer of `leave`. */
   answer: Leave = "Own"
   isDispensable = false
+  isQuiet = true
   readonly readsBeforeCalls = false
   readonly requestLease = Effect.void
   /** The lease that waits for a call. */
@@ -120,6 +121,10 @@ export class FakeFleet implements Entry, Fleet {
     return undefined
   }
   schedule(): void {}
+  ends = 0
+  end(): void {
+    this.ends++
+  }
   fleetSnapshot(): FleetSnapshot {
     return nothingKnown
   }
@@ -152,6 +157,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
       throw new Error("no call of this circuit has a timeout")
     },
     fleet,
+    log: () => {},
     trace: undefined,
     report: () => {}
   }

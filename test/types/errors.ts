@@ -166,7 +166,21 @@ if (event._tag === "Transition") eq<typeof event.to, "Closed" | "Open" | "HalfOp
 // @ts-expect-error a Lost event has no circuit
 void event.circuit
 
-// `isRejection` narrows to the errors that a breaker adds, and leaves the others.
-declare const error: "no" | Open | Timeout | { readonly _tag: "Mine" }
-if (Breaker.isRejection(error)) eq<typeof error, Open | Timeout>(true)
-else eq<typeof error, "no" | { readonly _tag: "Mine" }>(true)
+// Each guard narrows to its errors, and leaves the others.
+type Mine = { readonly _tag: "Mine" }
+declare const error: "no" | Open | Timeout | Full | Storage.StorageError | Mine
+if (Breaker.isRejection(error)) eq<typeof error, Open | Timeout | Full>(true)
+else eq<typeof error, "no" | Storage.StorageError | Mine>(true)
+if (Breaker.isNotCalled(error)) eq<typeof error, Open | Full | Storage.StorageError>(true)
+else eq<typeof error, "no" | Timeout | Mine>(true)
+if (Breaker.isTimeout(error)) eq<typeof error, Timeout>(true)
+else eq<typeof error, "no" | Open | Full | Storage.StorageError | Mine>(true)
+if (Breaker.isBreakerError(error)) eq<typeof error, Open | Timeout | Full | Storage.StorageError>(true)
+else eq<typeof error, "no" | Mine>(true)
+
+// What stays in the process is in no encoding.
+eq<
+  keyof typeof Breaker.BreakerOpenError.Encoded,
+  "_tag" | "circuit" | "state" | "openedBy" | "ramping" | "overflow" | "retryAfter"
+>(true)
+eq<keyof typeof Storage.StorageError.Encoded, "_tag" | "operation" | "circuit" | "reason">(true)

@@ -132,7 +132,7 @@ class Engine {
     })
   }
 
-  /** The members of a breaker: those of its circuits, and those of evicted circuits that are still scheduled. */
+  /** The members of a breaker: those of its circuits, and those that are still scheduled though their circuit has dropped them. */
   #members(membership: Membership): ReadonlyArray<Member> {
     const circuits = this.#joined.get(membership)?.circuits.all() ?? []
     const inUse: Array<unknown> = [...circuits].map(({ fleet }) => fleet)

@@ -55,6 +55,10 @@ export interface Fleet {
   readonly afterCall: () => Effect.Effect<void> | undefined
   /** Puts the circuit back into the rounds. */
   readonly schedule: () => void
+  /** Whether no request is in flight or awaited, and nothing is left to report. */
+  readonly isQuiet: boolean
+  /** The circuit is forgotten: from here on its membership sends nothing and adopts nothing. What it has not reported is lost. */
+  readonly end: () => void
   /** Whether the circuit loses nothing by dropping its membership: nobody else can change it, and nothing is known of it. */
   readonly isDispensable: boolean
   readonly fleetSnapshot: (now: LocalMillis) => FleetSnapshot

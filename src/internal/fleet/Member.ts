@@ -9,6 +9,8 @@
  * - `snapshot.generation` never shrinks, but where the instance gives up its own memory of a record that may have expired.
  * - Only `#adopt` makes the circuit follow the fleet, and the counts of the epoch that this ends are no evidence afterwards.
  * - A member that is not scheduled in the rounds has nothing to report and nothing to learn, but where it does not poll.
+ * - An instance has one member for each circuit's name that is not ended, because a storage takes the older of two reports of one
+ *   instance and circuit for a repeat. `Keys` holds this for circuits that are evicted and come back.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -57,6 +59,9 @@ export class Member implements Fleet, Evidence, Participant {
   lagMillis: number | undefined = undefined
   /** The operator of this instance whose act is in flight. */
   #operator: string | undefined = undefined
+  /** Operators' acts that are in flight. */
+  #acts = 0
+  #hasEnded = false
   readonly #reports: Reports
   readonly #exchange: Exchange
   readonly #proposals: Proposals
@@ -96,6 +101,16 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#isLoaded && this.snapshot.generation === 0 && !this.#isBusy()
   }
 
+  get isQuiet(): boolean {
+    return !this.isPending() && !this.#isBusy() && !this.#reports.hasWaiters
+  }
+
+  end(): void {
+    this.#hasEnded = true
+    this.membership.rounds.remove(this)
+    this.#reports.endWaiting()
+  }
+
   get isDispensable(): boolean {
     return !this.membership.polls && this.#isTrivial
   }
@@ -127,14 +142,14 @@ export class Member implements Fleet, Evidence, Participant {
   // -----------------------------------------------------------------------------
 
   schedule(): void {
-    if (this.membership.hasLeft) return
+    if (this.membership.hasLeft || this.#hasEnded) return
     this.local.open(GATE_IDLE)
     this.#reports.called(this.#now())
     this.addToRound()
   }
 
   addToRound(): void {
-    this.membership.rounds.add(this)
+    if (!this.#hasEnded) this.membership.rounds.add(this)
   }
 
   failed(): void {
@@ -178,7 +193,7 @@ export class Member implements Fleet, Evidence, Participant {
   /** Whether something is left to be done, be it in a later round. */
   #isBusy(): boolean {
     return this.isSending || !this.#reports.outbox.isEmpty || this.#leases?.isPending === true ||
-      this.#leases?.isAsking === true || this.isChanging
+      this.#leases?.isAsking === true || this.isChanging || this.#acts > 0
   }
 
   /** Whether there is something to send before the breaker ends. */
@@ -292,6 +307,10 @@ export class Member implements Fleet, Evidence, Participant {
 
   answered(answer: Synced["result"]): void {
     const report = this.#reports.end()
+    if (this.#hasEnded) {
+      for (const waiter of report.waiters) waiter(Result.void, false)
+      return
+    }
     const { withins } = this.membership
     const result = Result.isSuccess(answer) && !isSnapshot(answer.success?.snapshot, withins.length)
       ? Result.fail(this.#exchange.failure("sync", "Invalid", answer.success))
@@ -330,6 +349,7 @@ export class Member implements Fleet, Evidence, Participant {
 
   /** Adopts a newer snapshot, drops an older one, and puts back a generation that the storage has lost. */
   accept(snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis): void {
+    if (this.#hasEnded) return
     const now = this.#now()
     const known = this.snapshot.generation
     const { probes } = this.membership.plan
@@ -461,6 +481,7 @@ export class Member implements Fleet, Evidence, Participant {
       Effect.callback<void, StorageError>((resume) => {
         const requestedAt = this.#now()
         this.#operator = why.actor
+        this.#acts++
         const operation = { _tag: "Operation", id, known: this.snapshot.generation, existing, why, to } as const
         connection.send(
           { operation: "change", circuit: name },
@@ -475,6 +496,7 @@ export class Member implements Fleet, Evidence, Participant {
     act: OperationTo["_tag"],
     requestedAt: LocalMillis
   ): Effect.Effect<void, StorageError> {
+    this.#acts--
     if (Result.isSuccess(result)) {
       this.#exchange.noteAnswer()
       this.accept(result.success.snapshot, -1, requestedAt)
