@@ -146,7 +146,7 @@ describe("an open circuit", () => {
       assert.instanceOf(error, Breaker.BreakerOpenError)
     }))
 
-  it.effect("an open circuit keeps nothing of the call that opened it by its timeout (F3)", () =>
+  it.effect("an open circuit keeps nothing of the call that opened it by its timeout, or of its result (F3)", () =>
     Effect.gen(function*() {
       const breaker = yield* make("timed-out", {
         trip: Trip.consecutiveFailures(1),
@@ -154,15 +154,14 @@ describe("an open circuit", () => {
         timeout: "1 second"
       })
       const time = () => {
-        const [call, ref] = called(breaker.wrap)
-        return Effect.as(
-          Effect.andThen(Effect.forkChild(call, { startImmediately: true }), TestClock.adjust("1 second")),
-          ref
-        )
+        const result = { body: new Uint8Array(10_000) }
+        const call = Effect.map(Effect.exit(breaker.wrap(Effect.never)), () => result)
+        const fiber = Effect.forkChild(call, { startImmediately: true })
+        return Effect.as(Effect.andThen(fiber, TestClock.adjust("1 second")), new WeakRef(result))
       }
       const ref = yield* time()
-      assert.instanceOf((yield* rejectionOf(breaker)).lastFailure, Breaker.BreakerTimeoutError)
       assert.strictEqual(yield* collected([ref]), 1)
+      assert.instanceOf((yield* rejectionOf(breaker)).lastFailure, Breaker.BreakerTimeoutError)
     }))
 })
 

@@ -44,8 +44,7 @@ const { clearTimeout, setTimeout } = current
 const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
 
 /** Whether timers were replaced since this module was loaded, which are then not driven by the monotonic clock. */
-export const hasFakeTimers = (clock: Clock.Clock): boolean =>
-  clock === liveClock && current.setTimeout !== setTimeout
+export const hasFakeTimers = (clock: Clock.Clock): boolean => clock === liveClock && current.setTimeout !== setTimeout
 
 /** Runs `f` by the timers of the moment. Returns how to cancel it. */
 export const afterFakeMillis = (millis: number, f: () => void): () => void => {

@@ -94,9 +94,12 @@ export class Deadlines {
   }
 
   // The breaker's scope interrupts it. A new fiber goes on for the calls that still run.
-  readonly #sleep: Effect.Effect<void> = Effect.onInterrupt(Effect.suspend(() => this.#wake(this.#now())), () =>
-    Effect.sync(() => {
-      this.#asleep = this.#first !== undefined
-      if (this.#asleep) this.#fork(this.#sleep)
-    }))
+  readonly #sleep: Effect.Effect<void> = Effect.onInterrupt(
+    Effect.suspend(() => this.#wake(this.#now())),
+    () =>
+      Effect.sync(() => {
+        this.#asleep = this.#first !== undefined
+        if (this.#asleep) this.#fork(this.#sleep)
+      })
+  )
 }
