@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { Breaker, Outcome, Trip } from "../src/index.ts"
+import { type Breaker, Outcome, Trip } from "../src/index.ts"
 import { Link, memory } from "./support/storages.ts"
 import { listen, make, makeKeyed, withReports } from "./utils.ts"
 

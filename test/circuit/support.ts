@@ -20,8 +20,8 @@ import {
   type Local
 } from "../../src/internal/fleet/Fleet.ts"
 import { Hub } from "../../src/internal/Hub.ts"
-import type { Shared } from "../../src/internal/Shared.ts"
 import { KeptErrors } from "../../src/internal/KeptErrors.ts"
+import type { Shared } from "../../src/internal/Shared.ts"
 import { Ticker } from "../../src/internal/Ticker.ts"
 
 class Transitions extends Hub {
