@@ -3,6 +3,7 @@
  * The remote storage is a memory that can be cut off, instead of a Redis. Log lines, which say the same with times, are
  * hidden.
  */
+import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Layer, PubSub, References, Stream } from "effect"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import type { ChainEvent } from "../src/Storage/Fallback.ts"
@@ -70,4 +71,5 @@ const program = Effect.gen(function*() {
   }).pipe(Effect.provide(Payments.layer.pipe(Layer.provide(StorageLive))))
 }).pipe(Effect.provideService(References.MinimumLogLevel, "Error"))
 
-await Effect.runPromise(program)
+// It waits for events of the storage alone, and timers of a breaker do not keep a process alive.
+NodeRuntime.runMain(program)

@@ -436,7 +436,7 @@ const reportUnfenced = (
  * `__effect_breaker/` are reserved.
  *
  * Closing the scope waits until the last reports are acknowledged: at most 1 second, and not at all while the storage does not
- * answer. Later calls are decided by this breaker alone.
+ * answer. Under a test's clock that stands still, that is 1 second of real time. Later calls are decided by this breaker alone.
  *
  * @category constructors
  * @since 0.1.0

@@ -50,12 +50,17 @@ const keepInProcess = (error: Error, field: string, value: unknown): void => {
  *   no time is known, under an override. Encoded, it is the milliseconds from the moment of encoding, and stays what it was.
  * - `openedBy`: whose evidence opened it: this instance's own, the fleet's, or an operator's word.
  * - `reason`: why the circuit opened, or the operator's reason. It stays in the process.
- * - `lastFailure`: the error of the last failure before it opened. It stays in the process.
+ * - `lastFailure`: the error of the failure that opened it. Where the fleet's evidence opened it, the error of this instance's last
+ *   failure, if that is no older than a minute and no success has come since. A keyed breaker keeps at most 1,000 such errors: beyond
+ *   that, the circuit that has failed for longest has none. It stays in the process.
  *
  * **Gotchas**
  *
- * - One error is made for an opening and shared by all the calls it rejects, so its stack shows where the first of them was
- *   rejected and not where this call was made.
+ * - One error is made for an opening and shared by all the calls it rejects, because making it costs more than ten rejections. It has
+ *   no stack, because that would be the stack of the first of these calls.
+ * - It is frozen: writing to it throws a `TypeError`, because all other calls would see what was written. To add what belongs to
+ *   one call, such as the id of a request, make an error of your own with this one as its `cause`.
+ * - A reporter that tells errors by their identity reports it once an opening.
  * - Neither `reason` nor `lastFailure` is encoded, enumerable or in JSON, because they may hold hosts, headers, credentials and what
  *   an operator wrote. A decoded error has neither. The message has the reason of a trip and never the operator's.
  *

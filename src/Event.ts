@@ -151,7 +151,8 @@ export interface Snapshot {
  * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout. `error` is the call's own error as it
  *   is, with all that it holds: choose what of it you log or send.
  * - `Rejected`: a call was not run; `by` is the tag of its error.
- * - `Override`: an operator's override was set, was cleared or expired.
+ * - `Override`: an operator's override was set, was cleared or expired. `expired` is published with the first call after its time,
+ *   admitted or rejected, or with the first change of the circuit, because reading a circuit changes nothing.
  * - `Capacity`: a keyed breaker had no free place for a new key. `circuit` is the breaker's name, and `action` what it does from now
  *   on: `evicts` the circuit that is missed the least, lets the new keys share one circuit (`shares`), or lets their calls run
  *   unguarded (`passes`). Published once for each action.

@@ -81,12 +81,23 @@ const plainFailure = failure()
 
 const outcomeOf = (error: unknown): Outcome => {
   try {
-    const own = hasProperty(error, outcome) ? error[outcome] : undefined
-    return isOutcome(own) ? own : plainFailure
+    return (hasProperty(error, outcome) ? read(error[outcome]) : undefined) ?? plainFailure
   } catch {
     // If the getter throws, the call must still fail with its own error.
     return plainFailure
   }
+}
+
+/**
+ * The outcome that a value is, as one of our own, because a getter of the value may throw when it is read again; `undefined` where
+ * it is none.
+ *
+ * @internal
+ */
+export const read = (value: unknown): Outcome | undefined => {
+  if (isTagged(value, "Success")) return success
+  if (isTagged(value, "Ignored")) return ignored
+  return isTagged(value, "Failure") ? failure(value as { readonly retryAfter?: Duration.Input }) : undefined
 }
 
 /**

@@ -2,7 +2,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Result, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Trip } from "../src/index.ts"
+import { type Link, processes } from "./support/storages.ts"
 import { failTimes, make, rejectionOf } from "./utils.ts"
+
+const rate = Trip.failureRate({ threshold: 0.5, within: "1 hour", minimumCalls: 4 })
+const trips = {
+  "a streak": Trip.consecutiveFailures(3),
+  "a window of time": rate,
+  "a window of calls": Trip.failureRate({ threshold: 0.5, lastCalls: 10, minimumCalls: 4 })
+}
 
 const two = { trip: Trip.consecutiveFailures(2), openFor: "30 seconds" } as const
 
@@ -175,6 +183,57 @@ describe("a rejection", () => {
       assert.strictEqual(error.state, "HalfOpen")
       assert.isFalse("lastFailure" in error && error.lastFailure !== undefined)
       yield* Fiber.interrupt(probe)
+    }))
+
+  for (const [what, trip] of Object.entries(trips)) {
+    it.effect(`a rejection has no failure of a streak that a success has ended, with ${what} (F3)`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* make("ended", { trip })
+        yield* failTimes(breaker, 1, "yesterday")
+        yield* breaker.wrap(Effect.void)
+        yield* breaker.forceHalfOpen
+        yield* Effect.forkChild(breaker.wrap(Effect.never), { startImmediately: true })
+        const error = yield* rejectionOf(breaker)
+        assert.deepInclude(error, { state: "HalfOpen", reason: "forced half-open" })
+        assert.notProperty(error, "lastFailure")
+      }))
+
+    it.effect(`a rejection after forceHalfOpen has no failure of yesterday, with ${what} (F3)`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* make("yesterday", { trip })
+        yield* failTimes(breaker, 1, "yesterday")
+        yield* TestClock.adjust("1 day")
+        yield* breaker.forceHalfOpen
+        yield* Effect.forkChild(breaker.wrap(Effect.never), { startImmediately: true })
+        assert.notProperty(yield* rejectionOf(breaker), "lastFailure")
+      }))
+  }
+
+  it.effect("a rejection has the failure that opened the circuit where a success tripped it (F3)", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("tripped", { trip: rate })
+      yield* failTimes(breaker, 3, "the cause")
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual((yield* rejectionOf(breaker)).lastFailure, "the cause")
+    }))
+
+  it.effect("a rejection by the fleet's evidence has this instance's last failure if it is of the last minute (F3)", () =>
+    Effect.gen(function*() {
+      const [one, other] = (yield* processes(2)) as [Link, Link]
+      const policy = { trip: Trip.failures({ count: 3, within: "1 hour" }), openFor: "1 hour" } as const
+      const lastFailures: Array<unknown> = []
+      for (const [name, age] of [["recent", "50 seconds"], ["old", "70 seconds"]] as const) {
+        const here = yield* one.make(name, policy)
+        const there = yield* other.make(name, policy)
+        yield* failTimes(here, 1, "here")
+        yield* TestClock.adjust(age)
+        yield* failTimes(there, 2, "there")
+        yield* TestClock.adjust("5 seconds")
+        const error = yield* rejectionOf(here)
+        assert.strictEqual(error.openedBy, "fleet")
+        lastFailures.push(error.lastFailure)
+      }
+      assert.deepStrictEqual(lastFailures, ["here", undefined])
     }))
 
   it.effect("a rejection is not counted in any window", () =>

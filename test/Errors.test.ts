@@ -7,7 +7,7 @@ import { inspect } from "node:util"
 import { Breaker, Outcome, Storage, Trip } from "../src/index.ts"
 import { loggedError } from "../src/internal/StorageErrors.ts"
 import { failing, Link, memory } from "./support/storages.ts"
-import { failTimes, make, rejectionOf } from "./utils.ts"
+import { failTimes, make, rejectionOf, withReports } from "./utils.ts"
 
 const roundTrip = <A, I>(schema: Schema.Codec<A, I>, value: A): A =>
   Schema.decodeUnknownSync(schema)(JSON.parse(JSON.stringify(Schema.encodeSync(schema)(value))))
@@ -31,6 +31,66 @@ describe("errors", () => {
       assert.deepStrictEqual(again.retryAfter, Duration.seconds(20))
       assert.deepStrictEqual(error.retryAfter, Duration.seconds(10))
     }))
+
+  it.effect("a rejection is one frozen error for all calls of an opening, and for those alone (F25)", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("shared", { trip: Trip.consecutiveFailures(1), openFor: "30 seconds" })
+      yield* failTimes(breaker, 1)
+      const [one, other] = [yield* rejectionOf(breaker), yield* rejectionOf(breaker)]
+      assert.strictEqual(one, other)
+      assert.isTrue(Object.isFrozen(one))
+      assert.throws(() => Object.assign(one, { requestId: 1 }), TypeError)
+      assert.throws(() => Object.assign(one, { reason: "mine" }), TypeError)
+      assert.notProperty(other, "requestId")
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(one.retryAfter, Duration.seconds(20))
+      yield* breaker.reset
+      yield* failTimes(breaker, 1)
+      assert.notStrictEqual(yield* rejectionOf(breaker), one)
+    }))
+
+  it.effect("every kind of rejection by an open circuit is frozen, also that of layerTest (F25)", () =>
+    Effect.gen(function*() {
+      class Tested extends Breaker.Service<Tested>()("tested", {}) {}
+      const forced = yield* make("forced", {})
+      yield* forced.override({ mode: "ForcedOpen", reason: "r", actor: "a" })
+      const halfOpen = yield* make("half-open", {})
+      yield* halfOpen.forceHalfOpen
+      yield* Effect.forkChild(halfOpen.wrap(Effect.never), { startImmediately: true })
+      const ramping = yield* make("ramping", { halfOpen: { ramp: "1 minute" } })
+      yield* ramping.forceHalfOpen
+      yield* ramping.wrap(Effect.void)
+      const tested = Effect.flip(Tested.wrap(Effect.void)).pipe(Effect.provide(Tested.layerTest({ state: "Open" })))
+      for (
+        const error of [
+          yield* rejectionOf(forced),
+          yield* rejectionOf(halfOpen),
+          yield* rejectionOf(ramping),
+          yield* tested
+        ]
+      ) {
+        assert.isTrue(Object.isFrozen(error))
+        assert.strictEqual(error.stack?.split("\n").length, 1)
+      }
+    }))
+
+  it.effect("a frozen rejection passes through a program: it is logged, wrapped, thrown, cloned and turned into JSON (F25)", () =>
+    withReports((reports) =>
+      Effect.gen(function*() {
+        const breaker = yield* make("passes", { trip: Trip.consecutiveFailures(1) })
+        yield* failTimes(breaker, 1, new Error("the cause"))
+        const rejected = breaker.wrap(Effect.void).pipe(Effect.withSpan("a span"), Effect.orDie)
+        yield* Effect.logError("rejected", Cause.fail(yield* rejectionOf(breaker)))
+        const thrown = yield* Effect.promise(() => Effect.runPromise(rejected).catch((error: unknown) => error))
+        assert.instanceOf(thrown, Breaker.BreakerOpenError)
+        assert.strictEqual(new Error("mine", { cause: thrown }).cause, thrown)
+        assert.include(inspect(thrown), "passes")
+        assert.include(Cause.pretty(Cause.fail(thrown)), "is open")
+        assert.include(JSON.stringify(thrown), "passes")
+        assert.include(structuredClone({ ...thrown }).circuit, "passes")
+        assert.isNotEmpty(reports)
+      })
+    ))
 
   it.effect("a rejection of a forced open circuit survives JSON, without a retryAfter", () =>
     Effect.gen(function*() {

@@ -37,7 +37,7 @@ describe("a cause", () => {
 
   it("a cause of an error with a retryAfter hint keeps the hint", () => {
     const failure = Outcome.failure({ retryAfter: "9 seconds" })
-    assert.strictEqual(Outcome.fromCause(Cause.combine(mute, Cause.fail(marked(failure)))), failure)
+    assert.deepStrictEqual(Outcome.fromCause(Cause.combine(mute, Cause.fail(marked(failure)))), failure)
   })
 
   it("a cause of an error whose outcome is invalid, or throws when read, is a failure", () => {

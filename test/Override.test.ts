@@ -3,6 +3,7 @@ import { Deferred, Duration, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import { Breaker, Storage, Trip } from "../src/index.ts"
+import { type Link, processes } from "./support/storages.ts"
 import { failTimes, inBrief, listen, make, rejectionOf } from "./utils.ts"
 
 const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
@@ -95,6 +96,62 @@ describe("MetricsOnly", () => {
 })
 
 describe("an override", () => {
+  it.effect("a call that is refused because of the state beneath publishes an override that has run out as expired (F15)", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("beneath", { ...two, openFor: "1 hour" })
+      yield* failTimes(breaker, 2)
+      for (const mode of ["ForcedOpen", "Disabled", "MetricsOnly"] as const) {
+        yield* breaker.override({ mode, ...said, expiresIn: "5 seconds" })
+        const received = yield* listen(breaker)
+        yield* TestClock.adjust("5 seconds")
+        assert.isUndefined((yield* breaker.snapshot).override)
+        for (let i = 0; i < 2; i++) assert.strictEqual((yield* rejectionOf(breaker)).state, "Open")
+        const rejected = "Rejected by BreakerOpenError"
+        assert.deepStrictEqual((yield* received).map(inBrief), [`${mode} expired`, rejected, rejected])
+      }
+    }))
+
+  it.effect("an operator's act publishes an override that has run out as expired first, and once (F15)", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("replaced", two)
+      const acts = [
+        breaker.override({ mode: "Disabled", reason: "other", actor: "other" }),
+        breaker.clearOverride({ actor: "other" }),
+        breaker.forceHalfOpen,
+        breaker.reset
+      ]
+      const seen: Array<ReadonlyArray<string>> = []
+      for (const act of acts) {
+        yield* breaker.override({ mode: "ForcedOpen", ...said, expiresIn: "5 seconds" })
+        yield* TestClock.adjust("5 seconds")
+        const received = yield* listen(breaker)
+        yield* act
+        yield* Effect.ignore(breaker.wrap(Effect.void))
+        seen.push((yield* received).map(inBrief).filter((event) => event.endsWith("expired") || event.endsWith("set")))
+        yield* breaker.reset
+        yield* breaker.clearOverride({ actor: "other" })
+      }
+      const expired = "ForcedOpen expired"
+      assert.deepStrictEqual(seen, [[expired, "Disabled set"], [expired], [expired], [expired]])
+    }))
+
+  it.effect("a change of the fleet publishes an override that has run out as expired first, on each instance (F15)", () =>
+    Effect.gen(function*() {
+      const [one, other] = (yield* processes(2)) as [Link, Link]
+      const here = yield* one.make("fleet", { ...two, openFor: "1 hour" })
+      const there = yield* other.make("fleet", { ...two, openFor: "1 hour" })
+      for (const breaker of [here, there]) yield* breaker.wrap(Effect.void)
+      yield* here.override({ mode: "MetricsOnly", ...said, expiresIn: "5 seconds" })
+      yield* TestClock.adjust("2 seconds")
+      const received = yield* Effect.forEach([here, there], listen)
+      yield* TestClock.adjust("4 seconds")
+      yield* here.forceHalfOpen
+      yield* TestClock.adjust("2 seconds")
+      for (const events of received) {
+        assert.deepStrictEqual((yield* events).map(inBrief), ["MetricsOnly expired", "Closed > HalfOpen"])
+      }
+    }))
+
   it.effect("an override expires to the millisecond, and the next call publishes it as expired", () =>
     Effect.gen(function*() {
       const breaker = yield* make("expires", two)

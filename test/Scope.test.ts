@@ -1,11 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, type Duration, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import { setTimeout as sleep } from "node:timers/promises"
 import { Breaker, Storage, Trip } from "../src/index.ts"
+import { type Fault, hanging, Link, lostReply, memory, slow } from "./support/storages.ts"
 import { failTimes, make, makeKeyed, rejectionOf, untilQuiet } from "./utils.ts"
 
 const one = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
 const policy = { trip: Trip.consecutiveFailures(3), timeout: "2 seconds" } as const
+
+const troubles: ReadonlyArray<readonly [how: string, Fault]> = [
+  ["never answers", hanging],
+  ["loses its replies", lostReply],
+  ["answers only when the clock moves", slow(100)],
+  ["never answers and cannot be interrupted", () => Effect.uninterruptible(Effect.never)]
+]
 
 const fork = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.forkChild(self, { startImmediately: true })
 
@@ -25,6 +34,41 @@ describe("the scope of a breaker", () => {
       const error = yield* Effect.flip(breaker.override({ mode: "ForcedOpen", reason: "r", actor: "a" }))
       assert.deepInclude(error, { _tag: "StorageError", reason: "Unavailable" })
       assert.strictEqual((yield* rejectionOf(breaker)).state, "Open")
+    }))
+})
+
+describe("the end of a breaker's scope", () => {
+  for (const [how, fault] of troubles) {
+    it.effect(`a scope ends on a storage that ${how}, though nobody moves the test's clock (F22)`, () =>
+      Effect.gen(function*() {
+        const link = new Link(yield* memory)
+        const scope = yield* Scope.make()
+        const breaker = yield* link.make("unmoved", one).pipe(Scope.provide(scope))
+        yield* breaker.wrap(Effect.void)
+        link.fault(fault)
+        yield* failTimes(breaker, 1)
+        yield* Scope.close(scope, Exit.void)
+        assert.include(link.sent, "sync")
+      }))
+  }
+
+  it.effect("a scope that ends waits for a slow storage by the test's clock, while that is moved (F22)", () =>
+    Effect.gen(function*() {
+      const link = new Link(yield* memory)
+      const scope = yield* Scope.make()
+      const breaker = yield* link.make("moved", one).pipe(Scope.provide(scope))
+      yield* breaker.wrap(Effect.void)
+      link.fault(slow(900))
+      yield* failTimes(breaker, 1)
+      const closing = yield* fork(Scope.close(scope, Exit.void))
+      // More real time than the scope waits for on a clock that stands still.
+      for (let i = 0; i < 60; i++) {
+        yield* Effect.promise(() => sleep(20))
+        yield* TestClock.adjust(1)
+        assert.isUndefined(closing.pollUnsafe())
+      }
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.join(closing)
     }))
 })
 

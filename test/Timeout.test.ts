@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Trip } from "../src/index.ts"
-import { inBrief, listen, make } from "./utils.ts"
+import { inBrief, listen, make, untilQuiet } from "./utils.ts"
 
 const policy = { trip: Trip.consecutiveFailures(3), timeout: "2 seconds" } as const
 
@@ -175,6 +175,80 @@ describe("a timeout", () => {
       assert.instanceOf(yield* Effect.flip(Fiber.join(fiber)), Breaker.BreakerTimeoutError)
       assert.deepStrictEqual(classified, ["Success"])
       assert.deepInclude((yield* breaker.snapshot).statistics, { ignored: 1, timeout: 1, failure: 1 })
+    }))
+})
+
+describe("calls within calls", () => {
+  /** More than twice as many as `Effect.timeout` bears. */
+  const LEVELS = 5000
+  const patient = { trip: Trip.consecutiveFailures(1_000_000), timeout: "2 seconds" } as const
+
+  const nested = (
+    wrap: Breaker.Wrap<unknown, never>,
+    innermost: Effect.Effect<string, unknown>,
+    levels = LEVELS
+  ): Effect.Effect<string, unknown> =>
+    levels === 0 ? innermost : wrap(Effect.suspend(() => nested(wrap, innermost, levels - 1)))
+
+  for (
+    const [what, innermost] of Object.entries({
+      "do not suspend": Effect.succeed("ok"),
+      "suspend": Effect.as(Effect.yieldNow, "ok"),
+      "wait for a promise": Effect.promise(() => Promise.resolve("ok")),
+      "fail": Effect.fail("no"),
+      "fail after they have suspended": Effect.andThen(Effect.yieldNow, Effect.fail("no"))
+    })
+  ) {
+    it.effect(`thousands of calls that are nested in each other end as the innermost does: they ${what} (F8)`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* make("deep", patient)
+        const exit = yield* Effect.exit(innermost)
+        assert.deepStrictEqual(yield* Effect.exit(nested(breaker.wrap, innermost)), exit)
+        const { failure, success } = (yield* breaker.snapshot).statistics
+        assert.deepStrictEqual([success, failure], Exit.isSuccess(exit) ? [LEVELS, 0] : [0, LEVELS])
+      }))
+  }
+
+  it.effect("thousands of nested calls end in Effect.runSync, also within a call that waited (F8)", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("sync", patient)
+      const sync = Effect.sync(() =>
+        Effect.runSync(nested(breaker.wrap, Effect.succeed("ok")) as Effect.Effect<string>)
+      )
+      assert.strictEqual(yield* sync, "ok")
+      const inside = nested(breaker.wrap, Effect.andThen(Effect.yieldNow, sync), 150)
+      assert.strictEqual(yield* inside, "ok")
+      assert.strictEqual(yield* Effect.andThen(inside, sync), "ok")
+      assert.deepInclude((yield* breaker.snapshot).statistics, { success: 3 * LEVELS + 2 * 150 + LEVELS, failure: 0 })
+    }))
+
+  it.effect("thousands of nested calls are interrupted, and are ignored (F8)", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("interrupted", patient)
+      let finalized = false
+      const innermost = Effect.onInterrupt(Effect.never, () =>
+        Effect.sync(() => {
+          finalized = true
+        }))
+      const fiber = yield* fork(nested(breaker.wrap, innermost))
+      yield* untilQuiet
+      yield* Fiber.interrupt(fiber)
+      assert.isTrue(finalized)
+      assert.deepInclude((yield* breaker.snapshot).statistics, { ignored: LEVELS, failure: 0, timeout: 0 })
+    }))
+
+  it.effect("thousands of nested calls time out (F8)", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("timing-out", patient)
+      const fiber = yield* fork(nested(breaker.wrap, Effect.never))
+      yield* untilQuiet
+      yield* TestClock.adjust("2 seconds")
+      assert.instanceOf(yield* Effect.flip(Fiber.join(fiber)), Breaker.BreakerTimeoutError)
+      // A call whose inner one has timed out fails with that, and one whose outer one has timed out is interrupted.
+      const { failure, ignored, success, timeout } = (yield* breaker.snapshot).statistics
+      assert.strictEqual(failure + ignored, LEVELS)
+      assert.strictEqual(success, 0)
+      assert.isAbove(timeout, 0)
     }))
 })
 

@@ -37,7 +37,6 @@ import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import type * as Path from "effect/Path"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { StorageMillis } from "../core/Time.ts"
@@ -47,6 +46,7 @@ import { type DirectoryListing, listDirectory } from "../file/DirectoryListing.t
 import { storageErrorOf } from "../file/FileError.ts"
 import { nameOf } from "../file/FolderName.ts"
 import { countIn, durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
+import { backgroundSleep } from "../internal/Clock.ts"
 import { coalesced } from "../internal/Coalesce.ts"
 import { isInvalid } from "../internal/StorageErrors.ts"
 import { type Document, fromDocument, idleTime } from "./Document.ts"
@@ -112,7 +112,9 @@ export const make = (
     if (cleanUp) {
       const everyMillis = Math.min(3_600_000, Math.max(60_000, Duration.toMillis(idleTimeToLive)))
       yield* Effect.forkScoped(
-        Effect.repeat(Effect.ignore(circuits.cleanUp, { log: "Unhandled" }), Schedule.spaced(everyMillis))
+        Effect.forever(
+          Effect.andThen(Effect.ignore(circuits.cleanUp, { log: "Unhandled" }), backgroundSleep(everyMillis))
+        )
       )
     }
     return fromDocument({

@@ -67,6 +67,7 @@ import * as Stream from "effect/Stream"
 import { type Delta, noDelta, noLifetimeCounts } from "../core/Delta.ts"
 import { RESERVED_PREFIX } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
+import { backgroundSleep } from "../internal/Clock.ts"
 import { makeFork } from "../internal/Fork.ts"
 import { makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
@@ -336,7 +337,7 @@ export const make = (
     yield* Effect.gen(function*() {
       const startedAt = now()
       yield* Effect.flatMap(check(storage, { deadline }), record)
-      yield* Effect.sleep(Duration.nanos(interval - (now() - startedAt) % interval))
+      yield* backgroundSleep(Duration.nanos(interval - (now() - startedAt) % interval))
     }).pipe(Effect.forever, Effect.forkScoped({ startImmediately: true }))
 
     return {

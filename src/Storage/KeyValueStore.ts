@@ -40,11 +40,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as KeyValueStore from "effect/persistence/KeyValueStore"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { StorageMillis } from "../core/Time.ts"
 import { refuse } from "../internal/Check.ts"
+import { backgroundSleep } from "../internal/Clock.ts"
 import { coalesced } from "../internal/Coalesce.ts"
 import { failure, isInvalid } from "../internal/StorageErrors.ts"
 import { decodeDocument, type Document, encodeDocument, fromDocument, idleTime, type Modify } from "./Document.ts"
@@ -233,7 +233,9 @@ export const make = (
     if (cleanUp) {
       const everyMillis = Math.min(3_600_000, Math.max(60_000, Duration.toMillis(idleTimeToLive)))
       yield* Effect.forkScoped(
-        Effect.repeat(Effect.ignore(circuits.cleanUp, { log: "Unhandled" }), Schedule.spaced(everyMillis))
+        Effect.forever(
+          Effect.andThen(Effect.ignore(circuits.cleanUp, { log: "Unhandled" }), backgroundSleep(everyMillis))
+        )
       )
     }
     return fromDocument({

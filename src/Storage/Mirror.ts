@@ -45,6 +45,7 @@ import type { Stream } from "effect/Stream"
 import type { ChainEvent } from "../combine/chain/Events.ts"
 import { chainOf, type Hops, layerOf, type Options as ChainOptions } from "../combine/Options.ts"
 import { durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
+import { backgroundSleep } from "../internal/Clock.ts"
 import { makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
 import type { Storage, StorageError } from "./Storage.ts"
@@ -105,7 +106,7 @@ export const make = (
           log(messages.comparisonFailed, { cause: Cause.squash(cause) })
         }
       }))
-    yield* Effect.forkScoped(Effect.forever(Effect.andThen(repaired, Effect.sleep(every))))
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(repaired, backgroundSleep(every))))
     return chain
   })
 }

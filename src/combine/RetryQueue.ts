@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import { CIRCUITS_PER_REQUEST } from "../internal/Bounds.ts"
+import { backgroundSleep } from "../internal/Clock.ts"
 
 /**
  * The most circuits that wait. Beyond that the oldest entry is dropped; the circuit comes back with its next change.
@@ -58,7 +59,7 @@ export class RetryQueue<A> {
         if (!done.has(circuit)) this.#waiting.set(circuit, entry)
       }
       if (this.#waiting.size === 0) this.#latch.closeUnsafe()
-      return batch.every(([circuit]) => done.has(circuit)) ? Effect.void : Effect.sleep(RETRY_AFTER_MILLIS)
+      return batch.every(([circuit]) => done.has(circuit)) ? Effect.void : backgroundSleep(RETRY_AFTER_MILLIS)
     })
   })
 }

@@ -15,18 +15,18 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Fiber } from "effect/Fiber"
-import * as Option from "effect/Option"
 import { BreakerTimeoutError } from "../BreakerError.ts"
 import { successCouldTrip } from "../core/Evidence.ts"
 import type { Permit } from "../core/Permit.ts"
 import { refusalOf } from "../core/State.ts"
 import { Enforcement, type EnforcementMode } from "../Enforcement.ts"
-import { fromCause, fromExit, ignored, isOutcome, type Outcome } from "../Outcome.ts"
+import { fromCause, fromExit, ignored, type Outcome, read } from "../Outcome.ts"
 import type { Classify } from "../Policy.ts"
 import type { Circuit } from "./Circuit.ts"
 import { GATE_IDLE, GATE_LEASE } from "./fleet/Fleet.ts"
 import { messages } from "./Messages.ts"
 import { bounded } from "./Timeout.ts"
+import { withoutStack } from "./WithoutStack.ts"
 
 /** A `classify` that the caller has checked against the call's types. */
 export type AnyClassify = Classify<any, any, any>
@@ -160,7 +160,8 @@ const limited = <A, E, R>(
   const timedOut = (): Exit.Exit<never, unknown> => {
     const now = ticker.exact()
     const slow = slowerThanMillis !== undefined && limitMillis >= slowerThanMillis
-    const error = new BreakerTimeoutError({ circuit: circuit.name, timeout: Duration.millis(limitMillis) })
+    const fields = { circuit: circuit.name, timeout: Duration.millis(limitMillis) }
+    const error = withoutStack(() => new BreakerTimeoutError(fields))
     circuit.settle(permit, now, { outcome: "Failure", slow, timeout: true, hintMillis: 0, error })
     circuit.overran()
     return Exit.fail(error)
@@ -215,8 +216,11 @@ const classified = <A, E>(classify: AnyClassify, exit: Exit.Exit<A, E>): Effect.
   })
 
 /** Types cannot keep a `classify` from returning something else. */
-const checked = (outcome: unknown): Outcome => {
-  if (!isOutcome(outcome)) throw new TypeError("classify must return an Outcome: Outcome.success, failure() or ignored")
+const checked = (value: unknown): Outcome => {
+  const outcome = read(value)
+  if (outcome === undefined) {
+    throw new TypeError("classify must return an Outcome: Outcome.success, failure() or ignored")
+  }
   return outcome
 }
 
@@ -238,10 +242,13 @@ const settle = (circuit: Circuit, permit: Permit, exit: Exit.Exit<unknown, unkno
 }
 
 /** The `retryAfter` of a failure in milliseconds; 0 for none, and for a value that is no duration. */
-export const hintMillisOf = (outcome: Extract<Outcome, { readonly _tag: "Failure" }>): number =>
-  outcome.retryAfter === undefined
-    ? 0
-    : Option.match(Duration.fromInput(outcome.retryAfter), {
-      onNone: () => 0,
-      onSome: (hint) => Math.max(0, Duration.toMillis(hint))
-    })
+export const hintMillisOf = ({ retryAfter }: Extract<Outcome, { readonly _tag: "Failure" }>): number => {
+  if (retryAfter === undefined) return 0
+  try {
+    const millis: unknown = Duration.toMillis(Duration.fromInputUnsafe(retryAfter))
+    return typeof millis === "number" && millis > 0 ? millis : 0
+  } catch {
+    // The call ends as it ended, whatever its error says.
+    return 0
+  }
+}

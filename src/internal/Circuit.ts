@@ -9,11 +9,12 @@
  *   that no lease waits for a call.
  * - A permit, and a call that went straight through, are of one epoch. In a later one their outcome is late: it changes the
  *   lifetime counts and nothing else.
+ * - While the circuit is closed, it keeps the error of a failure at most until the next success. Afterwards it keeps one only if
+ *   that failure is part of what opened it.
  * - All fields are flat, and those that only a circuit with trouble needs are one object that is made with the first trouble: a
  *   keyed breaker may hold 100,000 circuits, and most never fail. `npm run bench` prints the bytes.
  */
 import * as Exit from "effect/Exit"
-import { isTagged } from "effect/Predicate"
 import { type BreakerOpenError, BulkheadFullError } from "../BreakerError.ts"
 import { recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
 import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
@@ -47,13 +48,19 @@ interface Trouble {
   successAtFailure: number
   lastSuccessMillis: number | undefined
   lastFailureMillis: number | undefined
-  /** The error of the last failure of a closed circuit, kept for its rejections until it closes again. */
+  /** The error of the last failure, for the rejections of the circuit that it may open. */
   lastFailure: unknown
   /** Calls that have timed out and not ended. */
   overdue: number
   /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
 }
+
+/**
+ * Where the fleet opens the circuit, this instance's last failure is part of the reason if it is no older than this. There is no
+ * telling which failures were counted.
+ */
+const RECENT_FAILURE_MILLIS = 60_000
 
 /** Operators' acts that a circuit without a fleet can do by itself. */
 export type Act = Extract<OperationTo, { readonly _tag: "Override" | "ClearOverride" | "HalfOpen" | "Reset" }>
@@ -103,6 +110,7 @@ export class Circuit implements Local, Evidence {
   #become(next: State.State, now: LocalMillis, isTransition = State.isTransition(this.#state, next)): Counted {
     // 1. Listeners see the counts that caused it.
     if (isTransition) this.#publishTransition(next, now)
+    const from = this.#state._tag
     // 2. The counts of this epoch are read before they are forgotten.
     const ended = this.counted()
     // 3. The new epoch makes the outcomes of running calls late.
@@ -110,7 +118,8 @@ export class Circuit implements Local, Evidence {
     this.epoch = next.epoch
     // 4. Nothing that was admitted before is evidence from here on.
     this.#clearEvidence()
-    if (next._tag === "Closed") this.#forgetErrors()
+    // Only an operator makes a closed circuit half-open, and not because of a failure.
+    if (next._tag === "Closed" || (next._tag === "HalfOpen" && from === "Closed")) this.forgetErrors()
     // 5. The next call meets the new state.
     this.#setGate()
     return ended
@@ -232,10 +241,19 @@ export class Circuit implements Local, Evidence {
     return maxConcurrent !== undefined && this.inFlight - (this.#trouble?.overdue ?? 0) >= maxConcurrent
   }
 
+  /** The override in force. One that has run out is lifted, and told. */
   #expireOverride(now: LocalMillis): State.Override | undefined {
     const { override } = this.#state
     if (override === undefined || now < override.until) return override
     this.#move(State.overridden(this.#state, undefined), now)
+    this.#publishOverride("expired", override, now)
+    return undefined
+  }
+
+  /** The override in force before a change that lifts or replaces it. One that has run out is told. */
+  #overrideBefore(now: LocalMillis): State.Override | undefined {
+    const { override } = this.#state
+    if (override === undefined || now < override.until) return override
     this.#publishOverride("expired", override, now)
     return undefined
   }
@@ -249,15 +267,16 @@ export class Circuit implements Local, Evidence {
     this.success++
     this.lastSuccessAt = now
     if (epoch !== this.epoch) this.fleet?.notEvidence(false, false)
-    else if (this.windows === undefined) this.#endStreak()
-    else this.#record(successCouldTrip(this.windows) ? this.shared.ticker.exact() : now, false, false, 0, false)
+    else if (this.windows === undefined) {
+      if (this.#endStreak()) this.forgetErrors()
+    } else this.#record(successCouldTrip(this.windows) ? this.shared.ticker.exact() : now, false, false, 0, false)
   }
 
   /** A call that went straight through failed. */
   failed(epoch: number, now: LocalMillis, hintMillis: number, error: unknown): void {
     const isLate = epoch !== this.epoch
-    if (!isLate) this.#inTrouble().lastFailure = error
-    this.#countFailure(now, error)
+    if (!isLate) this.#keepError(error)
+    this.#countFailure(now, error, false)
     if (isLate) this.fleet?.notEvidence(true, false)
     else this.#record(now, true, false, hintMillis, false)
   }
@@ -269,13 +288,13 @@ export class Circuit implements Local, Evidence {
     permit.spent = true
     if (!permit.recorded) return
     const isLate = permit.epoch !== this.epoch
-    if (!isLate && outcome === "Failure") this.#inTrouble().lastFailure = error
+    if (!isLate && outcome === "Failure") this.#keepError(error)
     if (timeout) this.timeout++
     if (outcome === "Ignored") this.ignored++
     else {
       if (slow) this.slow++
       if (this.shared.slowerThanMillis !== undefined) this.#tookMillis(outcome, now - permit.startedAt)
-      if (outcome === "Failure") this.#countFailure(now, error)
+      if (outcome === "Failure") this.#countFailure(now, error, timeout)
       else {
         this.success++
         this.lastSuccessAt = now
@@ -301,26 +320,31 @@ export class Circuit implements Local, Evidence {
 
   /** Takes an outcome of this epoch into the evidence of a closed circuit, and trips when the rule says so. */
   #record(now: LocalMillis, failed: boolean, slow: boolean, hintMillis: number, metricsOnly: boolean): void {
+    const endsStreak = !failed && this.#endStreak()
     if (failed) {
       this.streak++
       if (hintMillis > 0) this.#amend(State.hinted(this.shared, this.#state, hintMillis, now))
-    } else this.#endStreak()
+    }
     recordIn(this.windows, now, failed, slow)
-    if (!failed && !successCouldTrip(this.windows)) return
-    const reason = trips(this.shared.rule, this)
-    if (reason === undefined) return
+    const reason = failed || successCouldTrip(this.windows) ? trips(this.shared.rule, this) : undefined
+    if (reason === undefined) {
+      if (endsStreak) this.forgetErrors()
+      return
+    }
     if (metricsOnly) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
     else this.#move(State.opened(this.shared, this.#state, reason, now), now)
     this.join()?.tripped(this.#state.reason!, now)
   }
 
-  #endStreak(): void {
-    if (this.streak === 0) return
+  /** A success ends the streak. Returns whether there was one. */
+  #endStreak(): boolean {
+    if (this.streak === 0) return false
     this.fleet?.streakEnded(this.streak, this.success - 1)
     this.streak = 0
+    return true
   }
 
-  #countFailure(now: LocalMillis, error: unknown): void {
+  #countFailure(now: LocalMillis, error: unknown, isTimeout: boolean): void {
     this.failure++
     const trouble = this.#inTrouble()
     trouble.failureAt = now
@@ -328,8 +352,7 @@ export class Circuit implements Local, Evidence {
     this.join()?.failed()
     const { hub } = this.shared
     if (!hub.listening) return
-    const isOwn = isTagged(error, "BreakerTimeoutError") && "circuit" in error && error.circuit === this.name
-    hub.publish({ _tag: isOwn ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
+    hub.publish({ _tag: isTimeout ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
   }
 
   /** A call has timed out and runs on, so that its place in the bulkhead is free. */
@@ -361,10 +384,19 @@ export class Circuit implements Local, Evidence {
     }
   }
 
-  #forgetErrors(): void {
-    if (this.#trouble === undefined) return
-    this.#trouble.lastFailure = undefined
-    this.#trouble.rejection = undefined
+  #keepError(error: unknown): void {
+    const trouble = this.#inTrouble()
+    if (trouble.lastFailure === undefined) this.shared.keptErrors.add(this)
+    trouble.lastFailure = error
+  }
+
+  /** Drops the error of the last failure, and the rejection that has it. */
+  forgetErrors(): void {
+    const trouble = this.#trouble
+    if (trouble === undefined) return
+    if (trouble.lastFailure !== undefined) this.shared.keptErrors.delete(this)
+    trouble.lastFailure = undefined
+    trouble.rejection = undefined
   }
 
   // -----------------------------------------------------------------------------
@@ -373,6 +405,7 @@ export class Circuit implements Local, Evidence {
 
   /** Counts and announces a refused call. */
   reject(refusal: Refusal, now: LocalMillis): Rejection {
+    this.#expireOverride(now)
     this.#rejected(refusal, "BreakerOpenError", now)
     if (this.isShut(GATE_IDLE)) this.fleet?.schedule()
     return this.rejection(refusal, now)
@@ -439,7 +472,9 @@ export class Circuit implements Local, Evidence {
   }
 
   adopt(view: State.FleetView, now: LocalMillis): Counted {
-    const before = State.overrideAt(this.#state, now)
+    const before = this.#overrideBefore(now)
+    const isRecent = now - (this.#trouble?.failureAt ?? NaN) <= RECENT_FAILURE_MILLIS
+    if (this.#state._tag === "Closed" && !isRecent) this.forgetErrors()
     const ended = this.#become(State.adopted(this.shared, this.#state, view, now), now)
     this.#publishOverrideChange(before, view.operator, now)
     return ended
@@ -463,7 +498,7 @@ export class Circuit implements Local, Evidence {
     { actor = "unknown", reason }: { readonly actor?: string | undefined; readonly reason: string },
     now: LocalMillis
   ): void {
-    const before = State.overrideAt(this.#state, now)
+    const before = this.#overrideBefore(now)
     switch (act._tag) {
       case "Override": {
         const until = act.remaining === undefined ? Infinity : now + act.remaining

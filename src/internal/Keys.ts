@@ -150,6 +150,7 @@ export class Keys {
 
   #evict(circuit: Circuit): void {
     this.#circuits.delete(circuit.key!)
+    circuit.forgetErrors()
     if (circuit.isQuiet) circuit.forget()
     else this.#leave(circuit)
   }

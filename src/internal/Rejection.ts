@@ -1,4 +1,8 @@
-/** The error of a refused call. It is made once for an opening and shared by all the calls that it refuses. */
+/**
+ * The error of a refused call. It is made once for an opening and shared by all the calls that it refuses, because to make one
+ * costs ten rejections. It is frozen: what a handler wrote into it, the handlers of all other calls would see. It has no stack: that
+ * would be the stack of the first of these calls.
+ */
 import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import { BreakerOpenError } from "../BreakerError.ts"
@@ -7,6 +11,7 @@ import type { Plan } from "../core/Plan.ts"
 import { overrideAt, retryAt, type State } from "../core/State.ts"
 import type { LocalMillis } from "../core/Time.ts"
 import { OVERFLOW_KEY } from "./CircuitName.ts"
+import { withoutStack } from "./WithoutStack.ts"
 
 /** The fields of a circuit that a rejection is made of. */
 interface Source {
@@ -25,16 +30,19 @@ export const rejectionOf = (circuit: Source, refusal: Refusal, now: LocalMillis)
   const { current: state, key, lastFailure, name, shared } = circuit
   const isForced = refusal === "ForcedOpen"
   const reason = isForced ? overrideAt(state, now)?.reason : state.reason
-  const error = new BreakerOpenError({
-    circuit: name,
-    state: refusal === "Ramp" ? "HalfOpen" : refusal,
-    openedBy: isForced ? "override" : state.openedBy,
-    ...(refusal === "Ramp" ? { ramping: true } : {}),
-    ...(key === OVERFLOW_KEY ? { overflow: true } : {}),
-    ...(reason === undefined ? {} : { reason }),
-    ...(lastFailure === undefined || isForced ? {} : { lastFailure })
-  })
+  const error = withoutStack(() =>
+    new BreakerOpenError({
+      circuit: name,
+      state: refusal === "Ramp" ? "HalfOpen" : refusal,
+      openedBy: isForced ? "override" : state.openedBy,
+      ...(refusal === "Ramp" ? { ramping: true } : {}),
+      ...(key === OVERFLOW_KEY ? { overflow: true } : {}),
+      ...(reason === undefined ? {} : { reason }),
+      ...(lastFailure === undefined || isForced ? {} : { lastFailure })
+    })
+  )
   if (!isForced) computeRetryAfter(error, circuit, retryAt(shared, state, now) ?? now)
+  Object.freeze(error)
   return Exit.fail(error)
 }
 

@@ -16,6 +16,7 @@ import { Deadlines } from "./Deadlines.ts"
 import type { Entry } from "./fleet/Fleet.ts"
 import { makeFork } from "./Fork.ts"
 import { Hub } from "./Hub.ts"
+import { KeptErrors } from "./KeptErrors.ts"
 import { isLogged, type Log, makeLog } from "./Log.ts"
 import { type Message, messages } from "./Messages.ts"
 import { defaultOpenForMillis, type Resolved } from "./ResolvedPolicy.ts"
@@ -41,6 +42,7 @@ export interface Shared extends Plan {
   readonly clock: Clock.Clock
   readonly ticker: Ticker
   readonly hub: Hub
+  readonly keptErrors: KeptErrors
   readonly deadlines: (millis: number) => Deadlines
   /** The breaker's entry to its fleet; `undefined` where the storage cannot decide between instances. */
   readonly fleet: Entry | undefined
@@ -98,6 +100,7 @@ export const makeShared = (
     clock,
     ticker,
     hub: new Hub(),
+    keptErrors: new KeptErrors(),
     deadlines: (millis) => {
       let queue = queues.get(millis)
       if (queue === undefined) queues.set(millis, queue = new Deadlines(millis, () => ticker.exact(), clock, fork))

@@ -29,7 +29,11 @@ const INTERRUPTED = "the request was interrupted before the storage answered"
 export const errorOf = (request: RequestName, cause: Cause.Cause<unknown>): StorageError => {
   if (Cause.hasInterruptsOnly(cause)) return failure(request, "Unavailable", INTERRUPTED)
   const error = Cause.squash(cause)
-  return isStorageError(error) ? error : failure(request, "Unavailable", error)
+  try {
+    return isStorageError(error) ? error : failure(request, "Unavailable", error)
+  } catch {
+    return failure(request, "Unavailable", "an error that throws when it is read")
+  }
 }
 
 export const deadlineExceeded = (request: RequestName, millis: number): StorageError =>

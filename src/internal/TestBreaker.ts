@@ -9,11 +9,12 @@ import type { Policy } from "../Policy.ts"
 import { refuse } from "./Check.ts"
 import { clearProblems, overrideProblems } from "./OperatorInput.ts"
 import { defaultOpenForMillis, resolve } from "./ResolvedPolicy.ts"
+import { withoutStack } from "./WithoutStack.ts"
 
 export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "Open") => {
   const { openFor } = resolve(circuit, policy)
   const retryAfter = Duration.millis(typeof openFor === "number" ? openFor : defaultOpenForMillis)
-  const open = Effect.fail(
+  const error = withoutStack(() =>
     new BreakerOpenError({
       circuit,
       state: "Open",
@@ -22,6 +23,9 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
       reason: "layerTest({ state: \"Open\" })"
     })
   )
+  // As a breaker's own, so that a test finds what would write into it.
+  Object.freeze(error)
+  const open = Effect.fail(error)
   const wrap = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | BreakerOpenError, R> =>
     state === "Open" ? open : self
   const snapshot: Snapshot = {

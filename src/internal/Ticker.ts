@@ -2,13 +2,12 @@
  * A cached clock. `exact()` reads the clock; `now` may be up to one tick (250 ms to 1 s) old, so that a success need not read it.
  *
  * Invariant: while `fresh` is true, a timer runs that ends it with the tick. The first call after a tick starts the next timer, so
- * without calls there is none.
+ * without calls there is none. A timer keeps no process alive.
  */
 import type * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { LocalMillis } from "../core/Time.ts"
-import { monotonicMillis } from "./Clock.ts"
+import { monotonicMillis, sleepInBackground } from "./Clock.ts"
 
 /** With shorter ticks, the timers would cost more than reading the clock for each call. */
 const SHORTEST_TICK_MILLIS = 250
@@ -49,7 +48,7 @@ export class Ticker {
     if (this.#periodMillis >= SHORTEST_TICK_MILLIS) {
       this.fresh = true
       const leftMillis = this.#periodMillis - now % this.#periodMillis
-      this.#fork(Effect.ensuring(this.#clock.sleep(Duration.millis(leftMillis)), this.#stale))
+      this.#fork(Effect.ensuring(sleepInBackground(this.#clock, leftMillis), this.#stale))
     }
     return now
   }

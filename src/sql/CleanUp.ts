@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
+import { backgroundSleep, liveClock } from "../internal/Clock.ts"
 import type { StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
 import type { Failure } from "./DatabaseErrors.ts"
@@ -158,11 +159,11 @@ export const cleanUpHourly = (
     (isDue) => isDue ? cleanUp(database, retentionMillis) : Effect.void
   )
   // The first claims are spread over ten minutes, because a fleet's instances start at once.
-  return Effect.sleep(Duration.millis(Math.random() * HOUR_MILLIS / 6)).pipe(
+  return backgroundSleep(Math.random() * HOUR_MILLIS / 6).pipe(
     Effect.andThen(Effect.ignore(Effect.andThen(prepared, ifDue), { log: "Unhandled" })),
-    Effect.andThen(Effect.sleep("1 hour")),
+    Effect.andThen(backgroundSleep(HOUR_MILLIS)),
     Effect.forever,
     // The schedule is of this process, whatever clock a test has provided.
-    Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
+    Effect.provideService(Clock.Clock, liveClock)
   )
 }

@@ -20,6 +20,7 @@ import {
   type Local
 } from "../../src/internal/fleet/Fleet.ts"
 import { Hub } from "../../src/internal/Hub.ts"
+import { KeptErrors } from "../../src/internal/KeptErrors.ts"
 import type { Shared } from "../../src/internal/Shared.ts"
 import { Ticker } from "../../src/internal/Ticker.ts"
 
@@ -153,6 +154,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
     clock,
     ticker: new Ticker(clock, 0, () => {}),
     hub,
+    keptErrors: new KeptErrors(),
     deadlines: () => {
       throw new Error("no call of this circuit has a timeout")
     },

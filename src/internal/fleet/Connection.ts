@@ -18,7 +18,7 @@ import * as Result from "effect/Result"
 import type { LocalMillis } from "../../core/Time.ts"
 import type { Storage, StorageError } from "../../Storage/Storage.ts"
 import { CALL_PATIENCE_MILLIS, FAILURES_UNTIL_UNREACHABLE, REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
-import { monotonicMillis } from "../Clock.ts"
+import { monotonicMillis, sleepInBackground, whenStill } from "../Clock.ts"
 import { Deadlines } from "../Deadlines.ts"
 import { type Fork, makeFork } from "../Fork.ts"
 import type { Log } from "../Log.ts"
@@ -120,9 +120,25 @@ export class Connection {
     }
   }
 
-  /** Runs an effect, and calls `ended` when it has ended or after the deadline of one request. */
+  /**
+   * Runs an effect, and calls `ended` when it has ended or after the deadline of one request: by the clock, or in real time where
+   * the clock stands still, so that what waits for it ends under a test's clock, too.
+   */
   within(effect: Effect.Effect<void>, ended: () => void): void {
-    this.#requests.run(effect, this.#deadlines, ended)
+    let isOver = false
+    let stopLooking = (): void => {}
+    const end = (): void => {
+      if (isOver) return
+      isOver = true
+      stopLooking()
+      ended()
+    }
+    const cancel = this.#requests.run(effect, this.#deadlines, end)
+    if (isOver) return
+    stopLooking = whenStill(this.#clock, REQUEST_DEADLINE_MILLIS, () => {
+      cancel()
+      end()
+    })
   }
 
   /** An effect that waits until it is resumed, but no longer than a call may be kept. */
@@ -183,8 +199,9 @@ export class Connection {
       : intervalMillis * (0.5 + this.#random.nextDoubleUnsafe() / 2)
   }
 
+  /** A sleep that does not keep the process alive, because no call waits for it. */
   sleep(millis: number): Effect.Effect<void> {
-    return this.#clock.sleep(Duration.millis(millis))
+    return sleepInBackground(this.#clock, millis)
   }
 
   after(millis: number, effect: Effect.Effect<void>): void {

@@ -98,7 +98,7 @@ class Engine {
     this.#loggers = new Set([...this.#joined.values()].flatMap(({ loggers }) => [...loggers]))
   }
 
-  /** Sends what the breaker's circuits have still to report, within the deadline of one request. */
+  /** Sends what the breaker's circuits have still to report, within the deadline of one request on any clock. */
   leave(membership: Membership): Effect.Effect<void> {
     const flushed = Effect.callback<void>((resume) =>
       this.connection.within(this.#flush(membership, MOST_FLUSHES), () => resume(Effect.void))
