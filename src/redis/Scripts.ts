@@ -7,6 +7,7 @@
  * core.
  */
 import { createHash } from "node:crypto"
+import { overrideWord } from "../core/Words.ts"
 import { prelude } from "./LuaPrelude.ts"
 
 export interface Script {
@@ -75,6 +76,8 @@ local tags = {}
 
 function tags.Trip()
   if now - input.asOf > input.maxAge or was.generation ~= input.generation then return end
+  if was.state ~= 'closed' then return end
+  if not input.opening and not (r and overridden(r) and r.override == '${overrideWord.MetricsOnly}') then return end
   r = r or created()
   answer = 'Committed'
   local generation = next_generation(input.generation)

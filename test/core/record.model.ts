@@ -297,6 +297,8 @@ export class Model {
   trip({ asOf, fingerprint, generation, maxAge, opening, why }: Trip, now: number): boolean {
     this.expire(now)
     if (generation !== this.generation() || now > asOf + maxAge) return false
+    const { override, state } = this.story(now)
+    if (state !== "Closed" || (opening === undefined && override?.kind !== "MetricsOnly")) return false
     if (opening === undefined) this.change(now, generation, { is: "closed", why, fingerprint })
     else this.change(now, generation, { is: "opened", opening, hint: 0, why, fingerprint })
     return true
