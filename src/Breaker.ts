@@ -68,7 +68,8 @@ import { type Act, Circuit } from "./internal/Circuit.ts"
 import { prefixOf } from "./internal/CircuitName.ts"
 import { makeEntry } from "./internal/fleet/Engine.ts"
 import type { Circuits } from "./internal/fleet/Fleet.ts"
-import { randomId } from "./internal/fleet/Membership.ts"
+import { refuseUnfit } from "./internal/fleet/Membership.ts"
+import { randomId } from "./internal/Ids.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
 import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
@@ -352,6 +353,7 @@ const makeCircuits = <A extends Circuits>(
     const instance = yield* randomId
     const whole = { ...defaults, ...ResolvedPolicy.given(policy) }
     const resolved = ResolvedPolicy.resolve(name, whole)
+    refuseUnfit(name, resolved, storage)
     // In one step, because a breaker that leaves in between could end the engine of the storage.
     const made = Effect.sync(() => {
       const fleet = makeEntry(storage, clock, context, instance, resolved, ResolvedPolicy.fingerprint(whole))
@@ -365,8 +367,9 @@ const makeCircuits = <A extends Circuits>(
 /**
  * Makes a breaker of one circuit, for as long as the scope is open.
  *
- * Throws a `RangeError` at once if the policy is invalid, with each field, its value and the range. Sends no request before the
- * first call.
+ * Throws a `RangeError` at once if the policy is invalid, with each field, its value and the range. Dies with one if the storage
+ * cannot serve the policy: a pooled window or `syncEvery` that is longer than its idle time, or `syncEvery` that is longer than a
+ * pooled window. Sends no request before the first call.
  *
  * Closing the scope waits until the last reports are acknowledged: at most 1 second, and not at all while the storage does not
  * answer. Later calls are decided by this breaker alone.

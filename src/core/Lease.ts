@@ -49,8 +49,9 @@ export const ask = (
   now: StorageMillis,
   idleTimeToLive: number
 ): { readonly record: CircuitRecord | undefined; readonly granted: boolean } => {
-  const denied = { record: stored, granted: false }
   const record = unexpired(stored, idleTimeToLive, now)
+  // Written where the storage's clock was set back, because else the open time would begin again with each request.
+  const denied = { record: record ?? stored, granted: false }
   if (record === undefined || !isWritable(record) || record.generation < generation) return denied
   if (liveLeases(record, now).some(isNamed(lease))) return { record: stored, granted: true }
   const message = { kind: "ask", instance: lease.instance, sequence: lease.sequence } as const

@@ -386,7 +386,7 @@ class Pair {
       : state._tag === "HalfOpen"
       ? { _tag: "HalfOpen", successes: leave < 4 ? state.successes : view % 4, freeAt: state.freeAt + by }
       : { _tag: "Closed" }
-    this.circuit.refresh(refreshed)
+    this.circuit.refresh(refreshed, Infinity)
     model.refresh(refreshed)
   }
 

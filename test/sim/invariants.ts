@@ -15,6 +15,8 @@ import type { Handled, Input } from "./server.ts"
 const PATIENCE = 100
 /** The deadline of a request. */
 const DEADLINE = 1000
+/** A report and the answer before it may be under way for so long without being late. */
+const LATE = 2 * DEADLINE + PATIENCE
 
 /** A generation of a circuit, as it was first committed. */
 interface Issued {
@@ -29,6 +31,8 @@ interface Issued {
   readonly openUntil: number
   readonly isOverridden: boolean
 }
+
+type Window = CircuitRecord["window"]
 
 /** A process's newest view of a circuit, as its answers show it. */
 interface View {
@@ -68,9 +72,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #running = new Map<Call, { readonly isLeased: boolean; readonly generation: number }>()
   /** Leases that a process was granted and has not used. */
   readonly #grants = new Map<string, Array<{ readonly sequence: number; readonly generation: number }>>()
+  /** When the recorded calls of a process ended. */
+  readonly #endedAt = new Map<string, Array<number>>()
   /** When a clock step or a loss of data last upset leases and generations. */
   #upsetAt = -Infinity
   #wasSetBack = false
+  #wasMoved = false
 
   constructor(fleet: Fleet) {
     this.#fleet = fleet
@@ -82,6 +89,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     this.#upsetAt = this.#fleet.world.now
     this.#dues.clear()
     if (by < 0) this.#wasSetBack = true
+    if (by !== 0) this.#wasMoved = true
   }
 
   #check(holds: boolean, message: () => string): void {
@@ -110,7 +118,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   // at the server
   // -----------------------------------------------------------------------------
 
-  handled({ after, before, circuit, input, now }: Handled): void {
+  handled({ after, before, circuit, from, input, now }: Handled): void {
     const idle = Duration.toMillis(this.#fleet.server.storage.idleTimeToLive)
     const old = before === undefined || now >= (before.expiresAt ?? Infinity) ? undefined : before.record
     const record = after?.record
@@ -127,6 +135,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           (record?.generation ?? 0) === (before === undefined ? 0 : before.record.generation) || old === undefined,
           () => `a report changed the generation of ${circuit}`
         )
+        if (record !== undefined) this.#checkAges(from, circuit, old?.window ?? [], record.window, now)
         break
       case "Settle": {
         const held = old?.state._tag === "HalfOpen" && old.generation === input.generation &&
@@ -155,6 +164,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           record === before?.record || input.age <= idle,
           () => `what was confirmed ${input.age} ms ago was put back, beyond the idle time`
         )
+        this.#check(
+          record === before?.record || this.#wasMoved || now - input.snapshot.asOf <= idle + 2 * LATE,
+          () => `what was confirmed ${now - input.snapshot.asOf} ms ago was put back as of ${input.age} ms ago`
+        )
         break
     }
     if (record === undefined || record === before?.record) return
@@ -164,6 +177,29 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       this.#check(live <= probes, () => `${live} leases of ${circuit} are live, where ${probes} may be`)
     }
     if (record.generation !== before?.record.generation) this.#issue(circuit, generation, record, input, now)
+  }
+
+  /** No report makes a process's outcomes younger than they are, by more than a report and an answer may be under way. */
+  #checkAges(from: number, circuit: string, before: Window, after: Window, now: number): void {
+    if (this.#wasMoved) return
+    const ended = this.#endedAt.get(`${from} ${this.#circuit(circuit)}`) ?? []
+    const added = after.map((bucket) => {
+      const old = before.find(({ index, width }) => index === bucket.index && width === bucket.width)
+      const calls = bucket.success + bucket.failure - (old === undefined ? 0 : old.success + old.failure)
+      return { width: bucket.width, start: bucket.index * bucket.width, calls }
+    })
+    for (const { start, width } of added.filter(({ calls }) => calls > 0)) {
+      const claimed = added.reduce(
+        (sum, other) => other.width === width && other.start >= start ? sum + other.calls : sum,
+        0
+      )
+      const since = this.#fleet.world.now - (now - start) - LATE
+      const happened = ended.filter((at) => at >= since).length
+      this.#check(
+        claimed <= happened,
+        () => `process ${from} reports ${claimed} outcomes of ${circuit} in the last ${now - start} ms, of ${happened}`
+      )
+    }
   }
 
   #issue(circuit: string, before: number, record: CircuitRecord, input: Input, now: number): void {
@@ -387,13 +423,16 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   #isUpset({ circuit, process }: Call): boolean {
     const { halfOpen } = process.policies[circuit]!
     const lease = Duration.toMillis(Duration.fromInputUnsafe(halfOpen?.lease ?? 30_000))
-    return this.#fleet.world.now - this.#upsetAt < 2 * lease + 2000
+    // After its machine slept, a process may take a lease for valid that has lapsed.
+    return this.#fleet.world.now - Math.max(this.#upsetAt, process.machine.wokeAt) < 2 * lease + 2000
   }
 
   bodyEnds(call: Call, exit: Exit.Exit<unknown, unknown>): void {
     const { behaviour, circuit, process } = call
     this.#running.delete(call)
     if (!call.isRecorded) return
+    const who = `${process.index} ${circuit}`
+    this.#endedAt.set(who, [...this.#endedAt.get(who) ?? [], this.#fleet.world.now])
     const counts = this.#countsOf(process, circuit)
     if (behaviour.ends === "isIgnored" && !isInterrupted(exit)) counts.ignored++
     else if (behaviour.ends === "succeeds" && exit._tag === "Success") counts.success++
@@ -423,7 +462,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       return
     }
     const waited = call.endedAt! - call.bodyEndedAt!
-    const most = process.policies[circuit]!.consistency === "strict" ? 4 * DEADLINE : 0
+    const most = process.policies[circuit]!.consistency === "strict" ? DEADLINE : 0
     if (process.machine.resumedAt < call.bodyEndedAt!) {
       this.#check(
         waited <= most,
@@ -436,8 +475,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const { consistency = "local" } = process.policies[circuit]!
     if (process.machine.resumedAt >= arrivedAt) return
     const waited = this.#fleet.world.now - arrivedAt
-    // A load that is under way, the call's own load, and a change that follows from its answer.
-    const most = (consistency === "local" ? 0 : 3 * DEADLINE) + 2 * PATIENCE
+    const most = (consistency === "local" ? 0 : DEADLINE) + 2 * PATIENCE
     this.#check(waited <= most + 1e-6, () => `a call of process ${process.index} waited for ${waited} ms`)
   }
 

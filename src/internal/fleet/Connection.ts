@@ -19,7 +19,7 @@ import type { LocalMillis } from "../../core/Time.ts"
 import type { Storage, StorageError } from "../../Storage/Storage.ts"
 import { CALL_PATIENCE_MILLIS, FAILURES_UNTIL_UNREACHABLE, REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import { monotonicMillis } from "../Clock.ts"
-import { Deadlines } from "../Deadlines.ts"
+import { type Deadline, Deadlines } from "../Deadlines.ts"
 import { type Fork, makeFork } from "../Fork.ts"
 import type { Log } from "../Log.ts"
 import { type Message, messages } from "../Messages.ts"
@@ -73,6 +73,10 @@ export class Connection {
     return monotonicMillis(this.#clock)
   }
 
+  wallMillis(): number {
+    return this.#clock.currentTimeMillisUnsafe()
+  }
+
   /** A number for a report or a lease, above all that were given before. */
   nextSequence(): number {
     return ++this.#sequence
@@ -119,22 +123,15 @@ export class Connection {
 
   /** An effect that waits until it is resumed, but no longer than a call may be kept. */
   patiently(waitFor: (resume: () => void) => void): Effect.Effect<void> {
-    return Effect.callback<void>((resume) => {
-      let isWaiting = true
-      const deadline = this.#patience.add(() => {
-        isWaiting = false
-        resume(Effect.void)
-      })
-      const stop = (): void => {
-        if (isWaiting) this.#patience.remove(deadline)
-        isWaiting = false
-      }
-      waitFor(() => {
-        stop()
-        resume(Effect.void)
-      })
-      return Effect.sync(stop)
-    })
+    return waitIn(this.#patience, Effect.void, (resume) => waitFor(() => resume(Effect.void)))
+  }
+
+  /** An effect that waits until it is resumed with what follows, which is `late` after the deadline of one request. */
+  untilDeadline<A, E>(
+    late: Effect.Effect<A, E>,
+    waitFor: (resume: (next: Effect.Effect<A, E>) => void) => void
+  ): Effect.Effect<A, E> {
+    return waitIn(this.#deadlines, late, waitFor)
   }
 
   // -----------------------------------------------------------------------------
@@ -197,3 +194,30 @@ export class Connection {
     for (const fiber of fibers) fiber.interruptUnsafe()
   }
 }
+
+/** Waits until it is resumed with what follows, or until the deadline with `late`. */
+const waitIn = <A, E>(
+  deadlines: Deadlines,
+  late: Effect.Effect<A, E>,
+  waitFor: (resume: (next: Effect.Effect<A, E>) => void) => void
+): Effect.Effect<A, E> =>
+  Effect.callback<A, E>((resume) => {
+    let isWaiting = true
+    let deadline: Deadline | undefined
+    const stop = (): void => {
+      if (isWaiting && deadline !== undefined) deadlines.remove(deadline)
+      isWaiting = false
+    }
+    waitFor((next) => {
+      stop()
+      resume(next)
+    })
+    // The request that it waits for is due first, so that its failure is known by then.
+    if (isWaiting) {
+      deadline = deadlines.add(() => {
+        isWaiting = false
+        resume(late)
+      })
+    }
+    return Effect.sync(stop)
+  })
