@@ -15,8 +15,13 @@ import type { Handled, Input } from "./server.ts"
 const PATIENCE = 100
 /** The deadline of a request. */
 const DEADLINE = 1000
-/** A report and the answer before it may be under way for so long without being late. */
-const LATE = 2 * DEADLINE + PATIENCE
+/** A timer may be this much late, because times are fractions. */
+const ROUNDING = 0.01
+/**
+ * A report may be under way for twice the deadline without being late, and the answer before it as long without being taken for
+ * the first after a sleep.
+ */
+const LATE = 4 * DEADLINE + PATIENCE
 
 /** A generation of a circuit, as it was first committed. */
 interface Issued {
@@ -68,8 +73,11 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   /** The newest report of a process that was checked. */
   readonly #reported = new Map<string, number>()
   readonly #counted = new Map<string, { success: number; failure: number; ignored: number; rejected: number }>()
-  /** Probes that run, with the generation that their process knew when they began. */
-  readonly #running = new Map<Call, { readonly isLeased: boolean; readonly generation: number }>()
+  /** Probes that run, with the generation that their process knew when they began, and how often it had opened by then. */
+  readonly #running = new Map<
+    Call,
+    { readonly isLeased: boolean; readonly generation: number; readonly timesOpened: number }
+  >()
   /** Leases that a process was granted and has not used. */
   readonly #grants = new Map<string, Array<{ readonly sequence: number; readonly generation: number }>>()
   /** When the recorded calls of a process ended. */
@@ -127,7 +135,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       case "Report":
         if (input.generation !== generation) {
           this.#check(
-            record === before?.record || (input.generation < generation && hasSameEvidence(old, record)),
+            record === before?.record ||
+              (input.generation < generation && hasSameEvidence(old, record, this.#wasSetBack)),
             () => `a report of generation ${input.generation} changed generation ${generation} of ${circuit}`
           )
         }
@@ -135,7 +144,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           (record?.generation ?? 0) === (before === undefined ? 0 : before.record.generation) || old === undefined,
           () => `a report changed the generation of ${circuit}`
         )
-        if (record !== undefined) this.#checkAges(from, circuit, old?.window ?? [], record.window, now)
+        if (record !== undefined && record !== before?.record) {
+          this.#checkAges(from, circuit, old?.window ?? [], record.window, now)
+        }
         break
       case "Settle": {
         const held = old?.state._tag === "HalfOpen" && old.generation === input.generation &&
@@ -156,7 +167,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         break
       case "PutBack":
         this.#check(
-          !(old?.state._tag === "Open" && now < old.state.until && input.snapshot.state._tag === "Closed" &&
+          !(old?.state._tag === "Open" && Math.max(now, old.usedAt) < old.state.until &&
+            input.snapshot.state._tag === "Closed" &&
             record?.state._tag !== "Open"),
           () => `Closed was put back over an Open of ${circuit} whose time is not up`
         )
@@ -165,7 +177,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           () => `what was confirmed ${input.age} ms ago was put back, beyond the idle time`
         )
         this.#check(
-          record === before?.record || this.#wasMoved || now - input.snapshot.asOf <= idle + 2 * LATE,
+          record === before?.record || this.#wasMoved || this.#fleet.processes[from]?.machine.isPunctual !== true ||
+            now - input.snapshot.asOf <= idle + 2 * LATE,
           () => `what was confirmed ${now - input.snapshot.asOf} ms ago was put back as of ${input.age} ms ago`
         )
         break
@@ -404,11 +417,13 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const used = grants.findIndex((grant) => grant.generation === generation)
     const isLeased = used !== -1
     if (isLeased) grants.splice(used, 1)
-    this.#running.set(call, { isLeased, generation })
+    const { timesOpened } = snapshot.statistics
+    this.#running.set(call, { isLeased, generation, timesOpened })
     if (isLeased || this.#isUpset(call)) return
     const own =
       [...this.#running].filter(([other, probe]) =>
-        other.process === process && other.circuit === circuit && !probe.isLeased && probe.generation === generation
+        other.process === process && other.circuit === circuit && !probe.isLeased &&
+        probe.generation === generation && probe.timesOpened === timesOpened
       ).length
     const isAlone = snapshot.fleet?.state === "Closed"
     const most = isAlone ? process.policies[circuit]!.halfOpen?.probes ?? 1 : 1
@@ -465,7 +480,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const most = process.policies[circuit]!.consistency === "strict" ? DEADLINE : 0
     if (process.machine.resumedAt < call.bodyEndedAt!) {
       this.#check(
-        waited <= most,
+        waited <= most + ROUNDING,
         () => `a call of process ${process.index} was kept for ${waited} ms after it had ended`
       )
     }
@@ -476,7 +491,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     if (process.machine.resumedAt >= arrivedAt) return
     const waited = this.#fleet.world.now - arrivedAt
     const most = (consistency === "local" ? 0 : DEADLINE) + 2 * PATIENCE
-    this.#check(waited <= most + 1e-6, () => `a call of process ${process.index} waited for ${waited} ms`)
+    this.#check(waited <= most + ROUNDING, () => `a call of process ${process.index} waited for ${waited} ms`)
   }
 
   /** A strict call that arrives after an opening was committed is rejected, unless the storage did not answer. */
@@ -486,7 +501,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     if (answer === undefined || answer.sent < arrived) {
       this.#check(
         process.link.hurtAt >= arrivedAt - 2 * DEADLINE || process.machine.resumedAt >= arrivedAt ||
-          this.#isUnreachable(process, circuit),
+          this.#isUnreachable(process, circuit) || this.#fleet.world.now - arrivedAt >= DEADLINE - ROUNDING,
         () => `a strict call of process ${process.index} ran that had no answer of its own`
       )
       return
@@ -677,10 +692,17 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   }
 }
 
-/** Whether two records differ at most in the fields that every report may change. */
-const hasSameEvidence = (a: CircuitRecord | undefined, b: CircuitRecord | undefined): boolean => {
+/**
+ * Whether two records differ at most in the fields that every report may change. Times are moved back with a clock that was set
+ * back.
+ */
+const hasSameEvidence = (
+  a: CircuitRecord | undefined,
+  b: CircuitRecord | undefined,
+  wasSetBack: boolean
+): boolean => {
   const evidence = ({ generation, hintUntil, override, state, streak, window }: CircuitRecord) =>
-    JSON.stringify([generation, hintUntil, override, state, streak, window])
+    JSON.stringify([generation, state._tag, streak, ...(wasSetBack ? [] : [hintUntil, override, state, window])])
   return a !== undefined && b !== undefined && evidence(a) === evidence(b)
 }
 

@@ -58,11 +58,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     to: "asOf === undefined || now >= asOf ? 0 : 1"
   },
   {
-    rule: "what a process put back is as old as the storage's clock says",
-    from: "now - this.answeredAt + this.#sleptUntil(snapshot, now)",
-    to: "now - this.answeredAt"
-  },
-  {
     rule: "generations are above the clock",
     from: "known + 1, Math.floor(now * 1000))",
     to: "known + 1)"

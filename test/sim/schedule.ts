@@ -68,6 +68,15 @@ const rateFrom = (rng: Rng, window: Trip.Window): Trip.Trip => ({
   window
 })
 
+const withinsOf = (trip: Trip.Trip): ReadonlyArray<number> =>
+  "policies" in trip
+    ? trip.policies.flatMap(withinsOf)
+    : "within" in trip
+    ? [Number(trip.within)]
+    : "window" in trip && trip.window._tag === "Within"
+    ? [Number(trip.window.duration)]
+    : []
+
 const policyFrom = (rng: Rng): Breaker.Data => {
   const openFor = rng.pick([1000, 3000, 5000, 10_000])
   const trip = tripFrom(rng)
@@ -179,7 +188,10 @@ export const scheduleFrom = (seed: number): Schedule => {
     circuits,
     processes,
     pushes: rng.chance(0.4),
-    idleTimeToLive: rng.chance(0.1) || idlesSoon ? 10_000 : 60 * 60 * 1000,
+    // A pooled window is no longer than the idle time.
+    idleTimeToLive: rng.chance(0.1) || idlesSoon
+      ? Math.max(10_000, ...circuits.flatMap(({ policy }) => withinsOf(policy.trip!)))
+      : 60 * 60 * 1000,
     quality,
     steps: Array.from({ length: rng.int(8, 45) }, () => ({ ...act(), after: after() }))
   }

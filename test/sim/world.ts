@@ -124,6 +124,8 @@ export class Machine {
   resumedAt = -Infinity
   /** When it last woke up from being suspended. */
   wokeAt = -Infinity
+  /** Whether it was handed nothing late, because nothing came while it was paused or suspended. */
+  isPunctual = true
   isPaused = false
   isDead = false
   #suspendedAt: number | undefined = undefined
@@ -144,7 +146,10 @@ export class Machine {
     this.context = Context.make(Clock.Clock, this.clock).pipe(
       Context.add(Scheduler.Scheduler, world.scheduler),
       Context.add(Random.Random, rng),
-      Context.add(IdSource, () => Array.from({ length: 3 }, () => rng.nextDoubleUnsafe().toString(36).slice(2)).join("")),
+      Context.add(
+        IdSource,
+        () => Array.from({ length: 3 }, () => rng.nextDoubleUnsafe().toString(36).slice(2)).join("")
+      ),
       Context.add(References.MinimumLogLevel, "None")
     )
   }
@@ -199,6 +204,7 @@ export class Machine {
     }
     const waiting = inReverse ? this.#waiting.reverse() : this.#waiting
     this.#waiting = []
+    if (waiting.length > 0) this.isPunctual = false
     for (const run of waiting) {
       run()
       this.world.drain()

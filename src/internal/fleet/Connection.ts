@@ -25,6 +25,7 @@ import type { Log } from "../Log.ts"
 import { type Message, messages } from "../Messages.ts"
 import { Requests } from "../Request.ts"
 import { isUnreachable, type RequestName } from "../StorageErrors.ts"
+import { Sleeps } from "./Sleeps.ts"
 
 /** A line that names one circuit and why its request failed. */
 export type FailureLine = Message<"circuit" | "cause">
@@ -34,6 +35,7 @@ export class Connection {
   readonly idleTimeToLiveMillis: number
   /** Logs a line about the storage to the loggers of every breaker on it. */
   readonly log: Log
+  readonly sleeps: Sleeps
   readonly #clock: Clock.Clock
   readonly #random: { readonly nextDoubleUnsafe: () => number }
   readonly #loggers: () => Context.Service.Shape<typeof CurrentLoggers>
@@ -58,6 +60,7 @@ export class Connection {
     this.storage = storage
     this.idleTimeToLiveMillis = Duration.toMillis(storage.idleTimeToLive)
     this.log = log
+    this.sleeps = new Sleeps(clock)
     this.#clock = clock
     this.#random = Context.get(context, Random.Random)
     this.#loggers = loggers
@@ -71,10 +74,6 @@ export class Connection {
 
   now(): LocalMillis {
     return monotonicMillis(this.#clock)
-  }
-
-  wallMillis(): number {
-    return this.#clock.currentTimeMillisUnsafe()
   }
 
   /** A number for a report or a lease, above all that were given before. */
@@ -97,6 +96,7 @@ export class Connection {
     request: () => Effect.Effect<A, StorageError>,
     ended: (result: Result.Result<A, StorageError>) => void
   ): void {
+    this.sleeps.look()
     const logged = () => Effect.provideService(Effect.suspend(request), CurrentLoggers, this.#loggers())
     this.#requests.send(name, logged, this.#deadlines, (result) => {
       this.#note(result)

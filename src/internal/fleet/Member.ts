@@ -55,8 +55,8 @@ export class Member implements Fleet, Evidence, Participant {
   /** When this view was requested, and when it was answered. */
   requestedAt: LocalMillis = -Infinity
   answeredAt: LocalMillis = -Infinity
-  /** By how much the wall clock was ahead of this process's own then. */
-  #wallAheadMillis = 0
+  /** When this was made. */
+  readonly #since: LocalMillis
   /** How long the last change took to arrive here. */
   lagMillis: number | undefined = undefined
   /** The operator of this instance whose act is in flight. */
@@ -70,7 +70,9 @@ export class Member implements Fleet, Evidence, Participant {
   constructor(local: Local, membership: Membership) {
     this.local = local
     this.membership = membership
-    this.#reports = new Reports(local, membership, this.#now())
+    membership.connection.sleeps.look()
+    this.#since = this.#now()
+    this.#reports = new Reports(local, membership, this.#since)
     this.#exchange = new Exchange(local, membership)
     this.#proposals = new Proposals(this)
   }
@@ -263,14 +265,9 @@ export class Member implements Fleet, Evidence, Participant {
     })
   }
 
-  /**
-   * How old the view is. This process's own clock stands still while its machine sleeps, so the wall clock is asked, too. If that
-   * was set forward, the view is loaded once too often.
-   */
+  /** How old the view is. If the wall clock was set forward, it is loaded once too often. */
   #viewMillis(): number {
-    const now = this.#now()
-    const slept = this.membership.connection.wallMillis() - now - this.#wallAheadMillis
-    return now - this.requestedAt + Math.max(0, slept)
+    return this.#now() - this.requestedAt + this.#sleptMillis()
   }
 
   /** Under `strict`: waits until the storage has the outcomes of now, and the change that follows from them is made. */
@@ -391,7 +388,6 @@ export class Member implements Fleet, Evidence, Participant {
     this.snapshot = snapshot
     this.requestedAt = requestedAt
     this.answeredAt = now
-    this.#wallAheadMillis = this.membership.connection.wallMillis() - now
   }
 
   #adopt(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
@@ -412,12 +408,17 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   /**
-   * How long this process slept since the last answer, by the storage's clock: its own stood still meanwhile. Less than an answer
-   * and the one before may have been under way for is no sleep.
+   * How long this process slept since the last answer, by the storage's clock: its own stood still meanwhile. Before the first
+   * answer only the wall clock can tell. Less than an answer and the one before may have been under way for is no sleep.
    */
   #sleptUntil({ asOf }: Snapshot, now: LocalMillis): number {
-    const aheadMillis = this.#isLoaded ? asOf - this.storageTime(now) : 0
+    const aheadMillis = this.#isLoaded ? asOf - this.storageTime(now) : this.#sleptMillis()
     return aheadMillis > 2 * REQUEST_DEADLINE_MILLIS ? aheadMillis : 0
+  }
+
+  /** How long this process slept since the view was requested, by the wall clock. */
+  #sleptMillis(): number {
+    return this.membership.connection.sleeps.since(this.#isLoaded ? this.requestedAt : this.#since)
   }
 
   /** Logs once that a change was made by another policy than this breaker's. */
@@ -431,7 +432,9 @@ export class Member implements Fleet, Evidence, Participant {
   /** The storage does not know a generation that it once confirmed. Beyond the idle time it may have expired, not been lost. */
   #putBack(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
     if (this.isChanging) return
-    const age = now - this.answeredAt + this.#sleptUntil(snapshot, now)
+    // Where only the storage's clock says so, it was set forward, and this process did not sleep.
+    const sleptMillis = Math.min(this.#sleptUntil(snapshot, now), this.#sleptMillis())
+    const age = now - this.answeredAt + sleptMillis
     if (age > this.membership.connection.idleTimeToLiveMillis) return this.#giveWay(snapshot, requestedAt, now)
     const { generation } = this.snapshot
     this.change(
