@@ -227,7 +227,7 @@ export const reports: ReadonlyArray<Definition> = [
         reported: "Counted",
         snapshot: {
           totals: [{ failure: 1 }],
-          hint: near(MINUTE),
+          hint: new Range(MINUTE / 2, MINUTE),
           lifetime: { failure: 3, lastFailureAge: new Range(0, MINUTE / 2) }
         }
       })

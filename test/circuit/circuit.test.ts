@@ -1085,6 +1085,19 @@ describe("a circuit of a fleet", () => {
     assert.deepInclude(bench.circuit.adopt(view, bench.now), { failure: 2, streak: 0 })
     assert.deepStrictEqual(fleet.received, [])
   })
+
+  it("an override of the fleet only gets shorter by a later view, and ends then (F9)", () => {
+    const bench = new Bench({}, new FakeFleet())
+    const override = { mode: "ForcedOpen", reason: "drill", actor: "ann", until: 60_000 } as const
+    bench.circuit.adopt({ ...view, state: { _tag: "Closed" }, override }, 0)
+    bench.circuit.refresh({ _tag: "Closed" }, 90_000)
+    assert.strictEqual(bench.refusal(), "ForcedOpen")
+    bench.circuit.refresh({ _tag: "Closed" }, 10_000)
+    bench.now = 9999
+    assert.strictEqual(bench.refusal(), "ForcedOpen")
+    bench.now = 10_000
+    assert.isUndefined(bench.refusal())
+  })
 })
 
 describe("isOver", () => {
