@@ -1091,12 +1091,12 @@ describe("a circuit of a fleet", () => {
     const override = { mode: "ForcedOpen", reason: "drill", actor: "ann", until: 60_000 } as const
     bench.circuit.adopt({ ...view, state: { _tag: "Closed" }, override }, 0)
     bench.circuit.refresh({ _tag: "Closed" }, 90_000)
-    assert.strictEqual(bench.refusal(), "ForcedOpen")
+    assert.strictEqual(bench.circuit.refusalAt(bench.now), "ForcedOpen")
     bench.circuit.refresh({ _tag: "Closed" }, 10_000)
     bench.now = 9999
-    assert.strictEqual(bench.refusal(), "ForcedOpen")
+    assert.strictEqual(bench.circuit.refusalAt(bench.now), "ForcedOpen")
     bench.now = 10_000
-    assert.isUndefined(bench.refusal())
+    assert.isUndefined(bench.circuit.refusalAt(bench.now))
   })
 })
 

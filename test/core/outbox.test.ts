@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { addCounts, totals } from "../../src/core/Buckets.ts"
-import { aged } from "../../src/core/Delta.ts"
+import { aged, noDelta } from "../../src/core/Delta.ts"
 import type { Counted } from "../../src/internal/fleet/Fleet.ts"
 import { Outbox } from "../../src/internal/fleet/Outbox.ts"
 
@@ -40,8 +40,8 @@ describe("the outcomes that a storage has not acknowledged", () => {
         ended.push(now)
         outbox.collect(counted(failures), now)
       }
-      outbox.freeze(0, () => 1, (at) => at)
-      const { at, delta } = outbox.pending ?? { at: now, delta: { buckets: [] } as never }
+      outbox.freeze(0, () => 1, Number)
+      const { at, delta } = outbox.pending ?? { at: now, delta: noDelta }
       assert.isAtMost(delta.buckets.length, 4 * 61)
       const [short, long] = totals(addCounts([], aged(delta, now - at).buckets, withins, now), withins, now)
       const within = (millis: number) => ended.filter((time) => time > now - millis).length
