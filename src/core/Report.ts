@@ -45,7 +45,7 @@ export interface Report {
 export const TRANSIT_MILLIS = 2000
 
 /** How much older the outcomes are than the report says, because its sender slept or the report was held up. */
-export const lateMillis = ({ asOf }: Pick<Report, "asOf">, now: StorageMillis): number =>
+const lateMillis = ({ asOf }: Pick<Report, "asOf">, now: StorageMillis): number =>
   asOf === undefined || now - asOf <= TRANSIT_MILLIS ? 0 : now - asOf
 
 /** The outcomes with the ages that they have on arrival. */
