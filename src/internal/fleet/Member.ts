@@ -82,7 +82,9 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   /** The storage's clock at a local time, as far as it is known here. */
-  readonly storageTime = (at: LocalMillis): StorageMillis => this.snapshot.asOf + (at - this.answeredAt)
+  storageTime(at: LocalMillis): StorageMillis {
+    return this.snapshot.asOf + (at - this.answeredAt)
+  }
 
   get #isLoaded(): boolean {
     return this.answeredAt !== -Infinity
@@ -169,7 +171,7 @@ export class Member implements Fleet, Evidence, Participant {
     // While the storage is away a read finds out whether it answers, before anything is sent that must not be sent twice. Before
     // the first answer its clock is not known, by which it sees how late a report is.
     const isRead = this.isAway || !this.#isLoaded
-    return this.#reports.begin(this.snapshot.generation, isRead ? undefined : this.storageTime, now)
+    return this.#reports.begin(this.snapshot.generation, isRead ? undefined : (at) => this.storageTime(at), now)
   }
 
   #wantsToKnow(now: LocalMillis): boolean {
@@ -240,13 +242,13 @@ export class Member implements Fleet, Evidence, Participant {
   /** Under `strict` and `maxAge`: the view must not be older than the policy says. Returns whether it was loaded. */
   #refresh(): Effect.Effect<boolean, StorageError> | undefined {
     const { batches, connection, policy: { failsWithStorage, maxAgeMillis } } = this.membership
-    const notLoaded = (error: StorageError) => failsWithStorage ? Effect.fail(error) : Effect.succeed(false)
     if (maxAgeMillis > 0 && this.#viewMillis() <= maxAgeMillis) return undefined
     if (this.isAway) {
       this.schedule()
       const cause = "the last requests to the storage got no answer"
       return failsWithStorage ? Effect.fail(this.#exchange.failure("sync", "Unavailable", cause)) : undefined
     }
+    const notLoaded = (error: StorageError) => failsWithStorage ? Effect.fail(error) : Effect.succeed(false)
     // A request that is in flight may take up to its deadline, and this call's own that much again.
     const late = Effect.suspend(() =>
       notLoaded(deadlineExceeded({ operation: "sync", circuit: this.local.name }, REQUEST_DEADLINE_MILLIS))

@@ -76,9 +76,10 @@ export class Proposals {
 
   /** Proposes this instance's own trip under `evidence: any`. Without `openForMillis` it is a trip in metrics-only mode. */
   proposeOwn(reason: string, openForMillis: number | undefined, now: LocalMillis): void {
-    const { membership: { instance }, storageTime } = this.#proposer
+    const { instance } = this.#proposer.membership
     // A request that is held up must be seen to be old.
-    this.#propose({ reason, evidence: { by: "instance", instance } }, storageTime(now), openForMillis)
+    const asOf = this.#proposer.storageTime(now)
+    this.#propose({ reason, evidence: { by: "instance", instance } }, asOf, openForMillis)
   }
 
   #propose(why: Why, asOf: StorageMillis, openForMillis: number | undefined): void {
