@@ -28,6 +28,12 @@ const noUnstable = {
   message: "The root entry keeps to Effect's stable modules."
 }
 
+const notInstalled = {
+  regex: "^(@|ioredis|mysql2)",
+  message: "Loaded by src/internal/drivers, because a program that uses another storage may not have it.",
+  allowTypeImports: true
+}
+
 const storagesButTheService = (up: string) => ({
   group: [`${up}Storage/*`, `!${up}Storage/Storage.ts`],
   message: inward
@@ -40,11 +46,12 @@ const onlyUp = (...allowed: ReadonlyArray<string>) => ({
   message: inward
 })
 
-/** Shared by storages: checks of options and of stored JSON, the monotonic clock, ids, and errors. */
+/** Shared by storages: checks of options, of config and of stored JSON, the monotonic clock, ids, and errors. */
 const shared = [
   "core/*",
   "internal/Check.ts",
   "internal/Clock.ts",
+  "internal/ConfigErrors.ts",
   "internal/Ids.ts",
   "internal/StorageErrors.ts",
   "internal/StoredJson.ts"
@@ -60,6 +67,9 @@ const requests = [
   "internal/Messages.ts",
   "internal/Request.ts"
 ] as const
+
+/** Shared by layers: options from config, and drivers, which are loaded where they are used. */
+const layers = ["Storage/*", "internal/ConfigErrors.ts", "internal/LayerConfig.ts", "internal/drivers/*"] as const
 
 const upFromStorages = onlyUp(...shared)
 
@@ -149,6 +159,10 @@ export default defineConfig({
       })
     },
     {
+      files: ["src/internal/drivers/*.ts"],
+      rules: only({ group: ["../**", "!../ConfigErrors.ts"], message: inward }, noUnstable)
+    },
+    {
       files: ["src/internal/fleet/*.ts"],
       rules: only(...insideOf("../../"), {
         regex: "^\\.\\./(Call|Circuit|Keys|NameRegistry|Rejection|Shared|Timeout)\\.ts$",
@@ -182,7 +196,13 @@ export default defineConfig({
     {
       files: ["src/Storage/Export.ts"],
       rules: only(
-        onlyUp(...shared, "internal/CircuitName.ts", "internal/ResolvedPolicy.ts", "Policy.ts"),
+        onlyUp(
+          ...shared,
+          "internal/CircuitName.ts",
+          "internal/OperatorInput.ts",
+          "internal/ResolvedPolicy.ts",
+          "Policy.ts"
+        ),
         noOtherStorage,
         noDriver,
         noUnstable
@@ -209,6 +229,7 @@ export default defineConfig({
         onlyUp(
           ...shared,
           "internal/Fork.ts",
+          "internal/Messages.ts",
           "internal/Request.ts",
           "Storage/Storage.ts",
           "Storage/Document.ts"
@@ -271,7 +292,11 @@ export default defineConfig({
     },
     {
       files: ["src/layers/**/*.ts"],
-      rules: only(onlyUp("Storage/*"))
+      rules: only(notInstalled, onlyUp(...layers))
+    },
+    {
+      files: ["src/layers/{Postgres,Mysql,Sqlite}{,StorageLive}.ts", "src/layers/StorageLive.ts"],
+      rules: only(notInstalled, onlyUp(...layers, "sql/DatabaseUrl.ts", "sql/DriverErrors.ts"))
     },
     {
       files: ["src/layers/{Memory,Null}StorageLive.ts"],

@@ -54,13 +54,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import { UnhandledLogLevel } from "effect/References"
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { BreakerError, BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "./BreakerError.ts"
+import { NO_SUCH_CIRCUIT } from "./core/Change.ts"
+import { enforcementByDefault, isEnforcementGiven } from "./Enforcement.ts"
 import type { Event, OverrideMode, Snapshot } from "./Event.ts"
 import { type AnyClassify, enforcementOf, run } from "./internal/Call.ts"
 import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
@@ -71,13 +70,15 @@ import type { Circuits } from "./internal/fleet/Fleet.ts"
 import { refuseUnfit } from "./internal/fleet/Membership.ts"
 import { randomId } from "./internal/Ids.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
+import { logged } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
+import { clearProblems, overrideProblems } from "./internal/OperatorInput.ts"
+import { configured, policyFrom } from "./internal/PolicyConfig.ts"
 import * as ResolvedPolicy from "./internal/ResolvedPolicy.ts"
 import { makeShared, type Shared } from "./internal/Shared.ts"
 import { testBreaker } from "./internal/TestBreaker.ts"
 import type { Classify, Data, HalfOpen, Policy } from "./Policy.ts"
-import { TripFromJson, ValidPolicy } from "./Policy.ts"
 import { Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
 export * from "./BreakerError.ts"
@@ -106,17 +107,32 @@ type Lying<P> = [StorageOf<P>] extends [never]
   : "consistency" | "onStorageError"
   : never
 
+// Fields that the policy declares as `undefined`. A whole config (`Config<Data>`) could set them, and at run time a key counts as
+// declared, so the type refuses such a config.
+type NeverSet<P, K extends PropertyKey> = {
+  readonly [
+    F in K as P extends unknown ? F extends keyof P ? [Field<P, F>] extends [never] ? F : never : never : never
+  ]?: undefined
+}
+
+type ConfigurableHalfOpen<P> = [Field<P, "timeout">] extends [never]
+  ? Omit<HalfOpen, "timeout"> & NeverSet<P, "timeout">
+  : HalfOpen
+
 /**
- * The fields of a policy that config may set: those it declares, except fields that could add an error to calls.
+ * The fields of a policy that config may set: those it declares, except fields that could add an error to calls. A field without
+ * a value is declared with `unset`.
  *
  * @category models
  * @since 0.1.0
  */
-export type Configurable<P> = {
-  [K in keyof Data as [Field<P, K>] extends [never] ? never : K extends Lying<P> ? never : K]: K extends "halfOpen"
-    ? [Field<Field<P, "halfOpen">, "timeout">] extends [never] ? Omit<HalfOpen, "timeout"> : HalfOpen
-    : Data[K]
-}
+export type Configurable<P> =
+  & {
+    [K in keyof Data as [Field<P, K>] extends [never] ? never : K extends Lying<P> ? never : K]: K extends "halfOpen"
+      ? ConfigurableHalfOpen<Field<P, "halfOpen">> | undefined
+      : Data[K]
+  }
+  & NeverSet<P, "timeout" | "maxConcurrent">
 
 /**
  * The errors that a breaker with this policy adds to a call: `BreakerOpenError`, and each other one only if the policy makes
@@ -185,15 +201,19 @@ export interface WrapKeyed<out Err, out Ctx> {
 }
 
 /**
- * An operator's override: its mode, who sets it, why, and for how long (default: until it is cleared).
+ * An operator's override. Anything else is refused at once with a `RangeError` that names the field, the value and the range,
+ * before a request is sent.
  *
  * @category models
  * @since 0.1.0
  */
 export interface OverrideOptions {
   readonly mode: OverrideMode
+  /** Why, on one line of at most 1,000 characters. */
   readonly reason: string
+  /** Who sets it, on one line of at most 200 characters. */
   readonly actor: string
+  /** For how long, from a millisecond to a year. Default: until it is cleared. */
   readonly expiresIn?: Duration.Input | undefined
 }
 
@@ -237,9 +257,12 @@ export interface Breaker<out Err> {
 /**
  * A breaker with one policy and a circuit for each key, made when the key is first used.
  *
- * - `get`, for operators: the breaker of a key's circuit, which is made if there is none. It is valid until the circuit is
- *   evicted. Under `passThrough` with no room it is a detached circuit that sees no calls. Call `get` again instead of keeping it.
- * - `size`: how many circuits there are.
+ * - `get`, for operators: the breaker of a key's circuit, which is made if there is none, also later if it was evicted meanwhile.
+ *   Where the key shares a circuit, it is that one: `circuit` says so. Where the key's calls run unguarded (`passThrough`), it is a
+ *   circuit outside of the capacity that lives until it has reported what it counted. Its acts (`override` and the others) fail
+ *   with `Denied` if nobody uses the circuit: no call of its key was made here, and the storage has no record of it. So a misspelt
+ *   key leaves nothing behind. `get(key, { create: true })` acts all the same.
+ * - `size`: how many circuits there are, the shared one aside.
  * - `events`: the events of all circuits.
  *
  * @category models
@@ -248,7 +271,7 @@ export interface Breaker<out Err> {
 export interface KeyedBreaker<out Err> {
   readonly name: string
   readonly wrap: WrapKeyed<Err, never>
-  readonly get: (key: string) => Breaker<Err>
+  readonly get: (key: string, options?: { readonly create?: boolean | undefined }) => Breaker<Err>
   readonly size: Effect.Effect<number>
   readonly events: Stream.Stream<Event>
 }
@@ -260,17 +283,26 @@ export interface KeyedBreaker<out Err> {
  * @since 0.1.0
  */
 export interface KeyedOptions {
-  /** The most circuits at once. Default 10,000. */
+  /**
+   * The most circuits at once. Default 10,000. An evicted circuit lives on until its calls have ended and its outcomes are reported,
+   * and a key that returns meanwhile gets it back. There are at most `capacity` of these, too; beyond that, while the storage does not
+   * answer, the oldest is given up with the outcomes that it has not reported.
+   */
   readonly capacity?: number | undefined
   /**
-   * This instance forgets a circuit that was not used for this long, but not before its open time, its probes and its override
-   * have ended. Default 1 hour. A storage has an idle time of its own.
+   * This instance forgets a circuit that was not used for this long, but not before its open time, the places of its probes and
+   * its override have ended. Default 1 hour. A storage has an idle time of its own.
    */
   readonly idleTimeToLive?: Duration.Input | undefined
   /**
-   * How a new key is served when there is no room. `evictIdle` (the default): the least recently used circuit with which nothing
-   * would be lost is evicted; if there is none, as `shareOne`. `shareOne`: all keys without a circuit of their own share one.
-   * `passThrough`: no circuit, so the call runs unguarded.
+   * How a new key is served when there is no room. `evictIdle` (the default): a circuit is evicted, the least recently used of those
+   * with which nothing would be lost; if there is none, the closed one with the fewest failures in memory; then one whose open time is
+   * over and to which no call has come. Never one that is open, half-open, recovering, overridden or runs calls. If there is no other,
+   * as `shareOne`. `shareOne`: all keys without a circuit of their own share one, which is named `name~overflow`. `passThrough`: no
+   * circuit, so the call runs unguarded.
+   *
+   * The first time that each happens is logged at `Warn` and published as an event `Capacity`. For eviction a new key looks at 64
+   * circuits and no further, so that its call is not slower where there are many.
    */
   readonly overflow?: Overflow | undefined
 }
@@ -288,7 +320,12 @@ export interface ServiceClass<Self, Name extends string, P extends Policy>
   readonly wrap: Wrap<ErrorOf<P>, Self>
   readonly wrapWith: WrapWith<ErrorOf<P>, Self>
   readonly layer: Layer.Layer<Self, never, Storage | ServicesOf<P>>
-  /** The layer with fields of the policy from config: only fields that the policy declares, so that the error type stays true. */
+  /**
+   * The layer with fields of the policy from config. A field that adds an error to calls (`timeout`, `halfOpen.timeout`,
+   * `maxConcurrent`, `consistency` with `onStorageError`) can only be set if the policy declares it, so that the error type stays
+   * true. From a whole config, such as `Breaker.config`, any other is a `ConfigError` that names it. `unset` declares a field
+   * without a value.
+   */
   readonly layerConfig: (
     overrides: Config.Wrap<Configurable<P>>
   ) => Layer.Layer<Self, Config.ConfigError, Storage | ServicesOf<P>>
@@ -316,7 +353,8 @@ export interface KeyedServiceClass<Self, Name extends string, P extends Policy>
 
 /**
  * Policy fields for every breaker that is made within, where its own policy does not set them. Fields that change error types are
- * left out. Default: none.
+ * left out; a breaker whose calls could get an error by them that its type does not have is a defect that names the field.
+ * Default: none.
  *
  * @category references
  * @since 0.1.0
@@ -338,22 +376,29 @@ export const fingerprint: (policy: Policy) => string = ResolvedPolicy.fingerprin
 // constructors
 // -----------------------------------------------------------------------------
 
+/** What a breaker is made of. `bypasses`: calls that are given no mode of enforcement run without it. */
+interface Made<A> {
+  readonly circuits: A
+  readonly bypasses: boolean
+}
+
 /** Makes a breaker's circuits, and enters the fleet with them for as long as the scope is open. */
 const makeCircuits = <A extends Circuits>(
   name: string,
   policy: Policy,
   circuitsOf: (shared: Shared) => A
-): Effect.Effect<A, never, Storage | Scope.Scope> =>
+): Effect.Effect<Made<A>, never, Storage | Scope.Scope> =>
   Effect.gen(function*() {
     const storage = yield* Storage
-    const defaults = yield* Defaults
+    const whole = overDefaults(name, policy, yield* Defaults)
     const scope = yield* Effect.scope
     const context = yield* Effect.context<never>()
     const clock = yield* Clock.Clock
     const instance = yield* randomId
-    const whole = { ...defaults, ...ResolvedPolicy.given(policy) }
+    const bypasses = (yield* enforcementByDefault) === "bypass"
     const resolved = ResolvedPolicy.resolve(name, whole)
     refuseUnfit(name, resolved, storage)
+    if (!storage.capabilities.fences) yield* reportUnfenced(name, whole, storage.backend)
     // In one step, because a breaker that leaves in between could end the engine of the storage.
     const made = Effect.sync(() => {
       const fleet = makeEntry(storage, clock, context, instance, resolved, ResolvedPolicy.fingerprint(whole))
@@ -361,15 +406,39 @@ const makeCircuits = <A extends Circuits>(
       fleet?.enter(circuits)
       return { circuits, leave: fleet?.leave ?? Effect.void }
     })
-    return (yield* Effect.acquireRelease(made, ({ leave }) => leave)).circuits
+    return { circuits: (yield* Effect.acquireRelease(made, ({ leave }) => leave)).circuits, bypasses }
   })
 
+/** The policy over `Defaults`, which must not make an error possible that the policy's own type does not have. */
+const overDefaults = (name: string, policy: Policy, defaults: Policy): Policy => {
+  const whole = { ...ResolvedPolicy.given(defaults), ...ResolvedPolicy.given(policy) }
+  refuse(`Breaker.Defaults of circuit ${JSON.stringify(name)}`, ResolvedPolicy.undeclared(policy, whole))
+  return whole
+}
+
+/** Says which fields need a storage that can decide between instances. */
+const reportUnfenced = (
+  circuit: string,
+  { consistency = "local", evidence, onStorageError }: Policy,
+  backend: string
+) => {
+  const fields = [
+    ...(consistency === "local" ? [] : ["consistency"]),
+    ...(onStorageError === "fail" ? ["onStorageError"] : []),
+    ...(evidence === "pooled" ? ["evidence"] : [])
+  ]
+  return fields.length === 0 ? Effect.void : logged(messages.notFenced, { circuit, backend, fields: fields.join(", ") })
+}
+
 /**
- * Makes a breaker of one circuit, for as long as the scope is open.
+ * Makes a breaker of one circuit, for as long as the scope is open. Sends no request before the first call.
  *
- * Throws a `RangeError` at once if the policy is invalid, with each field, its value and the range. Dies with one if the storage
- * cannot serve the policy: a pooled window or `syncEvery` that is longer than its idle time, or `syncEvery` that is longer than a
- * pooled window. Sends no request before the first call.
+ * Throws a `RangeError` at once if the policy is invalid, with each field, its value and the range, or if it has an unknown
+ * field, with the known one that is most like it. A name is a well-formed text of at least one character. Names that begin with
+ * `__effect_breaker/` are reserved.
+ *
+ * Dies with a `RangeError` if the storage cannot serve the policy: a pooled window or `syncEvery` that is longer than its idle time,
+ * or `syncEvery` that is longer than a pooled window.
  *
  * Closing the scope waits until the last reports are acknowledged: at most 1 second, and not at all while the storage does not
  * answer. Later calls are decided by this breaker alone.
@@ -386,7 +455,10 @@ export const make = <const P extends Policy>(
     const circuit = new Circuit(shared, undefined)
     return { circuit, find: (name: string) => name === circuit.name ? circuit : undefined, all: () => [circuit] }
   }
-  return Effect.map(makeCircuits(name, policy, only), ({ circuit }) => breakerOf<ErrorOf<P>>(circuit))
+  return Effect.map(
+    makeCircuits(name, policy, only),
+    ({ bypasses, circuits }) => breakerOf<ErrorOf<P>>(circuits.circuit, bypasses)
+  )
 }
 
 /**
@@ -401,8 +473,8 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   name: string,
   policy: P
 ): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
-  const { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle" } = policy
-  ResolvedPolicy.resolve(name, policy)
+  ResolvedPolicy.resolve(name, policy, ResolvedPolicy.keyedFields)
+  const { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle", ...own }: Policy & KeyedOptions = policy
   refuse(`Keyed breaker ${JSON.stringify(name)}`, [
     ...countIn("capacity", capacity, 1, 10_000_000),
     ...durationIn("idleTimeToLive", idleTimeToLive, 1, Number.MAX_SAFE_INTEGER),
@@ -410,15 +482,19 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   ])
   const idleMillis = Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive))
   const keyed = (shared: Shared) => new Keys(shared, capacity, idleMillis, overflow)
-  return Effect.map(makeCircuits(name, policy, keyed), (keys): KeyedBreaker<ErrorOf<P>> => ({
+  return Effect.map(makeCircuits(name, own, keyed), ({ bypasses, circuits: keys }): KeyedBreaker<ErrorOf<P>> => ({
     name,
     wrap: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, { classify, key }: KeyedCall) =>
       Effect.withFiber((fiber) => {
         const enforcement = enforcementOf(fiber)
-        const circuit = enforcement === "bypass" ? undefined : keys.get(key)
+        const isBypassed = enforcement === "bypass" || (bypasses && !isEnforcementGiven(fiber))
+        const circuit = isBypassed ? undefined : keys.get(key)
         return circuit === undefined ? self : run(circuit, self, classify, fiber, enforcement)
       })),
-    get: (key) => breakerOf(keys.get(key) ?? new Circuit(keys.shared, key)),
+    get: (key, { create = false } = {}) => {
+      keys.lookUp(key)
+      return handleOf(keys.shared, () => keys.lookUp(key), bypasses, !create)
+    },
     size: Effect.sync(() => keys.size),
     events: keys.shared.hub.events
   }))
@@ -435,57 +511,97 @@ interface HasCircuit {
   readonly [circuitKey]: Circuit
 }
 
-const breakerOf = <Err>(circuit: Circuit): Breaker<Err> & HasCircuit => {
-  const { hub, ticker } = circuit.shared
+const breakerOf = <Err>(circuit: Circuit, bypasses: boolean): Breaker<Err> & HasCircuit => {
+  const { shared } = circuit
+  const handle: Breaker<Err> = handleOf(shared, () => circuit, bypasses, false)
   const breaker: Breaker<Err> = {
+    ...handle,
     circuit: circuit.name,
-    wrap: (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)),
-    wrapWith: dual(
-      2,
-      <A, E, R>(self: Effect.Effect<A, E, R>, { classify }: { readonly classify?: AnyClassify | undefined }) =>
-        Effect.withFiber((fiber) => run(circuit, self, classify, fiber))
-    ),
-    state: Effect.sync(() => circuit.state),
-    snapshot: Effect.sync(() => circuit.snapshot(ticker.exact())),
-    events: circuit.key === undefined
-      ? hub.events
-      : Stream.filter(hub.events, (event) => event._tag === "Lost" || event.circuit === circuit.name),
-    override: ({ actor, expiresIn, mode, reason }) => {
-      if (expiresIn !== undefined) {
-        refuse("override", durationIn("expiresIn", expiresIn, 1, Number.MAX_SAFE_INTEGER))
-      }
-      const remaining = expiresIn === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(expiresIn))
-      return operate(circuit, { _tag: "Override", kind: mode, reason, actor, remaining }, { reason, actor })
-    },
-    clearOverride: ({ actor }) => operate(circuit, { _tag: "ClearOverride" }, { reason: "override cleared", actor }),
-    forceHalfOpen: operate(circuit, { _tag: "HalfOpen" }, { reason: "forced half-open" }),
-    reset: operate(circuit, { _tag: "Reset" }, { reason: "reset" })
+    wrap: bypasses ? handle.wrap : (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)),
+    events: shared.hub.events
   }
+  // Without it a service's `wrap` goes by the breaker's own.
+  if (bypasses) return breaker as Breaker<Err> & HasCircuit
   // Not enumerable: a breaker that is spread into another one, with a `wrap` of its own, must not keep it.
   return Object.defineProperty(breaker, circuitKey, { value: circuit }) as Breaker<Err> & HasCircuit
 }
 
+/**
+ * A breaker whose circuit is looked up for each use, because a key's circuit may be evicted in between. `mustExist`: operators act
+ * on the circuit only if somebody uses it.
+ */
+const handleOf = <Err>(
+  { hub, ticker }: Shared,
+  current: () => Circuit,
+  bypasses: boolean,
+  mustExist: boolean
+): Breaker<Err> => {
+  const through = <A, E, R>(self: Effect.Effect<A, E, R>, classify: AnyClassify | undefined) =>
+    Effect.withFiber((fiber): Effect.Effect<A, any, R> =>
+      bypasses && !isEnforcementGiven(fiber) ? self : run(current(), self, classify, fiber)
+    )
+  const act = (to: Act, why: Why) => operate(current, to, why, mustExist)
+  return {
+    get circuit() {
+      return current().name
+    },
+    wrap: (self) => through(self, undefined),
+    wrapWith: dual(
+      2,
+      <A, E, R>(self: Effect.Effect<A, E, R>, { classify }: { readonly classify?: AnyClassify | undefined }) =>
+        through(self, classify)
+    ),
+    state: Effect.sync(() => current().state),
+    snapshot: Effect.sync(() => current().snapshot(ticker.exact())),
+    events: Stream.suspend(() => {
+      const { name } = current()
+      return Stream.filter(hub.events, (event) => event._tag === "Lost" || event.circuit === name)
+    }),
+    override: (options) => {
+      refuse("override", overrideProblems(options))
+      const { actor, expiresIn, mode, reason } = options
+      const remaining = expiresIn === undefined ? undefined : Duration.toMillis(Duration.fromInputUnsafe(expiresIn))
+      return act({ _tag: "Override", kind: mode, reason, actor, remaining }, { reason, actor })
+    },
+    clearOverride: (options) => {
+      refuse("clearOverride", clearProblems(options))
+      return act({ _tag: "ClearOverride" }, { reason: "override cleared", actor: options.actor })
+    },
+    forceHalfOpen: act({ _tag: "HalfOpen" }, { reason: "forced half-open" }),
+    reset: act({ _tag: "Reset" }, { reason: "reset" })
+  }
+}
+
 /** An operator's act: on the whole fleet, or on this circuit where there is none. */
-const operate = (circuit: Circuit, act: Act, why: Why): Effect.Effect<void, StorageError> =>
+const operate = (
+  current: () => Circuit,
+  act: Act,
+  why: Why,
+  mustExist: boolean
+): Effect.Effect<void, StorageError> =>
   Effect.suspend(() => {
+    const circuit = current()
     const { fleet, ticker } = circuit.shared
-    if (fleet === undefined) return Effect.sync(() => circuit.operate(act, why, ticker.exact()))
+    const existing = mustExist && !circuit.isInUse
+    const failure = (reason: StorageError["reason"], cause: string) =>
+      Effect.fail(new StorageError({ operation: "change", circuit: circuit.name, reason, cause }))
+    if (fleet === undefined) {
+      return existing
+        ? failure("Denied", NO_SUCH_CIRCUIT)
+        : Effect.sync(() => circuit.operate(act, why, ticker.exact()))
+    }
     const member = circuit.join()
     return member !== undefined && !fleet.hasLeft()
-      ? member.operate(act, why)
-      : Effect.fail(
-        new StorageError({
-          operation: "change",
-          circuit: circuit.name,
-          reason: "Unavailable",
-          cause: "the breaker's scope has closed"
-        })
-      )
+      ? member.operate(act, why, existing)
+      : failure("Unavailable", "the breaker's scope has closed")
   })
 
 // -----------------------------------------------------------------------------
 // services
 // -----------------------------------------------------------------------------
+
+// The type is the message that the compiler shows for `class X extends Breaker.Service()("x", {})`.
+type MissingSelf<Usage extends string> = `Missing \`Self\` generic - use \`class Self extends ${Usage}<Self>()(...)\``
 
 /**
  * A breaker as a service class.
@@ -497,11 +613,11 @@ const operate = (circuit: Circuit, act: Act, why: Why): Effect.Effect<void, Stor
  * @category services
  * @since 0.1.0
  */
-export const Service = <Self>() =>
+export const Service = <Self = never>() =>
 <const Name extends string, const P extends Policy>(
   name: Name,
   policy: P
-): ServiceClass<Self, Name, P> => {
+): [Self] extends [never] ? MissingSelf<"Breaker.Service"> : ServiceClass<Self, Name, P> => {
   ResolvedPolicy.resolve(name, policy)
   const Key = Context.Service<Self, Breaker<ErrorOf<P>>>()(`effect-breaker/Breaker/${name}`)
   const layerOf = (owner: Owner, policy: P) => Layer.effect(Key, Effect.andThen(claim(name, owner), make(name, policy)))
@@ -518,8 +634,10 @@ export const Service = <Self>() =>
     }
     static layerConfig(overrides: Config.Wrap<Partial<Policy>>) {
       const owner = { identity: this, title: this.name }
-      const merged = Config.map(Config.unwrap(overrides), (given): P => ResolvedPolicy.merge(policy, given))
-      return Layer.unwrap(Effect.map(configured(merged), (policy) => layerOf(owner, policy)))
+      const merged = (given: Policy): P => ResolvedPolicy.merge(policy, given)
+      return Layer.unwrap(
+        Effect.map(configured(name, policy, () => Config.unwrap(overrides), merged), (policy) => layerOf(owner, policy))
+      )
     }
     static readonly layerTest = (options?: { readonly state?: "Closed" | "Open" | undefined }) =>
       Layer.sync(Key, () => testBreaker(name, policy, options?.state ?? "Closed"))
@@ -533,11 +651,11 @@ export const Service = <Self>() =>
  * @category services
  * @since 0.1.0
  */
-export const KeyedService = <Self>() =>
+export const KeyedService = <Self = never>() =>
 <const Name extends string, const P extends Policy & KeyedOptions>(
   name: Name,
   policy: P
-): KeyedServiceClass<Self, Name, P> => {
+): [Self] extends [never] ? MissingSelf<"Breaker.KeyedService"> : KeyedServiceClass<Self, Name, P> => {
   const made = makeKeyed(name, policy)
   const Key = Context.Service<Self, KeyedBreaker<ErrorOf<P>>>()(`effect-breaker/KeyedBreaker/${name}`)
   class KeyedBreakerService extends Key {
@@ -590,7 +708,7 @@ export const layer = <const P extends Policy & { readonly onStorageError?: "allo
 
 /**
  * Provides the default breaker with its policy from config. An invalid value is a `ConfigError` that names the field, the value
- * and the range.
+ * and the range. So is a policy under which calls could fail with `StorageError`, which the default breaker's type does not have.
  *
  * @category layers
  * @since 0.1.0
@@ -603,10 +721,13 @@ export const layerConfig = (
     Breaker,
     Effect.gen(function*() {
       yield* claim(name, defaultOwner(name))
-      const data = yield* configured(Config.unwrap<Data>(policy))
+      const data = yield* configured(name, defaultErrors, () => Config.unwrap<Data>(policy), ResolvedPolicy.given)
       return (yield* make(name, data)) as Breaker<BreakerError>
     })
   )
+
+/** The errors of the default breaker: `StorageError` is not among them. */
+const defaultErrors: Policy = { timeout: undefined, maxConcurrent: undefined }
 
 const defaultOwner = (name: string): Owner => ({ identity: Breaker, title: `Breaker.layer(${JSON.stringify(name)})` })
 
@@ -636,7 +757,13 @@ function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<
  * A policy from config, each field optional, under a prefix: for `PAYMENTS`, in environment variables, `PAYMENTS_OPEN_FOR`,
  * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_HALF_OPEN_PROBES`, `…_SUCCESSES`,
  * `…_LEASE`, `…_TIMEOUT`, `…_RAMP`, and `PAYMENTS_TRIP`, a trip policy as JSON. An invalid value is a `ConfigError` that names
- * the field, the value and the range.
+ * the field, the value and the range. A field that is not set is absent, so the policy can be spread over another.
+ *
+ * **Gotchas**
+ *
+ * - A spread replaces `halfOpen` as a whole. `layerConfig` merges it field by field.
+ * - A variable under the prefix that looks like one of these and is not, such as `PAYMENTS_TIMOUT`, is logged at `Warn` with the
+ *   one that was probably meant. All others that it does not read are logged at `Debug`.
  *
  * **Example** (From an environment)
  *
@@ -655,33 +782,30 @@ function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<
  * @category config
  * @since 0.1.0
  */
-export const config = (prefix: string): Config.Config<Data> => {
-  const optional = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined)
-  return configured(Config.nested(
-    Config.all({
-      trip: optional(Config.schema(Schema.fromJsonString(TripFromJson), "TRIP")),
-      openFor: optional(Config.Duration("OPEN_FOR")),
-      maxOpenFor: optional(Config.Duration("MAX_OPEN_FOR")),
-      timeout: optional(Config.Duration("TIMEOUT")),
-      maxConcurrent: optional(Config.Finite("MAX_CONCURRENT")),
-      halfOpen: Config.all({
-        probes: optional(Config.Finite("HALF_OPEN_PROBES")),
-        successes: optional(Config.Finite("HALF_OPEN_SUCCESSES")),
-        lease: optional(Config.Duration("HALF_OPEN_LEASE")),
-        timeout: optional(Config.Duration("HALF_OPEN_TIMEOUT")),
-        ramp: optional(Config.Duration("HALF_OPEN_RAMP"))
-      })
-    }),
-    prefix
-  ))
-}
+export const config = (prefix: string): Config.Config<Data> => policyFrom(prefix)
 
-/** The config, which fails if its policy is invalid. */
-const configured = <P extends Policy>(config: Config.Config<P>): Config.Config<P> =>
-  Config.flatMap(config, (policy) => {
-    const checked = Schema.decodeUnknownResult(ValidPolicy)(policy)
-    return Result.isSuccess(checked) ? Config.succeed(policy) : Config.fail(checked.failure)
-  })
+/**
+ * Declares a field of a policy without giving it a value, so that config may set it: with `timeout:
+ * Breaker.unset<Duration.Input>()` there is no timeout until config sets one, and `BreakerTimeoutError` is in the error type from
+ * the beginning.
+ *
+ * **Example** (A timeout that only config sets)
+ *
+ * ```ts import.meta.vitest
+ * import { type Duration, Effect } from "effect"
+ * import { Breaker } from "effect-breaker"
+ *
+ * class Payments extends Breaker.Service<Payments>()("payments", { timeout: Breaker.unset<Duration.Input>() }) {}
+ *
+ * // Effect<string, BreakerOpenError | BreakerTimeoutError, Payments>
+ * const charge = Effect.succeed("charged").pipe(Payments.wrap)
+ * const PaymentsLive = Payments.layerConfig(Breaker.config("PAYMENTS"))
+ * ```
+ *
+ * @category config
+ * @since 0.1.0
+ */
+export const unset = <A>(): A | undefined => undefined
 
 // -----------------------------------------------------------------------------
 // hooks

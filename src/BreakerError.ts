@@ -1,20 +1,45 @@
 /**
  * The errors that a breaker adds to a call's own. Each is in the type of a call only where it can happen.
  *
+ * Each is a schema, for an `HttpApi` or an `Rpc` that declares it. Clients see what it encodes, so that is nothing of the dependency's
+ * errors and nothing that an operator wrote. `JSON.stringify`, `console.log` and loggers show the same fields.
+ *
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
 import { isTagged } from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Outcome from "./Outcome.ts"
+import type { StorageError } from "./Storage/Storage.ts"
+
+/** The fields that are encoded. */
+interface OpenFields {
+  readonly circuit: string
+  readonly state: "Open" | "HalfOpen" | "ForcedOpen"
+  readonly openedBy: "instance" | "fleet" | "override"
+  readonly ramping?: boolean
+  readonly overflow?: boolean
+  readonly retryAfter?: Duration.Duration
+}
+
+interface KeptInProcess {
+  readonly reason?: string
+  readonly lastFailure?: unknown
+}
+
+/** Sets a field that no encoding, no JSON and no copy of the error shows. */
+const keepInProcess = (error: Error, field: string, value: unknown): void => {
+  if (value !== undefined) Object.defineProperty(error, field, { value, configurable: true })
+}
 
 /**
  * The call was not run, because its circuit refused it. It counts as rejected, and for nothing else.
  *
- * The message says which of five situations it is, the reason, and `retryAfter`:
+ * The message says which of five situations it is, why the circuit tripped, and `retryAfter`:
  *
  * - open: `state` is `Open`.
- * - half-open, and every probe is taken: `state` is `HalfOpen`.
+ * - half-open, and every place for a probe is taken: `state` is `HalfOpen`, and a place is free after `retryAfter` at the
+ *   latest, because a probe that hangs loses its place.
  * - forced open by an operator: `state` is `ForcedOpen`.
  * - closed again and still ramping up: `state` is `HalfOpen`, and `ramping` is `true`.
  * - the circuit that keys share which found no room (`overflow: "shareOne"`) is in one of these: `overflow` is `true`.
@@ -22,15 +47,17 @@ import * as Outcome from "./Outcome.ts"
  * The other fields:
  *
  * - `retryAfter`: how long until a call may get through. It is computed when it is read and never negative. It is absent where
- *   no time is known, under an override.
- * - `reason`: why the circuit opened, or the operator's reason.
- * - `lastFailure`: the error of the last failure before it opened.
+ *   no time is known, under an override. Encoded, it is the milliseconds from the moment of encoding, and stays what it was.
  * - `openedBy`: whose evidence opened it: this instance's own, the fleet's, or an operator's word.
+ * - `reason`: why the circuit opened, or the operator's reason. It stays in the process.
+ * - `lastFailure`: the error of the last failure before it opened. It stays in the process.
  *
  * **Gotchas**
  *
- * One error is made for an opening and shared by all the calls it rejects, so its stack shows where the first of them was
- * rejected and not where this call was made.
+ * - One error is made for an opening and shared by all the calls it rejects, so its stack shows where the first of them was
+ *   rejected and not where this call was made.
+ * - Neither `reason` nor `lastFailure` is encoded, enumerable or in JSON, because they may hold hosts, headers, credentials and what
+ *   an operator wrote. A decoded error has neither. The message has the reason of a trip and never the operator's.
  *
  * @category errors
  * @since 0.1.0
@@ -42,15 +69,29 @@ export class BreakerOpenError
     openedBy: Schema.Literals(["instance", "fleet", "override"]),
     ramping: Schema.optionalKey(Schema.Boolean),
     overflow: Schema.optionalKey(Schema.Boolean),
-    retryAfter: Schema.optionalKey(Schema.DurationFromMillis),
-    reason: Schema.optionalKey(Schema.String),
-    lastFailure: Schema.optionalKey(Schema.Defect())
+    retryAfter: Schema.optionalKey(Schema.DurationFromMillis)
   }, { httpApiStatus: 503 })
 {
+  declare readonly reason?: string
+  declare readonly lastFailure?: unknown
+
+  // Decoding still works, because it passes its arguments on and needs no more than the schema's fields.
+  // @effect-diagnostics-next-line overriddenSchemaConstructor:off
+  constructor(fields: OpenFields & KeptInProcess, options?: Schema.MakeOptions) {
+    super(fields, options)
+    keepInProcess(this, "reason", fields.reason)
+    keepInProcess(this, "lastFailure", fields.lastFailure)
+  }
+
+  override toJSON(): unknown {
+    return Schema.encodeSync(BreakerOpenError)(this)
+  }
+
   override get message(): string {
-    const { overflow, reason, retryAfter } = this
+    const { overflow, reason, retryAfter, state } = this
     const of = overflow === true ? ", which all keys without a circuit of their own share," : ""
-    const why = reason === undefined ? "" : `: ${reason}`
+    // Messages reach clients, and an operator writes a reason for colleagues.
+    const why = reason === undefined || state === "ForcedOpen" ? "" : `: ${reason}`
     const when = retryAfter === undefined ? "" : ` (retry after ${Math.ceil(Duration.toSeconds(retryAfter))} s)`
     return `Circuit "${this.circuit}"${of} ${this.#situation}${why}${when}`
   }
@@ -85,13 +126,18 @@ export class BreakerTimeoutError
     timeout: Schema.DurationFromMillis
   }, { httpApiStatus: 504 })
 {
+  override toJSON(): unknown {
+    return Schema.encodeSync(BreakerTimeoutError)(this)
+  }
+
   override get message(): string {
     return `A call through circuit "${this.circuit}" timed out after ${Duration.toMillis(this.timeout)} ms`
   }
 }
 
 /**
- * The call was not run, because `maxConcurrent` others were running. It counts as rejected, and for nothing else.
+ * The call was not run, because `maxConcurrent` others were running within their timeout. It counts as rejected, and for
+ * nothing else.
  *
  * @category errors
  * @since 0.1.0
@@ -102,6 +148,10 @@ export class BulkheadFullError
     maxConcurrent: Schema.Finite
   }, { httpApiStatus: 503 })
 {
+  override toJSON(): unknown {
+    return Schema.encodeSync(BulkheadFullError)(this)
+  }
+
   override get message(): string {
     return `Circuit "${this.circuit}" is at its limit of ${this.maxConcurrent} concurrent calls`
   }
@@ -121,10 +171,44 @@ export class BulkheadFullError
 export type BreakerError = BreakerOpenError | BreakerTimeoutError | BulkheadFullError
 
 /**
- * Whether an error came from a breaker and not from the call it guards. Use it to decide when to fall back.
+ * Whether a breaker gave the answer and not the call: `BreakerOpenError`, `BulkheadFullError` or `BreakerTimeoutError`. Use it to
+ * fall back.
+ *
+ * **Gotchas**
+ *
+ * After a timeout the call was made. To repeat a call elsewhere, ask `isNotCalled`.
  *
  * @category guards
  * @since 0.1.0
  */
 export const isRejection = <E>(error: E): error is Extract<E, BreakerError> =>
-  isTagged(error, "BreakerOpenError") || isTagged(error, "BreakerTimeoutError") || isTagged(error, "BulkheadFullError")
+  isTagged(error, "BreakerOpenError") || isTagged(error, "BulkheadFullError") || isTimeout(error)
+
+/**
+ * Whether the call was not made, so that the dependency saw nothing of it: `BreakerOpenError`, `BulkheadFullError`, or the
+ * `StorageError` of a breaker with `onStorageError: "fail"`. Then it is safe to make the call elsewhere, or later.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isNotCalled = <E>(error: E): error is Extract<E, BreakerOpenError | BulkheadFullError | StorageError> =>
+  isTagged(error, "BreakerOpenError") || isTagged(error, "BulkheadFullError") || isTagged(error, "StorageError")
+
+/**
+ * Whether the breaker's own timeout ended the call: `BreakerTimeoutError`. The call was made, and the dependency may have done what
+ * it asked for.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isTimeout = <E>(error: E): error is Extract<E, BreakerTimeoutError> =>
+  isTagged(error, "BreakerTimeoutError")
+
+/**
+ * Whether the error is any of those that a breaker adds: `isNotCalled` or `isTimeout`.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isBreakerError = <E>(error: E): error is Extract<E, BreakerError | StorageError> =>
+  isNotCalled(error) || isTimeout(error)

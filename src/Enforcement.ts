@@ -4,8 +4,13 @@
  * @since 0.1.0
  */
 import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type { Fiber } from "effect/Fiber"
+import { shown } from "./internal/Check.ts"
+import { logged } from "./internal/Log.ts"
+import { messages } from "./internal/Messages.ts"
 
 /**
  * - `enforce`: breakers enforce their policies.
@@ -21,24 +26,71 @@ import * as Effect from "effect/Effect"
 export type EnforcementMode = "enforce" | "metricsOnly" | "bypass"
 
 /**
- * The enforcement mode of the effects that it is provided to. Default `enforce`, or `bypass` if the environment has
- * `CIRCUIT_BREAKER_ENABLED=false` when the first call is made. A value that is not a boolean means `enforce`.
+ * The enforcement mode of the effects that it is provided to.
+ *
+ * Where it is not provided, a breaker enforces, or bypasses if `CIRCUIT_BREAKER_ENABLED` was false when the breaker was made. The
+ * `ConfigProvider` is asked for it, by default the environment. `true`, `yes`, `on`, `y` and `1` are true, `false`, `no`, `off`,
+ * `n` and `0` are false, in any case and with spaces around. Any other value means `enforce`, and is logged at `Warn`.
+ *
+ * A mode other than `enforce` is logged at `Warn`, once for each `ConfigProvider`, when the first breaker is made.
  *
  * @category references
  * @since 0.1.0
  */
 export const Enforcement: Context.Reference<EnforcementMode> = Context.Reference<EnforcementMode>(
   "effect-breaker/Breaker/Enforcement",
-  {
-    defaultValue: () => {
-      const enabled = Config.Boolean("CIRCUIT_BREAKER_ENABLED").pipe(
-        Config.withDefault(true),
-        Effect.orElseSucceed(() => true)
-      )
-      return Effect.runSync(enabled) ? "enforce" : "bypass"
-    }
-  }
+  { defaultValue: () => "enforce" }
 )
+
+const VARIABLE = "CIRCUIT_BREAKER_ENABLED"
+const TRUE = ["true", "yes", "on", "y", "1"]
+const FALSE = ["false", "no", "off", "n", "0"]
+
+/** The lines that were logged, by the provider that they are about, so that a thousand breakers log them once. */
+const loggedBy = new WeakMap<ConfigProvider.ConfigProvider, Set<string>>()
+
+const once = (provider: ConfigProvider.ConfigProvider, key: string, line: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    let keys = loggedBy.get(provider)
+    if (keys === undefined) loggedBy.set(provider, keys = new Set())
+    if (keys.has(key)) return Effect.void
+    keys.add(key)
+    return line
+  })
+
+/**
+ * The mode of a breaker's calls that are given none. Logs once which mode is on, where that is not `enforce`.
+ *
+ * @internal
+ */
+export const enforcementByDefault: Effect.Effect<EnforcementMode> = Effect.gen(function*() {
+  const provider = yield* ConfigProvider.ConfigProvider
+  const given = yield* Enforcement
+  const value = yield* Effect.match(Config.withDefault(Config.String(VARIABLE), "true"), {
+    // A source that cannot be read says nothing.
+    onFailure: String,
+    onSuccess: (text) => text
+  })
+  const word = value.trim().toLowerCase()
+  const mode = FALSE.includes(word) ? "bypass" : "enforce"
+  if (mode === "enforce" && !TRUE.includes(word)) {
+    yield* once(provider, `unclear ${value}`, logged(messages.enforcementUnclear, { value: shown(value) }))
+  }
+  const source = given === "enforce" ? VARIABLE : "Breaker.Enforcement"
+  const current = given === "enforce" ? mode : given
+  if (current !== "enforce") {
+    yield* once(provider, `${source} ${current}`, logged(messages.notEnforced, { mode: current, source }))
+  }
+  return mode
+})
+
+/**
+ * Whether a fiber's calls are given a mode.
+ *
+ * @internal
+ */
+export const isEnforcementGiven = ({ context }: Fiber<unknown, unknown>): boolean =>
+  context.mapUnsafe.has(Enforcement.key)
 
 /**
  * Runs an effect and everything it calls without breakers: no call is rejected or recorded, and no timeout or bulkhead

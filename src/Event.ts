@@ -66,6 +66,11 @@ export interface FleetSnapshot {
   readonly backend: string
   /** Whether the storage answers. While it does not, the instance decides on its own evidence. */
   readonly reachable: boolean
+  /**
+   * Whether changes of others arrive at once, and for how long that has been so. While `active` is `false` they arrive an
+   * interval later, with the answer to a report. Absent where the storage does not push.
+   */
+  readonly subscription?: { readonly active: boolean; readonly for: Duration.Duration } | undefined
   /** Grows with every change; 0 if there was none. */
   readonly generation: number
   readonly state: Snapshot["state"]
@@ -125,6 +130,13 @@ export interface Snapshot {
     readonly actor: string
     readonly expiresIn?: Duration.Duration | undefined
   } | undefined
+  /**
+   * Calls of this instance that are under way, those too that have timed out and not ended. More of them than
+   * `maxConcurrent` means that calls ignore their timeout. Under `Disabled` calls are not counted. A call that was
+   * interrupted at the very moment at which it began may stay counted, unless the policy has a `timeout`, a
+   * `maxConcurrent`, a slow-call policy or a `classify`.
+   */
+  readonly concurrent: number
   readonly statistics: Statistics
   readonly windows: ReadonlyArray<WindowSnapshot>
   /** The fleet's view; absent while this instance knows nothing of the fleet. */
@@ -136,9 +148,13 @@ export interface Snapshot {
  * change, with the counts that caused it. A success is no event, but the snapshots count it.
  *
  * - `Transition`: the state changed, or would have changed (under `MetricsOnly`, from `Closed` to `Closed`).
- * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout.
+ * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout. `error` is the call's own error as it
+ *   is, with all that it holds: choose what of it you log or send.
  * - `Rejected`: a call was not run; `by` is the tag of its error.
  * - `Override`: an operator's override was set, was cleared or expired.
+ * - `Capacity`: a keyed breaker had no free place for a new key. `circuit` is the breaker's name, and `action` what it does from now
+ *   on: `evicts` the circuit that is missed the least, lets the new keys share one circuit (`shares`), or lets their calls run
+ *   unguarded (`passes`). Published once for each action.
  * - `Lost`: `count` events before this one were dropped, because the listener was too slow.
  *
  * @category models
@@ -173,5 +189,11 @@ export type Event =
     readonly reason: string
     readonly actor: string
     readonly snapshot: Snapshot
+  }
+  | {
+    readonly _tag: "Capacity"
+    readonly circuit: string
+    readonly capacity: number
+    readonly action: "evicts" | "shares" | "passes"
   }
   | { readonly _tag: "Lost"; readonly count: number }

@@ -5,6 +5,11 @@
  * An ignored outcome is not a success: it neither resets a streak of failures nor closes a half-open circuit. Use
  * `ignored` for errors that are the caller's own (a bad request, a validation error).
  *
+ * **Gotchas**
+ *
+ * The `AbortError` of a request that the application's own `AbortSignal` ended is a `Failure` like any other error. The README, under
+ * "What counts as a failure", has a `classify` that ignores it.
+ *
  * @since 0.1.0
  */
 import * as Cause from "effect/Cause"

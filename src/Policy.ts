@@ -28,17 +28,6 @@ const validPolicy = Schema.makeFilter((policy: PolicyModel.Policy) => {
   return found.length === 0 ? undefined : found.map(inWords).join("; ")
 })
 
-/**
- * Any policy, with the checks of the constructors.
- *
- * @internal
- */
-export const ValidPolicy: Schema.Codec<PolicyModel.Policy, PolicyModel.Policy> = Schema.declare((
-  _: unknown
-): _ is PolicyModel.Policy => true).check(
-  validPolicy
-)
-
 // Decodes to a `Duration`, and encodes every kind of `Duration.Input`.
 const DurationInput = Schema.Union([Schema.DurationFromMillis, Schema.DurationFromString, Schema.Duration]).pipe(
   Schema.decodeTo(
@@ -47,31 +36,46 @@ const DurationInput = Schema.Union([Schema.DurationFromMillis, Schema.DurationFr
   )
 )
 
+// `Schema.Unknown` cannot be read from a `ConfigProvider`, which has texts. This can.
+const Anything = Schema.declare((_: unknown): _ is unknown => true, {
+  toCodecJson: () =>
+    Schema.link<unknown>()(Schema.UndefinedOr(Schema.String), {
+      decode: SchemaGetter.transform((text: unknown) => text),
+      encode: SchemaGetter.transform(String)
+    })
+})
+
+/** A struct that keeps unknown fields, so that the checks of the constructors can refuse them by name. */
+const StructWithUnknown = <const Fields extends Schema.Struct.Fields>(fields: Fields): Schema.Struct<Fields> =>
+  Schema.StructWithRest(Schema.Struct(fields), [
+    Schema.Record(Schema.String.check(Schema.makeFilter((field: string) => !Object.hasOwn(fields, field))), Anything)
+  ]) as unknown as Schema.Struct<Fields>
+
 const WindowSchema = Schema.Union([
-  Schema.Struct({ _tag: Schema.tag("Within"), duration: DurationInput }),
-  Schema.Struct({ _tag: Schema.tag("LastCalls"), calls: Schema.Finite })
+  StructWithUnknown({ _tag: Schema.tag("Within"), duration: DurationInput }),
+  StructWithUnknown({ _tag: Schema.tag("LastCalls"), calls: Schema.Finite })
 ])
 
 /**
  * @internal
  */
 export const TripFromJson: Schema.Codec<Trip, unknown> = Schema.Union([
-  Schema.Struct({ _tag: Schema.tag("ConsecutiveFailures"), failures: Schema.Finite }),
-  Schema.Struct({ _tag: Schema.tag("Failures"), count: Schema.Finite, within: DurationInput }),
-  Schema.Struct({
+  StructWithUnknown({ _tag: Schema.tag("ConsecutiveFailures"), failures: Schema.Finite }),
+  StructWithUnknown({ _tag: Schema.tag("Failures"), count: Schema.Finite, within: DurationInput }),
+  StructWithUnknown({
     _tag: Schema.tag("FailureRate"),
     threshold: Schema.Finite,
     minimumCalls: Schema.Finite,
     window: WindowSchema
   }),
-  Schema.Struct({
+  StructWithUnknown({
     _tag: Schema.tag("SlowCallRate"),
     threshold: Schema.Finite,
     slowerThan: DurationInput,
     minimumCalls: Schema.Finite,
     window: WindowSchema
   }),
-  Schema.Struct({
+  StructWithUnknown({
     _tag: Schema.Literals(["Any", "All"]),
     policies: Schema.Array(Schema.suspend((): Schema.Codec<Trip, unknown> => TripFromJson))
   })
@@ -79,7 +83,7 @@ export const TripFromJson: Schema.Codec<Trip, unknown> = Schema.Union([
 
 /**
  * The schema of a policy's data. A value out of range is refused with the field, the value and the range, as by the
- * constructors.
+ * constructors, and so is an unknown field, with the known one that is most like it.
  *
  * **Example** (A policy from JSON)
  *
@@ -99,11 +103,11 @@ export const TripFromJson: Schema.Codec<Trip, unknown> = Schema.Union([
  * @category schemas
  * @since 0.1.0
  */
-export const Data: Schema.Codec<Data, unknown> = Schema.Struct({
+export const Data: Schema.Codec<Data, unknown> = StructWithUnknown({
   trip: Schema.optional(TripFromJson),
   openFor: Schema.optional(DurationInput),
   maxOpenFor: Schema.optional(DurationInput),
-  halfOpen: Schema.optional(Schema.Struct({
+  halfOpen: Schema.optional(StructWithUnknown({
     probes: Schema.optional(Schema.Finite),
     successes: Schema.optional(Schema.Finite),
     lease: Schema.optional(DurationInput),
@@ -113,7 +117,7 @@ export const Data: Schema.Codec<Data, unknown> = Schema.Struct({
   timeout: Schema.optional(DurationInput),
   maxConcurrent: Schema.optional(Schema.Finite),
   consistency: Schema.optional(
-    Schema.Union([Schema.Literals(["local", "strict"]), Schema.Struct({ maxAge: DurationInput })])
+    Schema.Union([Schema.Literals(["local", "strict"]), StructWithUnknown({ maxAge: DurationInput })])
   ),
   evidence: Schema.optional(Schema.Literals(["pooled", "any"])),
   onStorageError: Schema.optional(Schema.Literals(["allow", "fail"])),

@@ -8,8 +8,11 @@
  *
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
-import { refuse } from "./internal/Check.ts"
+import * as Effect from "effect/Effect"
+import { fieldsIn, type Problem, refuse } from "./internal/Check.ts"
+import { rangeErrorsFail } from "./internal/ConfigErrors.ts"
 import { problems } from "./internal/TripCheck.ts"
 import type { Trip, Window } from "./internal/TripModel.ts"
 
@@ -35,8 +38,10 @@ export const consecutiveFailures = (failures: number): Trip => checked({ _tag: "
  * @category constructors
  * @since 0.1.0
  */
-export const failures = (options: { readonly count: number; readonly within: Duration.Input }): Trip =>
-  checked({ _tag: "Failures", count: options.count, within: options.within })
+export const failures = (options: { readonly count: number; readonly within: Duration.Input }): Trip => {
+  refuse("Trip", fieldsIn("", options, ["count", "within"]))
+  return checked({ _tag: "Failures", count: options.count, within: options.within })
+}
 
 /**
  * Trips when the share of failures, in `[0, 1]`, reaches `threshold`. The share is taken over the calls `within` a span
@@ -47,19 +52,21 @@ export const failures = (options: { readonly count: number; readonly within: Dur
  */
 export const failureRate = (
   options: { readonly threshold: number; readonly minimumCalls?: number | undefined } & WindowOption
-): Trip =>
-  checked({
+): Trip => {
+  refuse("Trip", rateProblems(options, ["threshold"]))
+  return checked({
     _tag: "FailureRate",
     threshold: options.threshold,
     minimumCalls: options.minimumCalls ?? defaultMinimum(options),
     window: windowFrom(options)
   })
+}
 
 /**
  * Trips when the share of calls that take `slowerThan` or longer, in `[0, 1]`, reaches `threshold`. A slow call counts
  * whether it succeeds or fails, and a slow probe reopens a half-open circuit even if it succeeded. Every call reads the
  * clock twice. A circuit counts slow calls once: all rules that `any` and `all` combine must have the same
- * `slowerThan`.
+ * `slowerThan`. With a `timeout` below `slowerThan` no call is ever slow: calls that time out are failures.
  *
  * @category constructors
  * @since 0.1.0
@@ -68,14 +75,16 @@ export const slowCallRate = (
   options:
     & { readonly threshold: number; readonly slowerThan: Duration.Input; readonly minimumCalls?: number | undefined }
     & WindowOption
-): Trip =>
-  checked({
+): Trip => {
+  refuse("Trip", rateProblems(options, ["threshold", "slowerThan"]))
+  return checked({
     _tag: "SlowCallRate",
     threshold: options.threshold,
     slowerThan: options.slowerThan,
     minimumCalls: options.minimumCalls ?? defaultMinimum(options),
     window: windowFrom(options)
   })
+}
 
 /**
  * Trips when at least one of the policies does. The reason is that of the first one that does.
@@ -92,6 +101,40 @@ export const any = (...policies: readonly [Trip, Trip, ...Array<Trip>]): Trip =>
  * @since 0.1.0
  */
 export const all = (...policies: readonly [Trip, Trip, ...Array<Trip>]): Trip => checked({ _tag: "All", policies })
+
+/** Types allow one window and known fields. JavaScript allows anything. */
+const rateProblems = (options: WindowOption, own: ReadonlyArray<string>): ReadonlyArray<Problem> => {
+  const unknown = fieldsIn("", options, [...own, "minimumCalls", "within", "lastCalls"])
+  if (unknown.length > 0) return unknown
+  const { lastCalls, within } = options as { readonly lastCalls?: unknown; readonly within?: unknown }
+  return lastCalls === undefined || within === undefined
+    ? []
+    : [{ field: "within", value: within, range: "left out, because lastCalls is given" }]
+}
+
+/**
+ * A trip policy from config, by a constructor of this module. A value that it refuses is a `ConfigError` that names the field, the
+ * value and the range. The function given to `Config.map` must not throw, so it is no place for a constructor.
+ *
+ * **Example** (A threshold from the environment)
+ *
+ * ```ts import.meta.vitest
+ * import { Config, ConfigProvider, Effect } from "effect"
+ * import { Trip } from "effect-breaker"
+ *
+ * const trip = Trip.fromConfig(Config.Int("FAILURES"), Trip.consecutiveFailures)
+ *
+ * await Effect.runPromise(trip.parse(ConfigProvider.fromUnknown({ FAILURES: "3" }))) // => Trip.consecutiveFailures(3)
+ *
+ * const error = await Effect.runPromise(Effect.flip(trip.parse(ConfigProvider.fromUnknown({ FAILURES: "0" }))))
+ * error._tag // => "ConfigError"
+ * ```
+ *
+ * @category config
+ * @since 0.1.0
+ */
+export const fromConfig = <A>(config: Config.Config<A>, make: (value: A) => Trip): Config.Config<Trip> =>
+  Config.mapEffect(config, (value) => rangeErrorsFail(Effect.sync(() => make(value))))
 
 const defaultMinimum = (options: WindowOption): number => Math.min(10, options.lastCalls ?? 10)
 

@@ -18,6 +18,10 @@ const room = <Err>(breaker: Breaker.Breaker<Err>, places: number) =>
     return waiting === places
   })
 
+/** Opens the gate in the end, so that a call that cannot be interrupted ends with the test. */
+const withGate = <A, E, R>(f: (gate: Deferred.Deferred<void>) => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Deferred.make<void>(), (gate) => Effect.ensuring(f(gate), Deferred.succeed(gate, undefined)))
+
 describe("a bulkhead", () => {
   it.effect("a bulkhead runs maxConcurrent calls at once, and fails further calls without running them", () =>
     Effect.gen(function*() {
@@ -58,15 +62,81 @@ describe("a bulkhead", () => {
       }))
   }
 
-  it.effect("a bulkhead keeps the place of a call that timed out until its finalizers have run", () =>
-    Effect.gen(function*() {
-      const breaker = yield* make("held", { ...policy, maxConcurrent: 1 })
-      yield* fork(Effect.exit(breaker.wrap(Effect.onInterrupt(Effect.never, () => Effect.sleep("5 seconds")))))
-      yield* TestClock.adjust("4 seconds")
-      assert.instanceOf(yield* Effect.flip(breaker.wrap(Effect.void)), Breaker.BulkheadFullError)
-      yield* TestClock.adjust("3 seconds")
-      assert.isTrue(yield* room(breaker, 1))
-    }))
+  it.effect("a bulkhead frees the place of a call when it times out, and its caller waits for its finalizers (F17)", () =>
+    withGate((gate) =>
+      Effect.gen(function*() {
+        const breaker = yield* make("finalizing", { ...policy, maxConcurrent: 1 })
+        const finalized = Effect.onInterrupt(Effect.never, () => Deferred.await(gate))
+        const call = yield* fork(Effect.exit(breaker.wrap(finalized)))
+        yield* TestClock.adjust(1999)
+        assert.instanceOf(yield* Effect.flip(breaker.wrap(Effect.void)), Breaker.BulkheadFullError)
+        yield* TestClock.adjust(1)
+        assert.isUndefined(call.pollUnsafe())
+        assert.strictEqual((yield* breaker.snapshot).concurrent, 1)
+        assert.isTrue(yield* room(breaker, 1))
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.join(call)
+        assert.strictEqual((yield* breaker.snapshot).concurrent, 0)
+        assert.isTrue(yield* room(breaker, 1))
+      })
+    ))
+
+  it.effect("calls that ignore their timeout keep no probe out, and the snapshot shows them (F17)", () =>
+    withGate((gate) =>
+      Effect.gen(function*() {
+        const breaker = yield* make("hung", {
+          maxConcurrent: 2,
+          timeout: "1 second",
+          trip: Trip.consecutiveFailures(2)
+        })
+        const hung = Effect.exit(breaker.wrap(Effect.uninterruptible(Deferred.await(gate))))
+        const fibers = [yield* fork(hung), yield* fork(hung)]
+        assert.instanceOf(yield* Effect.flip(breaker.wrap(Effect.void)), Breaker.BulkheadFullError)
+        yield* TestClock.adjust("1 second")
+        assert.deepInclude(yield* breaker.snapshot, { state: "Open", concurrent: 2 })
+        yield* TestClock.adjust("1 hour")
+        // A probe that hangs, too, reopens the circuit; the next one closes it.
+        fibers.push(yield* fork(hung))
+        yield* TestClock.adjust("1 hour")
+        yield* breaker.wrap(Effect.void)
+        assert.deepInclude(yield* breaker.snapshot, { state: "Closed", concurrent: 3 })
+        assert.isTrue(yield* room(breaker, 2))
+        yield* Deferred.succeed(gate, undefined)
+        yield* Effect.forEach(fibers, Fiber.join)
+        assert.strictEqual((yield* breaker.snapshot).concurrent, 0)
+        assert.isTrue(yield* room(breaker, 2))
+      })
+    ))
+
+  it.effect("calls that ignore their timeout keep no call out where the circuit never trips (F17)", () =>
+    withGate((gate) =>
+      Effect.gen(function*() {
+        const breaker = yield* make("closed", policy)
+        const hung = Effect.exit(breaker.wrap(Effect.uninterruptible(Deferred.await(gate))))
+        for (let i = 0; i < 2; i++) yield* fork(hung)
+        yield* TestClock.adjust("2 seconds")
+        assert.strictEqual(yield* breaker.state, "Closed")
+        assert.isTrue(yield* room(breaker, 2))
+      })
+    ))
+
+  for (
+    const [which, of] of Object.entries(
+      { "no policy": {}, "a bulkhead": { maxConcurrent: 9 }, "a timeout": { timeout: "1 hour" } } as const
+    )
+  ) {
+    it.effect(`the snapshot shows the calls under way, with ${which} (F17)`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* make("under way", of)
+        const concurrent = Effect.map(breaker.snapshot, ({ concurrent }) => concurrent)
+        assert.strictEqual(yield* concurrent, 0)
+        const fibers = [yield* fork(breaker.wrap(Effect.never)), yield* fork(breaker.wrap(Effect.never))]
+        assert.strictEqual(yield* concurrent, 2)
+        assert.strictEqual(yield* breaker.wrap(concurrent), 3)
+        yield* Effect.forEach(fibers, Fiber.interrupt)
+        assert.strictEqual(yield* concurrent, 0)
+      }))
+  }
 
   it.effect("a bulkhead frees the place of a call whose classify throws or dies", () =>
     Effect.gen(function*() {

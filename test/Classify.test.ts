@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Data, Effect, Exit, Layer, References } from "effect"
+import { Cause, Context, Data, Effect, Exit, Fiber, Layer, References } from "effect"
 import { Breaker, Outcome, Storage, Trip } from "../src/index.ts"
 import { make, makeKeyed, withReports } from "./utils.ts"
 
@@ -232,4 +232,48 @@ describe("a classify that fails", () => {
         assert.deepStrictEqual(reports, [])
       })
     ))
+
+  describe("the recipe for signals of the application's own", () => {
+    const isAbort = (error: unknown): boolean =>
+      error instanceof Error && (error.name === "AbortError" || isAbort(error.cause))
+    const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome =>
+      Exit.isFailure(exit) && isAbort(Cause.squash(exit.cause)) ? Outcome.ignored : Outcome.fromExit(exit)
+    /** A request that ends when its signal is aborted, as `fetch` does. */
+    const request = (signal: AbortSignal) =>
+      new Promise<never>((_, reject) => {
+        if (signal.aborted) reject(signal.reason)
+        else signal.addEventListener("abort", () => reject(signal.reason))
+      })
+    const callers: Record<string, (signal: AbortSignal) => Effect.Effect<never, unknown>> = {
+      "kept as a cause": (signal: AbortSignal) => Effect.tryPromise(() => request(signal)),
+      "as it is": (signal: AbortSignal) =>
+        Effect.tryPromise({ try: () => request(signal), catch: (error) => error as DOMException }),
+      "as a defect": (signal: AbortSignal) => Effect.promise(() => request(signal))
+    }
+    for (const [how, call] of Object.entries(callers)) {
+      it.effect(`clients that hang up do not open the circuit, with the error ${how} (F36)`, () =>
+        Effect.gen(function*() {
+          const breaker = yield* make("aborted", { trip: Trip.consecutiveFailures(1), classify })
+          for (let i = 0; i < 5; i++) {
+            const client = new AbortController()
+            const fiber = yield* Effect.forkChild(Effect.exit(breaker.wrap(call(client.signal))), {
+              startImmediately: true
+            })
+            client.abort()
+            assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
+          }
+          const { state, statistics } = yield* breaker.snapshot
+          assert.deepStrictEqual([state, statistics.ignored, statistics.failure], ["Closed", 5, 0])
+          yield* Effect.exit(breaker.wrap(call(AbortSignal.timeout(1))))
+          assert.strictEqual(yield* breaker.state, "Open")
+        }))
+    }
+
+    it.effect("without the recipe an AbortError is a failure as any other (F36)", () =>
+      Effect.gen(function*() {
+        const breaker = yield* make("hung up", { trip: Trip.consecutiveFailures(1) })
+        yield* Effect.exit(breaker.wrap(callers["as it is"]!(AbortSignal.abort())))
+        assert.strictEqual(yield* breaker.state, "Open")
+      }))
+  })
 })

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Schedule } from "effect"
+import { ConfigProvider, Duration, Effect, Exit, Fiber, Layer, Logger, References, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { execFileSync } from "node:child_process"
 import { Breaker, Storage, Trip } from "../src/index.ts"
+import { messages } from "../src/internal/Messages.ts"
 import { failTimes, inBrief, listen, make, makeKeyed, rejectionOf } from "./utils.ts"
 
 const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
@@ -103,13 +104,103 @@ console.log(await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(S
 `
       ],
       { cwd: new URL("..", import.meta.url), env: environment, encoding: "utf8" }
-    ).trim()
+    ).trim().split("\n")
 
   it("Enforcement is bypass by default only under CIRCUIT_BREAKER_ENABLED=false", () => {
-    assert.strictEqual(inProcess({ CIRCUIT_BREAKER_ENABLED: "false" }), "Success 0")
-    assert.strictEqual(inProcess({ CIRCUIT_BREAKER_ENABLED: "true" }), "Failure 1")
-    assert.strictEqual(inProcess({ CIRCUIT_BREAKER_ENABLED: "perhaps" }), "Failure 1")
-    assert.strictEqual(inProcess({}), "Failure 1")
+    const off = inProcess({ CIRCUIT_BREAKER_ENABLED: "false" })
+    assert.strictEqual(off.at(-1), "Success 0")
+    assert.include(off[0], messages.notEnforced.text)
+    assert.deepStrictEqual(inProcess({ CIRCUIT_BREAKER_ENABLED: "true" }), ["Failure 1"])
+    assert.deepStrictEqual(inProcess({}), ["Failure 1"])
+  })
+
+  /** The mode that is in force under a value of the variable, and what was logged. */
+  const modeUnder = (value: string | undefined, breakers = 1) =>
+    Effect.gen(function*() {
+      const lines: Array<unknown> = []
+      const logger = Logger.make<unknown, void>(({ fiber, message }) => {
+        lines.push([String(message), fiber.getRef(References.CurrentLogAnnotations)])
+      })
+      const record = value === undefined ? {} : { CIRCUIT_BREAKER_ENABLED: value }
+      const provided = Effect.provide([
+        Logger.layer([logger]),
+        ConfigProvider.layer(ConfigProvider.fromEnvRecord(record))
+      ])
+      const mode = yield* provided(Effect.gen(function*() {
+        const breaker = yield* make("by-provider", two)
+        for (let i = 1; i < breakers; i++) yield* make(`by-provider-${i}`, two)
+        yield* failTimes(breaker, 2)
+        const { statistics } = yield* breaker.snapshot
+        return statistics.failure === 0 ? "bypass" : "enforce"
+      }))
+      return { mode, lines }
+    })
+
+  for (const value of ["false", "False", "FALSE", "false ", " off", "No", "0", "n"]) {
+    it.effect(`CIRCUIT_BREAKER_ENABLED=${JSON.stringify(value)} of a ConfigProvider is bypass, and is logged once (F26)`, () =>
+      Effect.gen(function*() {
+        const { lines, mode } = yield* modeUnder(value, 3)
+        assert.strictEqual(mode, "bypass")
+        const fields = { mode: "bypass", source: "CIRCUIT_BREAKER_ENABLED" }
+        assert.deepStrictEqual(lines, [[messages.notEnforced.text, fields]])
+      }))
+  }
+
+  for (const value of [undefined, "", "true", "True", " on ", "YES", "1"]) {
+    it.effect(`CIRCUIT_BREAKER_ENABLED=${JSON.stringify(value)} of a ConfigProvider is enforce, without a word (F26)`, () =>
+      Effect.gen(function*() {
+        assert.deepStrictEqual(yield* modeUnder(value), { mode: "enforce", lines: [] })
+      }))
+  }
+
+  it.effect("CIRCUIT_BREAKER_ENABLED that is neither true nor false is enforce, and is logged once (F26)", () =>
+    Effect.gen(function*() {
+      const { lines, mode } = yield* modeUnder("flase", 3)
+      assert.strictEqual(mode, "enforce")
+      assert.deepStrictEqual(lines, [[messages.enforcementUnclear.text, { value: "\"flase\"" }]])
+    }))
+
+  it.effect("CIRCUIT_BREAKER_ENABLED from a source that fails is enforce, and is logged (F26)", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ message }) => void lines.push(String(message)))
+      const provider = ConfigProvider.make(() =>
+        Effect.fail(new ConfigProvider.SourceError({ message: "no such file" }))
+      )
+      const breaker = yield* Effect.provide(make("no-source", two), [
+        Logger.layer([logger]),
+        ConfigProvider.layer(provider)
+      ])
+      yield* failTimes(breaker, 2)
+      yield* rejectionOf(breaker)
+      assert.deepStrictEqual(lines, [messages.enforcementUnclear.text])
+    }))
+
+  it.effect("a mode that is provided to a call takes precedence over CIRCUIT_BREAKER_ENABLED (F26)", () => {
+    class Api extends Breaker.Service<Api>()("enforced-api", two) {}
+    class Hosts extends Breaker.KeyedService<Hosts>()("enforced-hosts", two) {}
+    return Effect.gen(function*() {
+      const api = yield* Api
+      const hosts = yield* Hosts
+      const calls: ReadonlyArray<Effect.Effect<never, unknown, Api | Hosts>> = [
+        Api.wrap(Effect.fail("no")),
+        Api.wrapWith(Effect.fail("no"), {}),
+        Hosts.wrap(Effect.fail("no"), { key: "a" })
+      ]
+      for (const call of calls) yield* Effect.exit(call)
+      assert.strictEqual((yield* api.snapshot).statistics.failure, 0)
+      assert.strictEqual(yield* hosts.size, 0)
+      for (const call of calls) yield* Effect.exit(as("enforce")(call))
+      assert.strictEqual((yield* api.snapshot).statistics.failure, 2)
+      assert.strictEqual((yield* hosts.get("a").snapshot).statistics.failure, 1)
+    }).pipe(
+      Effect.provide(Layer.merge(Api.layer, Hosts.layer)),
+      Effect.provide([
+        Storage.MemoryStorageLive,
+        Logger.layer([]),
+        ConfigProvider.layer(ConfigProvider.fromUnknown({ CIRCUIT_BREAKER_ENABLED: "false" }))
+      ])
+    )
   })
 })
 
@@ -153,6 +244,34 @@ describe("Defaults", () => {
       )
     )
   })
+
+  const lying: ReadonlyArray<readonly [Breaker.Data, Breaker.Policy, RegExp]> = [
+    [{ timeout: "1 second" }, {}, /timeout must be declared .* BreakerTimeoutError/],
+    [{ halfOpen: { timeout: "1 second" } }, {}, /halfOpen\.timeout must be declared .* BreakerTimeoutError/],
+    [{ maxConcurrent: 1 }, {}, /maxConcurrent must be declared .* BulkheadFullError/],
+    [
+      { consistency: "strict" },
+      { onStorageError: "fail" },
+      /consistency with onStorageError must be declared .* StorageError/
+    ]
+  ]
+  for (const [defaults, policy, message] of lying) {
+    it.effect(`Defaults that add an error to calls are a defect: ${JSON.stringify(defaults)} (F27)`, () =>
+      Effect.gen(function*() {
+        const exit = yield* Effect.exit(Effect.provideService(make("lying", policy), Breaker.Defaults, defaults as {}))
+        assert.isTrue(Exit.hasDies(exit))
+        assert.match(String(exit), message)
+      }))
+  }
+
+  it.effect("Defaults without a value leave the policy as it is (F28)", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("undefined", {}).pipe(
+        Effect.provideService(Breaker.Defaults, { trip: undefined, openFor: undefined })
+      )
+      yield* failTimes(breaker, 5)
+      assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.minutes(1))
+    }))
 
   it.effect("invalid Defaults are a defect that names the problem", () =>
     Effect.gen(function*() {

@@ -1,9 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber } from "effect"
+import { Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { snapshot as snapshotOf } from "../src/core/Record.ts"
 import { Breaker, Trip } from "../src/index.ts"
-import { LEASE_GRACE_MILLIS } from "../src/internal/Bounds.ts"
 import type * as Storage from "../src/Storage/Storage.ts"
 import { failing, hanging, Link, lostReply, memory, processes, slow } from "./support/storages.ts"
 import { failTimes, inBrief, listen, rejectionOf, untilQuiet } from "./utils.ts"
@@ -43,7 +42,9 @@ const untilUnusedLeaseIsGivenBack = intervals(3)
 
 const LEASE_SECONDS = 5
 const whileLeaseRuns = intervals(LEASE_SECONDS - 2)
-const untilLeaseAndGraceAreOver = intervals(LEASE_SECONDS + LEASE_GRACE_MILLIS / 1000 + 1)
+
+/** A settlement is sent again for the length of a lease and two intervals. */
+const untilSettlementIsGivenUp = intervals(LEASE_SECONDS + 3)
 
 const pair = <const P extends Breaker.Policy>(
   name: string,
@@ -272,7 +273,7 @@ describe("a leased probe", () => {
 
   const settlements = ({ probes }: Link) => probes.filter(({ _tag }) => _tag === "Settle").length
 
-  it.effect("a leased probe whose settlement is lost is settled again with each round until a second after its lease", () =>
+  it.effect("a leased probe whose settlement is lost is settled again with each round", () =>
     Effect.gen(function*() {
       const { a, b, linkA } = yield* due("settled again")
       yield* a.wrap(Effect.sync(() => linkA.fault(hanging, "probe")))
@@ -283,14 +284,14 @@ describe("a leased probe", () => {
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
     }))
 
-  it.effect("a leased probe whose settlement is never acknowledged is given up with its lease", () =>
+  it.effect("a settlement that is never acknowledged is given up after a lease and two intervals", () =>
     Effect.gen(function*() {
       const { a, linkA } = yield* due("given up")
       yield* a.wrap(Effect.sync(() => linkA.fault(failing("Denied"), "probe")))
-      yield* untilLeaseAndGraceAreOver
+      yield* untilSettlementIsGivenUp
       const sent = settlements(linkA)
       assert.isAtLeast(sent, 4)
-      yield* untilLeaseAndGraceAreOver
+      yield* untilSettlementIsGivenUp
       assert.strictEqual(settlements(linkA), sent)
       linkA.fault(undefined)
     }))
@@ -312,15 +313,133 @@ describe("a leased probe", () => {
       }
     }))
 
-  it.effect("a leased probe that fails when its lease ends reopens the circuit for all", () =>
+  it.effect("by default, two instances close a circuit whose healthy calls take 40 seconds (F1)", () =>
     Effect.gen(function*() {
-      const { a, b } = yield* due("lapsed")
-      const probe = yield* Effect.forkChild(Effect.exit(a.wrap(Effect.never)), { startImmediately: true })
-      assert.strictEqual((yield* rejectionOf(b)).state, "HalfOpen")
-      yield* TestClock.adjust("5 seconds")
+      const { a, b } = yield* pair("slow", any)
+      yield* b.wrap(Effect.void)
+      yield* failTimes(a, 2)
+      yield* TestClock.adjust("10 seconds")
       yield* untilQuiet
-      assert.isTrue((yield* Fiber.join(probe))._tag === "Failure")
+      const slow = <Err>(breaker: Breaker.Breaker<Err>) =>
+        Effect.forkChild(breaker.wrap(Effect.as(Effect.sleep("40 seconds"), "ok")), { startImmediately: true })
+      const first = yield* slow(a)
+      assert.strictEqual((yield* rejectionOf(b)).state, "HalfOpen")
+      yield* TestClock.adjust("31 seconds")
+      yield* untilQuiet
+      // The place of the first is free, so another instance probes beside it.
+      const second = yield* slow(b)
+      yield* untilQuiet
+      assert.strictEqual((yield* rejectionOf(a)).state, "HalfOpen")
+      yield* TestClock.adjust("9 seconds")
+      yield* untilQuiet
+      assert.strictEqual(yield* Fiber.join(first), "ok")
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
+      yield* TestClock.adjust("40 seconds")
+      assert.strictEqual(yield* Fiber.join(second), "ok")
+      assert.deepStrictEqual([yield* a.state, yield* b.state], ["Closed", "Closed"])
+    }))
+
+  it.effect("a leased probe that fails after its lease reopens the circuit for all (F1)", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* due("late")
+      const takes = Duration.seconds(2 * LEASE_SECONDS)
+      const probe = yield* Effect.forkChild(
+        Effect.exit(a.wrap(Effect.andThen(Effect.sleep(takes), Effect.fail("no")))),
+        {
+          startImmediately: true
+        }
+      )
+      yield* rejectionOf(b)
+      yield* TestClock.adjust(takes)
+      yield* untilQuiet
+      assert.deepStrictEqual(yield* Fiber.join(probe), Exit.fail("no"))
       assert.deepStrictEqual([yield* a.state, yield* b.state], ["Open", "Open"])
+    }))
+
+  it.effect("a leased probe that runs when the scope of its breaker closes still decides for the fleet (F1)", () =>
+    Effect.gen(function*() {
+      const [linkA, linkB] = yield* processes(2)
+      const scope = yield* Scope.make()
+      const a = yield* linkA!.make("leaves", any).pipe(Scope.provide(scope))
+      const b = yield* linkB!.make("leaves", any)
+      yield* b.wrap(Effect.void)
+      yield* failTimes(a, 2)
+      yield* untilQuiet
+      yield* TestClock.adjust("10 seconds")
+      yield* untilQuiet
+      const probe = yield* Effect.forkChild(a.wrap(Effect.sleep("40 seconds")), { startImmediately: true })
+      yield* rejectionOf(b)
+      yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust("40 seconds")
+      yield* untilQuiet
+      yield* Fiber.join(probe)
+      assert.strictEqual(yield* b.state, "Closed")
+    }))
+
+  it.effect("a leased probe that runs longer than its lease is put back with the round of a storage that lost it (F1)", () =>
+    Effect.gen(function*() {
+      const { a, linkA } = yield* due("put back")
+      const takes = Duration.seconds(2 * LEASE_SECONDS)
+      const probe = yield* Effect.forkChild(a.wrap(Effect.sleep(takes)), { startImmediately: true })
+      yield* TestClock.adjust(Duration.seconds(LEASE_SECONDS + 1))
+      const other = yield* memory
+      linkA.moveTo(other)
+      yield* TestClock.adjust(takes)
+      yield* untilQuiet
+      yield* Fiber.join(probe)
+      const putBack = linkA.changes.find(({ _tag }) => _tag === "PutBack")
+      assert.deepStrictEqual(putBack?._tag === "PutBack" && putBack.leases.map(({ remaining }) => remaining), [0])
+      assert.strictEqual((yield* a.snapshot).fleet?.state, "Closed")
+    }))
+
+  it.effect("one settlement that is slow takes only its own place of three (F14)", () =>
+    Effect.gen(function*() {
+      const { a, linkA } = yield* pair("slow settlement", { ...any, halfOpen: { probes: 3, successes: 3 } })
+      yield* failTimes(a, 2)
+      yield* TestClock.adjust("10 seconds")
+      yield* untilQuiet
+      yield* a.wrap(Effect.sync(() => linkA.fault(slow(800), "probe")))
+      linkA.fault(undefined)
+      let running = 0
+      const hanging = Effect.forkChild(
+        Effect.exit(a.wrap(Effect.andThen(Effect.sync(() => running++), Effect.never))),
+        {
+          startImmediately: true
+        }
+      )
+      const runningAfter = (calls: number) =>
+        Effect.andThen(Effect.repeat(hanging, { times: calls - 1 }), Effect.map(untilQuiet, () => running))
+      const meanwhile = yield* runningAfter(4)
+      yield* TestClock.adjust(800)
+      yield* untilQuiet
+      assert.deepStrictEqual([meanwhile, yield* runningAfter(2)], [2, 3])
+    }))
+
+  it.effect("a lease that lapsed between two ticks is given back, and no call probes under it (F6)", () =>
+    Effect.gen(function*() {
+      const { a, linkA } = yield* pair("between ticks", { ...any, halfOpen: { lease: "300 millis" } })
+      yield* failTimes(a, 2)
+      yield* untilQuiet
+      linkA.fault(failing("Unavailable"))
+      yield* TestClock.adjust("10 seconds")
+      yield* untilQuiet
+      yield* a.wrap(Effect.void)
+      assert.strictEqual(yield* a.state, "Closed")
+      linkA.fault(undefined)
+      const asks = () => linkA.probes.filter(({ _tag }) => _tag === "Ask").length
+      const before = asks()
+      while (asks() === before) {
+        yield* a.wrap(Effect.void)
+        yield* TestClock.adjust("100 millis")
+        yield* untilQuiet
+      }
+      // The lease waits. Without a call no tick begins, and the round that gives it back has not come yet.
+      yield* TestClock.adjust("500 millis")
+      linkA.probes.splice(0)
+      yield* a.wrap(Effect.void)
+      yield* untilQuiet
+      assert.isFalse(linkA.probes.some((probe) => probe._tag === "Settle" && probe.outcome._tag !== "Ignored"))
+      assert.strictEqual((yield* a.snapshot).statistics.failure, 2)
     }))
 
   it.effect("a lease that no call used is given back after an interval", () =>

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber } from "effect"
+import { Clock, Deferred, Duration, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { Breaker, Outcome, Trip } from "../src/index.ts"
+import { queryObjects } from "node:v8"
+import { Breaker, Outcome, Storage, Trip } from "../src/index.ts"
+import { Deadlines } from "../src/internal/Deadlines.ts"
 import { failTimes, inBrief, listen, make, rejectionOf } from "./utils.ts"
 
 const base = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
@@ -163,57 +165,137 @@ describe("half-open", () => {
     }))
 })
 
-describe("a hung probe", () => {
-  it.effect("a hung probe is interrupted when its lease ends, reopens the circuit, and fails with BreakerOpenError", () =>
+const storages = { "without a fleet": Storage.NullStorageLive, "on memory": Storage.MemoryStorageLive }
+for (const [where, storage] of Object.entries(storages)) {
+  /** A circuit with the default lease, whose next call is of this kind. */
+  const before = (next: "a call" | "a probe", name: string) =>
     Effect.gen(function*() {
-      const breaker = yield* ready({})
-      let finalized = false
-      const hung = Effect.onInterrupt(Effect.never, () =>
-        Effect.sync(() => {
-          finalized = true
+      const breaker = yield* Breaker.make(name, base)
+      if (next === "a call") return breaker
+      yield* failTimes(breaker, 1)
+      yield* TestClock.adjust("10 seconds")
+      return breaker
+    }).pipe(Effect.provide(storage))
+
+  describe(`a probe without a timeout, ${where}`, () => {
+    it.effect(`the default heals a circuit whose healthy calls take 40 seconds, ${where} (F1)`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* before("a probe", "slow")
+        const probe = yield* Effect.forkChild(breaker.wrap(Effect.as(Effect.sleep("40 seconds"), "ok")), {
+          startImmediately: true
+        })
+        yield* TestClock.adjust(39_999)
+        assert.strictEqual(yield* breaker.state, "HalfOpen")
+        yield* TestClock.adjust(1)
+        assert.strictEqual(yield* Fiber.join(probe), "ok")
+        assert.strictEqual(yield* breaker.state, "Closed")
+        assert.deepInclude((yield* breaker.snapshot).statistics, { success: 1, failure: 1, timesOpened: 1 })
+      }))
+
+    it.effect(`a probe that fails after its lease reopens the circuit, ${where} (F1)`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* before("a probe", "late failure")
+        const { end } = yield* pending(breaker)
+        yield* TestClock.adjust("50 seconds")
+        assert.strictEqual(yield* breaker.state, "HalfOpen")
+        assert.deepStrictEqual(yield* end(Exit.fail("no")), Exit.fail("no"))
+        assert.deepInclude(yield* rejectionOf(breaker), { state: "Open", lastFailure: "no" })
+      }))
+
+    it.effect(`a probe that hangs loses its place after one lease, and another closes the circuit, ${where} (F1)`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* before("a probe", "hung")
+        const hung = yield* pending(breaker)
+        yield* TestClock.adjust(29_999)
+        assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.millis(1))
+        yield* TestClock.adjust(1)
+        const second = yield* pending(breaker)
+        assert.deepStrictEqual((yield* rejectionOf(breaker)).retryAfter, Duration.seconds(30))
+        yield* second.end(Exit.succeed("ok"))
+        assert.strictEqual(yield* breaker.state, "Closed")
+        assert.isUndefined(hung.fiber.pollUnsafe())
+        assert.deepStrictEqual(yield* hung.end(Exit.fail("late")), Exit.fail("late"))
+        assert.strictEqual(yield* breaker.state, "Closed")
+      }))
+
+    it.effect(`the first of two overlapping probes decides, whichever it is, ${where} (F1)`, () =>
+      Effect.gen(function*() {
+        const breaker = yield* before("a probe", "overlapping")
+        const first = yield* pending(breaker)
+        yield* TestClock.adjust("30 seconds")
+        const second = yield* pending(breaker)
+        yield* first.end(Exit.succeed("ok"))
+        assert.strictEqual(yield* breaker.state, "Closed")
+        yield* second.end(Exit.fail("late"))
+        assert.strictEqual(yield* breaker.state, "Closed")
+      }))
+
+    for (const next of ["a call", "a probe"] as const) {
+      it.effect(`${next} runs in its caller's fiber, ${where} (F2)`, () =>
+        Effect.gen(function*() {
+          const breaker = yield* before(next, "fiber")
+          const id = Effect.withFiber(({ id }) => Effect.succeed(id))
+          assert.strictEqual(yield* breaker.wrap(id), yield* id)
         }))
-      const probe = yield* Effect.forkChild(breaker.wrap(hung), { startImmediately: true })
-      yield* TestClock.adjust(29_999)
-      assert.isUndefined(probe.pollUnsafe())
+
+      it.effect(`${next} is uninterruptible where its caller is, ${where} (F2)`, () =>
+        Effect.gen(function*() {
+          const breaker = yield* before(next, "uninterruptible")
+          const log: Array<string> = []
+          const connect = Effect.andThen(Effect.sleep("40 seconds"), Effect.sync(() => log.push("connected")))
+          const connection = Effect.acquireRelease(
+            breaker.wrap(connect),
+            () => Effect.sync(() => log.push("released"))
+          )
+          const fiber = yield* Effect.forkChild(Effect.scoped(connection), { startImmediately: true })
+          const interruption = yield* Effect.forkChild(Fiber.interrupt(fiber), { startImmediately: true })
+          yield* TestClock.adjust("40 seconds")
+          yield* Fiber.join(interruption)
+          assert.deepStrictEqual(log, ["connected", "released"])
+          assert.strictEqual(yield* breaker.state, "Closed")
+        }))
+
+      it.effect(`what ${next} forks lives on after it, ${where} (F2)`, () =>
+        Effect.gen(function*() {
+          const breaker = yield* before(next, "forks")
+          let beats = 0
+          const heartbeat = Effect.forever(Effect.andThen(Effect.sleep("1 minute"), Effect.sync(() => beats++)))
+          const child = yield* breaker.wrap(Effect.forkChild(heartbeat, { startImmediately: true }))
+          yield* TestClock.adjust("3 minutes")
+          assert.isUndefined(child.pollUnsafe())
+          assert.strictEqual(beats, 3)
+        }))
+    }
+  })
+}
+
+describe("a probe with a timeout", () => {
+  for (const isProbe of [false, true]) {
+    it.effect(`what a call with a timeout forks ends with it, ${isProbe ? "as a probe" : "closed"} (F2)`, () =>
+      Effect.gen(function*() {
+        const breaker = isProbe
+          ? yield* ready({ timeout: "1 minute" })
+          : yield* make("forks", { ...base, timeout: "1 minute" })
+        const child = yield* breaker.wrap(
+          Effect.andThen(Effect.yieldNow, Effect.forkChild(Effect.never, { startImmediately: true }))
+        )
+        assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(child)))
+      }))
+  }
+
+  it.effect("a probe runs until its timeout, also beyond its lease (F1)", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ timeout: "8 seconds", halfOpen: { lease: "3 seconds" } })
+      const hung = yield* Effect.forkChild(breaker.wrap(Effect.never), { startImmediately: true })
+      yield* TestClock.adjust("3 seconds")
+      const second = yield* pending(breaker)
+      yield* TestClock.adjust(4999)
+      assert.isUndefined(hung.pollUnsafe())
       yield* TestClock.adjust(1)
-      const error = yield* Effect.flip(Fiber.join(probe))
-      assert.instanceOf(error, Breaker.BreakerOpenError)
-      assert.isTrue(finalized)
+      assert.instanceOf(yield* Effect.flip(Fiber.join(hung)), Breaker.BreakerTimeoutError)
       assert.strictEqual(yield* breaker.state, "Open")
-      assert.deepInclude((yield* breaker.snapshot).statistics, { failure: 2, timeout: 0, ignored: 0 })
-      yield* TestClock.adjust("10 seconds")
-      yield* breaker.wrap(Effect.void)
-      assert.strictEqual(yield* breaker.state, "Closed")
-    }))
-
-  it.effect("a hung probe that cannot be interrupted still loses its place, and its result is discarded", () =>
-    Effect.gen(function*() {
-      const breaker = yield* ready({ halfOpen: { lease: "5 seconds" } })
-      const gate = yield* Deferred.make<string>()
-      const probe = yield* Effect.forkChild(breaker.wrap(Effect.uninterruptible(Deferred.await(gate))), {
-        startImmediately: true
-      })
-      yield* TestClock.adjust("5 seconds")
+      yield* second.end(Exit.succeed("late"))
       assert.strictEqual(yield* breaker.state, "Open")
-      assert.isUndefined(probe.pollUnsafe())
-      yield* TestClock.adjust("10 seconds")
-      const next = yield* pending(breaker)
-      yield* Deferred.succeed(gate, "late")
-      assert.instanceOf(yield* Effect.flip(Fiber.join(probe)), Breaker.BreakerOpenError)
-      assert.strictEqual(yield* breaker.state, "HalfOpen")
-      assert.strictEqual((yield* breaker.snapshot).statistics.success, 0)
-      yield* next.end(Exit.succeed("ok"))
-      assert.strictEqual(yield* breaker.state, "Closed")
-    }))
-
-  it.effect("a hung probe in an uninterruptible caller is interrupted when its lease ends, too", () =>
-    Effect.gen(function*() {
-      const breaker = yield* ready({ halfOpen: { lease: "5 seconds" } })
-      const probe = yield* Effect.forkChild(Effect.uninterruptible(breaker.wrap(Effect.never)), {
-        startImmediately: true
-      })
-      yield* TestClock.adjust("5 seconds")
-      assert.instanceOf(yield* Effect.flip(Fiber.join(probe)), Breaker.BreakerOpenError)
     }))
 
   it.effect("halfOpen.timeout applies to probes only, instead of the policy's timeout", () =>
@@ -271,5 +353,40 @@ describe("a ramp", () => {
       const error = yield* rejectionOf(breaker)
       assert.deepInclude(error, { state: "HalfOpen" })
       assert.deepStrictEqual(error.retryAfter, Duration.seconds(6))
+    }))
+})
+
+describe("many probes", () => {
+  it.effect("ten thousand leased probes leave no queue of deadlines and no sleeping fiber (F4)", () =>
+    Effect.gen(function*() {
+      // A clock whose readings are unevenly apart by fractions of a millisecond, as a real one's are.
+      const clock = yield* Clock.Clock
+      let readings = 0
+      let offset = 0n
+      let sleepers = 0
+      const fractional: Clock.Clock = {
+        ...clock,
+        monotonicTimeNanosUnsafe: () => {
+          offset += BigInt((++readings ** 2) % 1009)
+          return clock.monotonicTimeNanosUnsafe() + offset
+        },
+        sleep: (duration) =>
+          Effect.suspend(() => {
+            sleepers++
+            return Effect.ensuring(clock.sleep(duration), Effect.sync(() => sleepers--))
+          })
+      }
+      const breaker = yield* make("many", { ...base, halfOpen: { successes: 1_000_000 } }).pipe(
+        Effect.provideService(Clock.Clock, fractional)
+      )
+      yield* failTimes(breaker, 1)
+      yield* breaker.forceHalfOpen
+      const probes = (count: number) => Effect.repeat(breaker.wrap(Effect.yieldNow), { times: count - 1 })
+      yield* probes(10)
+      const before = [queryObjects(Deadlines, { format: "count" }), sleepers]
+      yield* probes(10_000)
+      assert.strictEqual(yield* breaker.state, "HalfOpen")
+      assert.strictEqual((yield* breaker.snapshot).statistics.success, 10_010)
+      assert.deepStrictEqual([queryObjects(Deadlines, { format: "count" }), sleepers], before)
     }))
 })

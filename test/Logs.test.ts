@@ -1,5 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Logger, type LogLevel, Option, References, Schedule, Stream, Tracer } from "effect"
+import {
+  Cause,
+  Context,
+  Duration,
+  Effect,
+  Logger,
+  type LogLevel,
+  Option,
+  References,
+  Schedule,
+  Stream,
+  Tracer
+} from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import { messages } from "../src/internal/Messages.ts"
@@ -135,6 +147,55 @@ describe("a log line", () => {
         assert.isAbove(attempts, reasons.length)
         const { text } = messages.subscribeRefused
         assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [["Warn", text], ["Warn", text]])
+      })))
+
+  it.effect("a subscription that keeps failing while the storage answers is logged as Warn, once (S6, S16)", () =>
+    withLogs("Info", (lines) =>
+      Effect.gen(function*() {
+        let isListening = false
+        const changes = Stream.suspend((): Storage.Storage["changes"] =>
+          isListening
+            ? Stream.concat(Stream.succeed({ _tag: "Subscribed" as const }), Stream.never)
+            : Stream.fail(new StorageError({ operation: "changes", reason: "Unavailable", cause: "refused (08P01)" }))
+        )
+        const of = yield* memory
+        const storage = { ...of, capabilities: { ...of.capabilities, pushes: true }, changes }
+        const breaker = yield* Breaker.make("deaf", policy).pipe(Effect.provideService(Storage.Storage, storage))
+        const seen = () =>
+          Effect.map(breaker.snapshot, ({ fleet }) => {
+            const { active, for: duration } = fleet!.subscription!
+            return [active, Math.round(Duration.toSeconds(duration))]
+          })
+        yield* failTimes(breaker, 1)
+        yield* TestClock.adjust("29 seconds")
+        assert.deepStrictEqual([lines.length, yield* seen()], [0, [false, 29]])
+        yield* TestClock.adjust("10 minutes")
+        assert.deepStrictEqual(lines.map(({ level, text }) => [level, text]), [[
+          "Warn",
+          messages.subscribeFailing.text
+        ]])
+        assert.deepStrictEqual(yield* seen(), [false, 629])
+        isListening = true
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual((yield* seen())[0], true)
+        assert.strictEqual(lines.length, 1)
+      })))
+
+  it.effect("a subscription that fails while the storage is away has no line of its own (S16)", () =>
+    withLogs("Info", (lines) =>
+      Effect.gen(function*() {
+        const of = yield* memory
+        const changes = Stream.fail(new StorageError({ operation: "changes", reason: "Unavailable", cause: "away" }))
+        const link = new Link({ ...of, capabilities: { ...of.capabilities, pushes: true }, changes })
+        const breaker = yield* link.make("away", policy)
+        link.fault(failing("Unavailable"))
+        yield* breaker.wrap(Effect.void)
+        for (let i = 0; i < 60; i++) {
+          yield* breaker.wrap(Effect.void)
+          yield* rounds(1)
+        }
+        assert.notInclude(lines.map(({ text }) => text), messages.subscribeFailing.text)
+        assert.include(lines.map(({ text }) => text), messages.storageUnreachable.text)
       })))
 
   it.effect("instances with different policies are logged as Warn, once per instance", () =>

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Exit, Schedule, Schema } from "effect"
+import { Config, ConfigProvider, Duration, Effect, Exit, Result, Schedule, Schema } from "effect"
 import { Breaker, Outcome, Trip } from "../src/index.ts"
 import { resolve } from "../src/internal/ResolvedPolicy.ts"
 
@@ -149,6 +149,124 @@ describe("an invalid policy is refused, with field, range and value (C7.104)", (
     const huge = "x".repeat(10_000)
     assert.isBelow(messageOf(() => Breaker.make("huge", { openFor: huge as never })).message.length, 300)
   })
+})
+
+describe("an unknown field", () => {
+  const say = (field: string, hint: string) => `${field} must be left out, because ${hint}`
+  const near = (field: string, known: string) => say(field, `there is no such field (did you mean ${known}?)`)
+  const policies: ReadonlyArray<readonly [data: object, message: string]> = [
+    [{ timout: "2 seconds" }, near("timout", "timeout")],
+    [{ openfor: "2 seconds" }, near("openfor", "openFor")],
+    [{ open_for: "2 seconds" }, near("open_for", "openFor")],
+    [{ maxConcurency: 3 }, near("maxConcurency", "maxConcurrent")],
+    [{ tirp: null }, near("tirp", "trip")],
+    [{ timout: undefined }, near("timout", "timeout")],
+    [{ retries: 3 }, say("retries", "the only fields are trip, openFor")],
+    [{ halfOpen: { max: 3 } }, say("halfOpen.max", "the only fields are probes, successes, lease, timeout, ramp")],
+    [{ halfOpen: { probe: 3 } }, near("halfOpen.probe", "probes")],
+    [{ consistency: { maxAge: 500, minAge: 1 } }, near("consistency.minAge", "maxAge")],
+    [
+      { trip: { _tag: "ConsecutiveFailures", failures: 3, within: 1 } },
+      say("trip.within", "the only fields are _tag, failures")
+    ],
+    [{ trip: { ...rate, minimumCall: 1 } }, near("trip.minimumCall", "minimumCalls")],
+    [{ trip: { ...rate, window: { ...within, durations: 1 } } }, near("trip.window.durations", "duration")],
+    [{ trip: { _tag: "Any", policies: [{ ...rate, treshold: 1 }] } }, near("trip.policies[0].treshold", "threshold")]
+  ]
+  for (const [data, message] of policies) {
+    it(`an unknown field is refused by constructors and by the schema: ${JSON.stringify(data)} (F30)`, () => {
+      for (
+        const make of [
+          () => Breaker.make("unknown", data),
+          () => Breaker.Service()("unknown", data),
+          () => Breaker.makeKeyed("unknown", data),
+          () => Breaker.KeyedService()("unknown", data),
+          () => Breaker.layer("unknown", data),
+          () => Breaker.fingerprint(data)
+        ]
+      ) {
+        const refused = messageOf(make)
+        assert.instanceOf(refused.error, RangeError)
+        assert.include(refused.message, message)
+      }
+      const undecoded = messageOf(() => decode(data))
+      assert.isTrue(Schema.isSchemaError(undecoded.error))
+      assert.include(undecoded.message, message)
+      const unencoded = messageOf(() => Schema.encodeUnknownSync(Breaker.Data)(data))
+      assert.isTrue(Schema.isSchemaError(unencoded.error))
+    })
+  }
+
+  it("a field of keyed breakers is unknown to a breaker of one circuit (F30)", () => {
+    const keyed = { capacity: 10, idleTimeToLive: "1 hour", overflow: "shareOne" } as const
+    assert.include(messageOf(() => Breaker.make("one", keyed as {})).message, "capacity must be left out")
+    assert.include(
+      messageOf(() => Breaker.makeKeyed("many", { capacty: 10 } as {})).message,
+      near("capacty", "capacity")
+    )
+    assert.strictEqual(Breaker.fingerprint(keyed as {}), Breaker.fingerprint({}))
+    assert.isTrue(Effect.isEffect(Breaker.makeKeyed("many", keyed)))
+  })
+
+  it("a policy that is read from a ConfigProvider may not have unknown fields (F30)", () => {
+    const policy = Config.schema(Breaker.Data, "payments")
+    const read = (payments: object) =>
+      Effect.runSync(Effect.result(policy.parse(ConfigProvider.fromUnknown({ payments }))))
+    const good = read({ openFor: "5 seconds", halfOpen: { probes: "2" } })
+    assert.strictEqual(
+      Breaker.fingerprint(Result.getOrThrow(good)),
+      Breaker.fingerprint({ openFor: "5 seconds", halfOpen: { probes: 2 } })
+    )
+    assert.include(String(read({ timout: "5 seconds" })), near("timout", "timeout"))
+    assert.include(String(read({ timouts: { a: "5 seconds" } })), near("timouts", "timeout"))
+  })
+
+  it("an unknown field of a trip constructor is refused (F30)", () => {
+    const options = { threshold: 0.5, within: "1 second" } as const
+    const cases: ReadonlyArray<readonly [() => unknown, string]> = [
+      [() => Trip.failureRate({ ...options, minimumCall: 3 } as typeof options), near("minimumCall", "minimumCalls")],
+      [
+        () => Trip.failures({ count: 3, within: 1, treshold: 1 } as never),
+        say("treshold", "the only fields are count, within")
+      ],
+      [() => Trip.slowCallRate({ ...options, slowerThen: 1 } as never), near("slowerThen", "slowerThan")],
+      [
+        () => Trip.failureRate({ ...options, lastCalls: 3 } as never),
+        "within must be left out, because lastCalls is given"
+      ],
+      [() => Trip.failureRate(undefined as never), "options must be an object with the fields threshold"]
+    ]
+    for (const [make, message] of cases) {
+      const refused = messageOf(make)
+      assert.instanceOf(refused.error, RangeError)
+      assert.include(refused.message, message)
+    }
+  })
+
+  const shapes: ReadonlyArray<readonly [policy: unknown, message: string]> = [
+    [undefined, "policy must be an object, got undefined"],
+    [null, "policy must be an object, got null"],
+    ["5 failures", "policy must be an object, got \"5 failures\""],
+    [{ halfOpen: 3 }, "halfOpen must be an object with the fields probes"],
+    [{ halfOpen: null }, "halfOpen must be an object with the fields probes"],
+    [{ consistency: null }, "consistency must be one of local, strict, got null"],
+    [{ trip: null }, "trip must be a trip policy made by Trip, got null"],
+    [{ trip: 5 }, "trip must be a trip policy made by Trip, got 5"],
+    [{ trip: { _tag: "toString" } }, "trip._tag must be one of"],
+    [{ trip: { _tag: "Any" } }, "trip.policies must be an array of trip policies, got undefined"],
+    [
+      { trip: { _tag: "FailureRate", threshold: 1, minimumCalls: 1 } },
+      "trip.window._tag must be one of Within, LastCalls"
+    ],
+    [{ classify: "all" }, "classify must be a function, got \"all\""]
+  ]
+  for (const [policy, message] of shapes) {
+    it(`a value of the wrong shape is refused with its field: ${JSON.stringify(policy)} (F30)`, () => {
+      const refused = messageOf(() => Breaker.make("shape", policy as {}))
+      assert.instanceOf(refused.error, RangeError)
+      assert.include(refused.message, message)
+    })
+  }
 })
 
 describe("the longest open time", () => {

@@ -8,6 +8,18 @@ import { make, rejectionOf } from "./utils.ts"
 const one = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
 const memory = Storage.MemoryStorageLive
 
+/** Builds layers on one storage. */
+const builder = Effect.map(
+  memoryStorage,
+  (storage) => <A, E>(layer: Layer.Layer<A, E, Storage.Storage>) =>
+    Effect.exit(Layer.build(Layer.fresh(Layer.provide(layer, Layer.succeed(Storage.Storage, storage)))))
+)
+
+const defectOf = (exit: Exit.Exit<unknown, unknown>) => {
+  assert.isTrue(Exit.hasDies(exit))
+  return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
+}
+
 describe("a service", () => {
   class Payments extends Breaker.Service<Payments>()("payments-service", { ...one, timeout: "1 second" }) {}
   const live = Payments.layer.pipe(Layer.provide(memory))
@@ -104,17 +116,6 @@ describe("the default breaker", () => {
 })
 
 describe("one circuit name", () => {
-  /** Builds layers on one storage. */
-  const builder = Effect.map(
-    memoryStorage,
-    (storage) => <A, E>(layer: Layer.Layer<A, E, Storage.Storage>) =>
-      Effect.exit(Layer.build(Layer.fresh(Layer.provide(layer, Layer.succeed(Storage.Storage, storage)))))
-  )
-  const defectOf = (exit: Exit.Exit<unknown, unknown>) => {
-    assert.isTrue(Exit.hasDies(exit))
-    return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
-  }
-
   it.effect("one circuit name of two services is a defect that names both", () => {
     class One extends Breaker.Service<One>()("contested", {}) {}
     class Two extends Breaker.Service<Two>()("contested", { openFor: "1 second" }) {}
@@ -218,5 +219,83 @@ describe("one circuit name", () => {
       assert.isTrue(Breaker.isRejection(yield* Effect.flip(Effect.provideContext(First.wrap(Effect.void), first))))
       assert.isTrue(Breaker.isRejection(yield* Effect.flip(Effect.provideContext(Second.wrap(Effect.void), second))))
     }).pipe(Effect.provide(Logger.layer([logger])))
+  })
+})
+
+describe("a configuration that does not hold", () => {
+  /** Lines at `Warn`, with their fields. */
+  const warnings = () => {
+    const lines: Array<unknown> = []
+    const logger = Logger.make<unknown, void>(({ fiber, logLevel, message }) => {
+      if (logLevel === "Warn") lines.push([String(message), fiber.getRef(References.CurrentLogAnnotations)])
+    })
+    return { lines, logs: Logger.layer([logger]) }
+  }
+
+  const unfenced: ReadonlyArray<readonly [policy: Breaker.Policy, fields: string]> = [
+    [{ consistency: "strict", onStorageError: "fail" }, "consistency, onStorageError"],
+    [{ consistency: { maxAge: "1 second" } }, "consistency"],
+    [{ onStorageError: "fail" }, "onStorageError"],
+    [{ evidence: "pooled" }, "evidence"]
+  ]
+  for (const [policy, fields] of unfenced) {
+    it.effect(`one warning names what does not hold without fencing: ${fields} (F34)`, () => {
+      const { lines, logs } = warnings()
+      return Effect.gen(function*() {
+        const breaker = yield* Breaker.make("unfenced", policy)
+        yield* breaker.wrap(Effect.void)
+        yield* breaker.wrap(Effect.void)
+        const expected = [messages.notFenced.text, { circuit: "unfenced", backend: "null", fields }]
+        assert.deepStrictEqual(lines, [expected])
+      }).pipe(Effect.provide([Storage.NullStorageLive, logs]))
+    })
+  }
+
+  it.effect("a policy that needs no fencing, and a storage that fences, get no warning (F34)", () => {
+    const { lines, logs } = warnings()
+    const strict = { consistency: "strict", onStorageError: "fail" } as const
+    return Effect.gen(function*() {
+      yield* Effect.provide(Breaker.make("local", { onStorageError: "allow" }), Storage.NullStorageLive)
+      yield* Effect.provide(Breaker.make("strict", strict), Storage.MemoryStorageLive)
+      assert.deepStrictEqual(lines, [])
+    }).pipe(Effect.provide(logs))
+  })
+
+  it.effect("one warning says that a service is on two storages in memory at once (F34)", () => {
+    class Split extends Breaker.Service<Split>()("split", one) {}
+    class SplitKeys extends Breaker.KeyedService<SplitKeys>()("split-keys", one) {}
+    const { lines, logs } = warnings()
+    return Effect.gen(function*() {
+      const [here, there] = [yield* builder, yield* builder]
+      yield* here(Split.layer)
+      yield* here(Layer.fresh(Split.layer))
+      assert.deepStrictEqual(lines, [])
+      yield* there(Split.layer)
+      const expected = [messages.servedTwice.text, { circuit: "split", service: "Split" }]
+      assert.deepStrictEqual(lines, [expected])
+      const third = yield* builder
+      yield* third(Split.layer)
+      assert.deepStrictEqual(lines, [expected])
+      yield* here(SplitKeys.layer)
+      yield* there(SplitKeys.layer)
+      assert.deepStrictEqual(lines[1], [messages.servedTwice.text, { circuit: "split-keys/", service: "SplitKeys" }])
+    }).pipe(Effect.provide(logs))
+  })
+
+  it.effect("no warning where one storage comes after the other, or where storages are of different kinds (F34)", () => {
+    class Moved extends Breaker.Service<Moved>()("moved", one) {}
+    const { lines, logs } = warnings()
+    return Effect.gen(function*() {
+      for (let i = 0; i < 3; i++) {
+        yield* Effect.scoped(Effect.gen(function*() {
+          const build = yield* builder
+          yield* build(Moved.layer)
+        }))
+      }
+      const build = yield* builder
+      yield* build(Moved.layer)
+      yield* Layer.build(Layer.provide(Layer.fresh(Moved.layer), Storage.NullStorageLive))
+      assert.deepStrictEqual(lines, [])
+    }).pipe(Effect.provide(logs))
   })
 })

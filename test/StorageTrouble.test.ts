@@ -15,8 +15,8 @@ const policy = {
 
 const OPEN_SECONDS = 10
 
-/** The default, with its grace. */
-const LEASE_SECONDS = 31
+/** The default. */
+const LEASE_SECONDS = 30
 
 type Answer = Storage.Synced | Storage.Changed | Storage.Probed
 

@@ -84,12 +84,21 @@ const refused = {
     `import "../internal/Call.ts"`,
     `import "../Breaker.ts"`
   ],
+  "src/sql": [
+    `import "../Storage/Sql.ts"`,
+    `import "../layers/Postgres.ts"`,
+    `import "../internal/Call.ts"`
+  ],
   "src/layers": [
     `import "../Breaker.ts"`,
+    `import "../sql/DatabaseUrl.ts"`,
     `import "../core/State.ts"`,
     `import "../internal/Call.ts"`,
-    `import "effect"`
-  ]
+    `import "effect"`,
+    `import "ioredis"`,
+    `import "@effect/sql-pg/PgClient"`
+  ],
+  "src/internal/drivers": [`import "../Call.ts"`, `import "../../layers/IoRedis.ts"`]
 }
 
 const accepted = {
@@ -135,12 +144,15 @@ const accepted = {
   ],
   "src/conformance": [`import "../internal/Clock.ts"`],
   "src/file": [`import "./FolderName.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
+  "src/sql": [`import "./Locks.ts"`, `import "../internal/Messages.ts"`, `import "../Storage/Storage.ts"`],
   "src/layers": [
     `import "../Storage/Memory.ts"`,
     `import "./Client.ts"`,
-    `import "ioredis"`,
+    `import "../internal/drivers/Ioredis.ts"`,
+    `import type {} from "ioredis"`,
     `import "effect/persistence/Redis"`
-  ]
+  ],
+  "src/internal/drivers": [`import "../ConfigErrors.ts"`, `await import("ioredis")`]
 }
 
 const cycles = {

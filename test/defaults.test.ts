@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
 import { readFileSync } from "node:fs"
+import { MOST_LAPSED_LEASES } from "../src/core/Lease.ts"
 import { Trip } from "../src/index.ts"
 import {
   CALL_PATIENCE_MILLIS,
   CIRCUITS_PER_REQUEST,
   FAILURE_DELAY_MILLIS,
   FAILURES_UNTIL_UNREACHABLE,
-  LEASE_GRACE_MILLIS,
   REQUEST_DEADLINE_MILLIS
 } from "../src/internal/Bounds.ts"
 import { resolve } from "../src/internal/ResolvedPolicy.ts"
@@ -91,9 +91,7 @@ describe("the bounds that the documents give", () => {
     assert.strictEqual(protocol.get("a request, before it counts as failed"), deadline)
     assert.strictEqual(protocol.get("a call waits for the load of its circuit or for a lease"), `at most ${patience}`)
     assert.strictEqual(protocol.get("a failure is held back, to be reported with others"), `at most ${delay}`)
-    assert.strictEqual(
-      protocol.get("a lease is requested for"),
-      `${LEASE_GRACE_MILLIS / 1000} second longer than its holder uses it`
-    )
+    const lapsed = protocol.get("leases that have lapsed, which a record keeps")
+    assert.strictEqual(lapsed, `the newest ${MOST_LAPSED_LEASES}`)
   })
 })

@@ -5,7 +5,7 @@ import { failTimes, make, makeKeyed, rejectionOf } from "./utils.ts"
 
 const one = { trip: Trip.consecutiveFailures(1) } as const
 
-const good = ["", "n".repeat(10_000), "__proto__", "constructor", "🦆 \u202e\0\n", "a/b", "a~b", "é", "e\u0301"]
+const good = ["n".repeat(10_000), "__proto__", "constructor", "🦆 \u202e\0\n", "a/b", "a~b", "é", "e\u0301"]
 const said = (name: string) => JSON.stringify(name).slice(0, 20)
 
 describe("names", () => {
@@ -44,11 +44,20 @@ describe("names", () => {
     )
   })
 
-  for (const name of ["\ud800", "a\udfffb"]) {
-    it(`the name ${escape(name)} is refused at once, with field, value and range`, () => {
-      const message = /name must be well-formed Unicode, got "/
+  const unusable: ReadonlyArray<readonly [name: unknown, message: RegExp]> = [
+    ["\ud800", /name must be a well-formed text of at least one character, got "/],
+    ["a\udfffb", /name must be a well-formed text of at least one character, got "/],
+    ["", /name must be a well-formed text of at least one character, got ""/],
+    [undefined, /name must be a well-formed text of at least one character, got undefined/],
+    [7, /name must be a well-formed text of at least one character, got 7/],
+    ["__effect_breaker/x", /name must be a name that does not begin with __effect_breaker\/, which is reserved, got "/],
+    ["__effect_breaker", /name must be a name that does not begin with __effect_breaker\/, which is reserved, got "/]
+  ]
+  for (const [given, message] of unusable) {
+    const name = given as string
+    it(`the name ${escape(String(name))} is refused at once, with field, value and range (F32)`, () => {
       assert.throws(() => Breaker.make(name, {}), message)
-      assert.throws(() => Breaker.makeKeyed(name, {}), RangeError)
+      assert.throws(() => Breaker.makeKeyed(name, {}), message)
       assert.throws(() => Breaker.layer(name, {}), message)
       assert.throws(() => Breaker.Service()(name, {}), message)
       assert.throws(() => Breaker.KeyedService()(name, {}), message)

@@ -48,15 +48,16 @@ const responseFor = (error: CallError) => {
   switch (error._tag) {
     case "BreakerOpenError": {
       const seconds = retryAfterSeconds(error.retryAfter)
-      const { circuit, message, reason, state } = error
-      return refusal(503, seconds, { error: message, circuit, state, reason, retryAfterSeconds: seconds })
+      const { circuit, message, state } = error
+      return refusal(503, seconds, { error: message, circuit, state, retryAfterSeconds: seconds })
     }
     case "BulkheadFullError":
       return refusal(503, 1, { error: error.message, circuit: error.circuit, retryAfterSeconds: 1 })
     case "BreakerTimeoutError":
       return json(504, { error: error.message, circuit: error.circuit })
     case "HttpClientError":
-      return json(502, { error: error.message })
+      // Its message has the upstream's URL, which is none of the client's business.
+      return json(502, { error: "the upstream failed" })
   }
 }
 

@@ -241,7 +241,7 @@ class Circuits {
     }, { why: historyWhy(input) }).pipe(
       Effect.filterOrFail(
         ({ committed }) => committed || input._tag !== "Operation",
-        () => operationDenied(circuit)
+        ({ snapshot }) => operationDenied(circuit, input, snapshot)
       )
     )
   }

@@ -67,7 +67,8 @@ import { isReserved, RESERVED_PREFIX } from "../core/Reserved.ts"
 import { oneOf, refuse } from "../internal/Check.ts"
 import { prefixOf } from "../internal/CircuitName.ts"
 import { monotonicMillis } from "../internal/Clock.ts"
-import { digest, fingerprint, resolve } from "../internal/ResolvedPolicy.ts"
+import { actorProblems } from "../internal/OperatorInput.ts"
+import { dataOf, digest, fingerprint, keyedFields, resolve } from "../internal/ResolvedPolicy.ts"
 import { Data, type Policy } from "../Policy.ts"
 import { type Operation, type Snapshot, type SnapshotState, Storage, StorageError } from "./Storage.ts"
 
@@ -358,7 +359,7 @@ const readAll = (
  */
 const policiesOf = (policies: Readonly<Record<string, Policy>> = {}) => {
   const all = Object.entries(policies).map(([name, policy]) => {
-    resolve(name, policy)
+    resolve(name, policy, keyedFields)
     return { name, prefix: prefixOf(name), policy: archivedPolicy(policy) }
   })
   return (circuit: string): ArchivedPolicy | undefined =>
@@ -366,11 +367,12 @@ const policiesOf = (policies: Readonly<Record<string, Policy>> = {}) => {
 }
 
 const archivedPolicy = (policy: Policy): ArchivedPolicy => {
-  const { classify, openFor, ...data } = policy
+  const { classify, openFor } = policy
+  const data = dataOf(policy)
   const scheduled = isSchedule(openFor)
   return {
     fingerprint: fingerprint(policy),
-    data: Schema.encodeSync(Data)({ ...data, ...scheduled || openFor === undefined ? {} : { openFor } }),
+    data: Schema.encodeSync(Data)(data),
     omitted: [...scheduled ? ["openFor" as const] : [], ...classify === undefined ? [] : ["classify" as const]]
   }
 }
@@ -554,7 +556,10 @@ export const importCircuits = (
   document: unknown,
   { actor, dryRun = false, filter = () => true, onConflict = "replace", policies }: ImportOptions = {}
 ): Effect.Effect<ReadonlyArray<ImportedCircuit>, ArchiveError, Storage> => {
-  refuse("importCircuits", oneOf("onConflict", onConflict, ["replace", "keep"]))
+  refuse("importCircuits", [
+    ...oneOf("onConflict", onConflict, ["replace", "keep"]),
+    ...(actor === undefined ? [] : actorProblems(actor))
+  ])
   const policyOf = policiesOf(policies)
   return Effect.gen(function*() {
     const { backend, circuits, exported_at } = yield* Effect.fromResult(decode(document))

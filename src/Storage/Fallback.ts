@@ -4,9 +4,12 @@
  *
  * **Details**
  *
- * - Each storage has its own deadline, and a circuit breaker: after three failures in a row it is skipped for a second,
+ * - A storage that does not answer in time, fails with `Unavailable` or `Denied`, or dies is away: the next one is sent
+ *   the request. `Invalid` is an answer about one circuit, and so is `Denied` to an operator's act.
+ * - Each storage has its own deadline, and circuit breakers: after three failures in a row it is skipped for a second,
  *   then for two, up to thirty, and one probe decides when it is used again. So a storage that is down costs its
- *   deadline a few times, and then nothing.
+ *   deadline a few times, and then nothing. Looks and writes are counted apart: a storage whose disk is full or
+ *   read-only still answers looks.
  * - Changes of the first storage are copied in the background to those behind it that are durable. An open circuit
  *   stays open when the first storage fails.
  * - When a better storage answers again, the changes of the others are brought back to it, circuit by circuit, before

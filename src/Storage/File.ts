@@ -24,6 +24,8 @@
  *
  * - It needs a local disk with hard links, on a system that can flush a directory: Linux or macOS, and not Windows,
  *   exFAT, NFS or SMB. If the file system has no hard links, operations fail with `Denied` and say so.
+ * - Symbolic links in the directory are not followed: a circuit that is one, or whose only version is one, is `Invalid`.
+ *   The directory itself may be a link.
  * - Times are by the host's clock.
  * - A write waits for the disk twice. A breaker writes once per `syncEvery`, whatever the rate of its calls.
  *

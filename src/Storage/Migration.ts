@@ -70,7 +70,7 @@ import { built } from "../combine/Options.ts"
 import { durationIn, oneOf, refuse } from "../internal/Check.ts"
 import { makeFork } from "../internal/Fork.ts"
 import { randomId } from "../internal/Ids.ts"
-import { type Log, makeLog } from "../internal/Log.ts"
+import { type Log, makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
 import { Storage, type StorageError } from "./Storage.ts"
 
@@ -145,7 +145,9 @@ const checked = ({ deadline = "10 seconds", initial = PHASES[0], name }: Options
 const logChange = (log: Log) => (change: FuseChange, fused: FusedStorage): void => {
   const { backend } = fused.storage
   if (change._tag === "Up") log(messages.migrationRecovered, { backend })
-  else log(messages.migrationUnreachable, { backend, ...skippedFields(change.forMillis, fused) })
+  else if (change._tag === "Down") {
+    log(messages.migrationUnreachable, { backend, ...skippedFields(change.forMillis, fused) })
+  }
 }
 
 const sidesOf = (
@@ -187,7 +189,7 @@ export const make = (
 ): Effect.Effect<{ readonly storage: Storage; readonly migration: Migration }, never, Scope.Scope> => {
   const { deadlineMillis, initial, name } = checked(options)
   return Effect.gen(function*() {
-    const log = makeLog(yield* Effect.context<never>())
+    const log = yield* makeLogUntilClosed
     const sides = yield* sidesOf(options, deadlineMillis, log)
     const record = yield* PhaseRecord.make(name, initial, sides, log)
     yield* record.readBoth

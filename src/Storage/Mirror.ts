@@ -45,7 +45,7 @@ import type { Stream } from "effect/Stream"
 import type { ChainEvent } from "../combine/chain/Events.ts"
 import { chainOf, type Hops, layerOf, type Options as ChainOptions } from "../combine/Options.ts"
 import { durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
-import { makeLog } from "../internal/Log.ts"
+import { makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
 import type { Storage, StorageError } from "./Storage.ts"
 
@@ -97,7 +97,7 @@ export const make = (
   const every = checked(options)
   const made = chainOf(kind, hops, options)
   return Effect.gen(function*() {
-    const log = makeLog(yield* Effect.context<never>())
+    const log = yield* makeLogUntilClosed
     const chain = yield* made
     const repaired = Effect.catchCause(chain.repair, (cause) =>
       Effect.sync(() => {

@@ -9,7 +9,7 @@
  * | key          | holds                                                                                         |
  * | ------------ | --------------------------------------------------------------------------------------------- |
  * | `:window`    | a sorted set: the outcomes of this generation in buckets `start width success failure slow`    |
- * | `:leases`    | a sorted set: the running probes, `sequence:instance`, by the time at which their leases end   |
+ * | `:leases`    | a sorted set: the leases of probes, `sequence:instance`, by the time at which their places are free |
  * | `:instances` | a hash: the newest message of each instance, `sequence time`, so that none counts twice        |
  * | `:history`   | a list of the last 100 changes as JSON, newest first                                           |
  *
@@ -61,6 +61,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
 import { durationIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
+import { rangeErrorsFail } from "../internal/ConfigErrors.ts"
 import { Circuits } from "../redis/Circuits.ts"
 import { KeyNames } from "../redis/KeyNames.ts"
 import { Storage, type StorageError } from "./Storage.ts"
@@ -180,4 +181,4 @@ export const layer = (options?: Options): Layer.Layer<Storage, never, Redis.Redi
  * @since 0.1.0
  */
 export const layerConfig = (options: Config.Wrap<Options>): Layer.Layer<Storage, Config.ConfigError, Redis.Redis> =>
-  Layer.effect(Storage, Effect.flatMap(Config.unwrap(options), make))
+  Layer.effect(Storage, rangeErrorsFail(Effect.flatMap(Config.unwrap(options), make)))

@@ -61,9 +61,9 @@ import type { LocalMillis } from "../core/Time.ts"
 import { durationIn, oneOf, refuse } from "../internal/Check.ts"
 import { monotonicMillis, monotonicNow } from "../internal/Clock.ts"
 import { makeFork } from "../internal/Fork.ts"
-import { makeLog } from "../internal/Log.ts"
+import { makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
-import { isInvalid } from "../internal/StorageErrors.ts"
+import { isAnswer } from "../internal/StorageErrors.ts"
 import { type Operation, type Snapshot, Storage, type StorageError } from "./Storage.ts"
 
 /**
@@ -163,7 +163,11 @@ export const make = (
           const { committed, snapshot } = answer
           if (committed && change._tag === "Trip") mirror({ circuit, by: "Trip", snapshot }, state(snapshot))
           if (committed && change._tag === "Operation") {
-            mirror({ circuit, by: "Operation", snapshot }, { _tag: "Operation", operation: change })
+            // It exists here. Another region may not have seen a call of it.
+            mirror({ circuit, by: "Operation", snapshot }, {
+              _tag: "Operation",
+              operation: { ...change, existing: undefined }
+            })
           }
           return answer
         }),
@@ -191,17 +195,19 @@ const queueFor = (
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const context = yield* Effect.context<never>()
-    const log = makeLog(context)
+    const log = yield* makeLogUntilClosed
     const fused = new FusedStorage({
       storage,
       isLast: false,
       clock,
       fork: makeFork(context),
       longestMillis: deadlineMillis,
-      changed: (change, fused) =>
-        change._tag === "Up"
-          ? log(messages.regionRecovered, { region: name })
-          : log(messages.regionUnreachable, { region: name, ...skippedFields(change.forMillis, fused) })
+      changed: (change, fused) => {
+        if (change._tag === "Up") log(messages.regionRecovered, { region: name })
+        else if (change._tag === "Down") {
+          log(messages.regionUnreachable, { region: name, ...skippedFields(change.forMillis, fused) })
+        }
+      }
     })
     const there = fused.within(deadlineMillis)
     const count = Metric.update(Metric.withAttributes(mirrored, { from: region, to: name }), 1)
@@ -209,8 +215,8 @@ const queueFor = (
       Effect.forEach(queued, (message) => Effect.andThen(send(there, circuit, message), count), { discard: true })
         .pipe(
           Effect.match({
-            // An `Invalid` circuit is done, because trying again does not help.
-            onFailure: (error) => isInvalid(error) ? [circuit] : [],
+            // Such a circuit is done, because trying again does not help. Missing rights may be granted.
+            onFailure: (error) => isAnswer(error) ? [circuit] : [],
             onSuccess: () => [circuit]
           })
         )
@@ -225,8 +231,7 @@ const queueFor = (
 
 const send = (there: TimedStorage, circuit: string, message: Message): Effect.Effect<unknown, StorageError> =>
   message._tag === "Operation"
-    // An operation that a region denies now it would deny later, too.
-    ? Effect.catchIf(there.change(circuit, message.operation), ({ reason }) => reason === "Denied", () => Effect.void)
+    ? there.change(circuit, message.operation)
     : Effect.flatMap(monotonicNow, (now) => putBack(there, circuit, message.snapshot, now - message.at, false))
 
 const REGION = "CIRCUIT_BREAKER_REGION"

@@ -62,7 +62,8 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { isReserved } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
-import { announcementOf } from "../sql/Announcements.ts"
+import { rangeErrorsFail } from "../internal/ConfigErrors.ts"
+import { announcementOf, makeAnnouncer } from "../sql/Announcements.ts"
 import { cleanUpHourly } from "../sql/CleanUp.ts"
 import { databaseOf } from "../sql/Database.ts"
 import { illFormed, storageErrorOf } from "../sql/DatabaseErrors.ts"
@@ -147,7 +148,7 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
     const prepared = migrates ? yield* untilDone(migrate(database, schema)) : Effect.void
     const run = yield* makeRun(database, { prepared, deadline })
     if (cleansUp) yield* Effect.forkScoped(cleanUpHourly(database, prepared, retentionMillis))
-    const transitionOptions = { keepsHistory, channel }
+    const transitionOptions = { keepsHistory, announcer: makeAnnouncer(channel) }
     return Storage.of({
       backend: database.dialect.backend,
       capabilities: {
@@ -200,4 +201,4 @@ export const layer = (options?: Options): Layer.Layer<Storage, never, SqlClient.
 export const layerConfig = (
   options: Config.Wrap<Options>
 ): Layer.Layer<Storage, Config.ConfigError, SqlClient.SqlClient> =>
-  Layer.effect(Storage, Effect.flatMap(Config.unwrap(options), make))
+  Layer.effect(Storage, rangeErrorsFail(Effect.flatMap(Config.unwrap(options), make)))

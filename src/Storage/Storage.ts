@@ -52,14 +52,27 @@ export type {
 } from "../core/Record.ts"
 export type { Report, Reported } from "../core/Report.ts"
 
+interface StorageErrorFields {
+  readonly operation: string
+  readonly circuit?: string
+  readonly reason: "Unavailable" | "Deadline" | "Invalid" | "Denied"
+  readonly cause: unknown
+}
+
 /**
  * An operation of a storage failed.
  *
- * - `Unavailable`: the storage could not be reached.
+ * - `Unavailable`: the storage could not be reached, or does not serve us now: it takes no writes, is full, or says what
+ *   nobody knows.
  * - `Deadline`: the storage did not answer in time. The operation may still have been applied.
  * - `Invalid`: the storage holds or returned something that cannot be decoded, or the circuit's name is not
  *   well-formed.
  * - `Denied`: the storage refused the operation.
+ *
+ * **Gotchas**
+ *
+ * `cause` is the driver's error, or a text. It stays in the process: it is neither encoded nor in JSON, because it may hold hosts,
+ * statements and parameters, and a decoded error has none. The library's own log lines show its text.
  *
  * @category errors
  * @since 0.1.0
@@ -68,10 +81,20 @@ export class StorageError
   extends Schema.TaggedError<StorageError>("effect-breaker/Storage/StorageError")("StorageError", {
     operation: Schema.String,
     circuit: Schema.optionalKey(Schema.String),
-    reason: Schema.Literals(["Unavailable", "Deadline", "Invalid", "Denied"]),
-    cause: Schema.Defect()
+    reason: Schema.Literals(["Unavailable", "Deadline", "Invalid", "Denied"])
   })
 {
+  // Decoding still works, because it passes its arguments on and needs no more than the schema's fields.
+  // @effect-diagnostics-next-line overriddenSchemaConstructor:off
+  constructor(fields: StorageErrorFields, options?: Schema.MakeOptions) {
+    super(fields, options)
+    if (fields.cause !== undefined) Object.defineProperty(this, "cause", { value: fields.cause, configurable: true })
+  }
+
+  override toJSON(): unknown {
+    return Schema.encodeSync(StorageError)(this)
+  }
+
   override get message(): string {
     const failure = `Storage ${this.reason.toLowerCase()} on ${this.operation}`
     // These two are about one circuit and for an operator to resolve. The other causes are a driver's, and may name
@@ -228,7 +251,7 @@ export interface Storage {
   readonly change: (circuit: string, change: Change) => Effect.Effect<Changed, StorageError>
   /**
    * Grants the lease of a probe or settles one, each in one step. A grant begins the half-open round if the open time
-   * is over.
+   * is over. A lease holds a place for its duration, and can be settled until its generation ends.
    */
   readonly probe: (circuit: string, probe: Probe) => Effect.Effect<Probed, StorageError>
   /** All changes as they are made; empty if the storage does not push. It may lose, repeat and reorder changes. */

@@ -10,12 +10,13 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { makeFork } from "../internal/Fork.ts"
 import { randomId } from "../internal/Ids.ts"
-import { makeLog } from "../internal/Log.ts"
+import { makeLogUntilClosed } from "../internal/Log.ts"
+import { errorOf, isInvalid } from "../internal/StorageErrors.ts"
 import type { CircuitReport, Snapshot, Storage, StorageError, Synced } from "../Storage/Storage.ts"
 import { Copies } from "./chain/Copies.ts"
 import { type ChainEvent, ChainEvents } from "./chain/Events.ts"
@@ -23,8 +24,8 @@ import { Hops } from "./chain/Hops.ts"
 import { answer, type ChainParts, type ChainRequest } from "./chain/Request.ts"
 import { WayBack } from "./chain/WayBack.ts"
 import { changesOf } from "./Changes.ts"
-import type { FuseChange } from "./Fuse.ts"
-import { checkAll, checkSnapshot, FusedStorage } from "./FusedStorage.ts"
+import type { FuseChange, Kind } from "./Fuse.ts"
+import { checkEntries, checkSnapshot, FusedStorage, kindOf, oneOf, syncSome } from "./FusedStorage.ts"
 
 /** A storage of a chain. Without a deadline it has an equal share of the time that is left. */
 export interface Link {
@@ -70,17 +71,16 @@ const makeParts = Effect.fnUntraced(function*(
 ): Effect.fn.Return<ChainParts, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
-  const events = yield* ChainEvents.make(makeLog(context))
+  const events = yield* ChainEvents.make(yield* makeLogUntilClosed)
   const instance = `chain ${yield* randomId}`
   const request = makeFork(context)
   const background = makeFork(context, yield* Effect.scope)
 
   const changed = (change: FuseChange, storage: FusedStorage): void => {
-    events.changed(change, storage)
-    // After the request by which the storage showed that it is back.
-    if (change._tag === "Up") {
-      background(Effect.andThen(Effect.yieldNow, wayBack.catchUp(hops.storages.indexOf(storage))))
-    }
+    const place = hops.storages.indexOf(storage)
+    if (change._tag !== "WritesDue") events.changed(change, place, storage)
+    // After the request by which the storage showed that it answers.
+    if (change._tag !== "Down") background(Effect.andThen(Effect.yieldNow, wayBack.catchUp(place)))
   }
   const storages = links.map(({ storage }, place) =>
     new FusedStorage({
@@ -111,16 +111,24 @@ const requestsOf = (parts: ChainParts): Pick<Storage, "sync" | "change" | "probe
         (results) => results.map((result, i): Synced => ({ circuit: reports[i]!.circuit, result }))
       ),
     change: (circuit, change) =>
-      one(parts, "change", circuit, (storage) => Effect.map(storage.change(circuit, change), checkSnapshot), {
+      one(parts, "change", circuit, "write", (storage) => Effect.map(storage.change(circuit, change), checkSnapshot), {
         // Another storage must not apply an operation that one has refused.
         isFinal: ({ reason }) => reason === "Denied" && change._tag === "Operation",
         answered: ({ snapshot }, place) => decided(circuit, place, snapshot)
       }),
     probe: (circuit, probe) =>
-      one(parts, "probe", circuit, (storage) => Effect.map(storage.probe(circuit, probe), checkSnapshot), {
+      one(parts, "probe", circuit, "write", (storage) => Effect.map(storage.probe(circuit, probe), checkSnapshot), {
         answered: ({ snapshot }, place) => decided(circuit, place, snapshot)
       }),
-    history: (circuit, options) => one(parts, "history", circuit, (storage) => storage.history(circuit, options), {})
+    history: (circuit, options) =>
+      one(
+        parts,
+        "history",
+        circuit,
+        "look",
+        (storage) => Effect.map(storage.history(circuit, options), checkEntries),
+        {}
+      )
   }
 }
 
@@ -135,12 +143,9 @@ const syncRequest = (
   return {
     operation: "sync",
     circuits: reports.map(({ circuit }) => circuit),
+    kinds: reports.map(kindOf),
     counts: true,
-    send: (storage, indices) =>
-      Effect.map(
-        storage.sync(indices.map((index) => reports[index]!)),
-        (synced) => checkAll(synced, indices.length).map(({ result }) => result)
-      ),
+    send: (storage, indices) => syncSome(storage, reports, indices),
     isFinal: () => false,
     answered: (index, { snapshot }, place, sentToFirst) => {
       const report = reports[index]!
@@ -155,6 +160,7 @@ const one = <A>(
   parts: ChainParts,
   operation: string,
   circuit: string,
+  kind: Kind,
   send: (storage: Storage) => Effect.Effect<A, StorageError>,
   { answered, isFinal = () => false }: {
     readonly answered?: (answer: A, place: number) => void
@@ -164,10 +170,9 @@ const one = <A>(
   Effect.flatMap(
     Effect.suspend(() =>
       answer(parts, {
-        operation,
+        ...oneOf(operation, kind, send),
         circuits: [circuit],
         counts: false,
-        send: (storage) => Effect.map(send(storage), (answer) => [Result.succeed(answer)]),
         isFinal,
         answered: (_, answer, place) => answered?.(answer, place)
       })
@@ -184,6 +189,17 @@ const streamsOf = ({ events, hops }: ChainParts): Pick<Storage, "changes" | "lis
         { concurrency: "unbounded" }
       )
       : Stream.empty,
-    list: storages.map(({ list }) => list).reduce((all, next) => Stream.catchCause(all, () => next))
+    list: Stream.suspend(() => {
+      // A storage that fails has named some circuits already.
+      const seen = new Set<string>()
+      return storages.map(({ list }) => list)
+        .reduce((all, next) =>
+          Stream.catchCause(
+            all,
+            (cause) => isInvalid(errorOf({ operation: "list" }, cause)) ? Stream.failCause(cause) : next
+          )
+        )
+        .pipe(Stream.filter((name) => !seen.has(name) && seen.add(name).size > 0))
+    })
   }
 }

@@ -63,7 +63,7 @@ export class Follower {
 
   /** Sends the reports that can be sent now in the background, and returns them. */
   report(reports: ReadonlyArray<CircuitReport>): ReadonlySet<CircuitReport> {
-    if (this.#batches >= MOST_BATCHES || this.#storage.isDown) return new Set()
+    if (this.#batches >= MOST_BATCHES || this.#storage.areWritesDown) return new Set()
     const sent = reports.filter(({ circuit, delta }) =>
       !isEmpty(delta) && !this.#reporting.has(circuit) && !this.pending.has(circuit)
     )

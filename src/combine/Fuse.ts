@@ -1,12 +1,17 @@
 /**
- * The circuit breaker of one storage in a combination: three failures in a row skip the storage for a second, then for
+ * The circuit breakers of one storage in a combination: three failures in a row skip the storage for a second, then for
  * two, up to thirty, and one probe decides when it is used again.
  *
- * This is not the core's circuit, because a storage needs none of what makes that large: no windows, no fleet, no
+ * These are not the core's circuits, because a storage needs none of what makes those large: no windows, no fleet, no
  * override, no statistics.
+ *
+ * A storage has one fuse for looks and one for writes, because a storage on a full or read-only disk answers looks and
+ * fails writes.
  *
  * Invariants
  *
+ * - An answered look clears no failed write. An answered write clears failed looks, too, because a write looks at the
+ *   circuit first.
  * - A permit belongs to the state that it was given in. Its outcome is late, and ignored, once that state has ended.
  * - `HalfOpen` has at most one probe. A probe without an outcome fails when it lapses.
  */
@@ -46,8 +51,18 @@ export interface Permit {
 
 export type Outcome = "Success" | "Failure" | "Ignored"
 
-/** The storage is skipped from now on, or it is used again. */
-export type FuseChange = { readonly _tag: "Down"; readonly forMillis: number } | { readonly _tag: "Up" }
+/** What a request does: it only looks at circuits, or it writes. */
+export type Kind = "look" | "write"
+
+/**
+ * - `Down`: the storage is skipped from now on, for looks or for writes.
+ * - `WritesDue`: it answers looks, and the next write is the probe that decides whether it is used for writes again.
+ * - `Up`: it is used for everything again.
+ */
+export type FuseChange =
+  | { readonly _tag: "Down"; readonly forMillis: number }
+  | { readonly _tag: "WritesDue" }
+  | { readonly _tag: "Up" }
 
 export class StorageFuse {
   #state: Closed | Open | HalfOpen = { _tag: "Closed", failures: 0, openings: 0, calmAt: -Infinity }
@@ -60,6 +75,19 @@ export class StorageFuse {
 
   get isDown(): boolean {
     return this.#state._tag !== "Closed"
+  }
+
+  /** Whether a request is refused now. */
+  skips(now: LocalMillis): boolean {
+    const state = this.#state
+    switch (state._tag) {
+      case "Closed":
+        return false
+      case "Open":
+        return now < state.until
+      case "HalfOpen":
+        return state.probe !== undefined
+    }
   }
 
   /** A permit for one request, or `undefined` while the storage is skipped. */
@@ -97,9 +125,11 @@ export class StorageFuse {
     return undefined
   }
 
-  /** Uses the storage again, because it has answered a request without a permit. */
+  /** Uses the storage again, because it has answered a request that had no permit of this fuse. */
   reset(): FuseChange | undefined {
-    return this.isDown ? this.#close(0, -Infinity) : undefined
+    if (this.#state._tag !== "Closed") return this.#close(0, -Infinity)
+    this.#state.failures = 0
+    return undefined
   }
 
   #probe(state: HalfOpen, now: LocalMillis): Permit {
@@ -115,5 +145,50 @@ export class StorageFuse {
   #close(openings: number, calmAt: LocalMillis): FuseChange {
     this.#state = { _tag: "Closed", failures: 0, openings, calmAt }
     return { _tag: "Up" }
+  }
+}
+
+/** The fuses of a storage, for looks and for writes. */
+export class Fuses {
+  readonly #look: StorageFuse
+  readonly #write: StorageFuse
+
+  /** `leaseMillis` is how long a probe may run. */
+  constructor(leaseMillis: number) {
+    this.#look = new StorageFuse(leaseMillis)
+    this.#write = new StorageFuse(leaseMillis)
+  }
+
+  get isDown(): boolean {
+    return this.#look.isDown || this.#write.isDown
+  }
+
+  get areWritesDown(): boolean {
+    return this.#write.isDown
+  }
+
+  /** A permit for a request of this kind, or `undefined` while the storage is skipped for it. */
+  admit(kind: Kind, now: LocalMillis): Permit | undefined {
+    return this.#of(kind).admit(now)
+  }
+
+  /** Records the outcome of a request, with its permit if it had one, and returns what that changed. */
+  settle(kind: Kind, permit: Permit | undefined, outcome: Outcome, now: LocalMillis): FuseChange | undefined {
+    const wasDown = this.isDown
+    const fuse = this.#of(kind)
+    const change = permit !== undefined
+      ? fuse.settle(permit, outcome, now)
+      : outcome === "Success"
+      ? fuse.reset()
+      : undefined
+    if (outcome === "Success" && kind === "write" && !this.#write.isDown) this.#look.reset()
+    if (change?._tag === "Down") return wasDown ? undefined : change
+    if (wasDown && !this.isDown) return { _tag: "Up" }
+    const areWritesDue = outcome === "Success" && kind === "look" && this.#write.isDown && !this.#write.skips(now)
+    return areWritesDue ? { _tag: "WritesDue" } : undefined
+  }
+
+  #of(kind: Kind): StorageFuse {
+    return kind === "look" ? this.#look : this.#write
   }
 }

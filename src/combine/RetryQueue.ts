@@ -50,10 +50,11 @@ export class RetryQueue<A> {
   readonly #round: Effect.Effect<void> = Effect.suspend(() => {
     const batch = [...this.#waiting].slice(0, CIRCUITS_PER_REQUEST)
     return Effect.flatMap(this.#work(batch), (done) => {
-      for (const [circuit, entry] of batch) {
+      // To the end of the queue, so that work which always fails delays no other. The first goes last, because a storage
+      // that is skipped may be probed with the first alone.
+      for (const [circuit, entry] of [...batch.slice(1), ...batch.slice(0, 1)]) {
         if (this.#waiting.get(circuit) !== entry) continue
         this.#waiting.delete(circuit)
-        // To the end of the queue, so that work which always fails delays no other.
         if (!done.has(circuit)) this.#waiting.set(circuit, entry)
       }
       if (this.#waiting.size === 0) this.#latch.closeUnsafe()

@@ -15,6 +15,7 @@ import {
   law,
   MINUTE,
   NOTHING,
+  reasonOf,
   success
 } from "./Law.ts"
 
@@ -182,6 +183,31 @@ export const transitions: ReadonlyArray<Definition> = [
     const { snapshot } = yield* it.operate({ _tag: "Reset" }, { id: "reset" })
     yield* unchanged("the same ten times at once, and again", yield* it.read, snapshot)
   }),
+
+  law(
+    "an operation on an existing circuit is denied where there is none, and then leaves nothing behind",
+    FENCED,
+    function*({ circuit }) {
+      const it = circuit("absent")
+      const operations: ReadonlyArray<OperationTo> = [
+        { _tag: "Override", ...FORCED },
+        { _tag: "ClearOverride" },
+        { _tag: "Reset" },
+        { _tag: "HalfOpen" }
+      ]
+      for (const to of operations) {
+        yield* is(`${to._tag} of none`, yield* reasonOf(it.operate(to, { existing: true })), "Denied")
+      }
+      yield* is("the circuit after these", yield* it.read, { ...NOTHING, generation: 0 })
+      yield* is("one that is to be created", yield* it.operate({ _tag: "Override", ...FORCED }), { committed: true })
+      yield* is("the next", yield* it.operate({ _tag: "ClearOverride" }, { existing: true }), { committed: true })
+      const used = circuit("used")
+      yield* used.report(failures(1))
+      yield* is("one of a circuit that was used", yield* used.operate({ _tag: "HalfOpen" }, { existing: true }), {
+        committed: true
+      })
+    }
+  ),
 
   law(
     "an override leaves the state below it as it is, until it expires or is cleared",

@@ -1,6 +1,19 @@
 /** Laws of `probe`: requesting and settling leases. */
+import { MOST_LAPSED_LEASES } from "../core/Lease.ts"
 import { atLeast, is, near, Range, unchanged } from "./Claim.ts"
-import { atOnce, type Definition, failure, failures, FENCED, FORCED, IGNORED, law, MINUTE, success } from "./Law.ts"
+import {
+  atOnce,
+  type Definition,
+  failure,
+  failures,
+  FENCED,
+  FORCED,
+  IGNORED,
+  law,
+  MINUTE,
+  success,
+  times
+} from "./Law.ts"
 
 export const probes: ReadonlyArray<Definition> = [
   law(
@@ -75,31 +88,54 @@ export const probes: ReadonlyArray<Definition> = [
   ),
 
   law(
-    "a lease that lapsed frees its place, and its holder can no longer settle it",
+    "a lease that lapsed frees its place, and is settled like any other in its generation",
+    FENCED,
+    function*({ circuit, unit, wait }) {
+      const outcomes = [
+        [IGNORED, { _tag: "HalfOpen", live: 1, successes: 0 }],
+        [success(2), { _tag: "HalfOpen", live: 1, successes: 1 }],
+        [success(), { _tag: "Closed" }],
+        [failure, { _tag: "Open" }]
+      ] as const
+      const all = outcomes.map(([outcome, state], index) => ({ it: circuit(`${index}`), outcome, state }))
+      for (const { it } of all) {
+        yield* it.operate({ _tag: "HalfOpen" })
+        yield* it.ask("a", { duration: 3 * unit })
+        yield* is("another, meanwhile", yield* it.ask("b"), {
+          granted: false,
+          snapshot: { state: { live: 1, nextLapse: new Range(0, 3 * unit) } }
+        })
+      }
+      yield* wait(3 * unit)
+      for (const { it, outcome, state } of all) {
+        const { state: lapsed } = yield* it.read
+        yield* is("at its end", lapsed, { _tag: "HalfOpen", live: 0, nextLapse: undefined })
+        yield* is("its Ask, sent again", yield* it.ask("a"), { granted: false })
+        yield* is("another instance's Ask, then", yield* it.ask("b", { sequence: 2 }), { granted: true })
+        const settled = `${outcome._tag} of the lapsed lease, after another was granted`
+        yield* is(settled, yield* it.settle("a", outcome), { granted: true, snapshot: { state } })
+        const before = yield* it.read
+        yield* is(`${settled}, again`, yield* it.settle("a", outcome), { granted: false })
+        yield* unchanged("after that", yield* it.read, before)
+      }
+    }
+  ),
+
+  law(
+    `of the leases that lapsed, the newest ${MOST_LAPSED_LEASES} are kept`,
     FENCED,
     function*({ circuit, unit, wait }) {
       const it = circuit()
       yield* it.operate({ _tag: "HalfOpen" })
-      yield* it.ask("a", { duration: 3 * unit })
-      yield* is("another, meanwhile", yield* it.ask("b"), {
-        granted: false,
-        snapshot: { state: { live: 1, nextLapse: new Range(0, 3 * unit) } }
-      })
-      yield* wait(3 * unit)
-      const before = yield* it.read
-      yield* is("at its end", before.state, { _tag: "HalfOpen", live: 0, nextLapse: undefined })
-      for (const outcome of [failure, success(), IGNORED]) {
-        yield* is(`${outcome._tag} of the lapsed lease`, yield* it.settle("a", outcome), { granted: false })
+      for (const index of times(MOST_LAPSED_LEASES + 1)) {
+        yield* it.ask(`${index}`, { duration: unit + index, probes: MOST_LAPSED_LEASES + 1 })
       }
-      yield* unchanged("after these", yield* it.read, before)
-      const taken = yield* it.ask("b", { sequence: 2 })
-      yield* is("another instance's Ask, then", taken.granted, true)
-      for (const outcome of [failure, success(), IGNORED]) {
-        yield* is(`${outcome._tag} of the lapsed lease, after another was granted`, yield* it.settle("a", outcome), {
-          granted: false
-        })
-      }
-      yield* unchanged("after these", yield* it.read, taken.snapshot)
+      yield* wait(unit + MOST_LAPSED_LEASES)
+      yield* is("an Ask once all have lapsed", yield* it.ask("later"), { granted: true })
+      yield* is("the oldest, settled", yield* it.settle("0", IGNORED), { granted: false })
+      yield* is("the next, settled", yield* it.settle("1", IGNORED), { granted: true })
+      yield* is("the newest, settled", yield* it.settle(`${MOST_LAPSED_LEASES}`, IGNORED), { granted: true })
+      yield* is("the circuit", yield* it.read, { state: { _tag: "HalfOpen", live: 1 } })
     }
   ),
 

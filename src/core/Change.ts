@@ -74,6 +74,8 @@ export interface Operation {
   readonly _tag: "Operation"
   readonly id: string
   readonly known: number
+  /** Set to act only on a circuit that has a record, so that a misspelt name leaves none behind. */
+  readonly existing?: boolean | undefined
   /** The cause, for the history. An import brings the record's own cause; an override leaves the record's as it was. */
   readonly why: Why
   readonly to: OperationTo
@@ -107,6 +109,9 @@ export const historyWhy = (change: Change): Why =>
 export const REFUSED_OPERATION =
   "a newer version of this library owns the circuit, or wrote the snapshot to import: update this process"
 
+/** Why an operation that is set to `existing` is refused. */
+export const NO_SUCH_CIRCUIT = "nobody uses a circuit of this name: check the name, or say that it is to be created"
+
 /**
  * Makes a change or refuses it (`committed`). A refused author finds the winner's generation in the snapshot of the
  * record. When the record's generation differs from before, there is a change to announce and a row of history to
@@ -136,6 +141,7 @@ export const change = (
     case "Operation": {
       const message = { kind: "operation", instance: input.id, sequence: 0 } as const
       if (isRepeat(record, message, now, idleTimeToLive)) return { record: stored, committed: true }
+      if (input.existing === true && record === undefined) return refused
       if (input.to._tag === "Import" && !isWritable(input.to.snapshot)) return refused
       const operated = operate(record ?? created(now), input, now)
       return { record: acknowledged(operated, message, now, idleTimeToLive), committed: true }

@@ -2,9 +2,12 @@
  * The transitions of `probe`. Leases limit the probes of the whole fleet, where a limit in each instance would send as
  * many per instance.
  *
- * A lease belongs to its generation and ends by itself, so a holder that was killed or hangs does not keep its place.
- * Its name holds a number that grows, so an `Ask` that arrives after its lease was settled is recognised as late and
- * denied.
+ * A lease holds one of the places for its time. Then the place is free again, so a holder that was killed, or whose probe
+ * hangs, does not keep it. The lease itself stays in the record until it is settled or the generation ends, because a
+ * probe may run as long as any call: its outcome counts whenever it comes. So no holder has to renew a lease.
+ *
+ * The name of a lease holds a number that grows, so an `Ask` that arrives after its lease was settled is recognised as
+ * late and denied.
  */
 import {
   acknowledged,
@@ -14,6 +17,7 @@ import {
   isLive,
   isRepeat,
   isWritable,
+  type Lease,
   type LeaseName,
   liveLeases,
   nextGeneration,
@@ -24,12 +28,28 @@ import {
 } from "./Record.ts"
 import type { StorageMillis } from "./Time.ts"
 
+/**
+ * How many lapsed leases a record keeps, so that probes that never end do not fill it. With the default lease and one
+ * probe at a time these are the probes of the last half hour.
+ */
+export const MOST_LAPSED_LEASES = 60
+
+/** The leases that a record keeps: all that hold a place, and the newest of those that have lapsed. */
+export const keptLeases = <L extends { readonly until: number }>(
+  leases: ReadonlyArray<L>,
+  now: number
+): ReadonlyArray<L> => {
+  const lapsed = leases.filter(({ until }) => now >= until).sort((a, b) => a.until - b.until)
+  const dropped = new Set(lapsed.slice(0, Math.max(0, lapsed.length - MOST_LAPSED_LEASES)))
+  return leases.filter((lease) => !dropped.has(lease))
+}
+
 /** A request for a lease. Sent again under the same name, it grants the same lease, and does not extend it. */
 export interface Ask {
   readonly lease: LeaseName
   /** The generation that the requesting instance knows. */
   readonly generation: number
-  /** How long to lease. The holder counts it from its request, so the lease ends for the holder first. */
+  /** How long the lease holds a place. The holder counts it from its request, so the place ends for the holder first. */
   readonly duration: number
   /** How many probes may run at once, by the requesting instance's policy. */
   readonly probes: number
@@ -37,7 +57,7 @@ export interface Ask {
 }
 
 /**
- * Grants a lease while fewer than `probes` are live. When the open time is over, the same step begins a half-open
+ * Grants a lease while fewer than `probes` hold a place. When the open time is over, the same step begins a half-open
  * round.
  *
  * It denies the lease if the circuit is closed or still open, if an override is in force (under none of them is a probe
@@ -53,14 +73,15 @@ export const ask = (
   // Written where the storage's clock was set back, because else the open time would begin again with each request.
   const denied = { record: record ?? stored, granted: false }
   if (record === undefined || !isWritable(record) || record.generation < generation) return denied
-  if (liveLeases(record, now).some(isNamed(lease))) return { record: stored, granted: true }
+  const known = leasesOf(record).find(isNamed(lease))
+  if (known !== undefined) return { record: stored, granted: isLive(known, now) }
   const message = { kind: "ask", instance: lease.instance, sequence: lease.sequence } as const
   if (isRepeat(record, message, now, idleTimeToLive) || overrideAt(record, now) !== undefined) return denied
   const round = roundAt(record, fingerprint, now)
   if (round?.state._tag !== "HalfOpen") return denied
-  const live = liveLeases(round, now)
-  if (live.length >= probes) return denied
-  const leases = [...live, { instance: lease.instance, sequence: lease.sequence, until: now + duration }]
+  if (liveLeases(round, now).length >= probes) return denied
+  const granted = { instance: lease.instance, sequence: lease.sequence, until: now + duration }
+  const leases = [...keptLeases(round.state.leases, now), granted]
   return {
     record: acknowledged({ ...round, state: { ...round.state, leases } }, message, now, idleTimeToLive),
     granted: true
@@ -80,6 +101,8 @@ const roundAt = (
   return changed(record, generation, { _tag: "HalfOpen", leases: [], successes: 0 }, author, now)
 }
 
+const leasesOf = ({ state }: CircuitRecord): ReadonlyArray<Lease> => state._tag === "HalfOpen" ? state.leases : []
+
 const isNamed = (name: LeaseName) => (lease: LeaseName): boolean =>
   lease.instance === name.instance && lease.sequence === name.sequence
 
@@ -96,8 +119,9 @@ export interface Settle {
 }
 
 /**
- * Frees the lease, and in the same step counts a success, closes at the `successes`-th, or reopens on a failure. A
- * lease that lapsed, was settled before or is of another generation changes nothing (`settled` is `false`).
+ * Frees the lease, and in the same step counts a success, closes at the `successes`-th, or reopens on a failure. A lease
+ * that has lapsed settles like any other. One that was settled before, that is of another generation, or that the record
+ * does not know changes nothing (`settled` is `false`).
  *
  * It counts only the successes of the half-open round: a probe enters the lifetime counts by its instance's report, as
  * every call does.
@@ -112,9 +136,7 @@ export const settle = (
   const held = record?.generation === generation && record.state._tag === "HalfOpen" && isWritable(record)
     ? record.state.leases.find(isNamed(lease))
     : undefined
-  if (record?.state._tag !== "HalfOpen" || held === undefined || !isLive(held, now)) {
-    return { record: stored, settled: false }
-  }
+  if (record?.state._tag !== "HalfOpen" || held === undefined) return { record: stored, settled: false }
   const next = nextGeneration(record, generation, now)
   if (outcome._tag === "Failure") {
     const hinted = { ...record, hintUntil: Math.max(record.hintUntil, now + outcome.hint) }

@@ -23,7 +23,7 @@ export class Permit {
   readonly startedAt: LocalMillis
   /** Whether the outcome decides if a half-open circuit closes. */
   readonly probe: boolean
-  /** When the permit lapses; `Infinity` for all but probes. */
+  /** Until when a probe of the circuit's own holds its place; `Infinity` for all others. The probe may run on. */
   readonly until: LocalMillis
   /** A trip by this call is reported and not made. */
   readonly metricsOnly: boolean

@@ -11,11 +11,11 @@ export interface Plan {
   readonly maxOpenForMillis: number
   /** A call that takes this long is slow; `undefined` where no rule counts slow calls. */
   readonly slowerThanMillis: number | undefined
-  /** How many probes may run at once in half-open. */
+  /** How many places for probes there are in half-open. */
   readonly probes: number
   /** How many of them must succeed to close. */
   readonly successes: number
-  /** A probe that has not settled after this long counts as failed. */
+  /** How long a probe holds its place. */
   readonly leaseMillis: number
   /** How long a growing share of the calls is admitted after closing; 0 for all at once. */
   readonly rampMillis: number

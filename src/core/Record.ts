@@ -25,6 +25,7 @@ export interface LeaseName {
   readonly sequence: number
 }
 
+/** A lease of a probe. After `until` its place is free; its probe may still run, and settle it. */
 export interface Lease extends LeaseName {
   readonly until: StorageMillis
 }
@@ -143,8 +144,10 @@ export const isWritable = (record: { readonly format: number } | undefined): boo
 export const nextGeneration = (record: CircuitRecord | undefined, known: number, now: StorageMillis): number =>
   Math.max((record?.generation ?? 0) + 1, known + 1, Math.floor(now * 1000))
 
+/** Whether a lease holds a place. */
 export const isLive = (lease: Lease, now: StorageMillis): boolean => now < lease.until
 
+/** The leases that hold a place. */
 export const liveLeases = ({ state }: CircuitRecord, now: StorageMillis): ReadonlyArray<Lease> =>
   state._tag === "HalfOpen" ? state.leases.filter((lease) => isLive(lease, now)) : []
 
@@ -299,10 +302,10 @@ export type SnapshotState =
   | { readonly _tag: "Open"; readonly remaining: number }
   | {
     readonly _tag: "HalfOpen"
-    /** Running probes. A reader may start as many more as its own policy's `probes` exceed these. */
+    /** Leases that hold a place. A reader may start as many probes more as its own policy's `probes` exceed these. */
     readonly live: number
     readonly successes: number
-    /** Time until the first of the running probes' leases lapses, unless it is settled before; absent if none runs. */
+    /** Time until the first of these places is free, unless its lease is settled before; absent if there is none. */
     readonly nextLapse?: number | undefined
   }
 

@@ -8,7 +8,7 @@
  * ```text
  *            trips                 open time is over, a call comes
  *   Closed ─────────▶ Open ─────────────────────────────────▶ HalfOpen
- *     ▲                ▲        a probe fails or lapses          │ │
+ *     ▲                ▲        a probe fails                    │ │
  *     │                └─────────────────────────────────────────┘ │
  *     └────────────────────────────────────────────────────────────┘ enough probes succeed
  * ```
@@ -71,7 +71,10 @@ export interface Open extends History {
 
 export interface HalfOpen extends History {
   readonly _tag: "HalfOpen"
-  /** The probes of this instance's own; those under a lease are the fleet's. */
+  /**
+   * The probes of this instance's own that held a place when the last one was admitted, in the order in which they began.
+   * Those under a lease are the fleet's. A probe whose time is over holds no place, and its outcome counts all the same.
+   */
   readonly probes: ReadonlyArray<Permit>
   readonly successes: number
   /** When the fleet has a free probe, as far as is known. */
@@ -163,7 +166,7 @@ export const resetAt = ({ epoch, override, timesOpened }: State, now: LocalMilli
 /** An operator's override, or `undefined` to lift it. The state beneath stays, its time running. */
 export const overridden = (state: State, override: Override | undefined): State => {
   const common = { epoch: state.epoch + 1, override, hintUntil: 0 }
-  // Its probes are of an older epoch now, so they could neither settle nor lapse.
+  // Its probes are of an older epoch now, so they could not settle.
   return state._tag === "HalfOpen" ? { ...state, ...common, probes: [] } : { ...state, ...common }
 }
 
@@ -265,7 +268,7 @@ export const hinted = <S extends State>(plan: Plan, state: S, hintMillis: number
 export const probeTaken = (state: HalfOpen, permit: Permit): HalfOpen => ({
   ...state,
   adopted: false,
-  probes: [...state.probes, permit]
+  probes: [...placesTaken(state, permit.startedAt), permit]
 })
 
 /** The least share that a ramp starts with: of no calls at all, nothing would be learnt. */
@@ -316,6 +319,10 @@ export const refreshed = (from: State, fleet: FleetState, overrideUntil: LocalMi
 export const openingsAt = (state: State, now: LocalMillis): number =>
   state._tag === "Closed" && now >= state.calmAt ? 0 : state.openings
 
+/** The probes of this instance's own that hold a place at `now`. */
+export const placesTaken = ({ probes }: HalfOpen, now: LocalMillis): ReadonlyArray<Permit> =>
+  probes.filter(({ until }) => now < until)
+
 /** The override in force at `now`. */
 export const overrideAt = ({ override }: State, now: LocalMillis): Override | undefined =>
   override !== undefined && now < override.until ? override : undefined
@@ -338,10 +345,12 @@ export const retryAt = (plan: Plan, state: State, now: LocalMillis): LocalMillis
   switch (state._tag) {
     case "Open":
       return state.until
-    case "HalfOpen":
+    case "HalfOpen": {
       if (state.adopted && state.probes.length === 0) return Math.max(now, state.freeAt)
-      // Permits of probes are all as long as each other, so the first one given is the first to lapse.
-      return state.probes.length < plan.probes ? now : state.probes[0]!.until
+      // All probes hold their places for the same time, so the first one admitted is the first to free its place.
+      const taken = placesTaken(state, now)
+      return taken.length < plan.probes ? now : taken[0]!.until
+    }
     case "Closed":
       return now < state.rampUntil ? state.rampUntil : undefined
   }
@@ -356,6 +365,6 @@ export const isOver = (state: State, now: LocalMillis): boolean => {
     case "Open":
       return now >= state.until + state.openForMillis
     case "HalfOpen":
-      return state.probes.every((probe) => now >= probe.until) && now >= state.since + state.openForMillis
+      return placesTaken(state, now).length === 0 && now >= state.since + state.openForMillis
   }
 }

@@ -71,6 +71,8 @@ const LONGEST_WAIT_MILLIS = 16
  */
 const LEFTOVER_MILLIS = 60_000
 
+const NOT_A_FILE = "is a link or a directory and not a file, and links are not followed"
+
 export interface CircuitsOptions {
   /** How many versions are kept beside the newest. */
   readonly backups: number
@@ -134,7 +136,7 @@ export class Circuits {
     return Effect.gen({ self: this }, function*() {
       const listing = yield* this.#directory.list(folder)
       if (listing === undefined) return NO_FOLDER
-      const { next, strangers, versions } = listing
+      const { next, notFiles, strangers, versions } = listing
       const hasStrangers = strangers.length > 0
       const isOfFolder = (circuit: string) => folderOf(circuit) === this.#directory.nameOf(folder)
       let base: Base | undefined
@@ -144,8 +146,16 @@ export class Circuits {
         if (text === undefined) return undefined
         const found = yield* Effect.mapError(read(text, isOfFolder), ({ cause }) => unreadable(file, cause))
         base ??= { version, text, next: next!, isFolderDurable: "document" in found && !found.isFirst }
-        if ("document" in found) return { versions, base, valid: { ...found, version }, hasStrangers }
+        if ("document" in found) {
+          const newer = notFiles.filter((number) => number > version)
+          yield* Effect.forEach(newer, (number) => this.#warn(this.#directory.file(folder, number), NOT_A_FILE))
+          return { versions, base, valid: { ...found, version }, hasStrangers }
+        }
         yield* this.#warn(file, found.damage)
+      }
+      if (base === undefined && notFiles.length > 0) {
+        const file = this.#directory.file(folder, notFiles.at(-1)!)
+        return yield* fileError("Invalid", `${file} ${NOT_A_FILE}: move it away`)
       }
       return base === undefined ? { versions, hasStrangers } : { versions, base, hasStrangers }
     }).pipe(Effect.catchTag("PlatformError", (error) => Effect.fail(storageErrorOf(error))))

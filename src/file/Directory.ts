@@ -3,15 +3,21 @@
  *
  * Invariant: `#isPrepared` is true once this process has made the directory and flushed its parents. `forgetPrepared`
  * clears it when the directory turns out to be gone.
+ *
+ * The directory itself may be a symbolic link. Links in it are not followed: they could lead to files of others, which
+ * would be taken for circuits or removed.
  */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
 import type { PlatformError } from "effect/PlatformError"
+import type { StorageError } from "../Storage/Storage.ts"
 import { DirectoryFlush } from "./DirectoryFlush.ts"
-import { isAlreadyThere, isNotFound, isUnflushable } from "./FileError.ts"
+import { fileError, isAlreadyThere, isNotFound, isUnflushable } from "./FileError.ts"
 import { folderOf } from "./FolderName.ts"
 import { TemporaryFiles } from "./TemporaryFiles.ts"
+
+const IGNORE_FILE = ".gitignore"
 
 /** Removes a directory if it is empty, and fails if it is not. */
 export type RemoveEmptyDirectory = (path: string) => Effect.Effect<void, PlatformError>
@@ -22,6 +28,8 @@ export interface FolderListing {
   readonly versions: ReadonlyArray<number>
   /** The number of the next version: above every entry that is named like a version, file or not. */
   readonly next: number | undefined
+  /** The numbers of entries that are named like a version and are links or directories. */
+  readonly notFiles: ReadonlyArray<number>
   /** The names of entries that are not this library's. */
   readonly strangers: ReadonlyArray<string>
 }
@@ -80,29 +88,65 @@ export class Directory {
 
   /** The paths of everything that may be a circuit's folder, in order. Empty if there is no directory. */
   get folders(): Effect.Effect<ReadonlyArray<string>, PlatformError> {
-    return this.#fs.readDirectoryEntries(this.root).pipe(
-      Effect.map((entries) =>
-        entries.filter(({ name, type }) => type === "Directory" && !name.startsWith(".")).map(({ name }) =>
-          this.#path.join(this.root, name)
-        ).sort()
-      ),
-      Effect.catchIf(isNotFound, () => Effect.succeed([]))
+    return Effect.map(
+      this.#entries,
+      (entries) =>
+        entries.filter(({ name, type }) => type === "Directory" && !name.startsWith("."))
+          .map(({ name }) => this.#path.join(this.root, name))
+          .sort()
     )
   }
 
-  /** `undefined` if there is no such folder. */
-  list(folder: string): Effect.Effect<FolderListing | undefined, PlatformError> {
-    return this.#fs.readDirectoryEntries(folder).pipe(
+  /** The names of links and files in the directory that are not this library's, in order. */
+  get strangers(): Effect.Effect<ReadonlyArray<string>, PlatformError> {
+    return Effect.map(
+      this.#entries,
+      (entries) =>
+        entries.filter(({ name, type }) => type !== "Directory" && name !== IGNORE_FILE).map(({ name }) => name).sort()
+    )
+  }
+
+  get #entries(): Effect.Effect<ReadonlyArray<FileSystem.DirectoryEntry>, PlatformError> {
+    return Effect.catchIf(this.#entriesOf(this.root), isNotFound, () => Effect.succeed([]))
+  }
+
+  /** The entries of a directory, with their types also where the file system does not list them. */
+  #entriesOf(directory: string): Effect.Effect<ReadonlyArray<FileSystem.DirectoryEntry>, PlatformError> {
+    const typed = (entry: FileSystem.DirectoryEntry) =>
+      entry.type !== "Unknown" ? Effect.succeed([entry]) : this.#fs.lstat(this.#path.join(directory, entry.name)).pipe(
+        Effect.map(({ type }) => [{ name: entry.name, type }]),
+        Effect.catchIf(isNotFound, () => Effect.succeed([]))
+      )
+    return Effect.flatMap(
+      this.#fs.readDirectoryEntries(directory),
+      (entries) => Effect.map(Effect.forEach(entries, typed), (typed) => typed.flat())
+    )
+  }
+
+  /** `undefined` if there is no such folder. Fails with `Invalid` if it is a link. */
+  list(folder: string): Effect.Effect<FolderListing | undefined, PlatformError | StorageError> {
+    return this.#fs.lstat(folder).pipe(
+      Effect.filterOrFail(
+        ({ type }) => type !== "SymbolicLink",
+        () => fileError("Invalid", `the folder ${folder} is a symbolic link, which is not followed: move it away`)
+      ),
+      Effect.andThen(this.#entriesOf(folder)),
       Effect.map((entries) => {
         const numbered = entries.map(({ name, type }) => ({ name, isFile: type === "File", version: versionOf(name) }))
-        const numbers = numbered.flatMap(({ version }) => version ?? [])
+        const ascending = (isFile: boolean) =>
+          numbered.flatMap((entry) => entry.isFile === isFile ? entry.version ?? [] : []).sort((a, b) => a - b)
+        const [versions, notFiles] = [ascending(true), ascending(false)]
         return {
-          versions: numbered.flatMap(({ isFile, version }) => isFile ? version ?? [] : []).sort((a, b) => a - b),
-          next: numbers.length === 0 ? undefined : Math.max(...numbers) + 1,
+          versions,
+          notFiles,
+          next: versions.length + notFiles.length === 0 ? undefined : Math.max(...versions, ...notFiles) + 1,
           strangers: numbered.flatMap(({ isFile, name, version }) => isFile && version !== undefined ? [] : name)
         }
       }),
-      Effect.catchIf(isNotFound, () => Effect.undefined)
+      Effect.catchIf(
+        (error): error is PlatformError => error._tag === "PlatformError" && isNotFound(error),
+        () => Effect.undefined
+      )
     )
   }
 
@@ -113,18 +157,19 @@ export class Directory {
 
   /** In bytes. */
   sizeOf(file: string): Effect.Effect<number, PlatformError> {
-    return Effect.map(this.#fs.stat(file), ({ size }) => Number(size))
+    return Effect.map(this.#fs.lstat(file), ({ size }) => Number(size))
   }
 
   /** Makes the directory, unless this process already has. */
-  get prepare(): Effect.Effect<void, PlatformError> {
+  get prepare(): Effect.Effect<void, PlatformError | StorageError> {
     return Effect.suspend(() => this.#isPrepared ? Effect.void : this.#prepare)
   }
 
   readonly #prepare = Effect.gen({ self: this }, function*() {
+    yield* this.temporaries.refuseLink
     yield* this.#fs.makeDirectory(this.temporaries.folder, { recursive: true })
     yield* Effect.catchIf(
-      this.#fs.writeFileString(this.#path.join(this.root, ".gitignore"), "*\n", { flag: "wx" }),
+      this.#fs.writeFileString(this.#path.join(this.root, IGNORE_FILE), "*\n", { flag: "wx" }),
       isAlreadyThere,
       () => Effect.void
     )

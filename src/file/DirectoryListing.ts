@@ -44,6 +44,8 @@ export interface DirectoryListing {
   readonly circuits: ReadonlyArray<CircuitFiles>
   /** Temporary files, of writes in progress and of killed processes. The clean-up removes one after a minute. */
   readonly leftovers: ReadonlyArray<{ readonly file: string; readonly age: Duration.Duration }>
+  /** The names of links and files in the directory that are not this library's. Links are not followed. */
+  readonly strangers: ReadonlyArray<string>
 }
 
 export const listDirectory = (directory: Directory): Effect.Effect<DirectoryListing, StorageError> =>
@@ -57,9 +59,10 @@ export const listDirectory = (directory: Directory): Effect.Effect<DirectoryList
       files: listed.reduce((sum, { files }) => sum + files, 0),
       bytes: circuits.reduce((sum, { bytes }) => sum + bytes, 0),
       circuits,
-      leftovers: leftovers.map(({ madeAt, path }) => ({ file: path, age: ageAt(madeAt, now) }))
+      leftovers: leftovers.map(({ madeAt, path }) => ({ file: path, age: ageAt(madeAt, now) })),
+      strangers: yield* directory.strangers
     }
-  }).pipe(Effect.mapError(storageErrorOf))
+  }).pipe(Effect.catchTag("PlatformError", (error) => Effect.fail(storageErrorOf(error))))
 
 const ageAt = (millis: number, now: number): Duration.Duration => Duration.millis(Math.max(0, now - millis))
 

@@ -12,10 +12,12 @@ const UNSUPPORTED = ["ENOTSUP", "EOPNOTSUPP", "ENOSYS"]
 const codeOf = ({ reason: { cause } }: PlatformError): unknown =>
   typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined
 
-const isDenied = (error: PlatformError): boolean =>
-  error.reason._tag === "PermissionDenied" || error.reason._tag === "BadResource" ||
-  error.reason._tag === "BadArgument" ||
-  codeOf(error) === "EROFS"
+/**
+ * Rights that are missing, and a directory or a file where the other should be: what an operator has to mend. All else is
+ * `Unavailable`, a full or read-only disk too, so that another storage can stand in.
+ */
+const isDenied = ({ reason: { _tag } }: PlatformError): boolean =>
+  _tag === "PermissionDenied" || _tag === "BadResource" || _tag === "BadArgument"
 
 export const storageErrorOf = (error: PlatformError): StorageError =>
   fileError(isDenied(error) ? "Denied" : "Unavailable", error)

@@ -17,6 +17,3 @@ export const CIRCUITS_PER_REQUEST = 100
 
 /** After so many failed requests in a row the storage counts as unreachable. */
 export const FAILURES_UNTIL_UNREACHABLE = 2
-
-/** A lease outlasts its use by this much, so that a probe that fails at its very end still reopens the circuit. */
-export const LEASE_GRACE_MILLIS = 1000

@@ -24,7 +24,7 @@ import { Enforcement, type EnforcementMode } from "../Enforcement.ts"
 import { fromCause, fromExit, ignored, isOutcome, type Outcome } from "../Outcome.ts"
 import type { Classify } from "../Policy.ts"
 import type { Circuit } from "./Circuit.ts"
-import { GATE_IDLE } from "./fleet/Fleet.ts"
+import { GATE_IDLE, GATE_LEASE } from "./fleet/Fleet.ts"
 import { messages } from "./Messages.ts"
 import { bounded } from "./Timeout.ts"
 
@@ -125,7 +125,9 @@ const permitted = <A, E, R>(
   Effect.uninterruptibleMask((restore) => {
     const admitted = (mayAsk: boolean): Effect.Effect<A, any, R> => {
       const { slowerThanMillis, ticker, trace } = circuit.shared
-      const now = slowerThanMillis === undefined && circuit.isClosed() ? ticker.now : ticker.exact()
+      // A lease that waits may have lapsed since the last tick, so it is decided on the exact time.
+      const isUntimed = slowerThanMillis === undefined && circuit.isClosed() && !circuit.isShut(GATE_LEASE)
+      const now = isUntimed ? ticker.now : ticker.exact()
       const permit = circuit.admit(now, metricsOnly)
       if (permit === "Ask" && mayAsk) {
         // A lease that comes too late for this call serves the next.
@@ -142,7 +144,10 @@ const permitted = <A, E, R>(
     return admitted(true)
   })
 
-/** Runs a call within its timeout, and a probe within its own and its permit's time, whichever ends first. */
+/**
+ * Runs a call within its timeout, and a probe within the probes'. Without a timeout it runs in its caller's fiber, a probe as any
+ * call, so that what a call may do does not depend on the state of the circuit.
+ */
 const limited = <A, E, R>(
   circuit: Circuit,
   permit: Permit,
@@ -151,17 +156,15 @@ const limited = <A, E, R>(
   restore: Restore
 ): Effect.Effect<A, any, R> => {
   const { deadlines, probeTimeoutMillis, slowerThanMillis, ticker, timeoutMillis } = circuit.shared
-  const leaseMillis = permit.until - permit.startedAt
-  const ownMillis = permit.probe ? probeTimeoutMillis : timeoutMillis
-  const limitMillis = permit.probe ? Math.min(ownMillis ?? leaseMillis, leaseMillis) : ownMillis
+  const limitMillis = permit.probe ? probeTimeoutMillis : timeoutMillis
   if (limitMillis === undefined) return restore(self)
   const timedOut = (): Exit.Exit<never, unknown> => {
     const now = ticker.exact()
     const slow = slowerThanMillis !== undefined && limitMillis >= slowerThanMillis
-    const timeout = limitMillis === ownMillis
     const error = new BreakerTimeoutError({ circuit: circuit.name, timeout: Duration.millis(limitMillis) })
-    circuit.settle(permit, now, { outcome: "Failure", slow, timeout, hintMillis: 0, error })
-    return timeout ? Exit.fail(error) : circuit.rejection("Open", now)
+    circuit.settle(permit, now, { outcome: "Failure", slow, timeout: true, hintMillis: 0, error })
+    circuit.overran()
+    return Exit.fail(error)
   }
   return bounded(self, deadlines(limitMillis), timedOut, fiber, restore)
 }
@@ -178,7 +181,7 @@ const settled = <A, E, R>(
   const classify = perCall ?? circuit.shared.classify
   if (classify === undefined) {
     const end = (exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined => {
-      circuit.inFlight--
+      circuit.ended(permit)
       settle(circuit, permit, exit, fromExit(exit))
       return mayWait ? circuit.fleet?.afterCall() : undefined
     }
@@ -187,7 +190,7 @@ const settled = <A, E, R>(
     return recorded === undefined ? running : Effect.flatMap(recorded, (): Effect.Effect<A, E, R> => running)
   }
   return Effect.flatMap(Effect.exit(running), (exit) => {
-    circuit.inFlight--
+    circuit.ended(permit)
     if (permit.spent) return exit
     if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
       settle(circuit, permit, exit, ignored)

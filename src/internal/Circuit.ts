@@ -13,7 +13,8 @@
  *   keyed breaker may hold 100,000 circuits, and most never fail. `npm run bench` prints the bytes.
  */
 import * as Exit from "effect/Exit"
-import { type BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "../BreakerError.ts"
+import { isTagged } from "effect/Predicate"
+import { type BreakerOpenError, BulkheadFullError } from "../BreakerError.ts"
 import { recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
 import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
 import * as State from "../core/State.ts"
@@ -32,8 +33,13 @@ import { snapshotOf } from "./Snapshot.ts"
 const GATE_STATE = 1
 const GATE_OVERRIDE = 2
 const GATE_POLICY = 4
+/** The circuit was forgotten. */
+const GATE_FORGOTTEN = 32
 /** The bits that say nothing about the state. */
-const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE
+const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_FORGOTTEN
+
+/** What `lossAt` answers for a circuit whose open time is over: more than any number of failures. */
+export const OVERDUE = Number.MAX_SAFE_INTEGER
 
 /** The fields that only a circuit needs which has failed, refused a call, or measures how long calls take. */
 interface Trouble {
@@ -43,6 +49,8 @@ interface Trouble {
   lastFailureMillis: number | undefined
   /** The error of the last failure of a closed circuit, kept for its rejections until it closes again. */
   lastFailure: unknown
+  /** Calls that have timed out and not ended. */
+  overdue: number
   /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
 }
@@ -56,7 +64,7 @@ export class Circuit implements Local, Evidence {
   gate: number
   /** The state's epoch, where the hot path finds it. */
   epoch = State.initial.epoch
-  /** Calls that were admitted and have not ended. */
+  /** Calls that were admitted and have not ended. Those that have timed out run on, and hold no place in the bulkhead. */
   inFlight = 0
   /** The second in which a call last looked it up by its key. */
   usedAtSecond = 0
@@ -193,7 +201,7 @@ export class Circuit implements Local, Evidence {
     if (leave === "Denied") return state._tag === "Open" ? "Open" : "HalfOpen"
     if (state._tag !== "HalfOpen" || (leave !== "Own" && leave !== "Alone")) return undefined
     const most = leave === "Alone" ? 1 : this.shared.probes
-    return state.probes.length >= most && state.probes.every((probe) => now < probe.until) ? "HalfOpen" : undefined
+    return State.placesTaken(state, now).length >= most ? "HalfOpen" : undefined
   }
 
   #admitProbe(leave: ReturnType<Fleet["leave"]>, now: LocalMillis): Permit | Refusal | "Full" | "Ask" {
@@ -203,20 +211,14 @@ export class Circuit implements Local, Evidence {
     if (leave === "Granted") return this.#takeLease(now) ?? "Ask"
     if (leave === "Ask") return "Ask"
     if (this.#state._tag === "Open") this.#move(State.halfOpened(this.#state, "the open time is over", now), now)
-    const state = this.#state as State.HalfOpen
-    const lapsed = state.probes.find((probe) => probe.until <= now)
-    if (lapsed !== undefined) {
-      this.settle(lapsed, now, { outcome: "Failure", slow: false, timeout: false, hintMillis: 0 })
-      return "Open"
-    }
     const permit = new Permit(this.epoch, now, { probe: true, until: now + this.shared.leaseMillis })
-    this.#amend(State.probeTaken(state, permit))
+    this.#amend(State.probeTaken(this.#state as State.HalfOpen, permit))
     return permit
   }
 
   #takeLease(now: LocalMillis): Permit | undefined {
-    const grant = this.fleet?.takeLease(now)
-    return grant && new Permit(this.epoch, now, { probe: true, until: grant.until, lease: grant.name })
+    const lease = this.fleet?.takeLease(now)
+    return lease && new Permit(this.epoch, now, { probe: true, lease })
   }
 
   #admitOnRamp(closed: State.Closed, now: LocalMillis): boolean {
@@ -227,7 +229,7 @@ export class Circuit implements Local, Evidence {
 
   #isFull(): boolean {
     const { maxConcurrent } = this.shared
-    return maxConcurrent !== undefined && this.inFlight >= maxConcurrent
+    return maxConcurrent !== undefined && this.inFlight - (this.#trouble?.overdue ?? 0) >= maxConcurrent
   }
 
   #expireOverride(now: LocalMillis): State.Override | undefined {
@@ -262,15 +264,12 @@ export class Circuit implements Local, Evidence {
 
   /** Counts the outcome of a permitted call and makes the transition that follows. A second settlement does nothing. */
   settle(permit: Permit, now: LocalMillis, settlement: Settlement): void {
-    const { error, hintMillis, outcome: ended, slow, timeout } = settlement
+    const { error, hintMillis, outcome, slow, timeout } = settlement
     if (permit.spent) return
     permit.spent = true
     if (!permit.recorded) return
     const isLate = permit.epoch !== this.epoch
-    // A probe has failed when its permit lapses, also where no other call came for its place.
-    const outcome = !isLate && now >= permit.until ? "Failure" : ended
-    // A probe that lapsed has no error, and a call may fail with `undefined`.
-    if (!isLate && ended === "Failure" && "error" in settlement) this.#inTrouble().lastFailure = error
+    if (!isLate && outcome === "Failure") this.#inTrouble().lastFailure = error
     if (timeout) this.timeout++
     if (outcome === "Ignored") this.ignored++
     else {
@@ -288,11 +287,12 @@ export class Circuit implements Local, Evidence {
     if ((isLate || permit.probe || isMeasured) && outcome !== "Ignored") {
       this.fleet?.notEvidence(outcome === "Failure", slow)
     }
-    if (isLate) return
-    const judged = outcome === "Success" && slow ? "Failure" : outcome
+    // The state that a late probe was to judge is over, so it only gives its place back.
+    const judged = isLate ? "Ignored" : outcome === "Success" && slow ? "Failure" : outcome
     if (permit.lease !== undefined) {
       this.fleet?.probeEnded(permit, { outcome: judged, slow, timeout, hintMillis }, now)
-    } else if (state._tag === "HalfOpen" && permit.probe) {
+    } else if (isLate) return
+    else if (state._tag === "HalfOpen" && permit.probe) {
       this.#apply(State.probeEnded(this.shared, state, permit, judged, hintMillis, now), now)
     } else if (state._tag === "Closed" && outcome !== "Ignored") {
       this.#record(now, outcome === "Failure", slow, hintMillis, permit.metricsOnly)
@@ -328,8 +328,19 @@ export class Circuit implements Local, Evidence {
     this.join()?.failed()
     const { hub } = this.shared
     if (!hub.listening) return
-    const isOwn = error instanceof BreakerTimeoutError && error.circuit === this.name
+    const isOwn = isTagged(error, "BreakerTimeoutError") && "circuit" in error && error.circuit === this.name
     hub.publish({ _tag: isOwn ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
+  }
+
+  /** A call has timed out and runs on, so that its place in the bulkhead is free. */
+  overran(): void {
+    this.#inTrouble().overdue++
+  }
+
+  /** A call under a permit has ended. One that was settled before had timed out. */
+  ended(permit: Permit): void {
+    this.inFlight--
+    if (permit.spent) this.#inTrouble().overdue--
   }
 
   #tookMillis(outcome: "Success" | "Failure", millis: number): void {
@@ -345,6 +356,7 @@ export class Circuit implements Local, Evidence {
       lastSuccessMillis: undefined,
       lastFailureMillis: undefined,
       lastFailure: undefined,
+      overdue: 0,
       rejection: undefined
     }
   }
@@ -397,7 +409,20 @@ export class Circuit implements Local, Evidence {
   // -----------------------------------------------------------------------------
 
   join(): Fleet | undefined {
+    if ((this.gate & GATE_FORGOTTEN) !== 0) return undefined
     return this.fleet ??= this.shared.fleet?.join(this)
+  }
+
+  /** Whether no call runs, and the fleet has all that there is to report. */
+  get isQuiet(): boolean {
+    return this.inFlight === 0 && this.fleet?.isQuiet !== false
+  }
+
+  /** Another circuit may have this name from here on, so this one is no longer of the fleet. Calls that still run are not reported. */
+  forget(): void {
+    this.gate |= GATE_FORGOTTEN
+    this.fleet?.end()
+    this.fleet = undefined
   }
 
   /** A call came. Returns what it waits for before it is decided on. */
@@ -468,6 +493,12 @@ export class Circuit implements Local, Evidence {
     return this.#state
   }
 
+  /** Whether a call came here, or the state was ever changed. */
+  get isInUse(): boolean {
+    return this.epoch !== State.initial.epoch || this.inFlight > 0 ||
+      this.success + this.failure + this.ignored + this.rejected > 0
+  }
+
   get openedBy(): State.OpenedBy {
     return this.#state.openedBy
   }
@@ -521,12 +552,16 @@ export class Circuit implements Local, Evidence {
     return Math.max(this.usedAtSecond * 1000, this.#trouble?.failureAt || 0, this.lastSuccessAt || 0)
   }
 
-  /** Whether nothing would be lost with this circuit: closed, no opening and no failure in memory, no override. */
-  isCalm(now: LocalMillis): boolean {
+  /**
+   * How much would be lost with this circuit. 0: nothing. Then the failures in memory of a closed one. Then an open one whose time is
+   * over, because no call has come for it. `Infinity`: it protects its dependency now, or obeys an operator.
+   */
+  lossAt(now: LocalMillis): number {
     const state = this.#state
-    return state._tag === "Closed" && this.streak === 0 && State.openingsAt(state, now) === 0 &&
-      State.overrideAt(state, now) === undefined &&
-      this.totalsAt(now).every(({ failure, slow }) => failure === 0 && slow === 0)
+    if (State.overrideAt(state, now) !== undefined) return Infinity
+    if (state._tag === "Open" && now >= state.until) return OVERDUE
+    if (state._tag !== "Closed" || State.openingsAt(state, now) > 0 || now < state.rampUntil) return Infinity
+    return this.totalsAt(now).reduce((most, { failure, slow }) => Math.max(most, failure + slow), this.streak)
   }
 
   /** Whether nothing that runs out is still running. */

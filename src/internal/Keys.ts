@@ -2,16 +2,28 @@
  * The circuits of a keyed breaker: made on demand, evicted when idle, never more than the capacity.
  *
  * Eviction is a CLOCK: a hand goes round the circuits, and each new key moves it past a sample of them, so that no call pays for
- * a look at all. It evicts circuits that were idle for their time. To make room, it evicts the least recently used of the
- * sample with which nothing would be lost, as Redis does.
+ * a look at all. It evicts circuits that were idle for their time. To make room, it evicts the circuit of the sample with which the
+ * least would be lost (`Circuit.lossAt`), and of several such the least recently used, as Redis does.
+ *
+ * **Invariants**
+ *
+ * - A key has at most one circuit that is not forgotten, so that an instance never sends two reports of one circuit at a time.
+ *   An evicted circuit that has calls, requests or outcomes under way is in `#leaving` until it is quiet, and a key that returns
+ *   meanwhile gets it back.
+ * - `#circuits` and `#leaving` each hold at most `#capacity` circuits.
  */
 import type { LocalMillis } from "../core/Time.ts"
+import type { Event } from "../Event.ts"
 import { refuse } from "./Check.ts"
 import { Circuit } from "./Circuit.ts"
-import { OVERFLOW_KEY, prefixOf } from "./CircuitName.ts"
+import { OVERFLOW_KEY, overflowName, prefixOf } from "./CircuitName.ts"
+import { messages } from "./Messages.ts"
 import type { Shared } from "./Shared.ts"
 
 export type Overflow = "evictIdle" | "shareOne" | "passThrough"
+
+/** What a keyed breaker does for a new key that finds no free place. */
+type Action = Extract<Event, { readonly _tag: "Capacity" }>["action"]
 
 /** How many circuits the hand passes for a new key. */
 const SAMPLE = 64
@@ -23,7 +35,12 @@ export class Keys {
   readonly #overflow: Overflow
   readonly #circuits = new Map<string, Circuit>()
   #hand = this.#circuits.values()
+  /** Evicted circuits that are not quiet yet, in the order in which they were evicted. */
+  readonly #leaving = new Map<string, Circuit>()
+  #leavingHand = this.#leaving.values()
   #overflowing: Circuit | undefined = undefined
+  /** What was said of new keys that found no free place. */
+  readonly #said = new Set<Action>()
 
   constructor(shared: Shared, capacity: number, idleMillis: number, overflow: Overflow) {
     this.shared = shared
@@ -47,16 +64,27 @@ export class Keys {
     return circuit
   }
 
+  /** The circuit of a key, for operators. Where the key's calls pass by, it is one outside of the capacity. */
+  lookUp(key: string): Circuit {
+    const circuit = this.get(key)
+    if (circuit !== undefined) return circuit
+    const unplaced = new Circuit(this.shared, key)
+    this.#leave(unplaced)
+    return unplaced
+  }
+
   /** The circuit of this name, if there is one. */
   find(name: string): Circuit | undefined {
+    if (name === overflowName(this.shared.name)) return this.#overflowing
     const prefix = prefixOf(this.shared.name)
     if (!name.startsWith(prefix)) return undefined
     const key = name.slice(prefix.length)
-    return key === OVERFLOW_KEY ? this.#overflowing : this.#circuits.get(key)
+    return this.#circuits.get(key) ?? this.#leaving.get(key)
   }
 
   *all(): Iterable<Circuit> {
     yield* this.#circuits.values()
+    yield* this.#leaving.values()
     if (this.#overflowing !== undefined) yield this.#overflowing
   }
 
@@ -67,32 +95,90 @@ export class Keys {
       ])
     }
     const now = this.shared.ticker.exact()
-    this.#sweep(now, this.#circuits.size >= this.#capacity && this.#overflow === "evictIdle")
-    if (this.#circuits.size >= this.#capacity) {
-      return this.#overflow === "passThrough" ? undefined : this.#overflowing ??= new Circuit(this.shared, OVERFLOW_KEY)
+    this.#forgetQuiet()
+    // Taken out first, because an eviction that follows may give up the oldest that is leaving.
+    const former = this.#leaving.get(key)
+    this.#leaving.delete(key)
+    const isFull = this.#circuits.size >= this.#capacity
+    const least = this.#sweep(now, isFull && this.#overflow === "evictIdle")
+    if (least !== undefined && this.#circuits.size >= this.#capacity) {
+      this.#say("evicts")
+      this.#evict(least)
     }
-    const circuit = new Circuit(this.shared, key)
+    if (this.#circuits.size >= this.#capacity) {
+      if (former === undefined) return this.#withoutRoom()
+      this.#leave(former)
+      return former
+    }
+    const circuit = former ?? new Circuit(this.shared, key)
     this.#circuits.set(key, circuit)
     return circuit
   }
 
-  #sweep(now: LocalMillis, makeRoom: boolean): void {
-    let oldest: Circuit | undefined
-    let oldestUse = Infinity
+  #withoutRoom(): Circuit | undefined {
+    if (this.#overflow === "passThrough") {
+      this.#say("passes")
+      return undefined
+    }
+    this.#say("shares")
+    return this.#overflowing ??= new Circuit(this.shared, OVERFLOW_KEY)
+  }
+
+  /** Evicts what was idle for its time. Returns the circuit of the sample that is missed the least, if one is looked for. */
+  #sweep(now: LocalMillis, isLooking: boolean): Circuit | undefined {
+    let least: Circuit | undefined
+    let leastLoss = Infinity
+    let leastUse = Infinity
     for (let left = Math.min(SAMPLE, this.#circuits.size); left > 0; left--) {
       let next = this.#hand.next()
       if (next.done === true) next = (this.#hand = this.#circuits.values()).next()
       const circuit = next.value!
       const lastUse = circuit.lastUseAt()
-      // A count of calls in flight that stayed too high is not believed once the idle time is over.
       if (now - lastUse >= this.#idleMillis && circuit.isOver(now)) {
-        this.#circuits.delete(circuit.key!)
-        makeRoom = false
-      } else if (circuit.inFlight === 0 && lastUse < oldestUse && circuit.isCalm(now)) {
-        oldest = circuit
-        oldestUse = lastUse
+        this.#evict(circuit)
+        continue
       }
+      if (!isLooking || circuit.inFlight > 0 || (leastLoss === 0 && lastUse >= leastUse)) continue
+      const loss = circuit.lossAt(now)
+      if (loss > leastLoss || loss === Infinity || (loss === leastLoss && lastUse >= leastUse)) continue
+      least = circuit
+      leastLoss = loss
+      leastUse = lastUse
     }
-    if (makeRoom && oldest !== undefined) this.#circuits.delete(oldest.key!)
+    return least
+  }
+
+  #evict(circuit: Circuit): void {
+    this.#circuits.delete(circuit.key!)
+    if (circuit.isQuiet) circuit.forget()
+    else this.#leave(circuit)
+  }
+
+  #leave(circuit: Circuit): void {
+    this.#leaving.set(circuit.key!, circuit)
+    if (this.#leaving.size > this.#capacity) this.#forget(this.#leaving.values().next().value!)
+  }
+
+  #forget(circuit: Circuit): void {
+    this.#leaving.delete(circuit.key!)
+    circuit.forget()
+  }
+
+  #forgetQuiet(): void {
+    for (let left = Math.min(SAMPLE, this.#leaving.size); left > 0; left--) {
+      let next = this.#leavingHand.next()
+      if (next.done === true) next = (this.#leavingHand = this.#leaving.values()).next()
+      // The set shrinks meanwhile.
+      if (next.done === true) return
+      if (next.value.isQuiet) this.#forget(next.value)
+    }
+  }
+
+  #say(action: Action): void {
+    if (this.#said.has(action)) return
+    this.#said.add(action)
+    const { hub, log, name } = this.shared
+    log(messages.capacityReached, { breaker: name, capacity: this.#capacity, action })
+    hub.publish({ _tag: "Capacity", circuit: name, capacity: this.#capacity, action })
   }
 }

@@ -14,11 +14,11 @@ export interface Message<Field extends string = string> {
 /** A line's fields, all of them and no others. */
 export type FieldsOf<Line extends Message> = Readonly<Record<Line["fields"][number], unknown>>
 
-const line = <const Field extends string = never>(
-  level: Message["level"],
+const line = <const Level extends Message["level"], const Field extends string = never>(
+  level: Level,
   text: string,
   ...fields: ReadonlyArray<Field>
-): Message<Field> => ({ level, text, fields })
+): Message<Field> & { readonly level: Level } => ({ level, text, fields })
 
 export const messages = {
   // a circuit and its storage
@@ -30,6 +30,18 @@ export const messages = {
   subscribeRefused: line(
     "Warn",
     "Subscribing to changes was refused; polling every syncEvery instead",
+    "cause"
+  ),
+  subscribeFailing: line(
+    "Warn",
+    "Changes of others do not arrive, though the storage answers; polling every syncEvery until they do",
+    "backend",
+    "cause"
+  ),
+  announceFailed: line(
+    "Warn",
+    "A change could not be announced and was made without; others learn of it with their next report",
+    "circuit",
     "cause"
   ),
   policiesDiffer: line(
@@ -60,6 +72,26 @@ export const messages = {
     "service",
     "other"
   ),
+  servedTwice: line(
+    "Warn",
+    "A service is provided on two storages in memory, whose circuits share nothing; provide one storage around all breakers",
+    "circuit",
+    "service"
+  ),
+  notFenced: line(
+    "Warn",
+    "The storage cannot decide between instances, so these fields of the policy have no effect",
+    "circuit",
+    "backend",
+    "fields"
+  ),
+  capacityReached: line(
+    "Warn",
+    "A keyed breaker has no free place for a new key; raise its capacity or shorten its idleTimeToLive",
+    "breaker",
+    "capacity",
+    "action"
+  ),
   persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
   circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
   circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),
@@ -69,6 +101,21 @@ export const messages = {
   leaseDenied: line("Trace", "A lease was denied", "circuit"),
   callAdmitted: line("Trace", "Call admitted", "circuit", "probe"),
   callRejected: line("Trace", "Call rejected", "circuit", "refusal"),
+
+  // configuration
+  notEnforced: line("Warn", "Breakers do not enforce their policies", "mode", "source"),
+  enforcementUnclear: line(
+    "Warn",
+    "CIRCUIT_BREAKER_ENABLED must be true or false; breakers enforce their policies",
+    "value"
+  ),
+  variablesMisspelt: line(
+    "Warn",
+    "Variables under the prefix of a breaker look like its own, but it does not read them",
+    "prefix",
+    "variables"
+  ),
+  variablesUnread: line("Debug", "Variables under the prefix of a breaker are not read by it", "prefix", "variables"),
 
   // storages made of storages
   fallback: line(

@@ -18,20 +18,25 @@ import type { Trip } from "./TripModel.ts"
 export type Classify<A, E, R = never> = (exit: Exit.Exit<A, E>) => Outcome | Effect.Effect<Outcome, never, R>
 
 /**
- * How an open circuit tests whether its dependency has recovered. Counts are whole numbers of at least 1.
+ * How an open circuit tests whether its dependency has recovered: some calls run as probes, and the others are rejected.
+ * Counts are whole numbers of at least 1.
+ *
+ * A probe runs as any call does. Without a timeout it runs in its caller's fiber, for as long as it takes, and its outcome
+ * counts.
  *
  * @category models
  * @since 0.1.0
  */
 export interface HalfOpen {
-  /** How many probes may run at once in the whole fleet. Default 1. */
+  /** How many places for probes the whole fleet has. A probe holds one until it ends, or for `lease`. Default 1. */
   readonly probes?: number | undefined
   /** How many probes, of any instances, must succeed before the circuit closes; one failure reopens it. Default 1. */
   readonly successes?: number | undefined
   /**
-   * How long a probe may take. After that it is interrupted, fails with `BreakerOpenError` and counts as failed. If its
-   * instance has died, its place becomes free a second after this time. Default: the probe's timeout + 1 second, or 30
-   * seconds without a timeout.
+   * How long a probe holds its place. After that another probe may run beside it, so that a probe that hangs, or whose
+   * instance has died, cannot keep the circuit half-open. It interrupts nothing and counts as nothing: a probe that takes
+   * longer still decides when it ends, unless the circuit has changed since. Default: the probe's timeout + 1 second, or
+   * 30 seconds without a timeout.
    */
   readonly lease?: Duration.Input | undefined
   /** The timeout of a probe, instead of the policy's. Adds `BreakerTimeoutError` to the error type. */
@@ -79,11 +84,19 @@ export interface Data {
   /**
    * After this long the call is interrupted, and fails with `BreakerTimeoutError` once its finalizers have run.
    * Default: no timeout.
+   *
+   * A call with a timeout runs in a fiber of its own, in every state of the circuit. So it is interrupted also where its
+   * caller is uninterruptible, and the fibers that it forks as its children end with it. An uninterruptible region of the
+   * call itself runs to its end.
    */
   readonly timeout?: Duration.Input | undefined
   /**
-   * How many calls may run at once. A call beyond the limit fails with `BulkheadFullError`, which is not evidence.
-   * Default: no limit.
+   * How many calls may run at once within their timeout. A call beyond the limit fails with `BulkheadFullError`, which is
+   * not evidence. Default: no limit.
+   *
+   * A call frees its place when it ends or times out, so calls that ignore their timeout keep no others out. There may
+   * be more calls under way than this: `concurrent` in the snapshot has their number. Without a `timeout`, a call that
+   * hangs keeps its place.
    */
   readonly maxConcurrent?: number | undefined
   /** How fresh the fleet's view must be before a call runs. Default `local`. */

@@ -3,8 +3,9 @@ import * as Duration from "effect/Duration"
 import { isSchedule, type Schedule } from "effect/Schedule"
 import { slowerThanOf, type TripRule, windowsOf } from "../core/TripRule.ts"
 import type { RuleWindow } from "../core/TripRule.ts"
-import { countIn, durationIn, oneOf, type Problem, refuse, YEAR_MILLIS } from "./Check.ts"
-import type { Policy } from "./PolicyModel.ts"
+import { countIn, durationIn, fieldsIn, isObject, oneOf, type Problem, refuse, shown, YEAR_MILLIS } from "./Check.ts"
+import { nameProblems } from "./CircuitName.ts"
+import type { Data, HalfOpen, Policy } from "./PolicyModel.ts"
 import { problems as tripProblems, toRule } from "./TripCheck.ts"
 import type { Trip } from "./TripModel.ts"
 
@@ -44,17 +45,47 @@ export interface FleetPolicy {
   readonly failsWithStorage: boolean
 }
 
-/** The problems of a policy; empty for a good one. */
-export const problems = (policy: Policy): ReadonlyArray<Problem> => {
+/** Every field of a type, once: a field that is added to the type and not here does not compile. */
+const fieldsOf = <T>() => <const K extends keyof T>(fields: readonly K[] & (keyof T extends K ? unknown : never)) =>
+  fields
+
+const halfOpenFields = fieldsOf<HalfOpen>()(["probes", "successes", "lease", "timeout", "ramp"])
+
+const dataFields = fieldsOf<Data>()([
+  "trip",
+  "openFor",
+  "maxOpenFor",
+  "halfOpen",
+  "timeout",
+  "maxConcurrent",
+  "consistency",
+  "evidence",
+  "onStorageError",
+  "syncEvery"
+])
+
+const policyFields = fieldsOf<Policy>()([...dataFields, "classify"])
+
+/** The fields that a keyed breaker has besides those of its policy. */
+export const keyedFields = ["capacity", "idleTimeToLive", "overflow"] as const
+
+/** The problems of a policy; empty for a good one. `more` are fields that it may have besides its own. */
+export const problems = (policy: Policy, more: ReadonlyArray<string> = []): ReadonlyArray<Problem> =>
+  isObject(policy)
+    ? [...fieldsIn("", policy, [...policyFields, ...more]), ...valueProblems(policy)]
+    : [{ field: "policy", value: policy, range: "an object" }]
+
+const valueProblems = (policy: Policy): ReadonlyArray<Problem> => {
   const duration = (field: string, value: Duration.Input | undefined, least: number, most = YEAR_MILLIS) =>
     value === undefined ? [] : durationIn(field, value, least, most)
   const count = (field: string, value: number | undefined) =>
     value === undefined ? [] : countIn(field, value, 1, 1_000_000)
-  const { consistency, halfOpen, maxOpenFor, openFor } = policy
+  const { classify, halfOpen, maxOpenFor, openFor } = policy
   return [
     ...(policy.trip === undefined ? [] : tripProblems(policy.trip, "trip.")),
     ...(isSchedule(openFor) ? [] : duration("openFor", openFor, 1)),
     ...duration("maxOpenFor", maxOpenFor, leastMaxOpenFor(openFor)),
+    ...(halfOpen === undefined ? [] : fieldsIn("halfOpen.", halfOpen, halfOpenFields)),
     ...count("halfOpen.probes", halfOpen?.probes),
     ...count("halfOpen.successes", halfOpen?.successes),
     ...duration("halfOpen.lease", halfOpen?.lease, 1),
@@ -63,13 +94,22 @@ export const problems = (policy: Policy): ReadonlyArray<Problem> => {
     ...duration("timeout", policy.timeout, 1),
     ...count("maxConcurrent", policy.maxConcurrent),
     ...duration("syncEvery", policy.syncEvery, 10),
-    ...(typeof consistency === "object"
-      ? durationIn("consistency.maxAge", consistency.maxAge, 1, YEAR_MILLIS)
-      : oneOf("consistency", consistency ?? "local", ["local", "strict"])),
+    ...consistencyProblems(policy),
     ...evidenceProblems(policy),
-    ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"])
+    ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"]),
+    ...(classify === undefined || typeof classify === "function"
+      ? []
+      : [{ field: "classify", value: classify, range: "a function" }])
   ]
 }
+
+const consistencyProblems = ({ consistency = "local" }: Policy): ReadonlyArray<Problem> =>
+  isObject(consistency)
+    ? [
+      ...fieldsIn("consistency.", consistency, ["maxAge"]),
+      ...durationIn("consistency.maxAge", consistency.maxAge, 1, YEAR_MILLIS)
+    ]
+    : oneOf("consistency", consistency, ["local", "strict"])
 
 /** The last calls of several instances have no common order, so they cannot be pooled. */
 const evidenceProblems = ({ evidence = "any", trip }: Policy): ReadonlyArray<Problem> => {
@@ -92,12 +132,16 @@ const millis = (duration: Duration.Input): number => Duration.toMillis(Duration.
 const orElse = (duration: Duration.Input | undefined, otherwise: number): number =>
   duration === undefined ? otherwise : millis(duration)
 
-/** The policy with its defaults. Throws a `RangeError` that names every problem of the policy and the name. */
-export const resolve = (circuit: string, policy: Policy): Resolved => {
-  refuse(`Circuit ${JSON.stringify(circuit)}`, [
-    ...(circuit.isWellFormed() ? [] : [{ field: "name", value: circuit, range: "well-formed Unicode" }]),
-    ...problems(policy)
-  ])
+/**
+ * The policy with its defaults. Throws a `RangeError` that names every problem of the policy and the name. `more` are fields
+ * that it may have besides its own.
+ */
+export const resolve = (circuit: string, policy: Policy, more?: ReadonlyArray<string>): Resolved => {
+  refuse(`Circuit ${shown(circuit)}`, [...nameProblems(circuit), ...problems(policy, more)])
+  return withDefaults(policy)
+}
+
+const withDefaults = (policy: Policy): Resolved => {
   const rule = toRule(policy.trip ?? defaultTrip)
   const halfOpen = policy.halfOpen ?? {}
   const longest = orElse(policy.maxOpenFor, YEAR_MILLIS)
@@ -135,9 +179,57 @@ export const resolve = (circuit: string, policy: Policy): Resolved => {
   }
 }
 
+const DECLARED = "declared where the policy is written (Breaker.unset does so without a value)"
+
+/**
+ * The fields in which a policy makes an error possible that `declared`, the policy that a call's type was made from, does not.
+ * A field is declared by its key, also without a value.
+ */
+export const undeclared = (declared: Policy, policy: Policy): ReadonlyArray<Problem> => {
+  const isDeclared = (key: keyof Policy): boolean => Object.hasOwn(declared, key)
+  const halfOpen = declared.halfOpen ?? {}
+  const timesOut = isDeclared("timeout") || Object.hasOwn(halfOpen, "timeout")
+  const failsWithStorage = isDeclared("consistency") && declared.consistency !== "local" &&
+    isDeclared("onStorageError") && declared.onStorageError !== "allow"
+  const found = (isFound: boolean, field: string, value: unknown, error: string): ReadonlyArray<Problem> =>
+    isFound
+      ? [{ field, value, range: `${DECLARED}, because calls can then fail with ${error}` }]
+      : []
+  return [
+    ...found(!timesOut && policy.timeout !== undefined, "timeout", policy.timeout, "BreakerTimeoutError"),
+    ...found(
+      !timesOut && policy.halfOpen?.timeout !== undefined,
+      "halfOpen.timeout",
+      policy.halfOpen?.timeout,
+      "BreakerTimeoutError"
+    ),
+    ...found(
+      !isDeclared("maxConcurrent") && policy.maxConcurrent !== undefined,
+      "maxConcurrent",
+      policy.maxConcurrent,
+      "BulkheadFullError"
+    ),
+    ...found(
+      !failsWithStorage && policy.onStorageError === "fail" && (policy.consistency ?? "local") !== "local",
+      "consistency with onStorageError",
+      policy.consistency,
+      "StorageError"
+    )
+  ]
+}
+
 /** The policy without fields that are `undefined`. */
 export const given = <P extends object>(policy: P): P =>
   Object.fromEntries(Object.entries(policy).filter(([, value]) => value !== undefined)) as P
+
+/** The part of a policy that is data, without fields that are `undefined`. */
+export const dataOf = (policy: Policy): Data =>
+  Object.fromEntries(
+    dataFields.flatMap((field) => {
+      const value = policy[field]
+      return value === undefined || isSchedule(value) ? [] : [[field, value]]
+    })
+  )
 
 /** A policy with some of its fields replaced by those that are given. */
 export const merge = <P extends Policy>(policy: P, { halfOpen, ...fields }: Policy): P => ({
@@ -151,7 +243,8 @@ export const merge = <P extends Policy>(policy: P, { halfOpen, ...fields }: Poli
  * data, and not in it.
  */
 export const fingerprint = (policy: Policy): string => {
-  const resolved = resolve("", policy)
+  refuse("Policy", problems(policy, keyedFields))
+  const resolved = withDefaults(policy)
   // Names and order are part of the digest, so they stay as they are.
   return digest(JSON.stringify({
     rule: resolved.rule,

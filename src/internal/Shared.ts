@@ -44,6 +44,8 @@ export interface Shared extends Plan {
   readonly deadlines: (millis: number) => Deadlines
   /** The breaker's entry to its fleet; `undefined` where the storage cannot decide between instances. */
   readonly fleet: Entry | undefined
+  /** Logs a line of the breaker's own. */
+  readonly log: Log
   /** Logs each decision on a call; `undefined` unless the minimum level was `Trace` when the breaker was made. */
   readonly trace: Log | undefined
   /** Logs a failure that no caller waits for, at `UnhandledLogLevel`. */
@@ -72,7 +74,8 @@ export const makeShared = (
       Effect.flatMap(UnhandledLogLevel, (level) =>
         level === undefined ? Effect.void : Effect.logWithLevel(level)(`${text}: ${JSON.stringify(name)}`, cause))
     )
-  const trace = isLogged(context, "Trace") ? makeLog(context) : undefined
+  const log = makeLog(context)
+  const trace = isLogged(context, "Trace") ? log : undefined
   const queues = new Map<number, Deadlines>()
   return {
     name,
@@ -101,6 +104,7 @@ export const makeShared = (
       return queue
     },
     fleet,
+    log,
     trace,
     report
   }

@@ -13,6 +13,7 @@ interface Source extends Evidence {
   readonly current: State
   readonly shared: Plan & { readonly clock: { readonly currentTimeMillisUnsafe: () => number } }
   readonly fleet: Fleet | undefined
+  readonly inFlight: number
   readonly counted: () => Counted
   /** How many calls had succeeded when the last one failed. */
   readonly successAtFailure: number
@@ -45,6 +46,7 @@ export const snapshotOf = (circuit: Source, now: LocalMillis): Snapshot => {
       actor: override.actor,
       expiresIn: override.until === Infinity ? undefined : until(override.until)
     },
+    concurrent: circuit.inFlight,
     statistics: statisticsOf(circuit, unixMillis),
     windows: windows.map(({ of, ...totals }) => windowSnapshot(of, totals)),
     fleet: circuit.fleet?.fleetSnapshot(now)

@@ -6,6 +6,8 @@ import * as Stream from "effect/Stream"
 import { BreakerOpenError } from "../BreakerError.ts"
 import type { Snapshot } from "../Event.ts"
 import type { Policy } from "../Policy.ts"
+import { refuse } from "./Check.ts"
+import { clearProblems, overrideProblems } from "./OperatorInput.ts"
 import { defaultOpenForMillis, resolve } from "./ResolvedPolicy.ts"
 
 export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "Open") => {
@@ -27,6 +29,7 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
     state,
     isolated: state === "Open",
     openings: 0,
+    concurrent: 0,
     statistics: {
       success: 0,
       failure: 0,
@@ -47,8 +50,14 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
     state: Effect.succeed<Snapshot["state"]>(state),
     snapshot: Effect.succeed(snapshot),
     events: Stream.never,
-    override: () => Effect.void,
-    clearOverride: () => Effect.void,
+    override: (options: Parameters<typeof overrideProblems>[0]) => {
+      refuse("override", overrideProblems(options))
+      return Effect.void
+    },
+    clearOverride: (options: Parameters<typeof clearProblems>[0]) => {
+      refuse("clearOverride", clearProblems(options))
+      return Effect.void
+    },
     forceHalfOpen: Effect.void,
     reset: Effect.void
   }

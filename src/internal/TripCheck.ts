@@ -1,7 +1,7 @@
 /** Checks the trip policies that users write, and makes of them the rules that the core evaluates. */
 import * as Duration from "effect/Duration"
 import type { RuleWindow, TripRule } from "../core/TripRule.ts"
-import { countIn, durationIn, oneOf, type Problem, rateIn } from "./Check.ts"
+import { countIn, durationIn, fieldsIn, isObject, oneOf, type Problem, rateIn } from "./Check.ts"
 import type { Trip, Window } from "./TripModel.ts"
 
 const LONGEST_WINDOW_MILLIS = 10 * 60 * 60 * 1000
@@ -13,7 +13,32 @@ export const problems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
   return found.length > 0 ? found : slowProblems(trip, path)
 }
 
+/** The fields of each kind of trip policy. */
+const tripFields = {
+  ConsecutiveFailures: ["_tag", "failures"],
+  Failures: ["_tag", "count", "within"],
+  FailureRate: ["_tag", "threshold", "minimumCalls", "window"],
+  SlowCallRate: ["_tag", "threshold", "slowerThan", "minimumCalls", "window"],
+  Any: ["_tag", "policies"],
+  All: ["_tag", "policies"]
+} as const satisfies { readonly [Tag in Trip["_tag"]]: ReadonlyArray<string> }
+
+/** The fields of each kind of window. */
+const windowFields = {
+  Within: ["_tag", "duration"],
+  LastCalls: ["_tag", "calls"]
+} as const satisfies { readonly [Tag in Window["_tag"]]: ReadonlyArray<string> }
+
 const problemsOf = (trip: Trip, path: string): ReadonlyArray<Problem> => {
+  if (!isObject(trip)) {
+    return [{ field: path === "" ? "trip" : path.slice(0, -1), value: trip, range: "a trip policy made by Trip" }]
+  }
+  return Object.hasOwn(tripFields, trip._tag)
+    ? [...fieldsIn(path, trip, tripFields[trip._tag]), ...valueProblems(trip, path)]
+    : oneOf(`${path}_tag`, trip._tag, Object.keys(tripFields))
+}
+
+const valueProblems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
   switch (trip._tag) {
     case "ConsecutiveFailures":
       return countIn(`${path}failures`, trip.failures, 1, Number.MAX_SAFE_INTEGER)
@@ -32,16 +57,14 @@ const problemsOf = (trip: Trip, path: string): ReadonlyArray<Problem> => {
       ]
     case "Any":
     case "All":
-      return [
-        ...countIn(`${path}policies.length`, trip.policies.length, 1, 100),
-        ...trip.policies.flatMap((policy, i) => problemsOf(policy, `${path}policies[${i}].`))
-      ]
-    default:
-      return oneOf(`${path}_tag`, (trip as { readonly _tag: unknown })._tag, tags)
+      return Array.isArray(trip.policies)
+        ? [
+          ...countIn(`${path}policies.length`, trip.policies.length, 1, 100),
+          ...trip.policies.flatMap((policy, i) => problemsOf(policy, `${path}policies[${i}].`))
+        ]
+        : [{ field: `${path}policies`, value: trip.policies, range: "an array of trip policies" }]
   }
 }
-
-const tags = ["ConsecutiveFailures", "Failures", "FailureRate", "SlowCallRate", "Any", "All"]
 
 // A circuit counts slow calls once, by one duration for all its rules.
 const slowProblems = (trip: Trip, path: string): ReadonlyArray<Problem> => {
@@ -63,6 +86,11 @@ const slowerThans = (trip: Trip): ReadonlyArray<number> => {
 
 const windowProblems = (window: Window, minimumCalls: number, path: string): ReadonlyArray<Problem> => {
   const minimum = (most: number) => countIn(`${path}minimumCalls`, minimumCalls, 1, most)
+  if (!isObject(window) || !Object.hasOwn(windowFields, window._tag)) {
+    return oneOf(`${path}window._tag`, (window as Window | undefined)?._tag, Object.keys(windowFields))
+  }
+  const unknown = fieldsIn(`${path}window.`, window, windowFields[window._tag])
+  if (unknown.length > 0) return unknown
   switch (window._tag) {
     case "Within":
       return [
@@ -73,8 +101,6 @@ const windowProblems = (window: Window, minimumCalls: number, path: string): Rea
       const found = countIn(`${path}lastCalls`, window.calls, 1, MOST_CALLS)
       return found.length > 0 ? found : minimum(window.calls)
     }
-    default:
-      return oneOf(`${path}window._tag`, (window as { readonly _tag: unknown })._tag, ["Within", "LastCalls"])
   }
 }
 

@@ -1,13 +1,13 @@
 /**
  * @since 0.1.0
  */
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import * as NodePath from "@effect/platform-node/NodePath"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PlatformError from "effect/PlatformError"
 import { rmdir } from "node:fs/promises"
+import { type PlatformNode, platformNode } from "../internal/drivers/PlatformNode.ts"
+import { layerFrom } from "../internal/LayerConfig.ts"
 import * as FileStorage from "../Storage/File.ts"
 import type { Storage } from "../Storage/Storage.ts"
 
@@ -24,14 +24,23 @@ const removeEmptyDirectory = (path: string) =>
       })
   })
 
+const layerWith = (
+  { NodeFileSystem, NodePath }: PlatformNode,
+  options: FileStorage.Options
+): Layer.Layer<Storage> =>
+  Layer.provide(
+    FileStorage.layer({ ...options, removeEmptyDirectory: options.removeEmptyDirectory ?? removeEmptyDirectory }),
+    [NodeFileSystem.layer, NodePath.layer]
+  )
+
 /**
- * Circuits in a directory of this host, with options.
+ * Circuits in a directory of this host, with options. Dies if the package `@effect/platform-node` is not installed.
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: FileStorage.Options): Layer.Layer<Storage> =>
-  Layer.provide(FileStorage.layer({ removeEmptyDirectory, ...options }), [NodeFileSystem.layer, NodePath.layer])
+export const layer = (options: FileStorage.Options = {}): Layer.Layer<Storage> =>
+  Layer.unwrap(Effect.map(Effect.orDie(platformNode), (driver) => layerWith(driver, options)))
 
 /**
  * The same with options from a `Config`.
@@ -41,7 +50,8 @@ export const layer = (options?: FileStorage.Options): Layer.Layer<Storage> =>
  */
 export const layerConfig = (
   options: Config.Wrap<Omit<FileStorage.Options, "removeEmptyDirectory">>
-): Layer.Layer<Storage, Config.ConfigError> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+): Layer.Layer<Storage, Config.ConfigError> =>
+  layerFrom(options, (options) => Effect.map(platformNode, (driver) => layerWith(driver, options)))
 
 /**
  * Circuits in the directory that `CIRCUIT_BREAKER_FILE_DIR` names, by default `./.circuit_breaker`: readable documents

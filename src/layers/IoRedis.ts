@@ -32,7 +32,8 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import type * as Scope from "effect/Scope"
-import { Cluster, Redis as Client, type RedisOptions } from "ioredis"
+import type { Cluster, Redis as Client, RedisOptions } from "ioredis"
+import { type Ioredis, ioredis } from "../internal/drivers/Ioredis.ts"
 import { Masters } from "../Storage/Redis.ts"
 
 /**
@@ -147,7 +148,9 @@ const answerAsking = (node: Client): void => {
   node.asking = (callback = () => {}) => asking(callback)
 }
 
-const clientOf = (options: Options): Client | Cluster => {
+const isCluster = (client: Client | Cluster): client is Cluster => client.isCluster
+
+const clientOf = ({ Cluster, Redis: Client }: Ioredis, options: Options): Client | Cluster => {
   const common = optionsOf(options)
   if (options.cluster !== undefined) {
     const { natMap, reconnectOnError: _, ...redisOptions } = common
@@ -276,7 +279,7 @@ const subscriptionSource = (
   client: Client | Cluster,
   connected: Effect.Effect<void, Redis.RedisError>
 ): Effect.Effect<Client, Redis.RedisError> =>
-  client instanceof Cluster
+  isCluster(client)
     ? Effect.flatMap(connected, () => {
       const nodes = client.nodes("master")
       const node = nodes[Math.floor(Math.random() * nodes.length)]
@@ -317,7 +320,7 @@ const subscribe = Effect.fnUntraced(function*(
  */
 const reserve = Effect.fnUntraced(function*(client: Client | Cluster) {
   const withoutTimeout = { socketTimeout: undefined }
-  const connection = client instanceof Cluster
+  const connection = isCluster(client)
     ? client.duplicate([], { redisOptions: withoutTimeout, clusterRetryStrategy: () => null })
     : client.duplicate({ ...withoutReconnect, ...withoutTimeout })
   yield* Effect.onError(connect(connection), () => Effect.sync(() => connection.disconnect()))
@@ -325,7 +328,7 @@ const reserve = Effect.fnUntraced(function*(client: Client | Cluster) {
 })
 
 /**
- * The services over a client, which disconnects when the scope closes.
+ * The services over a client, which disconnects when the scope closes. Dies if the package ioredis is not installed.
  *
  * @category constructors
  * @since 0.1.0
@@ -333,10 +336,16 @@ const reserve = Effect.fnUntraced(function*(client: Client | Cluster) {
 export const make = (
   options: Options = {}
 ): Effect.Effect<Context.Context<IoRedis | Redis.Redis>, never, Scope.Scope> =>
+  Effect.flatMap(Effect.orDie(ioredis), (driver) => makeWith(driver, options))
+
+const makeWith = (
+  driver: Ioredis,
+  options: Options
+): Effect.Effect<Context.Context<IoRedis | Redis.Redis>, never, Scope.Scope> =>
   Effect.gen(function*() {
     let isClosed = false
     const client = yield* Effect.acquireRelease(
-      Effect.sync(() => clientOf(options)),
+      Effect.sync(() => clientOf(driver, options)),
       (client) =>
         Effect.sync(() => {
           isClosed = true
@@ -353,7 +362,7 @@ export const make = (
       connect: reserve(client),
       pool: options.pool
     })
-    const masters = client instanceof Cluster
+    const masters = isCluster(client)
       ? Effect.map(connected, () => client.nodes("master").map((node) => ({ send: sendBy(node) })))
       : undefined
     return Context.make(IoRedis, IoRedis.of({ client, use: (f) => asEffect(() => f(client)) })).pipe(
@@ -469,4 +478,6 @@ export const layer = (options?: Options): Layer.Layer<IoRedis | Redis.Redis> => 
 export const layerConfig = (
   options: Config.Wrap<Options> = config
 ): Layer.Layer<IoRedis | Redis.Redis, Config.ConfigError> =>
-  Layer.effectContext(Effect.flatMap(Config.unwrap(options), make))
+  Layer.effectContext(
+    Effect.flatMap(Config.unwrap(options), (options) => Effect.flatMap(ioredis, (driver) => makeWith(driver, options)))
+  )

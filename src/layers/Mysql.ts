@@ -3,8 +3,8 @@
  *
  * **Details**
  *
- * The layer opens no connection: the first statement does, and a broken connection is replaced by the next statement.
- * Values are sent as parameters, apart from their statements. Sessions use the isolation level `READ COMMITTED`, and
+ * The layer opens no connection: the first statement does, and a broken connection is replaced by the next statement. So
+ * is a connection to a server that takes no writes, because a proxy may lead elsewhere by then. Values are sent as parameters, apart from their statements. Sessions use the isolation level `READ COMMITTED`, and
  * wait for a lock no longer than `statementTimeout`. A statement without an answer by then loses its connection, so
  * that the server releases its locks. MariaDB ends a transaction that is idle for a second, so a paused process
  * releases its locks. In MySQL such a process keeps them until it continues or ends.
@@ -16,6 +16,7 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -23,15 +24,17 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
 import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
-import * as SqlError from "effect/sql/SqlError"
+import type * as SqlError from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
-import { createPool, type Pool, type PoolConnection, type PoolOptions } from "mysql2"
+import type { Pool, PoolConnection, PoolOptions } from "mysql2"
+import { mysql2 } from "../internal/drivers/Mysql2.ts"
+import { layerFrom } from "../internal/LayerConfig.ts"
+import { type Address, readDatabaseUrl, urlFrom } from "../sql/DatabaseUrl.ts"
+import { isMysqlConnectionLost, type MysqlCause, mysqlError } from "../sql/DriverErrors.ts"
 
 /**
  * How to connect to MySQL or MariaDB.
@@ -40,16 +43,25 @@ import { createPool, type Pool, type PoolConnection, type PoolOptions } from "my
  * @since 0.1.0
  */
 export interface Options {
-  /** `mysql://user:password@host:3306/database`. The other options take precedence over its parts. */
+  /**
+   * `mysql://user:password@host:3306/database`. The other options take precedence over its parts. Its query may have
+   * `ssl-mode`, `ssl`, `socketPath`, `connection_limit` and `connectTimeout`, and is refused with any other parameter.
+   */
   readonly url?: Redacted.Redacted | undefined
   /** Default `localhost`. */
   readonly host?: string | undefined
   /** Default 3306. */
   readonly port?: number | undefined
+  /** The path of a Unix socket, instead of host and port. */
+  readonly socketPath?: string | undefined
+  /** Required, here or in the URL. */
   readonly database?: string | undefined
   readonly username?: string | undefined
   readonly password?: Redacted.Redacted | undefined
-  /** Whether the connection is encrypted, and how. Default `false`. */
+  /**
+   * Whether the connection is encrypted, and how. With `true` the server's certificate must be valid; with
+   * `{ verifyIdentity: true }` also for its name. A server without TLS is refused. Default: as the URL says, or `false`.
+   */
   readonly ssl?: boolean | Exclude<NonNullable<PoolOptions["ssl"]>, string> | undefined
   /** The most connections, at least 2. Default 10. */
   readonly maxConnections?: number | undefined
@@ -57,6 +69,8 @@ export interface Options {
   readonly connectTimeout?: Duration.Input | undefined
   /** How long a statement may take. Default 5 seconds. */
   readonly statementTimeout?: Duration.Input | undefined
+  /** How long a connection is used, so that one to a server that was replaced does not stay. Default 5 minutes. */
+  readonly connectionTimeToLive?: Duration.Input | undefined
 }
 
 /**
@@ -70,20 +84,50 @@ export class Mysql extends Context.Service<Mysql, { readonly pool: Pool }>()("ef
 /** Prepared statements of a connection. Servers have one limit for all connections together. */
 const MOST_PREPARED = 100
 
+type Tls = PoolOptions["ssl"] & object
+
+const tlsOf = ({ ssl }: Options, { tls = "off" }: Address): Tls | undefined => {
+  if (ssl !== undefined) return ssl === false ? undefined : ssl === true ? {} : ssl
+  switch (tls) {
+    case "off":
+      return undefined
+    case "on":
+      return {}
+    case "identity":
+      return { verifyIdentity: true }
+    case "unverified":
+      return { rejectUnauthorized: false }
+    case "preferred":
+      throw new RangeError(
+        "a MySQL connection uses TLS always or never: set ssl-mode to REQUIRED or DISABLED in the URL, got PREFERRED"
+      )
+  }
+}
+
+/** Throws a `RangeError` for a URL that cannot be read, and for one without a database. */
 const poolOptions = (options: Options): PoolOptions => {
-  const url = options.url === undefined ? undefined : URL.parse(Redacted.value(options.url))
-  const part = (text: string | undefined) => text === undefined || text === "" ? undefined : decodeURIComponent(text)
-  const password = options.password === undefined ? part(url?.password) : Redacted.value(options.password)
-  const user = options.username ?? part(url?.username)
-  const database = options.database ?? part(url?.pathname.slice(1))
-  const { connectTimeout = "2 seconds", maxConnections = 10, ssl = false } = options
+  const url: Address = options.url === undefined ? {} : readDatabaseUrl("mysql", Redacted.value(options.url))
+  const password = options.password === undefined ? url.password : Redacted.value(options.password)
+  const { database = url.database, host = url.host ?? "localhost", port = url.port ?? 3306 } = options
+  const { connectTimeout = url.connectTimeoutMillis ?? "2 seconds", username: user = url.username } = options
+  const {
+    maxConnections = url.maxConnections ?? 10,
+    socketPath = options.host === undefined ? url.socket : undefined
+  } = options
+  const ssl = tlsOf(options, url)
+  if (database === undefined) {
+    throw new RangeError(
+      "a MySQL client needs a database: name it in the URL, as in mysql://user:password@host/database"
+    )
+  }
   return {
-    host: options.host ?? part(url?.hostname) ?? "localhost",
-    port: options.port ?? Number(part(url?.port) ?? 3306),
+    host,
+    port,
+    database,
+    ...socketPath === undefined ? {} : { socketPath },
     ...user === undefined ? {} : { user },
     ...password === undefined ? {} : { password },
-    ...database === undefined ? {} : { database },
-    ...ssl === false ? {} : { ssl: ssl === true ? {} : ssl },
+    ...ssl === undefined ? {} : { ssl },
     charset: "utf8mb4_bin",
     connectionLimit: Math.max(2, maxConnections),
     connectTimeout: Duration.toMillis(Duration.fromInputUnsafe(connectTimeout)),
@@ -92,65 +136,26 @@ const poolOptions = (options: Options): PoolOptions => {
   }
 }
 
-/** An error of mysql2. */
-type Cause = Error & {
-  readonly code?: string | undefined
-  readonly errno?: number | undefined
-  readonly fatal?: boolean | undefined
+/** Connections of a pool, none of which is handed out once it is older than this. */
+interface Connections {
+  readonly pool: Pool
+  readonly isOld: (connection: PoolConnection) => boolean
 }
 
-/** Error numbers below this one are of the client, not of the server. */
-const FIRST_SERVER_ERROR = 1000
-
-const reasonOf = (cause: Cause): SqlError.SqlErrorReason => {
-  const props = { cause, message: cause.message }
-  switch (cause.errno) {
-    case 1045: // ER_ACCESS_DENIED_ERROR
-    case 1698: // ER_ACCESS_DENIED_NO_PASSWORD_ERROR
-      return new SqlError.AuthenticationError(props)
-    case 1044: // ER_DBACCESS_DENIED_ERROR
-    case 1142: // ER_TABLEACCESS_DENIED_ERROR
-    case 1143: // ER_COLUMNACCESS_DENIED_ERROR
-    case 1227: // ER_SPECIFIC_ACCESS_DENIED_ERROR
-      return new SqlError.AuthorizationError(props)
-    case 1054: // ER_BAD_FIELD_ERROR
-    case 1064: // ER_PARSE_ERROR
-    case 1146: // ER_NO_SUCH_TABLE
-      return new SqlError.SqlSyntaxError(props)
-    case 1062: // ER_DUP_ENTRY
-      return new SqlError.UniqueViolation({ ...props, constraint: "unknown" })
-    case 1213: // ER_LOCK_DEADLOCK
-      return new SqlError.DeadlockError(props)
-    case 1020: // ER_CHECKREAD
-      return new SqlError.SerializationError(props)
-    case 1205: // ER_LOCK_WAIT_TIMEOUT
-      return new SqlError.LockTimeoutError(props)
-    case 1969: // ER_STATEMENT_TIMEOUT of MariaDB
-    case 3024: // ER_QUERY_TIMEOUT of MySQL
-      return new SqlError.StatementTimeoutError(props)
-    case 1040: // ER_CON_COUNT_ERROR
-    case 1053: // ER_SERVER_SHUTDOWN
-    case 1203: // ER_TOO_MANY_USER_CONNECTIONS
-      return new SqlError.ConnectionError(props)
-    default:
-      return cause.code === "PROTOCOL_SEQUENCE_TIMEOUT"
-        ? new SqlError.StatementTimeoutError(props)
-        : cause.fatal === true || cause.errno === undefined || cause.errno < FIRST_SERVER_ERROR
-        ? new SqlError.ConnectionError(props)
-        : new SqlError.UnknownError(props)
-  }
-}
-
-const sqlErrorOf = (cause: Cause) => new SqlError.SqlError({ reason: reasonOf(cause) })
-
-const connectionTo = (pool: Pool): Effect.Effect<PoolConnection, SqlError.SqlError> =>
+const connectionOf = ({ isOld, pool }: Connections): Effect.Effect<PoolConnection, SqlError.SqlError> =>
   Effect.callback((resume) => {
     let isInterrupted = false
-    pool.getConnection((error, connection) => {
-      if (error !== null) return resume(Effect.fail(sqlErrorOf(error)))
-      if (isInterrupted) return connection.release()
-      resume(Effect.succeed(connection))
-    })
+    const get = () =>
+      pool.getConnection((error, connection) => {
+        if (error !== null) return resume(Effect.fail(mysqlError(error)))
+        if (isInterrupted) return connection.release()
+        if (isOld(connection)) {
+          connection.destroy()
+          return get()
+        }
+        resume(Effect.succeed(connection))
+      })
+    get()
     return Effect.sync(() => {
       isInterrupted = true
     })
@@ -177,14 +182,14 @@ class MysqlConnection implements Connection {
   ): Effect.Effect<ReadonlyArray<any>, SqlError.SqlError> {
     return Effect.callback((resume) => {
       const options = { sql, timeout: this.timeoutMillis, values: values.map((value) => value ?? null), rowsAsArray }
-      this.connection[method](options as never, (error: Cause | null, rows: unknown) => {
-        if (error === null) return resume(Effect.succeed(Array.isArray(rows) ? rows : []))
-        const reason = reasonOf(error)
-        if (reason._tag === "ConnectionError" || error.code === "PROTOCOL_SEQUENCE_TIMEOUT") {
+      this.connection[method](options as never, (cause: MysqlCause | null, rows: unknown) => {
+        if (cause === null) return resume(Effect.succeed(Array.isArray(rows) ? rows : []))
+        const error = mysqlError(cause)
+        if (isMysqlConnectionLost(error)) {
           this.isBroken = true
           this.connection.destroy()
         }
-        resume(Effect.fail(new SqlError.SqlError({ reason })))
+        resume(Effect.fail(error))
       })
     })
   }
@@ -234,21 +239,28 @@ const compiler = Statement.makeCompiler({
 })
 
 /**
- * The client and its pool, which is closed with the scope.
+ * The client and its pool, which is closed with the scope. Throws a `RangeError` for a URL that cannot be read, and where
+ * no database is named. Dies if the package mysql2 is not installed.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const make = (
   options: Options
-): Effect.Effect<Context.Context<Mysql | SqlClient.SqlClient>, never, Reactivity.Reactivity | Scope.Scope> =>
-  Effect.gen(function*() {
+): Effect.Effect<Context.Context<Mysql | SqlClient.SqlClient>, never, Reactivity.Reactivity | Scope.Scope> => {
+  const settings = poolOptions(options)
+  return Effect.gen(function*() {
+    const { createPool } = yield* Effect.orDie(mysql2)
     const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "5 seconds"))
+    const clock = yield* Clock.Clock
+    const lifeNanos = Duration.toNanosUnsafe(Duration.fromInputUnsafe(options.connectionTimeToLive ?? "5 minutes"))
+    const openedAt = new WeakMap<PoolConnection, bigint>()
     const pool = yield* Effect.acquireRelease(
-      Effect.sync(() => createPool(poolOptions(options))),
+      Effect.sync(() => createPool(settings)),
       (pool) => Effect.callback<void>((resume) => pool.end(() => resume(Effect.void)))
     )
     pool.on("connection", (connection) => {
+      openedAt.set(connection, clock.monotonicTimeNanosUnsafe())
       // The next statement fails with the error. Without a listener it would end the process.
       connection.on("error", () => {})
       const set = (setting: string) => connection.query(`SET SESSION ${setting}`, () => {})
@@ -257,8 +269,10 @@ export const make = (
       // MySQL does not have this setting, and its error is ignored.
       set("idle_transaction_timeout = 1")
     })
+    const isOld = (connection: PoolConnection) =>
+      clock.monotonicTimeNanosUnsafe() - (openedAt.get(connection) ?? 0n) > lifeNanos
     const acquirer = Effect.acquireRelease(
-      Effect.map(connectionTo(pool), (connection) => new MysqlConnection(connection, timeoutMillis)),
+      Effect.map(connectionOf({ pool, isOld }), (connection) => new MysqlConnection(connection, timeoutMillis)),
       (connection) => Effect.sync(() => connection.release()),
       { interruptible: true }
     )
@@ -273,14 +287,7 @@ export const make = (
     })
     return Context.make(Mysql, { pool }).pipe(Context.add(SqlClient.SqlClient, client))
   })
-
-const checkedUrl = (url: Redacted.Redacted): Config.Config<Redacted.Redacted> =>
-  /^(mysql|mariadb):$/.test(URL.parse(Redacted.value(url))?.protocol ?? "") ? Config.succeed(url) : Config.fail(
-    // The URL contains a password, so the error does not quote it.
-    new Schema.SchemaError(
-      new SchemaIssue.InvalidValue({ message: "MYSQL_URL must be a URL like mysql://user:password@host:port/database" })
-    )
-  )
+}
 
 /**
  * Options from the environment: `MYSQL_URL`, and optionally `MYSQL_POOL_SIZE`.
@@ -289,12 +296,13 @@ const checkedUrl = (url: Redacted.Redacted): Config.Config<Redacted.Redacted> =>
  * @since 0.1.0
  */
 export const config: Config.Config<Options> = Config.all({
-  url: Config.flatMap(Config.Redacted("MYSQL_URL"), checkedUrl),
+  url: urlFrom("mysql", "MYSQL_URL"),
   maxConnections: Config.withDefault(Config.Int("MYSQL_POOL_SIZE"), undefined)
 })
 
 /**
- * A client with these options. It can be built while the server is down.
+ * A client with these options. It can be built while the server is down. Throws a `RangeError` for a URL that cannot be
+ * read, and where no database is named.
  *
  * @category layers
  * @since 0.1.0
@@ -311,4 +319,4 @@ export const layer = (options: Options): Layer.Layer<Mysql | SqlClient.SqlClient
 export const layerConfig = (
   options: Config.Wrap<Options> = config
 ): Layer.Layer<Mysql | SqlClient.SqlClient, Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+  layerFrom(options, (options) => Effect.as(mysql2, layer(options)))

@@ -1,9 +1,11 @@
 /**
  * @since 0.1.0
  */
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { ioredis } from "../internal/drivers/Ioredis.ts"
+import { layerFrom } from "../internal/LayerConfig.ts"
 import * as RedisStorage from "../Storage/Redis.ts"
 import type { Storage } from "../Storage/Storage.ts"
 import * as IoRedis from "./IoRedis.ts"
@@ -42,4 +44,4 @@ export const layer = (options: RedisStorage.Options & IoRedis.Options = {}): Lay
  */
 export const layerConfig = (
   options: Config.Wrap<RedisStorage.Options & IoRedis.Options>
-): Layer.Layer<Storage, Config.ConfigError> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+): Layer.Layer<Storage, Config.ConfigError> => layerFrom(options, (options) => Effect.as(ioredis, layer(options)))

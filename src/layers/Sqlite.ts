@@ -9,6 +9,9 @@
  * however it ends; a power cut may lose the last of them (`synchronous = NORMAL`). A transaction begins with `BEGIN
  * IMMEDIATE`. The thread does not keep the process alive.
  *
+ * A file that is removed or replaced while it is in use is noticed by the next statement outside of a transaction. The
+ * file at the path is then opened, or made with the same tables and without their rows.
+ *
  * **Gotchas**
  *
  * - All fibers share one connection, which has one transaction at a time. While the program is in a transaction of its
@@ -27,10 +30,11 @@ import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
-import { classifySqliteError, ConnectionError, SqlError } from "effect/sql/SqlError"
+import type { SqlError } from "effect/sql/SqlError"
 import * as Statement from "effect/sql/Statement"
 import * as Stream from "effect/Stream"
 import { Worker } from "node:worker_threads"
+import { sqliteError, type SqliteFailure } from "../sql/DriverErrors.ts"
 
 /**
  * The database file, and how it is used.
@@ -45,26 +49,107 @@ export interface Options {
   readonly busyTimeout?: Duration.Input | undefined
 }
 
+/** The WAL file keeps its largest size unless it is cut when it begins anew. */
+const LONGEST_WAL_BYTES = 16 * 1024 * 1024
+
 // The worker is text, so that a program that is bundled into one file contains it.
 const WORKER = `
 const { parentPort, workerData: { file, busyTimeoutMillis } } = require("node:worker_threads")
 const { DatabaseSync } = require("node:sqlite")
-const { mkdirSync } = require("node:fs")
+const { closeSync, mkdirSync, openSync, statSync } = require("node:fs")
 const { dirname } = require("node:path")
 
-let database
+const isFile = file !== ":memory:" && file !== "" && !file.startsWith("file:")
 const statements = new Map()
+let database
+// The file that the database is open on.
+let identity
+// The tables of a file that is gone, until the next one has them.
+let lost
+
+const identityOf = () => {
+  const stat = statSync(file, { bigint: true, throwIfNoEntry: false })
+  return stat === undefined ? undefined : stat.dev + " " + stat.ino
+}
+
+// The file is the one that was there before and after SQLite opened it.
+const openFile = () => {
+  mkdirSync(dirname(file), { recursive: true })
+  for (let attempt = 0; attempt < 10; attempt++) {
+    if (identityOf() === undefined) closeSync(openSync(file, "a", 0o644))
+    identity = identityOf()
+    const opened = new DatabaseSync(file, { timeout: busyTimeoutMillis })
+    if (identity !== undefined && identity === identityOf()) return opened
+    opened.close()
+  }
+  throw new Error("the file " + file + " was replaced each time that it was opened")
+}
 
 const open = () => {
-  if (file !== ":memory:") mkdirSync(dirname(file), { recursive: true })
-  const opened = new DatabaseSync(file, { timeout: busyTimeoutMillis })
+  const opened = isFile ? openFile() : new DatabaseSync(file, { timeout: busyTimeoutMillis })
   try {
-    opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+    opened.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = ${LONGEST_WAL_BYTES}")
     return opened
   } catch (error) {
     opened.close()
     throw error
   }
+}
+
+// The tables, and the rows of those that say which migrations have run.
+const tablesOf = (database) => ({
+  statements: database.prepare(
+    "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT GLOB 'sqlite_*' ORDER BY type <> 'table', rowid"
+  ).all().map(({ sql }) => sql),
+  rows: database.prepare(
+    "SELECT s.name FROM sqlite_schema s, pragma_table_info(s.name) c WHERE s.type = 'table' AND c.name = 'migration_id'"
+  ).all().map(({ name }) => [name, database.prepare('SELECT * FROM "' + name + '"').all()])
+})
+
+// Another process may have made the tables by now.
+const restore = (database, { rows, statements }) => {
+  database.exec("BEGIN IMMEDIATE")
+  try {
+    if (database.prepare("SELECT count(*) AS tables FROM sqlite_schema").get().tables === 0) {
+      for (const statement of statements) database.exec(statement)
+      for (const [table, all] of rows) {
+        for (const row of all) {
+          const columns = Object.keys(row).map((column) => '"' + column + '"').join(", ")
+          const values = Object.values(row)
+          const marks = values.map(() => "?").join(", ")
+          database.prepare('INSERT INTO "' + table + '" (' + columns + ") VALUES (" + marks + ")").run(...values)
+        }
+      }
+    }
+    database.exec("COMMIT")
+  } catch (error) {
+    if (database.isTransaction) database.exec("ROLLBACK")
+    throw error
+  }
+}
+
+const openAnew = () => {
+  const opened = open()
+  if (lost === undefined) return opened
+  try {
+    restore(opened, lost)
+    lost = undefined
+    return opened
+  } catch (error) {
+    opened.close()
+    throw error
+  }
+}
+
+// A file that was removed or replaced goes on under no name, and no other process would see what is written to it.
+// SQLite leaves the files beside a file that was moved as they are when it closes it.
+const closeIfMoved = () => {
+  if (!isFile || database === undefined || database.isTransaction || identityOf() === identity) return
+  const tables = tablesOf(database)
+  statements.clear()
+  database.close()
+  database = undefined
+  lost = tables
 }
 
 const prepared = (sql) => {
@@ -78,7 +163,8 @@ const prepared = (sql) => {
 }
 
 const run = (sql, params, asValues) => {
-  database ??= open()
+  closeIfMoved()
+  database ??= openAnew()
   // Some errors end the transaction, and then a rollback would fail.
   if (sql === "ROLLBACK" && !database.isTransaction) return []
   const statement = prepared(sql)
@@ -104,18 +190,8 @@ parentPort.on("message", (message) => {
 type Answer = readonly [
   id: number,
   rows: ReadonlyArray<any> | undefined,
-  error?: { readonly message: string; readonly errno?: number; readonly code?: string }
+  error?: SqliteFailure
 ]
-
-/** Errors without a number are not SQLite's: the file or its directory could not be opened, or the thread has ended. */
-const sqlErrorOf = ({ code, errno, message }: NonNullable<Answer[2]>): SqlError => {
-  const cause = Object.assign(new Error(message), errno === undefined ? { code } : { errno })
-  return new SqlError({
-    reason: errno === undefined
-      ? new ConnectionError({ cause, message })
-      : classifySqliteError(cause, { message, operation: "execute" })
-  })
-}
 
 /**
  * A thread with one connection.
@@ -123,6 +199,7 @@ const sqlErrorOf = ({ code, errno, message }: NonNullable<Answer[2]>): SqlError 
  * Invariants
  *
  * - There is a worker from the first statement on. One that ends is replaced by the next statement.
+ * - Once it is closed, no worker starts.
  * - `waiting` has the statements without an answer. While there are any, and while it closes, the worker keeps the
  *   process alive.
  */
@@ -130,6 +207,7 @@ const threadOf = (file: string, busyTimeoutMillis: number) => {
   const waiting = new Map<number, (exit: Effect.Effect<ReadonlyArray<any>, SqlError>) => void>()
   let last = 0
   let worker: Worker | undefined
+  let isClosed = false
 
   const end = (id: number, exit: Effect.Effect<ReadonlyArray<any>, SqlError>) => {
     const resume = waiting.get(id)
@@ -143,12 +221,12 @@ const threadOf = (file: string, busyTimeoutMillis: number) => {
     started.on(
       "message",
       ([id, rows, error]: Answer) =>
-        end(id, error === undefined ? Effect.succeed(rows ?? []) : Effect.fail(sqlErrorOf(error)))
+        end(id, error === undefined ? Effect.succeed(rows ?? []) : Effect.fail(sqliteError(error)))
     )
     const ended = (error: unknown) => {
       if (worker === started) worker = undefined
       const message = error instanceof Error ? error.message : "the thread of SQLite ended before it answered"
-      for (const id of waiting.keys()) end(id, Effect.fail(sqlErrorOf({ message })))
+      for (const id of waiting.keys()) end(id, Effect.fail(sqliteError({ message })))
     }
     started.on("error", ended)
     started.on("exit", ended)
@@ -161,6 +239,9 @@ const threadOf = (file: string, busyTimeoutMillis: number) => {
     asValues: boolean
   ): Effect.Effect<ReadonlyArray<any>, SqlError> =>
     Effect.callback((resume) => {
+      if (isClosed) {
+        return resume(Effect.fail(sqliteError({ message: "the client of SQLite was closed with its scope" })))
+      }
       const id = ++last
       worker ??= start()
       worker.ref()
@@ -169,6 +250,7 @@ const threadOf = (file: string, busyTimeoutMillis: number) => {
     })
 
   const close = Effect.callback<void>((resume) => {
+    isClosed = true
     if (worker === undefined) return resume(Effect.void)
     worker.once("exit", () => resume(Effect.void))
     worker.ref()

@@ -1,9 +1,10 @@
 /**
  * @since 0.1.0
  */
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { layerFrom } from "../internal/LayerConfig.ts"
 import * as SqlStorage from "../Storage/Sql.ts"
 import type { Storage } from "../Storage/Storage.ts"
 import * as Sqlite from "./Sqlite.ts"
@@ -42,4 +43,4 @@ export const layer = (options: SqlStorage.Options & Sqlite.Options): Layer.Layer
  */
 export const layerConfig = (
   options: Config.Wrap<SqlStorage.Options & Sqlite.Options>
-): Layer.Layer<Storage, Config.ConfigError> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+): Layer.Layer<Storage, Config.ConfigError> => layerFrom(options, (options) => Effect.succeed(layer(options)))

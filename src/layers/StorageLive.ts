@@ -5,59 +5,39 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
-import * as SchemaIssue from "effect/SchemaIssue"
+import { configErrorOf } from "../internal/ConfigErrors.ts"
+import { driverOf, urlFrom } from "../sql/DatabaseUrl.ts"
 import type { Storage } from "../Storage/Storage.ts"
 import { MemoryStorageLive } from "./MemoryStorageLive.ts"
 
-const invalid = (message: string) =>
-  new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
-
-/** Loads a module with its driver, which may not be installed. */
+/** A storage whose module is loaded only where it is used. */
 const loaded = <M>(
-  needs: string,
   load: () => Promise<M>,
   layer: (module: M) => Layer.Layer<Storage, Config.ConfigError>
-): Effect.Effect<Layer.Layer<Storage, Config.ConfigError>, Config.ConfigError> =>
-  Effect.map(
-    Effect.tryPromise({
-      try: load,
-      catch: (cause) =>
-        invalid(`CIRCUIT_BREAKER_PERSISTENCE needs ${needs}, which could not be loaded: ${String(cause)}`)
-    }),
-    layer
-  )
+): Effect.Effect<Layer.Layer<Storage, Config.ConfigError>> => Effect.map(Effect.promise(load), layer)
 
-const file = loaded(
-  "the package @effect/platform-node",
-  () => import("./FileStorageLive.ts"),
-  (module) => module.FileStorageLive
-)
-const sqlite = loaded(
-  "node:sqlite of Node 22.19 or newer",
-  () => import("./SqliteStorageLive.ts"),
-  (module) => module.SqliteStorageLive
-)
-const redis = loaded("the package ioredis", () => import("./RedisStorageLive.ts"), (module) => module.RedisStorageLive)
-const postgres = loaded(
-  "the package @effect/sql-pg",
-  () => import("./PostgresStorageLive.ts"),
-  (module) => module.PostgresStorageLive
-)
-const mysql = loaded("the package mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.MysqlStorageLive)
+const file = loaded(() => import("./FileStorageLive.ts"), (module) => module.FileStorageLive)
+const sqlite = loaded(() => import("./SqliteStorageLive.ts"), (module) => module.SqliteStorageLive)
+const redis = loaded(() => import("./RedisStorageLive.ts"), (module) => module.RedisStorageLive)
+const postgres = loaded(() => import("./PostgresStorageLive.ts"), (module) => module.PostgresStorageLive)
+const mysql = loaded(() => import("./MysqlStorageLive.ts"), (module) => module.MysqlStorageLive)
 
-const database = Effect.flatMap(Config.Redacted("DATABASE_URL"), (url) => {
-  switch (URL.parse(Redacted.value(url))?.protocol) {
-    case "postgres:":
-    case "postgresql:":
-      return postgres
-    case "mysql:":
-    case "mariadb:":
-      return loaded("the package mysql2", () => import("./MysqlStorageLive.ts"), (module) => module.layer({ url }))
-    default:
-      return Effect.fail(invalid("DATABASE_URL must begin with postgres:// or mysql://"))
+const database = Effect.flatMap(
+  Config.Redacted("DATABASE_URL"),
+  (url): Effect.Effect<Layer.Layer<Storage, Config.ConfigError>, Config.ConfigError> => {
+    switch (driverOf(Redacted.value(url))) {
+      case "postgres":
+        return postgres
+      case "mysql":
+        return loaded(
+          () => import("./MysqlStorageLive.ts"),
+          (module) => module.layerConfig({ url: urlFrom("mysql", "DATABASE_URL") })
+        )
+      case undefined:
+        return Effect.fail(configErrorOf("DATABASE_URL must begin with postgres:// or mysql://"))
+    }
   }
-})
+)
 
 const stores = { memory: Effect.succeed(MemoryStorageLive), file, sqlite, redis, database, postgres, mysql }
 
@@ -75,8 +55,10 @@ const stores = { memory: Effect.succeed(MemoryStorageLive), file, sqlite, redis,
  * | `mysql`    | MySQL or MariaDB                                       | `MYSQL_URL`; `mysql2`             |
  * | `database` | Postgres, MySQL or MariaDB, as the URL begins          | `DATABASE_URL`                    |
  *
- * Fails with a `ConfigError` for any other value, if a variable that it needs is missing, or if its driver is not
- * installed.
+ * Fails with a `ConfigError` for any other value, if a variable that it needs is missing, or if its package is not
+ * installed; the message then has the command that installs it.
+ *
+ * Bundlers build it with the packages that are installed. See "Bundlers" in docs/choosing-a-storage.md.
  *
  * @category layers
  * @since 0.1.0

@@ -74,7 +74,7 @@ export class Circuits {
       const committed = answer === "Committed"
       return committed || change._tag !== "Operation"
         ? Effect.succeed({ committed, snapshot })
-        : Effect.fail(operationDenied(circuit))
+        : Effect.fail(operationDenied(circuit, change, snapshot))
     })
   }
 

@@ -10,6 +10,7 @@
  * - `cleared`, `leased`, `removed`, `entry`, `outdated` and what is entered in the widths of the window are what `save`
  *   has to write beside the hash.
  */
+import { MOST_LAPSED_LEASES } from "../core/Lease.ts"
 import { FORMAT } from "../core/Record.ts"
 import { TRANSIT_MILLIS } from "../core/Report.ts"
 import { overrideWord } from "../core/Words.ts"
@@ -174,13 +175,20 @@ local function next_generation(author)
   return math.max(r.generation + 1, author + 1, math.floor(now * 1000))
 end
 
-local function live_leases()
-  local live = {}
-  if r.state ~= 'half_open' then return live end
+-- The leases are in the order of their ends, so those that have lapsed are the first.
+local function lapsed_leases()
+  local lapsed = 0
   for _, lease in ipairs(r.leases) do
-    if now < lease.ends then live[#live + 1] = lease end
+    if now >= lease.ends then lapsed = lapsed + 1 end
   end
-  return live
+  return lapsed
+end
+
+local function kept_leases()
+  local first = math.max(0, lapsed_leases() - ${MOST_LAPSED_LEASES}) + 1
+  local kept = {}
+  for i = first, #r.leases do kept[#kept + 1] = r.leases[i] end
+  return kept
 end
 
 local function set_leases(leases)

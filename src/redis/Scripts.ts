@@ -150,6 +150,7 @@ function tags.Operation()
     answer = 'Committed'
     return
   end
+  if input.existing and r == nil then return end
   if input.to.snapshot and not writable(input.to.snapshot) then return end
   r = r or created()
   answer = 'Committed'
@@ -168,22 +169,22 @@ local answer = 'Refused'
 
 local function ask()
   if r.generation < input.generation then return end
-  local live = live_leases()
-  for _, lease in ipairs(live) do
+  for _, lease in ipairs(r.leases) do
     if lease.name == input.name then
-      answer = 'Granted'
+      if now < lease.ends then answer = 'Granted' end
       return
     end
   end
   if is_repeat('ask', input.instance, input.sequence) or overridden(r) or r.state == 'closed' then return end
-  if (r.state == 'open' and now < r.open_until) or #live >= input.probes then return end
+  if (r.state == 'open' and now < r.open_until) or #r.leases - lapsed_leases() >= input.probes then return end
   if r.state == 'open' then
     local author = { why = '{"reason":"the open time is over"}', fingerprint = input.fingerprint }
     changed(next_generation(r.generation), 'half_open', author)
   end
   answer = 'Granted'
-  live[#live + 1] = { name = input.name, ends = now + input.duration }
-  set_leases(live)
+  local leases = kept_leases()
+  leases[#leases + 1] = { name = input.name, ends = now + input.duration }
+  set_leases(leases)
   acknowledge('ask', input.instance, input.sequence)
   save()
 end
@@ -194,7 +195,7 @@ local function settle()
   for _, lease in ipairs(r.leases) do
     if lease.name == input.name then held = lease else others[#others + 1] = lease end
   end
-  if held == nil or now >= held.ends then return end
+  if held == nil then return end
   answer = 'Granted'
   local outcome = input.outcome
   local author = { why = outcome.why, fingerprint = input.fingerprint }

@@ -7,9 +7,10 @@ import type { Fragment } from "effect/sql/Statement"
 import type { StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
 import type { Failure } from "./DatabaseErrors.ts"
+import { anyOf } from "./Dialect.ts"
 import { transaction } from "./Transaction.ts"
 import { readNowMillis } from "./View.ts"
-import { forgetCircuit } from "./Write.ts"
+import { forgetExpired } from "./Write.ts"
 
 /** How many rows were deleted: changes in the history, circuits that have expired, and instances that were silent. */
 export interface Cleaned {
@@ -41,18 +42,19 @@ const deleteBelow = (
     : sql`DELETE FROM ${sql(table)} WHERE (${sql.literal(keys)}) IN
 (SELECT ${sql.literal(keys)} ${old} ORDER BY ${sql(column)} ${limit})`
   return Effect.gen(function*() {
-    let sum = 0
-    while (true) {
-      const found = yield* sql`SELECT 1 AS found ${old} ${limit}`
-      if (found.length === 0) return sum
-      yield* remove
-      sum += found.length
-    }
+    const [row] = yield* sql<{ readonly count: unknown }>`SELECT COUNT(*) AS count ${old}`
+    const count = Number(row?.count ?? 0)
+    // Counted before, so that it ends although a policy or a trigger keeps the rows.
+    for (let left = count; left > 0; left -= MOST_ROWS) yield* remove
+    return count
   })
 }
 
-/** Deletes expired circuits one by one, so that each is locked only while it is checked. */
-const forgetExpired = (database: Database): Effect.Effect<number, SqlError | StorageError> =>
+/** Rows of one statement that names each: so many circuits are locked while they are checked. */
+const MOST_NAMED = 100
+
+/** Deletes expired circuits, a batch at a time, so that each is locked only while its batch is checked. */
+const forgetCircuits = (database: Database): Effect.Effect<number, SqlError> =>
   Effect.gen(function*() {
     const { dialect, sql, tables } = database
     const now = dialect.time(yield* readNowMillis(database))
@@ -62,15 +64,45 @@ const forgetExpired = (database: Database): Effect.Effect<number, SqlError | Sto
       const rows = yield* sql<{ readonly service_name: string }>`
 SELECT service_name FROM ${sql(tables.states)} WHERE expires_at < ${now} AND service_name >= ${after}
 ORDER BY service_name ${limitOf(database)}`
-      for (const { service_name } of rows) {
-        const isGone = yield* transaction(database, forgetCircuit(database, service_name)).pipe(
-          // Leave undecodable rows for an operator.
-          Effect.catchTag("StorageError", () => Effect.succeed(false))
-        )
-        if (isGone) sum++
+      for (let i = 0; i < rows.length; i += MOST_NAMED) {
+        const keys = rows.slice(i, i + MOST_NAMED).map(({ service_name }) => service_name)
+        sum += yield* transaction(database, forgetExpired(database, keys))
       }
       if (rows.length < MOST_ROWS) return sum
       after = rows.at(-1)!.service_name
+    }
+  })
+
+interface InstanceRow {
+  readonly service_name: string
+  readonly instance: string
+  readonly kind: string
+  readonly heard_at: unknown
+}
+
+/**
+ * Deletes the instances that were silent since then. It reads all of them by their key, because each report changes when
+ * its instance was heard, and an index on that would cost every report more than this costs once an hour.
+ */
+const forgetInstances = (database: Database, sinceMillis: number): Effect.Effect<number, SqlError> =>
+  Effect.gen(function*() {
+    const { sql, tables } = database
+    let sum = 0
+    let [circuit, instance] = ["", ""]
+    while (true) {
+      const rows = yield* sql<InstanceRow>`
+SELECT service_name, instance, kind, heard_at FROM ${sql(tables.instances)}
+WHERE service_name >= ${circuit} AND (service_name > ${circuit} OR instance >= ${instance})
+ORDER BY service_name, instance, kind ${limitOf(database)}`
+      const silent = rows.filter(({ heard_at }) => Number(heard_at) < sinceMillis)
+      for (let i = 0; i < silent.length; i += MOST_NAMED) {
+        const some = silent.slice(i, i + MOST_NAMED)
+        const keys = some.map(({ instance, kind, service_name }) => ({ service_name, instance, kind }))
+        yield* sql`DELETE FROM ${sql(tables.instances)} WHERE ${anyOf(sql, keys)} AND heard_at < ${sinceMillis}`
+      }
+      sum += silent.length
+      if (rows.length < MOST_ROWS) return sum
+      ;({ instance, service_name: circuit } = rows.at(-1)!)
     }
   })
 
@@ -83,11 +115,10 @@ export const cleanUp = (
     const { dialect, idleMillis, tables } = database
     const nowMillis = yield* readNowMillis(database)
     const history = { table: tables.history, keys: "service_name, created_at, generation", column: "created_at" }
-    const instances = { table: tables.instances, keys: "service_name, instance, kind", column: "heard_at" }
     return {
       changes: yield* deleteBelow(database, history, dialect.time(nowMillis - retentionMillis)),
-      circuits: yield* forgetExpired(database),
-      instances: yield* deleteBelow(database, instances, nowMillis - idleMillis)
+      circuits: yield* forgetCircuits(database),
+      instances: yield* forgetInstances(database, nowMillis - idleMillis)
     }
   })
 

@@ -13,6 +13,8 @@ export interface Dialect {
   readonly clock: string
   /** The end of a `SELECT` that locks its rows until the transaction ends. */
   readonly forUpdate: string
+  /** The same without rows that another transaction has locked. */
+  readonly forUpdateSkipLocked: string
   /** Begins a transaction that reads committed rows; `undefined` where the client's own `BEGIN` does. */
   readonly begin: string | undefined
   /** A time as the value of a column. */
@@ -43,6 +45,7 @@ const sqlite: Dialect = {
   stripes: 1,
   clock: "unixepoch('subsec') * 1000",
   forUpdate: "",
+  forUpdateSkipLocked: "",
   begin: "BEGIN IMMEDIATE",
   time: optional(iso),
   upsert: onConflict,
@@ -56,6 +59,7 @@ const postgres: Dialect = {
   stripes: MOST_STRIPES,
   clock: "extract(epoch FROM clock_timestamp()) * 1000",
   forUpdate: "FOR UPDATE",
+  forUpdateSkipLocked: "FOR UPDATE SKIP LOCKED",
   begin: "BEGIN ISOLATION LEVEL READ COMMITTED",
   time: optional((millis) => new Date(millis)),
   upsert: onConflict,
@@ -70,6 +74,7 @@ const mysql: Dialect = {
   stripes: MOST_STRIPES,
   clock: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000",
   forUpdate: "FOR UPDATE",
+  forUpdateSkipLocked: "FOR UPDATE SKIP LOCKED",
   begin: undefined,
   time: optional((millis) => iso(millis).replace("T", " ").replace("Z", "")),
   upsert: (keys, values) => {

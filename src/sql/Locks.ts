@@ -21,28 +21,36 @@ export interface StripeRow {
   readonly index: number
 }
 
-/** Locks these stripes, and returns those that exist. */
+/** Locks these stripes, and returns those that exist. Without `waits` it leaves out those that another one holds. */
 export const lockStripes = (
   { dialect, sql, tables }: Database,
-  rows: ReadonlyArray<StripeRow>
+  rows: ReadonlyArray<StripeRow>,
+  waits: boolean
 ): Effect.Effect<ReadonlyArray<StripeRow>, SqlError> =>
   Effect.map(
     sql<{ readonly service_name: string; readonly stripe: unknown }>`
 SELECT service_name, stripe FROM ${sql(tables.counts)}
 WHERE ${anyOf(sql, rows.map(({ index, key }) => ({ service_name: key, stripe: index })))}
-ORDER BY service_name, stripe ${sql.literal(dialect.forUpdate)}`,
+ORDER BY service_name, stripe ${sql.literal(waits ? dialect.forUpdate : dialect.forUpdateSkipLocked)}`,
     (found) => found.map(({ service_name, stripe }) => ({ key: service_name, index: Number(stripe) }))
   )
 
-/** Locks a circuit with all of its stripes. Returns whether it has rows. */
-export const lockCircuit = ({ dialect, sql, tables }: Database, key: string): Effect.Effect<boolean, SqlError> => {
+/** Locks circuits with all of their stripes, and returns the keys of those that have rows. */
+export const lockCircuits = (
+  { dialect, sql, tables }: Database,
+  keys: ReadonlyArray<string>
+): Effect.Effect<ReadonlyArray<string>, SqlError> => {
   const forUpdate = sql.literal(dialect.forUpdate)
   return Effect.flatMap(
-    sql`SELECT service_name FROM ${sql(tables.states)} WHERE service_name = ${key} ${forUpdate}`,
-    ([row]) =>
-      row === undefined ? Effect.succeed(false) : Effect.as(
-        sql`SELECT stripe FROM ${sql(tables.counts)} WHERE service_name = ${key} ORDER BY stripe ${forUpdate}`,
-        true
+    sql<{ readonly service_name: string }>`
+SELECT service_name FROM ${sql(tables.states)} WHERE ${sql.in("service_name", keys)}
+ORDER BY service_name ${forUpdate}`,
+    (rows) =>
+      rows.length === 0 ? Effect.succeed([]) : Effect.as(
+        sql`
+SELECT stripe FROM ${sql(tables.counts)} WHERE ${sql.in("service_name", keys)}
+ORDER BY service_name, stripe ${forUpdate}`,
+        rows.map(({ service_name }) => service_name)
       )
   )
 }

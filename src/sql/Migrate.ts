@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Migrator from "effect/sql/Migrator"
 import * as SqlClient from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
+import { ConnectionError, isSqlError, LockTimeoutError, SqlError } from "effect/sql/SqlError"
 import type { Database } from "./Database.ts"
 import { type Flavour, migrations } from "./Schema.ts"
 
@@ -36,25 +36,48 @@ const createSchema = ({ sql }: Database, schema: string): Effect.Effect<unknown,
   )
 }
 
+const lockError = (name: string, locked: unknown): SqlError => {
+  const cause = new Error(`GET_LOCK('${name}', ${LOCK_TIMEOUT_SECONDS}) answered ${String(locked)}`)
+  return new SqlError({
+    reason: Number(locked) === 0 && locked !== null
+      ? new LockTimeoutError({ cause, message: `another instance holds the lock ${name}` })
+      : new ConnectionError({ cause, message: `the server gave no lock ${name}` })
+  })
+}
+
 /**
  * Holds a lock of this name while the effect runs. MySQL commits after each `CREATE TABLE`, so a transaction is no
  * lock.
  */
-const withNamedLock = <A, E, R>({ sql }: Database, name: string, effect: Effect.Effect<A, E, R>) =>
+const withNamedLock = <A, E, R>({ sql }: Database, table: string, effect: Effect.Effect<A, E, R>) =>
   Effect.scoped(Effect.gen(function*() {
+    const name = table.slice(0, 64)
     const connection = yield* sql.reserve
     yield* Effect.acquireRelease(
-      connection.execute("SELECT GET_LOCK(?, ?)", [name.slice(0, 64), LOCK_TIMEOUT_SECONDS], undefined),
-      () => Effect.ignore(connection.execute("SELECT RELEASE_LOCK(?)", [name.slice(0, 64)], undefined))
+      Effect.gen(function*() {
+        const [row] = yield* connection.execute(
+          "SELECT GET_LOCK(?, ?) AS locked",
+          [name, LOCK_TIMEOUT_SECONDS],
+          undefined
+        )
+        if (Number(row?.locked) !== 1) return yield* lockError(name, row?.locked)
+      }),
+      () => Effect.ignore(connection.execute("SELECT RELEASE_LOCK(?)", [name], undefined))
     )
     return yield* effect
   }))
+
+/** Errors outside of a migration are of its preparations: they advise to make the tables by hand, too. */
+const ofMigration = (error: SqlError | Migrator.MigrationError): Migrator.MigrationError =>
+  isSqlError(error)
+    ? new Migrator.MigrationError({ kind: "Failed", cause: error, message: "The migrations could not be prepared" })
+    : error
 
 /** Runs the migrations that have not run yet, in a schema that is created where it is missing. */
 export const migrate = (
   database: Database,
   schema: string | undefined
-): Effect.Effect<void, SqlError | Migrator.MigrationError> =>
+): Effect.Effect<void, Migrator.MigrationError> =>
   Effect.gen(function*() {
     const { dialect, sql, tables } = database
     if (yield* isCurrent(database)) return
@@ -75,4 +98,4 @@ export const migrate = (
     // tables, so they are created before.
     const createAll = Effect.forEach(migrations, (_, index) => create(index), { discard: true })
     yield* withNamedLock(database, tables.migrations, Effect.andThen(createAll, run))
-  }).pipe(Effect.provideService(SqlClient.SqlClient, database.sql))
+  }).pipe(Effect.provideService(SqlClient.SqlClient, database.sql), Effect.mapError(ofMigration))

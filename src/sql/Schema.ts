@@ -1,10 +1,11 @@
 /**
  * The tables, in four flavours of SQL. Text is compared byte by byte, times are UTC.
  *
- * Each index has a reader. The primary keys find the rows of a circuit. `expires_at` and `heard_at` find what the
- * clean-up deletes. `created_at` of the history finds the changes since a time, and those that are too old. The primary
+ * Each index has a reader. The primary keys find the rows of a circuit. `expires_at` finds what the clean-up deletes.
+ * `created_at` of the history finds the changes since a time, and those that are too old. The primary
  * key of the history begins with circuit and time, because the history of a circuit is read in that order, and because
- * Postgres can then partition it by time.
+ * Postgres can then partition it by time. No index has a column that reports change (`delta`, the counts, `heard_at`), so
+ * that Postgres writes no index when it updates such a row (HOT).
  */
 
 export type Flavour = "sqlite" | "postgres" | "mysql" | "mariadb"
@@ -171,7 +172,7 @@ const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => 
   sequence bigint NOT NULL,
   heard_at double precision NOT NULL,
   PRIMARY KEY (service_name, instance, kind)`,
-      { index: "heard_at", options }
+      updated
     ),
     ...createTable(
       flavour,

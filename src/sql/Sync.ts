@@ -3,14 +3,16 @@
  *
  * A batch locks its stripes, reads its circuits, counts the reports in memory and writes the result. Reports whose rows
  * do not exist yet, or whose circuit has expired, are counted by another attempt, once their rows are made or deleted.
+ * So are reports whose stripe another transaction holds.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { SqlError } from "effect/sql/SqlError"
 import { widthFor } from "../core/Buckets.ts"
+import { failIfUnreachable, isInvalid } from "../internal/StorageErrors.ts"
 import { type CircuitReport, StorageError, type Synced } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
-import { illFormed } from "./DatabaseErrors.ts"
+import { illFormed, storageErrorOf, vanished } from "./DatabaseErrors.ts"
 import { lockStripes } from "./Locks.ts"
 import { keyOf } from "./NameColumns.ts"
 import { type Answer, isRead, type KeyedReport, ReportBatch } from "./ReportBatch.ts"
@@ -18,7 +20,7 @@ import type { Run } from "./Run.ts"
 import { stripeOf } from "./Stripes.ts"
 import { transaction } from "./Transaction.ts"
 import { readView, type Span, type StoredCircuit } from "./View.ts"
-import { createCircuits, forgetCircuit, writeCounted } from "./Write.ts"
+import { createCircuits, forgetExpired, writeCounted } from "./Write.ts"
 
 /** Circuits of one transaction. */
 const MOST_CIRCUITS = 100
@@ -39,16 +41,20 @@ const spansOf = (reports: ReadonlyArray<KeyedReport>): ReadonlyArray<Span> => {
   }))
 }
 
-/** Counts the reports that can be counted, and says of each other one why it cannot be yet. */
+/**
+ * Counts the reports that can be counted, and says of each other one why it cannot be yet. Without `waits`, a stripe that
+ * another one holds is taken for `missing`.
+ */
 const attempt = (
   database: Database,
-  reports: ReadonlyArray<KeyedReport>
+  reports: ReadonlyArray<KeyedReport>,
+  waits: boolean
 ): Effect.Effect<ReadonlyArray<Answered | "missing" | "expired">, SqlError | StorageError> =>
   Effect.gen(function*() {
     const written = reports.filter((report) => !isRead(report))
     const locked = written.length === 0
       ? []
-      : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })))
+      : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })), waits)
     const view = yield* readView(database, keysOf(reports), {
       spans: spansOf(reports),
       seen: { kind: "report", messages: written }
@@ -71,51 +77,87 @@ const attempt = (
     return answers
   })
 
-/** Counts all of the reports: those that an attempt cannot count come again when their rows are made or deleted. */
-const countAll = (
-  database: Database,
-  reports: ReadonlyArray<KeyedReport>
-): Effect.Effect<ReadonlyArray<Answered>, SqlError | StorageError> =>
-  Effect.gen(function*() {
-    const counted = attempt(database, reports)
-    const answers = yield* reports.every(isRead) ? counted : transaction(database, counted)
-    const missing = reports.filter((_, index) => answers[index] === "missing")
-    const expired = reports.filter((_, index) => answers[index] === "expired")
-    const uncounted = [...missing, ...expired]
-    if (uncounted.length === 0) return answers as ReadonlyArray<Answered>
-    for (const key of new Set(expired.map(({ key }) => key))) {
-      yield* transaction(database, forgetCircuit(database, key))
-    }
-    if (missing.length > 0) {
-      const names = [...new Set(missing.map(({ circuit }) => circuit))]
-      yield* transaction(database, createCircuits(database, names))
-    }
-    const later = yield* countAll(database, uncounted)
-    const laterOf = new Map(uncounted.map((report, index) => [report, later[index]!]))
-    return answers.map((answer, index) => typeof answer === "string" ? laterOf.get(reports[index]!)! : answer)
-  })
+type Answers = Map<KeyedReport, Answered>
+
+/** Attempts for one batch. Rows may have to be deleted, then made; others that do the same may come between. */
+const MOST_ATTEMPTS = 5
 
 /**
- * Where a batch fails although the database can be reached, each report is tried alone, so that only the bad ones fail.
+ * Counts all of the reports, and adds their answers: those that an attempt cannot count come again when their rows are
+ * made or deleted. The first attempt does not wait for stripes that others hold, so that one that is held for long costs
+ * no other report of the batch.
  */
-const syncBatch = (
+const countAll = (
   database: Database,
-  run: Run,
-  reports: ReadonlyArray<KeyedReport>
-): Effect.Effect<ReadonlyArray<Answered>, StorageError> =>
-  run("sync", reports.length === 1 ? reports[0]!.circuit : undefined, countAll(database, reports)).pipe(
+  reports: ReadonlyArray<KeyedReport>,
+  answers: Answers,
+  attempts = 1
+): Effect.Effect<void, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    const waits = attempts > 1 || reports.length === 1
+    const counted = attempt(database, reports, waits)
+    const found = yield* reports.every(isRead) ? counted : transaction(database, counted)
+    for (const [index, report] of reports.entries()) {
+      const answer = found[index]!
+      if (typeof answer !== "string") answers.set(report, answer)
+    }
+    const missing = reports.filter((_, index) => found[index] === "missing")
+    const expired = reports.filter((_, index) => found[index] === "expired")
+    const uncounted = [...missing, ...expired]
+    if (uncounted.length === 0) return
+    if (attempts === MOST_ATTEMPTS) {
+      for (const report of uncounted) {
+        answers.set(report, Result.fail(vanished(database.tables.counts, report.circuit, attempts)))
+      }
+      return
+    }
+    yield* makeRows(database, waits ? missing : [], expired)
+    yield* countAll(database, uncounted, answers, attempts + 1)
+  })
+
+/** Deletes the rows of expired circuits, and makes those of missing ones. */
+const makeRows = (
+  database: Database,
+  missing: ReadonlyArray<KeyedReport>,
+  expired: ReadonlyArray<KeyedReport>
+): Effect.Effect<void, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    if (expired.length > 0) yield* transaction(database, forgetExpired(database, keysOf(expired)))
+    if (missing.length === 0) return
+    const names = [...new Set(missing.map(({ circuit }) => circuit))]
+    yield* transaction(database, createCircuits(database, names))
+  })
+
+/** A batch that the database does not accept is counted report by report, so that only the bad ones fail. */
+const countBatch = (
+  database: Database,
+  reports: ReadonlyArray<KeyedReport>,
+  answers: Answers
+): Effect.Effect<void, StorageError> =>
+  countAll(database, reports, answers).pipe(
+    Effect.mapError(storageErrorOf("sync")),
     Effect.catchIf(
-      ({ reason }) => reports.length > 1 && reason !== "Unavailable",
+      (error) => reports.length > 1 && isInvalid(error),
       () =>
-        Effect.forEach(reports, (report) =>
-          Effect.result(
-            Effect.flatMap(syncBatch(database, run, [report]), ([answer]) => Effect.fromResult(answer!))
-          ))
+        Effect.forEach(
+          reports.filter((report) => !answers.has(report)),
+          (report) => countAlone(database, report, answers),
+          { discard: true }
+        )
     )
   )
 
+const countAlone = (database: Database, report: KeyedReport, answers: Answers): Effect.Effect<void> =>
+  Effect.match(countBatch(database, [report], answers), {
+    onSuccess: () => {},
+    onFailure: (error) => {
+      answers.set(report, Result.fail(error))
+    }
+  })
+
 /**
- * Counts reports in batches, and answers for each in the order given. Fails where the first batch could not be reached.
+ * Counts reports in batches, and answers for each in the order given. All of them have one deadline. Fails where none
+ * could be reached.
  */
 export const sync = (
   database: Database,
@@ -123,26 +165,34 @@ export const sync = (
   reports: ReadonlyArray<CircuitReport>
 ): Effect.Effect<ReadonlyArray<Synced>, StorageError> =>
   Effect.gen(function*() {
-    const answers = new Map<CircuitReport, Answered>()
-    const wellFormed = reports.filter((report) => report.circuit.isWellFormed())
-    for (let i = 0; i < wellFormed.length; i += MOST_CIRCUITS) {
-      const batch = wellFormed.slice(i, i + MOST_CIRCUITS)
-      const keyed = batch.map((report) => ({
-        ...report,
-        key: keyOf(report.circuit),
-        stripe: stripeOf(report.instance, database.dialect.stripes)
-      }))
-      const answered = yield* syncBatch(database, run, keyed).pipe(
-        // Earlier batches have been counted, so their answers must not be lost.
-        Effect.catchIf(() => i > 0, (error) => Effect.succeed(batch.map(() => Result.fail(error))))
+    const answers: Answers = new Map()
+    const keyed = reports.map((report) => ({
+      ...report,
+      key: keyOf(report.circuit),
+      stripe: stripeOf(report.instance, database.dialect.stripes)
+    }))
+    const wellFormed = keyed.filter(({ circuit }) => circuit.isWellFormed())
+    const batches = Array.from(
+      { length: Math.ceil(wellFormed.length / MOST_CIRCUITS) },
+      (_, index) => wellFormed.slice(index * MOST_CIRCUITS, (index + 1) * MOST_CIRCUITS)
+    )
+    const counted = Effect.forEach(batches, (batch) => countBatch(database, batch, answers), { discard: true })
+    if (wellFormed.length > 0) {
+      yield* run("sync", wellFormed.length === 1 ? wellFormed[0]!.circuit : undefined, counted).pipe(
+        // What has been counted so far must not be lost.
+        Effect.catchIf(() => answers.size > 0, (error) =>
+          Effect.sync(() => {
+            for (const report of wellFormed) if (!answers.has(report)) answers.set(report, Result.fail(error))
+          }))
       )
-      for (const [index, report] of batch.entries()) answers.set(report, answered[index]!)
     }
-    return reports.map((report): Synced => ({
+    const synced = keyed.map((report): Synced => ({
       circuit: report.circuit,
       result: Result.mapError(
         answers.get(report) ?? Result.fail(illFormed("sync", report.circuit)),
         ({ cause, reason }) => new StorageError({ operation: "sync", circuit: report.circuit, reason, cause })
       )
     }))
+    yield* failIfUnreachable(synced)
+    return synced
   })

@@ -9,9 +9,10 @@ import { ask, settle } from "../core/Lease.ts"
 import { type CircuitRecord, expired, historyEntry, type Message, snapshot, type Why } from "../core/Record.ts"
 import { operationDenied } from "../internal/StorageErrors.ts"
 import type { Changed, Probe, Probed, Snapshot, StorageError } from "../Storage/Storage.ts"
-import { announce } from "./Announcements.ts"
+import { type AnnouncementError, type Announcer, isAnnouncementFailure } from "./Announcements.ts"
 import type { Database } from "./Database.ts"
-import { lockCircuit } from "./Locks.ts"
+import { vanished } from "./DatabaseErrors.ts"
+import { lockCircuits } from "./Locks.ts"
 import { keyOf } from "./NameColumns.ts"
 import { transaction } from "./Transaction.ts"
 import { readView } from "./View.ts"
@@ -19,8 +20,7 @@ import { createCircuits, writeChange } from "./Write.ts"
 
 export interface TransitionOptions {
   readonly keepsHistory: boolean
-  /** The channel on which Postgres announces changes. */
-  readonly channel: string
+  readonly announcer: Announcer
 }
 
 interface Transition<A> {
@@ -39,14 +39,14 @@ type Answered<A> = A & { readonly snapshot: Snapshot }
 /** One attempt, in a transaction; `undefined` where the circuit's rows must be made first. */
 const attempt = <A extends object>(
   database: Database,
-  options: TransitionOptions,
+  { announcer, announces, keepsHistory }: TransitionOptions & { readonly announces: boolean },
   circuit: string,
   { message, step, why }: Transition<A>
-): Effect.Effect<Answered<A> | undefined, SqlError | StorageError> =>
+): Effect.Effect<Answered<A> | undefined, SqlError | StorageError | AnnouncementError> =>
   Effect.gen(function*() {
     const { idleMillis } = database
     const key = keyOf(circuit)
-    const exists = yield* lockCircuit(database, key)
+    const exists = (yield* lockCircuits(database, [key])).length > 0
     // The storage's clock is read once the rows are held, or a lease could lapse while it waits for them.
     const view = yield* readView(database, [key], {
       seen: message === undefined ? undefined : { kind: message.kind, messages: [{ key, instance: message.instance }] }
@@ -64,10 +64,33 @@ const attempt = <A extends object>(
       isNew: before === undefined,
       seen: record.seen.filter((message) => !(seen as ReadonlyArray<unknown>).includes(message)),
       entry: isChange ? { entry: historyEntry(before, record, why, nowMillis), before } : undefined
-    }, { nowMillis, keepsHistory: options.keepsHistory })
-    if (isChange) yield* announce(database, options.channel, circuit, record.generation)
+    }, { nowMillis, keepsHistory })
+    if (isChange && announces) yield* announcer.announce(database, circuit, record.generation)
     return result
   })
+
+/** Where the announcement alone is what fails, the transition is made without it: a hint never costs the fact. */
+const attemptAnnounced = <A extends object>(
+  database: Database,
+  options: TransitionOptions,
+  circuit: string,
+  transition: Transition<A>
+): Effect.Effect<Answered<A> | undefined, SqlError | StorageError> => {
+  const made = (announces: boolean) =>
+    transaction(database, attempt(database, { ...options, announces }, circuit, transition))
+  return Effect.catchIf(
+    made(true),
+    isAnnouncementFailure,
+    (error) =>
+      Effect.andThen(
+        options.announcer.failed(circuit, error),
+        Effect.catchTag(made(false), "AnnouncementError", Effect.die)
+      )
+  )
+}
+
+/** Attempts at a transition whose circuit has no rows, which are made in between. Others may delete them again. */
+const MOST_ATTEMPTS = 5
 
 const run = <A extends object>(
   database: Database,
@@ -75,14 +98,14 @@ const run = <A extends object>(
   circuit: string,
   transition: Transition<A>
 ): Effect.Effect<Answered<A>, SqlError | StorageError> =>
-  Effect.flatMap(
-    transaction(database, attempt(database, options, circuit, transition)),
-    (result) =>
-      result !== undefined ? Effect.succeed(result) : Effect.andThen(
-        transaction(database, createCircuits(database, [circuit])),
-        Effect.suspend(() => run(database, options, circuit, transition))
-      )
-  )
+  Effect.gen(function*() {
+    for (let attempts = 0; attempts < MOST_ATTEMPTS; attempts++) {
+      if (attempts > 0) yield* transaction(database, createCircuits(database, [circuit]))
+      const result = yield* attemptAnnounced(database, options, circuit, transition)
+      if (result !== undefined) return result
+    }
+    return yield* vanished(database.tables.states, circuit, MOST_ATTEMPTS - 1)
+  })
 
 /** Makes a change, if its compare-and-set holds. An operation that is refused fails with `Denied`. */
 export const runChange = (
@@ -101,7 +124,7 @@ export const runChange = (
   }).pipe(
     Effect.filterOrFail(
       ({ committed }) => committed || input._tag !== "Operation",
-      () => operationDenied(circuit)
+      ({ snapshot }) => operationDenied(circuit, input, snapshot)
     )
   )
 

@@ -1,5 +1,6 @@
 /** Writes circuits. Who must hold which rows is in `Locks.ts`. */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Statement } from "effect/sql/Statement"
 import type { Bucket } from "../core/Buckets.ts"
@@ -8,7 +9,7 @@ import { failure } from "../internal/StorageErrors.ts"
 import { encodeDocument } from "../Storage/Document.ts"
 import type { HistoryEntry, StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
-import { lockCircuit, type StripeRow } from "./Locks.ts"
+import { lockCircuits, type StripeRow } from "./Locks.ts"
 import { fullNameOf, keyOf } from "./NameColumns.ts"
 import { historyRow, instanceRow, stateColumns, stripeText } from "./Rows.ts"
 import type { Stripe } from "./Stripes.ts"
@@ -88,29 +89,40 @@ export const createCircuits = (
     yield* runAll(upserts(database, tables.counts, stripes, ["service_name", "stripe"]))
   })
 
-const clearWindow = ({ sql, tables }: Database, key: string) =>
-  sql`DELETE FROM ${sql(tables.windows)} WHERE service_name = ${key}`
+const deleteOf = ({ sql }: Database, table: string, keys: ReadonlyArray<string>) =>
+  sql`DELETE FROM ${sql(table)} WHERE ${sql.in("service_name", keys)}`
 
-/** Deletes a circuit if it has expired, and returns whether it is gone. It takes the locks itself. */
-export const forgetCircuit = (
+/**
+ * Deletes those of these circuits that have expired, and returns how many there were. It takes the locks itself.
+ * Circuits that cannot be decoded are left for an operator.
+ */
+export const forgetExpired = (
   database: Database,
-  key: string
-): Effect.Effect<boolean, SqlError | StorageError> =>
+  keys: ReadonlyArray<string>
+): Effect.Effect<number, SqlError> =>
   Effect.gen(function*() {
     const { dialect, idleMillis, sql, tables } = database
-    if (!(yield* lockCircuit(database, key))) return true
-    const { circuit, nowMillis } = yield* readView(database, [key])
-    const { record } = yield* circuit(key)
-    if (record !== undefined && !expired(record, idleMillis, nowMillis)) {
+    const found = yield* lockCircuits(database, keys)
+    if (found.length === 0) return 0
+    const { circuit, nowMillis } = yield* readView(database, found)
+    const gone: Array<string> = []
+    for (const key of found) {
+      const stored = yield* Effect.result(circuit(key))
+      if (Result.isFailure(stored)) continue
+      const { record } = stored.success
+      if (record === undefined || expired(record, idleMillis, nowMillis)) {
+        gone.push(key)
+        continue
+      }
       // Reports since the last change have kept it alive.
       const { expires_at } = stateColumns(record, dialect, nowMillis, idleMillis)
       yield* sql`UPDATE ${sql(tables.states)} SET expires_at = ${expires_at} WHERE service_name = ${key}`
-      return false
     }
-    yield* clearWindow(database, key)
-    yield* sql`DELETE FROM ${sql(tables.counts)} WHERE service_name = ${key}`
-    yield* sql`DELETE FROM ${sql(tables.states)} WHERE service_name = ${key}`
-    return true
+    if (gone.length === 0) return 0
+    yield* deleteOf(database, tables.windows, gone)
+    yield* deleteOf(database, tables.counts, gone)
+    yield* deleteOf(database, tables.states, gone)
+    return gone.length
   })
 
 const seenUpserts = (database: Database, seen: ReadonlyArray<SeenRow>): ReadonlyArray<Statement<object>> => {
@@ -195,7 +207,7 @@ export const writeChange = (
     const columns = stateColumns(record, dialect, nowMillis, idleMillis)
     yield* sql`UPDATE ${sql(tables.states)} SET ${sql.update({ ...columns, document })} WHERE service_name = ${key}`
     yield* sql`UPDATE ${sql(tables.counts)} SET delta = NULL WHERE service_name = ${key} AND delta IS NOT NULL`
-    if (isNew || entry !== undefined) yield* clearWindow(database, key)
+    if (isNew || entry !== undefined) yield* deleteOf(database, tables.windows, [key])
     yield* runAll(seenUpserts(database, seen.map((message) => ({ ...message, key }))))
     if (entry !== undefined && keepsHistory) {
       const row = historyRow(key, entry.entry, entry.before, dialect)

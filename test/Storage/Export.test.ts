@@ -471,7 +471,7 @@ describe("an import", () => {
     ["circuits[1].snapshot.lifetime.failure", (document) => document.circuits[1].snapshot.lifetime.failure = "1"],
     ["circuits[1].snapshot.totals", (document) => document.circuits[1].snapshot.totals = []],
     ["circuits[0].policy.data", (document) => document.circuits[0].policy.data.timeout = 0],
-    ["circuits[0].policy.data.retries", (document) => document.circuits[0].policy.data.retries = 3],
+    ["circuits[0].policy.data", (document) => document.circuits[0].policy.data.retries = 3],
     ["circuits[0].policy.omitted[0]", (document) => document.circuits[0].policy.omitted = ["trip"]]
   ]
 
@@ -481,6 +481,39 @@ describe("an import", () => {
       const policies = { payments: { trip: Trip.consecutiveFailures(2) } }
       const [result] = yield* on(yield* memory, importCircuits(JSON.parse(text), { policies }))
       assert.deepStrictEqual([result?.circuit, result?.result, result?.mismatch], ["payments", "Imported", undefined])
+    }))
+
+  it.effect("an import refuses an archived policy with an unknown field, and names it (F30)", () =>
+    Effect.gen(function*() {
+      const document = structuredClone(good)
+      document.circuits[0].policy.data.timout = 3
+      const [link] = yield* processes(1)
+      const error = yield* Effect.flip(on(link!.storage, importCircuits(document)))
+      assert.include(error.message, "timout must be left out, because there is no such field (did you mean timeout?)")
+    }))
+
+  it.effect("an import by an unusable actor is refused at once, with field, value and range (F31)", () =>
+    Effect.sync(() => {
+      for (const actor of ["", "a\nb", 7]) {
+        const act = () => importCircuits(good, { actor: actor as string })
+        assert.throws(act, RangeError, /^importCircuits: actor must be a text of 1 to 200 characters/)
+      }
+    }))
+
+  it.effect("an export takes the policies of keyed breakers, without what is not a policy's (F30)", () =>
+    Effect.gen(function*() {
+      const [link] = yield* processes(1)
+      const keyed = { openFor: "5 seconds", capacity: 10, overflow: "shareOne" } as const
+      const { circuits } = yield* on(
+        link!.storage,
+        Effect.gen(function*() {
+          const hosts = yield* Breaker.makeKeyed("archived-hosts", keyed)
+          yield* Effect.ignore(hosts.wrap(Effect.fail("no"), { key: "a" }))
+          yield* TestClock.adjust("1 second")
+          return yield* Export.exportCircuits({ policies: { "archived-hosts": keyed } })
+        }).pipe(Effect.scoped)
+      )
+      assert.deepStrictEqual(circuits.map(({ policy }) => policy?.data), [{ openFor: 5000 }])
     }))
 
   it.effect("an import refuses an invalid document, names the place, and writes nothing", () =>

@@ -105,7 +105,7 @@ describe("a key-value storage", () => {
     Effect.gen(function*() {
       const sqlite = Sqlite.layer({ file: join(freshDirectory(), "store.sqlite") })
       for (const layer of [KeyValueStore.layerMemory, Layer.provide(KeyValueStore.layerSql(), sqlite)]) {
-        const storage = yield* Effect.provide(build(KeyValueStorage.layerKeyValueStore()), layer)
+        const storage = yield* build(Layer.provide(KeyValueStorage.layerKeyValueStore(), layer))
         const it = circuitOf(storage, "payments")
         yield* it.open()
         assert.strictEqual((yield* it.read).state._tag, "Open")

@@ -213,6 +213,9 @@ export const broken: Record<string, Params> = {
         change._tag === "Trip" && change.opening === undefined ? byHand({ _tag: "Reset" }) : change
       )
   })),
+  "an operation on an existing circuit is denied where there is none, and then leaves nothing behind": operations((
+    operation
+  ) => ({ ...operation, existing: false })),
   "a new generation is above the record's, its author's and the storage's clock in microseconds": operations(
     (operation) => ({ ...operation, known: 0 })
   ),
@@ -262,9 +265,12 @@ export const broken: Record<string, Params> = {
   "an Ask repeated under the same name grants one lease and does not extend it": asks((ask, circuit, storage) =>
     storage.probe(circuit, { _tag: "Ask", ...ask, lease: { ...ask.lease, sequence: ++counter } })
   ),
-  "a lease that lapsed frees its place, and its holder can no longer settle it": asks((ask, circuit, storage) =>
-    storage.probe(circuit, { _tag: "Ask", ...ask, duration: 60 * ask.duration })
-  ),
+  "a lease that lapsed frees its place, and is settled like any other in its generation": asks((
+    ask,
+    circuit,
+    storage
+  ) => storage.probe(circuit, { _tag: "Ask", ...ask, duration: 60 * ask.duration })),
+  "of the leases that lapsed, the newest 60 are kept": Table.forgetsLapsedLeases,
   "a lease is settled once, and a late Ask does not bring it back": asks((ask, circuit, storage) =>
     Effect.flatMap(storage.probe(circuit, { _tag: "Ask", ...ask }), (answer) =>
       answer.granted

@@ -139,6 +139,16 @@ export const emptyWhenDamaged = paramsOf({
   decode: (text) => decodeDocument(text).pipe(Effect.orElseSucceed(() => undefined))
 })
 
+export const forgetsLapsedLeases = paramsOf({
+  decode: (text) =>
+    Effect.zipWith(decodeDocument(text), Clock.currentTimeMillis, (document, now) => {
+      const { record, record: { state } } = document
+      if (state._tag !== "HalfOpen") return document
+      const leases = state.leases.filter(({ until }) => now < until)
+      return { ...document, record: { ...record, state: { ...state, leases } } }
+    })
+})
+
 const changing = (f: (record: CircuitRecord) => CircuitRecord): Partial<Uses> => ({
   decode: (text) => Effect.map(decodeDocument(text), (document) => ({ ...document, record: f(document.record) }))
 })

@@ -191,9 +191,8 @@ class Pair {
     fleet.answer = LEAVES[leave]!
     fleet.takeBack()
     if (fleet.answer !== "Granted") return
-    const name = { instance: "i", sequence: this.#sequence++ }
     // `undefined`: the lease lapses before the call can take it.
-    fleet.grant(view === 0 ? undefined : { name, until: this.now + [1, 300, LEASE][view % 3]! })
+    fleet.grant(view === 0 ? undefined : { instance: "i", sequence: this.#sequence++ })
   }
 
   wait({ wait, which }: Step): number {
@@ -201,7 +200,7 @@ class Pair {
     const window = plan.windows[0]
     const span = window?._tag === "Within" ? window.duration : 1
     const until = (at: number | undefined) => at === undefined ? 0 : Math.max(0, at - now)
-    const lapse = Math.min(...this.model.probes(["Probe", "LeasedProbe"]).map((probe) => probe.until))
+    const lapse = Math.min(...this.model.places(now).map((probe) => probe.until))
     const since = this.model.since()
     const waits = [
       0,
@@ -244,7 +243,7 @@ class Pair {
         what
       )
     }
-    assert.strictEqual(circuit.isCalm(now), model.isCalm(now), what)
+    assert.strictEqual(circuit.lossAt(now), model.lossAt(now), what)
     assert.deepStrictEqual<unknown>(transitions, model.transitions, what)
     assert.deepStrictEqual(this.#openings, this.#modelOpenings, what)
     if (fleet !== undefined) assert.deepStrictEqual<unknown>(fleet.received.splice(0), model.sent(this.#compared), what)
@@ -629,7 +628,7 @@ describe("opening", () => {
     const bench = halfOpen()
     bench.admit()
     assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
-    assert.strictEqual(bench.wait(1).refusal(), "Open")
+    assert.strictEqual(bench.wait(1).calls("Failure").state, "Open")
     assert.strictEqual(bench.view().openings, 2)
   })
 
@@ -728,44 +727,59 @@ describe("half-open", () => {
     assert.strictEqual(bench.calls("Success").state, "Closed")
   })
 
-  it("a probe that never settles fails when its lease is over, and its later outcome is discarded (C4.53)", () => {
-    for (const outcome of ["Success", "Failure", "Ignored"] as const) {
-      const bench = halfOpen()
-      const hung = bench.admit()
-      assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
-      assert.strictEqual(bench.wait(1).refusal(), "Open")
-      assert.strictEqual(bench.circuit.failure, 3)
-      const { epoch } = bench.circuit
-      bench.end(hung, outcome)
-      assert.deepStrictEqual([bench.state, bench.circuit.epoch, bench.circuit.failure], ["Open", epoch, 3])
-      assert.deepStrictEqual([bench.circuit.success, bench.circuit.ignored], [0, 0])
-    }
-  })
-
-  it("a probe that settles after its lease has failed, also if no other call took its place (C4.53)", () => {
-    for (const outcome of ["Success", "Failure", "Ignored"] as const) {
-      const bench = halfOpen()
-      const late = bench.admit()
-      assert.strictEqual(bench.wait(30_000).end(late, outcome).state, "Open")
-      assert.deepInclude(bench.circuit, { failure: 3, success: 0, ignored: 0 })
-      assert.strictEqual(bench.retryIn, MINUTE)
-    }
+  it("a probe that never settles loses its place after one lease, and nothing else (C4.53, F1)", () => {
     const bench = halfOpen()
-    const inTime = bench.admit()
-    assert.strictEqual(bench.wait(29_999).end(inTime, "Success").state, "Closed")
+    bench.admit()
+    assert.strictEqual(bench.wait(29_999).refusal(), "HalfOpen")
+    const { epoch } = bench.circuit
+    const second = bench.wait(1).admit()
+    assert.isTrue(second.probe)
+    assert.deepStrictEqual([bench.state, bench.circuit.epoch, bench.circuit.failure], ["HalfOpen", epoch, 2])
+    assert.strictEqual(bench.refusal(), "HalfOpen")
+    assert.strictEqual(bench.retryIn, 30_000)
+    assert.strictEqual(bench.end(second, "Success").state, "Closed")
   })
 
-  it("one probe that lapses reopens the circuit, and the other running probes are late", () => {
-    const bench = halfOpen({ probes: 3, successes: 3 })
-    bench.admit()
-    bench.wait(10_000)
-    const others = [bench.admit(), bench.admit()]
-    assert.strictEqual(bench.retryIn, 20_000)
-    assert.strictEqual(bench.wait(20_000).refusal(), "Open")
-    for (const other of others) bench.end(other, "Success")
-    assert.strictEqual(bench.state, "Open")
-    bench.wait(MINUTE).calls("Success", "Success")
-    assert.strictEqual(bench.state, "HalfOpen")
+  it("a probe counts however long it takes, with and without another in its place (C4.53, F1)", () => {
+    for (const [outcome, state] of [["Success", "Closed"], ["Failure", "Open"], ["Ignored", "HalfOpen"]] as const) {
+      for (const isReplaced of [false, true]) {
+        const bench = halfOpen()
+        const long = bench.admit()
+        bench.wait(30_000)
+        if (isReplaced) bench.admit()
+        assert.strictEqual(bench.wait(5 * MINUTE).end(long, outcome).state, state)
+      }
+    }
+  })
+
+  it("probes that hang are not kept, and the end of one frees no other's place (F1)", () => {
+    const bench = halfOpen({ probes: 2, successes: 3 })
+    const hung = Array.from({ length: 100 }, () => {
+      const probes = [bench.admit(), bench.admit()]
+      bench.wait(30_000)
+      return probes
+    }).flat()
+    const running = [bench.admit(), bench.admit()]
+    const { current } = bench.circuit
+    assert.deepStrictEqual(current._tag === "HalfOpen" && current.probes, running)
+    bench.end(hung[0]!, "Ignored")
+    assert.strictEqual(bench.refusal(), "HalfOpen")
+    bench.end(running[0]!, "Ignored")
+    assert.isTrue(bench.admit().probe)
+  })
+
+  it("a leased probe of an older epoch only gives its place back (F1)", () => {
+    const fleet = new FakeFleet()
+    const { circuit } = circuitOf(planWith(), () => 0, fleet)
+    circuit.join()
+    const lease = { instance: "i", sequence: 1 }
+    fleet.grant(lease)
+    const probe = circuit.admit(0) as Permit
+    reset(circuit, 0)
+    fleet.received = []
+    circuit.settle(probe, 0, { outcome: "Success", slow: false, timeout: false, hintMillis: 0 })
+    const ignored = { outcome: "Ignored", slow: false, timeout: false, hintMillis: 0 }
+    assert.deepStrictEqual<unknown>(fleet.received, [["notEvidence", false, false], ["probeEnded", lease, ignored, 0]])
   })
 
   it("half-open does not need the minimum of calls (C4.55)", () => {
@@ -808,7 +822,7 @@ describe("half-open", () => {
     const bench = halfOpen()
     const read = () => {
       const { circuit, now } = bench
-      return [bench.view(), circuit.refusalAt(now), circuit.isCalm(now), circuit.isOver(now)]
+      return [bench.view(), circuit.refusalAt(now), circuit.lossAt(now), circuit.isOver(now)]
     }
     const before = [bench.circuit.epoch, bench.circuit.gate]
     for (let i = 0; i < 5; i++) read()
@@ -1019,7 +1033,7 @@ describe("overrides", () => {
         since: bench.now,
         timesOpened
       })
-      assert.isTrue(bench.circuit.isCalm(bench.now) && bench.circuit.isClosed())
+      assert.isTrue(bench.circuit.lossAt(bench.now) === 0 && bench.circuit.isClosed())
       assert.strictEqual(bench.circuit.failure, failure)
       assert.strictEqual(bench.calls("Failure").state, "Closed")
       assert.strictEqual(bench.calls("Failure").retryIn, 1000)

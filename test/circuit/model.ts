@@ -9,9 +9,11 @@
  */
 import type { Refusal, Settlement } from "../../src/core/Permit.ts"
 import type { Plan } from "../../src/core/Plan.ts"
+import type { LeaseName } from "../../src/core/Record.ts"
 import type { FleetState, FleetView, OpenedBy, Override, State as AnyState } from "../../src/core/State.ts"
 import { type RuleWindow, type TripRule, trips } from "../../src/core/TripRule.ts"
-import type { Counted, Grant, Leave } from "../../src/internal/fleet/Fleet.ts"
+import { OVERDUE } from "../../src/internal/Circuit.ts"
+import type { Counted, Leave } from "../../src/internal/fleet/Fleet.ts"
 import type { Message } from "./support.ts"
 
 type State = AnyState["_tag"]
@@ -71,9 +73,9 @@ interface Admitted {
   readonly _tag: "Admitted"
   readonly at: number
   readonly kind: Kind
-  /** When its permit lapses. */
+  /** Until when a probe of the circuit's own holds its place. */
   readonly until: number
-  readonly lease: Grant | undefined
+  readonly lease: LeaseName | undefined
 }
 /** A call that was refused and counted as such. */
 interface Rejected {
@@ -133,7 +135,7 @@ export interface Conditions {
   /** The fleet's answer: whether the circuit may let a probe through. */
   readonly leave: Leave
   /** The lease that waits for a call. */
-  readonly lease: Grant | undefined
+  readonly lease: LeaseName | undefined
   /** Whether the call is admitted if a ramp's shares add up to exactly one more. */
   readonly tied: boolean
 }
@@ -301,14 +303,19 @@ export class Model {
     return this.plan.rampMillis > 0 ? change.at + this.plan.rampMillis : -Infinity
   }
 
-  /** The running probes: those with a permit of the circuit's own, or of other kinds. */
-  probes(kinds: ReadonlyArray<Kind> = ["Probe"]): ReadonlyArray<{ readonly call: number; readonly until: number }> {
+  /** The running probes with a permit of the circuit's own. They run on when they no longer hold a place. */
+  probes(): ReadonlyArray<{ readonly call: number; readonly until: number }> {
     const begin = this.#lastIndex(beginsEpoch)
     return this.facts.flatMap((fact, call) =>
-      call > begin && fact._tag === "Admitted" && kinds.includes(fact.kind) && !this.#isEnded(call)
+      call > begin && fact._tag === "Admitted" && fact.kind === "Probe" && !this.#isEnded(call)
         ? [{ call, until: fact.until }]
         : []
     )
+  }
+
+  /** Those of them that hold a place. */
+  places(now: number): ReadonlyArray<{ readonly call: number; readonly until: number }> {
+    return this.probes().filter(({ until }) => now < until)
   }
 
   /** The successes of this round's probes, each in its own epoch: an override in between does not undo them. */
@@ -354,8 +361,8 @@ export class Model {
       case "HalfOpen": {
         const fleet = this.#fleetState()
         if (fleet?._tag === "HalfOpen") return Math.max(now, fleet.freeAt)
-        const probes = this.probes().map(({ until }) => until)
-        return probes.length < this.plan.probes ? now : probes.toSorted((a, b) => a - b)[0]
+        const places = this.places(now).map(({ until }) => until)
+        return places.length < this.plan.probes ? now : Math.min(...places)
       }
       case "Closed":
         return now < this.rampUntil() ? this.rampUntil() : undefined
@@ -370,8 +377,7 @@ export class Model {
     if (leave === "Denied") return this.state
     if (this.state === "Open" || leave === "Granted" || leave === "Ask") return undefined
     const most = leave === "Alone" ? 1 : this.plan.probes
-    const probes = this.probes()
-    return probes.length >= most && probes.every(({ until }) => until > now) ? "HalfOpen" : undefined
+    return this.places(now).length >= most ? "HalfOpen" : undefined
   }
 
   /** All counts. */
@@ -421,12 +427,15 @@ export class Model {
     }
   }
 
-  isCalm(now: number): boolean {
-    return this.state === "Closed" && this.openings(now) === 0 && this.override(now) === undefined &&
-      streakOf(this.evidence()) === 0 &&
-      this.plan.windows.every((window) =>
-        within(this.evidence(), window, now).every((call) => !call.failed && !call.slow)
-      )
+  lossAt(now: number): number {
+    if (this.override(now) !== undefined) return Infinity
+    if (this.state === "Open") return now >= this.retryAt(now)! ? OVERDUE : Infinity
+    if (this.state === "HalfOpen" || this.openings(now) > 0 || now < this.rampUntil()) return Infinity
+    const inWindows = this.plan.windows.map((window) => {
+      const { failure, slow } = totalsOf(within(this.evidence(), window, now))
+      return failure + slow
+    })
+    return Math.max(streakOf(this.evidence()), ...inWindows)
   }
 
   // -----------------------------------------------------------------------------
@@ -465,13 +474,13 @@ export class Model {
     const isNoEvidence = outcome !== "Ignored" && (isLate || isProbe || isMeasured)
     const streak = streakOf(this.evidence())
     const endsStreak = outcome === "Success" && !isLate && !isProbe && streak > 0
-    const judged = outcome === "Success" && slow ? "Failure" : outcome
+    const judged = isLate ? "Ignored" : outcome === "Success" && slow ? "Failure" : outcome
     return [
       ...when(failed, ["failed"]),
       ...when(isNoEvidence, ["notEvidence", failed, slow]),
-      ...when(lease !== undefined && !isLate, [
+      ...when(lease !== undefined, [
         "probeEnded",
-        lease?.name,
+        lease,
         { outcome: judged, slow, timeout, hintMillis },
         at
       ]),
@@ -495,19 +504,14 @@ export class Model {
     if (override !== undefined || metricsOnly) return this.#admitted(now, "MetricsOnly")
     const refusal = this.refuses(now, leave)
     if (refusal !== undefined) return refusal
-    if (lease !== undefined) return this.#admitted(now, "LeasedProbe", lease.until, lease)
+    if (lease !== undefined) return this.#admitted(now, "LeasedProbe", Infinity, lease)
     if (this.state === "Closed") return this.#ramp(now, tied) ? this.#admitted(now, "Call") : "Ramp"
     if (leave === "Granted" || leave === "Ask") return "Ask"
     if (this.state === "Open") this.#become(now, "HalfOpen", "open time over", "the open time is over")
-    const lapsed = this.probes().find(({ until }) => until <= now)
-    if (lapsed !== undefined) {
-      this.settle(lapsed.call, now, { outcome: "Failure", slow: false, timeout: false, hintMillis: 0 })
-      return "Open"
-    }
     return this.#admitted(now, "Probe", now + this.plan.leaseMillis)
   }
 
-  #admitted(at: number, kind: Kind, until = Infinity, lease?: Grant) {
+  #admitted(at: number, kind: Kind, until = Infinity, lease?: LeaseName) {
     return { call: this.facts.push({ _tag: "Admitted", at, kind, until, lease }) - 1, kind }
   }
 
@@ -529,10 +533,10 @@ export class Model {
 
   settle(call: number, now: number, settlement: Settlement): void {
     if (this.#isEnded(call)) return
-    const { kind, until } = this.#admission(call)
+    const { kind } = this.#admission(call)
+    const { outcome } = settlement
     const late = this.#isLate(call)
-    const outcome = !late && now >= until ? "Failure" : settlement.outcome
-    this.facts.push({ ...settlement, _tag: "Ended", at: now, call, outcome })
+    this.facts.push({ ...settlement, _tag: "Ended", at: now, call })
     if (late) return
     if (this.state === "HalfOpen" && kind === "Probe") {
       this.#judgeProbe(now, outcome === "Success" && settlement.slow ? "Failure" : outcome, settlement.hintMillis)

@@ -16,7 +16,6 @@ import {
   type Entry,
   type Fleet,
   GATE_LEASE,
-  type Grant,
   type Leave,
   type Local
 } from "../../src/internal/fleet/Fleet.ts"
@@ -62,10 +61,11 @@ export class FakeFleet implements Entry, Fleet {
   /** The answer of `leave`. */
   answer: Leave = "Own"
   isDispensable = false
+  isQuiet = true
   readonly readsBeforeCalls = false
   readonly requestLease = Effect.void
   /** The lease that waits for a call. */
-  lease: Grant | undefined
+  lease: LeaseName | undefined
   #circuit: Local | undefined
 
   hasLeft(): boolean {
@@ -80,11 +80,11 @@ export class FakeFleet implements Entry, Fleet {
     return this.answer
   }
   /** Shuts the gate while a lease waits for a call, as `Leases` does. `undefined` is a lease that has lapsed. */
-  grant(lease: Grant | undefined): void {
+  grant(lease: LeaseName | undefined): void {
     this.lease = lease
     this.#circuit!.shut(GATE_LEASE)
   }
-  takeLease(): Grant | undefined {
+  takeLease(): LeaseName | undefined {
     const lease = this.lease
     this.takeBack()
     return lease
@@ -121,6 +121,10 @@ export class FakeFleet implements Entry, Fleet {
     return undefined
   }
   schedule(): void {}
+  ends = 0
+  end(): void {
+    this.ends++
+  }
   fleetSnapshot(): FleetSnapshot {
     return nothingKnown
   }
@@ -153,6 +157,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
       throw new Error("no call of this circuit has a timeout")
     },
     fleet,
+    log: () => {},
     trace: undefined,
     report: () => {}
   }

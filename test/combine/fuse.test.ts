@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { type Outcome, StorageFuse } from "../../src/combine/Fuse.ts"
+import { Fuses, type Kind, type Outcome, StorageFuse } from "../../src/combine/Fuse.ts"
 
 const LEASE = 2000
 
@@ -93,5 +93,53 @@ describe("a storage fuse", () => {
     assert.isUndefined(fuse.reset())
     for (let i = 0; i < 2; i++) settle(fuse, "Failure", 1)
     assert.deepStrictEqual(settle(fuse, "Failure", 1), { _tag: "Down", forMillis: 1000 })
+  })
+})
+
+describe("the fuses of a storage", () => {
+  const outcome = (fuses: Fuses, kind: Kind, outcome: Outcome, now: number) =>
+    fuses.settle(kind, fuses.admit(kind, now), outcome, now)?._tag
+
+  it("an answered look clears no failed write, and an answered write clears failed looks (S9)", () => {
+    const fuses = new Fuses(LEASE)
+    const seen = (["write", "look", "write", "look", "write"] as const).map((kind) =>
+      outcome(fuses, kind, kind === "look" ? "Success" : "Failure", 0)
+    )
+    assert.deepStrictEqual(seen, [undefined, undefined, undefined, undefined, "Down"])
+    assert.isUndefined(fuses.admit("write", 0))
+    assert.isDefined(fuses.admit("look", 0))
+
+    const others = new Fuses(LEASE)
+    for (let i = 0; i < 10; i++) {
+      assert.isUndefined(outcome(others, "look", "Failure", 0))
+      assert.isUndefined(outcome(others, "look", "Failure", 0))
+      assert.isUndefined(outcome(others, "write", "Success", 0))
+    }
+  })
+
+  it("one Down and one Up are told for an outage of both looks and writes (S9)", () => {
+    const fuses = new Fuses(LEASE)
+    const told = (["look", "write", "look", "write", "look", "write"] as const).map((kind) =>
+      outcome(fuses, kind, "Failure", 0)
+    )
+    assert.deepStrictEqual(told.filter((tag) => tag !== undefined), ["Down"])
+    assert.strictEqual(outcome(fuses, "look", "Success", 1000), "WritesDue")
+    assert.isTrue(fuses.areWritesDown)
+    assert.strictEqual(outcome(fuses, "write", "Success", 1000), "Up")
+    assert.isFalse(fuses.isDown)
+  })
+
+  it("an answered write ends an outage of looks, and an answered look tells when a write is due (S9)", () => {
+    const fuses = new Fuses(LEASE)
+    for (let i = 0; i < 3; i++) outcome(fuses, "look", "Failure", 0)
+    assert.isUndefined(fuses.admit("look", 0))
+    assert.strictEqual(outcome(fuses, "write", "Success", 0), "Up")
+    assert.isDefined(fuses.admit("look", 0))
+    for (let i = 0; i < 3; i++) outcome(fuses, "write", "Failure", 0)
+    assert.isUndefined(outcome(fuses, "look", "Success", 999))
+    assert.strictEqual(outcome(fuses, "look", "Success", 1000), "WritesDue")
+    assert.isUndefined(outcome(fuses, "write", "Failure", 1000))
+    assert.isUndefined(outcome(fuses, "look", "Success", 2999))
+    assert.strictEqual(outcome(fuses, "look", "Success", 3000), "WritesDue")
   })
 })

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Circuit, failures, forced, halfOpen, MINUTE, open } from "./circuit.ts"
+import { MOST_LAPSED_LEASES } from "../../src/core/Lease.ts"
+import { Circuit, failures, forced, halfOpen, IDLE, MINUTE, open } from "./circuit.ts"
 
 describe("leases", () => {
   it("no lease is granted while the circuit is closed, absent or open; at the end of the open time it is granted", () => {
@@ -87,28 +88,60 @@ describe("leases", () => {
     assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 1, successes: 0, nextLapse: 10_000 })
   })
 
-  it("a lapsed lease can neither reopen nor close the circuit after another lease was granted", () => {
-    const circuit = halfOpen()
-    const { generation } = circuit
-    circuit.ask("a")
-    circuit.wait(10_000)
-    for (const outcome of ["Failure", "Success"] as const) {
-      assert.isFalse(circuit.clone().settle("a", outcome, { generation }), "lapsed, and its place still free")
+  it("a lapsed lease reopens or closes the circuit, before and after another lease was granted in its place (F1)", () => {
+    for (const [outcome, state] of [["Failure", "Open"], ["Success", "Closed"], ["Ignored", "HalfOpen"]] as const) {
+      const circuit = halfOpen()
+      circuit.ask("a")
+      circuit.wait(10_000)
+      const later = circuit.clone().wait(MINUTE)
+      assert.isTrue(circuit.settle("a", outcome))
+      assert.strictEqual(circuit.state, state)
+      assert.isTrue(later.ask("b"))
+      const { generation } = later
+      assert.isTrue(later.settle("a", outcome))
+      assert.strictEqual(later.state, state)
+      const settled = later.record
+      assert.isFalse(later.settle("a", outcome, { generation }))
+      assert.strictEqual(later.record, settled)
+      assert.strictEqual(later.settle("b", "Success", { generation }), state === "HalfOpen")
     }
-    assert.isTrue(circuit.ask("b"))
-    const taken = circuit.record
-    assert.isFalse(circuit.settle("a", "Failure", { generation }))
-    assert.isFalse(circuit.settle("a", "Success", { generation }))
-    assert.strictEqual(circuit.record, taken)
   })
 
-  it("a lapsed lease cannot be settled, also while its place is free", () => {
+  it("a lease that has lapsed is granted no second time, and its settlement frees no other place (F1)", () => {
     const circuit = halfOpen()
     circuit.ask("a")
-    circuit.wait(9999)
-    assert.isTrue(circuit.clone().settle("a", "Success"))
-    assert.isFalse(circuit.wait(1).settle("a", "Success"))
-    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 0, successes: 0, nextLapse: undefined })
+    circuit.wait(10_000)
+    const lapsed = circuit.record
+    assert.isFalse(circuit.ask("a"))
+    assert.strictEqual(circuit.record, lapsed)
+    assert.isTrue(circuit.ask("b"))
+    assert.isTrue(circuit.settle("a", "Ignored"))
+    assert.isFalse(circuit.ask("c"))
+    assert.deepStrictEqual(circuit.snapshot().state, { _tag: "HalfOpen", live: 1, successes: 0, nextLapse: 10_000 })
+  })
+
+  it("an Ask drops the oldest of the lapsed leases beyond sixty, and no live one (F1)", () => {
+    const circuit = halfOpen()
+    for (let n = 0; n <= MOST_LAPSED_LEASES; n++) circuit.wait(1).ask(`${n}`, 1, { probes: 1000 })
+    circuit.ask("long", 1, { probes: 1000, duration: 10 * MINUTE })
+    circuit.wait(MINUTE)
+    const all = circuit.clone()
+    assert.isTrue(all.settle("0", "Ignored"))
+    circuit.ask("next", 1, { probes: 2 })
+    assert.isFalse(circuit.settle("0", "Ignored"))
+    for (const kept of ["1", "2", `${MOST_LAPSED_LEASES}`, "long", "next"]) {
+      assert.isTrue(circuit.settle(kept, "Ignored"), kept)
+    }
+  })
+
+  it("the storage's idle time is not lengthened by a lease that has lapsed (F1)", () => {
+    const circuit = halfOpen()
+    circuit.ask("a", 1, { duration: 2 * IDLE })
+    circuit.wait(2 * IDLE - 1)
+    assert.strictEqual(circuit.state, "HalfOpen")
+    const { generation } = circuit.wait(1)
+    assert.strictEqual(circuit.state, "Closed")
+    assert.isFalse(circuit.settle("a", "Failure", { generation }))
   })
 
   it("a lease is settled once, and a late Ask does not bring it back", () => {

@@ -182,7 +182,9 @@ class Pair {
       { _tag: "Import", snapshot: this.view({ ...step, view: step.who }) }
     ] satisfies Array<OperationTo>)[step.what % 9]!
     const id = step.who < 9 ? `${++this.#sequence}` : `${this.#sequence}`
-    const input = { _tag: "Operation", id, known: this.view(step).generation, why: { reason: to._tag }, to } as const
+    const known = this.view(step).generation
+    const existing = step.bits % 4 === 1
+    const input = { _tag: "Operation", id, known, existing, why: { reason: to._tag }, to } as const
     this.change(input, this.model.operation(input, this.now))
   }
 

@@ -154,11 +154,20 @@ export class Model {
     return { state, since, until, openings, openFor, successes, hintUntil, override, overrideUntil, why, fingerprint }
   }
 
+  /** The leases that hold a place. */
   leases(now: number): ReadonlyArray<LeaseName & { readonly until: number }> {
+    return this.unsettled().filter(({ until }) => now < until)
+  }
+
+  /**
+   * The leases of this generation that can be settled: not the oldest that had lapsed when sixty others had lapsed, too,
+   * and a lease was granted. No history of the tests is long enough for that.
+   */
+  unsettled(): ReadonlyArray<LeaseName & { readonly until: number }> {
     const settled = (lease: LeaseName, from: number) =>
       this.facts.slice(from).some((fact) => fact.is === "settled" && same(fact.lease, lease))
     return this.facts.flatMap((fact, i) =>
-      fact.is === "granted" && fact.generation === this.generation() && now < fact.until && !settled(fact.lease, i)
+      fact.is === "granted" && fact.generation === this.generation() && !settled(fact.lease, i)
         ? [{ ...fact.lease, until: fact.until }]
         : []
     )
@@ -320,10 +329,11 @@ export class Model {
     return true
   }
 
-  operation({ id, known, to, why }: Operation, now: number): boolean {
+  operation({ existing, id, known, to, why }: Operation, now: number): boolean {
     this.expire(now)
     const done = this.facts.some((fact) => fact.is === "operated" && fact.id === id && now < fact.at + this.idle)
     if (done) return true
+    if (existing === true && this.facts.length === 0) return false
     switch (to._tag) {
       case "Override":
         this.change(now, known, { is: "overridden", override: to, age: 0 })
@@ -350,7 +360,8 @@ export class Model {
   ask({ duration, fingerprint, generation, lease, probes }: Ask, now: number): boolean {
     this.expire(now)
     if (generation > this.generation()) return false
-    if (this.leases(now).some((held) => same(held, lease))) return true
+    const known = this.unsettled().find((held) => same(held, lease))
+    if (known !== undefined) return now < known.until
     const spent = this.facts.some((fact) =>
       fact.is === "granted" && fact.requested && fact.lease.instance === lease.instance &&
       fact.lease.sequence >= lease.sequence && now < fact.at + this.idle
@@ -365,7 +376,7 @@ export class Model {
 
   settle({ fingerprint, generation, lease, outcome }: Settle, now: number): boolean {
     this.expire(now)
-    if (generation !== this.generation() || !this.leases(now).some((held) => same(held, lease))) return false
+    if (generation !== this.generation() || !this.unsettled().some((held) => same(held, lease))) return false
     this.happen(now, { is: "settled", lease, success: outcome._tag === "Success" })
     if (outcome._tag === "Failure") {
       const { hint, opening, why } = outcome

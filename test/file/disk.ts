@@ -347,10 +347,12 @@ export class Disk {
         if (this.weakness === "what was read once is there") this.#read.set(path, text)
         return text
       }),
-    stat: (path) =>
-      this.#step("stat", path, () => {
-        const node = this.#find("stat", path)
-        return { size: ByteSize.bytes(node instanceof File ? node.data.length : 0) } as unknown as FileSystem.File.Info
+    // There are no links on this disk.
+    lstat: (path) =>
+      this.#step("lstat", path, () => {
+        const node = this.#find("lstat", path)
+        const [type, size] = node instanceof File ? ["File", node.data.length] : ["Directory", 0]
+        return { type, size: ByteSize.bytes(size as number) } as unknown as FileSystem.File.Info
       }),
     writeFileString: (path, text) =>
       this.#step("writeFile", path, () => {

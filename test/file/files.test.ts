@@ -1,10 +1,11 @@
 /** The files in a storage's directory, damage to them, and the logs and reports about it. */
 import { NodePath } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Duration, Effect, type FileSystem, Layer, Logger, type Path, type PlatformError, Stream } from "effect"
+import { Clock, Duration, Effect, FileSystem, Layer, Logger, type Path, type PlatformError, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -17,6 +18,8 @@ import {
 import { basename, dirname, join } from "node:path"
 import { circuitOf, failures, FORCED, success, times } from "../../src/conformance/Law.ts"
 import { HOSTILE } from "../../src/conformance/Names.ts"
+import { Circuits } from "../../src/file/Circuits.ts"
+import { Directory } from "../../src/file/Directory.ts"
 import { folderOf, nameOf } from "../../src/file/FolderName.ts"
 import { messages } from "../../src/internal/Messages.ts"
 import * as FileStorage from "../../src/Storage/File.ts"
@@ -333,7 +336,7 @@ describe("a circuit", () => {
       assert.lengthOf(reported!.damaged, 3)
     }))
 
-  for (const [code, reason] of [["EACCES", "Denied"], ["EIO", "Unavailable"], ["EROFS", "Denied"]] as const) {
+  for (const [code, reason] of [["EACCES", "Denied"], ["EIO", "Unavailable"], ["EROFS", "Unavailable"]] as const) {
     it.effect(`a circuit that cannot be read for ${code} is ${reason}, and never absent or older`, () =>
       Effect.gen(function*() {
         const codes: { current: string | undefined } = { current: undefined }
@@ -387,6 +390,161 @@ describe("a circuit", () => {
       writeFileSync(join(directory, "payments"), "a file")
       assert.strictEqual((yield* errorOf(it.report(failures(1))))[0], "Denied")
       assert.strictEqual((yield* errorOf(it.read))[0], "Denied")
+    }))
+})
+
+describe("a symbolic link", () => {
+  /** Removes what has expired, an hour later. */
+  const cleanUp = (directory: string) =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("1 hour")
+      const circuits = new Circuits(yield* Directory.make(directory, removeEmptyDirectory), {
+        backups: 3,
+        backupsForMillis: 1000
+      })
+      yield* circuits.cleanUp
+    }).pipe(Effect.provide(node))
+
+  /** A circuit of another directory, with its files. */
+  const elsewhere = Effect.gen(function*() {
+    const directory = freshDirectory()
+    const storage = yield* storageIn(directory, { idleTimeToLive: "10 minutes" })
+    for (const name of ["payments", "search"]) yield* circuitOf(storage, name).open()
+    const files = () => readdirSync(directory, { recursive: true }).map(String).toSorted()
+    return { directory, files, version: versionsOf(directory, "payments").at(-1)! }
+  })
+
+  it.effect("a version that is a link is Invalid and not followed, listed and reported, and stays (S14)", () =>
+    Effect.gen(function*() {
+      const [there, directory] = [yield* elsewhere, freshDirectory()]
+      const before = there.files()
+      const storage = yield* storageIn(directory)
+      for (const target of [there.version, "/nowhere"]) {
+        mkdirSync(join(directory, "payments"), { recursive: true })
+        const link = join(directory, "payments", basename(there.version))
+        symlinkSync(target, link)
+        const it = circuitOf(storage, "payments")
+        assert.match((yield* errorOf(it.read)).join(), /^Invalid,.*\.json is a link .*not followed: move it away/)
+        assert.strictEqual((yield* errorOf(it.report(failures(1))))[0], "Invalid")
+        assert.strictEqual((yield* errorOf(it.operate({ _tag: "Reset" })))[0], "Invalid")
+        assert.deepStrictEqual(yield* list(storage), ["payments"])
+        const { circuits: [reported] } = yield* reportOn(directory)
+        assert.isUndefined(reported!.current)
+        assert.deepStrictEqual(reported!.strangers, [basename(link)])
+        yield* cleanUp(directory)
+        assert.isTrue(lstatSync(link).isSymbolicLink())
+        rmSync(join(directory, "payments"), { recursive: true })
+        assert.strictEqual((yield* it.read).generation, 0)
+      }
+      assert.deepStrictEqual(there.files(), before)
+    }))
+
+  it.effect("a version that is a link beside whole files is passed over, and logged once (S14)", () => {
+    const logged: Array<unknown> = []
+    const logger = Logger.make(({ logLevel, message }) => void logged.push([logLevel, message]))
+    return Effect.gen(function*() {
+      const [there, directory] = [yield* elsewhere, freshDirectory()]
+      const it = circuitOf(yield* storageIn(directory), "payments")
+      yield* it.report(failures(3))
+      symlinkSync(there.version, join(directory, "payments", "9000000000000000.json"))
+      for (const _ of times(2)) {
+        const { lifetime, state } = yield* it.read
+        assert.deepStrictEqual([state._tag, lifetime.failure], ["Closed", 3])
+      }
+      assert.deepStrictEqual(logged, [["Warn", [messages.fileDamaged.text]]])
+      yield* it.report(failures(1))
+      assert.strictEqual((yield* it.read).lifetime.failure, 4)
+    }).pipe(Effect.provide(Logger.layer([logger])))
+  })
+
+  it.effect("a circuit's folder that is a link is Invalid and not followed (S14)", () =>
+    Effect.gen(function*() {
+      const [there, directory] = [yield* elsewhere, freshDirectory()]
+      const before = there.files()
+      const storage = yield* storageIn(directory)
+      yield* circuitOf(storage, "other").report(failures(1))
+      for (const target of [dirname(there.version), "/nowhere", join(directory, "payments")]) {
+        symlinkSync(target, join(directory, "payments"))
+        const it = circuitOf(storage, "payments")
+        const requests: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+          it.read,
+          it.report(failures(1)),
+          it.operate({ _tag: "Reset" })
+        ]
+        for (const request of requests) {
+          assert.match(
+            (yield* errorOf(request)).join(),
+            /^Invalid,.*payments is a symbolic link, which is not followed/
+          )
+        }
+        const reported = yield* reportOn(directory)
+        assert.deepStrictEqual(reported.strangers, ["payments"])
+        assert.isFalse(reported.circuits.some(({ circuit }) => circuit === "payments"))
+        yield* cleanUp(directory)
+        assert.isTrue(lstatSync(join(directory, "payments")).isSymbolicLink())
+        rmSync(join(directory, "payments"))
+      }
+      assert.deepStrictEqual(there.files(), before)
+      yield* circuitOf(storage, "payments").report(failures(1))
+    }))
+
+  it.effect("the folder of temporary files that is a link is not followed, and used again once it is a folder (S14)", () =>
+    Effect.gen(function*() {
+      const [directory, others] = [freshDirectory(), freshDirectory()]
+      yield* TestClock.setTime(START)
+      const mine = join(others, `${START - 61_000}-a`)
+      writeFileSync(mine, "mine")
+      for (const isPrepared of [false, true]) {
+        const storage = yield* storageIn(directory)
+        const it = circuitOf(storage, "payments")
+        const temporary = join(directory, ".tmp")
+        if (isPrepared) {
+          yield* it.report(failures(1))
+          rmSync(temporary, { recursive: true })
+        }
+        for (const target of [others, "/nowhere"]) {
+          symlinkSync(target, temporary)
+          yield* cleanUp(directory)
+          assert.match((yield* errorOf(it.report(failures(1)))).join(), /^Denied,.*\.tmp is a symbolic link/)
+          const { leftovers, strangers } = yield* reportOn(directory)
+          assert.deepStrictEqual([leftovers, strangers], [[], [".tmp"]])
+          rmSync(temporary)
+        }
+        assert.deepStrictEqual(readdirSync(others), [basename(mine)])
+        yield* it.report(failures(1))
+        rmSync(join(directory, "payments"), { recursive: true })
+      }
+    }))
+
+  it.effect("the directory of circuits may itself be a link (S14)", () =>
+    Effect.gen(function*() {
+      const link = join(freshDirectory(), "circuits")
+      symlinkSync(freshDirectory(), link)
+      const it = circuitOf(yield* storageIn(link), "payments")
+      yield* it.report(failures(1))
+      assert.strictEqual((yield* it.read).lifetime.failure, 1)
+      assert.lengthOf((yield* reportOn(link)).circuits, 1)
+    }))
+
+  it.effect("a file system that does not list the types of entries has the same circuits (S14)", () =>
+    Effect.gen(function*() {
+      const directory = freshDirectory()
+      const untyped = Layer.effect(
+        FileSystem.FileSystem,
+        Effect.map(FileSystem.FileSystem, (fs) => ({
+          ...fs,
+          readDirectoryEntries: (path: string) =>
+            Effect.map(
+              fs.readDirectoryEntries(path),
+              (entries) => entries.map(({ name }) => ({ name, type: "Unknown" as const }))
+            )
+        }))
+      ).pipe(Layer.provideMerge(node))
+      const storage = yield* storageIn(directory, {}, untyped)
+      const it = circuitOf(storage, "payments")
+      for (const _ of times(2)) yield* it.report(failures(1))
+      assert.strictEqual((yield* it.read).lifetime.failure, 2)
+      assert.deepStrictEqual(yield* list(storage), ["payments"])
     }))
 })
 

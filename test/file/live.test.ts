@@ -50,10 +50,10 @@ describe("ready-made layers of files", () => {
       assert.match(String(yield* Effect.flip(used(wrapped))), /DIR/)
     }))
 
-  it.live("an expired circuit leaves no folder once another storage has started", () =>
+  it.live("an expired circuit leaves no folder once another storage has started, also with an undefined option (F28)", () =>
     Effect.gen(function*() {
       const directory = freshDirectory()
-      const live = layer({ directory, idleTimeToLive: "1 second" })
+      const live = layer({ directory, idleTimeToLive: "1 second", removeEmptyDirectory: undefined })
       yield* Effect.flatMap(Storage, (storage) => circuitOf(storage, "payments").operate({ _tag: "Reset" })).pipe(
         Effect.provide(Layer.fresh(live))
       )

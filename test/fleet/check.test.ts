@@ -47,6 +47,8 @@ const ask = (name: string) => ({ what: "Ask", generation: 1, lease: name, durati
 const trip = (at: number) => exchange(at, { what: "Trip" }, tripped)
 const grant = (at: number, name = "a 1") => exchange(at, ask(name), halfOpen)
 const settle = (at: number, name = "a 1") => exchange(at, { what: "SettleSuccess", generation: 2, lease: name }, healed)
+const ignored = (at: number, generation: number) =>
+  exchange(at, { what: "SettleIgnored", generation, lease: "a 1" }, halfOpen)
 const probe = (at: number) => call(at, { before: over, atOnce: false, startedAt: at + 5 })
 
 /** A circuit that opens, and that a probe closes. */
@@ -102,10 +104,11 @@ describe("the check of a fleet's logs", () => {
     "no probe has succeeded before it": [[[...exchange(10, {}, healed)]]],
     "was tripped by processes 0 and 1": [[story, exchange(1100, { what: "Trip" }, tripped)]],
     "2 leases of payments are live": [[story, grant(4150, "b 1")]],
-    "was over at 7100.5": [[
-      [...trip(1), ...grant(4100)],
-      exchange(7900, { what: "SettleIgnored", generation: 2, lease: "a 1" }, halfOpen)
+    "was settled at 4200.5, and again at 7900.5": [[
+      [...trip(1), ...grant(4100), ...ignored(4200, 2)],
+      ignored(7900, 2)
     ]],
+    "of generation 2 was settled in 1": [[[...trip(1), ...grant(4100), ...ignored(4200, 1)]]],
     "a strict call of process 1 ran": [[story, [call(1600)]], { strict: [CIRCUIT] }],
     "knows generation 0 of payments, and 1 was stored for 5001 ms": [[story], { sightings: [behind(10_001)] }]
   }

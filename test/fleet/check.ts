@@ -356,12 +356,14 @@ interface Lease {
   readonly circuit: string
   readonly generation: number
   readonly from: number
+  /** Until when it holds a place. */
   until: number
+  settledAt: number | undefined
 }
 
 /**
- * By the server's clock, no more leases are live at once than probes are allowed, and no lease is settled after its
- * end. Both hold unless the server lost what it acknowledged.
+ * By the server's clock, no more leases hold a place at once than probes are allowed, and no lease is settled twice or
+ * in another generation. Both hold unless the server lost what it acknowledged.
  */
 const checkLeases = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
   const leases = new Map<string, Lease>()
@@ -370,13 +372,19 @@ const checkLeases = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<st
     const name = `${request.circuit} ${request.lease}`
     const lease = leases.get(name)
     if (request.what !== "Ask") {
-      const isLate = lease !== undefined && seen.asOf > lease.until && !mayHaveLost(run, lease.from, seen.asOf)
-      if (lease !== undefined) lease.until = Math.min(lease.until, seen.asOf)
-      return isLate ? [`the lease ${name} was over at ${lease.until}, and was settled at ${seen.asOf}`] : []
+      if (lease === undefined || mayHaveLost(run, lease.from, seen.asOf)) return []
+      const { settledAt } = lease
+      lease.settledAt = seen.asOf
+      lease.until = Math.min(lease.until, seen.asOf)
+      if (settledAt !== undefined) return [`the lease ${name} was settled at ${settledAt}, and again at ${seen.asOf}`]
+      return lease.generation === request.generation
+        ? []
+        : [`the lease ${name} of generation ${lease.generation} was settled in ${request.generation}`]
     }
     if (lease !== undefined) return []
     const { circuit, generation } = seen
-    leases.set(name, { name, circuit, generation, from: seen.asOf, until: seen.asOf + request.duration! })
+    const until = seen.asOf + request.duration!
+    leases.set(name, { name, circuit, generation, from: seen.asOf, until, settledAt: undefined })
     const live = [...leases.values()].filter((other) =>
       other.circuit === circuit && other.generation === generation && seen.asOf < other.until &&
       !mayHaveLost(run, other.from, seen.asOf)

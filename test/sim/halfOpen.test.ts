@@ -72,15 +72,52 @@ describe("a half-open fleet", () => {
     assert.strictEqual(other!.snapshot(0).state, "Closed")
   })
 
-  it("a probe that outlasts its lease reopens the circuit for all", () => {
+  for (const ends of ["succeeds", "fails"] as const) {
+    it(`a probe that ${ends} after its lease decides for all (F1)`, () => {
+      const { all: [holder, other], fleet } = opened(2, { lease: 3000 })
+      holder!.call(0, { ends, takes: 60_000 })
+      fleet.advance(59_000)
+      assert.deepInclude(record(fleet), { openings: 1 })
+      assert.strictEqual(record(fleet).state._tag, "HalfOpen")
+      fleet.advance(1100)
+      const state = ends === "succeeds" ? "Closed" : "Open"
+      assert.strictEqual(record(fleet).state._tag, state)
+      fleet.advance(1100)
+      assert.strictEqual(other!.snapshot(0).state, state)
+    })
+  }
+
+  it("another instance probes beside a probe that hangs, once its lease is over (F1)", () => {
     const { all: [holder, other], fleet } = opened(2, { lease: 3000 })
-    holder!.call(0, takes(60_000))
-    fleet.advance(3100)
-    assert.strictEqual(record(fleet).state._tag, "Open")
-    assert.strictEqual(record(fleet).openings, 2)
-    assert.strictEqual(holder!.calls.size, 0)
-    fleet.advance(1100)
-    assert.strictEqual(other!.snapshot(0).openings, 2)
+    holder!.call(0, takes(1_000_000))
+    fleet.advance(10)
+    const running = mostRunning(fleet)
+    for (let at = 0; at < 6000; at += 100) fleet.world.after(at, () => other!.call(0, takes(10)))
+    fleet.advance(2500)
+    assert.strictEqual(running.all, 0)
+    fleet.advance(3500)
+    assert.strictEqual(record(fleet).state._tag, "Closed")
+    assert.strictEqual(holder!.calls.size, 1)
+  })
+
+  it("probes that never end fill neither the record nor the places (F1)", () => {
+    const { all, fleet } = opened(3, { lease: 2000, probes: 2 })
+    const calls = (from: number) => {
+      for (let at = 0; at < 300_000; at += 500) {
+        fleet.world.after(from + at, () => all[at % 3]!.call(0, takes(10_000_000)))
+      }
+    }
+    const running = mostRunning(fleet)
+    calls(0)
+    fleet.advance(300_000)
+    const { state } = record(fleet)
+    assert.isTrue(state._tag === "HalfOpen" && state.leases.length <= 60 + 2)
+    assert.isAbove(running.now, 200)
+    all[0]!.call(0, succeeds)
+    fleet.advance(5000)
+    all[0]!.call(0, succeeds)
+    fleet.advance(1000)
+    assert.strictEqual(record(fleet).state._tag, "Closed")
   })
 
   it("three successes of three instances close the circuit", () => {

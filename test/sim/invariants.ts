@@ -4,7 +4,8 @@
  */
 import { Duration, type Exit, Result } from "effect"
 import { isTagged } from "effect/Predicate"
-import type { CircuitRecord } from "../../src/core/Record.ts"
+import type { Ask } from "../../src/core/Lease.ts"
+import type { CircuitRecord, LeaseName } from "../../src/core/Record.ts"
 import type { Breaker, Trip } from "../../src/index.ts"
 import type { Changed, CircuitReport, Probed, Snapshot, Synced } from "../../src/Storage/Storage.ts"
 import type { Call, Fleet, Process, Watcher } from "./fleet.ts"
@@ -53,6 +54,23 @@ interface Verdicts {
   generation: number
 }
 
+/** A lease, which holds its place at least until then. */
+interface Grant {
+  readonly sequence: number
+  readonly generation: number
+  readonly until: number
+}
+
+interface Running {
+  /** The sequence of its lease; `undefined` for a probe of its process's own. */
+  readonly lease: number | undefined
+  /** The generation that its process knew when it began, and when the half-open state had begun there. */
+  readonly generation: number
+  readonly roundAt: number
+  /** Until when it holds its place. */
+  readonly until: number
+}
+
 export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly broken: Array<string> = []
   readonly #fleet: Fleet
@@ -73,13 +91,18 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   /** The newest report of a process that was checked. */
   readonly #reported = new Map<string, number>()
   readonly #counted = new Map<string, { success: number; failure: number; ignored: number; rejected: number }>()
-  /** Probes that run, with the generation that their process knew when they began, and how often it had opened by then. */
-  readonly #running = new Map<
-    Call,
-    { readonly isLeased: boolean; readonly generation: number; readonly timesOpened: number }
-  >()
+  /** Probes that run. */
+  readonly #running = new Map<Call, Running>()
   /** Leases that a process was granted and has not used. */
-  readonly #grants = new Map<string, Array<{ readonly sequence: number; readonly generation: number }>>()
+  readonly #grants = new Map<string, Array<Grant>>()
+  /** When each lease was first requested. */
+  readonly #asked = new Map<string, number>()
+  /** Leases that the server has granted and that were not settled, since it last lost data. */
+  readonly #unsettled = new Set<string>()
+  /** Calls that ended as probes, with the lease that is to be settled. */
+  readonly #due = new Map<Call, string>()
+  /** Leases whose settlement was sent. */
+  readonly #settled = new Set<string>()
   /** When the recorded calls of a process ended. */
   readonly #endedAt = new Map<string, Array<number>>()
   /** When a clock step or a loss of data last upset leases and generations. */
@@ -96,6 +119,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   upset(by = 0): void {
     this.#upsetAt = this.#fleet.world.now
     this.#dues.clear()
+    this.#unsettled.clear()
     if (by < 0) this.#wasSetBack = true
     if (by !== 0) this.#wasMoved = true
   }
@@ -148,12 +172,28 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           this.#checkAges(from, circuit, old?.window ?? [], record.window, now)
         }
         break
+      case "Ask": {
+        const { instance, sequence } = input.lease
+        const isGranted = isHeld(record, input.lease)
+        if (isGranted) this.#unsettled.add(`${circuit} ${record!.generation} ${instance} ${sequence}`)
+        this.#check(
+          isGranted || !hasFreePlace(old, input, now),
+          () => `a lease of ${circuit} was denied to ${instance}, and a place was free`
+        )
+        break
+      }
       case "Settle": {
-        const held = old?.state._tag === "HalfOpen" && old.generation === input.generation &&
-          old.state.leases.some(({ instance, sequence, until }) =>
-            instance === input.lease.instance && sequence === input.lease.sequence && now < until
-          )
-        this.#check(held || record === before?.record, () => `a late settle changed ${circuit}`)
+        const { instance, sequence } = input.lease
+        const isCurrent = generation === input.generation
+        this.#check(
+          (isCurrent && isHeld(old, input.lease)) || record === before?.record,
+          () => `a settlement of a lease that is not held changed ${circuit}`
+        )
+        const wasGranted = this.#unsettled.delete(`${circuit} ${input.generation} ${instance} ${sequence}`)
+        this.#check(
+          !(wasGranted && isCurrent) || record !== before?.record,
+          () => `a settlement of a lease of ${circuit} that was granted to ${instance} changed nothing`
+        )
         break
       }
       case "Trip":
@@ -270,9 +310,15 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   sent(process: Process, { inputs, sentAt }: Exchange): void {
     for (const [name, input] of inputs) {
       if (input._tag === "Report") this.#checkEvidence(process, name, input)
+      if (input._tag === "Ask") {
+        const lease = `${process.index} ${name} ${input.lease.sequence}`
+        if (!this.#asked.has(lease)) this.#asked.set(lease, sentAt)
+      }
       if (input._tag === "Settle") {
-        const grants = this.#grants.get(`${process.index} ${name}`) ?? []
-        this.#grants.set(`${process.index} ${name}`, grants.filter(({ sequence }) => sequence !== input.lease.sequence))
+        const who = `${process.index} ${name}`
+        const grants = this.#grants.get(who) ?? []
+        this.#settled.add(`${who} ${input.lease.sequence}`)
+        this.#grants.set(who, grants.filter(({ sequence }) => sequence !== input.lease.sequence))
       }
       if (input._tag !== "Trip") continue
       const circuit = this.#circuit(name)
@@ -331,7 +377,11 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       this.#meets(process, name, answer.snapshot)
       if (input._tag === "Ask" && "granted" in answer && answer.granted) {
         const grants = this.#grants.get(who) ?? []
-        this.#grants.set(who, [...grants, { sequence: input.lease.sequence, generation: answer.snapshot.generation }])
+        const { duration, lease: { sequence } } = input
+        const { generation } = answer.snapshot
+        // A repeated Ask does not extend the lease.
+        const askedAt = this.#asked.get(`${who} ${sequence}`)!
+        this.#grants.set(who, [...grants, { sequence, generation, until: askedAt + duration }])
       }
     }
   }
@@ -414,17 +464,13 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const name = this.#name(circuit)
     const grants = this.#grants.get(`${process.index} ${name}`) ?? []
     const generation = snapshot.fleet?.generation ?? 0
-    const used = grants.findIndex((grant) => grant.generation === generation)
-    const isLeased = used !== -1
-    if (isLeased) grants.splice(used, 1)
-    const { timesOpened } = snapshot.statistics
-    this.#running.set(call, { isLeased, generation, timesOpened })
-    if (isLeased || this.#isUpset(call)) return
-    const own =
-      [...this.#running].filter(([other, probe]) =>
-        other.process === process && other.circuit === circuit && !probe.isLeased &&
-        probe.generation === generation && probe.timesOpened === timesOpened
-      ).length
+    const { now } = this.#fleet.world
+    const used = grants.findLastIndex((grant) => grant.generation === generation && now < grant.until)
+    const [grant] = used === -1 ? [] : grants.splice(used, 1)
+    const until = grant?.until ?? now + leaseOf(process, circuit)
+    this.#running.set(call, { lease: grant?.sequence, generation, roundAt: roundOf(snapshot, now), until })
+    if (grant !== undefined || this.#isUpset(call)) return
+    const own = this.#ownProbes(call, snapshot)
     const isAlone = snapshot.fleet?.state === "Closed"
     const most = isAlone ? process.policies[circuit]!.halfOpen?.probes ?? 1 : 1
     this.#check(
@@ -434,17 +480,30 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     this.#check(own <= most, () => `process ${process.index} runs ${own} probes of its own through ${name}`)
   }
 
+  /** How many probes of a process's own hold a place in the round of the snapshot. */
+  #ownProbes({ circuit, process }: Call, snapshot: Breaker.Snapshot): number {
+    const { now } = this.#fleet.world
+    const generation = snapshot.fleet?.generation ?? 0
+    return [...this.#running].filter(([other, probe]) =>
+      other.process === process && other.circuit === circuit && probe.lease === undefined && now < probe.until &&
+      probe.generation === generation && Math.abs(probe.roundAt - roundOf(snapshot, now)) < 1
+    ).length
+  }
+
   /** Whether an answer of the server may no longer hold, because it lost data or its clock was moved. */
   #isUpset({ circuit, process }: Call): boolean {
-    const { halfOpen } = process.policies[circuit]!
-    const lease = Duration.toMillis(Duration.fromInputUnsafe(halfOpen?.lease ?? 30_000))
     // After its machine slept, a process may take a lease for valid that has lapsed.
-    return this.#fleet.world.now - Math.max(this.#upsetAt, process.machine.wokeAt) < 2 * lease + 2000
+    const upsetAt = Math.max(this.#upsetAt, process.machine.wokeAt)
+    return this.#fleet.world.now - upsetAt < 2 * leaseOf(process, circuit) + 2000
   }
 
   bodyEnds(call: Call, exit: Exit.Exit<unknown, unknown>): void {
     const { behaviour, circuit, process } = call
+    const probe = this.#running.get(call)
     this.#running.delete(call)
+    if (probe?.lease !== undefined && this.#knows(process, circuit) === probe.generation) {
+      this.#due.set(call, `${process.index} ${this.#name(circuit)} ${probe.lease}`)
+    }
     if (!call.isRecorded) return
     const who = `${process.index} ${circuit}`
     this.#endedAt.set(who, [...this.#endedAt.get(who) ?? [], this.#fleet.world.now])
@@ -458,6 +517,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const { circuit, process } = call
     this.#look(process, circuit)
     const name = this.#name(circuit)
+    const due = this.#due.get(call)
+    this.#due.delete(call)
+    this.#check(
+      due === undefined || this.#settled.has(due),
+      () => `a probe of process ${process.index} through ${name} ended, and its lease was not settled`
+    )
     const storedAt = this.#issued.get(name)?.get(this.#stores(circuit))?.at ?? this.#upsetAt
     this.#calledAt.set(`${process.index} ${circuit}`, call.arrivedAt)
     if (storedAt < call.arrivedAt) this.#owe(process, circuit)
@@ -469,10 +534,17 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         () => `a call of process ${process.index} failed with ${String(error)}`
       )
       this.#countsOf(process, circuit).rejected++
-      const { override, retryAfter, state } = process.snapshot(circuit)
+      const snapshot = process.snapshot(circuit)
+      const { override, retryAfter, state } = snapshot
       this.#check(
         state !== "Closed" || retryAfter !== undefined || override?.mode === "ForcedOpen",
         () => `process ${process.index} rejected a call to ${name}, which is closed`
+      )
+      const isIsolated = process.isAlive && state === "HalfOpen" && override === undefined &&
+        snapshot.fleet?.state === "Closed"
+      this.#check(
+        !isIsolated || this.#ownProbes(call, snapshot) > 0,
+        () => `process ${process.index} rejected a call to ${name}, and no probe of its own holds a place`
       )
       return
     }
@@ -621,16 +693,16 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     }
   }
 
-  /** Checks that each running probe has its lease. */
+  /** Checks that no more probes hold a place than may. A probe that outlasts its lease runs on without one. */
   #checkProbes(circuit: number, name: string): void {
-    const leased = [...this.#running].filter(([call, { isLeased }]) =>
-      isLeased && call.circuit === circuit && call.process.isAlive && !call.process.machine.isPaused &&
-      !this.#isUpset(call)
+    const leased = [...this.#running].filter(([call, { lease, until }]) =>
+      lease !== undefined && this.#fleet.world.now < until && call.circuit === circuit && call.process.isAlive &&
+      !call.process.machine.isPaused && !this.#isUpset(call)
     )
     const probes = this.#probes(circuit)
     for (const [, { generation }] of leased) {
       const running = leased.filter(([, probe]) => probe.generation === generation).length
-      this.#check(running <= probes, () => `${running} probes of ${name} run, where ${probes} may`)
+      this.#check(running <= probes, () => `${running} probes of ${name} hold a place, where ${probes} may`)
     }
   }
 
@@ -691,6 +763,27 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     }
   }
 }
+
+const leaseOf = (process: Process, circuit: number): number =>
+  Duration.toMillis(Duration.fromInputUnsafe(process.policies[circuit]!.halfOpen?.lease ?? 30_000))
+
+/** When the state of a snapshot began. */
+const roundOf = ({ elapsed }: Breaker.Snapshot, now: number): number =>
+  elapsed === undefined ? -Infinity : now - Duration.toMillis(elapsed)
+
+/** Whether a record knows a lease, be its time over. */
+const isHeld = (record: CircuitRecord | undefined, { instance, sequence }: LeaseName): boolean =>
+  record?.state._tag === "HalfOpen" &&
+  record.state.leases.some((lease) => lease.instance === instance && lease.sequence === sequence)
+
+/** Whether the server must grant a lease, written a second time and naively. */
+const hasFreePlace = (record: CircuitRecord | undefined, ask: Ask, now: number): boolean =>
+  record?.state._tag === "HalfOpen" && record.generation >= ask.generation &&
+  (record.override === undefined || now >= (record.override.until ?? Infinity)) &&
+  record.state.leases.filter(({ until }) => now < until).length < ask.probes &&
+  !record.seen.some(({ instance, kind, sequence }) =>
+    kind === "ask" && instance === ask.lease.instance && sequence >= ask.lease.sequence
+  )
 
 /**
  * Whether two records differ at most in the fields that every report may change. Times are moved back with a clock that was set

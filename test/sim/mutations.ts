@@ -27,13 +27,38 @@ export const mutations: ReadonlyArray<Mutation> = [
     to: "if (snapshot.generation < known && snapshot.generation < knewGeneration) {"
   },
   {
-    rule: "only a live lease is settled",
-    from: "if (record?.state._tag !== \"HalfOpen\" || held === undefined || !isLive(held, now)) {",
-    to: "if (record?.state._tag !== \"HalfOpen\") {"
+    rule: "only a lease that is held in its generation is settled",
+    from: "if (record?.state._tag !== \"HalfOpen\" || held === undefined) return",
+    to: "if (record?.state._tag !== \"HalfOpen\") return"
+  },
+  {
+    rule: "a lease that has lapsed is settled like any other",
+    from: "if (record?.state._tag !== \"HalfOpen\" || held === undefined) return",
+    to: "if (record?.state._tag !== \"HalfOpen\" || held === undefined || !isLive(held, now)) return"
+  },
+  {
+    rule: "an Ask forgets no lease whose probe may still run",
+    from: "[...keptLeases(round.state.leases, now), granted]",
+    to: "[...liveLeases(round, now), granted]"
+  },
+  {
+    rule: "a lease that has lapsed holds no place",
+    from: "if (liveLeases(round, now).length >= probes) return denied",
+    to: "if (round.state.leases.length >= probes) return denied"
+  },
+  {
+    rule: "a probe's holder settles it however late it ends",
+    from: "const lease = this.#running.get(sequence)\n    if (lease === undefined) return",
+    to: "const lease = this.#running.get(sequence)\n    if (lease === undefined || now >= lease.until) return"
+  },
+  {
+    rule: "a probe of an instance's own that hangs holds no place for longer than a lease",
+    from: "probes.filter(({ until }) => now < until)",
+    to: "probes"
   },
   {
     rule: "no more leases are live than the policy's probes",
-    from: "if (live.length >= probes) return denied",
+    from: "if (liveLeases(round, now).length >= probes) return denied",
     to: ""
   },
   {

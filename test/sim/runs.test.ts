@@ -224,22 +224,7 @@ describe("lost data", () => {
 })
 
 describe("leases", () => {
-  it("a holder whose lease has lapsed neither reopens nor closes the circuit", () => {
-    const fleet = fleetOf(any(1000))
-    open(fleet, fleet.start())
-    fleet.advance(seconds(2))
-    const ask = (instance: string) =>
-      Effect.runSync(fleet.server.storage.probe("c", {
-        _tag: "Ask",
-        lease: { instance, sequence: 1 },
-        generation: 0,
-        duration: 1000,
-        probes: 1
-      }))
-    const { granted, snapshot: { generation } } = ask("first")
-    fleet.world.advance(1001)
-    assert.isTrue(granted && ask("second").granted)
-    const before = stored(fleet)
+  it("a holder whose lease has lapsed decides once, and not in a later generation (F1)", () => {
     const opening = { openFor: 1000, maxOpenFor: 1000 }
     for (
       const outcome of [
@@ -247,9 +232,34 @@ describe("leases", () => {
         { _tag: "Success", successes: 1, why: { reason: "late" } }
       ] as const
     ) {
-      const settle = { _tag: "Settle", lease: { instance: "first", sequence: 1 }, generation, outcome } as const
-      assert.isFalse(Effect.runSync(fleet.server.storage.probe("c", settle)).granted)
-      assert.strictEqual(stored(fleet), before)
+      const fleet = fleetOf(any(1000))
+      open(fleet, fleet.start())
+      fleet.advance(seconds(2))
+      const ask = (instance: string) =>
+        Effect.runSync(fleet.server.storage.probe("c", {
+          _tag: "Ask",
+          lease: { instance, sequence: 1 },
+          generation: 0,
+          duration: 1000,
+          probes: 1
+        }))
+      const { granted, snapshot: { generation } } = ask("first")
+      fleet.world.advance(1001)
+      assert.isTrue(granted && ask("second").granted)
+      const settle = (instance: string) =>
+        Effect.runSync(
+          fleet.server.storage.probe("c", {
+            _tag: "Settle",
+            lease: { instance, sequence: 1 },
+            generation,
+            outcome
+          })
+        ).granted
+      assert.isTrue(settle("first"))
+      const settled = stored(fleet)
+      assert.strictEqual(settled?.state._tag, outcome._tag === "Failure" ? "Open" : "Closed")
+      assert.deepStrictEqual([settle("first"), settle("second")], [false, false])
+      assert.strictEqual(stored(fleet), settled)
     }
   })
 

@@ -32,6 +32,12 @@ export type Act =
   | { readonly do: "clear" | "reset" | "halfOpen"; readonly process: number; readonly circuit: number }
   | { readonly do: "nothing" }
 
+/** In milliseconds. */
+export const LONGEST_CALL = 12_000
+
+/** Of the long calls, every fourth takes longer than any lease. */
+const stretched = (takes: number): number => takes > LONGEST_CALL / 4 ? 3 * takes : takes
+
 /** `after`: how many milliseconds pass before the next step. */
 export type Step = Act & { readonly after: number }
 
@@ -138,7 +144,7 @@ export const scheduleFrom = (seed: number): Schedule => {
         ? [[8, "fails"], [1, "succeeds"], [0.3, "isIgnored"], [0.3, "dies"]]
         : [[20, "succeeds"], [1, "fails"], [0.5, "isIgnored"]]
     ),
-    takes: rng.weighted([[5, 0], [4, rng.int(1, 200)], [1, rng.int(200, 4000)]]),
+    takes: rng.weighted([[5, 0], [4, rng.int(1, 200)], [1, stretched(rng.int(200, LONGEST_CALL / 3))]]),
     ...(isDown && rng.chance(0.05) ? { hint: rng.pick([500, 8000]) } : {})
   })
   const calls = (): Act => {

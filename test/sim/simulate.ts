@@ -1,7 +1,7 @@
 /** Runs a schedule and returns the invariants that it broke. */
 import { Fleet } from "./fleet.ts"
 import { Invariants } from "./invariants.ts"
-import type { Schedule, Step } from "./schedule.ts"
+import { LONGEST_CALL, type Schedule, type Step } from "./schedule.ts"
 
 /** The first broken invariants, and the step after which they were found. */
 export interface Failure {
@@ -34,7 +34,13 @@ const run = (
     if (failure !== undefined) return failure
   }
   heal(fleet, quality)
-  let failure = rest(fleet, 12, () => failedAt(steps.length))
+  const check = () => failedAt(steps.length)
+  // The last calls begin, and may take long. Their outcomes are reported while the fleet rests.
+  let failure = rest(fleet, 2, check)
+  for (let second = 0; second < LONGEST_CALL / 1000 && failure === undefined && isCalling(fleet); second++) {
+    failure = rest(fleet, 1, check)
+  }
+  failure ??= rest(fleet, 12, check)
   if (failure !== undefined) return failure
   const didExpire = fleet.world.now >= idleTimeToLive
   const didDie = fleet.processes.some(({ isAlive }) => !isAlive)
@@ -61,6 +67,8 @@ const rest = (fleet: Fleet, seconds: number, check: () => Failure | undefined): 
   }
   return undefined
 }
+
+const isCalling = ({ processes }: Fleet): boolean => processes.some(({ calls, isAlive }) => isAlive && calls.size > 0)
 
 const heal = ({ processes, server }: Fleet, quality: Schedule["quality"]): void => {
   server.unavailable.clear()

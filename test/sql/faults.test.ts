@@ -139,7 +139,6 @@ describe.each(network)("$name", (database) => {
       const LEASE = 1000
       yield* it.report(failures(1))
       const { snapshot: { generation } } = yield* it.operate({ _tag: "HalfOpen" })
-      let unlockedAt = 0
       const asked = yield* transaction(
         database,
         Effect.gen(function*() {
@@ -160,7 +159,6 @@ describe.each(network)("$name", (database) => {
           yield* eventually("the request for the lease waits for the lock", Effect.map(blocked(database), (n) => n > 0))
           yield* Effect.sleep(LEASE + 100)
           assert.isUndefined(asking.pollUnsafe())
-          unlockedAt = performance.now()
           return asking
         })
       )
@@ -168,9 +166,8 @@ describe.each(network)("$name", (database) => {
       assert.isTrue(granted)
       assert.deepInclude(state, { live: 1 })
       assert.closeTo(state._tag === "HalfOpen" ? state.nextLapse ?? 0 : 0, LEASE, 1)
-      // On a late machine the lease may have lapsed, but not before its time.
-      const settled = yield* it.settle("a", { _tag: "Ignored" })
-      assert.isTrue(settled.granted || performance.now() - unlockedAt > LEASE)
+      // Be the machine late, a lease that has lapsed is settled like any other.
+      assert.isTrue((yield* it.settle("a", { _tag: "Ignored" })).granted)
     }).pipe(Effect.provide(layerOn(database))))
 
   it.live(`a report inside of a transaction of the program survives its rollback: ${database.name}`, () =>

@@ -60,8 +60,8 @@ describe("CIRCUIT_BREAKER_PERSISTENCE", () => {
         ["oracle", {}, /memory/],
         ["sqlite", {}, /SQLITE_FILE/],
         ["postgres", {}, /DATABASE_URL/],
-        ["postgres", { DATABASE_URL: "mysql://u:s3same@h/d" }, /DATABASE_URL must be a URL like postgres:/],
-        ["mysql", { MYSQL_URL: "s3same" }, /MYSQL_URL must be a URL like mysql:/],
+        ["postgres", { DATABASE_URL: "mysql://u:s3same@h/d" }, /DATABASE_URL must be like postgres:/],
+        ["mysql", { MYSQL_URL: "s3same" }, /MYSQL_URL must be like mysql:/],
         ["database", { DATABASE_URL: "oracle://u:s3same@h/d" }, /must begin with postgres/]
       ]
       for (const [value, env, message] of wrong) {

@@ -1,12 +1,13 @@
 /** Every statement finds its rows by an index, on a million changes of a hundred thousand circuits. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Stream, Tracer } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { circuitOf, failures, reading, success, times } from "../../src/conformance/Law.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
 import * as SqlHistory from "../../src/Storage/SqlHistory.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import { type Database, databases, freshPrefix, PATIENT } from "./databases.ts"
+import { withStatements } from "./statements.ts"
 
 const CIRCUITS = 100_000
 const CHANGES = 1_000_000
@@ -14,20 +15,6 @@ const CHANGES = 1_000_000
 const HOUR = 3_600_000
 
 const ENTRY = JSON.stringify({ generation: 1, at: 1, from: "Closed", to: "Open", why: { reason: "r" } })
-
-/** A tracer that adds the text of every statement that runs to the set. */
-const recorded = (statements: Set<string>) =>
-  Tracer.make({
-    span: (options) => {
-      const span = new Tracer.NativeSpan(options)
-      return Object.assign(Object.create(span), {
-        attribute: (key: string, value: unknown) => {
-          if (key === "db.query.text") statements.add(String(value))
-          span.attribute(key, value)
-        }
-      })
-    }
-  })
 
 /** A subquery with the numbers from 1 to `count`. */
 const numbers = (database: Database, count: number): string =>
@@ -134,7 +121,7 @@ describe.each(databases)("$name", (database) => {
         yield* history.timeInStates(it.name, { since: asOf })
         yield* history.meanTimeToRecover(it.name, { since: asOf })
         yield* history.cleanUp
-      }).pipe(Effect.withTracer(recorded(statements)))
+      }).pipe(withStatements((statement) => statements.add(statement)))
       // An `INSERT` of values is left out, because it reads rows only by their primary key.
       const looked = [...statements].filter((statement) => /^\s*(SELECT|UPDATE|DELETE|WITH)/.test(statement))
       assert.isAtLeast(looked.length, 15)

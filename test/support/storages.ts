@@ -23,8 +23,10 @@ export class Link {
   readonly changes: Array<Storage.Change> = []
   readonly probes: Array<Storage.Probe> = []
   #faults: { readonly [O in Operation]?: Fault | undefined } = {}
+  #of: Storage.Storage
 
   constructor(of: Storage.Storage, capabilities: Partial<Storage.Capabilities> = {}) {
+    this.#of = of
     const through = <A>(operation: Operation, request: Effect.Effect<A, Storage.StorageError>) =>
       Effect.suspend(() => {
         this.sent.push(operation)
@@ -36,15 +38,15 @@ export class Link {
       changes: capabilities.pushes === false ? Stream.empty : of.changes,
       sync: (reports) => {
         this.reports.push(...reports)
-        return through("sync", of.sync(reports))
+        return through("sync", this.#of.sync(reports))
       },
       change: (circuit, change) => {
         this.changes.push(change)
-        return through("change", of.change(circuit, change))
+        return through("change", this.#of.change(circuit, change))
       },
       probe: (circuit, probe) => {
         this.probes.push(probe)
-        return through("probe", of.probe(circuit, probe))
+        return through("probe", this.#of.probe(circuit, probe))
       }
     }
     this.layer = Layer.succeed(Storage.Storage, this.storage)
@@ -54,6 +56,11 @@ export class Link {
   fault(fault: Fault | undefined, ...operations: ReadonlyArray<Operation>): void {
     const named = operations.length === 0 ? ["sync", "change", "probe"] as const : operations
     this.#faults = { ...this.#faults, ...Object.fromEntries(named.map((operation) => [operation, fault])) }
+  }
+
+  /** Passes all further requests to another storage, as if the first had lost its data. Its pushes do not come from there. */
+  moveTo(other: Storage.Storage): void {
+    this.#of = other
   }
 
   make<const P extends Breaker.Policy>(name: string, policy: P) {

@@ -127,6 +127,38 @@ Allowing.layerConfig({ consistency: strict })
 class Wide extends Breaker.Service<Wide>()("wide", {} as Breaker.Policy) {}
 Wide.layerConfig({ timeout: duration, maxConcurrent: count, onStorageError: fails, halfOpen: { timeout: duration } })
 
+// A whole config may be given. What the policy does not declare is then refused when it is read.
+declare const whole: Config.Config<Breaker.Data>
+Timed.layerConfig(whole)
+Probed.layerConfig(whole)
+// @ts-expect-error a field declared as undefined never has a value, so no config of it is accepted
+Untimed.layerConfig(whole)
+class UntimedProbes extends Breaker.Service<UntimedProbes>()("untimed-probes", { halfOpen: { timeout: undefined } }) {}
+// @ts-expect-error the same for a probe's timeout
+UntimedProbes.layerConfig(whole)
+
+// `unset` declares a field without a value.
+class Unset extends Breaker.Service<Unset>()("unset", {
+  timeout: Breaker.unset<Duration.Input>(),
+  maxConcurrent: Breaker.unset<number>()
+}) {}
+eq<Context.Service.Shape<typeof Unset>, Breaker.Breaker<Open | Timeout | Full>>(true)
+Unset.layerConfig({ timeout: duration, maxConcurrent: count })
+Unset.layerConfig(whole)
+
+// A service without its `Self` would have no requirement that a layer could meet.
+// @ts-expect-error Missing `Self` generic
+class NoSelf extends Breaker.Service()("no-self", {}) {}
+// @ts-expect-error Missing `Self` generic
+class NoKeyedSelf extends Breaker.KeyedService()("no-keyed-self", {}) {}
+const noSelf = Breaker.Service()("no-self", {})
+eq<typeof noSelf, "Missing `Self` generic - use `class Self extends Breaker.Service<Self>()(...)`">(true)
+const noKeyedSelf = Breaker.KeyedService()("no-self", {})
+eq<
+  typeof noKeyedSelf,
+  "Missing `Self` generic - use `class Self extends Breaker.KeyedService<Self>()(...)`"
+>(true)
+
 // The tag of an event narrows its type.
 declare const event: Breaker.Event
 if (event._tag === "Lost") eq<typeof event.count, number>(true)
@@ -134,7 +166,21 @@ if (event._tag === "Transition") eq<typeof event.to, "Closed" | "Open" | "HalfOp
 // @ts-expect-error a Lost event has no circuit
 void event.circuit
 
-// `isRejection` narrows to the errors that a breaker adds, and leaves the others.
-declare const error: "no" | Open | Timeout | { readonly _tag: "Mine" }
-if (Breaker.isRejection(error)) eq<typeof error, Open | Timeout>(true)
-else eq<typeof error, "no" | { readonly _tag: "Mine" }>(true)
+// Each guard narrows to its errors, and leaves the others.
+type Mine = { readonly _tag: "Mine" }
+declare const error: "no" | Open | Timeout | Full | Storage.StorageError | Mine
+if (Breaker.isRejection(error)) eq<typeof error, Open | Timeout | Full>(true)
+else eq<typeof error, "no" | Storage.StorageError | Mine>(true)
+if (Breaker.isNotCalled(error)) eq<typeof error, Open | Full | Storage.StorageError>(true)
+else eq<typeof error, "no" | Timeout | Mine>(true)
+if (Breaker.isTimeout(error)) eq<typeof error, Timeout>(true)
+else eq<typeof error, "no" | Open | Full | Storage.StorageError | Mine>(true)
+if (Breaker.isBreakerError(error)) eq<typeof error, Open | Timeout | Full | Storage.StorageError>(true)
+else eq<typeof error, "no" | Mine>(true)
+
+// What stays in the process is in no encoding.
+eq<
+  keyof typeof Breaker.BreakerOpenError.Encoded,
+  "_tag" | "circuit" | "state" | "openedBy" | "ramping" | "overflow" | "retryAfter"
+>(true)
+eq<keyof typeof Storage.StorageError.Encoded, "_tag" | "operation" | "circuit" | "reason">(true)

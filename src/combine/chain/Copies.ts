@@ -46,7 +46,7 @@ export class Copies {
   /** Sends reports to all followers, except to the storage that is expected to answer. Returns those sent, by place. */
   report(reports: ReadonlyArray<CircuitReport>): ReadonlyArray<ReadonlySet<CircuitReport> | undefined> {
     if (!this.#areReported) return []
-    const answering = this.#hops.storages.findIndex(({ isDown }) => !isDown)
+    const answering = this.#hops.storages.findIndex(({ areWritesDown }) => !areWritesDown)
     return this.#followers.map((follower, place) => place === answering ? undefined : follower?.report(reports))
   }
 

@@ -6,8 +6,9 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Log } from "../../internal/Log.ts"
 import { messages } from "../../internal/Messages.ts"
+import { isInterruption } from "../../internal/StorageErrors.ts"
 import type { Announcement, StorageError } from "../../Storage/Storage.ts"
-import type { FuseChange } from "../Fuse.ts"
+import type { FuseChange, Kind } from "../Fuse.ts"
 import { type FusedStorage, type NoAnswer, skippedFields } from "../FusedStorage.ts"
 import { countOf, type Reconciled } from "../Reconcile.ts"
 import type { Hops } from "./Hops.ts"
@@ -16,8 +17,8 @@ import type { Hops } from "./Hops.ts"
  * An event between the storages of a chain, each named by its `backend`.
  *
  * - `Fallback`: `from` did not answer a request, so it was sent to `to`.
- * - `Down`: a storage failed three times in a row, and is skipped except for one probe now and then. `Up`: it answers
- *   again.
+ * - `Down`: a storage failed three looks or three writes in a row, and is skipped for them, except for one probe now and
+ *   then. `Up`: it answers both again.
  * - `Reconciled`: `circuits` were compared. Some of them were brought `forward` to the storage that is back, others
  *   `back` from it, and for those that `failed` one of the storages did not answer.
  *
@@ -48,6 +49,17 @@ const fallbacks = Metric.counter("circuit_breaker.persistence.fallbacks", {
   incremental: true
 })
 
+/** An outage is over when the storage is back in use, or when it answers and did not fail for this long. */
+const QUIET_MILLIS = 60_000
+
+/** What the log knows of a storage that did not answer. */
+interface Outage {
+  /** Monotonic milliseconds of the last request without an answer. */
+  lastAt: number
+  /** What was not answered since. */
+  readonly failing: Set<Kind>
+}
+
 /** The most events that wait for a slow consumer. The oldest is dropped. */
 const CAPACITY = 256
 
@@ -55,8 +67,8 @@ export class ChainEvents {
   readonly #log: Log
   readonly #events: PubSub.PubSub<ChainEvent>
   readonly #switches: PubSub.PubSub<Announcement>
-  /** The places whose failure was logged as a warning, until they answer. */
-  readonly #warned = new Set<number>()
+  /** By place. The first failure of an outage is logged as a warning. */
+  readonly #outages = new Map<number, Outage>()
 
   private constructor(log: Log, events: PubSub.PubSub<ChainEvent>, switches: PubSub.PubSub<Announcement>) {
     this.#log = log
@@ -82,29 +94,52 @@ export class ChainEvents {
     return Stream.fromPubSub(this.#switches)
   }
 
-  changed(change: FuseChange, fused: FusedStorage): void {
+  changed(change: Exclude<FuseChange, { readonly _tag: "WritesDue" }>, place: number, fused: FusedStorage): void {
     const { backend } = fused.storage
     PubSub.publishUnsafe(this.#events, { _tag: change._tag, backend })
     PubSub.publishUnsafe(this.#switches, { _tag: "Subscribed" })
-    if (change._tag === "Up") this.#log(messages.storageBack, { backend })
-    else this.#log(messages.storageSkipped, { backend, ...skippedFields(change.forMillis, fused) })
+    if (change._tag === "Down") {
+      this.#log(messages.storageSkipped, { backend, ...skippedFields(change.forMillis, fused) })
+    } else {
+      this.#outages.delete(place)
+      this.#log(messages.storageBack, { backend })
+    }
   }
 
-  answered(place: number): void {
-    this.#warned.delete(place)
+  /** The storage at a place answered. An answered look clears no failed write: see `Fuse.ts`. */
+  answered(place: number, kind: Kind): void {
+    const failing = this.#outages.get(place)?.failing
+    if (kind === "write") failing?.clear()
+    else failing?.delete(kind)
   }
 
   /** The storage at a place did not answer, and the next one is sent the request. */
-  fellBack(operation: string, place: number, hops: Hops, { error, wasSent }: NoAnswer): Effect.Effect<void> {
+  fellBack(
+    operation: string,
+    place: number,
+    hops: Hops,
+    kind: Kind,
+    { error, wasSent }: NoAnswer
+  ): Effect.Effect<void> {
     const [from, to] = [hops.nameAt(place), hops.nameAt(place + 1)]
     const reason = wasSent ? error.reason : "Skipped"
-    if (wasSent) {
+    if (wasSent && !isInterruption(error)) {
       PubSub.publishUnsafe(this.#events, { _tag: "Fallback", operation, from, to, error })
-      const line = this.#warned.has(place) ? messages.fallbackAgain : messages.fallback
+      const line = this.#isNewOutage(place, kind, hops.now()) ? messages.fallback : messages.fallbackAgain
       this.#log(line, { operation, from, to, cause: error })
-      this.#warned.add(place)
     }
     return Metric.update(Metric.withAttributes(fallbacks, { from, to, reason }), 1)
+  }
+
+  #isNewOutage(place: number, kind: Kind, now: number): boolean {
+    const outage = this.#outages.get(place)
+    if (outage === undefined || (outage.failing.size === 0 && now - outage.lastAt >= QUIET_MILLIS)) {
+      this.#outages.set(place, { lastAt: now, failing: new Set([kind]) })
+      return true
+    }
+    outage.lastAt = now
+    outage.failing.add(kind)
+    return false
   }
 
   reconciled(from: string, to: string, all: ReadonlyArray<Reconciled>): void {

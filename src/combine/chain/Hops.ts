@@ -1,5 +1,5 @@
 /** The storages of a chain in their order, and the time that each of them has. */
-import type { FusedStorage, TimedStorage } from "../FusedStorage.ts"
+import type { FusedStorage, NoAnswer, TimedStorage } from "../FusedStorage.ts"
 
 export class Hops {
   readonly storages: ReadonlyArray<FusedStorage>
@@ -42,7 +42,11 @@ export class Hops {
     return Math.max(1, Math.min(leftMillis, this.#deadlines[place] ?? share))
   }
 
-  within(place: number, leftMillis: number): TimedStorage {
-    return this.at(place).within(this.deadlineAt(place, leftMillis))
+  within(
+    place: number,
+    leftMillis: number,
+    onNoAnswer?: (circuit: string, noAnswer: NoAnswer) => void
+  ): TimedStorage {
+    return this.at(place).within(this.deadlineAt(place, leftMillis), onNoAnswer)
   }
 }

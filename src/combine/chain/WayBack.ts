@@ -6,8 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { CIRCUITS_PER_REQUEST } from "../../internal/Bounds.ts"
-import type { StorageError } from "../../Storage/Storage.ts"
-import type { TimedStorage } from "../FusedStorage.ts"
+import type { NoAnswer, TimedStorage } from "../FusedStorage.ts"
 import { reconcile, type Reconciled } from "../Reconcile.ts"
 import type { Copies } from "./Copies.ts"
 import type { ChainEvents } from "./Events.ts"
@@ -24,6 +23,8 @@ export class WayBack {
   readonly #hops: Hops
   readonly #copies: Copies
   readonly #events: ChainEvents
+  /** The places that catch up, and whether each has to catch up once more. */
+  readonly #catchingUp = new Map<number, boolean>()
 
   constructor(hops: Hops, copies: Copies, events: ChainEvents) {
     this.#hops = hops
@@ -33,35 +34,61 @@ export class WayBack {
 
   /**
    * Prepares the storage at a place for a request about these circuits, within half of the time left. With `counts`
-   * that includes its pending reports, because it would take them for repeats after newer ones. Returns the error of
-   * the storage if it failed meanwhile.
+   * that includes its pending reports, because it would take them for repeats after newer ones. Returns the circuits
+   * that it must not answer for, because it did not take what it was to get.
    */
   prepare(
     circuits: ReadonlyArray<string>,
     place: number,
     counts: boolean,
     leftMillis: number
-  ): Effect.Effect<StorageError | undefined> {
+  ): Effect.Effect<ReadonlyMap<string, NoAnswer>> {
     const pending = counts ? this.#copies.pendingAt(place) : undefined
     const waiting = circuits.filter((circuit) => pending?.has(circuit) === true)
-    if (waiting.length === 0 && this.placement.among(circuits, place).size === 0) return Effect.undefined
-    const storage = this.#hops.at(place)
-    const { lastFailure } = storage
-    const better = this.#hops.within(place, leftMillis)
-    return Effect.andThen(this.#bringBack(circuits, place, better), this.#deliver(waiting, place, better)).pipe(
+    const unready = new Map<string, NoAnswer>()
+    if (waiting.length === 0 && this.placement.among(circuits, place).size === 0) return Effect.succeed(unready)
+    const better = this.#hops.within(place, leftMillis, (circuit, noAnswer) => unready.set(circuit, noAnswer))
+    const delivered = Effect.suspend(() =>
+      this.#deliver(waiting.filter((circuit) => !unready.has(circuit)), place, better)
+    )
+    return Effect.andThen(this.#bringBack(circuits, place, better), delivered).pipe(
       Effect.timeoutOption(Duration.millis(leftMillis / 2)),
-      Effect.map(() => storage.lastFailure === lastFailure ? undefined : storage.lastFailure)
+      Effect.as(unready)
     )
   }
 
   /** Brings back all circuits, and delivers all reports, to a storage that answers again. */
   catchUp(place: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const isUnderWay = this.#catchingUp.has(place)
+      this.#catchingUp.set(place, isUnderWay)
+      return isUnderWay ? Effect.void : this.#catchUpUntilDone(place)
+    })
+  }
+
+  /** Once more where the storage showed again that it answers, because it may have refused a part before. */
+  #catchUpUntilDone(place: number): Effect.Effect<void> {
+    return Effect.ensuring(
+      Effect.repeat(
+        Effect.suspend(() => {
+          this.#catchingUp.set(place, false)
+          return this.#catchUp(place)
+        }),
+        { while: () => this.#catchingUp.get(place) === true }
+      ),
+      Effect.sync(() => this.#catchingUp.delete(place))
+    )
+  }
+
+  #catchUp(place: number): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
-      const better = this.#hops.at(place).within(this.#hops.budgetMillis)
+      const storage = this.#hops.at(place)
+      const better = storage.within(this.#hops.budgetMillis)
       const circuits = this.placement.behind(place)
       const all: Array<Reconciled> = []
       for (let i = 0; i < circuits.length; i += CIRCUITS_PER_REQUEST) {
         all.push(...(yield* this.#bringBack(circuits.slice(i, i + CIRCUITS_PER_REQUEST), place, better)))
+        if (storage.areWritesDown) return
       }
       if (circuits.length > 0) this.#events.reconciled(this.#hops.names, this.#hops.nameAt(place), all)
       // A follower retries its pending reports by itself.

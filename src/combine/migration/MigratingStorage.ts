@@ -8,6 +8,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Log } from "../../internal/Log.ts"
 import { messages } from "../../internal/Messages.ts"
+import { failIfUnreachable } from "../../internal/StorageErrors.ts"
 import type { Capabilities, CircuitReport, Snapshot, Storage, StorageError, Synced } from "../../Storage/Storage.ts"
 import { changesOf } from "../Changes.ts"
 import { reading, reconcile } from "../Reconcile.ts"
@@ -73,17 +74,20 @@ const sync = (
     const sent = follower?.report(reports)
     const circuits = reports.map(({ circuit }) => circuit)
     if (record.current === "read-both-write-both") yield* takeNewer(circuits, sides, log)
-    yield* deliverPending(circuits, storage, sides)
-    const answers = yield* storage.sync([...reports, reading(record.circuit)])
-    const synced = answers.slice(0, reports.length)
-    for (const [i, { circuit, result }] of synced.entries()) {
-      if (Result.isFailure(result)) continue
-      follower?.decided(circuit, result.success.snapshot)
-      if (sent?.has(reports[i]!) === false) follower?.missed(reports[i]!, false)
-    }
-    const phase = answers.at(-1)?.result
-    if (phase !== undefined && Result.isSuccess(phase)) yield* record.receive(phase.success.snapshot)
-    return synced
+    const unready = yield* deliverPending(circuits, storage, sides)
+    const ready = reports.filter(({ circuit }) => !unready.has(circuit))
+    const [phase, ...answers] = yield* storage.sync([reading(record.circuit), ...ready])
+    if (phase !== undefined && Result.isSuccess(phase.result)) yield* record.receive(phase.result.success.snapshot)
+    const answered = new Map(ready.map((report, i) => [report, answers[i]!.result]))
+    const synced = reports.map((report): Synced => {
+      const result = answered.get(report) ?? Result.fail(unready.get(report.circuit)!)
+      if (Result.isSuccess(result)) {
+        follower?.decided(report.circuit, result.success.snapshot)
+        if (sent?.has(report) === false) follower?.missed(report, false)
+      }
+      return { circuit: report.circuit, result }
+    })
+    return yield* Effect.as(failIfUnreachable(synced), synced)
   })
 
 /**
@@ -103,12 +107,18 @@ const takeNewer = (circuits: ReadonlyArray<string>, { from, to }: Sides, log: Lo
 
 /**
  * The storage that decides may have followed before: its pending reports go first, or it would take them for repeats.
+ * Returns the circuits whose reports it did not take.
  */
-const deliverPending = (circuits: ReadonlyArray<string>, storage: Storage, { backward, forward, to }: Sides) => {
+const deliverPending = (
+  circuits: ReadonlyArray<string>,
+  storage: Storage,
+  { backward, forward, to }: Sides
+): Effect.Effect<ReadonlyMap<string, StorageError>> => {
   const { pending } = storage === to.storage ? forward : backward
-  return Effect.forEach(
-    circuits.filter((circuit) => pending.has(circuit)),
-    (circuit) => pending.deliver(circuit, storage),
-    { discard: true }
-  )
+  const unready = new Map<string, StorageError>()
+  const deliver = (circuit: string) =>
+    pending.deliver(circuit, storage).pipe(
+      Effect.catch((error) => Effect.sync(() => unready.set(circuit, error)))
+    )
+  return Effect.as(Effect.forEach(circuits.filter((circuit) => pending.has(circuit)), deliver), unready)
 }

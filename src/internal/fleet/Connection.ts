@@ -24,14 +24,22 @@ import { type Fork, makeFork } from "../Fork.ts"
 import type { Log } from "../Log.ts"
 import { type Message, messages } from "../Messages.ts"
 import { Requests } from "../Request.ts"
-import { isUnreachable, type RequestName } from "../StorageErrors.ts"
+import { isInterruption, isUnreachable, type RequestName } from "../StorageErrors.ts"
 import { Sleeps } from "./Sleeps.ts"
 
 /** A line that names one circuit and why its request failed. */
 export type FailureLine = Message<"circuit" | "cause">
 
+/** Whether the changes of others arrive at once, and since when that is so. */
+export interface Subscription {
+  readonly isActive: boolean
+  readonly since: LocalMillis
+}
+
 export class Connection {
   readonly storage: Storage
+  /** Set by the engine; `undefined` where the storage does not push, or was not used yet. */
+  subscription: Subscription | undefined = undefined
   readonly idleTimeToLiveMillis: number
   /** Logs a line about the storage to the loggers of every breaker on it. */
   readonly log: Log
@@ -141,7 +149,7 @@ export class Connection {
   /**
    * Logs that a circuit's request failed: once an outage where the storage did not answer, and else once a circuit, by the set
    * that `ofCircuit` gives. Of many circuits with a failure of their own one is logged a second, because a storage that cannot
-   * decode one may be unable to decode a hundred thousand.
+   * decode one may be unable to decode a hundred thousand. A request that was interrupted, as when a scope closes, is not logged.
    */
   logFailure(
     log: Log,
@@ -150,6 +158,7 @@ export class Connection {
     error: StorageError,
     ofCircuit: () => Set<FailureLine>
   ): void {
+    if (isInterruption(error)) return
     const isOwn = !isUnreachable(error)
     const logged = isOwn ? ofCircuit() : this.#logged
     if (logged.has(line)) return

@@ -17,6 +17,7 @@ import { CurrentLoggers, MinimumLogLevel } from "effect/References"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
+import type { LocalMillis } from "../../core/Time.ts"
 import { type Announcement, isStorageError, type Storage } from "../../Storage/Storage.ts"
 import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import { type Log, makeLog } from "../Log.ts"
@@ -31,6 +32,9 @@ import { Batches, type Participant, Rounds } from "./Rounds.ts"
 
 /** A breaker that ends sends its pending reports in at most so many rounds. */
 const MOST_FLUSHES = 3
+
+/** A subscription that fails for so long, while the storage answers, is logged. */
+const DEAF_AFTER_MILLIS = 30_000
 
 type Loggers = Context.Service.Shape<typeof CurrentLoggers>
 
@@ -50,8 +54,10 @@ class Engine {
   /** The loggers of all breakers, for lines of the storage's own. */
   #loggers: Loggers = new Set()
   #isSubscribed = false
-  /** Whether it was logged that the storage refused to push. */
+  /** Whether it was logged that the storage does not push. */
   #hasLoggedRefusal = false
+  /** Since when subscribing has failed while the storage answers; `Infinity` while it does not fail. */
+  #failingSince: LocalMillis = Infinity
 
   constructor(storage: Storage, clock: Clock.Clock, context: Context.Context<never>) {
     this.#clock = clock
@@ -126,7 +132,7 @@ class Engine {
     })
   }
 
-  /** The members of a breaker: those of its circuits, and those of evicted circuits that are still scheduled. */
+  /** The members of a breaker: those of its circuits, and those that are still scheduled though their circuit has dropped them. */
   #members(membership: Membership): ReadonlyArray<Member> {
     const circuits = this.#joined.get(membership)?.circuits.all() ?? []
     const inUse: Array<unknown> = [...circuits].map(({ fleet }) => fleet)
@@ -138,13 +144,18 @@ class Engine {
   // changes that the storage pushes
   // -----------------------------------------------------------------------------
 
-  /** Subscribes to the storage's changes, and again whenever that ends. Rounds go on meanwhile, so only a refusal is logged. */
+  /**
+   * Subscribes to the storage's changes, and again whenever that ends. Rounds go on meanwhile, so only a refusal is logged, and a
+   * subscription that keeps failing although the storage answers.
+   */
   subscribe(): void {
     if (this.#isSubscribed) return
     this.#isSubscribed = true
-    const { storage } = this.connection
+    const { connection } = this
+    const { storage } = connection
     this.#log(messages.persistenceEnabled, { backend: storage.backend })
     if (!storage.capabilities.pushes) return
+    connection.subscription = { isActive: false, since: connection.now() }
     const listened = Effect.andThen(
       Stream.runForEach(
         Stream.suspend(() => storage.changes),
@@ -153,22 +164,36 @@ class Engine {
       Effect.fail("ended")
     )
     const again: Effect.Effect<void> = Effect.andThen(
-      Effect.catchCause(listened, (cause) => Effect.sync(() => this.#logRefusal(Cause.squash(cause)))),
-      Effect.suspend(() =>
-        Effect.andThen(this.connection.sleep(this.connection.jitteredMillis(REQUEST_DEADLINE_MILLIS)), again)
-      )
+      Effect.catchCause(listened, (cause) => Effect.sync(() => this.#notSubscribed(Cause.squash(cause)))),
+      Effect.suspend(() => Effect.andThen(connection.sleep(connection.jitteredMillis(REQUEST_DEADLINE_MILLIS)), again))
     )
-    this.connection.fork(again)
+    connection.fork(again)
   }
 
-  #logRefusal(error: unknown): void {
-    if (this.#hasLoggedRefusal || !isStorageError(error) || isUnreachable(error)) return
-    this.#hasLoggedRefusal = true
-    this.#log(messages.subscribeRefused, { cause: error })
+  #notSubscribed(error: unknown): void {
+    const { connection } = this
+    const now = connection.now()
+    if (connection.subscription?.isActive !== false) connection.subscription = { isActive: false, since: now }
+    // An outage of the whole storage has a line of its own.
+    this.#failingSince = connection.isAway ? Infinity : Math.min(this.#failingSince, now)
+    if (this.#hasLoggedRefusal) return
+    if (isStorageError(error) && !isUnreachable(error)) {
+      this.#hasLoggedRefusal = true
+      this.#log(messages.subscribeRefused, { cause: error })
+    } else if (now - this.#failingSince >= DEAF_AFTER_MILLIS) {
+      this.#hasLoggedRefusal = true
+      this.#log(messages.subscribeFailing, { backend: connection.storage.backend, cause: error })
+    }
+  }
+
+  #subscribed(): void {
+    this.#hasLoggedRefusal = false
+    this.#failingSince = Infinity
+    this.connection.subscription = { isActive: true, since: this.connection.now() }
   }
 
   #announced(announcement: Announcement): void {
-    if (announcement._tag === "Subscribed") this.#hasLoggedRefusal = false
+    if (announcement._tag === "Subscribed") this.#subscribed()
     for (const { circuits } of this.#joined.values()) {
       if (announcement._tag === "Changed") memberInUse(circuits.find(announcement.circuit))?.announced(announcement)
       // Changes before the subscription may have been missed.

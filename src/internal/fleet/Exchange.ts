@@ -89,8 +89,9 @@ export class Exchange {
   }
 
   noteFailure(line: FailureLine, error: StorageError): void {
-    const { connection, log } = this.#membership
+    const { connection, hasLeft, log } = this.#membership
     this.#failuresInARow++
+    if (hasLeft) return
     const actual = error.reason === "Invalid" ? messages.decodeFailed : line
     connection.logFailure(log, actual, this.#local.name, error, () => this.#logged ??= new Set())
   }

@@ -18,12 +18,6 @@ import type { OperationTo, StorageError } from "../../Storage/Storage.ts"
  */
 export type Leave = "Own" | "Alone" | "Granted" | "Ask" | "Denied"
 
-/** A lease as a permit carries it. */
-export interface Grant {
-  readonly name: LeaseName
-  readonly until: LocalMillis
-}
-
 /** All that a circuit has counted. The lifetime counts only grow; the streak and the hint are the epoch's. */
 export interface Counted extends LifetimeCounts {
   readonly streak: number
@@ -38,10 +32,10 @@ export interface Counted extends LifetimeCounts {
 export interface Fleet {
   readonly leave: (now: LocalMillis) => Leave
   /** Takes the lease that `leave` said was granted. */
-  readonly takeLease: (now: LocalMillis) => Grant | undefined
+  readonly takeLease: (now: LocalMillis) => LeaseName | undefined
   /** Asks for a lease, and waits for the answer no longer than a call may be kept. */
   readonly requestLease: Effect.Effect<void>
-  /** A probe under a lease ended. */
+  /** A probe under a lease ended, however long ago the lease lapsed. */
   readonly probeEnded: (permit: Permit, settlement: Settlement, now: LocalMillis) => void
   /** The circuit came to a new epoch by itself: these are the counts of the one that ended. */
   readonly epochEnded: (ended: Counted, now: LocalMillis) => void
@@ -53,8 +47,8 @@ export interface Fleet {
   readonly streakEnded: (length: number, successes: number) => void
   /** An outcome was counted that is no evidence: a late one, or a probe's. */
   readonly notEvidence: (failed: boolean, slow: boolean) => void
-  /** An operator's act, for the whole fleet. */
-  readonly operate: (to: OperationTo, why: Why) => Effect.Effect<void, StorageError>
+  /** An operator's act, for the whole fleet. `existing`: it is refused where the storage has no record of the circuit. */
+  readonly operate: (to: OperationTo, why: Why, existing: boolean) => Effect.Effect<void, StorageError>
   /**
    * A call came. `isIdle`: the circuit was not in the rounds. Returns what the call waits for before it is decided on. That
    * succeeds with `false` if the storage did not answer in time: then the call does not wait a second time, after its end.
@@ -64,6 +58,10 @@ export interface Fleet {
   readonly afterCall: () => Effect.Effect<void> | undefined
   /** Puts the circuit back into the rounds. */
   readonly schedule: () => void
+  /** Whether no request is in flight or awaited, and nothing is left to report. */
+  readonly isQuiet: boolean
+  /** The circuit is forgotten: from here on its membership sends nothing and adopts nothing. What it has not reported is lost. */
+  readonly end: () => void
   /** Whether the circuit loses nothing by dropping its membership: nobody else can change it, and nothing is known of it. */
   readonly isDispensable: boolean
   readonly fleetSnapshot: (now: LocalMillis) => FleetSnapshot

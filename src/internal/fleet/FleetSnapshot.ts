@@ -25,10 +25,14 @@ export const fleetSnapshotOf = (member: Source, now: LocalMillis): FleetSnapshot
   const { answeredAt, isAway, lagMillis, lost, membership, requestedAt, snapshot, waiting } = member
   const { failure, ignored, opened, rejected, slow, success, timeout } = snapshot.lifetime
   const { state } = snapshot
+  const { storage, subscription } = membership.connection
   const isClosed = state._tag === "Closed"
   return {
-    backend: membership.connection.storage.backend,
+    backend: storage.backend,
     reachable: !isAway,
+    ...subscription === undefined ? {} : {
+      subscription: { active: subscription.isActive, for: Duration.millis(now - subscription.since) }
+    },
     generation: snapshot.generation,
     state: state._tag,
     remaining: state._tag === "Open"

@@ -4,20 +4,21 @@
  *
  * **Invariants**
  *
- * - Every time here is by the holder's clock and counted from the request, so a lease ends here before it ends in the storage.
+ * - A lease holds one of the fleet's places until its time is over. Its probe may run on, and is settled however late it ends.
+ * - Every time here is by the holder's clock and counted from the request, so a place ends here before it ends in the storage.
  * - `GATE_LEASE` is shut exactly while `#unused` holds a lease.
  * - A lease is requested again by the same name until it is answered, because it may have been granted. It is settled again by
- *   the same settlement until that is acknowledged, as long as it matters.
+ *   the same settlement until that is acknowledged, for the length of a lease and two intervals.
  * - A newer generation ends every lease of an older one.
  */
 import * as Effect from "effect/Effect"
+import { keptLeases } from "../../core/Lease.ts"
 import type { Settlement } from "../../core/Permit.ts"
 import type { LeaseName } from "../../core/Record.ts"
 import type { LocalMillis } from "../../core/Time.ts"
 import type { Probe, Probed, PutBack, Settle, Snapshot } from "../../Storage/Storage.ts"
-import { LEASE_GRACE_MILLIS } from "../Bounds.ts"
 import { messages } from "../Messages.ts"
-import { GATE_LEASE, type Grant, type Leave, type Local } from "./Fleet.ts"
+import { GATE_LEASE, type Leave, type Local } from "./Fleet.ts"
 import type { Membership } from "./Membership.ts"
 
 /** The membership whose leases these are. */
@@ -36,8 +37,11 @@ interface Holder {
   readonly logPersisted: (snapshot: Snapshot) => void
 }
 
-interface Lease extends Grant {
+interface Lease {
+  readonly name: LeaseName
   readonly generation: number
+  /** Until when it holds a place. */
+  readonly until: LocalMillis
 }
 
 /** A request for a lease. */
@@ -51,7 +55,9 @@ interface Asking {
 /** The end of a probe, until the storage has acknowledged it. */
 interface Settling {
   readonly settle: Settle
-  /** From then on the storage would not take it any more. */
+  /** Until when its lease holds a place, unless it is acknowledged before. */
+  readonly placeUntil: LocalMillis
+  /** Until when it is sent again. */
   readonly until: LocalMillis
   readonly settlement: Settlement
   isInFlight: boolean
@@ -94,7 +100,16 @@ export class Leases {
 
   leave(now: LocalMillis): "Granted" | "Ask" | "Denied" {
     if (this.#usable(now) !== undefined) return "Granted"
-    return this.#asking?.isInFlight === true || this.#settling.size > 0 || now < this.#deniedUntil ? "Denied" : "Ask"
+    const isDenied = this.#asking?.isInFlight === true || now < this.#deniedUntil ||
+      this.#placesSettling(now) >= this.#holder.membership.plan.probes
+    return isDenied ? "Denied" : "Ask"
+  }
+
+  /** How many places the storage still counts as taken because it has not acknowledged the end of their probes. */
+  #placesSettling(now: LocalMillis): number {
+    let places = 0
+    for (const { placeUntil } of this.#settling) if (now < placeUntil) places++
+    return places
   }
 
   /** No probe starts on a lease that has lapsed. */
@@ -109,12 +124,12 @@ export class Leases {
     else local.shut(GATE_LEASE)
   }
 
-  take(now: LocalMillis): Grant | undefined {
+  take(now: LocalMillis): LeaseName | undefined {
     const lease = this.#usable(now)
     if (lease === undefined) return undefined
     this.#keep(undefined)
     this.#running.set(lease.name.sequence, lease)
-    return lease
+    return lease.name
   }
 
   /** Requests one, and waits for the answer no longer than a call may be kept. */
@@ -139,9 +154,8 @@ export class Leases {
     }
     const { name, waiters } = this.#asking = asking
     asking.isInFlight = true
-    const duration = plan.leaseMillis + LEASE_GRACE_MILLIS
-    const ask = { _tag: "Ask", lease: name, generation, duration, probes: plan.probes, fingerprint } as const
-    this.#holder.probe(ask, (probed) => {
+    const { leaseMillis: duration, probes } = plan
+    this.#holder.probe({ _tag: "Ask", lease: name, generation, duration, probes, fingerprint }, (probed) => {
       asking.isInFlight = false
       if (probed === undefined) this.#holder.addToRound()
       else this.#answered(asking, probed, generation, now, isAgain)
@@ -196,7 +210,7 @@ export class Leases {
     const lease = this.#running.get(sequence)
     if (lease === undefined) return
     this.#running.delete(sequence)
-    this.#give(lease, settlement, this.#outcome(settlement, now), false)
+    this.#give(lease, settlement, this.#outcome(settlement, now), false, now)
   }
 
   #outcome({ hintMillis, outcome }: Settlement, now: LocalMillis): Settle["outcome"] {
@@ -220,10 +234,18 @@ export class Leases {
     { generation, name, until }: Lease,
     settlement: Settlement,
     outcome: Settle["outcome"],
-    isJudgedAlone: boolean
+    isJudgedAlone: boolean,
+    now: LocalMillis
   ): void {
-    const settle = { lease: name, generation, outcome }
-    this.#settle({ settle, until: until + LEASE_GRACE_MILLIS, settlement, isInFlight: false, isJudgedAlone })
+    const { plan: { leaseMillis }, rounds: { intervalMillis } } = this.#holder.membership
+    this.#settle({
+      settle: { lease: name, generation, outcome },
+      placeUntil: until,
+      until: now + leaseMillis + 2 * intervalMillis,
+      settlement,
+      isInFlight: false,
+      isJudgedAlone
+    })
   }
 
   #settle(settling: Settling): void {
@@ -258,7 +280,7 @@ export class Leases {
   // as time goes by
   // -----------------------------------------------------------------------------
 
-  /** In each round: settles again without an answer, gives back a lease that nobody used, drops leases that have lapsed. */
+  /** In each round: settles again without an answer, and gives back a lease that nobody used. */
   expire(now: LocalMillis): void {
     const { membership: { plan, rounds } } = this.#holder
     if (this.#asking?.isInFlight === false && now >= this.#asking.at + plan.leaseMillis) this.#asking = undefined
@@ -266,13 +288,10 @@ export class Leases {
       if (now >= settling.until) this.#settling.delete(settling)
       else if (!settling.isInFlight) this.#settle(settling)
     }
-    for (const [sequence, { until }] of this.#running) {
-      if (now >= until + LEASE_GRACE_MILLIS) this.#running.delete(sequence)
-    }
     const unused = this.#unused
     if (unused === undefined || now - unused.at < rounds.intervalMillis) return
     this.#keep(undefined)
-    this.#give(unused, notUsed, { _tag: "Ignored" }, true)
+    this.#give(unused, notUsed, { _tag: "Ignored" }, true, now)
   }
 
   /** A newer generation has no lease of an older one. */
@@ -292,6 +311,7 @@ export class Leases {
 
   /** The leases of running probes, for a storage that has lost them. */
   running(now: LocalMillis): PutBack["leases"] {
-    return [...this.#running.values()].map(({ name, until }) => ({ ...name, remaining: Math.max(0, until - now) }))
+    return keptLeases([...this.#running.values()], now)
+      .map(({ name, until }) => ({ ...name, remaining: Math.max(0, until - now) }))
   }
 }

@@ -9,12 +9,14 @@
  * - `snapshot.generation` never shrinks, but where the instance gives up its own memory of a record that may have expired.
  * - Only `#adopt` makes the circuit follow the fleet, and the counts of the epoch that this ends are no evidence afterwards.
  * - A member that is not scheduled in the rounds has nothing to report and nothing to learn, but where it does not poll.
+ * - An instance has one member for each circuit's name that is not ended, because a storage takes the older of two reports of one
+ *   instance and circuit for a repeat. `Keys` holds this for circuits that are evicted and come back.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { noCounts } from "../../core/Delta.ts"
 import type { Permit, Settlement } from "../../core/Permit.ts"
-import { snapshot as snapshotOf, type Why } from "../../core/Record.ts"
+import { type LeaseName, snapshot as snapshotOf, type Why } from "../../core/Record.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
 import { type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
@@ -36,7 +38,7 @@ import { messages } from "../Messages.ts"
 import { deadlineExceeded } from "../StorageErrors.ts"
 import { isSnapshot } from "./Answers.ts"
 import { Exchange } from "./Exchange.ts"
-import { type Counted, type Fleet, GATE_IDLE, type Grant, type Leave, type Local } from "./Fleet.ts"
+import { type Counted, type Fleet, GATE_IDLE, type Leave, type Local } from "./Fleet.ts"
 import { fleetSnapshotOf } from "./FleetSnapshot.ts"
 import { Leases } from "./Leases.ts"
 import type { Membership } from "./Membership.ts"
@@ -61,6 +63,9 @@ export class Member implements Fleet, Evidence, Participant {
   lagMillis: number | undefined = undefined
   /** The operator of this instance whose act is in flight. */
   #operator: string | undefined = undefined
+  /** Operators' acts that are in flight. */
+  #acts = 0
+  #hasEnded = false
   readonly #reports: Reports
   readonly #exchange: Exchange
   readonly #proposals: Proposals
@@ -107,6 +112,16 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#isLoaded && this.snapshot.generation === 0 && !this.#isBusy()
   }
 
+  get isQuiet(): boolean {
+    return !this.isPending() && !this.#isBusy() && !this.#reports.hasWaiters
+  }
+
+  end(): void {
+    this.#hasEnded = true
+    this.membership.rounds.remove(this)
+    this.#reports.endWaiting()
+  }
+
   get isDispensable(): boolean {
     return !this.membership.polls && this.#isTrivial
   }
@@ -138,14 +153,14 @@ export class Member implements Fleet, Evidence, Participant {
   // -----------------------------------------------------------------------------
 
   schedule(): void {
-    if (this.membership.hasLeft) return
+    if (this.membership.hasLeft || this.#hasEnded) return
     this.local.open(GATE_IDLE)
     this.#reports.called(this.#now())
     this.addToRound()
   }
 
   addToRound(): void {
-    this.membership.rounds.add(this)
+    if (!this.#hasEnded) this.membership.rounds.add(this)
   }
 
   failed(): void {
@@ -191,7 +206,7 @@ export class Member implements Fleet, Evidence, Participant {
   /** Whether something is left to be done, be it in a later round. */
   #isBusy(): boolean {
     return this.isSending || !this.#reports.outbox.isEmpty || this.#leases?.isPending === true ||
-      this.#leases?.isAsking === true || this.isChanging
+      this.#leases?.isAsking === true || this.isChanging || this.#acts > 0
   }
 
   /** Whether there is something to send before the breaker ends. */
@@ -320,6 +335,10 @@ export class Member implements Fleet, Evidence, Participant {
 
   answered(answer: Synced["result"]): void {
     const report = this.#reports.end()
+    if (this.#hasEnded) {
+      for (const waiter of report.waiters) waiter(Result.void, false)
+      return
+    }
     const { withins } = this.membership
     const result = Result.isSuccess(answer) && !isSnapshot(answer.success?.snapshot, withins.length)
       ? Result.fail(this.#exchange.failure("sync", "Invalid", answer.success))
@@ -360,6 +379,7 @@ export class Member implements Fleet, Evidence, Participant {
 
   /** Adopts a newer snapshot, drops an older one, and puts back a generation that the storage has lost. */
   accept(snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis): void {
+    if (this.#hasEnded) return
     const now = this.#now()
     const known = this.snapshot.generation
     const { probes } = this.membership.plan
@@ -511,14 +531,15 @@ export class Member implements Fleet, Evidence, Participant {
     this.#proposals.proposeOwn(reason, until - now, now)
   }
 
-  operate(to: OperationTo, why: Why): Effect.Effect<void, StorageError> {
+  operate(to: OperationTo, why: Why, existing: boolean): Effect.Effect<void, StorageError> {
     const { connection } = this.membership
     const { name } = this.local
     return Effect.flatMap(randomId, (id) =>
       Effect.callback<void, StorageError>((resume) => {
         const requestedAt = this.#now()
         this.#operator = why.actor
-        const operation = { _tag: "Operation", id, known: this.snapshot.generation, why, to } as const
+        this.#acts++
+        const operation = { _tag: "Operation", id, known: this.snapshot.generation, existing, why, to } as const
         connection.send(
           { operation: "change", circuit: name },
           () => connection.storage.change(name, operation),
@@ -532,6 +553,7 @@ export class Member implements Fleet, Evidence, Participant {
     act: OperationTo["_tag"],
     requestedAt: LocalMillis
   ): Effect.Effect<void, StorageError> {
+    this.#acts--
     if (Result.isSuccess(result)) {
       this.#exchange.noteAnswer()
       this.accept(result.success.snapshot, -1, requestedAt)
@@ -553,7 +575,7 @@ export class Member implements Fleet, Evidence, Participant {
     return leave !== "Granted" && this.isAway ? "Alone" : leave
   }
 
-  takeLease(now: LocalMillis): Grant | undefined {
+  takeLease(now: LocalMillis): LeaseName | undefined {
     return this.#leases?.take(now)
   }
 

@@ -6,7 +6,7 @@
  * - At most one report is in flight. It holds the outbox's pending delta, or nothing: then it is a read.
  * - A waiter waits for exactly one report: the next, or the one in flight. It is resumed once, when that one has ended.
  */
-import type * as Result from "effect/Result"
+import * as Result from "effect/Result"
 import { aged, noDelta } from "../../core/Delta.ts"
 import { isWritable } from "../../core/Record.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
@@ -157,6 +157,11 @@ export class Reports {
   // -----------------------------------------------------------------------------
   // waiting
   // -----------------------------------------------------------------------------
+
+  /** No report follows: who waits for the next goes on without it. */
+  endWaiting(): void {
+    for (const waiter of this.#waiters.splice(0)) waiter(Result.void, false)
+  }
 
   waitForNext(waiter: Waiter): void {
     this.#waiters.push(waiter)

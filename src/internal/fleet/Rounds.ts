@@ -44,6 +44,10 @@ export class Batches {
     this.#sendAwaited()
   }
 
+  forget(participant: Participant): void {
+    this.#awaited.delete(participant)
+  }
+
   #sendAwaited(): void {
     if (this.#isSendingAwaited) return
     const batch = [...this.#awaited].filter(({ isSending }) => !isSending).slice(0, CIRCUITS_PER_REQUEST)
@@ -123,6 +127,12 @@ export class Rounds {
   add(participant: Participant): void {
     this.scheduled.add(participant)
     this.#arm()
+  }
+
+  remove(participant: Participant): void {
+    this.scheduled.delete(participant)
+    this.#flushed.delete(participant)
+    this.#batches.forget(participant)
   }
 
   /** Adds a round for circuits that must not wait for the interval. */

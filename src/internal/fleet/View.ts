@@ -2,7 +2,6 @@
 import type { FleetState, FleetView, OpenedBy } from "../../core/State.ts"
 import type { LocalMillis } from "../../core/Time.ts"
 import type { Snapshot } from "../../Storage/Storage.ts"
-import { LEASE_GRACE_MILLIS } from "../Bounds.ts"
 import type { Membership } from "./Membership.ts"
 
 /** `probes` is the reader's own policy's: how many probes are free is the reader's to say. */
@@ -13,8 +12,8 @@ export const fleetStateOf = ({ state }: Snapshot, probes: number, now: LocalMill
     case "Open":
       return { _tag: "Open", until: now + state.remaining }
     case "HalfOpen": {
-      const lapseMillis = Math.max(0, (state.nextLapse ?? 0) - LEASE_GRACE_MILLIS)
-      return { _tag: "HalfOpen", successes: state.successes, freeAt: state.live < probes ? now : now + lapseMillis }
+      const { live, nextLapse = 0, successes } = state
+      return { _tag: "HalfOpen", successes, freeAt: live < probes ? now : now + nextLapse }
     }
   }
 }

@@ -23,7 +23,8 @@ export class PostgresServer {
     this.#server = server
   }
 
-  static async start(tries = 3): Promise<PostgresServer> {
+  /** `settings` are added to those that all tests share. */
+  static async start(settings: Readonly<Record<string, string>> = {}, tries = 3): Promise<PostgresServer> {
     const [port, directory] = [await freePort(), join(await temporaryDirectory(), "data")]
     // The user that runs the server must be able to enter the directory.
     await chmod(dirname(directory), 0o755)
@@ -36,7 +37,9 @@ export class PostgresServer {
       persistent: true,
       createPostgresUser: process.getuid?.() === 0,
       initdbFlags: ["--encoding=UTF8", "--no-sync"],
-      postgresFlags: Object.entries(SETTINGS).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+      postgresFlags: Object.entries({ ...SETTINGS, ...settings }).flatMap((
+        [name, value]
+      ) => ["-c", `${name}=${value}`]),
       onLog: (message) => said.push(message),
       onError: (message) => said.push(message)
     })
@@ -46,7 +49,7 @@ export class PostgresServer {
     } catch (error) {
       await rm(dirname(directory), { recursive: true, force: true })
       // Another process may have taken the free port.
-      if (tries > 1) return PostgresServer.start(tries - 1)
+      if (tries > 1) return PostgresServer.start(settings, tries - 1)
       throw new Error(`postgres does not start: ${said.join("\n")}`, { cause: error })
     }
     return new PostgresServer(port, directory, server)
