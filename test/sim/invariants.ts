@@ -191,7 +191,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         )
         const wasGranted = this.#unsettled.delete(`${circuit} ${input.generation} ${instance} ${sequence}`)
         this.#check(
-          !(wasGranted && isCurrent) || record !== before?.record,
+          !(wasGranted && isCurrent) || record !== before?.record || this.#mayForget(),
           () => `a settlement of a lease of ${circuit} that was granted to ${instance} changed nothing`
         )
         break
