@@ -403,7 +403,7 @@ describe("options of a storage from config", () => {
   const storages: Record<string, Layer.Layer<Storage.Storage, Config.ConfigError>> = {
     RedisStorageLive: RedisStorageLive.layerConfig({ idleTimeToLive: zero }),
     PostgresStorageLive: PostgresStorageLive.layerConfig({ idleTimeToLive: zero }),
-    MysqlStorageLive: MysqlStorageLive.layerConfig({ idleTimeToLive: zero }),
+    MysqlStorageLive: MysqlStorageLive.layerConfig({ database: Config.succeed("circuits"), idleTimeToLive: zero }),
     SqliteStorageLive: SqliteStorageLive.layerConfig({ file: Config.succeed(":memory:"), idleTimeToLive: zero }),
     FileStorageLive: FileStorageLive.layerConfig({ idleTimeToLive: zero }),
     "Storage/Redis": Layer.provide(RedisStorage.layerConfig({ idleTimeToLive: zero }), noClient),

@@ -28,7 +28,7 @@ const writer = join(freshDirectory(), "writer.mjs")
 // A process starts several times faster from one bundle than from all its modules.
 beforeAll(async () => {
   const bundle = await rolldown({ input: join(import.meta.dirname, "writer.ts"), platform: "node" })
-  await bundle.write({ file: writer, format: "esm" })
+  await bundle.write({ file: writer, format: "esm", codeSplitting: false })
   await bundle.close()
 })
 
