@@ -46,12 +46,13 @@ const onlyUp = (...allowed: ReadonlyArray<string>) => ({
   message: inward
 })
 
-/** Shared by storages: checks of options, of config and of stored JSON, the monotonic clock, and errors. */
+/** Shared by storages: checks of options, of config and of stored JSON, the monotonic clock, ids, and errors. */
 const shared = [
   "core/*",
   "internal/Check.ts",
   "internal/Clock.ts",
   "internal/ConfigErrors.ts",
+  "internal/Ids.ts",
   "internal/StorageErrors.ts",
   "internal/StoredJson.ts"
 ] as const
@@ -275,7 +276,7 @@ export default defineConfig({
     {
       files: ["src/Storage/Conformance.ts"],
       rules: only(
-        onlyUp("core/*", "internal/Clock.ts", "conformance/*"),
+        onlyUp("core/*", "internal/Clock.ts", "internal/Ids.ts", "conformance/*"),
         noOtherStorage,
         noDriver,
         noUnstable
@@ -284,7 +285,7 @@ export default defineConfig({
     {
       files: ["src/conformance/**/*.ts"],
       rules: only(
-        onlyUp("core/*", "internal/Clock.ts", "Storage/Storage.ts"),
+        onlyUp("core/*", "internal/Clock.ts", "internal/Ids.ts", "Storage/Storage.ts"),
         noDriver,
         noUnstable
       )

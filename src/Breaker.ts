@@ -67,7 +67,8 @@ import { type Act, Circuit } from "./internal/Circuit.ts"
 import { prefixOf } from "./internal/CircuitName.ts"
 import { makeEntry } from "./internal/fleet/Engine.ts"
 import type { Circuits } from "./internal/fleet/Fleet.ts"
-import { randomId } from "./internal/fleet/Membership.ts"
+import { refuseUnfit } from "./internal/fleet/Membership.ts"
+import { randomId } from "./internal/Ids.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
 import { logged } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
@@ -396,6 +397,7 @@ const makeCircuits = <A extends Circuits>(
     const instance = yield* randomId
     const bypasses = (yield* enforcementByDefault) === "bypass"
     const resolved = ResolvedPolicy.resolve(name, whole)
+    refuseUnfit(name, resolved, storage)
     if (!storage.capabilities.fences) yield* reportUnfenced(name, whole, storage.backend)
     // In one step, because a breaker that leaves in between could end the engine of the storage.
     const made = Effect.sync(() => {
@@ -434,6 +436,9 @@ const reportUnfenced = (
  * Throws a `RangeError` at once if the policy is invalid, with each field, its value and the range, or if it has an unknown
  * field, with the known one that is most like it. A name is a well-formed text of at least one character. Names that begin with
  * `__effect_breaker/` are reserved.
+ *
+ * Dies with a `RangeError` if the storage cannot serve the policy: a pooled window or `syncEvery` that is longer than its idle time,
+ * or `syncEvery` that is longer than a pooled window.
  *
  * Closing the scope waits until the last reports are acknowledged: at most 1 second, and not at all while the storage does not
  * answer. Under a test's clock that stands still, that is 1 second of real time. Later calls are decided by this breaker alone.

@@ -103,7 +103,6 @@ describe("a log line", () => {
         assert.deepStrictEqual(brief, [
           ["Error", "Failed to load a circuit", "down"],
           ["Warn", "The storage is unreachable, continuing in memory", "memory"],
-          ["Error", "Failed to persist a circuit", "down"],
           ["Info", "The storage has recovered", "memory"],
           ["Error", "Failed to persist a circuit", "down"],
           ["Warn", "The storage is unreachable, continuing in memory", "memory"],

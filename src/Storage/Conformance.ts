@@ -54,6 +54,7 @@ import { expiry, formats, records } from "../conformance/Records.ts"
 import { reads, reports } from "../conformance/Reports.ts"
 import { announcements, fenceless, machine, operators, outages } from "../conformance/Running.ts"
 import { monotonicMillis } from "../internal/Clock.ts"
+import { randomId } from "../internal/Ids.ts"
 import { type Capabilities, Storage, type StorageError } from "./Storage.ts"
 
 /**
@@ -202,7 +203,7 @@ const tryOf = <E, R, RH>(
     ).pipe(Effect.map(Context.get(Storage)), provided)
     const done = (claim: string) => Effect.catch((error: unknown) => unmet(claim, "done", error))
     const storage = yield* build
-    const run = `conformance-${Math.random().toString(36).slice(2)}-`
+    const run = `conformance-${yield* randomId}-`
     yield* definition.check({
       storage,
       unit,

@@ -60,7 +60,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as PubSub from "effect/PubSub"
-import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -69,6 +68,7 @@ import { RESERVED_PREFIX } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { backgroundSleep } from "../internal/Clock.ts"
 import { makeFork } from "../internal/Fork.ts"
+import { randomId } from "../internal/Ids.ts"
 import { makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
 import { Requests } from "../internal/Request.ts"
@@ -157,10 +157,9 @@ interface Target {
 const targets = new WeakMap<Storage, Target>()
 
 const targetOf = (storage: Storage): Effect.Effect<Target> =>
-  Effect.map(Effect.all([Random.next, Random.next]), (parts) => {
+  Effect.map(randomId, (instance) => {
     const known = targets.get(storage)
     if (known !== undefined) return known
-    const instance = parts.map((part) => part.toString(36).slice(2)).join("")
     const target = {
       circuit: `${RESERVED_PREFIX}health/${instance}`,
       instance,

@@ -55,7 +55,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
@@ -70,6 +69,7 @@ import { rolesIn, type Sides } from "../combine/migration/Sides.ts"
 import { built } from "../combine/Options.ts"
 import { durationIn, oneOf, refuse } from "../internal/Check.ts"
 import { makeFork } from "../internal/Fork.ts"
+import { randomId } from "../internal/Ids.ts"
 import { type Log, makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
 import { Storage, type StorageError } from "./Storage.ts"
@@ -159,7 +159,7 @@ const sidesOf = (
     const clock = yield* Clock.Clock
     const context = yield* Effect.context<never>()
     const background = makeFork(context, yield* Effect.scope)
-    const instance = `migration ${yield* Random.nextInt} ${yield* Random.nextInt}`
+    const instance = `migration ${yield* randomId}`
     const [from, to] = ([options.from, options.to] as const).map((storage) =>
       new FusedStorage({
         storage,

@@ -10,11 +10,11 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
 import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { makeFork } from "../internal/Fork.ts"
+import { randomId } from "../internal/Ids.ts"
 import { makeLogUntilClosed } from "../internal/Log.ts"
 import { errorOf, isInvalid } from "../internal/StorageErrors.ts"
 import type { CircuitReport, Snapshot, Storage, StorageError, Synced } from "../Storage/Storage.ts"
@@ -72,7 +72,7 @@ const makeParts = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const context = yield* Effect.context<never>()
   const events = yield* ChainEvents.make(yield* makeLogUntilClosed)
-  const instance = `chain ${yield* Random.nextInt} ${yield* Random.nextInt}`
+  const instance = `chain ${yield* randomId}`
   const request = makeFork(context)
   const background = makeFork(context, yield* Effect.scope)
 

@@ -70,7 +70,9 @@ export class Follower {
     if (sent.length === 0) return new Set()
     this.#batches++
     for (const { circuit } of sent) this.#reporting.add(circuit)
-    const counted = this.#storage.within(this.#budgetMillis).sync(sent).pipe(
+    // `asOf` is by the clock of the storage that decides.
+    const copies = sent.map((report) => ({ ...report, asOf: undefined }))
+    const counted = this.#storage.within(this.#budgetMillis).sync(copies).pipe(
       Effect.map((synced) =>
         synced.map(({ result }) => Result.isSuccess(result) && result.success.reported === "Counted")
       ),

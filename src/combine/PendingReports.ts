@@ -5,12 +5,13 @@
  * Invariants
  *
  * - A report that was sent may have been counted. It is delivered again under its own name, by which the storage
- *   recognizes it.
+ *   recognizes it for its idle time. After half of that it is given up, because it could count twice.
  * - Counts that were never sent are merged, and get a name of their own before they are sent.
  * - While reports of a circuit are pending or being delivered (`has`), newer ones must not be sent to the storage: it
  *   would take the older ones for repeats.
  */
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { aged, type Delta, isEmpty, merge, noDelta } from "../core/Delta.ts"
@@ -29,14 +30,20 @@ interface Dated<A> {
   readonly at: LocalMillis
 }
 
+interface Sent extends Dated<CircuitReport> {
+  readonly sentAt: LocalMillis
+}
+
 interface Pending {
   /** Sent without an answer, oldest first. */
-  readonly inDoubt: ReadonlyArray<Dated<CircuitReport>>
+  readonly inDoubt: ReadonlyArray<Sent>
   /** Never sent. */
   readonly unsent: Dated<Delta> | undefined
 }
 
 const nothing: Pending = { inDoubt: [], unsent: undefined }
+
+type Recipient = Pick<TimedStorage, "sync" | "idleTimeToLive">
 
 export class PendingReports {
   readonly #pending = new Map<string, Pending>()
@@ -63,7 +70,7 @@ export class PendingReports {
     if (isEmpty(report.delta)) return
     const { inDoubt, unsent } = this.#pending.get(report.circuit) ?? nothing
     if (wasSent && inDoubt.length < MOST_IN_DOUBT) {
-      this.#pending.set(report.circuit, { inDoubt: [...inDoubt, { value: report, at }], unsent })
+      this.#pending.set(report.circuit, { inDoubt: [...inDoubt, { value: report, at, sentAt: at }], unsent })
     } else {
       const value: Delta = { ...noDelta, lifetime: report.delta.lifetime }
       this.#pending.set(report.circuit, { inDoubt, unsent: merged(unsent, { value, at }) })
@@ -71,7 +78,7 @@ export class PendingReports {
   }
 
   /** Sends the pending reports of a circuit, for its lifetime counts only: as evidence they are too old. */
-  deliver(circuit: string, storage: Pick<TimedStorage, "sync">): Effect.Effect<void, StorageError> {
+  deliver(circuit: string, storage: Recipient): Effect.Effect<void, StorageError> {
     return Effect.suspend(() => {
       const underWay = this.#delivering.get(circuit)
       if (underWay !== undefined) return Effect.andThen(Deferred.await(underWay), this.deliver(circuit, storage))
@@ -87,7 +94,7 @@ export class PendingReports {
           left = { ...left, inDoubt: left.inDoubt.slice(1) }
         }
         if (left.unsent === undefined) return
-        const named = this.#named(circuit, left.unsent)
+        const named = this.#named(circuit, left.unsent, yield* monotonicNow)
         left = { inDoubt: [named], unsent: undefined }
         yield* send(named, storage)
       })
@@ -101,9 +108,9 @@ export class PendingReports {
   }
 
   /** An instance name for each delivery, so that their order does not matter. */
-  #named(circuit: string, { at, value: delta }: Dated<Delta>): Dated<CircuitReport> {
+  #named(circuit: string, { at, value: delta }: Dated<Delta>, sentAt: LocalMillis): Sent {
     const instance = `${this.#instance} ${++this.#deliveries}`
-    return { at, value: { circuit, instance, sequence: 0, generation: 0, delta, withins: [] } }
+    return { at, sentAt, value: { circuit, instance, sequence: 0, generation: 0, delta, withins: [] } }
   }
 
   #putBack(circuit: string, { inDoubt, unsent }: Pending): void {
@@ -118,13 +125,13 @@ const merged = (earlier: Dated<Delta> | undefined, later: Dated<Delta> | undefin
     ? earlier ?? later
     : { value: merge(aged(earlier.value, later.at - earlier.at), later.value), at: later.at }
 
-/** An `Invalid` circuit will never accept the report, so it is dropped. */
-const send = ({ at, value }: Dated<CircuitReport>, storage: Pick<TimedStorage, "sync">) =>
-  Effect.flatMap(
-    monotonicNow,
-    (now) => storage.sync([{ ...value, generation: 0, delta: aged(value.delta, now - at) }])
-  ).pipe(
-    Effect.flatMap(([answer]) => Effect.fromResult(answer!.result)),
-    Effect.catchIf(isInvalid, () => Effect.void),
-    Effect.asVoid
-  )
+/** An `Invalid` circuit will never accept the report, so it is dropped, and so is one that the storage may have forgotten. */
+const send = ({ at, sentAt, value }: Sent, storage: Recipient): Effect.Effect<void, StorageError> =>
+  Effect.gen(function*() {
+    const now = yield* monotonicNow
+    if (now - sentAt >= Duration.toMillis(storage.idleTimeToLive) / 2) return
+    const ageMillis = now - at
+    const asOf = value.asOf === undefined ? undefined : value.asOf + ageMillis
+    const [answer] = yield* storage.sync([{ ...value, generation: 0, delta: aged(value.delta, ageMillis), asOf }])
+    yield* Effect.fromResult(answer!.result)
+  }).pipe(Effect.catchIf(isInvalid, () => Effect.void))

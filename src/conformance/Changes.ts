@@ -1,7 +1,7 @@
 /** Laws of `change`: trips, operators' acts, and putting back records after a loss of data. */
 import type { OperationTo } from "../core/Change.ts"
 import { noCounts } from "../core/Delta.ts"
-import { FORMAT, type Snapshot } from "../core/Record.ts"
+import { FORMAT, type Snapshot, type SnapshotOverride } from "../core/Record.ts"
 import { atLeast, is, later, near, Range, SLACK_MILLIS, unchanged } from "./Claim.ts"
 import {
   atOnce,
@@ -18,6 +18,8 @@ import {
   reasonOf,
   success
 } from "./Law.ts"
+
+const METRICS: SnapshotOverride = { kind: "MetricsOnly", reason: "drill", actor: "ann" }
 
 export const transitions: ReadonlyArray<Definition> = [
   law(
@@ -86,17 +88,51 @@ export const transitions: ReadonlyArray<Definition> = [
 
   law("a trip without an opening stays Closed and begins a new window", FENCED, function*({ circuit }) {
     const it = circuit()
+    yield* it.operate({ _tag: "Override", ...METRICS })
     const { snapshot: seen } = yield* it.report(failures(5))
     yield* is("the first", yield* it.trip(seen, { opening: undefined }), { committed: true })
     yield* is("the second", yield* it.trip(seen, { opening: undefined }), { committed: false })
     yield* is("the circuit", yield* it.read, {
       ...NOTHING,
       generation: atLeast(seen.generation + 1),
+      override: METRICS,
       ...author,
       lifetime: { failure: 5, opened: 0 },
       totals: [noCounts]
     })
   }),
+
+  law(
+    "only a Closed circuit trips, and without an opening only under metrics-only",
+    FENCED,
+    function*({ circuit }) {
+      for (const state of ["Open", "HalfOpen"] as const) {
+        const it = circuit(state)
+        yield* it.open()
+        if (state === "HalfOpen") yield* it.operate({ _tag: "HalfOpen" })
+        const seen = yield* it.read
+        for (const opening of [{ openFor: HOUR, maxOpenFor: HOUR }, undefined]) {
+          const how = opening === undefined ? "without an opening" : "with one"
+          yield* is(`a trip of ${state}, ${how}`, yield* it.trip(seen, { opening }), { committed: false })
+        }
+        yield* it.operate({ _tag: "Override", ...METRICS })
+        const metrics = yield* it.trip(yield* it.read, { opening: undefined })
+        yield* is(`a trip of ${state} under metrics-only`, metrics, {
+          committed: false,
+          snapshot: { state: { _tag: state } }
+        })
+      }
+      const it = circuit("closed")
+      const { snapshot: closed } = yield* it.report(failures(5))
+      yield* is("a trip without an opening", yield* it.trip(closed, { opening: undefined }), { committed: false })
+      yield* is("the evidence after it", yield* it.read, failed(5))
+      yield* it.operate({ _tag: "Override", ...FORCED })
+      const forced = yield* it.read
+      yield* is("the same under another override", yield* it.trip(forced, { opening: undefined }), {
+        committed: false
+      })
+    }
+  ),
 
   law(
     "a new generation is above the record's, its author's and the storage's clock in microseconds",

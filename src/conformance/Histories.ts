@@ -187,7 +187,8 @@ class History {
         },
         hint: this.#one(0, 0, 5 * this.#unit)
       },
-      withins: this.#one([30_000], [5000, 60_000], [300_000], [])
+      withins: this.#one([30_000], [5000, 300_000], [300_000], []),
+      asOf: this.#one(undefined, this.#last.asOf, this.#last.asOf - 2500)
     }
     this.#reports.push(input)
     return reporting(this.#circuit, input)

@@ -10,6 +10,7 @@ import type { Ask, Settle } from "../core/Lease.ts"
 import { FORMAT, type Opening, type Snapshot, type SnapshotOverride } from "../core/Record.ts"
 import type { Report } from "../core/Report.ts"
 import { monotonicMillis } from "../internal/Clock.ts"
+import { newId } from "../internal/Ids.ts"
 import type { Capabilities, CircuitReport, Probe, Storage, StorageError } from "../Storage/Storage.ts"
 import { difference, is, type Unmet, unmet } from "./Claim.ts"
 
@@ -136,7 +137,7 @@ export const reading = (circuit: string, instance: string): CircuitReport => ({
 export const circuitOf = (storage: Storage, name: string) => {
   let sequence = 0
   let operations = 0
-  const run = Math.random().toString(36).slice(2)
+  const run = newId()
   const send = (report: Partial<Report>) =>
     Effect.gen(function*() {
       const [answer, ...others] = yield* storage.sync([{ ...reading(name, "a"), ...report }])

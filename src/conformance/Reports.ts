@@ -195,6 +195,62 @@ export const reports: ReadonlyArray<Definition> = [
   ),
 
   law(
+    "a short span beside a long one counts as exactly as alone",
+    FENCED,
+    function*({ circuit }) {
+      const counts = (age: number, failure: number) => ({ ...noCounts, age, failure })
+      const delta: Delta = { ...failures(1), buckets: [counts(45_000, 4), counts(7000, 2), counts(0, 1)] }
+      const [alone, both] = [circuit("alone"), circuit("both")]
+      const short = yield* alone.report(delta, { withins: [5000] })
+      yield* is("alone", short.snapshot.totals, [{ failure: 1 }])
+      const seen = yield* both.report(delta, { withins: [5000, HOUR] })
+      yield* is("beside an hour", seen.snapshot.totals, [{ failure: 1 }, { failure: 7 }])
+      yield* is("in another order", yield* both.send({ withins: [HOUR, 5000, 30_000] }), {
+        snapshot: { totals: [{ failure: 7 }, { failure: 1 }, { failure: 3 }] }
+      })
+      yield* both.report(failures(8), { instance: "b", sequence: 1, withins: [5000] })
+      yield* is("with another's that looks back less far", yield* both.send({ withins: [5000, HOUR] }), {
+        snapshot: { totals: [{ failure: 9 }, { failure: 7 }] }
+      })
+    }
+  ),
+
+  law(
+    "a report that arrives late is as old as it is, and is refused beyond half the idle time",
+    FENCED,
+    function*({ circuit, idleTimeToLive }) {
+      const it = circuit()
+      const { asOf } = yield* it.read
+      yield* is("one in time", yield* it.report(failures(1), { asOf }), { reported: "Counted", snapshot: failed(1) })
+      const late = yield* it.report(failures(2, 2 * MINUTE), { asOf: asOf - MINUTE })
+      yield* is("one that is a minute late", late, {
+        reported: "Counted",
+        snapshot: {
+          totals: [{ failure: 1 }],
+          hint: new Range(MINUTE / 2, MINUTE),
+          lifetime: { failure: 3, lastFailureAge: new Range(0, MINUTE / 2) }
+        }
+      })
+      const before = yield* it.read
+      const tooLate = { instance: "b", sequence: 1, asOf: asOf - idleTimeToLive / 2 - 1000 }
+      const refused = yield* it.report(failures(4), tooLate)
+      yield* is("one that is too late", refused.reported, "Refused")
+      yield* unchanged("after it", refused.snapshot, before)
+      const absent = circuit("absent")
+      yield* is("one of a circuit that was never written", yield* absent.report(failures(4), tooLate), {
+        reported: "Refused",
+        snapshot: NOTHING
+      })
+      yield* it.report(failures(8), { instance: "c", sequence: 1, asOf })
+      yield* is(
+        "one that was counted before it is too late",
+        yield* it.report(failures(8), { ...tooLate, instance: "c" }),
+        { reported: "Counted", snapshot: { lifetime: { failure: 11 } } }
+      )
+    }
+  ),
+
+  law(
     "a report of an older generation enters only the lifetime counts, one of a newer generation nothing",
     FENCED,
     function*({ circuit }) {

@@ -14,6 +14,7 @@ import {
   nextGeneration,
   opened,
   type Opening,
+  overrideAt,
   type RecordLifetime,
   type RecordOverride,
   type RecordState,
@@ -28,8 +29,11 @@ import type { StorageMillis } from "./Time.ts"
 /**
  * Precondition `at(generation)`: an instance found that the evidence trips the circuit. The trip is refused if the
  * generation has changed. It is also refused if the snapshot that it was decided on is older than `maxAge` (two
- * intervals) by the storage's clock, because an instance that was paused, or whose request was delayed, must not trip
- * on old evidence.
+ * intervals, at least 2 seconds) by the storage's clock, because an instance that was paused, or whose request was
+ * delayed, must not trip on old evidence.
+ *
+ * It is refused, too, unless the circuit is Closed: another state of the same generation has nothing to trip. Without
+ * `opening` it is also refused unless metrics-only is in force.
  */
 export interface Trip extends Author {
   readonly _tag: "Trip"
@@ -126,6 +130,7 @@ export const change = (
     case "Trip": {
       const stale = now - input.asOf > input.maxAge
       if (stale || (record?.generation ?? 0) !== input.generation) return refused
+      if (!mayTrip(record ?? created(now), input, now)) return refused
       return { record: trip(record ?? created(now), input, now), committed: true }
     }
     case "PutBack": {
@@ -143,6 +148,10 @@ export const change = (
     }
   }
 }
+
+/** Only a Closed circuit trips, and only metrics-only lets it trip without opening. */
+const mayTrip = (record: CircuitRecord, { opening }: Trip, now: StorageMillis): boolean =>
+  record.state._tag === "Closed" && (opening !== undefined || overrideAt(record, now)?.kind === "MetricsOnly")
 
 const trip = (record: CircuitRecord, input: Trip, now: StorageMillis): CircuitRecord => {
   const generation = nextGeneration(record, input.generation, now)

@@ -69,8 +69,9 @@ export const ask = (
   now: StorageMillis,
   idleTimeToLive: number
 ): { readonly record: CircuitRecord | undefined; readonly granted: boolean } => {
-  const denied = { record: stored, granted: false }
   const record = unexpired(stored, idleTimeToLive, now)
+  // Written where the storage's clock was set back, because else the open time would begin again with each request.
+  const denied = { record: record ?? stored, granted: false }
   if (record === undefined || !isWritable(record) || record.generation < generation) return denied
   const known = leasesOf(record).find(isNamed(lease))
   if (known !== undefined) return { record: stored, granted: isLive(known, now) }

@@ -114,6 +114,7 @@ export interface CircuitRecord {
   /** Consecutive failures of this generation, in the order of the reports. */
   readonly streak: number
   readonly seen: ReadonlyArray<Seen>
+  /** The storage's clock when the record was last written. It is later than now only if the clock was set back since. */
   readonly usedAt: StorageMillis
 }
 
@@ -186,12 +187,36 @@ export const expiresAt = (record: CircuitRecord, idleTimeToLive: number): number
 export const expired = (record: CircuitRecord, idleTimeToLive: number, now: StorageMillis): boolean =>
   now >= expiresAt(record, idleTimeToLive)
 
-/** The record as transitions see it: `undefined` if it has expired. */
+/** The record as transitions see it: `undefined` if it has expired, and with its times by the clock of now. */
 export const unexpired = (
   record: CircuitRecord | undefined,
   idleTimeToLive: number,
   now: StorageMillis
-): CircuitRecord | undefined => record === undefined || expired(record, idleTimeToLive, now) ? undefined : record
+): CircuitRecord | undefined =>
+  record === undefined || expired(record, idleTimeToLive, now) ? undefined : setBack(record, now)
+
+/**
+ * The record by a clock that was set back since the last write, as by a failover to a server whose clock is behind. Its
+ * times are moved back with the clock, as if it was written just now. So nothing lasts longer than it was to last when
+ * it was written: an open time, a lease, an override, a hint. The same reference where the clock was not set back.
+ */
+const setBack = (record: CircuitRecord, now: StorageMillis): CircuitRecord => {
+  const aheadMillis = record.usedAt - now
+  if (aheadMillis <= 0 || !isWritable(record)) return record
+  const { changedAt, hintUntil, override, state } = record
+  return {
+    ...record,
+    state: state._tag === "Closed"
+      ? state
+      : state._tag === "Open"
+      ? { ...state, until: state.until - aheadMillis }
+      : { ...state, leases: state.leases.map((lease) => ({ ...lease, until: lease.until - aheadMillis })) },
+    changedAt: changedAt === undefined ? undefined : changedAt - aheadMillis,
+    override: override?.until === undefined ? override : { ...override, until: override.until - aheadMillis },
+    hintUntil: hintUntil - aheadMillis,
+    usedAt: now
+  }
+}
 
 /** Whether this message, or a newer one of its kind and instance, took effect within the idle time. */
 export const isRepeat = (
@@ -312,7 +337,7 @@ export interface Snapshot {
   readonly why?: Why | undefined
   readonly fingerprint?: string | undefined
   readonly lifetime: SnapshotLifetime
-  /** Counts over each requested `within`. Zero where no instance with the reader's bucket width has reported. */
+  /** Counts over each requested `within`. Zero where no instance has reported in buckets of that span's width. */
   readonly totals: ReadonlyArray<Counts>
   readonly streak: number
 }

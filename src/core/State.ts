@@ -292,8 +292,14 @@ const SAME_WITHIN_MILLIS = 100
 
 const isClose = (a: LocalMillis, b: LocalMillis): boolean => Math.abs(a - b) < SAME_WITHIN_MILLIS
 
-/** A later snapshot of the same generation: its times may have moved. */
-export const refreshed = (state: State, fleet: FleetState): State => {
+/**
+ * A later snapshot of the same generation: its times may have moved, and its override may have ended, because this process's
+ * clock stood still while its machine slept.
+ */
+export const refreshed = (from: State, fleet: FleetState, overrideUntil: LocalMillis): State => {
+  const { override } = from
+  const isShorter = override !== undefined && overrideUntil < override.until && !isClose(overrideUntil, override.until)
+  const state = isShorter ? { ...from, override: { ...override, until: overrideUntil } } : from
   if (!state.adopted) return state
   if (state._tag === "Open" && fleet._tag === "Open" && !isClose(state.until, fleet.until)) {
     return { ...state, until: fleet.until }

@@ -106,20 +106,21 @@ const enter = <A, E, R>(
   }
   const wait = circuit.beforeCall()
   return wait === undefined || metricsOnly
-    ? permitted(circuit, self, classify, metricsOnly, fiber)
-    : Effect.flatMap(wait, () => permitted(circuit, self, classify, metricsOnly, fiber))
+    ? permitted(circuit, self, classify, metricsOnly, fiber, true)
+    : Effect.flatMap(wait, (isAnswered) => permitted(circuit, self, classify, metricsOnly, fiber, isAnswered))
 }
 
 /**
  * From admission to settlement the fiber is uninterruptible, except while the call itself or its classification runs, so a
- * permit and a place in the bulkhead are given back however the call ends.
+ * permit and a place in the bulkhead are given back however the call ends. `mayWait`: the call may wait for its outcome's report.
  */
 const permitted = <A, E, R>(
   circuit: Circuit,
   self: Effect.Effect<A, E, R>,
   classify: AnyClassify | undefined,
   metricsOnly: boolean,
-  fiber: Fiber<unknown, unknown>
+  fiber: Fiber<unknown, unknown>,
+  mayWait: boolean
 ): Effect.Effect<A, any, R> =>
   Effect.uninterruptibleMask((restore) => {
     const admitted = (mayAsk: boolean): Effect.Effect<A, any, R> => {
@@ -138,7 +139,7 @@ const permitted = <A, E, R>(
       if (trace !== undefined) trace(messages.callAdmitted, { circuit: circuit.name, probe: permit.probe })
       if (!permit.recorded) return restore(self)
       circuit.inFlight++
-      return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore)
+      return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore, mayWait)
     }
     return admitted(true)
   })
@@ -169,20 +170,21 @@ const limited = <A, E, R>(
   return bounded(self, deadlines(limitMillis), timedOut, fiber, restore)
 }
 
-/** Settles the permit by the exit of the call: by its own account, or as `classify` says. */
+/** Settles the permit by the exit of the call: by its own account, or as `classify` says. Then it waits for the fleet's part. */
 const settled = <A, E, R>(
   circuit: Circuit,
   permit: Permit,
   running: Effect.Effect<A, E, R>,
   perCall: AnyClassify | undefined,
-  restore: Restore
+  restore: Restore,
+  mayWait: boolean
 ): Effect.Effect<A, E, any> => {
   const classify = perCall ?? circuit.shared.classify
   if (classify === undefined) {
     const end = (exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined => {
       circuit.ended(permit)
       settle(circuit, permit, exit, fromExit(exit))
-      return circuit.fleet?.afterCall()
+      return mayWait ? circuit.fleet?.afterCall() : undefined
     }
     if (!Exit.isExit(running)) return Effect.onExitPrimitive(running, end)
     const recorded = end(running as Exit.Exit<A, E>)
@@ -203,7 +205,7 @@ const settled = <A, E, R>(
         circuit.shared.report(messages.classifyFailed, outcome.cause)
       }
       // The call's own result stands. A fiber that was interrupted meanwhile ends as interrupted once it is interruptible.
-      const recorded = circuit.fleet?.afterCall()
+      const recorded = mayWait ? circuit.fleet?.afterCall() : undefined
       return recorded === undefined ? exit : Effect.andThen(recorded, exit)
     })
   })

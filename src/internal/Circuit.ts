@@ -480,8 +480,8 @@ export class Circuit implements Local, Evidence {
     return ended
   }
 
-  refresh(state: State.FleetState): void {
-    const next = State.refreshed(this.#state, state)
+  refresh(state: State.FleetState, overrideUntil: LocalMillis): void {
+    const next = State.refreshed(this.#state, state, overrideUntil)
     if (next !== this.#state) this.#amend(next)
   }
 

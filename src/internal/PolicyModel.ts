@@ -55,8 +55,9 @@ export interface HalfOpen {
  * - `strict`: every call loads the view first, and returns once its outcome is recorded. A call that arrives after a
  *   trip was committed is rejected, as long as the storage answers and keeps what it acknowledged.
  *
- * Calls that wait at the same time share a request. Each waits at most for the storage's deadline of 1 second, and not
- * at all while the storage is away, which it is after two failed requests in a row.
+ * Calls that wait at the same time share a request. Each waits for its view at most for the storage's deadline of 1
+ * second, whatever is in flight, and not at all while the storage is away, which it is after two failed requests in a
+ * row. A `strict` call waits for its outcome's report at most as long, and not at all if its view was not loaded.
  *
  * @category models
  * @since 0.1.0
@@ -104,7 +105,8 @@ export interface Data {
    * Whose outcomes open the circuit for the fleet. `pooled`: the outcomes of all instances together, once they have
    * been tripping for one `syncEvery`. `any`: the outcomes of any one instance, at once. An instance that trips on its
    * own evidence rejects its own calls either way. Default: `pooled` on a storage that hosts share, else `any`; always
-   * `any` with `lastCalls`, which cannot be pooled.
+   * `any` with `lastCalls`, which cannot be pooled. With `pooled`, a breaker dies with a `RangeError` when it is made if
+   * a window of `trip` is longer than the storage's idle time.
    */
   readonly evidence?: "pooled" | "any" | undefined
   /**
@@ -116,6 +118,9 @@ export interface Data {
   /**
    * The interval between reports to the storage, which also fetch the fleet's view; at least 10 ms. Circuits in use
    * with the same interval share a request. A failure is reported within 50 ms. Default 1 second.
+   *
+   * A breaker dies with a `RangeError` when it is made if this is longer than the storage's idle time, or, with `pooled`
+   * evidence, than the shortest window of `trip`.
    */
   readonly syncEvery?: Duration.Input | undefined
 }

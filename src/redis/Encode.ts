@@ -9,7 +9,7 @@ import type { Change, LeaseName, Probe, Report, Snapshot } from "../Storage/Stor
 export const encodeReport = ({ delta, withins, ...report }: Report): object => ({
   ...report,
   withins,
-  width: widthFor(withins),
+  widths: withins.map(widthFor),
   ...isEmpty(delta) ? {} : { ...delta, counts: true }
 })
 

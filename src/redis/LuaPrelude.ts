@@ -7,10 +7,12 @@
  * - A script reads and checks first, and writes in `save` alone: a script that fails has written nothing.
  * - `r` is the circuit, or `nil` if there is none. `stored` has its fields as they are in Redis, so `save` writes only
  *   those that changed.
- * - `cleared`, `leased`, `removed`, `entry`, `outdated` and `entered` are what `save` has to write beside the hash.
+ * - `cleared`, `leased`, `removed`, `entry`, `outdated` and what is entered in the widths of the window are what `save`
+ *   has to write beside the hash.
  */
 import { MOST_LAPSED_LEASES } from "../core/Lease.ts"
 import { FORMAT } from "../core/Record.ts"
+import { TRANSIT_MILLIS } from "../core/Report.ts"
 import { overrideWord } from "../core/Words.ts"
 import { FIELDS, LONGEST_VALUE_BYTES, MOST_HISTORY, NUMBERS, OPTIONAL, TEXTS } from "./Fields.ts"
 
@@ -139,7 +141,20 @@ local r = load()
 local known = r ~= nil
 local was = { generation = known and r.generation or 0, state = known and r.state or 'closed' }
 local cleared, leased, removed, entry = false, false, false, nil
-local entered, outdated = {}, {}
+local outdated = {}
+
+-- How far the clock was set back since the last write. The circuit's times are moved back with it.
+local ahead = known and writable(r) and math.max(0, r.updated_at - now) or 0
+-- The leases as they are in Redis.
+local stored_leases = known and r.leases or {}
+
+if ahead > 0 then
+  for _, field in ipairs({ 'state_since', 'open_until', 'override_until', 'retry_after_until' }) do
+    if r[field] then r[field] = r[field] - ahead end
+  end
+  r.leases, r.updated_at, leased = {}, now, #stored_leases > 0
+  for i, lease in ipairs(stored_leases) do r.leases[i] = { name = lease.name, ends = lease.ends - ahead } end
+end
 `
 
 /** The transitions of a record that several scripts make. */
@@ -255,15 +270,32 @@ end
 
 /**
  * The window. A bucket is a member `start width success failure slow`, scored by the time at which it leaves the
- * window: buckets of several widths are side by side in it, and each leaves in its time.
+ * window: buckets of several widths are side by side in it, and each leaves in its time. A report counts once in each
+ * of the widths that its policy looks at.
  */
 const window = `
-local SPAN = ${MOST_BUCKETS} * (input.width or 0)
-local BUCKET = '^(%-?%d+) ' .. text(input.width or 0) .. ' (%d+) (%d+) (%d+)$'
-local sums, bounds, members = {}, {}, {}
+-- The spans of the policy, and the buckets of their width: \`members\` are in Redis, \`entered\` are to be written.
+local sums, widths = {}, {}
 
-local function add(start, success, failure, slow)
-  for i, bound in ipairs(bounds) do
+do
+  local of = {}
+  for i, within in ipairs(input.withins or {}) do
+    local width = input.widths[i]
+    local w = of[width]
+    if not w then
+      w = { width = width, kept = ${MOST_BUCKETS} * width, oldest = width, bounds = {}, members = {}, entered = {} }
+      w.pattern = '^(%-?%d+) ' .. text(width) .. ' (%d+) (%d+) (%d+)$'
+      of[width], widths[#widths + 1] = w, w
+    end
+    -- A span that is shorter than a bucket is as long as one.
+    local span = math.max(within, width)
+    w.bounds[i], w.oldest = now - span, math.max(w.oldest, span)
+    sums[3 * i - 2], sums[3 * i - 1], sums[3 * i] = 0, 0, 0
+  end
+end
+
+local function add(w, start, success, failure, slow)
+  for i, bound in pairs(w.bounds) do
     if start > bound then
       local at = 3 * i
       sums[at - 2], sums[at - 1], sums[at] = sums[at - 2] + success, sums[at - 1] + failure, sums[at] + slow
@@ -272,44 +304,47 @@ local function add(start, success, failure, slow)
 end
 
 -- Sums the counts of each span, and finds the buckets that the report may count in.
-local function read_window(withins, counts, width)
-  local oldest = width or 0
-  for i, within in ipairs(withins) do
-    -- A span that is shorter than a bucket is as long as one.
-    local span = math.max(within, width)
-    bounds[i], sums[3 * i - 2], sums[3 * i - 1], sums[3 * i] = now - span, 0, 0, 0
-    oldest = math.max(oldest, span)
-  end
-  if not width or not known then return end
-  for _, counted in ipairs(counts) do oldest = math.max(oldest, counted.age + width) end
-  local found = redis.call('ZRANGEBYSCORE', WINDOW, '(' .. text(now - oldest + SPAN), text(now + SPAN))
-  for _, member in ipairs(found) do
-    local start, success, failure, slow = string.match(member, BUCKET)
-    if start then
-      start = start + 0
-      members[start] = member
-      add(start, success, failure, slow)
+local function read_window(counts)
+  for _, w in ipairs(known and widths or {}) do
+    local oldest = w.oldest
+    for _, counted in ipairs(counts) do oldest = math.max(oldest, counted.age + w.width) end
+    local found = redis.call('ZRANGEBYSCORE', WINDOW, '(' .. text(now - oldest + w.kept), text(now + w.kept))
+    for _, member in ipairs(found) do
+      local start, success, failure, slow = string.match(member, w.pattern)
+      if start then
+        start = start + 0
+        w.members[start] = member
+        add(w, start, success, failure, slow)
+      end
     end
   end
 end
 
-local function enter(counts, width)
-  for _, counted in ipairs(counts) do
-    -- An age below zero comes from a clock that was set back, and nothing ends in the future.
-    local start = math.floor((now - math.max(0, counted.age)) / width) * width
-    if start + SPAN > now then
-      local bucket = entered[start] or { 0, 0, 0 }
-      if members[start] then
-        local _, success, failure, slow = string.match(members[start], BUCKET)
-        bucket = { success + 0, failure + 0, slow + 0 }
-        outdated[#outdated + 1], members[start] = members[start], nil
-      end
-      bucket[1], bucket[2] = bucket[1] + counted.success, bucket[2] + counted.failure
-      bucket[3] = bucket[3] + counted.slow
-      entered[start] = bucket
-      add(start, counted.success, counted.failure, counted.slow)
-    end
+local function enter_in(w, counted)
+  -- An age below zero comes from a clock that was set back, and nothing ends in the future.
+  local start = math.floor((now - math.max(0, counted.age)) / w.width) * w.width
+  if start + w.kept <= now then return end
+  local bucket = w.entered[start] or { 0, 0, 0 }
+  if w.members[start] then
+    local _, success, failure, slow = string.match(w.members[start], w.pattern)
+    bucket = { success + 0, failure + 0, slow + 0 }
+    outdated[#outdated + 1], w.members[start] = w.members[start], nil
   end
+  bucket[1], bucket[2] = bucket[1] + counted.success, bucket[2] + counted.failure
+  bucket[3] = bucket[3] + counted.slow
+  w.entered[start] = bucket
+  add(w, start, counted.success, counted.failure, counted.slow)
+end
+
+local function enter(counts)
+  for _, w in ipairs(widths) do
+    for _, counted in ipairs(counts) do enter_in(w, counted) end
+  end
+end
+
+-- As in \`core/Report.ts\`: how much older the outcomes are than the report says.
+local function late_by(as_of)
+  return as_of and now - as_of > ${TRANSIT_MILLIS} and now - as_of or 0
 end
 
 local function totals()
@@ -317,14 +352,16 @@ local function totals()
   return sums
 end
 
-local function save_window(width)
+local function save_window()
   if cleared then redis.call('DEL', WINDOW) end
   redis.call('ZREMRANGEBYSCORE', WINDOW, '-inf', text(now))
   if #outdated > 0 then redis.call('ZREM', WINDOW, unpack(outdated)) end
   local added = {}
-  for start, bucket in pairs(entered) do
-    added[#added + 1] = text(start + SPAN)
-    added[#added + 1] = string.format('%.0f %.0f %.0f %.0f %.0f', start, width, bucket[1], bucket[2], bucket[3])
+  for _, w in ipairs(widths) do
+    for start, bucket in pairs(w.entered) do
+      added[#added + 1] = text(start + w.kept)
+      added[#added + 1] = string.format('%.0f %.0f %.0f %.0f %.0f', start, w.width, bucket[1], bucket[2], bucket[3])
+    end
   end
   if #added > 0 then redis.call('ZADD', WINDOW, unpack(added)) end
 end
@@ -384,7 +421,10 @@ local function save_expiry()
   end
 end
 
+local saved = false
+
 local function save()
+  saved = true
   r.total_requests = r.success_count + r.failure_count + r.ignored_count
   local is_change = r.generation ~= was.generation
   local written, dropped = changed_fields()
@@ -397,7 +437,7 @@ local function save()
   end
   if #dropped > 0 then redis.call('HDEL', RECORD, unpack(dropped)) end
   if #written > 0 then redis.call('HSET', RECORD, unpack(written)) end
-  save_window(input.width)
+  save_window()
   if leased then
     redis.call('DEL', LEASES)
     for _, lease in ipairs(r.leases) do redis.call('ZADD', LEASES, text(lease.ends), lease.name) end
@@ -412,12 +452,15 @@ local function save()
 end
 `
 
-/** The reply: the answer, the time, the fields, the ends of the leases and the totals of the window. */
+/**
+ * The reply: the answer, the time, the fields and the ends of the leases as they are in Redis now, and the totals of the
+ * window.
+ */
 const reply = `
 local function reply(answer, sums)
   if r == nil then return { answer, text(now), {}, {}, sums } end
   local leases = {}
-  for i, lease in ipairs(r.leases) do leases[i] = text(lease.ends) end
+  for i, lease in ipairs(saved and r.leases or stored_leases) do leases[i] = text(lease.ends) end
   return { answer, text(now), values, leases, sums }
 end
 `

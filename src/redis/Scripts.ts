@@ -7,6 +7,7 @@
  * core.
  */
 import { createHash } from "node:crypto"
+import { overrideWord } from "../core/Words.ts"
 import { prelude } from "./LuaPrelude.ts"
 
 export interface Script {
@@ -17,10 +18,12 @@ export interface Script {
 
 /** `core/Report.ts`: counts a report, and sums the window. */
 const sync = `
-local answer, width = 'Counted', input.width
-read_window(input.withins, input.buckets or {}, width)
+local answer = 'Counted'
+local late = late_by(input.asOf)
+for _, counted in ipairs(input.buckets or {}) do counted.age = counted.age + late end
+read_window(input.buckets or {})
 if input.counts and not is_repeat('report', input.instance, input.sequence) then
-  if r and not writable(r) then
+  if (r and not writable(r)) or late > input.idle / 2 then
     answer = 'Refused'
   elseif input.generation > was.generation then
     answer = 'Behind'
@@ -31,12 +34,12 @@ if input.counts and not is_repeat('report', input.instance, input.sequence) then
     for _, kind in ipairs({ 'success', 'failure', 'ignored', 'timeout', 'slow', 'rejected' }) do
       r[kind .. '_count'] = r[kind .. '_count'] + delta[kind]
     end
-    set_last_calls(delta, function(age) return now - math.max(0, age) end)
+    set_last_calls(delta, function(age) return now - math.max(0, age + late) end)
     if input.generation == r.generation then
-      if width then enter(input.buckets, width) end
+      enter(input.buckets)
       local streak = input.streak
       r.consecutive_failures = streak.trailing + (streak.sawSuccess and 0 or r.consecutive_failures)
-      if input.hint > 0 then r.retry_after_until = math.max(r.retry_after_until, now + input.hint) end
+      if input.hint > late then r.retry_after_until = math.max(r.retry_after_until, now + (input.hint - late)) end
     end
     save()
   end
@@ -75,6 +78,8 @@ local tags = {}
 
 function tags.Trip()
   if now - input.asOf > input.maxAge or was.generation ~= input.generation then return end
+  if was.state ~= 'closed' then return end
+  if not input.opening and not (r and overridden(r) and r.override == '${overrideWord.MetricsOnly}') then return end
   r = r or created()
   answer = 'Committed'
   local generation = next_generation(input.generation)
@@ -210,7 +215,13 @@ local function settle()
 end
 
 if r and writable(r) then
-  if input._tag == 'Ask' then ask() else settle() end
+  if input._tag == 'Ask' then
+    ask()
+    -- The times of a circuit whose clock was set back are written, or its open time would begin again with each request.
+    if ahead > 0 and answer == 'Refused' then save() end
+  else
+    settle()
+  end
 end
 return reply(answer, {})
 `

@@ -12,7 +12,7 @@
 import { addCounts, type Bucket } from "../core/Buckets.ts"
 import { add, isEmpty, noCounts } from "../core/Delta.ts"
 import { type CircuitRecord, type Seen, type Snapshot, snapshot, unexpired } from "../core/Record.ts"
-import { type Report, report, type Reported } from "../core/Report.ts"
+import { arrived, type Report, report, type Reported } from "../core/Report.ts"
 import type { StripeRow } from "./Locks.ts"
 import { enter, type Stripe } from "./Stripes.ts"
 import type { SeenRow, StoredCircuit, View } from "./View.ts"
@@ -81,7 +81,7 @@ export class ReportBatch {
     if (record === undefined && current.record !== undefined) return "expired"
     if (!this.#locked.has(idOf({ key, index }))) return "missing"
     const isCurrent = input.generation === next.generation
-    const stripe = enter(current.stripes, index, input.delta, isCurrent, nowMillis)
+    const stripe = enter(current.stripes, index, arrived(input, nowMillis), isCurrent, nowMillis)
     this.#current.set(key, { record: next, stripes: new Map(current.stripes).set(index, stripe) })
     this.#stripes.set(idOf({ key, index }), { key, index, stripe })
     this.#added.push(
@@ -97,8 +97,10 @@ export class ReportBatch {
     return { stripes: [...this.#stripes.values()], seen: this.#added, buckets: [...this.#buckets.values()] }
   }
 
-  #enterBuckets({ delta, key, stripe, withins }: KeyedReport): void {
-    for (const bucket of addCounts([], delta.buckets, withins, this.#nowMillis)) {
+  #enterBuckets(input: KeyedReport): void {
+    const { key, stripe, withins } = input
+    const { buckets } = arrived(input, this.#nowMillis)
+    for (const bucket of addCounts([], buckets, withins, this.#nowMillis)) {
       const id = `${bucket.width} ${bucket.index} ${stripe} ${key}`
       this.#buckets.set(id, { ...bucket, ...add(this.#buckets.get(id) ?? noCounts, bucket), key, stripe })
     }

@@ -89,9 +89,11 @@ export const recordOf = (
   const usedAt = Math.max(base?.usedAt ?? 0, ...all.map(({ asOf }) => asOf))
   const record = { ...base ?? created(usedAt), usedAt }
   if (!isWritable(record) || expired(record, idleMillis, nowMillis)) return record
+  // Later than now if the server's clock was set back: the stripes are added as of the last of them.
+  const atMillis = Math.max(nowMillis, usedAt)
   const newest = newestSuccess(stripes)
   const trailing = all.reduce((sum, { delta, since }) => since === newest ? sum + delta.streak.trailing : sum, 0)
-  const delta = all.reduce((sum, { asOf, delta }) => merge(sum, aged(delta, nowMillis - asOf)), noDelta)
+  const delta = all.reduce((sum, { asOf, delta }) => merge(sum, aged(delta, atMillis - asOf)), noDelta)
   const counted = report(
     record,
     {
@@ -101,7 +103,7 @@ export const recordOf = (
       delta: { ...delta, streak: { ...noStreak, sawSuccess: newest > 0, trailing } },
       withins: []
     },
-    nowMillis,
+    atMillis,
     idleMillis
   )
   return { ...record, ...counted.record, usedAt, seen: record.seen }

@@ -28,16 +28,18 @@ const MOST_CIRCUITS = 100
 type Answered = Result.Result<Answer, StorageError>
 
 /** Sorted, and each once. */
-const keysOf = (reports: ReadonlyArray<KeyedReport>): ReadonlyArray<string> =>
+const keysOf = (reports: ReadonlyArray<{ readonly key: string }>): ReadonlyArray<string> =>
   [...new Set(reports.map(({ key }) => key))].toSorted()
 
 /** The windows that the reports' policies look back over, by the width of their buckets. */
-const spansOf = (reports: ReadonlyArray<KeyedReport>): ReadonlyArray<Span> =>
-  [...Map.groupBy(reports, ({ withins }) => widthFor(withins))].flatMap(([widthMillis, group]) =>
-    widthMillis === undefined
-      ? []
-      : [{ widthMillis, longestMillis: Math.max(...group.flatMap(({ withins }) => withins)), keys: keysOf(group) }]
-  )
+const spansOf = (reports: ReadonlyArray<KeyedReport>): ReadonlyArray<Span> => {
+  const windows = reports.flatMap(({ key, withins }) => withins.map((within) => ({ key, within })))
+  return [...Map.groupBy(windows, ({ within }) => widthFor(within))].map(([widthMillis, group]) => ({
+    widthMillis,
+    longestMillis: Math.max(...group.map(({ within }) => within)),
+    keys: keysOf(group)
+  }))
+}
 
 /**
  * Counts the reports that can be counted, and says of each other one why it cannot be yet. Without `waits`, a stripe that

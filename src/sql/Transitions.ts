@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import { type Change, change, historyWhy } from "../core/Change.ts"
 import { ask, settle } from "../core/Lease.ts"
-import { type CircuitRecord, historyEntry, type Message, snapshot, unexpired, type Why } from "../core/Record.ts"
+import { type CircuitRecord, expired, historyEntry, type Message, snapshot, type Why } from "../core/Record.ts"
 import { operationDenied } from "../internal/StorageErrors.ts"
 import type { Changed, Probe, Probed, Snapshot, StorageError } from "../Storage/Storage.ts"
 import { type AnnouncementError, type Announcer, isAnnouncementFailure } from "./Announcements.ts"
@@ -52,8 +52,8 @@ const attempt = <A extends object>(
       seen: message === undefined ? undefined : { kind: message.kind, messages: [{ key, instance: message.instance }] }
     })
     const { nowMillis, seen } = view
-    const stored = unexpired((yield* view.circuit(key)).record, idleMillis, nowMillis)
-    const before = stored === undefined ? undefined : { ...stored, seen }
+    const { record: stored } = yield* view.circuit(key)
+    const before = stored === undefined || expired(stored, idleMillis, nowMillis) ? undefined : { ...stored, seen }
     const [record, answer] = step(before, nowMillis)
     const result = { ...answer, snapshot: snapshot(record, [], nowMillis, idleMillis) }
     if (record === undefined || record === before) return result

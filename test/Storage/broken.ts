@@ -162,6 +162,14 @@ export const broken: Record<string, Params> = {
     ...report,
     delta: { ...report.delta, buckets: report.delta.buckets.map((bucket) => ({ ...bucket, age: 0 })) }
   })),
+  "a short span beside a long one counts as exactly as alone": reports((report) => ({
+    ...report,
+    withins: report.withins.map(() => Math.max(...report.withins))
+  })),
+  "a report that arrives late is as old as it is, and is refused beyond half the idle time": reports((report) => ({
+    ...report,
+    asOf: undefined
+  })),
   "a report of an older generation enters only the lifetime counts, one of a newer generation nothing": but(
     (storage) => ({
       ...storage,
@@ -180,9 +188,9 @@ export const broken: Record<string, Params> = {
   "of concurrent trips exactly one is committed, and every answer shows it": but((storage) => ({
     ...storage,
     change: (circuit, change) =>
-      Effect.flatMap(
-        generationOf(storage, circuit),
-        (generation) => storage.change(circuit, change._tag === "Trip" ? { ...change, generation } : change)
+      change._tag !== "Trip" ? storage.change(circuit, change) : Effect.flatMap(
+        storage.change(circuit, byHand({ _tag: "Reset" })),
+        ({ snapshot: { generation } }) => storage.change(circuit, { ...change, generation })
       )
   })),
   "a trip of another generation, or on a snapshot that is too old, is refused and changes nothing": trips((trip) => ({
@@ -196,6 +204,14 @@ export const broken: Record<string, Params> = {
   "a trip without an opening stays Closed and begins a new window": trips((trip) => ({
     ...trip,
     opening: trip.opening ?? { openFor: 1000, maxOpenFor: 1000 }
+  })),
+  "only a Closed circuit trips, and without an opening only under metrics-only": but((storage) => ({
+    ...storage,
+    change: (circuit, change) =>
+      storage.change(
+        circuit,
+        change._tag === "Trip" && change.opening === undefined ? byHand({ _tag: "Reset" }) : change
+      )
   })),
   "an operation on an existing circuit is denied where there is none, and then leaves nothing behind": operations((
     operation

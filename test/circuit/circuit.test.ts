@@ -385,7 +385,7 @@ class Pair {
       : state._tag === "HalfOpen"
       ? { _tag: "HalfOpen", successes: leave < 4 ? state.successes : view % 4, freeAt: state.freeAt + by }
       : { _tag: "Closed" }
-    this.circuit.refresh(refreshed)
+    this.circuit.refresh(refreshed, Infinity)
     model.refresh(refreshed)
   }
 
@@ -1098,6 +1098,19 @@ describe("a circuit of a fleet", () => {
     fleet.received = []
     assert.deepInclude(bench.circuit.adopt(view, bench.now), { failure: 2, streak: 0 })
     assert.deepStrictEqual(fleet.received, [])
+  })
+
+  it("an override of the fleet only gets shorter by a later view, and ends then (F9)", () => {
+    const bench = new Bench({}, new FakeFleet())
+    const override = { mode: "ForcedOpen", reason: "drill", actor: "ann", until: 60_000 } as const
+    bench.circuit.adopt({ ...view, state: { _tag: "Closed" }, override }, 0)
+    bench.circuit.refresh({ _tag: "Closed" }, 90_000)
+    assert.strictEqual(bench.circuit.refusalAt(bench.now), "ForcedOpen")
+    bench.circuit.refresh({ _tag: "Closed" }, 10_000)
+    bench.now = 9999
+    assert.strictEqual(bench.circuit.refusalAt(bench.now), "ForcedOpen")
+    bench.now = 10_000
+    assert.isUndefined(bench.circuit.refusalAt(bench.now))
   })
 })
 

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Latch } from "effect"
+import { Duration, Effect, Fiber, Latch } from "effect"
+import { TestClock } from "effect/testing"
 import { PendingReports } from "../../src/combine/PendingReports.ts"
 import { circuitOf, failures, ignored, reading } from "../../src/conformance/Law.ts"
 import type * as Storage from "../../src/Storage/Storage.ts"
@@ -73,6 +74,21 @@ describe("pending reports of a storage", () => {
       yield* pending.deliver("c", storage)
       const { lifetime: { lastFailureAge } } = yield* circuitOf(storage, "c").read
       assert.strictEqual(lastFailureAge, 5000)
+    }))
+
+  it.effect("a report that the storage may have counted and forgotten is given up, and one that was never sent is not (F9)", () =>
+    Effect.gen(function*() {
+      const storage = yield* memory
+      const half = Duration.toMillis(storage.idleTimeToLive) / 2
+      yield* storage.sync([report(1, 1)])
+      const pending = new PendingReports("pending")
+      pending.add(report(1, 1), true, 0)
+      pending.add(report(2, 2), false, 0)
+      yield* TestClock.adjust(half)
+      pending.add(report(3, 4), true, half)
+      yield* pending.deliver("c", storage)
+      assert.isFalse(pending.has("c"))
+      assert.strictEqual(yield* counted(storage), 1 + 2 + 4)
     }))
 
   it.effect("pending reports contain no reports without counts", () =>

@@ -2,7 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import type { Operation } from "../../src/core/Change.ts"
 import { streakOf } from "../../src/core/Delta.ts"
 import { expired, expiresAt } from "../../src/core/Record.ts"
-import { Circuit, failures, forced, halfOpen, IDLE, MINUTE, open, why } from "./circuit.ts"
+import { type Opening, type SnapshotOverride } from "../../src/core/Record.ts"
+import { Circuit, failures, forced, halfOpen, IDLE, MINUTE, open, opening, why } from "./circuit.ts"
+
+const metricsOnly: SnapshotOverride = { kind: "MetricsOnly", reason: "drill", actor: "ann" }
 
 describe("trip", () => {
   it("of many instances that trip on the same evidence, one wins, and the others get its generation", () => {
@@ -52,6 +55,7 @@ describe("trip", () => {
     const circuit = halfOpen()
     circuit.ask("a")
     circuit.settle("a", "Success")
+    circuit.operate({ _tag: "Override", ...metricsOnly })
     circuit.wait(MINUTE / 2).report("a", failures(5))
     const seen = circuit.snapshot()
     assert.isTrue(circuit.change({ _tag: "Trip", generation: seen.generation, asOf: seen.asOf, maxAge: 1, why }))
@@ -59,6 +63,29 @@ describe("trip", () => {
     assert.deepStrictEqual(circuit.snapshot().state, { _tag: "Closed" })
     assert.deepStrictEqual([circuit.snapshot().streak, circuit.snapshot().openings], [0, 1])
     assert.strictEqual(circuit.wait(MINUTE / 2).snapshot().openings, 0)
+  })
+
+  it("only a Closed circuit trips, and without an opening only under metrics-only (F13)", () => {
+    const trip = (circuit: Circuit, opening?: Opening): boolean => {
+      const { asOf, generation } = circuit.snapshot()
+      const before = circuit.record
+      const committed = circuit.change({ _tag: "Trip", generation, asOf, maxAge: 2000, why, opening })
+      if (!committed) assert.strictEqual(circuit.record, before)
+      return committed
+    }
+    for (const [circuit, override] of [[open(), forced], [halfOpen(), forced], [new Circuit(), metricsOnly]] as const) {
+      const isClosed = circuit.state === "Closed"
+      assert.strictEqual(trip(circuit.clone(), opening), isClosed, circuit.state)
+      assert.isFalse(trip(circuit.clone()), `${circuit.state}, without an opening`)
+      circuit.operate({ _tag: "Override", ...override, remaining: MINUTE })
+      assert.strictEqual(trip(circuit.clone()), isClosed, `${circuit.state}, ${override.kind}`)
+      assert.isFalse(trip(circuit.clone().wait(MINUTE)), `${circuit.state}, once ${override.kind} has expired`)
+      assert.strictEqual(
+        trip(circuit.clone(), opening),
+        isClosed,
+        `${circuit.state}, ${override.kind}, with an opening`
+      )
+    }
   })
 })
 

@@ -52,12 +52,12 @@ export class Circuit {
   report(
     instance: string,
     delta: Delta,
-    options: { sequence?: number; generation?: number; withins?: Array<number> } = {}
+    options: { sequence?: number; generation?: number; withins?: Array<number>; asOf?: number } = {}
   ) {
     const sequence = options.sequence ?? (this.#sequences.get(instance) ?? 0) + 1
     this.#sequences.set(instance, sequence)
     const generation = options.generation ?? this.generation
-    const input = { instance, sequence, generation, delta, withins: options.withins ?? WITHINS }
+    const input = { instance, sequence, generation, delta, withins: options.withins ?? WITHINS, asOf: options.asOf }
     const result = report(this.record, input, this.now, IDLE)
     this.record = result.record
     return result.reported

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { addCounts, type Bucket, totals, widthFor } from "../../src/core/Buckets.ts"
+import { addCounts, type Bucket, totals, widthFor, widthsFor } from "../../src/core/Buckets.ts"
 import type { AgedCounts, Delta, Streak } from "../../src/core/Delta.ts"
 import {
   aged,
@@ -121,11 +121,12 @@ describe("Buckets", () => {
   const MINUTE = 60_000
   const HOUR = 60 * MINUTE
 
-  it("the bucket width is the smallest of which sixty buckets cover the longest span", () => {
+  it("the bucket width of a span is the smallest of which sixty buckets cover it", () => {
     const widths = [1, 1000, MINUTE, MINUTE + 1, 10 * MINUTE, 10 * MINUTE + 1, HOUR, HOUR + 1, 10 * HOUR]
-      .map((within) => widthFor([5, within]))
+      .map(widthFor)
     assert.deepStrictEqual(widths, [1000, 1000, 1000, 10_000, 10_000, MINUTE, MINUTE, 10 * MINUTE, 10 * MINUTE])
-    assert.strictEqual(widthFor([]), undefined)
+    assert.deepStrictEqual(widthsFor([HOUR, 5, MINUTE, 10 * HOUR]), [1000, MINUTE, 10 * MINUTE])
+    assert.deepStrictEqual(widthsFor([]), [])
   })
 
   const one = (age: number): ReadonlyArray<AgedCounts> => [{ age, success: 0, failure: 1, slow: 0 }]
@@ -143,6 +144,26 @@ describe("Buckets", () => {
     if (later >= span) assert.strictEqual(counted, 0)
     if (later < span - 1000) assert.strictEqual(counted, 1)
   })
+
+  it.prop(
+    "a span beside others of any length is counted as exactly as alone (F10)",
+    [Millis, Millis, Schema.Array(Schema.Tuple([Millis, Millis])).check(Schema.isMaxLength(20))],
+    ([within, other, calls]) => {
+      const [short, long] = [1 + within, 1 + other * 500]
+      const count = (withins: ReadonlyArray<number>) =>
+        calls.toSorted(([a], [b]) => a - b).reduce<ReadonlyArray<Bucket>>(
+          (window, [at, age]) => addCounts(window, one(age), withins, at),
+          []
+        )
+      for (const span of [short, long]) {
+        assert.deepStrictEqual(
+          totals(count([short, long]), [span], 70_000),
+          totals(count([span]), [span], 70_000),
+          `${span} of ${short} and ${long}`
+        )
+      }
+    }
+  )
 
   it.prop("calls are counted at their own time, whenever their report arrives", [Count, Age], ([at, late]) => {
     const window = addCounts([], one(0), [MINUTE], at * 777)
@@ -164,12 +185,12 @@ describe("Buckets", () => {
     assert.deepStrictEqual(addCounts(window, [], [MINUTE], 50_000), [])
   })
 
-  it("policies with the same bucket width share counts; another width is kept separately", () => {
+  it("policies share the counts of the bucket widths that they have in common", () => {
     const narrow = addCounts([], one(0), [MINUTE], 100_000)
     const both = addCounts(narrow, one(0), [HOUR, 5000], 100_000)
     const more = addCounts(both, one(0), [30_000], 100_000)
-    assert.deepStrictEqual(failures(more, [30_000, 5000], 100_000), [2, 2])
-    assert.deepStrictEqual(failures(more, [HOUR, MINUTE], 100_000), [1, 1])
+    assert.deepStrictEqual(failures(more, [30_000, 5000], 100_000), [3, 3])
+    assert.deepStrictEqual(failures(more, [HOUR, MINUTE], 100_000), [1, 3])
     assert.deepStrictEqual(failures(more, [10 * HOUR], 100_000), [0])
     assert.deepStrictEqual(totals(more, [], 100_000), [])
     assert.strictEqual(addCounts(more, one(0), [], 100_000).length, 2, "a policy that looks at no span enters none")

@@ -27,7 +27,7 @@ const OPS = [
 
 const SHORT_IDLE = 100_000
 const WAITS = [0, 0, 0, 0.25, 1, 500, 1000, 5000, 20_000, 61_000, 99_999, 250_000]
-const WITHIN_SETS = [[30_000], [5000, 60_000], [300_000], []]
+const WITHIN_SETS = [[30_000], [5000, 300_000], [300_000], []]
 
 const freeze = <A>(value: A): A => {
   if (typeof value === "object" && value !== null) Object.values(Object.freeze(value)).forEach(freeze)

@@ -182,12 +182,11 @@ export class Model {
   }
 
   totals(withins: ReadonlyArray<number>, now: number) {
-    const widthOf = (withins: ReadonlyArray<number>) =>
-      [1000, 10_000, 60_000, 600_000].find((width) => 60 * width >= Math.max(...withins))!
-    const width = widthOf(withins)
-    const reports = this.evidence().filter((report) => report.withins.length > 0 && widthOf(report.withins) === width)
-    const calls = reports.flatMap(({ at, calls }) => calls.map((call) => ({ ...call, start: at - call.age })))
+    const widthOf = (within: number) => [1000, 10_000, 60_000, 600_000].find((width) => 60 * width >= within)!
     return withins.map((within) => {
+      const width = widthOf(within)
+      const reports = this.evidence().filter((report) => report.withins.some((other) => widthOf(other) === width))
+      const calls = reports.flatMap(({ at, calls }) => calls.map((call) => ({ ...call, start: at - call.age })))
       const counted = calls.filter(({ start }) => {
         const cut = Math.floor(start / width) * width
         return cut > now - within || cut === Math.floor(now / width) * width
@@ -306,6 +305,8 @@ export class Model {
   trip({ asOf, fingerprint, generation, maxAge, opening, why }: Trip, now: number): boolean {
     this.expire(now)
     if (generation !== this.generation() || now > asOf + maxAge) return false
+    const { override, state } = this.story(now)
+    if (state !== "Closed" || (opening === undefined && override?.kind !== "MetricsOnly")) return false
     if (opening === undefined) this.change(now, generation, { is: "closed", why, fingerprint })
     else this.change(now, generation, { is: "opened", opening, hint: 0, why, fingerprint })
     return true

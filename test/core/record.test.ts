@@ -114,3 +114,61 @@ describe("format", () => {
     assert.isFalse(leased.settle("a", "Success"))
   })
 })
+
+describe("a storage's clock that was set back", () => {
+  const HOUR = 60 * MINUTE
+
+  it("no rest is longer than it was when the record was written (R8)", () => {
+    for (const by of [1, HOUR, 100 * HOUR]) {
+      const opened = open().wait(5000)
+      const { elapsed, state } = opened.wait(-by - 5000).snapshot()
+      assert.deepStrictEqual([state, elapsed], [{ _tag: "Open", remaining: MINUTE }, 0])
+
+      const probing = halfOpen()
+      probing.ask("a", 1, { duration: 10_000 })
+      probing.wait(2000).operate({ _tag: "Override", ...forced, remaining: MINUTE })
+      assert.deepStrictEqual(probing.clone().wait(-by).snapshot().override, { ...forced, remaining: MINUTE })
+
+      const leased = halfOpen()
+      leased.ask("a", 1, { duration: 10_000 })
+      assert.deepInclude(leased.wait(-by).snapshot().state, { live: 1, nextLapse: 10_000 })
+      assert.isFalse(leased.ask("b"), "the lease still counts")
+
+      const hinted = new Circuit()
+      hinted.wait(HOUR).report("a", failures(1, 30_000))
+      assert.strictEqual(hinted.wait(-by).snapshot().hint, 30_000)
+      hinted.trip()
+      assert.deepStrictEqual(hinted.snapshot().state, { _tag: "Open", remaining: MINUTE })
+    }
+  })
+
+  it("an open time ends by the clock as it is now, at most one open time late (R8)", () => {
+    for (const call of ["report", "ask"] as const) {
+      const circuit = open().wait(MINUTE - 1)
+      circuit.wait(-HOUR)
+      if (call === "report") circuit.report("a", { ...noDelta, lifetime: { ...noDelta.lifetime, rejected: 1 } })
+      else assert.isFalse(circuit.ask("a"))
+      assert.isFalse(circuit.wait(MINUTE - 1).ask("a", 2))
+      assert.isTrue(circuit.wait(1).ask("a", 3), call)
+    }
+  })
+
+  it("a lease, a settlement and the backoff work on by the clock as it is now (R8)", () => {
+    const circuit = halfOpen()
+    circuit.ask("a", 1, { duration: 10_000 })
+    circuit.wait(-HOUR)
+    assert.isTrue(circuit.ask("a", 1), "the lease that it holds")
+    assert.isTrue(circuit.wait(9999).settle("a", "Success"))
+    assert.strictEqual(circuit.state, "Closed")
+    assert.strictEqual(circuit.wait(MINUTE - 1).snapshot().openings, 1)
+    assert.strictEqual(circuit.wait(1).snapshot().openings, 0)
+  })
+
+  it("a record of a newer format is left as it is", () => {
+    const circuit = open()
+    circuit.record = { ...circuit.record!, format: FORMAT + 1 }
+    const before = circuit.record
+    assert.isFalse(circuit.wait(-HOUR).ask("a"))
+    assert.strictEqual(circuit.record, before)
+  })
+})

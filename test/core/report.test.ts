@@ -129,4 +129,42 @@ describe("report", () => {
     assert.strictEqual(circuit.state, "Closed")
     assert.deepStrictEqual(Object.keys({}), [])
   })
+
+  it("a report that is late by the storage's clock is older by that, and a request's time is not late (F9)", () => {
+    const circuit = new Circuit()
+    circuit.now = 1_000_000
+    circuit.report("a", failures(1, 50_000), { asOf: circuit.now - 2000 })
+    assert.deepStrictEqual([circuit.snapshot().totals[0]?.failure, circuit.snapshot().hint], [1, 50_000])
+    circuit.report("b", failures(2, 60_000), { asOf: circuit.now - 5000, withins: [5000, MINUTE] })
+    assert.deepStrictEqual(circuit.snapshot([5000, MINUTE]).totals.map(({ failure }) => failure), [1, 3])
+    assert.strictEqual(circuit.snapshot().hint, 55_000)
+    assert.strictEqual(circuit.snapshot().lifetime.lastFailureAge, 0)
+    const late = new Circuit()
+    late.now = 1_000_000
+    late.report("a", failures(1), { asOf: late.now - 70_000 })
+    assert.deepStrictEqual([late.snapshot().totals[0]?.failure, late.snapshot().lifetime.failure], [0, 1])
+    assert.strictEqual(late.snapshot().lifetime.lastFailureAge, 70_000)
+    // A clock that was set back makes nothing younger.
+    late.report("b", failures(1), { asOf: late.now + MINUTE })
+    assert.strictEqual(late.snapshot().lifetime.lastFailureAge, 0)
+  })
+
+  it("a report of a process that slept for longer than its sequence is remembered counts once (F9)", () => {
+    const circuit = new Circuit()
+    const asOf = circuit.now
+    circuit.report("asleep", failures(3), { sequence: 1, asOf })
+    // Others use the circuit meanwhile, so the record lives on while the sequence is forgotten.
+    for (let i = 0; i < 3; i++) circuit.wait(IDLE - 1).report("awake", failures(1))
+    assert.isFalse(circuit.record?.seen.some(({ instance }) => instance === "asleep"))
+    const before = circuit.record
+    assert.strictEqual(circuit.report("asleep", failures(3), { sequence: 1, asOf }), "Refused")
+    assert.strictEqual(circuit.record, before)
+    // Half an idle time by the sender's clock, and at most half by the storage's: together the time that it is remembered.
+    const inDoubt = new Circuit()
+    inDoubt.report("a", failures(3), { sequence: 1, asOf: 0 })
+    inDoubt.wait(IDLE - 1).report("b", failures(1))
+    assert.strictEqual(inDoubt.report("a", failures(3), { sequence: 1, asOf: IDLE / 2 - 1 }), "Counted")
+    assert.strictEqual(inDoubt.snapshot().lifetime.failure, 4)
+    assert.strictEqual(inDoubt.wait(2).report("c", failures(3), { asOf: IDLE / 2 }), "Refused")
+  })
 })

@@ -226,6 +226,45 @@ describe("a circuit in Redis", () => {
       }
     })))
 
+  it.live("no time is longer than it was on a server whose clock is an hour behind the one that wrote it (R8)", () =>
+    onServer(Effect.gen(function*() {
+      const it = yield* circuit("set back")
+      const key = "circuit_breaker:{set back}"
+      /** As if a server whose clock is an hour ahead had written the circuit until now. */
+      const written = Effect.gen(function*() {
+        for (const field of ["updated_at", "state_since", "open_until", "override_until", "retry_after_until"]) {
+          if ((yield* send("HEXISTS", key, field)) === 1) yield* send("HINCRBYFLOAT", key, field, "3600000")
+        }
+        for (const lease of yield* send<ReadonlyArray<string>>("ZRANGE", `${key}:leases`, "0", "-1")) {
+          yield* send("ZINCRBY", `${key}:leases`, "3600000", lease)
+        }
+      })
+      yield* it.open({ openFor: OPEN_FOR, maxOpenFor: OPEN_FOR })
+      yield* written
+      const { state } = yield* it.read
+      assert.isTrue(state._tag === "Open" && state.remaining <= OPEN_FOR)
+      assert.isFalse((yield* it.ask("a")).granted)
+      yield* eventually(
+        "the open time is over by this server's clock",
+        Effect.map(it.ask("a", { sequence: 2 }), ({ granted }) => granted)
+      )
+      yield* written
+      const probing = yield* it.read
+      assert.isTrue(probing.state._tag === "HalfOpen" && probing.state.nextLapse! <= MINUTE)
+      assert.isFalse((yield* it.ask("b")).granted)
+      assert.isTrue((yield* it.ask("a", { sequence: 2 })).granted, "the lease that it holds")
+      assert.isTrue((yield* it.settle("a", success(), { sequence: 2 })).granted)
+      yield* it.report(failures(1, MINUTE))
+      yield* written
+      assert.isAtMost((yield* it.read).hint, MINUTE)
+      yield* it.operate({ _tag: "Override", ...FORCED, remaining: MINUTE })
+      yield* written
+      yield* it.report(failures(1))
+      const { hint, override } = yield* it.read
+      assert.isAtMost(override!.remaining!, MINUTE)
+      assert.isAtMost(hint, MINUTE)
+    })))
+
   it.live("a circuit that is deleted in Redis leaves nothing to a new circuit of the same name", () =>
     onServer(Effect.gen(function*() {
       const it = yield* circuit("deleted")

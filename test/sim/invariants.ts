@@ -16,6 +16,13 @@ import type { Handled, Input } from "./server.ts"
 const PATIENCE = 100
 /** The deadline of a request. */
 const DEADLINE = 1000
+/** A timer may be this much late, because times are fractions. */
+const ROUNDING = 0.01
+/**
+ * A report may be under way for twice the deadline without being late, and the answer before it as long without being taken for
+ * the first after a sleep.
+ */
+const LATE = 4 * DEADLINE + PATIENCE
 
 /** A generation of a circuit, as it was first committed. */
 interface Issued {
@@ -30,6 +37,8 @@ interface Issued {
   readonly openUntil: number
   readonly isOverridden: boolean
 }
+
+type Window = CircuitRecord["window"]
 
 /** A process's newest view of a circuit, as its answers show it. */
 interface View {
@@ -94,9 +103,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #due = new Map<Call, string>()
   /** Leases whose settlement was sent. */
   readonly #settled = new Set<string>()
+  /** When the recorded calls of a process ended. */
+  readonly #endedAt = new Map<string, Array<number>>()
   /** When a clock step or a loss of data last upset leases and generations. */
   #upsetAt = -Infinity
   #wasSetBack = false
+  #wasMoved = false
 
   constructor(fleet: Fleet) {
     this.#fleet = fleet
@@ -109,6 +121,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     this.#dues.clear()
     this.#unsettled.clear()
     if (by < 0) this.#wasSetBack = true
+    if (by !== 0) this.#wasMoved = true
   }
 
   #check(holds: boolean, message: () => string): void {
@@ -137,7 +150,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   // at the server
   // -----------------------------------------------------------------------------
 
-  handled({ after, before, circuit, input, now }: Handled): void {
+  handled({ after, before, circuit, from, input, now }: Handled): void {
     const idle = Duration.toMillis(this.#fleet.server.storage.idleTimeToLive)
     const old = before === undefined || now >= (before.expiresAt ?? Infinity) ? undefined : before.record
     const record = after?.record
@@ -146,7 +159,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       case "Report":
         if (input.generation !== generation) {
           this.#check(
-            record === before?.record || (input.generation < generation && hasSameEvidence(old, record)),
+            record === before?.record ||
+              (input.generation < generation && hasSameEvidence(old, record, this.#wasSetBack)),
             () => `a report of generation ${input.generation} changed generation ${generation} of ${circuit}`
           )
         }
@@ -154,6 +168,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           (record?.generation ?? 0) === (before === undefined ? 0 : before.record.generation) || old === undefined,
           () => `a report changed the generation of ${circuit}`
         )
+        if (record !== undefined && record !== before?.record) {
+          this.#checkAges(from, circuit, old?.window ?? [], record.window, now)
+        }
         break
       case "Ask": {
         const { instance, sequence } = input.lease
@@ -174,7 +191,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         )
         const wasGranted = this.#unsettled.delete(`${circuit} ${input.generation} ${instance} ${sequence}`)
         this.#check(
-          !(wasGranted && isCurrent) || record !== before?.record,
+          !(wasGranted && isCurrent) || record !== before?.record || this.#mayForget(),
           () => `a settlement of a lease of ${circuit} that was granted to ${instance} changed nothing`
         )
         break
@@ -190,13 +207,19 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         break
       case "PutBack":
         this.#check(
-          !(old?.state._tag === "Open" && now < old.state.until && input.snapshot.state._tag === "Closed" &&
+          !(old?.state._tag === "Open" && Math.max(now, old.usedAt) < old.state.until &&
+            input.snapshot.state._tag === "Closed" &&
             record?.state._tag !== "Open"),
           () => `Closed was put back over an Open of ${circuit} whose time is not up`
         )
         this.#check(
           record === before?.record || input.age <= idle,
           () => `what was confirmed ${input.age} ms ago was put back, beyond the idle time`
+        )
+        this.#check(
+          record === before?.record || this.#wasMoved || this.#fleet.processes[from]?.machine.isPunctual !== true ||
+            now - input.snapshot.asOf <= idle + 2 * LATE,
+          () => `what was confirmed ${now - input.snapshot.asOf} ms ago was put back as of ${input.age} ms ago`
         )
         break
     }
@@ -207,6 +230,29 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       this.#check(live <= probes, () => `${live} leases of ${circuit} are live, where ${probes} may be`)
     }
     if (record.generation !== before?.record.generation) this.#issue(circuit, generation, record, input, now)
+  }
+
+  /** No report makes a process's outcomes younger than they are, by more than a report and an answer may be under way. */
+  #checkAges(from: number, circuit: string, before: Window, after: Window, now: number): void {
+    if (this.#wasMoved) return
+    const ended = this.#endedAt.get(`${from} ${this.#circuit(circuit)}`) ?? []
+    const added = after.map((bucket) => {
+      const old = before.find(({ index, width }) => index === bucket.index && width === bucket.width)
+      const calls = bucket.success + bucket.failure - (old === undefined ? 0 : old.success + old.failure)
+      return { width: bucket.width, start: bucket.index * bucket.width, calls }
+    })
+    for (const { start, width } of added.filter(({ calls }) => calls > 0)) {
+      const claimed = added.reduce(
+        (sum, other) => other.width === width && other.start >= start ? sum + other.calls : sum,
+        0
+      )
+      const since = this.#fleet.world.now - (now - start) - LATE
+      const happened = ended.filter((at) => at >= since).length
+      this.#check(
+        claimed <= happened,
+        () => `process ${from} reports ${claimed} outcomes of ${circuit} in the last ${now - start} ms, of ${happened}`
+      )
+    }
   }
 
   #issue(circuit: string, before: number, record: CircuitRecord, input: Input, now: number): void {
@@ -446,7 +492,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
 
   /** Whether an answer of the server may no longer hold, because it lost data or its clock was moved. */
   #isUpset({ circuit, process }: Call): boolean {
-    return this.#fleet.world.now - this.#upsetAt < 2 * leaseOf(process, circuit) + 2000
+    // After its machine slept, a process may take a lease for valid that has lapsed.
+    const upsetAt = Math.max(this.#upsetAt, process.machine.wokeAt)
+    return this.#fleet.world.now - upsetAt < 2 * leaseOf(process, circuit) + 2000
   }
 
   bodyEnds(call: Call, exit: Exit.Exit<unknown, unknown>): void {
@@ -457,6 +505,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       this.#due.set(call, `${process.index} ${this.#name(circuit)} ${probe.lease}`)
     }
     if (!call.isRecorded) return
+    const who = `${process.index} ${circuit}`
+    this.#endedAt.set(who, [...this.#endedAt.get(who) ?? [], this.#fleet.world.now])
     const counts = this.#countsOf(process, circuit)
     if (behaviour.ends === "isIgnored" && !isInterrupted(exit)) counts.ignored++
     else if (behaviour.ends === "succeeds" && exit._tag === "Success") counts.success++
@@ -499,10 +549,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       return
     }
     const waited = call.endedAt! - call.bodyEndedAt!
-    const most = process.policies[circuit]!.consistency === "strict" ? 4 * DEADLINE : 0
+    const most = process.policies[circuit]!.consistency === "strict" ? DEADLINE : 0
     if (process.machine.resumedAt < call.bodyEndedAt!) {
       this.#check(
-        waited <= most,
+        waited <= most + ROUNDING,
         () => `a call of process ${process.index} was kept for ${waited} ms after it had ended`
       )
     }
@@ -512,9 +562,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const { consistency = "local" } = process.policies[circuit]!
     if (process.machine.resumedAt >= arrivedAt) return
     const waited = this.#fleet.world.now - arrivedAt
-    // A load that is under way, the call's own load, and a change that follows from its answer.
-    const most = (consistency === "local" ? 0 : 3 * DEADLINE) + 2 * PATIENCE
-    this.#check(waited <= most + 1e-6, () => `a call of process ${process.index} waited for ${waited} ms`)
+    const most = (consistency === "local" ? 0 : DEADLINE) + 2 * PATIENCE
+    this.#check(waited <= most + ROUNDING, () => `a call of process ${process.index} waited for ${waited} ms`)
   }
 
   /** A strict call that arrives after an opening was committed is rejected, unless the storage did not answer. */
@@ -524,7 +573,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     if (answer === undefined || answer.sent < arrived) {
       this.#check(
         process.link.hurtAt >= arrivedAt - 2 * DEADLINE || process.machine.resumedAt >= arrivedAt ||
-          this.#isUnreachable(process, circuit),
+          this.#isUnreachable(process, circuit) || this.#fleet.world.now - arrivedAt >= DEADLINE - ROUNDING,
         () => `a strict call of process ${process.index} ran that had no answer of its own`
       )
       return
@@ -736,10 +785,17 @@ const hasFreePlace = (record: CircuitRecord | undefined, ask: Ask, now: number):
     kind === "ask" && instance === ask.lease.instance && sequence >= ask.lease.sequence
   )
 
-/** Whether two records differ at most in the fields that every report may change. */
-const hasSameEvidence = (a: CircuitRecord | undefined, b: CircuitRecord | undefined): boolean => {
+/**
+ * Whether two records differ at most in the fields that every report may change. Times are moved back with a clock that was set
+ * back.
+ */
+const hasSameEvidence = (
+  a: CircuitRecord | undefined,
+  b: CircuitRecord | undefined,
+  wasSetBack: boolean
+): boolean => {
   const evidence = ({ generation, hintUntil, override, state, streak, window }: CircuitRecord) =>
-    JSON.stringify([generation, hintUntil, override, state, streak, window])
+    JSON.stringify([generation, state._tag, streak, ...(wasSetBack ? [] : [hintUntil, override, state, window])])
   return a !== undefined && b !== undefined && evidence(a) === evidence(b)
 }
 

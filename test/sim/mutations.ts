@@ -78,6 +78,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     }`
   },
   {
+    rule: "a report that is late is older than it says",
+    from: "asOf === undefined || now - asOf <= TRANSIT_MILLIS ? 0 : now - asOf",
+    to: "asOf === undefined || now >= asOf ? 0 : 1"
+  },
+  {
     rule: "generations are above the clock",
     from: "known + 1, Math.floor(now * 1000))",
     to: "known + 1)"

@@ -14,7 +14,7 @@ export type Act =
     readonly of: ReadonlyArray<Behaviour>
   }
   | { readonly do: "link"; readonly process: number; readonly quality: Quality }
-  | { readonly do: "pause" | "crash" | "stop"; readonly process: number }
+  | { readonly do: "pause" | "suspend" | "crash" | "stop"; readonly process: number }
   | { readonly do: "resume"; readonly process: number; readonly inReverse: boolean }
   | { readonly do: "start"; readonly skew: number }
   | { readonly do: "wipe" }
@@ -74,6 +74,15 @@ const rateFrom = (rng: Rng, window: Trip.Window): Trip.Trip => ({
   window
 })
 
+const withinsOf = (trip: Trip.Trip): ReadonlyArray<number> =>
+  "policies" in trip
+    ? trip.policies.flatMap(withinsOf)
+    : "within" in trip
+    ? [Number(trip.within)]
+    : "window" in trip && trip.window._tag === "Within"
+    ? [Number(trip.window.duration)]
+    : []
+
 const policyFrom = (rng: Rng): Breaker.Data => {
   const openFor = rng.pick([1000, 3000, 5000, 10_000])
   const trip = tripFrom(rng)
@@ -122,6 +131,10 @@ export const scheduleFrom = (seed: number): Schedule => {
   const movesClock = rng.chance(0.3)
   const operates = rng.chance(0.4)
   const pauses = rng.chance(0.4)
+  // From numbers of its own, so that the schedules without it stay as they are.
+  const sleep = new Rng(seed, 1)
+  const suspends = sleep.chance(0.3)
+  const idlesSoon = suspends && sleep.chance(0.5)
   const down = circuits.map(() => rng.chance(0.5))
   const process = (): number => rng.int(0, processes - 1)
   const circuit = (): number => rng.int(0, circuits.length - 1)
@@ -152,7 +165,8 @@ export const scheduleFrom = (seed: number): Schedule => {
       [12, calls],
       [2, () => ({ do: "link", process: process(), quality: rng.chance(0.5) ? quality : badQualityFrom(rng) })],
       [pauses ? 1.5 : 0, () => ({ do: "pause", process: process() })],
-      [pauses ? 2 : 0, () => ({ do: "resume", process: process(), inReverse: rng.chance(0.5) })],
+      [suspends ? 1.5 : 0, () => ({ do: "suspend", process: process() })],
+      [pauses || suspends ? 2 : 0, () => ({ do: "resume", process: process(), inReverse: rng.chance(0.5) })],
       [kills ? 0.5 : 0, () => ({ do: "crash", process: process() })],
       [kills ? 0.5 : 0, () => ({ do: "stop", process: process() })],
       [kills ? 1 : 0.1, () => ({ do: "start", skew: rng.pick([0, -86_400_000, 3_600_000]) })],
@@ -180,7 +194,10 @@ export const scheduleFrom = (seed: number): Schedule => {
     circuits,
     processes,
     pushes: rng.chance(0.4),
-    idleTimeToLive: rng.chance(0.1) ? 10_000 : 60 * 60 * 1000,
+    // A pooled window is no longer than the idle time.
+    idleTimeToLive: rng.chance(0.1) || idlesSoon
+      ? Math.max(10_000, ...circuits.flatMap(({ policy }) => withinsOf(policy.trip!)))
+      : 60 * 60 * 1000,
     quality,
     steps: Array.from({ length: rng.int(8, 45) }, () => ({ ...act(), after: after() }))
   }

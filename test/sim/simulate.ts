@@ -98,6 +98,8 @@ const perform = (fleet: Fleet, invariants: Invariants, step: Step, quality: Sche
       return
     case "pause":
       return process!.machine.pause()
+    case "suspend":
+      return process!.machine.suspend()
     case "resume":
       return process!.machine.resume(step.inReverse)
     case "crash":

@@ -6,6 +6,7 @@
  * takes no turn of Node's event loop, where `TestClock` takes a few for every sleeper it wakes.
  */
 import { Clock, Context, Duration, Effect, type Fiber, Random, References, Scheduler } from "effect"
+import { IdSource } from "../../src/internal/Ids.ts"
 import { Rng } from "./random.ts"
 
 interface Event {
@@ -108,30 +109,70 @@ export class World {
   }
 }
 
-/** The machine of a process: it can be paused, and it can crash. */
+/** A timer by a machine's monotonic clock is due when this much less is left: times are fractions. */
+const ROUNDING_MILLIS = 1e-6
+
+/**
+ * The machine of a process: it can be paused, it can be suspended, and it can crash. While it is suspended, its monotonic clock
+ * and its timers stand still; the wall clock goes on.
+ */
 export class Machine {
   readonly world: World
   readonly clock: Clock.Clock
   readonly context: Context.Context<never>
   /** When it was last resumed. */
   resumedAt = -Infinity
+  /** When it last woke up from being suspended. */
+  wokeAt = -Infinity
+  /** Whether it was handed nothing late, because nothing came while it was paused or suspended. */
+  isPunctual = true
   isPaused = false
   isDead = false
+  #suspendedAt: number | undefined = undefined
+  #sleptMillis = 0
+  /** Timers that were due while it was suspended: they go on with the time that they had left. */
+  #asleep: Array<() => void> = []
   #waiting: Array<() => void> = []
 
   /** `skew`: how far its wall clock is off. */
   constructor(world: World, seed: number, skew: number) {
     this.world = world
     this.clock = clockOf(
-      () => world.now + 1e6 + seed % 1000,
+      () => this.#awakeMillis + 1e6 + seed % 1000,
       () => world.now + 1.7e12 + skew,
-      (millis, run) => world.after(millis, () => this.deliver(run))
+      (millis, run) => this.#after(millis, run)
     )
+    const rng = new Rng(seed)
     this.context = Context.make(Clock.Clock, this.clock).pipe(
       Context.add(Scheduler.Scheduler, world.scheduler),
-      Context.add(Random.Random, new Rng(seed)),
+      Context.add(Random.Random, rng),
+      Context.add(
+        IdSource,
+        () => Array.from({ length: 3 }, () => rng.nextDoubleUnsafe().toString(36).slice(2)).join("")
+      ),
       Context.add(References.MinimumLogLevel, "None")
     )
+  }
+
+  get #awakeMillis(): number {
+    return (this.#suspendedAt ?? this.world.now) - this.#sleptMillis
+  }
+
+  #after(millis: number, run: () => void): () => void {
+    const due = this.#awakeMillis + millis
+    let isCancelled = false
+    const arm = (): void => {
+      this.world.after(due - this.#awakeMillis, () => {
+        if (isCancelled) return
+        if (due - this.#awakeMillis < ROUNDING_MILLIS) this.deliver(run)
+        else if (this.#suspendedAt === undefined) arm()
+        else this.#asleep.push(arm)
+      })
+    }
+    arm()
+    return () => {
+      isCancelled = true
+    }
   }
 
   /** Delivers a timer, an answer or a call. A paused machine gets it when it is resumed. */
@@ -145,13 +186,25 @@ export class Machine {
     this.isPaused = true
   }
 
+  suspend(): void {
+    this.isPaused = true
+    this.#suspendedAt ??= this.world.now
+  }
+
   /** Resumes the machine. It gets everything that was delivered meanwhile at once, in order or in reverse. */
   resume(inReverse = false): void {
     if (!this.isPaused) return
     this.isPaused = false
     this.resumedAt = this.world.now
+    if (this.#suspendedAt !== undefined) {
+      this.#sleptMillis += this.world.now - this.#suspendedAt
+      this.#suspendedAt = undefined
+      this.wokeAt = this.world.now
+      for (const arm of this.#asleep.splice(0)) arm()
+    }
     const waiting = inReverse ? this.#waiting.reverse() : this.#waiting
     this.#waiting = []
+    if (waiting.length > 0) this.isPunctual = false
     for (const run of waiting) {
       run()
       this.world.drain()

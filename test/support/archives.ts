@@ -63,7 +63,11 @@ const kinds: Readonly<Record<string, (circuit: Circuit) => Effect.Effect<unknown
       operate({ _tag: "HalfOpen" }),
       operate({ _tag: "Override", kind: "MetricsOnly", reason: "moving", actor: "bo", remaining: 10 * MINUTE })
     ),
-  "tripped in metrics-only": ({ read, trip }) => Effect.flatMap(read, (seen) => trip(seen, { opening: undefined })),
+  "tripped in metrics-only": ({ operate, read, trip }) =>
+    Effect.gen(function*() {
+      yield* operate({ _tag: "Override", kind: "MetricsOnly", reason: "drill", actor: "ann" })
+      return yield* trip(yield* read, { opening: undefined })
+    }),
   "open, with much evidence": ({ read, trip }) =>
     Effect.flatMap(read, (seen) => trip(seen, { ...author, why: { reason: "a \n b", actor: "'; --", evidence } }))
 }

@@ -19,12 +19,13 @@ import type { LocalMillis } from "../../core/Time.ts"
 import type { Storage, StorageError } from "../../Storage/Storage.ts"
 import { CALL_PATIENCE_MILLIS, FAILURES_UNTIL_UNREACHABLE, REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import { monotonicMillis, sleepInBackground, whenStill } from "../Clock.ts"
-import { Deadlines } from "../Deadlines.ts"
+import { type Deadline, Deadlines } from "../Deadlines.ts"
 import { type Fork, makeFork } from "../Fork.ts"
 import type { Log } from "../Log.ts"
 import { type Message, messages } from "../Messages.ts"
 import { Requests } from "../Request.ts"
 import { isInterruption, isUnreachable, type RequestName } from "../StorageErrors.ts"
+import { Sleeps } from "./Sleeps.ts"
 
 /** A line that names one circuit and why its request failed. */
 export type FailureLine = Message<"circuit" | "cause">
@@ -42,6 +43,7 @@ export class Connection {
   readonly idleTimeToLiveMillis: number
   /** Logs a line about the storage to the loggers of every breaker on it. */
   readonly log: Log
+  readonly sleeps: Sleeps
   readonly #clock: Clock.Clock
   readonly #random: { readonly nextDoubleUnsafe: () => number }
   readonly #loggers: () => Context.Service.Shape<typeof CurrentLoggers>
@@ -66,6 +68,7 @@ export class Connection {
     this.storage = storage
     this.idleTimeToLiveMillis = Duration.toMillis(storage.idleTimeToLive)
     this.log = log
+    this.sleeps = new Sleeps(clock)
     this.#clock = clock
     this.#random = Context.get(context, Random.Random)
     this.#loggers = loggers
@@ -101,6 +104,7 @@ export class Connection {
     request: () => Effect.Effect<A, StorageError>,
     ended: (result: Result.Result<A, StorageError>) => void
   ): void {
+    this.sleeps.look()
     const logged = () => Effect.provideService(Effect.suspend(request), CurrentLoggers, this.#loggers())
     this.#requests.send(name, logged, this.#deadlines, (result) => {
       this.#note(result)
@@ -143,22 +147,15 @@ export class Connection {
 
   /** An effect that waits until it is resumed, but no longer than a call may be kept. */
   patiently(waitFor: (resume: () => void) => void): Effect.Effect<void> {
-    return Effect.callback<void>((resume) => {
-      let isWaiting = true
-      const deadline = this.#patience.add(() => {
-        isWaiting = false
-        resume(Effect.void)
-      })
-      const stop = (): void => {
-        if (isWaiting) this.#patience.remove(deadline)
-        isWaiting = false
-      }
-      waitFor(() => {
-        stop()
-        resume(Effect.void)
-      })
-      return Effect.sync(stop)
-    })
+    return waitIn(this.#patience, Effect.void, (resume) => waitFor(() => resume(Effect.void)))
+  }
+
+  /** An effect that waits until it is resumed with what follows, which is `late` after the deadline of one request. */
+  untilDeadline<A, E>(
+    late: Effect.Effect<A, E>,
+    waitFor: (resume: (next: Effect.Effect<A, E>) => void) => void
+  ): Effect.Effect<A, E> {
+    return waitIn(this.#deadlines, late, waitFor)
   }
 
   // -----------------------------------------------------------------------------
@@ -223,3 +220,30 @@ export class Connection {
     for (const fiber of fibers) fiber.interruptUnsafe()
   }
 }
+
+/** Waits until it is resumed with what follows, or until the deadline with `late`. */
+const waitIn = <A, E>(
+  deadlines: Deadlines,
+  late: Effect.Effect<A, E>,
+  waitFor: (resume: (next: Effect.Effect<A, E>) => void) => void
+): Effect.Effect<A, E> =>
+  Effect.callback<A, E>((resume) => {
+    let isWaiting = true
+    let deadline: Deadline | undefined
+    const stop = (): void => {
+      if (isWaiting && deadline !== undefined) deadlines.remove(deadline)
+      isWaiting = false
+    }
+    waitFor((next) => {
+      stop()
+      resume(next)
+    })
+    // The request that it waits for is due first, so that its failure is known by then.
+    if (isWaiting) {
+      deadline = deadlines.add(() => {
+        isWaiting = false
+        resume(late)
+      })
+    }
+    return Effect.sync(stop)
+  })

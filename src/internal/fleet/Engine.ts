@@ -27,7 +27,7 @@ import { isUnreachable } from "../StorageErrors.ts"
 import { Connection } from "./Connection.ts"
 import { type Circuits, type Entry, GATE_IDLE, type Local } from "./Fleet.ts"
 import { Member } from "./Member.ts"
-import type { Membership } from "./Membership.ts"
+import { isPooled, type Membership, withinsOf } from "./Membership.ts"
 import { Batches, type Participant, Rounds } from "./Rounds.ts"
 
 /** A breaker that ends sends its pending reports in at most so many rounds. */
@@ -271,7 +271,7 @@ const membershipOf = (
   log: Log
 ): Membership => {
   const { pushes, shared } = connection.storage.capabilities
-  const isPooled = (policy.evidence ?? (shared ? "pooled" : "any")) === "pooled"
+  const pooled = isPooled(policy, connection.storage)
   return {
     connection,
     batches,
@@ -279,9 +279,9 @@ const membershipOf = (
     instance,
     policy,
     plan: { rule, probes, successes, leaseMillis, maxOpenForMillis },
-    isPooled,
-    polls: isPooled || shared || !pushes || policy.maxAgeMillis !== Infinity,
-    withins: windows.flatMap((window) => window._tag === "Within" ? [window.duration] : []),
+    isPooled: pooled,
+    polls: pooled || shared || !pushes || policy.maxAgeMillis !== Infinity,
+    withins: withinsOf(windows),
     fingerprint,
     log,
     hasLoggedPolicies: false,

@@ -49,8 +49,11 @@ export interface Fleet {
   readonly notEvidence: (failed: boolean, slow: boolean) => void
   /** An operator's act, for the whole fleet. `existing`: it is refused where the storage has no record of the circuit. */
   readonly operate: (to: OperationTo, why: Why, existing: boolean) => Effect.Effect<void, StorageError>
-  /** A call came. `isIdle`: the circuit was not in the rounds. Returns what the call waits for before it is decided on. */
-  readonly beforeCall: (isIdle: boolean) => Effect.Effect<void, StorageError> | undefined
+  /**
+   * A call came. `isIdle`: the circuit was not in the rounds. Returns what the call waits for before it is decided on. That
+   * succeeds with `false` if the storage did not answer in time: then the call does not wait a second time, after its end.
+   */
+  readonly beforeCall: (isIdle: boolean) => Effect.Effect<boolean, StorageError> | undefined
   /** Returns what a call that has ended waits for before it returns. */
   readonly afterCall: () => Effect.Effect<void> | undefined
   /** Puts the circuit back into the rounds. */
@@ -100,8 +103,8 @@ export interface Local {
   readonly nextOpenForMillis: (now: LocalMillis) => number
   /** Takes over a newer state of the fleet. Returns the counts of the epoch that ended: they are no evidence in the new one. */
   readonly adopt: (view: FleetView, now: LocalMillis) => Counted
-  /** Takes over how far the state that was adopted has come. */
-  readonly refresh: (state: FleetState) => void
+  /** Takes over how far the state that was adopted has come, and until when its override holds. */
+  readonly refresh: (state: FleetState, overrideUntil: LocalMillis) => void
   /** Judges a probe that had a lease by itself, because the storage does not answer. */
   readonly judgeAlone: (outcome: Settlement["outcome"], hintMillis: number, now: LocalMillis) => void
 }

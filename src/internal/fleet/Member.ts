@@ -17,7 +17,7 @@ import * as Result from "effect/Result"
 import { noCounts } from "../../core/Delta.ts"
 import type { Permit, Settlement } from "../../core/Permit.ts"
 import { type LeaseName, snapshot as snapshotOf, type Why } from "../../core/Record.ts"
-import type { LocalMillis } from "../../core/Time.ts"
+import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
 import { type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
 import type {
@@ -33,17 +33,19 @@ import type {
   Synced
 } from "../../Storage/Storage.ts"
 import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
+import { randomId } from "../Ids.ts"
 import { messages } from "../Messages.ts"
+import { deadlineExceeded } from "../StorageErrors.ts"
 import { isSnapshot } from "./Answers.ts"
 import { Exchange } from "./Exchange.ts"
 import { type Counted, type Fleet, GATE_IDLE, type Leave, type Local } from "./Fleet.ts"
 import { fleetSnapshotOf } from "./FleetSnapshot.ts"
 import { Leases } from "./Leases.ts"
-import { type Membership, randomId } from "./Membership.ts"
+import type { Membership } from "./Membership.ts"
 import { Proposals } from "./Proposals.ts"
 import { Reports, type Waiter } from "./Reports.ts"
 import type { Participant } from "./Rounds.ts"
-import { fleetStateOf, fleetViewOf } from "./View.ts"
+import { fleetStateOf, fleetViewOf, overrideUntil } from "./View.ts"
 
 const nothingKnown: Snapshot = snapshotOf(undefined, [], 0, 0)
 
@@ -55,6 +57,8 @@ export class Member implements Fleet, Evidence, Participant {
   /** When this view was requested, and when it was answered. */
   requestedAt: LocalMillis = -Infinity
   answeredAt: LocalMillis = -Infinity
+  /** When this was made. */
+  readonly #since: LocalMillis
   /** How long the last change took to arrive here. */
   lagMillis: number | undefined = undefined
   /** The operator of this instance whose act is in flight. */
@@ -71,13 +75,20 @@ export class Member implements Fleet, Evidence, Participant {
   constructor(local: Local, membership: Membership) {
     this.local = local
     this.membership = membership
-    this.#reports = new Reports(local, membership, this.#now())
+    membership.connection.sleeps.look()
+    this.#since = this.#now()
+    this.#reports = new Reports(local, membership, this.#since)
     this.#exchange = new Exchange(local, membership)
     this.#proposals = new Proposals(this)
   }
 
   #now(): LocalMillis {
     return this.membership.connection.now()
+  }
+
+  /** The storage's clock at a local time, as far as it is known here. */
+  storageTime(at: LocalMillis): StorageMillis {
+    return this.snapshot.asOf + (at - this.answeredAt)
   }
 
   get #isLoaded(): boolean {
@@ -172,8 +183,10 @@ export class Member implements Fleet, Evidence, Participant {
   beginReport(): CircuitReport {
     const now = this.#now()
     this.#collect(now)
-    // While the storage is away a read finds out whether it answers, before anything is sent that must not be sent twice.
-    return this.#reports.begin(this.snapshot.generation, this.isAway, now)
+    // While the storage is away a read finds out whether it answers, before anything is sent that must not be sent twice. Before
+    // the first answer its clock is not known, by which it sees how late a report is.
+    const isRead = this.isAway || !this.#isLoaded
+    return this.#reports.begin(this.snapshot.generation, isRead ? undefined : (at) => this.storageTime(at), now)
   }
 
   #wantsToKnow(now: LocalMillis): boolean {
@@ -215,7 +228,7 @@ export class Member implements Fleet, Evidence, Participant {
   // calls
   // -----------------------------------------------------------------------------
 
-  beforeCall(isIdle: boolean): Effect.Effect<void, StorageError> | undefined {
+  beforeCall(isIdle: boolean): Effect.Effect<boolean, StorageError> | undefined {
     const isLocal = this.membership.policy.maxAgeMillis === Infinity
     if (isIdle && !this.#isLoaded && isLocal) return this.#load()
     if (isIdle) this.schedule()
@@ -223,7 +236,7 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   /** Loads the circuit for its first call, which waits only where the storage does not answer at once. */
-  #load(): Effect.Effect<void> | undefined {
+  #load(): Effect.Effect<boolean> | undefined {
     const { batches, connection, polls } = this.membership
     if (this.isAway) {
       this.schedule()
@@ -237,21 +250,27 @@ export class Member implements Fleet, Evidence, Participant {
     })
     batches.sendNow(this)
     if (polls || !this.#isTrivial) this.schedule()
-    return isDone ? undefined : connection.patiently((resume) => isDone ? resume() : done = resume)
+    if (isDone) return undefined
+    return Effect.as(connection.patiently((resume) => isDone ? resume() : done = resume), true)
   }
 
-  /** Under `strict` and `maxAge`: the view must not be older than the policy says. */
-  #refresh(): Effect.Effect<void, StorageError> | undefined {
-    const { batches, policy: { failsWithStorage, maxAgeMillis } } = this.membership
-    if (maxAgeMillis > 0 && this.#now() - this.requestedAt <= maxAgeMillis) return undefined
+  /** Under `strict` and `maxAge`: the view must not be older than the policy says. Returns whether it was loaded. */
+  #refresh(): Effect.Effect<boolean, StorageError> | undefined {
+    const { batches, connection, policy: { failsWithStorage, maxAgeMillis } } = this.membership
+    if (maxAgeMillis > 0 && this.#viewMillis() <= maxAgeMillis) return undefined
     if (this.isAway) {
       this.schedule()
       const cause = "the last requests to the storage got no answer"
       return failsWithStorage ? Effect.fail(this.#exchange.failure("sync", "Unavailable", cause)) : undefined
     }
-    return Effect.callback<void, StorageError>((resume) => {
+    const notLoaded = (error: StorageError) => failsWithStorage ? Effect.fail(error) : Effect.succeed(false)
+    // A request that is in flight may take up to its deadline, and this call's own that much again.
+    const late = Effect.suspend(() =>
+      notLoaded(deadlineExceeded({ operation: "sync", circuit: this.local.name }, REQUEST_DEADLINE_MILLIS))
+    )
+    return connection.untilDeadline(late, (resume) => {
       const waiter: Waiter = (result) =>
-        resume(Result.isFailure(result) && failsWithStorage ? Effect.fail(result.failure) : Effect.void)
+        resume(Result.isFailure(result) ? notLoaded(result.failure) : Effect.succeed(true))
       // A read that was sent before the call came does not show what was committed in between.
       const { inFlight } = this.#reports
       const joins = maxAgeMillis > 0 && inFlight !== undefined && this.#now() - inFlight.requestedAt <= maxAgeMillis
@@ -263,19 +282,28 @@ export class Member implements Fleet, Evidence, Participant {
     })
   }
 
+  /** How old the view is. If the wall clock was set forward, it is loaded once too often. */
+  #viewMillis(): number {
+    return this.#now() - this.requestedAt + this.#sleptMillis()
+  }
+
   /** Under `strict`: waits until the storage has the outcomes of now, and the change that follows from them is made. */
   afterCall(): Effect.Effect<void> | undefined {
-    const { batches, policy } = this.membership
+    const { batches, connection, policy } = this.membership
     if (policy.maxAgeMillis > 0 || this.isAway) return undefined
-    const until = this.#now() + 2 * REQUEST_DEADLINE_MILLIS
-    const wait: Effect.Effect<void> = Effect.callback<void>((resume) => {
-      // A report that was in doubt goes first, and these outcomes with the next.
-      this.#reports.waitForNext((result, isAll) =>
-        resume(Result.isSuccess(result) && !isAll && this.#now() < until ? wait : Effect.void)
-      )
-      batches.sendNow(this)
+    return Effect.suspend(() => {
+      const until = this.#now() + REQUEST_DEADLINE_MILLIS
+      return connection.untilDeadline(Effect.void, (resume) => {
+        const wait = (): void => {
+          // A report that was in doubt goes first, and these outcomes with the next.
+          this.#reports.waitForNext((result, isAll) =>
+            Result.isSuccess(result) && !isAll && this.#now() < until ? wait() : resume(Effect.void)
+          )
+          batches.sendNow(this)
+        }
+        wait()
+      })
     })
-    return wait
   }
 
   /** Calls back once no request of the circuit is in flight. */
@@ -323,11 +351,13 @@ export class Member implements Fleet, Evidence, Participant {
     const { reported, snapshot } = result.success
     this.#exchange.noteAnswer()
     const isFirst = !this.#isLoaded
-    this.#reports.acknowledged(report, reported)
+    this.#reports.acknowledged(report, result.success)
     this.accept(snapshot, report.knewGeneration, report.requestedAt)
     if (isFirst) this.#logRestored(snapshot)
     if (this.requestedAt === report.requestedAt) this.#proposals.judge(report.requestedAt)
-    this.#proposeOwn()
+    // The first answer brought the storage's clock, without which no outcomes were sent.
+    if (isFirst && !this.#reports.outbox.isEmpty) this.membership.batches.sendNow(this)
+    else this.#proposeOwn()
     const isAll = report.isAll && reported !== "Behind"
     this.whenNothingChanges(() => {
       for (const waiter of report.waiters) waiter(Result.void, isAll)
@@ -360,12 +390,23 @@ export class Member implements Fleet, Evidence, Participant {
     if (snapshot.generation > known) return this.#adopt(snapshot, requestedAt, now)
     if (requestedAt < this.requestedAt) return
     const totals = snapshot.totals.length > 0 ? snapshot.totals : this.snapshot.totals
-    this.#know({ ...snapshot, totals }, requestedAt, now)
-    this.local.refresh(fleetStateOf(snapshot, probes, now))
+    const believed = { ...snapshot, state: this.#believed(snapshot.state, now), totals }
+    this.#know(believed, requestedAt, now)
+    this.local.refresh(fleetStateOf(believed, probes, now), overrideUntil(believed, now))
     if (snapshot.state._tag === "HalfOpen" && snapshot.state.live < probes) this.#leases?.free()
   }
 
+  /** The rest of one open time only gets shorter. A longer one comes from a storage whose clock was set back. */
+  #believed(state: Snapshot["state"], now: LocalMillis): Snapshot["state"] {
+    const known = this.snapshot.state
+    if (state._tag !== "Open" || known._tag !== "Open") return state
+    const left = Math.max(0, known.remaining - (now - this.answeredAt))
+    return left < state.remaining ? { ...state, remaining: left } : state
+  }
+
   #know(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
+    const sleptMillis = this.#sleptUntil(snapshot, now)
+    if (sleptMillis > 0) this.#reports.outbox.slept(sleptMillis, this.local.counted(), now)
     this.snapshot = snapshot
     this.requestedAt = requestedAt
     this.answeredAt = now
@@ -388,6 +429,20 @@ export class Member implements Fleet, Evidence, Participant {
     if (this.#isOpenAnywhere() && this.membership.polls) this.schedule()
   }
 
+  /**
+   * How long this process slept since the last answer, by the storage's clock: its own stood still meanwhile. Before the first
+   * answer only the wall clock can tell. Less than an answer and the one before may have been under way for is no sleep.
+   */
+  #sleptUntil({ asOf }: Snapshot, now: LocalMillis): number {
+    const aheadMillis = this.#isLoaded ? asOf - this.storageTime(now) : this.#sleptMillis()
+    return aheadMillis > 2 * REQUEST_DEADLINE_MILLIS ? aheadMillis : 0
+  }
+
+  /** How long this process slept since the view was requested, by the wall clock. */
+  #sleptMillis(): number {
+    return this.membership.connection.sleeps.since(this.#isLoaded ? this.requestedAt : this.#since)
+  }
+
   /** Logs once that a change was made by another policy than this breaker's. */
   #comparePolicies(other: string | undefined): void {
     const { membership } = this
@@ -399,7 +454,9 @@ export class Member implements Fleet, Evidence, Participant {
   /** The storage does not know a generation that it once confirmed. Beyond the idle time it may have expired, not been lost. */
   #putBack(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
     if (this.isChanging) return
-    const age = now - this.answeredAt
+    // Where only the storage's clock says so, it was set forward, and this process did not sleep.
+    const sleptMillis = Math.min(this.#sleptUntil(snapshot, now), this.#sleptMillis())
+    const age = now - this.answeredAt + sleptMillis
     if (age > this.membership.connection.idleTimeToLiveMillis) return this.#giveWay(snapshot, requestedAt, now)
     const { generation } = this.snapshot
     this.change(

@@ -1,17 +1,55 @@
 /** One breaker's part in the fleet of its storage, which the memberships of all its circuits share. */
-import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
+import * as Duration from "effect/Duration"
+import { widthFor } from "../../core/Buckets.ts"
 import type { Plan } from "../../core/Plan.ts"
+import type { RuleWindow } from "../../core/TripRule.ts"
+import type { Storage } from "../../Storage/Storage.ts"
+import { refuse } from "../Check.ts"
 import type { Log } from "../Log.ts"
-import type { FleetPolicy } from "../ResolvedPolicy.ts"
+import type { FleetPolicy, Resolved } from "../ResolvedPolicy.ts"
 import type { Connection } from "./Connection.ts"
 import type { Batches, Rounds } from "./Rounds.ts"
+
+/** Whether the fleet opens on pooled evidence, or with whichever instance trips. */
+export const isPooled = ({ evidence }: FleetPolicy, { capabilities }: Storage): boolean =>
+  (evidence ?? (capabilities.shared ? "pooled" : "any")) === "pooled"
+
+const inMillis = (millis: number): string => `${millis} millis`
+
+/** Throws a `RangeError` for a policy that a storage cannot serve: it would forget the evidence, or never see it twice. */
+export const refuseUnfit = (name: string, { fleet, windows }: Resolved, storage: Storage): void => {
+  if (!storage.capabilities.fences) return
+  const { maxAgeMillis, syncEveryMillis } = fleet
+  const idleMillis = Duration.toMillis(storage.idleTimeToLive)
+  const withins = isPooled(fleet, storage) ? withinsOf(windows) : []
+  // `strict` judges on one snapshot. No window is shorter than the storage's narrowest bucket.
+  const shortest = maxAgeMillis === 0 ? Infinity : Math.max(widthFor(0), Math.min(...withins))
+  const longest = Math.max(...withins)
+  refuse(`Circuit ${JSON.stringify(name)} on storage ${JSON.stringify(storage.backend)}`, [
+    ...syncEveryMillis <= Math.min(idleMillis, shortest) ? [] : [{
+      field: "syncEvery",
+      value: inMillis(syncEveryMillis),
+      range: shortest < idleMillis
+        ? `at most the shortest window of trip (${inMillis(shortest)}), in which pooled evidence must trip twice`
+        : `at most the storage's idleTimeToLive (${inMillis(idleMillis)})`
+    }],
+    ...longest <= idleMillis ? [] : [{
+      field: "trip.within",
+      value: inMillis(longest),
+      range: `at most the storage's idleTimeToLive (${inMillis(idleMillis)}) for pooled evidence`
+    }]
+  ])
+}
+
+/** The spans of time that a rule looks back over, in milliseconds. */
+export const withinsOf = (windows: ReadonlyArray<RuleWindow>): ReadonlyArray<number> =>
+  windows.flatMap((window) => window._tag === "Within" ? [window.duration] : [])
 
 export interface Membership {
   readonly connection: Connection
   readonly batches: Batches
   readonly rounds: Rounds
-  /** Random: no two instances have the same, in whatever process. */
+  /** No two instances have the same, in whatever process (`Ids.ts`). */
   readonly instance: string
   readonly policy: FleetPolicy
   /** The part of the plan by which the fleet's evidence is judged and its probes are granted. */
@@ -32,9 +70,3 @@ export interface Membership {
   /** Whether the breaker's scope has closed. */
   hasLeft: boolean
 }
-
-/** A random id, about 150 bits: nobody else has the same. */
-export const randomId: Effect.Effect<string> = Effect.map(
-  Effect.all([Random.next, Random.next, Random.next]),
-  (parts) => parts.map((part) => part.toString(36).slice(2)).join("")
-)

@@ -9,21 +9,24 @@
  * - All other outcomes up to the last collection are in `#delta`, and the rest are what the circuit has counted beyond `#base`.
  *   No outcome is in two of the three.
  * - Evidence in `#delta` is of the generation that is known: `lifetimeOnly` drops it when a newer one is adopted.
+ * - The ages are by this process's clock, which stands still while its machine sleeps. `asOf` says by the storage's clock when
+ *   they were right, so that the storage itself sees how late a report is.
  */
-import { widthFor } from "../../core/Buckets.ts"
+import { widthsFor } from "../../core/Buckets.ts"
 import { add, aged, type Delta, type LifetimeCounts, merge, noDelta, noLifetimeCounts } from "../../core/Delta.ts"
-import type { LocalMillis } from "../../core/Time.ts"
+import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
 import type { Counted } from "./Fleet.ts"
 
-/** A storage keeps no more buckets than these. */
+/** A storage keeps no more buckets of one width than these. */
 const MOST_BUCKETS = 60
 
 /** A report that was sent: only its ages change until it is acknowledged. */
 export interface Pending {
   readonly sequence: number
   readonly delta: Delta
-  /** When the delta's ages were right. */
+  /** When the delta's ages were right, by both clocks. */
   readonly at: LocalMillis
+  readonly asOf: StorageMillis
   generation: number
 }
 
@@ -162,27 +165,38 @@ export class Outbox {
   #add(delta: Delta, now: LocalMillis): void {
     this.#delta = this.#delta === undefined
       ? delta
-      : thinned(merge(aged(this.#delta, now - this.#at), delta), widthFor(this.#withins))
+      : thinned(merge(aged(this.#delta, now - this.#at), delta), widthsFor(this.#withins))
     this.#at = now
   }
 
-  /** Freezes what was collected as the next report, unless one is pending. */
-  freeze(generation: number, nextSequence: () => number): void {
+  /** This process slept for so long, in which its clock stood still: what it has counted is older than it seemed. */
+  slept(millis: number, counted: Counted, now: LocalMillis): void {
+    this.collect(counted, now)
+    if (this.#delta !== undefined) this.#delta = aged(this.#delta, millis)
+  }
+
+  /**
+   * Freezes what was collected as the next report, unless one is pending. `storageTime` gives the storage's clock at a local
+   * time.
+   */
+  freeze(generation: number, nextSequence: () => number, storageTime: (at: LocalMillis) => StorageMillis): void {
     if (this.pending !== undefined || this.#delta === undefined) return
-    this.pending = { sequence: nextSequence(), delta: this.#delta, at: this.#at, generation }
+    const at = this.#at
+    this.pending = { sequence: nextSequence(), delta: this.#delta, at, asOf: storageTime(at), generation }
     this.#delta = undefined
   }
 }
 
-/** A delta with no more buckets than a storage would keep apart. */
-const thinned = (delta: Delta, widthMillis: number | undefined): Delta => {
-  if (widthMillis === undefined || delta.buckets.length < 2) return delta
-  const buckets = delta.buckets.filter(({ age }) => age <= (MOST_BUCKETS + 1) * widthMillis)
-    .reduce<Array<Delta["buckets"][number]>>((kept, bucket) => {
-      const last = kept.at(-1)
-      if (last === undefined || last.age - bucket.age >= widthMillis) kept.push(bucket)
-      else kept[kept.length - 1] = { ...add(last, bucket), age: last.age }
-      return kept
-    }, [])
+/** A delta with no more buckets than a storage would keep apart: only young ones are counted in narrow buckets. */
+const thinned = (delta: Delta, widths: ReadonlyArray<number>): Delta => {
+  if (widths.length === 0 || delta.buckets.length < 2) return delta
+  const buckets = delta.buckets.reduce<Array<Delta["buckets"][number]>>((kept, bucket) => {
+    const widthMillis = widths.find((width) => bucket.age <= (MOST_BUCKETS + 1) * width)
+    if (widthMillis === undefined) return kept
+    const last = kept.at(-1)
+    if (last === undefined || last.age - bucket.age >= widthMillis) kept.push(bucket)
+    else kept[kept.length - 1] = { ...add(last, bucket), age: last.age }
+    return kept
+  }, [])
   return { ...delta, buckets }
 }

@@ -15,6 +15,7 @@ import { isWritable } from "../../core/Record.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
 import { type Evidence, trips } from "../../core/TripRule.ts"
 import type { Change, Changed, Snapshot } from "../../Storage/Storage.ts"
+import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import type { Local } from "./Fleet.ts"
 import type { Membership } from "./Membership.ts"
 
@@ -23,7 +24,7 @@ interface Proposer extends Evidence {
   readonly local: Local
   readonly membership: Membership
   readonly snapshot: Snapshot
-  readonly answeredAt: LocalMillis
+  readonly storageTime: (at: LocalMillis) => StorageMillis
   readonly isChanging: boolean
   readonly change: (change: Change, answered: (changed: Changed, requestedAt: LocalMillis) => void) => void
   readonly accept: (snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis) => void
@@ -75,9 +76,9 @@ export class Proposals {
 
   /** Proposes this instance's own trip under `evidence: any`. Without `openForMillis` it is a trip in metrics-only mode. */
   proposeOwn(reason: string, openForMillis: number | undefined, now: LocalMillis): void {
-    const { answeredAt, membership: { instance }, snapshot } = this.#proposer
-    // The storage's clock, as far as it is known here: a request that is held up must be seen to be old.
-    const asOf: StorageMillis = snapshot.asOf + (now - answeredAt)
+    const { instance } = this.#proposer.membership
+    // A request that is held up must be seen to be old.
+    const asOf = this.#proposer.storageTime(now)
     this.#propose({ reason, evidence: { by: "instance", instance } }, asOf, openForMillis)
   }
 
@@ -88,8 +89,10 @@ export class Proposals {
       ? undefined
       : { openFor: openForMillis, maxOpenFor: plan.maxOpenForMillis }
     const { generation } = snapshot
+    // However short the interval, the answer and this request may take up to their deadlines.
+    const maxAge = 2 * Math.max(rounds.intervalMillis, REQUEST_DEADLINE_MILLIS)
     this.#proposer.change(
-      { _tag: "Trip", generation, asOf, maxAge: 2 * rounds.intervalMillis, opening, why, fingerprint },
+      { _tag: "Trip", generation, asOf, maxAge, opening, why, fingerprint },
       (changed, requestedAt) => this.#proposer.accept(changed.snapshot, generation, requestedAt)
     )
   }

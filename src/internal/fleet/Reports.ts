@@ -8,8 +8,9 @@
  */
 import * as Result from "effect/Result"
 import { aged, noDelta } from "../../core/Delta.ts"
-import type { LocalMillis } from "../../core/Time.ts"
-import type { CircuitReport, Reported, StorageError } from "../../Storage/Storage.ts"
+import { isWritable } from "../../core/Record.ts"
+import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
+import type { CircuitReport, StorageError, Synced } from "../../Storage/Storage.ts"
 import { messages } from "../Messages.ts"
 import type { Counted, Local } from "./Fleet.ts"
 import type { Membership } from "./Membership.ts"
@@ -17,6 +18,8 @@ import { Outbox, type Pending } from "./Outbox.ts"
 
 /** Called with the end of a report, and whether it held all that there was to report. */
 export type Waiter = (result: Result.Result<void, StorageError>, isAll: boolean) => void
+
+type Reply = Result.Result.Success<Synced["result"]>
 
 export interface InFlight {
   readonly pending: Pending | undefined
@@ -91,11 +94,15 @@ export class Reports {
   // sending
   // -----------------------------------------------------------------------------
 
-  /** The next report. `isRead`: it holds no outcomes. */
-  begin(generation: number, isRead: boolean, now: LocalMillis): CircuitReport {
+  /** The next report. Without `storageTime`, the storage's clock at a local time, it holds no outcomes but those in doubt. */
+  begin(
+    generation: number,
+    storageTime: ((at: LocalMillis) => StorageMillis) | undefined,
+    now: LocalMillis
+  ): CircuitReport {
     const { connection, instance, withins } = this.#membership
     this.#giveUpOld(now)
-    if (!isRead) this.outbox.freeze(generation, () => connection.nextSequence())
+    if (storageTime !== undefined) this.outbox.freeze(generation, () => connection.nextSequence(), storageTime)
     const { hasMore, pending } = this.outbox
     this.#isCalled = false
     const waiters = this.#waiters.splice(0)
@@ -106,7 +113,8 @@ export class Reports {
       sequence: pending?.sequence ?? 0,
       generation: pending?.generation ?? generation,
       delta: pending === undefined ? noDelta : aged(pending.delta, now - pending.at),
-      withins
+      withins,
+      asOf: pending === undefined ? undefined : pending.asOf + (now - pending.at)
     }
   }
 
@@ -117,13 +125,17 @@ export class Reports {
     return report
   }
 
-  acknowledged({ pending }: InFlight, reported: Reported): void {
+  acknowledged({ pending }: InFlight, { reported, snapshot }: Reply): void {
     if (pending === undefined || pending !== this.outbox.pending) return
     if (reported === "Counted") this.outbox.pending = undefined
+    else if (reported === "Refused" && isWritable(snapshot)) this.#drop(pending, messages.reportGivenUp)
     else if (reported === "Refused") this.#refused(pending)
   }
 
-  /** Beyond half the idle time, a report that was held up on its way could still be counted, and counted again if repeated. */
+  /**
+   * Beyond half the idle time, a report that was held up on its way could still be counted, and counted again if repeated. The
+   * storage refuses it beyond the other half, which is for the time that the clock of this process stands still.
+   */
   #giveUpOld(now: LocalMillis): void {
     const { pending } = this.outbox
     if (pending === undefined || now - pending.at < this.#membership.connection.idleTimeToLiveMillis / 2) return

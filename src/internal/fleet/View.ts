@@ -18,6 +18,10 @@ export const fleetStateOf = ({ state }: Snapshot, probes: number, now: LocalMill
   }
 }
 
+/** Until when the snapshot's override holds: no longer than now where there is none. */
+export const overrideUntil = ({ override }: Snapshot, now: LocalMillis): LocalMillis =>
+  override === undefined ? now : now + (override.remaining ?? Infinity)
+
 export const fleetViewOf = (
   snapshot: Snapshot,
   { instance, plan: { probes } }: Membership,
@@ -39,7 +43,7 @@ export const fleetViewOf = (
       mode: override.kind,
       reason: override.reason,
       actor: override.actor,
-      until: override.remaining === undefined ? Infinity : now + override.remaining
+      until: overrideUntil(snapshot, now)
     },
     operator
   }
