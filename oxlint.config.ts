@@ -159,6 +159,11 @@ export default defineConfig({
       })
     },
     {
+      // An answer is made by Effect's HTTP modules, which are loaded when the first one is.
+      files: ["src/internal/Problem.ts"],
+      rules: only(noDriver, { regex: "^(\\.\\./)+", message: inward })
+    },
+    {
       files: ["src/internal/drivers/*.ts"],
       rules: only({ group: ["../**", "!../ConfigErrors.ts"], message: inward }, noUnstable)
     },
@@ -289,6 +294,10 @@ export default defineConfig({
         noDriver,
         noUnstable
       )
+    },
+    {
+      files: ["src/{http,rpc,interop}/**/*.ts"],
+      rules: only({ regex: "^(\\.\\./)+(core|layers|redis|sql|file|combine|conformance)/", message: inward }, noDriver)
     },
     {
       files: ["src/layers/**/*.ts"],

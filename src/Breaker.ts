@@ -61,13 +61,24 @@ import type { BreakerError, BreakerOpenError, BreakerTimeoutError, BulkheadFullE
 import { NO_SUCH_CIRCUIT } from "./core/Change.ts"
 import { enforcementByDefault, isEnforcementGiven } from "./Enforcement.ts"
 import type { Event, OverrideMode, Snapshot } from "./Event.ts"
+import type {
+  AwaitError,
+  Permit,
+  PermitError,
+  Wrap,
+  WrapKeyed,
+  WrapStream,
+  WrapStreamKeyed,
+  WrapStreamWith,
+  WrapWith
+} from "./Guard.ts"
 import { type AnyClassify, enforcementOf, run } from "./internal/Call.ts"
 import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
 import { type Act, Circuit } from "./internal/Circuit.ts"
-import { prefixOf } from "./internal/CircuitName.ts"
+import { circuitName, prefixOf } from "./internal/CircuitName.ts"
 import { makeEntry } from "./internal/fleet/Engine.ts"
-import type { Circuits } from "./internal/fleet/Fleet.ts"
 import { refuseUnfit } from "./internal/fleet/Membership.ts"
+import { guardedStream, type StreamOptions } from "./internal/GuardedStream.ts"
 import { randomId } from "./internal/Ids.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
 import { logged } from "./internal/Log.ts"
@@ -75,15 +86,31 @@ import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
 import { clearProblems, overrideProblems } from "./internal/OperatorInput.ts"
 import { configured, policyFrom } from "./internal/PolicyConfig.ts"
+import * as Registered from "./internal/Registered.ts"
 import * as ResolvedPolicy from "./internal/ResolvedPolicy.ts"
 import { makeShared, type Shared } from "./internal/Shared.ts"
+import { type Find, permitFrom } from "./internal/TakenPermit.ts"
 import { testBreaker } from "./internal/TestBreaker.ts"
-import type { Classify, Data, HalfOpen, Policy } from "./Policy.ts"
+import type { Data, HalfOpen, Policy } from "./Policy.ts"
 import { Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
 export * from "./BreakerError.ts"
 export { bypass, Enforcement, type EnforcementMode } from "./Enforcement.ts"
 export type { Event, FleetSnapshot, OverrideMode, Snapshot, Statistics, WindowSnapshot } from "./Event.ts"
+export type {
+  AwaitError,
+  Guard,
+  KeyedGuard,
+  Permit,
+  PermitError,
+  StreamSettles,
+  Wrap,
+  WrapKeyed,
+  WrapStream,
+  WrapStreamKeyed,
+  WrapStreamWith,
+  WrapWith
+} from "./Guard.ts"
 export type { Outcome } from "./Outcome.ts"
 export { type Classify, type Consistency, Data, type HalfOpen, type Policy } from "./Policy.ts"
 
@@ -158,49 +185,6 @@ export type ServicesOf<P> = Field<P, "classify"> extends (...args: any) => infer
 // -----------------------------------------------------------------------------
 
 /**
- * Runs an effect through a breaker. It has one signature and no options, so that `effect.pipe(X.wrap)` infers.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Wrap<out Err, out Ctx> {
-  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Err, R | Ctx>
-}
-
-/**
- * `Wrap` with options for one call: a `classify` in place of the policy's.
- *
- * @category models
- * @since 0.1.0
- */
-export interface WrapWith<out Err, out Ctx> {
-  <A, E, R2 = never>(
-    options: { readonly classify?: Classify<A, E, R2> | undefined }
-  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Err, R | R2 | Ctx>
-  <A, E, R, R2 = never>(
-    self: Effect.Effect<A, E, R>,
-    options: { readonly classify?: Classify<A, E, R2> | undefined }
-  ): Effect.Effect<A, E | Err, R | R2 | Ctx>
-}
-
-/**
- * `WrapWith` for a keyed breaker. A key is a well-formed text of at least one character; any other is a defect of the call.
- *
- * @category models
- * @since 0.1.0
- */
-export interface WrapKeyed<out Err, out Ctx> {
-  (options: { readonly key: string; readonly classify?: undefined }): Wrap<Err, Ctx>
-  <A, E, R2 = never>(
-    options: { readonly key: string; readonly classify?: Classify<A, E, R2> | undefined }
-  ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Err, R | R2 | Ctx>
-  <A, E, R, R2 = never>(
-    self: Effect.Effect<A, E, R>,
-    options: { readonly key: string; readonly classify?: Classify<A, E, R2> | undefined }
-  ): Effect.Effect<A, E | Err, R | R2 | Ctx>
-}
-
-/**
  * An operator's override. Anything else is refused at once with a `RangeError` that names the field, the value and the range,
  * before a request is sent.
  *
@@ -221,6 +205,9 @@ export interface OverrideOptions {
  * A breaker of one circuit.
  *
  * - `wrap`, `wrapWith`: run calls through it.
+ * - `wrapStream`, `wrapStreamWith`: run streams through it.
+ * - `permit`: leave to make a call that is not one Effect. `awaitPermit` waits for it instead of failing: a little longer than
+ *   `retryAfter` says, spread at random. Of those who wait in one process, one at a time tries.
  * - `state`, `snapshot`: read it. Reading changes nothing and takes no permit.
  * - `events`: the events from now on. They cost nothing without a listener. A listener that is more than 1,024 events behind
  *   loses the oldest, and an event `Lost` says how many. The stream does not end by itself.
@@ -245,6 +232,10 @@ export interface Breaker<out Err> {
   readonly circuit: string
   readonly wrap: Wrap<Err, never>
   readonly wrapWith: WrapWith<Err, never>
+  readonly permit: Effect.Effect<Permit, PermitError<Err>, Scope.Scope>
+  readonly awaitPermit: Effect.Effect<Permit, AwaitError<Err>, Scope.Scope>
+  readonly wrapStream: WrapStream<Err, never>
+  readonly wrapStreamWith: WrapStreamWith<Err, never>
   readonly state: Effect.Effect<Snapshot["state"]>
   readonly snapshot: Effect.Effect<Snapshot>
   readonly events: Stream.Stream<Event>
@@ -257,6 +248,7 @@ export interface Breaker<out Err> {
 /**
  * A breaker with one policy and a circuit for each key, made when the key is first used.
  *
+ * - `permit`, `awaitPermit`, `wrapStream`: those of a breaker, for the circuit of a key.
  * - `get`, for operators: the breaker of a key's circuit, which is made if there is none, also later if it was evicted meanwhile.
  *   Where the key shares a circuit, it is that one: `circuit` says so. Where the key's calls run unguarded (`passThrough`), it is a
  *   circuit outside of the capacity that lives until it has reported what it counted. Its acts (`override` and the others) fail
@@ -271,6 +263,9 @@ export interface Breaker<out Err> {
 export interface KeyedBreaker<out Err> {
   readonly name: string
   readonly wrap: WrapKeyed<Err, never>
+  readonly permit: (options: { readonly key: string }) => Effect.Effect<Permit, PermitError<Err>, Scope.Scope>
+  readonly awaitPermit: (options: { readonly key: string }) => Effect.Effect<Permit, AwaitError<Err>, Scope.Scope>
+  readonly wrapStream: WrapStreamKeyed<Err, never>
   readonly get: (key: string, options?: { readonly create?: boolean | undefined }) => Breaker<Err>
   readonly size: Effect.Effect<number>
   readonly events: Stream.Stream<Event>
@@ -316,9 +311,14 @@ export interface KeyedOptions {
 export interface ServiceClass<Self, Name extends string, P extends Policy>
   extends Context.ServiceClass<Self, `effect-breaker/Breaker/${Name}`, Breaker<ErrorOf<P>>>
 {
+  readonly circuit: Name
   readonly policy: P
   readonly wrap: Wrap<ErrorOf<P>, Self>
   readonly wrapWith: WrapWith<ErrorOf<P>, Self>
+  readonly permit: Effect.Effect<Permit, PermitError<ErrorOf<P>>, Self | Scope.Scope>
+  readonly awaitPermit: Effect.Effect<Permit, AwaitError<ErrorOf<P>>, Self | Scope.Scope>
+  readonly wrapStream: WrapStream<ErrorOf<P>, Self>
+  readonly wrapStreamWith: WrapStreamWith<ErrorOf<P>, Self>
   readonly layer: Layer.Layer<Self, never, Storage | ServicesOf<P>>
   /**
    * The layer with fields of the policy from config. A field that adds an error to calls (`timeout`, `halfOpen.timeout`,
@@ -344,6 +344,13 @@ export interface KeyedServiceClass<Self, Name extends string, P extends Policy>
 {
   readonly policy: P
   readonly wrap: WrapKeyed<ErrorOf<P>, Self>
+  readonly permit: (
+    options: { readonly key: string }
+  ) => Effect.Effect<Permit, PermitError<ErrorOf<P>>, Self | Scope.Scope>
+  readonly awaitPermit: (
+    options: { readonly key: string }
+  ) => Effect.Effect<Permit, AwaitError<ErrorOf<P>>, Self | Scope.Scope>
+  readonly wrapStream: WrapStreamKeyed<ErrorOf<P>, Self>
   readonly layer: Layer.Layer<Self, never, Storage | ServicesOf<P>>
 }
 
@@ -377,16 +384,17 @@ export const fingerprint: (policy: Policy) => string = ResolvedPolicy.fingerprin
 // -----------------------------------------------------------------------------
 
 /** What a breaker is made of. `bypasses`: calls that are given no mode of enforcement run without it. */
-interface Made<A> {
+interface Made<A extends Registered.Made["circuits"]> extends Registered.Made {
   readonly circuits: A
   readonly bypasses: boolean
 }
 
 /** Makes a breaker's circuits, and enters the fleet with them for as long as the scope is open. */
-const makeCircuits = <A extends Circuits>(
+const makeCircuits = <A extends Registered.Made["circuits"]>(
   name: string,
   policy: Policy,
-  circuitsOf: (shared: Shared) => A
+  circuitsOf: (shared: Shared) => A,
+  isKeyed: boolean
 ): Effect.Effect<Made<A>, never, Storage | Scope.Scope> =>
   Effect.gen(function*() {
     const storage = yield* Storage
@@ -400,13 +408,16 @@ const makeCircuits = <A extends Circuits>(
     refuseUnfit(name, resolved, storage)
     if (!storage.capabilities.fences) yield* reportUnfenced(name, whole, storage.backend)
     // In one step, because a breaker that leaves in between could end the engine of the storage.
+    const fingerprint = ResolvedPolicy.fingerprint(whole)
     const made = Effect.sync(() => {
-      const fleet = makeEntry(storage, clock, context, instance, resolved, ResolvedPolicy.fingerprint(whole))
-      const circuits = circuitsOf(makeShared(name, resolved, policy.classify, context, scope, fleet))
+      const fleet = makeEntry(storage, clock, context, instance, resolved, fingerprint)
+      const shared = makeShared(name, resolved, policy.classify, context, scope, fleet)
+      const circuits = circuitsOf(shared)
       fleet?.enter(circuits)
-      return { circuits, leave: fleet?.leave ?? Effect.void }
+      return { circuits, leave: fleet?.leave ?? Effect.void, shared }
     })
-    return { circuits: (yield* Effect.acquireRelease(made, ({ leave }) => leave)).circuits, bypasses }
+    const { circuits, shared } = yield* Effect.acquireRelease(made, ({ leave }) => leave)
+    return { isKeyed, circuits, bypasses, backend: storage.backend, fingerprint, policy: whole, shared }
   })
 
 /** The policy over `Defaults`, which must not make an error possible that the policy's own type does not have. */
@@ -455,11 +466,23 @@ export const make = <const P extends Policy>(
     const circuit = new Circuit(shared, undefined)
     return { circuit, find: (name: string) => name === circuit.name ? circuit : undefined, all: () => [circuit] }
   }
-  return Effect.map(
-    makeCircuits(name, policy, only),
-    ({ bypasses, circuits }) => breakerOf<ErrorOf<P>>(circuits.circuit, bypasses)
-  )
+  return Effect.flatMap(makeCircuits(name, policy, only, false), (made) => {
+    const breaker = breakerOf<ErrorOf<P>>(made.circuits.circuit, made.bypasses)
+    return registered(made, breaker, { _tag: "One", breaker }, () => breaker)
+  })
 }
+
+/** The breaker, in the registry for as long as the scope is open. */
+const registered = <A>(
+  made: Registered.Made,
+  breaker: A,
+  of: unknown,
+  handle: (circuit: Circuit) => Breaker<unknown>
+): Effect.Effect<A, never, Scope.Scope> =>
+  Effect.flatMap(
+    Registered.CurrentRegistry,
+    (registry) => Effect.as(registry.add(Registered.entryOf(made, of, handle)), breaker)
+  )
 
 /**
  * Makes a keyed breaker, for as long as the scope is open. Circuit names are `name/key`.
@@ -482,22 +505,42 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   ])
   const idleMillis = Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive))
   const keyed = (shared: Shared) => new Keys(shared, capacity, idleMillis, overflow)
-  return Effect.map(makeCircuits(name, own, keyed), ({ bypasses, circuits: keys }): KeyedBreaker<ErrorOf<P>> => ({
-    name,
-    wrap: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, { classify, key }: KeyedCall) =>
-      Effect.withFiber((fiber) => {
-        const enforcement = enforcementOf(fiber)
-        const isBypassed = enforcement === "bypass" || (bypasses && !isEnforcementGiven(fiber))
-        const circuit = isBypassed ? undefined : keys.get(key)
-        return circuit === undefined ? self : run(circuit, self, classify, fiber, enforcement)
-      })),
-    get: (key, { create = false } = {}) => {
-      keys.lookUp(key)
-      return handleOf(keys.shared, () => keys.lookUp(key), bypasses, !create)
-    },
-    size: Effect.sync(() => keys.size),
-    events: keys.shared.hub.events
-  }))
+  return Effect.flatMap(makeCircuits(name, own, keyed, true), (made) => {
+    const { bypasses, circuits: keys } = made
+    const finding = (key: string): Find => (fiber) => bypasses && !isEnforcementGiven(fiber) ? undefined : keys.get(key)
+    const breaker: KeyedBreaker<ErrorOf<P>> = {
+      name,
+      wrap: dual(
+        2,
+        <A, E, R>(self: Effect.Effect<A, E, R>, { classify, key }: KeyedCall) =>
+          Effect.withFiber((fiber) => {
+            const enforcement = enforcementOf(fiber)
+            const isBypassed = enforcement === "bypass" || (bypasses && !isEnforcementGiven(fiber))
+            const circuit = isBypassed ? undefined : keys.get(key)
+            return circuit === undefined ? self : run(circuit, self, classify, fiber, enforcement)
+          })
+      ),
+      permit: ({ key }) => permitFrom(() => circuitName(name, key), finding(key), false),
+      awaitPermit: ({ key }) => permitFrom(() => circuitName(name, key), finding(key), true),
+      wrapStream: dual(
+        2,
+        <A, E, R>(self: Stream.Stream<A, E, R>, { key }: KeyedCall) => guardedStream(self, finding(key), {})
+      ),
+      get: (key, { create = false } = {}) => {
+        keys.lookUp(key)
+        return handleOf(keys.shared, () => keys.lookUp(key), bypasses, !create)
+      },
+      size: Effect.sync(() => keys.size),
+      events: keys.shared.hub.events
+    }
+    const keysOf = Effect.sync(() => Array.from(keys.all(), ({ key }) => key!))
+    return registered(
+      made,
+      breaker,
+      { _tag: "Keyed", breaker, keys: keysOf },
+      (circuit) => breakerOf(circuit, bypasses)
+    )
+  })
 }
 
 interface KeyedCall {
@@ -540,6 +583,7 @@ const handleOf = <Err>(
     Effect.withFiber((fiber): Effect.Effect<A, any, R> =>
       bypasses && !isEnforcementGiven(fiber) ? self : run(current(), self, classify, fiber)
     )
+  const find: Find = (fiber) => bypasses && !isEnforcementGiven(fiber) ? undefined : current()
   const act = (to: Act, why: Why) => operate(current, to, why, mustExist)
   return {
     get circuit() {
@@ -550,6 +594,13 @@ const handleOf = <Err>(
       2,
       <A, E, R>(self: Effect.Effect<A, E, R>, { classify }: { readonly classify?: AnyClassify | undefined }) =>
         through(self, classify)
+    ),
+    permit: permitFrom(() => current().name, find, false),
+    awaitPermit: permitFrom(() => current().name, find, true),
+    wrapStream: (self) => guardedStream(self, find, {}),
+    wrapStreamWith: dual(
+      2,
+      <A, E, R>(self: Stream.Stream<A, E, R>, options: StreamOptions) => guardedStream(self, find, options)
     ),
     state: Effect.sync(() => current().state),
     snapshot: Effect.sync(() => current().snapshot(ticker.exact())),
@@ -629,6 +680,16 @@ export const Service = <Self = never>() =>
       <A, E, R>(self: Effect.Effect<A, E, R>, options: { readonly classify?: AnyClassify | undefined }) =>
         Effect.flatMap(Key, (breaker) => breaker.wrapWith(self, options))
     )
+    static readonly circuit = name
+    static readonly permit = Effect.flatMap(Key, ({ permit }) => permit)
+    static readonly awaitPermit = Effect.flatMap(Key, ({ awaitPermit }) => awaitPermit)
+    static readonly wrapStream = <A, E, R>(self: Stream.Stream<A, E, R>) =>
+      Stream.unwrap(Effect.map(Key, (breaker) => breaker.wrapStream(self)))
+    static readonly wrapStreamWith = dual(
+      2,
+      <A, E, R>(self: Stream.Stream<A, E, R>, options: StreamOptions) =>
+        Stream.unwrap(Effect.map(Key, (breaker) => breaker.wrapStreamWith(self, options)))
+    )
     static get layer() {
       return once(this, "layer", layerOf({ identity: this, title: this.name }, policy))
     }
@@ -664,6 +725,13 @@ export const KeyedService = <Self = never>() =>
       2,
       <A, E, R>(self: Effect.Effect<A, E, R>, options: KeyedCall) =>
         Effect.withFiber((fiber) => Context.getUnsafe(fiber.context, Key).wrap(self, options))
+    )
+    static readonly permit = (options: KeyedCall) => Effect.flatMap(Key, (keyed) => keyed.permit(options))
+    static readonly awaitPermit = (options: KeyedCall) => Effect.flatMap(Key, (keyed) => keyed.awaitPermit(options))
+    static readonly wrapStream = dual(
+      2,
+      <A, E, R>(self: Stream.Stream<A, E, R>, options: KeyedCall) =>
+        Stream.unwrap(Effect.map(Key, (keyed) => keyed.wrapStream(self, options)))
     )
     static get layer() {
       return once(

@@ -4,13 +4,22 @@
  * Each is a schema, for an `HttpApi` or an `Rpc` that declares it. Clients see what it encodes, so that is nothing of the dependency's
  * errors and nothing that an operator wrote. `JSON.stringify`, `console.log` and loggers show the same fields.
  *
+ * Each answers by itself where an `HttpRouter` meets it unhandled: 503 with `Retry-After`, or 504 for a timeout, as problem details
+ * (RFC 9457). Effect's `ErrorReporter` leaves them out, because a rejection is no incident of its own.
+ *
  * @since 0.1.0
  */
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import { isTagged } from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { answer, type HttpServerResponse, problem } from "./internal/Problem.ts"
 import * as Outcome from "./Outcome.ts"
 import type { StorageError } from "./Storage/Storage.ts"
+
+/** The keys by which Effect finds how an error is answered, and whether it is reported. Their modules are not loaded for them. */
+const respondable = "~effect/http/HttpServerRespondable"
+const ignoredByReporters = "~effect/ErrorReporter/ignore"
 
 /** The fields that are encoded. */
 interface OpenFields {
@@ -88,6 +97,14 @@ export class BreakerOpenError
     keepInProcess(this, "lastFailure", fields.lastFailure)
   }
 
+  override get [ignoredByReporters](): true {
+    return true
+  }
+
+  [respondable](): Effect.Effect<HttpServerResponse> {
+    return Effect.suspend(() => answer(problem("circuit_open", { retryAfter: this.retryAfter })))
+  }
+
   override toJSON(): unknown {
     return Schema.encodeSync(BreakerOpenError)(this)
   }
@@ -131,6 +148,14 @@ export class BreakerTimeoutError
     timeout: Schema.DurationFromMillis
   }, { httpApiStatus: 504 })
 {
+  override get [ignoredByReporters](): true {
+    return true
+  }
+
+  [respondable](): Effect.Effect<HttpServerResponse> {
+    return Effect.suspend(() => answer(problem("timeout", { status: 504 })))
+  }
+
   override toJSON(): unknown {
     return Schema.encodeSync(BreakerTimeoutError)(this)
   }
@@ -153,6 +178,14 @@ export class BulkheadFullError
     maxConcurrent: Schema.Finite
   }, { httpApiStatus: 503 })
 {
+  override get [ignoredByReporters](): true {
+    return true
+  }
+
+  [respondable](): Effect.Effect<HttpServerResponse> {
+    return Effect.suspend(() => answer(problem("bulkhead_full", { retryAfter: Duration.seconds(1) })))
+  }
+
   override toJSON(): unknown {
     return Schema.encodeSync(BulkheadFullError)(this)
   }

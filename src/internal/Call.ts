@@ -26,6 +26,7 @@ import type { Circuit } from "./Circuit.ts"
 import { GATE_IDLE, GATE_LEASE } from "./fleet/Fleet.ts"
 import { messages } from "./Messages.ts"
 import { bounded } from "./Timeout.ts"
+import { placeFreed } from "./Waiting.ts"
 import { withoutStack } from "./WithoutStack.ts"
 
 /** A `classify` that the caller has checked against the call's types. */
@@ -47,7 +48,11 @@ export const run = <A, E, R>(
 ): Effect.Effect<A, any, R> => {
   if (circuit.gate !== 0 || classify !== undefined || enforcement !== "enforce") {
     if (enforcement === "bypass") return self
-    return enter(circuit, self, classify, enforcement === "metricsOnly", fiber)
+    return admitted(circuit, enforcement === "metricsOnly", (permit, restore, mayWait) => {
+      if (!permit.recorded) return restore(self)
+      circuit.inFlight++
+      return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore, mayWait)
+    })
   }
   const epoch = circuit.epoch
   // Only keeps the circuit of a key from being evicted. A fiber that is interrupted before the next primitive runs leaves it one
@@ -89,13 +94,14 @@ const wake = (circuit: Circuit): void => {
 // with a permit
 // -----------------------------------------------------------------------------
 
-/** The gate is shut: refuses at once what is plainly open, waits for the fleet's view, and takes a permit. */
-const enter = <A, E, R>(
+/** What is done with a permit, in an uninterruptible region. */
+type Use<A, E, R> = (permit: Permit, restore: Restore, mayWait: boolean) => Effect.Effect<A, E, R>
+
+/** Refuses at once what is plainly open, waits for the fleet's view, and takes a permit. */
+export const admitted = <A, E, R>(
   circuit: Circuit,
-  self: Effect.Effect<A, E, R>,
-  classify: AnyClassify | undefined,
   metricsOnly: boolean,
-  fiber: Fiber<unknown, unknown>
+  use: Use<A, E, R>
 ): Effect.Effect<A, any, R> => {
   if (!metricsOnly && !circuit.isClosed()) {
     const now = circuit.shared.ticker.exact()
@@ -106,8 +112,8 @@ const enter = <A, E, R>(
   }
   const wait = circuit.beforeCall()
   return wait === undefined || metricsOnly
-    ? permitted(circuit, self, classify, metricsOnly, fiber, true)
-    : Effect.flatMap(wait, (isAnswered) => permitted(circuit, self, classify, metricsOnly, fiber, isAnswered))
+    ? permitted(circuit, metricsOnly, true, use)
+    : Effect.flatMap(wait, (isAnswered) => permitted(circuit, metricsOnly, isAnswered, use))
 }
 
 /**
@@ -116,14 +122,12 @@ const enter = <A, E, R>(
  */
 const permitted = <A, E, R>(
   circuit: Circuit,
-  self: Effect.Effect<A, E, R>,
-  classify: AnyClassify | undefined,
   metricsOnly: boolean,
-  fiber: Fiber<unknown, unknown>,
-  mayWait: boolean
+  mayWait: boolean,
+  use: Use<A, E, R>
 ): Effect.Effect<A, any, R> =>
   Effect.uninterruptibleMask((restore) => {
-    const admitted = (mayAsk: boolean): Effect.Effect<A, any, R> => {
+    const next = (mayAsk: boolean): Effect.Effect<A, any, R> => {
       const { slowerThanMillis, ticker, trace } = circuit.shared
       // A lease that waits may have lapsed since the last tick, so it is decided on the exact time.
       const isUntimed = slowerThanMillis === undefined && circuit.isClosed() && !circuit.isShut(GATE_LEASE)
@@ -131,17 +135,15 @@ const permitted = <A, E, R>(
       const permit = circuit.admit(now, metricsOnly)
       if (permit === "Ask" && mayAsk) {
         // A lease that comes too late for this call serves the next.
-        return Effect.flatMap(restore(circuit.fleet!.requestLease), () => admitted(false))
+        return Effect.flatMap(restore(circuit.fleet!.requestLease), () => next(false))
       }
       if (permit === "Ask") return circuit.reject("HalfOpen", now)
       if (permit === "Full") return circuit.rejectFull(ticker.exact())
       if (typeof permit === "string") return circuit.reject(permit, now)
       if (trace !== undefined) trace(messages.callAdmitted, { circuit: circuit.name, probe: permit.probe })
-      if (!permit.recorded) return restore(self)
-      circuit.inFlight++
-      return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore, mayWait)
+      return use(permit, restore, mayWait)
     }
-    return admitted(true)
+    return next(true)
   })
 
 /**
@@ -165,12 +167,16 @@ const limited = <A, E, R>(
     const error = withoutStack(() => new BreakerTimeoutError(fields))
     circuit.settle(permit, now, { outcome: "Failure", slow, timeout: true, hintMillis: 0, error })
     circuit.overran()
+    placeFreed(circuit)
     return Exit.fail(error)
   }
   return bounded(self, deadlines(limitMillis), timedOut, fiber, restore)
 }
 
-/** Settles the permit by the exit of the call: by its own account, or as `classify` says. Then it waits for the fleet's part. */
+/**
+ * Settles the permit by the exit of the call: by its own account, or as `classify` says, and waits for the fleet's part. The call's own result stands. A fiber that
+ * is interrupted while it is classified ends as interrupted once it is interruptible.
+ */
 const settled = <A, E, R>(
   circuit: Circuit,
   permit: Permit,
@@ -179,43 +185,62 @@ const settled = <A, E, R>(
   restore: Restore,
   mayWait: boolean
 ): Effect.Effect<A, E, any> => {
-  const classify = perCall ?? circuit.shared.classify
-  if (classify === undefined) {
-    const end = (exit: Exit.Exit<A, E>): Effect.Effect<void> | undefined => {
-      circuit.ended(permit)
-      settle(circuit, permit, exit, fromExit(exit))
-      return mayWait ? circuit.fleet?.afterCall() : undefined
+  const reported = () => mayWait ? circuit.fleet?.afterCall() : undefined
+  const end = (exit: Exit.Exit<A, E>): Effect.Effect<void, never, any> | undefined => {
+    ended(circuit, permit)
+    if (permit.spent) return reported()
+    const outcome = judged(circuit, perCall, exit, restore)
+    if (!Effect.isEffect(outcome)) {
+      settle(circuit, permit, exit, outcome)
+      return reported()
     }
-    if (!Exit.isExit(running)) return Effect.onExitPrimitive(running, end)
-    const recorded = end(running as Exit.Exit<A, E>)
-    return recorded === undefined ? running : Effect.flatMap(recorded, (): Effect.Effect<A, E, R> => running)
-  }
-  return Effect.flatMap(Effect.exit(running), (exit) => {
-    circuit.ended(permit)
-    if (permit.spent) return exit
-    if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
-      settle(circuit, permit, exit, ignored)
-      return exit
-    }
-    const classification = classified(classify, exit)
-    const provided = perCall === undefined ? Effect.provide(classification, circuit.shared.context) : classification
-    return Effect.flatMap(Effect.exit(restore(provided)), (outcome) => {
-      settle(circuit, permit, exit, Exit.isSuccess(outcome) ? outcome.value : ignored)
-      if (Exit.isFailure(outcome) && !Cause.hasInterruptsOnly(outcome.cause)) {
-        circuit.shared.report(messages.classifyFailed, outcome.cause)
-      }
-      // The call's own result stands. A fiber that was interrupted meanwhile ends as interrupted once it is interruptible.
-      const recorded = mayWait ? circuit.fleet?.afterCall() : undefined
-      return recorded === undefined ? exit : Effect.andThen(recorded, exit)
+    return Effect.flatMap(outcome, (outcome) => {
+      settle(circuit, permit, exit, outcome)
+      return reported() ?? Effect.void
     })
-  })
+  }
+  if (!Exit.isExit(running)) return Effect.onExitPrimitive(running, end)
+  const recorded = end(running as Exit.Exit<A, E>)
+  return recorded === undefined ? running : Effect.flatMap(recorded, (): Effect.Effect<A, E, R> => running)
 }
 
-const classified = <A, E>(classify: AnyClassify, exit: Exit.Exit<A, E>): Effect.Effect<Outcome, never, any> =>
-  Effect.suspend(() => {
+/** A call that had a permit is no longer running. */
+export const ended = (circuit: Circuit, permit: Permit): void => {
+  circuit.ended(permit)
+  placeFreed(circuit)
+}
+
+/**
+ * The outcome of an exit by the call's `classify`, or the policy's. An exit that is only interruption is `Ignored` without being
+ * asked for. It is `Ignored`, too, where `classify` fails, which is logged.
+ */
+export const judged = (
+  circuit: Circuit,
+  perCall: AnyClassify | undefined,
+  exit: Exit.Exit<unknown, unknown>,
+  restore: Restore
+): Outcome | Effect.Effect<Outcome, never, any> => {
+  const { context, report } = circuit.shared
+  const classify = perCall ?? circuit.shared.classify
+  if (classify === undefined) return fromExit(exit)
+  if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) return ignored
+  const failed = (cause: Cause.Cause<never>): Outcome => {
+    if (!Cause.hasInterruptsOnly(cause)) report(messages.classifyFailed, cause)
+    return ignored
+  }
+  try {
     const outcome = classify(exit)
-    return Effect.isEffect(outcome) ? Effect.map(outcome, checked) : Effect.succeed(checked(outcome))
-  })
+    if (!Effect.isEffect(outcome)) return checked(outcome)
+    const classification = Effect.map(outcome, checked)
+    const provided = perCall === undefined ? Effect.provide(classification, context) : classification
+    return Effect.map(
+      Effect.exit(restore(provided)),
+      (outcome) => Exit.isSuccess(outcome) ? outcome.value : failed(outcome.cause)
+    )
+  } catch (defect) {
+    return failed(Cause.die(defect))
+  }
+}
 
 /** Types cannot keep a `classify` from returning something else. */
 const checked = (value: unknown): Outcome => {
@@ -226,7 +251,14 @@ const checked = (value: unknown): Outcome => {
   return outcome
 }
 
-const settle = (circuit: Circuit, permit: Permit, exit: Exit.Exit<unknown, unknown>, outcome: Outcome): void => {
+/** Settles a permit by an outcome. A second settlement does nothing. */
+export const settle = (
+  circuit: Circuit,
+  permit: Permit,
+  exit: Exit.Exit<unknown, unknown>,
+  outcome: Outcome,
+  timeout = false
+): void => {
   if (permit.spent) return
   const { slowerThanMillis, ticker } = circuit.shared
   const couldTrip = outcome._tag !== "Success" || permit.probe || successCouldTrip(circuit.windows)
@@ -239,7 +271,7 @@ const settle = (circuit: Circuit, permit: Permit, exit: Exit.Exit<unknown, unkno
   const [hintMillis, error] = outcome._tag === "Failure"
     ? [hintMillisOf(outcome), Exit.isFailure(exit) ? Cause.squash(exit.cause) : exit.value]
     : [0, undefined]
-  circuit.settle(permit, now, { outcome: outcome._tag, slow, timeout: false, hintMillis, error })
+  circuit.settle(permit, now, { outcome: outcome._tag, slow, timeout, hintMillis, error })
   wake(circuit)
 }
 

@@ -194,7 +194,7 @@ export class Circuit implements Local, Evidence {
     const state = this.#state
     if (state._tag === "Open" && now < state.until) return "Open"
     if (state._tag !== "Closed") return this.#admitProbe(this.#leave(now), now)
-    if (this.#isFull()) return "Full"
+    if (this.isFull()) return "Full"
     // This instance closed by its own probes while the storage was away: a lease lets it report that.
     const leased = this.isShut(GATE_LEASE) ? this.#takeLease(now) : undefined
     return leased ?? (this.#admitOnRamp(state, now) ? new Permit(this.epoch, now, {}) : "Ramp")
@@ -216,7 +216,7 @@ export class Circuit implements Local, Evidence {
   #admitProbe(leave: ReturnType<Fleet["leave"]>, now: LocalMillis): Permit | Refusal | "Full" | "Ask" {
     const refusal = this.#refusalOfProbe(leave, now)
     if (refusal !== undefined) return refusal
-    if (this.#isFull()) return "Full"
+    if (this.isFull()) return "Full"
     if (leave === "Granted") return this.#takeLease(now) ?? "Ask"
     if (leave === "Ask") return "Ask"
     if (this.#state._tag === "Open") this.#move(State.halfOpened(this.#state, "the open time is over", now), now)
@@ -236,7 +236,8 @@ export class Circuit implements Local, Evidence {
     return admits
   }
 
-  #isFull(): boolean {
+  /** Whether `maxConcurrent` calls are running. */
+  isFull(): boolean {
     const { maxConcurrent } = this.shared
     return maxConcurrent !== undefined && this.inFlight - (this.#trouble?.overdue ?? 0) >= maxConcurrent
   }

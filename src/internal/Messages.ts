@@ -169,5 +169,6 @@ export const messages = {
   // code of the user that failed where no caller waits for it; the breaker's name follows the text of the first two
   classifyFailed: line("Unhandled", "classify failed; the call counts as ignored"),
   scheduleFailed: line("Unhandled", "openFor schedule failed; using 60 seconds, or maxOpenFor if less"),
+  adapterFailed: line("Unhandled", "A function of an adapted breaker failed; its call goes on"),
   listenerFailed: line("Unhandled", "A listener of Breaker.onEvent failed; it stays subscribed")
 }

@@ -5,6 +5,7 @@ import { dual } from "effect/Function"
 import * as Stream from "effect/Stream"
 import { BreakerOpenError } from "../BreakerError.ts"
 import type { Snapshot } from "../Event.ts"
+import type { Permit } from "../Guard.ts"
 import type { Policy } from "../Policy.ts"
 import { refuse } from "./Check.ts"
 import { clearProblems, overrideProblems } from "./OperatorInput.ts"
@@ -28,6 +29,9 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
   const open = Effect.fail(error)
   const wrap = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | BreakerOpenError, R> =>
     state === "Open" ? open : self
+  const wrapStream = <A, E, R>(self: Stream.Stream<A, E, R>): Stream.Stream<A, E | BreakerOpenError, R> =>
+    state === "Open" ? Stream.fromEffect(open) : self
+  const closed = Effect.sync(() => permitOf(circuit))
   const snapshot: Snapshot = {
     circuit,
     state,
@@ -51,6 +55,10 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
     circuit,
     wrap,
     wrapWith: dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, _options: unknown) => wrap(self)),
+    permit: state === "Open" ? open : closed,
+    awaitPermit: state === "Open" ? Effect.never : closed,
+    wrapStream,
+    wrapStreamWith: dual(2, <A, E, R>(self: Stream.Stream<A, E, R>, _options: unknown) => wrapStream(self)),
     state: Effect.succeed<Snapshot["state"]>(state),
     snapshot: Effect.succeed(snapshot),
     events: Stream.never,
@@ -64,5 +72,23 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
     },
     forceHalfOpen: Effect.void,
     reset: Effect.void
+  }
+}
+
+/** A permit that settles once, like a breaker's. */
+const permitOf = (circuit: string): Permit => {
+  let settled = false
+  const settle = Effect.sync(() => {
+    const isFirst = !settled
+    settled = true
+    return isFirst
+  })
+  return {
+    circuit,
+    probe: false,
+    remaining: undefined,
+    timeout: undefined,
+    settle: () => settle,
+    settleExit: () => settle
   }
 }

@@ -1,0 +1,115 @@
+/** What an HTTP response or an error says about the dependency. */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Headers from "effect/http/Headers"
+import * as HttpClientError from "effect/http/HttpClientError"
+import type { HttpClientRequest } from "effect/http/HttpClientRequest"
+import type { HttpClientResponse } from "effect/http/HttpClientResponse"
+import * as Result from "effect/Result"
+import * as Outcome from "../../Outcome.ts"
+import { rejectionIn } from "./Rejection.ts"
+
+/** Exceptions to the table, by status and request; `undefined` is no exception. */
+export type Statuses = (status: number, request: HttpClientRequest) => Outcome.Outcome["_tag"] | undefined
+
+/** The table's row of a status. A number below 100 is no status, so it says nothing. */
+const tagOf = (status: number): Outcome.Outcome["_tag"] => {
+  if (!(status >= 100)) return "Ignored"
+  if (status < 400) return "Success"
+  if (status >= 500) return status === 501 || status === 505 ? "Ignored" : "Failure"
+  switch (status) {
+    case 404:
+    case 409:
+    case 410:
+    case 412:
+      return "Success"
+    case 408:
+      return "Failure"
+    default:
+      return "Ignored"
+  }
+}
+
+/** How long a response asks to stay away, by the server's own clock where it has told it. */
+export const retryAfterAt = (response: HttpClientResponse, nowMillis: number): Duration.Duration | undefined => {
+  const header = response.headers["retry-after"]
+  if (header === undefined) return undefined
+  const parsed = Headers.parseRetryAfter(header)
+  if (Result.isFailure(parsed)) return undefined
+  return Headers.retryAfterDelay(parsed.success, serverMillis(response) ?? nowMillis)
+}
+
+const serverMillis = (response: HttpClientResponse): number | undefined => {
+  const parsed = Headers.parseHttpDate(response.headers["date"] ?? "")
+  return Result.isSuccess(parsed) ? Number(parsed.success.epochMilliseconds) : undefined
+}
+
+const ofResponse = (
+  response: HttpClientResponse,
+  statuses: Statuses | undefined,
+  nowMillis: number
+): Outcome.Outcome => {
+  const tag = statuses?.(response.status, response.request) ?? tagOf(response.status)
+  return tag === "Failure" ? Outcome.failure({ retryAfter: retryAfterAt(response, nowMillis) }) : { _tag: tag }
+}
+
+const ofError = (error: unknown, statuses: Statuses | undefined, nowMillis: number): Outcome.Outcome => {
+  // An error of the application may be anything, also a proxy that throws when it is looked at.
+  try {
+    return ofReadable(error, statuses, nowMillis)
+  } catch {
+    return Outcome.failure()
+  }
+}
+
+const ofReadable = (error: unknown, statuses: Statuses | undefined, nowMillis: number): Outcome.Outcome => {
+  const inner = rejectionIn(error)
+  if (inner !== undefined) return Outcome.fromCause(Cause.fail(inner))
+  if (!HttpClientError.isHttpClientError(error)) return Outcome.fromCause(Cause.fail(error))
+  switch (error.reason._tag) {
+    case "TransportError":
+      return wasAborted(error.reason.cause) ? Outcome.ignored : Outcome.failure()
+    case "StatusCodeError":
+      return ofResponse(error.reason.response, statuses, nowMillis)
+    default:
+      return Outcome.ignored
+  }
+}
+
+/** Whether the application's own signal ended the request. `AbortSignal.timeout` has the name `TimeoutError` instead. */
+const wasAborted = (cause: unknown): boolean => cause instanceof Error && cause.name === "AbortError"
+
+/** The outcome of an exit: any failure counts, then a success, then what is ignored. */
+const outcomeOf = (
+  exit: Exit.Exit<HttpClientResponse, unknown>,
+  statuses: Statuses | undefined,
+  nowMillis: number
+): Outcome.Outcome => {
+  if (exit._tag === "Success") return ofResponse(exit.value, statuses, nowMillis)
+  let outcome = Outcome.ignored
+  for (const reason of exit.cause.reasons) {
+    if (Cause.isInterruptReason(reason)) continue
+    const next = Cause.isFailReason(reason)
+      ? ofError(reason.error, statuses, nowMillis)
+      : Outcome.fromCause(Cause.die(reason.defect))
+    if (next._tag === "Failure") return next
+    if (next._tag === "Success") outcome = next
+  }
+  return outcome
+}
+
+export const classifyBy =
+  (statuses: Statuses | undefined) => <E>(exit: Exit.Exit<HttpClientResponse, E>): Effect.Effect<Outcome.Outcome> =>
+    Effect.map(Clock.currentTimeMillis, (now) => outcomeOf(exit, statuses, now))
+
+/** The same, at once where no clock is needed: most responses are good. */
+export const quicklyBy = (statuses: Statuses | undefined) => {
+  const classify = classifyBy(statuses)
+  return <E>(exit: Exit.Exit<HttpClientResponse, E>): Outcome.Outcome | Effect.Effect<Outcome.Outcome> =>
+    exit._tag === "Success" && statuses === undefined && tagOf(exit.value.status) === "Success"
+      ? Outcome.success
+      : classify(exit)
+}

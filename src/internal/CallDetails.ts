@@ -1,0 +1,13 @@
+/** What a call through an adapter is, as far as the place where it is made knows. */
+import * as Context from "effect/Context"
+
+export interface CallDetails {
+  readonly url?: string | undefined
+  readonly method?: string | undefined
+}
+
+/** The HTTP client sets it for the adapters of other breakers. */
+export const CallDetails: Context.Reference<CallDetails> = Context.Reference<CallDetails>(
+  "effect-breaker/CallDetails",
+  { defaultValue: () => ({}) }
+)
