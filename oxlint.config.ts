@@ -299,6 +299,10 @@ export default defineConfig({
       rules: only(notInstalled, onlyUp(...layers, "sql/DatabaseUrl.ts", "sql/DriverErrors.ts"))
     },
     {
+      files: ["src/layers/IoRedis.ts"],
+      rules: only(notInstalled, onlyUp(...layers, "redis/client/*"))
+    },
+    {
       files: ["src/layers/{Memory,Null}StorageLive.ts"],
       rules: only(onlyUp("Storage/*"), noDriver, noUnstable)
     }
