@@ -430,7 +430,7 @@ describe("a Cluster with TLS", () => {
     const node = yield* Effect.acquireRelease(
       Effect.promise(async () => {
         const bus = ["--cluster-enabled", "yes", "--cluster-port", String(await freePort())]
-        return RedisServer.startTls({ key, cert }, bus)
+        return RedisServer.startTls({ key, cert }, [...bus, "--tls-cluster", "yes", "--tls-ca-cert-file", cert])
       }),
       (node) => Effect.promise(() => node.stop())
     )
