@@ -262,7 +262,7 @@ export default defineConfig({
     },
     {
       files: ["src/redis/**/*.ts"],
-      rules: only(onlyUp(...shared, "Storage/Storage.ts"))
+      rules: only(notInstalled, onlyUp(...shared, "Storage/Storage.ts"))
     },
     {
       files: ["src/Storage/{Storage,Document,Memory,Null}.ts"],
