@@ -267,7 +267,7 @@ export default defineConfig({
     },
     {
       files: ["src/redis/**/*.ts"],
-      rules: only(onlyUp(...shared, "Storage/Storage.ts"))
+      rules: only(notInstalled, onlyUp(...shared, "Storage/Storage.ts"))
     },
     {
       files: ["src/Storage/{Storage,Document,Memory,Null}.ts"],
@@ -306,6 +306,10 @@ export default defineConfig({
     {
       files: ["src/layers/{Postgres,Mysql,Sqlite}{,StorageLive}.ts", "src/layers/StorageLive.ts"],
       rules: only(notInstalled, onlyUp(...layers, "sql/DatabaseUrl.ts", "sql/DriverErrors.ts"))
+    },
+    {
+      files: ["src/layers/IoRedis.ts"],
+      rules: only(notInstalled, onlyUp(...layers, "redis/client/*"))
     },
     {
       files: ["src/layers/{Memory,Null}StorageLive.ts"],

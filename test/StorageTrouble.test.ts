@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import { noDelta } from "../src/core/Delta.ts"
 import { type Breaker, Trip } from "../src/index.ts"
 import type * as Storage from "../src/Storage/Storage.ts"
+import { StorageError } from "../src/Storage/Storage.ts"
 import { failing, type Fault, hanging, Link, memory, type Operation, slow } from "./support/storages.ts"
 import { failTimes, rejectionOf, untilQuiet } from "./utils.ts"
 
@@ -279,4 +280,50 @@ describe("an outage of a day", () => {
       assert.isAtMost(fleet!.windows[0]!.calls, 22)
       assert.isTrue(Duration.isGreaterThan(Duration.seconds(70), fleet!.age!))
     }), 60_000)
+})
+
+describe("a storage of which a part is silent", () => {
+  it.effect("circuits whose part of the storage answers stay with the fleet, and the others decide alone (R1)", () =>
+    Effect.gen(function*() {
+      const of = yield* memory
+      let isHealed = false
+      const isSilent = (circuit: string) => circuit.startsWith("silent") && !isHealed
+      const late = (circuit: string): Storage.Synced => ({
+        circuit,
+        result: Result.fail(new StorageError({ operation: "sync", circuit, reason: "Deadline", cause: "no answer" }))
+      })
+      const link = new Link({
+        ...of,
+        sync: (reports) =>
+          reports.every(({ circuit }) => isSilent(circuit))
+            ? Effect.never
+            : Effect.map(
+              of.sync(reports.filter(({ circuit }) => !isSilent(circuit))),
+              (synced) =>
+                reports.map(({ circuit }) => synced.find((answer) => answer.circuit === circuit) ?? late(circuit))
+            ),
+        change: (circuit, change) => isSilent(circuit) ? Effect.never : of.change(circuit, change),
+        probe: (circuit, probe) => isSilent(circuit) ? Effect.never : of.probe(circuit, probe)
+      })
+      const healthy = yield* link.make("healthy", policy)
+      const silent = yield* link.make("silent", policy)
+      const others = yield* Effect.forEach([1, 2, 3], (i) => link.make(`silent ${i}`, policy))
+      const isReachable = (breaker: Breaker.Breaker<unknown>) =>
+        Effect.map(breaker.snapshot, ({ fleet }) => fleet?.reachable)
+      const seen: Array<boolean | undefined> = []
+      for (let passed = 0; passed < 30_000; passed += 250) {
+        yield* Effect.ignore(soon(healthy.wrap(Effect.void)))
+        // Its failures are reported alone and at once, its trips are proposed, and its probes request leases.
+        for (const breaker of [silent, ...others]) yield* Effect.ignore(soon(breaker.wrap(Effect.fail("boom"))))
+        yield* TestClock.adjust("250 millis")
+        yield* untilQuiet
+        seen.push(yield* isReachable(healthy))
+      }
+      const during = [yield* isReachable(silent), (yield* silent.snapshot).state]
+      isHealed = true
+      yield* callsFor(OPEN_SECONDS + LEASE_SECONDS, silent)
+      assert.notInclude(seen, false)
+      assert.deepEqual(during, [false, "Open"])
+      assert.strictEqual(yield* isReachable(silent), true)
+    }))
 })

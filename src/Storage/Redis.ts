@@ -20,6 +20,14 @@
  * were made. A batch of reports is sent at once, one script per circuit, so it costs one round trip on any number of
  * servers. Scripts are sent by their digest, and in full to a server that does not know them.
  *
+ * A circuit whose server is silent fails alone: once one circuit of a batch is answered, the others have 250 ms more. A
+ * reply names its request. A reply to another request, as a faulty proxy may give, is `Invalid`, and the connections of
+ * the client are closed (`CloseConnections`). Requests of `list`, `history` and `repairExpiry` have a deadline of 5
+ * seconds each.
+ *
+ * An error is `Invalid` if a script or Redis says that this one circuit cannot be read, `Denied` if its words are about
+ * rights or passwords, and `Unavailable` otherwise, whatever its words are.
+ *
  * A user of Redis needs only these rights. The last ones are for clients, which use them when they connect:
  *
  * ```
@@ -37,6 +45,10 @@
  * - Under a `maxmemory-policy` other than `noeviction`, Redis may evict circuits. An evicted circuit is closed until an
  *   instance that knows it puts it back.
  * - While a Cluster moves a slot from one server to another, the circuits in it may be unavailable.
+ * - If `:instances` or `:leases` of a circuit is lost alone, its evidence starts again from zero, and its lost leases
+ *   count until the last of them would have ended.
+ * - A client may put a prefix of its own before keys, as ioredis does with `keyPrefix`. Give all clients of a circuit the
+ *   same one. The channel of changes does not get it.
  * - Pub/sub ignores databases: give programs on different databases of one server a `prefix` each, or each reads its
  *   circuits again when the other's change.
  *
@@ -101,6 +113,19 @@ export const Masters = Context.Reference<Effect.Effect<ReadonlyArray<Master>, Re
  */
 export type Master = Pick<Redis.Redis["Service"], "send">
 
+/**
+ * Closes all connections of the client, which then opens new ones. The storage does this after a reply that is not that
+ * of its request, because every later reply on the same connection may belong to another request, too. `IoRedis`
+ * provides it. Default: it does nothing, and replies to other requests go on being `Invalid`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export const CloseConnections = Context.Reference<Effect.Effect<void>>(
+  "effect-breaker/Storage/Redis/CloseConnections",
+  { defaultValue: () => Effect.void }
+)
+
 const settingsOf = ({ idleTimeToLive = "1 hour", prefix = "circuit_breaker:" }: Options) => {
   refuse("Storage \"redis\"", [
     ...durationIn("idleTimeToLive", idleTimeToLive, 1000, YEAR_MILLIS),
@@ -113,7 +138,8 @@ const circuitsOf = ({ idleTimeToLive, names }: ReturnType<typeof settingsOf>) =>
   Effect.gen(function*() {
     const redis = yield* Redis.Redis
     const masters = (yield* Masters) ?? Effect.succeed([redis])
-    return new Circuits(redis, { names, idleMillis: Duration.toMillis(idleTimeToLive), masters })
+    const closeConnections = yield* CloseConnections
+    return new Circuits(redis, { names, idleMillis: Duration.toMillis(idleTimeToLive), masters, closeConnections })
   })
 
 /**

@@ -5,8 +5,11 @@
  *
  * The layer opens no connection: the first command does. The client reconnects by itself for as long as its scope is
  * open. Without a connection, a command fails at once with the last error, or after `connectTimeout` if there is none
- * yet. No command is queued for later. A connection with waiting commands that receives nothing for two seconds is
- * closed.
+ * yet. No command is queued for later. A connection whose next reply is not complete within two seconds is closed.
+ *
+ * Nothing that a server sends ends the process or grows it without bound: a connection is also closed after a message
+ * that is not of the protocol (RESP2), that no command awaits, or that has more than 32 MiB or a million elements.
+ * Redirections and slots of a Cluster that make no sense are errors.
  *
  * A command that was sent when its connection broke has failed, and may still have been executed. It is not sent again,
  * except by the client of a Cluster, which for up to two seconds sends it to the server that takes over.
@@ -15,8 +18,12 @@
  *
  * **Gotchas**
  *
- * Passwords are in no error, log or span of this module. The client itself, which the `IoRedis` service provides, has
- * them in its options.
+ * - Passwords are in no error, log or span of this module, even if the server quotes them. The client itself, which the
+ *   `IoRedis` service provides, has them in its options.
+ * - For replies that are larger or take longer, reserve a connection: those have neither limit.
+ * - With TLS, the certificates of a Cluster must be for the addresses that its nodes announce. If they are for names, let
+ *   the nodes announce names (`cluster-announce-hostname` with `cluster-preferred-endpoint-type hostname`), or set
+ *   `tls: { servername }`.
  *
  * @since 0.1.0
  */
@@ -34,7 +41,9 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import type * as Scope from "effect/Scope"
 import type { Cluster, Redis as Client, RedisOptions } from "ioredis"
 import { type Ioredis, ioredis } from "../internal/drivers/Ioredis.ts"
-import { Masters } from "../Storage/Redis.ts"
+import { Connectors, guardCluster } from "../redis/client/Guard.ts"
+import { Secrets } from "../redis/client/Secrets.ts"
+import { CloseConnections, Masters } from "../Storage/Redis.ts"
 
 /**
  * The address of a server. Default port 6379, or 26379 for a Sentinel.
@@ -99,8 +108,13 @@ export class IoRedis extends Context.Service<IoRedis, {
   readonly use: <A>(f: (client: Client | Cluster) => Promise<A>) => Effect.Effect<A, Redis.RedisError>
 }>()("effect-breaker/layers/IoRedis") {}
 
-/** A connection is closed if commands wait on it and it has received nothing for this long. */
-const SOCKET_TIMEOUT_MILLIS = 2000
+/** A connection is closed if a command waits on it and its reply is not complete after this time. */
+const REPLY_MILLIS = 2000
+
+/** Far more than any reply about circuits, and little enough for any process. */
+const LIMITS = { bytes: 32 * 2 ** 20, elements: 1_000_000, replyMillis: REPLY_MILLIS }
+/** A reserved connection belongs to one user, who may wait for anything. */
+const NO_LIMITS = { bytes: Infinity, elements: Infinity, replyMillis: Infinity }
 
 /** The idle time after which TCP probes a connection, so that one to a server that is gone is noticed. */
 const KEEP_ALIVE_MILLIS = 10_000
@@ -119,17 +133,25 @@ const withoutReconnect = {
 // With `replyMapping` the types of ioredis do not compile under `exactOptionalPropertyTypes`.
 type ClientOptions = Omit<RedisOptions, "replyMapping">
 
-const optionsOf = (options: Options): ClientOptions => {
+const connectTimeoutMillis = ({ connectTimeout = "1 second" }: Options): number =>
+  Duration.toMillis(Duration.fromInputUnsafe(connectTimeout))
+
+const optionsOf = (options: Options, connectors: Connectors): ClientOptions => {
   const tls = options.tls === true ? {} : options.tls === false ? undefined : options.tls
   return {
     username: options.username,
     password: options.password === undefined ? undefined : Redacted.value(options.password),
     db: options.database ?? 0,
     ...tls === undefined ? {} : { tls, sentinelTLS: tls, enableTLSForSentinelMode: true },
-    connectTimeout: Duration.toMillis(Duration.fromInputUnsafe(options.connectTimeout ?? "1 second")),
+    connectTimeout: connectTimeoutMillis(options),
     keepAlive: KEEP_ALIVE_MILLIS,
-    socketTimeout: SOCKET_TIMEOUT_MILLIS,
+    socketTimeout: REPLY_MILLIS,
     lazyConnect: true,
+    // In RESP2 every message but those of a subscription answers a command, so any other can be refused.
+    protocol: 2,
+    Connector: options.cluster === undefined && options.sentinels !== undefined
+      ? connectors.sentinel(LIMITS)
+      : connectors.standalone(LIMITS),
     // Do not retry in the client: the caller decides whether a repeat is safe.
     maxRetriesPerRequest: 0,
     // A master that becomes a replica keeps its connections and refuses writes. Quotes begin values, which may hold
@@ -139,28 +161,25 @@ const optionsOf = (options: Options): ClientOptions => {
   }
 }
 
-/**
- * The client of a Cluster sends `ASKING` for a slot that moves, and does not await it: its failure would end the
- * process.
- */
-const answerAsking = (node: Client): void => {
-  const asking = node.asking.bind(node)
-  node.asking = (callback = () => {}) => asking(callback)
-}
-
 const isCluster = (client: Client | Cluster): client is Cluster => client.isCluster
 
-const clientOf = ({ Cluster, Redis: Client }: Ioredis, options: Options): Client | Cluster => {
-  const common = optionsOf(options)
+const clientOf = (
+  { Cluster, Redis: Client }: Ioredis,
+  options: Options,
+  connectors: Connectors
+): Client | Cluster => {
+  const common = optionsOf(options, connectors)
   if (options.cluster !== undefined) {
     const { natMap, reconnectOnError: _, ...redisOptions } = common
     const client = new Cluster(options.cluster.map(({ host, port = 6379 }) => ({ host, port })), {
       lazyConnect: true,
       redisOptions,
       ...natMap === undefined ? {} : { natMap },
+      // Names are left to TLS, which compares them with certificates.
+      dnsLookup: (address, callback) => callback(null, address),
       clusterRetryStrategy: reconnectDelayMillis
     })
-    client.on("+node", answerAsking)
+    guardCluster(client)
     return client
   }
   const retryStrategy = reconnectDelayMillis
@@ -179,25 +198,25 @@ const clientOf = ({ Cluster, Redis: Client }: Ioredis, options: Options): Client
   return new Client({ ...common, retryStrategy, host: options.host ?? "localhost", port: options.port ?? 6379 })
 }
 
-/** The error without the arguments of its command, which may be a password. */
-const scrubbed = (error: unknown): unknown => {
-  if (!(error instanceof Error)) return error
-  if ("command" in error) {
-    const { command } = error
-    error.command = typeof command === "object" && command !== null && "name" in command ? { name: command.name } : {}
-  }
-  if ("lastNodeError" in error) scrubbed(error.lastNodeError)
-  return error
-}
+/** Makes errors of those of the client, without passwords. */
+type Failed = (cause: unknown) => Redis.RedisError
 
-const failed = (cause: unknown) => new Redis.RedisError({ cause: scrubbed(cause) })
+/** The client of a Cluster says that it found no node. The error of the last node says why. */
+const reasonOf = (error: unknown): unknown =>
+  error instanceof Error && "lastNodeError" in error && error.lastNodeError instanceof Error
+    ? error.lastNodeError
+    : error
 
-const asEffect = <A>(promise: () => Promise<A>): Effect.Effect<A, Redis.RedisError> =>
+const failedWith = (secrets: Secrets): Failed => (cause) =>
+  new Redis.RedisError({ cause: secrets.scrubbed(reasonOf(cause)) })
+
+const asEffect = <A>(failed: Failed, promise: () => Promise<A>): Effect.Effect<A, Redis.RedisError> =>
   Effect.tryPromise({ try: promise, catch: failed })
 
 /** Waits for a connection. Fails at once if the last attempt to connect failed, and after the timeout. */
 const connectionOf = (
   client: Client | Cluster,
+  failed: Failed,
   timeoutMillis: number,
   isClosed: () => boolean
 ): Effect.Effect<void, Redis.RedisError> => {
@@ -247,13 +266,17 @@ type Send = Redis.Redis["Service"]["send"]
 
 /** Sends commands, whether the client is connected or not. */
 const sendBy =
-  (client: Client | Cluster): Send =>
+  (client: Client | Cluster, failed: Failed): Send =>
   <A = unknown>(command: string, ...args: ReadonlyArray<string>): Effect.Effect<A, Redis.RedisError> =>
-    asEffect(() => client.call(command, ...args) as Promise<A>)
+    asEffect(failed, () => client.call(command, ...args) as Promise<A>)
 
 /** Sends commands once the client is connected. */
-const sendWhenConnected = (client: Client | Cluster, connected: Effect.Effect<void, Redis.RedisError>): Send => {
-  const send = sendBy(client)
+const sendWhenConnected = (
+  client: Client | Cluster,
+  failed: Failed,
+  connected: Effect.Effect<void, Redis.RedisError>
+): Send => {
+  const send = sendBy(client, failed)
   return <A = unknown>(command: string, ...args: ReadonlyArray<string>): Effect.Effect<A, Redis.RedisError> =>
     Effect.suspend(() =>
       client.status === "ready"
@@ -263,12 +286,12 @@ const sendWhenConnected = (client: Client | Cluster, connected: Effect.Effect<vo
 }
 
 /** Connects, and fails with the error that the connection had, which says more than that of `connect`. */
-const connect = (connection: Client | Cluster): Effect.Effect<void, Redis.RedisError> => {
+const connect = (connection: Client | Cluster, failed: Failed): Effect.Effect<void, Redis.RedisError> => {
   let reason: unknown
   connection.on("error", (error: unknown) => {
     reason = error
   })
-  return Effect.mapError(asEffect(() => connection.connect()), ({ cause }) => failed(reason ?? cause))
+  return Effect.mapError(asEffect(failed, () => connection.connect()), ({ cause }) => failed(reason ?? cause))
 }
 
 /**
@@ -277,6 +300,7 @@ const connect = (connection: Client | Cluster): Effect.Effect<void, Redis.RedisE
  */
 const subscriptionSource = (
   client: Client | Cluster,
+  failed: Failed,
   connected: Effect.Effect<void, Redis.RedisError>
 ): Effect.Effect<Client, Redis.RedisError> =>
   isCluster(client)
@@ -292,6 +316,7 @@ const subscriptionSource = (
 /** Subscribes over a connection of its own. Succeeds with an effect that fails when the subscription ends. */
 const subscribe = Effect.fnUntraced(function*(
   source: Client,
+  failed: Failed,
   channel: string,
   onMessage: (message: Redis.RedisMessage) => void
 ) {
@@ -310,21 +335,31 @@ const subscribe = Effect.fnUntraced(function*(
     Effect.sync(() => source.on("close", end)),
     () => Effect.sync(() => source.off("close", end))
   )
-  yield* connect(connection)
-  yield* asEffect(() => connection.subscribe(channel))
+  yield* connect(connection, failed)
+  yield* asEffect(failed, () => connection.subscribe(channel))
   return Deferred.await(ended)
 })
 
 /**
- * Opens a connection for one user, without the socket's timeout, because a blocking command may be silent for any time.
+ * Opens a connection for one user, without limits of time and size, because a blocking command may be silent for any
+ * time.
  */
-const reserve = Effect.fnUntraced(function*(client: Client | Cluster) {
-  const withoutTimeout = { socketTimeout: undefined }
+const reserve = Effect.fnUntraced(function*(client: Client | Cluster, failed: Failed, connectors: Connectors) {
+  const withoutLimits = (Connector: ClientOptions["Connector"]) => ({ socketTimeout: undefined, Connector })
   const connection = isCluster(client)
-    ? client.duplicate([], { redisOptions: withoutTimeout, clusterRetryStrategy: () => null })
-    : client.duplicate({ ...withoutReconnect, ...withoutTimeout })
-  yield* Effect.onError(connect(connection), () => Effect.sync(() => connection.disconnect()))
-  return { send: sendBy(connection), close: Effect.sync(() => connection.disconnect()) }
+    ? client.duplicate([], {
+      redisOptions: withoutLimits(connectors.standalone(NO_LIMITS)),
+      clusterRetryStrategy: () => null
+    })
+    : client.duplicate({
+      ...withoutReconnect,
+      ...withoutLimits(
+        client.options.sentinels ? connectors.sentinel(NO_LIMITS) : connectors.standalone(NO_LIMITS)
+      )
+    })
+  if (isCluster(connection)) guardCluster(connection)
+  yield* Effect.onError(connect(connection, failed), () => Effect.sync(() => connection.disconnect()))
+  return { send: sendBy(connection, failed), close: Effect.sync(() => connection.disconnect()) }
 })
 
 /**
@@ -344,8 +379,11 @@ const makeWith = (
 ): Effect.Effect<Context.Context<IoRedis | Redis.Redis>, never, Scope.Scope> =>
   Effect.gen(function*() {
     let isClosed = false
+    const connectors = new Connectors(driver)
+    const passwords = [options.password, options.sentinelPassword]
+    const failed = failedWith(new Secrets(passwords.map((secret) => secret && Redacted.value(secret))))
     const client = yield* Effect.acquireRelease(
-      Effect.sync(() => clientOf(driver, options)),
+      Effect.sync(() => clientOf(driver, options, connectors)),
       (client) =>
         Effect.sync(() => {
           isClosed = true
@@ -354,20 +392,24 @@ const makeWith = (
     )
     // Each subscription adds a listener.
     client.setMaxListeners(0)
-    const connected = connectionOf(client, optionsOf(options).connectTimeout ?? 0, () => isClosed)
+    const connected = connectionOf(client, failed, connectTimeoutMillis(options), () => isClosed)
     const redis = yield* Redis.make({
-      send: sendWhenConnected(client, connected),
+      send: sendWhenConnected(client, failed, connected),
       subscribe: (channel, onMessage) =>
-        Effect.flatMap(subscriptionSource(client, connected), (source) => subscribe(source, channel, onMessage)),
-      connect: reserve(client),
+        Effect.flatMap(
+          subscriptionSource(client, failed, connected),
+          (source) => subscribe(source, failed, channel, onMessage)
+        ),
+      connect: reserve(client, failed, connectors),
       pool: options.pool
     })
     const masters = isCluster(client)
-      ? Effect.map(connected, () => client.nodes("master").map((node) => ({ send: sendBy(node) })))
+      ? Effect.map(connected, () => client.nodes("master").map((node) => ({ send: sendBy(node, failed) })))
       : undefined
-    return Context.make(IoRedis, IoRedis.of({ client, use: (f) => asEffect(() => f(client)) })).pipe(
+    return Context.make(IoRedis, IoRedis.of({ client, use: (f) => asEffect(failed, () => f(client)) })).pipe(
       Context.add(Redis.Redis, redis),
-      Context.add(Masters, masters)
+      Context.add(Masters, masters),
+      Context.add(CloseConnections, Effect.sync(() => connectors.closeAll("a reply was that of another request")))
     )
   })
 

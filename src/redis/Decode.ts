@@ -61,22 +61,36 @@ const ANSWERS = {
 
 export type Operation = keyof typeof ANSWERS
 
+/** A reply that does not begin with the name of the request: it is that of another one, or of no script. */
+export class ForeignReply extends Error {
+  override readonly name = "ForeignReply"
+
+  constructor(operation: string, reply: unknown) {
+    super(`Redis answered ${operation} with the reply to another request: ${shown(reply)}`)
+  }
+}
+
+/** The reply of a script behind the name of its request. Throws a `ForeignReply` if it has another name. */
+export const replyTo = (operation: string, request: string, reply: unknown): ReadonlyArray<unknown> => {
+  if (!Array.isArray(reply) || reply[0] !== request) throw new ForeignReply(operation, reply)
+  return reply.slice(1)
+}
+
 /** The reply of a script: the answer to the request, and the circuit after it. */
 export interface Reply<O extends Operation> {
   readonly answer: typeof ANSWERS[O][number]
   readonly snapshot: Snapshot
 }
 
-/** Decodes the reply of a script. Throws if it is not one. */
+/** Decodes the reply of a script behind the name of its request. Throws if it is invalid. */
 export const decodeReply = <O extends Operation>(
   operation: O,
   circuit: string,
-  reply: unknown,
+  [word, time, fields, leases, sums]: ReadonlyArray<unknown>,
   withins: ReadonlyArray<number>,
   idleMillis: number
 ): Reply<O> => {
   const place = `reply to ${operation} of circuit ${shown(circuit)}`
-  const [word, time, fields, leases, sums] = arrayIn(place, reply)
   const answers: ReadonlyArray<Reply<O>["answer"]> = ANSWERS[operation]
   const answer = answers.find((answer) => answer === word) ?? fail(place, word, `one of ${answers.join(", ")}`)
   const now = numberIn(place, time)
@@ -239,9 +253,22 @@ export const decodeAnnouncement = (message: string): ReadonlyArray<Announcement>
   }
 }
 
-/** Decodes a page of a scan. Throws if it is not one. */
-export const decodePage = (reply: unknown): readonly [next: string, keys: ReadonlyArray<string>] => {
-  const place = "reply to SCAN"
-  const [next, keys] = arrayIn(place, reply)
-  return [textIn(place, next), arrayIn(place, keys).map((key) => textIn(place, key))]
+/** Decodes a page of a scan. Throws a `ForeignReply` if it is not one. */
+export const decodePage = (operation: string, reply: unknown): readonly [next: string, keys: ReadonlyArray<string>] => {
+  const [next, keys] = Array.isArray(reply) ? reply : []
+  if (typeof next !== "string" || !/^\d+$/.test(next) || !isTexts(keys)) throw new ForeignReply(operation, reply)
+  return [next, keys]
 }
+
+const isTexts = (value: unknown): value is ReadonlyArray<string> =>
+  Array.isArray(value) && value.every((one) => typeof one === "string")
+
+/** Decodes the number of repaired keys. */
+export const decodeRepaired = ([repaired]: ReadonlyArray<unknown>): number =>
+  numberIn("reply to repairExpiry", repaired)
+
+/** What a client puts before the key that it was given, of the key that the server has. */
+export const decodePrefix = (key: string, [sent]: ReadonlyArray<unknown>): string =>
+  typeof sent === "string" && sent.endsWith(key)
+    ? sent.slice(0, -key.length)
+    : fail(`reply about key ${shown(key)}`, sent, "that key, or one that ends so")

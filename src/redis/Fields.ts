@@ -29,7 +29,15 @@ export const NUMBERS = [
 ] as const
 
 /** The fields that hold a text. */
-export const TEXTS = ["state", "override", "override_reason", "override_actor", "why", "fingerprint"] as const
+export const TEXTS = [
+  "state",
+  "override",
+  "override_reason",
+  "override_actor",
+  "why",
+  "fingerprint",
+  "companions"
+] as const
 
 /** The fields that a circuit may lack. */
 export const OPTIONAL = [
@@ -42,6 +50,7 @@ export const OPTIONAL = [
   "override_until",
   "why",
   "fingerprint",
+  "companions",
   "total_requests",
   "last_success_time",
   "last_success_duration",

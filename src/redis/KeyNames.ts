@@ -4,10 +4,7 @@
  */
 
 /** The keys of one circuit, in the order in which the scripts take them. */
-export interface CircuitKeys {
-  readonly all: readonly [record: string, window: string, leases: string, instances: string, history: string]
-  readonly history: string
-}
+export type CircuitKeys = readonly [record: string, window: string, leases: string, instances: string, history: string]
 
 const ESCAPED = /[\p{Cc}%{}]/gu
 
@@ -18,36 +15,42 @@ const escape = (text: string): string =>
 const unescape = (text: string): string =>
   text.replaceAll(/%([0-9A-F]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
 
+/** A text as a pattern that matches it alone. */
+const literal = (text: string): string => text.replaceAll(/[*?[\]\\^]/g, (sign) => `\\${sign}`)
+
 /** The tag of the circuit with the empty name. Redis ignores an empty hash tag, so the keys would be in many slots. */
 const EMPTY = "%"
 
 export class KeyNames {
-  /** The pattern of the records of all circuits. */
-  readonly recordPattern: string
-  /** The pattern of all keys of all circuits. */
-  readonly pattern: string
   /** The channel on which changes are announced. */
   readonly channel: string
   readonly #prefix: string
 
   constructor(prefix: string) {
     this.#prefix = escape(prefix)
-    const literal = this.#prefix.replaceAll(/[*?[\]\\^]/g, (sign) => `\\${sign}`)
-    this.recordPattern = `${literal}{*}`
-    this.pattern = `${literal}{*}*`
     this.channel = `${this.#prefix}changes`
+  }
+
+  /** The pattern of the records of all circuits, of a client that puts `clientPrefix` before each key. */
+  recordPattern(clientPrefix: string): string {
+    return `${literal(clientPrefix + this.#prefix)}{*}`
+  }
+
+  /** The pattern of all keys of all circuits. */
+  pattern(clientPrefix: string): string {
+    return `${this.recordPattern(clientPrefix)}*`
   }
 
   of(circuit: string): CircuitKeys {
     const record = `${this.#prefix}{${circuit === "" ? EMPTY : escape(circuit)}}`
-    const history = `${record}:history`
-    return { all: [record, `${record}:window`, `${record}:leases`, `${record}:instances`, history], history }
+    return [record, `${record}:window`, `${record}:leases`, `${record}:instances`, `${record}:history`]
   }
 
-  /** The circuit of a key. `undefined` if the key is not a circuit's. */
-  circuitOf(key: string): string | undefined {
-    const tag = key.startsWith(this.#prefix)
-      ? /^\{([^{}]+)\}(?::(?:window|leases|instances|history))?$/s.exec(key.slice(this.#prefix.length))?.[1]
+  /** The circuit of a key on the server. `undefined` if the key is not a circuit's. */
+  circuitOf(key: string, clientPrefix: string): string | undefined {
+    const prefix = clientPrefix + this.#prefix
+    const tag = key.startsWith(prefix)
+      ? /^\{([^{}]+)\}(?::(?:window|leases|instances|history))?$/s.exec(key.slice(prefix.length))?.[1]
       : undefined
     if (tag === undefined) return undefined
     return tag === EMPTY ? "" : unescape(tag)

@@ -33,6 +33,7 @@ local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
 
 local FIELDS = ${list(FIELDS)}
 local TEXTS = ${set(TEXTS)}
+local NEEDED = ${set(NUMBERS.filter((field) => !isOptional(field)))}
 
 local function quoted(value)
   return '"' .. string.gsub(string.sub(value, 1, 100), '%c', ' ') .. (#value > 100 and '…"' or '"')
@@ -79,7 +80,9 @@ local function circuit()
   return setmetatable({ leases = {} }, {
     __index = function(r, field)
       local value = stored[field] or false
-      if value and not TEXTS[field] then value = number(value) or fail('field ' .. field, value, 'a number') end
+      if (value and not TEXTS[field]) or NEEDED[field] then
+        value = value and number(value) or fail('field ' .. field, value, 'a number')
+      end
       rawset(r, field, value)
       return value
     end
@@ -112,6 +115,20 @@ local function expires_at(r)
   return at
 end
 
+-- What the field \`companions\` says, if it is of the last write: the senders, the leases, and the end of the last one.
+local function companions_of(r)
+  local senders, leases, last, at = string.match(r.companions or '', '^(%d) (%d+) (%S+) (%S+)$')
+  if at and at == stored.updated_at then return senders, tonumber(leases), number(last) end
+end
+
+local function load_leases(r)
+  local leases = redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
+  for i = 1, #leases, 2 do r.leases[#r.leases + 1] = { name = leases[i], ends = tonumber(leases[i + 1]) } end
+  local _, count, last = companions_of(r)
+  if not last then return end
+  for i = #r.leases + 1, count do r.leases[i] = { name = 'lost ' .. i, ends = last } end
+end
+
 local function load()
   local found = false
   values = redis.call('HMGET', RECORD, unpack(FIELDS))
@@ -125,8 +142,7 @@ local function load()
   if not found and redis.call('EXISTS', RECORD) == 0 then return nil end
   local r = circuit()
   if r.state == 'half_open' then
-    local leases = redis.call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
-    for i = 1, #leases, 2 do r.leases[#r.leases + 1] = { name = leases[i], ends = tonumber(leases[i + 1]) } end
+    load_leases(r)
   elseif r.state == 'open' then
     if not r.open_until then fail('field open_until', nil, 'a number') end
   elseif r.state ~= 'closed' then
@@ -157,12 +173,38 @@ if ahead > 0 then
 end
 `
 
+/**
+ * Redis may evict `:instances` or `:leases` alone, and people may delete it. The field `companions` says whether
+ * there are instances, how many leases there are, and when the last of them ends, as of `updated_at`. A version that does
+ * not know the field writes another `updated_at`, so then nothing is concluded from it.
+ *
+ * - Without `:instances` a repeated report could not be recognised, so the evidence starts again from zero.
+ * - A lease that is missing counts as one that runs, until the last of the leases would have ended: see `load_leases`.
+ */
+const companions = `
+local function companions()
+  local senders = entry ~= nil or (known and redis.call('EXISTS', INSTANCES) == 1)
+  local last = 0
+  for _, lease in ipairs(r.leases) do last = math.max(last, lease.ends) end
+  return (senders and '1 ' or '0 ') .. #r.leases .. ' ' .. text(last) .. ' ' .. text(r.updated_at)
+end
+
+local function forget_evidence()
+  r.consecutive_failures, cleared = 0, true
+  for i, field in ipairs(FIELDS) do
+    if field == 'consecutive_failures' then values[i] = '0' end
+  end
+end
+
+if known and companions_of(r) == '1' and redis.call('EXISTS', INSTANCES) == 0 then forget_evidence() end
+`
+
 /** The transitions of a record that several scripts make. */
 const transitions = `
 local function created()
   stored = {}
   local fresh = circuit()
-  for _, field in ipairs(${list(NUMBERS.filter((field) => !isOptional(field)))}) do fresh[field] = 0 end
+  for field in pairs(NEEDED) do fresh[field] = 0 end
   fresh.format, fresh.state, fresh.updated_at = ${FORMAT}, 'closed', now
   return fresh
 end
@@ -305,7 +347,7 @@ end
 
 -- Sums the counts of each span, and finds the buckets that the report may count in.
 local function read_window(counts)
-  for _, w in ipairs(known and widths or {}) do
+  for _, w in ipairs(known and not cleared and widths or {}) do
     local oldest = w.oldest
     for _, counted in ipairs(counts) do oldest = math.max(oldest, counted.age + w.width) end
     local found = redis.call('ZRANGEBYSCORE', WINDOW, '(' .. text(now - oldest + w.kept), text(now + w.kept))
@@ -426,17 +468,19 @@ local saved = false
 local function save()
   saved = true
   r.total_requests = r.success_count + r.failure_count + r.ignored_count
+  r.companions = companions()
   local is_change = r.generation ~= was.generation
   local written, dropped = changed_fields()
   check_before_writing(is_change)
 
-  if not known then
-    redis.call('DEL', unpack(KEYS))
-  elseif removed then
-    redis.call('DEL', RECORD)
-  end
-  if #dropped > 0 then redis.call('HDEL', RECORD, unpack(dropped)) end
+  -- Without memory Redis refuses this write, and would refuse none behind one that it has allowed, such as DEL.
   if #written > 0 then redis.call('HSET', RECORD, unpack(written)) end
+  if not known or removed then
+    redis.call('DEL', unpack(known and { RECORD } or KEYS))
+    redis.call('HSET', RECORD, unpack(written))
+  elseif #dropped > 0 then
+    redis.call('HDEL', RECORD, unpack(dropped))
+  end
   save_window()
   if leased then
     redis.call('DEL', LEASES)
@@ -453,16 +497,19 @@ end
 `
 
 /**
- * The reply: the answer, the time, the fields and the ends of the leases as they are in Redis now, and the totals of the
- * window.
+ * The reply: the request, the answer, the time, the fields and the ends of the leases as they are in Redis now, and the
+ * totals of the window.
  */
 const reply = `
 local function reply(answer, sums)
-  if r == nil then return { answer, text(now), {}, {}, sums } end
+  if r == nil then return { input.request, answer, text(now), {}, {}, sums } end
   local leases = {}
   for i, lease in ipairs(saved and r.leases or stored_leases) do leases[i] = text(lease.ends) end
-  return { answer, text(now), values, leases, sums }
+  return { input.request, answer, text(now), values, leases, sums }
 end
 `
 
-export const prelude = [input, numbers, load, transitions, instances, window, save, reply].join("")
+export const prelude = [input, numbers, load, companions, transitions, instances, window, save, reply].join("")
+
+/** The part that a script begins with which reads no circuit. */
+export const inputOnly = input

@@ -5,10 +5,12 @@
  * A script has its circuit to itself while it runs. It touches the five keys of that circuit, which are in one slot of
  * a Cluster, and replies with the circuit's fields. The storage makes the snapshot of them, with the functions of the
  * core.
+ *
+ * Every reply begins with the name of its request, because a client or a proxy may hand a reply to another request.
  */
 import { createHash } from "node:crypto"
 import { overrideWord } from "../core/Words.ts"
-import { prelude } from "./LuaPrelude.ts"
+import { inputOnly, prelude } from "./LuaPrelude.ts"
 
 export interface Script {
   readonly lua: string
@@ -228,21 +230,30 @@ return reply(answer, {})
 
 /** Gives the keys that have no expiry the circuit's, and replies how many they were. */
 const repair = `
-if r == nil then return 0 end
-local at, repaired = expires_at(r), 0
-if at == math.huge then return 0 end
+local at, repaired = r and expires_at(r) or math.huge, 0
+if at == math.huge then return { input.request, 0 } end
 for _, key in ipairs(KEYS) do
   if redis.call('PTTL', key) == -1 then
     redis.call('PEXPIREAT', key, text(math.ceil(at)))
     repaired = repaired + 1
   end
 end
-return repaired
+return { input.request, repaired }
 `
 
-const scriptOf = (body: string): Script => {
+/** The latest changes, also of a circuit that cannot be decoded. */
+const history = `
+return { input.request, redis.call('LRANGE', HISTORY, 0, input.last) }
+`
+
+/** The key as the server has it. A client may put a prefix of its own before the keys that it sends. */
+const key = `
+return { input.request, RECORD }
+`
+
+const scriptOf = (body: string, beginning: string = prelude): Script => {
   // Comments and indentation are not sent.
-  const lua = (prelude + body).replaceAll(/^\s*(?:--.*)?/gm, "").replaceAll(/\n+/g, "\n")
+  const lua = (beginning + body).replaceAll(/^\s*(?:--.*)?/gm, "").replaceAll(/\n+/g, "\n")
   return { lua, digest: createHash("sha1").update(lua).digest("hex") }
 }
 
@@ -251,5 +262,7 @@ export const scripts = {
   sync: scriptOf(sync),
   change: scriptOf(change),
   probe: scriptOf(probe),
-  repair: scriptOf(repair)
+  repair: scriptOf(repair),
+  history: scriptOf(history, inputOnly),
+  key: scriptOf(key, inputOnly)
 }

@@ -1,6 +1,18 @@
 /** The Redis client: servers without an answer, subscriptions, reserved connections, secrets and addresses. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, type Duration, Effect, Exit, Fiber, Layer, Redacted, Stream } from "effect"
+import {
+  Config,
+  ConfigProvider,
+  type Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Redacted,
+  type Scope,
+  Stream
+} from "effect"
 import * as Redis from "effect/persistence/Redis"
 import { readFile, rm } from "node:fs/promises"
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net"
@@ -13,9 +25,10 @@ import * as RedisStorageLive from "../../src/layers/RedisStorageLive.ts"
 import * as Conformance from "../../src/Storage/Conformance.ts"
 import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
 import { eventually, onTimeMillis, retryWhenLate, scaledMillis } from "../support/machine.ts"
-import { install, run, temporaryDirectory } from "../support/servers/processes.ts"
+import { freePort, install, run, temporaryDirectory } from "../support/servers/processes.ts"
 import { RedisServer } from "../support/servers/redis.ts"
 import { failTimes, rejectionOf } from "../utils.ts"
+import { FakeRedis, healthy } from "./fake.ts"
 import { capabilities } from "./laws.ts"
 import { circuit, errorOf, layerOn, send } from "./support.ts"
 
@@ -241,6 +254,14 @@ describe("a reserved connection to Redis", () => {
     }).pipe(Effect.provide(IoRedis.layer(here()))))
 })
 
+/** Keeps what is written to the console, by the client, too, until the returned function is called. */
+const captureConsole = (written: Array<unknown>): () => void => {
+  const original = { warn: console.warn, error: console.error, log: console.log }
+  const keep = (...parts: ReadonlyArray<unknown>) => void written.push(...parts)
+  Object.assign(console, { warn: keep, error: keep, log: keep })
+  return () => Object.assign(console, original)
+}
+
 describe("secrets of Redis", () => {
   const password = "correct horse battery staple"
 
@@ -284,6 +305,81 @@ describe("secrets of Redis", () => {
       }
     }).pipe(Effect.scoped))
 
+  /** Servers that quote what they were sent, as one whose `AUTH` has another name does, and as proxies do. */
+  const quoting: Readonly<Record<string, (command: ReadonlyArray<string>) => string>> = {
+    "all of it": ([name, ...args]) =>
+      `ERR unknown command '${name}', with args beginning with: ${args.map((arg) => `'${arg}'`).join(" ")}`,
+    "its beginning": ([name, ...args]) =>
+      `NOAUTH command \`${name}\`: ${args.join(" ").slice(0, "watcher ".length + 12)}`,
+    "JSON of it": (command) => `WRONGPASS refused ${JSON.stringify(command)}`
+  }
+  const secret = "swordfish \"of\" the deep, and longer than what a server quotes"
+  for (const [what, wordsOf] of Object.entries(quoting)) {
+    for (const kind of ["server", "cluster", "sentinels"] as const) {
+      it.live(`a password is in no error and no log of a server (${kind}) that quotes ${what} (R5)`, () =>
+        Effect.gen(function*() {
+          const sent: Array<string> = []
+          const fake = yield* Effect.acquireRelease(
+            Effect.promise(() =>
+              FakeRedis.start((command, socket, port) => {
+                if (!command.some((word) => word.includes("swordfish"))) return healthy(command, socket, port)
+                sent.push(...command)
+                return `-${wordsOf(command)}\r\n`
+              })
+            ),
+            (fake) => Effect.promise(() => fake.stop())
+          )
+          const address = { host: "127.0.0.1", port: fake.port }
+          const options: IoRedis.Options = {
+            username: "watcher",
+            password: Redacted.make(secret),
+            ...kind === "server" ? address : kind === "cluster" ? { cluster: [address] } : {
+              sentinels: [address],
+              sentinelUsername: "watcher",
+              sentinelPassword: Redacted.make(secret)
+            }
+          }
+          const spoken: Array<unknown> = []
+          const logger = Logger.make((line) => {
+            spoken.push(line.message, line.cause, line.fiber)
+          })
+          const written: Array<unknown> = []
+          const restore = captureConsole(written)
+          yield* Effect.addFinalizer(() => Effect.sync(restore))
+          yield* Effect.gen(function*() {
+            const storage = yield* Storage
+            const redis = yield* Redis.Redis
+            const { use } = yield* IoRedis.IoRedis
+            const attempts: ReadonlyArray<Effect.Effect<unknown, unknown, Scope.Scope>> = [
+              (yield* circuit("secret")).read,
+              Stream.runDrain(storage.changes),
+              Stream.runDrain(storage.list),
+              redis.send("AUTH", "watcher", secret),
+              redis.reserve,
+              use((client) => client.call("AUTH", "watcher", secret))
+            ]
+            for (const attempt of attempts) {
+              const error = yield* Effect.flip(Effect.timeout(attempt, "3 seconds"))
+              spoken.push(error, String(error), JSON.stringify(error), error instanceof Error ? error.stack : undefined)
+            }
+            const breaker = yield* Breaker.make("secret", { trip: Trip.consecutiveFailures(2) })
+            yield* breaker.wrap(Effect.void)
+          }).pipe(
+            Effect.scoped,
+            Effect.provide(layerOn(options)),
+            Effect.provide(Logger.layer([logger]))
+          )
+          assert.include(sent, secret)
+          spoken.push(...written)
+          const text = spoken.map((one) =>
+            typeof one === "string" ? one : inspect(one, { depth: 20, showHidden: true })
+          ).join("\n")
+          assert.notInclude(text, "swordfish")
+          assert.include(text, "<redacted>")
+        }).pipe(Effect.scoped))
+    }
+  }
+
   it.live("Redis is reached through TLS where that is configured, and an unknown certificate is refused", () =>
     Effect.gen(function*() {
       const directory = yield* Effect.acquireRelease(
@@ -316,6 +412,72 @@ describe("secrets of Redis", () => {
       )
       assert.strictEqual(stranger.reason, "Unavailable")
       assert.include(inspect(stranger.cause), "self-signed certificate")
+    }).pipe(Effect.scoped))
+})
+
+describe("a Cluster with TLS", () => {
+  const certified = Effect.gen(function*() {
+    const directory = yield* Effect.acquireRelease(
+      Effect.promise(temporaryDirectory),
+      (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
+    )
+    const [key, cert] = [join(directory, "key.pem"), join(directory, "cert.pem")]
+    yield* Effect.promise(() => install(["openssl"], ["openssl"]))
+    const request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    yield* Effect.promise(() =>
+      run("openssl", [...request, "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert])
+    )
+    const node = yield* Effect.acquireRelease(
+      Effect.promise(async () => {
+        const bus = ["--cluster-enabled", "yes", "--cluster-port", String(await freePort())]
+        return RedisServer.startTls({ key, cert }, [...bus, "--tls-cluster", "yes", "--tls-ca-cert-file", cert])
+      }),
+      (node) => Effect.promise(() => node.stop())
+    )
+    yield* Effect.promise(() => node.cli("cluster", "addslotsrange", "0", "16383"))
+    return { ca: yield* Effect.promise(() => readFile(cert, "utf8")), node }
+  })
+
+  it.live("a Cluster is reached by the name that its certificate is for (R7)", () =>
+    Effect.gen(function*() {
+      const { ca, node } = yield* certified
+      yield* Effect.promise(() => node.cli("config", "set", "cluster-announce-hostname", "localhost"))
+      yield* Effect.promise(() => node.cli("config", "set", "cluster-preferred-endpoint-type", "hostname"))
+      yield* Effect.provide(
+        eventually(
+          "the Cluster is ready",
+          Effect.map(
+            Effect.flatMap(circuit("named"), (it) => it.report(failures(1))),
+            ({ snapshot }) => snapshot.lifetime.failure >= 1
+          )
+        ),
+        layerOn({ cluster: [{ host: "localhost", port: node.port }], tls: { ca } })
+      )
+    }).pipe(Effect.scoped))
+
+  it.live("a Cluster whose certificate is for another name fails with the words of TLS (R7)", () =>
+    Effect.gen(function*() {
+      const { ca, node } = yield* certified
+      const error = yield* Effect.provide(
+        errorOf(Effect.flatMap(circuit("unnamed"), (it) => it.read)),
+        layerOn({ cluster: [{ host: "127.0.0.1", port: node.port }], tls: { ca } })
+      )
+      assert.strictEqual(error.reason, "Unavailable")
+      assert.include(String(error.cause), "does not match certificate's altnames")
+    }).pipe(Effect.scoped))
+
+  it.live("a Cluster that does not let the user in says so (R7)", () =>
+    Effect.gen(function*() {
+      const guarded = yield* Effect.acquireRelease(
+        Effect.promise(() => RedisServer.start("--cluster-enabled", "yes", "--requirepass", "right")),
+        (guarded) => Effect.promise(() => guarded.stop())
+      )
+      const error = yield* Effect.provide(
+        errorOf(Effect.flatMap(circuit("x"), (it) => it.read)),
+        layerOn({ cluster: [{ host: "127.0.0.1", port: guarded.port }], password: Redacted.make("wrong") })
+      )
+      assert.strictEqual(error.reason, "Denied")
+      assert.include(String(error.cause), "WRONGPASS")
     }).pipe(Effect.scoped))
 })
 

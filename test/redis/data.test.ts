@@ -2,6 +2,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Result, Stream } from "effect"
 import * as Redis from "effect/persistence/Redis"
+import { Redis as Client } from "ioredis"
 import { readFileSync } from "node:fs"
 import { failures, FORCED, MINUTE, reading, success } from "../../src/conformance/Law.ts"
 import { addCounts, totals } from "../../src/core/Buckets.ts"
@@ -278,6 +279,172 @@ describe("a circuit in Redis", () => {
     })))
 })
 
+describe("a Redis without memory", () => {
+  it.live("every write to a Redis without memory is refused and writes nothing, and reads are answered (R3)", () =>
+    onServer(Effect.gen(function*() {
+      const storage = yield* Storage
+      const [known, unknown] = [yield* circuit("known"), yield* circuit("unknown")]
+      yield* known.report(failures(1))
+      yield* known.operate({ _tag: "HalfOpen" })
+      yield* known.ask("first")
+      const dump = Effect.forEach(
+        ["", ":instances", ":leases", ":history"],
+        (key) => send("DUMP", `circuit_breaker:{known}${key}`)
+      )
+      yield* Effect.acquireUseRelease(
+        send("CONFIG", "SET", "maxmemory", "1"),
+        () =>
+          Effect.gen(function*() {
+            const before = yield* dump
+            const { generation } = yield* known.read
+            const writes: Record<string, Effect.Effect<unknown, any>> = {
+              "a report of a circuit that is not stored": unknown.report(failures(1)),
+              "a change of a circuit that is not stored": unknown.operate({ _tag: "Override", ...FORCED }),
+              "a report": known.send({ sequence: 9, generation, delta: failures(1) }),
+              "a probe": known.ask("second", { probes: 5 }),
+              "a settlement": known.settle("first", success()),
+              "a reset, which drops fields": known.operate({ _tag: "Reset" }),
+              "an override": known.operate({ _tag: "Override", ...FORCED }),
+              "a removal": known.operate({ _tag: "Remove" })
+            }
+            for (const [what, write] of Object.entries(writes)) {
+              const error = yield* errorOf(write)
+              assert.strictEqual(error.reason, "Unavailable", what)
+              assert.include(String(error.cause), "OOM", what)
+            }
+            assert.deepEqual(yield* send("KEYS", "circuit_breaker:{unknown}*"), [])
+            assert.deepEqual(yield* dump, before)
+            assert.strictEqual((yield* known.read).lifetime.failure, 1)
+            assert.include(yield* Stream.runCollect(storage.list), "known")
+          }),
+        () => Effect.orDie(send("CONFIG", "SET", "maxmemory", "0"))
+      )
+    })))
+})
+
+describe("a key that is lost alone", () => {
+  const key = (name: string) => `circuit_breaker:{${name}}`
+
+  it.live("a report that is repeated after its instances were lost is no evidence twice (R9)", () =>
+    onServer(Effect.gen(function*() {
+      const it = yield* circuit("no instances")
+      const report = { instance: "a", sequence: 1, delta: { ...failures(3) }, withins: [60_000] }
+      yield* it.send(report)
+      assert.strictEqual((yield* it.read).streak, 3)
+      yield* send("DEL", `${key("no instances")}:instances`)
+      const seen = yield* it.send({ withins: [60_000] })
+      assert.deepInclude(seen.snapshot, { streak: 0, totals: [{ success: 0, failure: 0, slow: 0 }] })
+      const { snapshot } = yield* it.send(report)
+      assert.deepInclude(snapshot, { streak: 3, totals: [{ success: 0, failure: 3, slow: 0 }] })
+      // The instance is known again, so another repetition counts nothing.
+      assert.strictEqual((yield* it.send(report)).snapshot.streak, 3)
+    })))
+
+  it.live("lost instances erase no state, no override and no history (R9)", () =>
+    onServer(Effect.gen(function*() {
+      const it = yield* circuit("kept")
+      yield* it.report(failures(5))
+      yield* it.open()
+      yield* it.operate({ _tag: "Override", ...FORCED })
+      yield* send("DEL", `${key("kept")}:instances`)
+      const { override, state } = yield* it.read
+      assert.deepEqual([state._tag, override?.kind], ["Open", "ForcedOpen"])
+      yield* it.report(failures(1))
+      assert.lengthOf(yield* (yield* Storage).history("kept"), 2)
+    })))
+
+  it.live("a lease that is lost alone keeps its place until its end, and cannot be settled (R9)", () =>
+    onServer(Effect.gen(function*() {
+      const it = yield* circuit("no leases")
+      yield* it.operate({ _tag: "HalfOpen" })
+      assert.isTrue((yield* it.ask("a", { duration: 1500 })).granted)
+      yield* send("DEL", `${key("no leases")}:leases`)
+      assert.deepInclude((yield* it.read).state, { _tag: "HalfOpen", live: 1 })
+      assert.isFalse((yield* it.ask("b", { duration: 1500 })).granted)
+      assert.isFalse((yield* it.settle("a", success())).granted)
+      yield* eventually(
+        "the next probe is granted when the lost lease would have ended",
+        Effect.map(it.ask("c"), ({ granted }) => granted)
+      )
+    })))
+
+  it.live("an older version, which does not know what is beside the hash, may go on writing (R9)", () =>
+    onServer(Effect.gen(function*() {
+      const it = yield* circuit("mixed")
+      yield* it.report(failures(2), { instance: "a", sequence: 1 })
+      yield* it.operate({ _tag: "HalfOpen" })
+      yield* it.ask("a")
+      yield* it.report({ ...failures(2) }, { instance: "a", sequence: 2 })
+      // The older version drops the lease, and writes the time of its write and not the other field.
+      yield* send("DEL", `${key("mixed")}:leases`)
+      yield* send("HSET", key("mixed"), "updated_at", String(Date.now()))
+      assert.deepInclude((yield* it.read).state, { _tag: "HalfOpen", live: 0 })
+      assert.isTrue((yield* it.ask("b")).granted)
+      // It writes a circuit without the field.
+      yield* send("HDEL", key("mixed"), "companions")
+      assert.isTrue((yield* it.settle("b", success())).granted)
+    })))
+})
+
+describe("a client of one's own", () => {
+  it.live("a client with a keyPrefix of its own lists, repairs, tells and announces circuits (R10)", () =>
+    Effect.gen(function*() {
+      yield* onServer(send("FLUSHALL"))
+      const own = Layer.effect(
+        Redis.Redis,
+        Effect.gen(function*() {
+          const connection = () =>
+            Effect.acquireRelease(
+              Effect.sync(() => new Client({ host: "127.0.0.1", port: server.port, keyPrefix: "app*[1]:" })),
+              (client) => Effect.sync(() => client.disconnect())
+            )
+          const client = yield* connection()
+          const failed = (cause: unknown) => new Redis.RedisError({ cause })
+          return yield* Redis.make({
+            send: <A>(command: string, ...args: ReadonlyArray<string>) =>
+              Effect.tryPromise({ try: () => client.call(command, ...args) as Promise<A>, catch: failed }),
+            subscribe: (channel, onMessage) =>
+              Effect.gen(function*() {
+                const subscriber = yield* connection()
+                subscriber.on("message", (from, message) => onMessage({ channel: from, message }))
+                yield* Effect.tryPromise({ try: () => subscriber.subscribe(channel), catch: failed })
+                return Effect.never
+              }),
+            connect: Effect.never
+          })
+        })
+      )
+      const names = ["", "one", "{two}", "three*"]
+      yield* Effect.gen(function*() {
+        const storage = yield* Storage
+        const heard: Array<unknown> = []
+        yield* storage.changes.pipe(
+          Stream.runForEach((announcement) => Effect.sync(() => heard.push(announcement))),
+          Effect.forkScoped({ startImmediately: true })
+        )
+        yield* eventually("the subscription begins", Effect.sync(() => heard.length > 0))
+        for (const name of names) {
+          const it = yield* circuit(name)
+          yield* it.report(failures(1))
+          yield* it.operate({ _tag: "Reset" })
+        }
+        assert.sameMembers(yield* Stream.runCollect(storage.list), names)
+        assert.lengthOf(yield* storage.history("one"), 1)
+        yield* Effect.promise(() => server.cli("persist", "app*[1]:circuit_breaker:{one}"))
+        assert.strictEqual(yield* RedisStorage.repairExpiry(), 1)
+        yield* eventually("every change is announced", Effect.sync(() => heard.length === 1 + names.length))
+      }).pipe(Effect.scoped, Effect.provide(Layer.provideMerge(RedisStorage.layer(), own)))
+      assert.deepEqual(
+        yield* Effect.promise(async () =>
+          (await server.cli("keys", "*")).split("\n").filter((one) => !one.startsWith("app"))
+        ),
+        []
+      )
+      // A program without the prefix has other circuits.
+      assert.deepEqual(yield* onServer(Effect.flatMap(Storage, ({ list }) => Stream.runCollect(list))), [])
+    }))
+})
+
 describe("repairExpiry", () => {
   it.live("repairExpiry gives lost times to live back and counts them, and spares overrides and the keys of others", () =>
     onServer(Effect.gen(function*() {
@@ -515,6 +682,7 @@ describe("damage in Redis", () => {
       }).pipe(Effect.scoped)
     ))
 
+  /** What follows the name of the request, or no list at all. */
   const replies: Record<string, unknown> = {
     "nothing": null,
     "a number": 7,
@@ -531,12 +699,11 @@ describe("damage in Redis", () => {
       Effect.gen(function*() {
         const storage = yield* Storage
         const it = yield* circuit("odd")
-        const history = Array.isArray(reply) && reply.length === 0 ? it.read : storage.history("odd")
         const operations: ReadonlyArray<Effect.Effect<unknown, any>> = [
           it.read,
           it.operate({ _tag: "Reset" }),
           it.ask("a"),
-          history
+          storage.history("odd")
         ]
         for (const operation of operations) {
           const error = yield* errorOf(operation)
@@ -551,7 +718,12 @@ describe("damage in Redis", () => {
         Effect.provide(Layer.provide(
           RedisStorage.layer(),
           Layer.mock(Redis.Redis)({
-            send: () => Effect.succeed(reply as any),
+            send: (command: string, ...args: ReadonlyArray<string>) =>
+              Effect.succeed(
+                (Array.isArray(reply) && command !== "SCAN"
+                  ? [JSON.parse(args.at(-1)!).request, ...reply]
+                  : reply) as any
+              ),
             eval: () => () => Effect.die("not used")
           })
         ))

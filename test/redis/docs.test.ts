@@ -84,6 +84,7 @@ const shell = async ({ code, where }: Pick<Commands, "code" | "where">): Promise
 /** Replaces the values that differ in every run: times, generations, durations, ids, message numbers, fingerprints. */
 const alike = (text: string): string =>
   text
+    .replaceAll(/(?<=companions\t).+/g, "companions")
     .replaceAll(/(?<=duration\t)[\d.]+/g, "duration")
     .replaceAll(/\b\d{13,}(?:\.\d+)?\b/g, "time")
     .replaceAll(/\b[a-z\d]{20,}\b/g, "id")
@@ -115,7 +116,7 @@ const circuits = Effect.scoped(Effect.gen(function*() {
 }))
 
 describe("docs/redis.md", () => {
-  it.live("docs/redis.md shows what its commands print, in their order", () =>
+  it.live("docs/redis.md shows what its commands print, in their order, with those of a rollback (R13)", () =>
     Effect.gen(function*() {
       yield* onServer(circuits)
       yield* Effect.provide(
@@ -124,6 +125,10 @@ describe("docs/redis.md", () => {
       )
       assert.isAbove(commands.length, 10)
       for (const fence of commands) {
+        // A circuit that only a newer version may write, for the commands that delete such.
+        if (fence.code.includes("-gt 1")) {
+          yield* Effect.promise(() => server.cli("hset", "circuit_breaker:{newer}", "format", "2", "state", "open"))
+        }
         const printed = yield* Effect.promise(() => shell(fence))
         const at = `docs/redis.md:${fence.line}`
         assert.notStrictEqual(printed, "", at)

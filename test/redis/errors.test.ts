@@ -1,8 +1,9 @@
 /** Errors about what Redis holds name the circuit, the field and the value, whether a script or the client finds it. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import type * as Redis from "effect/persistence/Redis"
+import * as Redis from "effect/persistence/Redis"
 import { failures, success } from "../../src/conformance/Law.ts"
+import { isUnknownScript, storageErrorOf } from "../../src/redis/RedisFailure.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import { RedisServer } from "../support/servers/redis.ts"
 import { circuit, errorOf, layerOn, send } from "./support.ts"
@@ -112,4 +113,84 @@ describe("an error about what is beside the fields", () => {
       assert.strictEqual(reason, "Invalid")
       assert.include(String(cause), "WRONGTYPE")
     })))
+})
+
+describe("the reason of an error of Redis", () => {
+  const script = "script: 0fa3, on @user_script:12."
+  const before7 = "ERR Error running script (call to f_0fa3): @user_script:12: "
+  const words = {
+    Invalid: [
+      `ERR Redis field state of circuit "x" holds "ajar", expected one of closed, open, half_open ${script}`,
+      `Redis field state of circuit "x" holds "-NOPERM", expected one of closed ${script}`,
+      `ERR Error running script (call to f_0fa3): Redis instance report:a of circuit "x" holds "seven", expected two`,
+      `WRONGTYPE Operation against a key holding the wrong kind of value ${script}`,
+      `${before7}WRONGTYPE Operation against a key holding the wrong kind of value`,
+      `${before7}-WRONGTYPE Operation against a key holding the wrong kind of value`,
+      `ERR user_script:12: attempt to perform arithmetic on field '?' (a boolean value) ${script}`
+    ],
+    Denied: [
+      "NOAUTH Authentication required.",
+      "WRONGPASS invalid username-password pair or user is disabled.",
+      "WRONGPASS invalid or missing auth token",
+      "NOPERM this user has no permissions to run the 'evalsha' command",
+      "NOPERM User breaker has no permissions to access one of the keys used as arguments",
+      `NOPERM ACL failure in script: User breaker has no permissions to run the 'hset' command ${script}`,
+      `${before7}The user executing the script can't run this command or subcommand`,
+      `${before7}-NOPERM this user has no permissions to run the 'hset' command`,
+      "ERR invalid password",
+      "ERR Client sent AUTH, but no password is set",
+      "ERR AUTH <password> called without any password configured for the default user.",
+      "ERR operation not permitted",
+      "ERR unauthorized",
+      "ERR Authentication failed",
+      "DENIED Redis is running in protected mode because protected mode is enabled"
+    ],
+    Unavailable: [
+      "READONLY You can't write against a read only replica.",
+      "ERR READONLY You can't write against a read only replica.",
+      ...[
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "MISCONF Redis is configured to save RDB snapshots"
+      ]
+        .flatMap((text) => [text, `${before7}-${text}`, `${before7}${text}`]),
+      ...["READONLY", "NOREPLICAS", "LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN"].map((word) =>
+        `${before7}-${word} no`
+      ),
+      "ERR upstream failure",
+      "ERR server overloaded",
+      "ERR unknown command 'EVALSHA'",
+      "ERR unknown command `EVALSHA`, with args beginning with: `password`",
+      "ERR max number of clients reached",
+      "ERR max daily request limit exceeded",
+      "CROSSSLOT Keys in request don't hash to the same slot",
+      "MOVED 1 10.0.0.1:6379",
+      "TRYAGAIN Multiple keys request during rehashing of slot",
+      "ERR something that no server has said before",
+      "WHATEVER it says",
+      "Kaputt",
+      "",
+      `ERR no route for {password}`,
+      // Of the client or the network.
+      "connect ECONNREFUSED 127.0.0.1:6379",
+      "connect EACCES /var/run/redis.sock: permission denied",
+      "Connection is closed.",
+      "Reached the max retries per request limit (which is 0). Refer to \"maxRetriesPerRequest\" option for details."
+    ]
+  }
+  for (const reason of ["Invalid", "Denied", "Unavailable"] as const) {
+    for (const message of words[reason]) {
+      it(`is ${reason}: ${message} (R6)`, () => {
+        const error = storageErrorOf("sync", "x")(new Redis.RedisError({ cause: new Error(message) }))
+        assert.deepInclude(error, { reason, operation: "sync", circuit: "x" })
+      })
+    }
+  }
+
+  it("sends the script in full wherever a server says NOSCRIPT, and not where it quotes it (R6)", () => {
+    const isUnknown = (message: string) => isUnknownScript(new Redis.RedisError({ cause: new Error(message) }))
+    assert.isTrue(isUnknown("NOSCRIPT No matching script. Please use EVAL."))
+    assert.isTrue(isUnknown("ERR NOSCRIPT No matching script"))
+    assert.isFalse(isUnknown("ERR unknown command 'NOSCRIPT'"))
+    assert.isFalse(isUnknown(`ERR Redis field state of circuit "x" holds "NOSCRIPT", expected one of closed`))
+  })
 })

@@ -4,7 +4,7 @@ import type * as Effect from "effect/Effect"
 import type * as Package from "ioredis"
 import { DriverError, loaded } from "./Driver.ts"
 
-export type Ioredis = Pick<typeof Package, "Cluster" | "Redis">
+export type Ioredis = Pick<typeof Package, "AbstractConnector" | "Cluster" | "Redis" | "SentinelConnector">
 
 export const ioredis: Effect.Effect<Ioredis, Config.ConfigError> = loaded(async () => {
   try {

@@ -4,7 +4,8 @@
  *
  * **Invariants**
  *
- * - `#failuresInARow` counts requests that got no answer. An answer of any kind, an error about one circuit too, is no such failure.
+ * - `#failuresInARow` counts requests that got no answer while no other was answered either. A storage may consist of several
+ *   servers, of which one is silent: then the requests to it say nothing about the others.
  * - A message is in `#logged` from the first request that failed so until a request succeeds.
  */
 import type * as Clock from "effect/Clock"
@@ -54,6 +55,8 @@ export class Connection {
   readonly #fibers = new Set<Fiber.Fiber<unknown, unknown>>()
   #sequence = 0
   #failuresInARow = 0
+  /** The answers so far, errors about one circuit too. */
+  #answers = 0
   readonly #logged = new Set<FailureLine>()
   #loggedOwnAt: LocalMillis = -Infinity
 
@@ -106,19 +109,22 @@ export class Connection {
   ): void {
     this.sleeps.look()
     const logged = () => Effect.provideService(Effect.suspend(request), CurrentLoggers, this.#loggers())
+    const answers = this.#answers
     this.#requests.send(name, logged, this.#deadlines, (result) => {
-      this.#note(result)
+      this.#note(result, this.#answers > answers)
       ended(result)
     })
   }
 
-  #note(result: Result.Result<unknown, StorageError>): void {
+  /** `isAnswering` says whether other requests were answered since this one was sent. */
+  #note(result: Result.Result<unknown, StorageError>, isAnswering: boolean): void {
     const { backend } = this.storage
     if (Result.isSuccess(result)) {
       if (this.isAway) this.log(messages.storageRecovered, { backend })
+      this.#answers++
       this.#failuresInARow = 0
       this.#logged.clear()
-    } else if (isUnreachable(result.failure)) {
+    } else if (isUnreachable(result.failure) && !isAnswering) {
       this.#failuresInARow++
       if (this.#failuresInARow === FAILURES_UNTIL_UNREACHABLE) this.log(messages.storageUnreachable, { backend })
     }

@@ -48,9 +48,9 @@ export class RedisServer {
     return RedisServer.#start((port) => ["--port", port, ...more], [])
   }
 
-  static startTls({ cert, key }: Certificate): Promise<RedisServer> {
+  static startTls({ cert, key }: Certificate, more: ReadonlyArray<string> = []): Promise<RedisServer> {
     const files = ["--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients", "no"]
-    return RedisServer.#start((port) => ["--port", "0", "--tls-port", port, ...files], ["--tls", "--insecure"])
+    return RedisServer.#start((port) => ["--port", "0", "--tls-port", port, ...files, ...more], ["--tls", "--insecure"])
   }
 
   static async #start(
