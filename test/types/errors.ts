@@ -146,7 +146,7 @@ eq<Context.Service.Shape<typeof Unset>, Breaker.Breaker<Open | Timeout | Full>>(
 Unset.layerConfig({ timeout: duration, maxConcurrent: count })
 Unset.layerConfig(whole)
 
-// A service without its `Self` would have no requirement that a layer could meet.
+// A service without its `Self` would have no requirement that a layer could meet. (F29)
 // @ts-expect-error Missing `Self` generic
 class NoSelf extends Breaker.Service()("no-self", {}) {}
 // @ts-expect-error Missing `Self` generic
