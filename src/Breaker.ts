@@ -54,7 +54,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import { UnhandledLogLevel } from "effect/References"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { BreakerError, BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "./BreakerError.ts"
@@ -81,7 +80,7 @@ import { refuseUnfit } from "./internal/fleet/Membership.ts"
 import { guardedStream, type StreamOptions } from "./internal/GuardedStream.ts"
 import { randomId } from "./internal/Ids.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
-import { logged } from "./internal/Log.ts"
+import { logged, unhandled } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
 import { clearProblems, overrideProblems } from "./internal/OperatorInput.ts"
@@ -896,15 +895,11 @@ export const onEvent = <Self, Shape extends { readonly events: Stream.Stream<Eve
     yield* events.pipe(
       Stream.runForEach((event) =>
         Effect.suspend(() => f(event)).pipe(
-          Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.void : unheard(cause))
+          Effect.catchCause((cause) =>
+            Cause.hasInterruptsOnly(cause) ? Effect.void : unhandled(messages.listenerFailed, cause)
+          )
         )
       ),
       Effect.forkScoped({ startImmediately: true })
     )
   })) as Layer.Layer<never, never, Self | R>
-
-const unheard = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  Effect.flatMap(
-    UnhandledLogLevel,
-    (level) => level === undefined ? Effect.void : Effect.logWithLevel(level)(messages.listenerFailed.text, cause)
-  )

@@ -1,4 +1,5 @@
 /** Log lines with fields. A line below the minimum level costs a comparison. */
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
@@ -19,6 +20,13 @@ export const logged = <Line extends Message>(
   { level, text }: Line & { readonly level: LogLevel.Severity },
   fields: FieldsOf<Line>
 ): Effect.Effect<void> => Effect.annotateLogs(Effect.logWithLevel(level)(text), { ...fields })
+
+/** Logs a failure that no caller waits for, at the level that `UnhandledLogLevel` names. */
+export const unhandled = ({ text }: Message<never>, cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Effect.flatMap(
+    UnhandledLogLevel,
+    (level) => level === undefined ? Effect.void : Effect.logWithLevel(level)(text, cause)
+  )
 
 /** Logs from background fibers to the loggers of a context that is kept. */
 export const makeLog = (context: Context.Context<never>): Log => {

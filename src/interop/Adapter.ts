@@ -42,12 +42,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import { hasProperty } from "effect/Predicate"
-import { UnhandledLogLevel } from "effect/References"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import type { Guard, Permit } from "../Guard.ts"
 import { CallDetails } from "../internal/CallDetails.ts"
 import { monotonicNow } from "../internal/Clock.ts"
+import { unhandled } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
 import * as Outcome from "../Outcome.ts"
 import type { Classify } from "../Policy.ts"
@@ -217,8 +217,4 @@ const tell = (
   return Effect.catchCause(told, report)
 }
 
-const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  Effect.flatMap(
-    UnhandledLogLevel,
-    (level) => level === undefined ? Effect.void : Effect.logWithLevel(level)(messages.adapterFailed.text, cause)
-  )
+const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => unhandled(messages.adapterFailed, cause)

@@ -4,7 +4,7 @@ import { HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as BreakerHttpClient from "../../src/http/HttpClient.ts"
 import { Breaker, Trip } from "../../src/index.ts"
-import { make, untilQuiet } from "../utils.ts"
+import { make, untilQuiet, withReports } from "../utils.ts"
 
 const one = { trip: Trip.consecutiveFailures(1), openFor: "60 seconds" } as const
 
@@ -186,4 +186,25 @@ describe("an outcome at the end of the body", () => {
       yield* Fiber.interrupt(fiber)
       assert.isTrue(Exit.isSuccess(yield* Effect.exit(endOf(breaker, "a"))))
     }))
+
+  it.effect("a classify that throws is reported, and the response is its own", () =>
+    withReports((reports) =>
+      Effect.gen(function*() {
+        const breaker = yield* make("throws-end", one)
+        const client = BreakerHttpClient.withBreaker(
+          HttpClient.make((request) => Effect.succeed(HttpClientResponse.fromWeb(request, new Response("a")))),
+          breaker,
+          {
+            bodies: "end",
+            classify: () => {
+              throw new Error("bug")
+            }
+          }
+        )
+        assert.strictEqual((yield* client.get("https://a.test")).status, 200)
+        assert.strictEqual((yield* countsOf(breaker)).ignored, 1)
+        assert.strictEqual(reports.length, 1)
+        assert.include(reports[0]!.message, "classify failed")
+      })
+    ))
 })

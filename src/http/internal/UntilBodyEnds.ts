@@ -21,6 +21,9 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { BreakerTimeoutError } from "../../BreakerError.ts"
 import type { Permit } from "../../Guard.ts"
+import { backgroundSleep } from "../../internal/Clock.ts"
+import { unhandled } from "../../internal/Log.ts"
+import { messages } from "../../internal/Messages.ts"
 import { isTimeoutOf } from "../../internal/OwnTimeout.ts"
 import { withoutStack } from "../../internal/WithoutStack.ts"
 import * as Outcome from "../../Outcome.ts"
@@ -77,13 +80,16 @@ export const untilBodyEnds = <E, Err, R, Ctx, R2>(
       }
       const classified = yield* Effect.exit(restore(classifiedBy(classify, exit)))
       const outcome = Exit.isSuccess(classified) ? classified.value : Outcome.ignored
+      if (Exit.isFailure(classified) && !Cause.hasInterruptsOnly(classified.cause)) {
+        yield* unhandled(messages.classifyFailed, classified.cause)
+      }
       if (Exit.isFailure(exit) || outcome._tag !== "Success" || hasNoBody(exit.value)) {
         yield* held.settle(outcome)
         return yield* exit
       }
       const idle = Duration.fromInputUnsafe(bodyIdleTimeout)
       yield* Effect.forkIn(
-        Effect.andThen(Effect.sleep(idle), Effect.suspend(() => held.isRead ? Effect.void : held.settle(outcome))),
+        Effect.andThen(backgroundSleep(idle), Effect.suspend(() => held.isRead ? Effect.void : held.settle(outcome))),
         scope
       )
       return new GuardedResponse(exit.value, held, idle)
