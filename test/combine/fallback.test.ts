@@ -427,6 +427,7 @@ describe("a storage of a fallback chain that answers again", () => {
 })
 
 describe("breakers on a fallback chain", () => {
+  const never = { _tag: "ConsecutiveFailures", failures: 1000 } as const
   const policy = { trip: { _tag: "ConsecutiveFailures", failures: 2 }, openFor: "30 seconds", evidence: "any" } as const
 
   it.effect("breakers on a fallback chain keep their circuits open when the first storage fails and when it answers again", () =>
@@ -472,6 +473,26 @@ describe("breakers on a fallback chain", () => {
       first.fault(undefined)
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual((yield* Effect.flip(breaker.wrap(Effect.void)))._tag, "BreakerOpenError")
+    }))
+
+  it.effect("breakers on a fallback chain lose no outcome when null, which has no clock, answered in between (F9)", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("30 days")
+      const first = new Link(yield* memory)
+      const null_ = yield* Effect.provide(Storage.Storage, NullStorage.layer)
+      const chain = yield* Fallback.make([{ storage: first.storage }, { storage: null_ }])
+      const breaker = yield* new Link(chain, chain.capabilities).make("c", { ...policy, trip: never })
+      const fail = Effect.andThen(failTimes(breaker, 1), TestClock.adjust("2 seconds"))
+      yield* fail
+      first.fault(failing("Unavailable"))
+      yield* fail
+      first.fault(undefined)
+      yield* fail
+      yield* fail
+      const { fleet } = yield* breaker.snapshot
+      assert.strictEqual(fleet!.lost, 0)
+      assert.strictEqual(fleet!.waiting, 0)
+      assert.isAtLeast((yield* circuitOf(first.storage, "c").read).lifetime.failure, 3)
     }))
 })
 

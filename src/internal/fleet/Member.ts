@@ -57,6 +57,8 @@ export class Member implements Fleet, Evidence, Participant {
   /** When this view was requested, and when it was answered. */
   requestedAt: LocalMillis = -Infinity
   answeredAt: LocalMillis = -Infinity
+  /** The storage's clock, and the local time when an answer told it. */
+  #clock: { readonly asOf: StorageMillis; readonly at: LocalMillis } | undefined = undefined
   /** When this was made. */
   readonly #since: LocalMillis
   /** How long the last change took to arrive here. */
@@ -86,9 +88,9 @@ export class Member implements Fleet, Evidence, Participant {
     return this.membership.connection.now()
   }
 
-  /** The storage's clock at a local time, as far as it is known here. */
-  storageTime(at: LocalMillis): StorageMillis {
-    return this.snapshot.asOf + (at - this.answeredAt)
+  /** The storage's clock at a local time, as far as it is known here. A storage without a clock, such as null, tells none. */
+  storageTime(at: LocalMillis): StorageMillis | undefined {
+    return this.#clock === undefined ? undefined : this.#clock.asOf + (at - this.#clock.at)
   }
 
   get #isLoaded(): boolean {
@@ -407,6 +409,7 @@ export class Member implements Fleet, Evidence, Participant {
   #know(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
     const sleptMillis = this.#sleptUntil(snapshot, now)
     if (sleptMillis > 0) this.#reports.outbox.slept(sleptMillis, this.local.counted(), now)
+    if (snapshot.asOf > 0) this.#clock = { asOf: snapshot.asOf, at: now }
     this.snapshot = snapshot
     this.requestedAt = requestedAt
     this.answeredAt = now
@@ -434,7 +437,8 @@ export class Member implements Fleet, Evidence, Participant {
    * answer only the wall clock can tell. Less than an answer and the one before may have been under way for is no sleep.
    */
   #sleptUntil({ asOf }: Snapshot, now: LocalMillis): number {
-    const aheadMillis = this.#isLoaded ? asOf - this.storageTime(now) : this.#sleptMillis()
+    const expected = this.storageTime(now)
+    const aheadMillis = expected === undefined ? this.#sleptMillis() : asOf - expected
     return aheadMillis > 2 * REQUEST_DEADLINE_MILLIS ? aheadMillis : 0
   }
 

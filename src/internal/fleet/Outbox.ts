@@ -26,7 +26,7 @@ export interface Pending {
   readonly delta: Delta
   /** When the delta's ages were right, by both clocks. */
   readonly at: LocalMillis
-  readonly asOf: StorageMillis
+  readonly asOf: StorageMillis | undefined
   generation: number
 }
 
@@ -179,7 +179,11 @@ export class Outbox {
    * Freezes what was collected as the next report, unless one is pending. `storageTime` gives the storage's clock at a local
    * time.
    */
-  freeze(generation: number, nextSequence: () => number, storageTime: (at: LocalMillis) => StorageMillis): void {
+  freeze(
+    generation: number,
+    nextSequence: () => number,
+    storageTime: (at: LocalMillis) => StorageMillis | undefined
+  ): void {
     if (this.pending !== undefined || this.#delta === undefined) return
     const at = this.#at
     this.pending = { sequence: nextSequence(), delta: this.#delta, at, asOf: storageTime(at), generation }

@@ -24,7 +24,7 @@ interface Proposer extends Evidence {
   readonly local: Local
   readonly membership: Membership
   readonly snapshot: Snapshot
-  readonly storageTime: (at: LocalMillis) => StorageMillis
+  readonly storageTime: (at: LocalMillis) => StorageMillis | undefined
   readonly isChanging: boolean
   readonly change: (change: Change, answered: (changed: Changed, requestedAt: LocalMillis) => void) => void
   readonly accept: (snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis) => void
@@ -78,7 +78,7 @@ export class Proposals {
   proposeOwn(reason: string, openForMillis: number | undefined, now: LocalMillis): void {
     const { instance } = this.#proposer.membership
     // A request that is held up must be seen to be old.
-    const asOf = this.#proposer.storageTime(now)
+    const asOf = this.#proposer.storageTime(now) ?? this.#proposer.snapshot.asOf
     this.#propose({ reason, evidence: { by: "instance", instance } }, asOf, openForMillis)
   }
 

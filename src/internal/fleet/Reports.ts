@@ -97,7 +97,7 @@ export class Reports {
   /** The next report. Without `storageTime`, the storage's clock at a local time, it holds no outcomes but those in doubt. */
   begin(
     generation: number,
-    storageTime: ((at: LocalMillis) => StorageMillis) | undefined,
+    storageTime: ((at: LocalMillis) => StorageMillis | undefined) | undefined,
     now: LocalMillis
   ): CircuitReport {
     const { connection, instance, withins } = this.#membership
@@ -114,7 +114,7 @@ export class Reports {
       generation: pending?.generation ?? generation,
       delta: pending === undefined ? noDelta : aged(pending.delta, now - pending.at),
       withins,
-      asOf: pending === undefined ? undefined : pending.asOf + (now - pending.at)
+      asOf: pending?.asOf === undefined ? undefined : pending.asOf + (now - pending.at)
     }
   }
 
