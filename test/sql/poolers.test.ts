@@ -4,6 +4,7 @@ import { Cause, Context, Effect, Exit, Fiber, Layer, Redacted, Stream } from "ef
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { setTimeout as sleep } from "node:timers/promises"
+import { inspect } from "node:util"
 import { inject } from "vitest"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
 import * as Postgres from "../../src/layers/Postgres.ts"
@@ -57,8 +58,12 @@ describe("Postgres behind PgBouncer", () => {
       const failed = exits.filter(Exit.isFailure)
       assert.isNotEmpty(failed)
       for (const exit of failed) {
-        assert.match(said(Cause.squash(exit.cause) as StorageError), /set the option "pooler"/)
+        // On a busy machine the pooler may give up a request that waits for one of its few connections.
+        assert.match(inspect(Cause.squash(exit.cause), { depth: 10 }), /set the option "pooler"|query_wait_timeout/)
       }
+      assert.isTrue(
+        failed.some((exit) => /set the option "pooler"/.test(said(Cause.squash(exit.cause) as StorageError)))
+      )
     }).pipe(Effect.scoped))
 
   it.live("with `pooler`, or pgbouncer=true in the URL, 60 requests at once succeed (S6)", () =>
