@@ -335,16 +335,3 @@ describe("the policy's timeout", () => {
       assert.strictEqual(yield* breaker.state, "Open")
     }))
 })
-
-it("a breaker that fails with more than clientError does not compile", () => {
-  class Origins extends Breaker.KeyedService<Origins>()("origins-rpc", { capacity: 10 }) {}
-  class Late extends Breaker.Service<Late>()("late-rpc", { timeout: "1 second" }) {}
-  const live: Layer.Layer<
-    RpcMiddleware.ForClient<Other> | RpcClient.Protocol,
-    never,
-    Origins | RpcClient.Protocol
-  > = BreakerRpc.layerClient(Other, Origins)
-  // @ts-expect-error Late can time out, and this client's type does not say so
-  BreakerRpc.layerClient(Other, Late)
-  assert.isDefined(live)
-})

@@ -136,16 +136,6 @@ describe("the server side", () => {
       assert.strictEqual(yield* keyed.size, 3)
     }))
 
-  it("must declare what the breaker fails with", () => {
-    class Strict extends RpcMiddleware.Service<Strict>()("Strict", { error: Breaker.BreakerOpenError }) {}
-    class Plain extends Breaker.Service<Plain>()("plain-rpc", {}) {}
-    class Limited extends Breaker.Service<Limited>()("limited-rpc", { maxConcurrent: 1 }) {}
-    const live: Layer.Layer<Strict, never, Plain> = BreakerRpc.layer(Strict, Plain)
-    // @ts-expect-error a full bulkhead is not among the middleware's errors
-    BreakerRpc.layer(Strict, Limited)
-    assert.isDefined(live)
-  })
-
   it.effect("does not send the last failure, or an operator's reason", () =>
     Effect.gen(function*() {
       const encoded = yield* Schema.encodeEffect(Schema.toCodecJson(Rejections))(

@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import { hasProperty } from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import type { Permit } from "../../Guard.ts"
-import { TakenPermit } from "../../internal/TakenPermit.ts"
+import type { TakenPermit } from "../../internal/TakenPermit.ts"
 import * as Outcome from "../../Outcome.ts"
 
 type AnyExit = Exit.Exit<unknown, unknown>
@@ -22,16 +22,17 @@ export const classifyAnswer = (exit: AnyExit): Outcome.Outcome => {
   return outcomes.find(({ _tag }) => _tag === "Failure") ?? outcomes[0] ?? Outcome.ignored
 }
 
+type Explained = Pick<TakenPermit, "settleBy">
+
 /**
- * Settles a permit by a classification in place of the policy's. A permit of our own is given the exit as well, because a later
- * rejection says why the circuit opened.
+ * Settles a permit by a classification in place of the policy's. A permit of a breaker, and not of an adapter, is given the exit as
+ * well, because a later rejection says why the circuit opened.
  */
 export const settleBy = (
-  permit: Permit,
+  permit: Permit & Partial<Explained>,
   classify: (exit: AnyExit) => Outcome.Outcome,
   exit: AnyExit
-): Effect.Effect<boolean> =>
-  permit instanceof TakenPermit ? permit.settleBy(classify, exit) : permit.settle(classify(exit))
+): Effect.Effect<boolean> => permit.settleBy?.(classify, exit) ?? permit.settle(classify(exit))
 
 /** Runs `use` with a permit whose scope closes when `use` ends. The scope is not in the context of `use`. */
 export const withPermit = <A, E, R, E2, R2>(
