@@ -46,8 +46,11 @@ interface Handlers {
   readonly list?: Stream.Stream<number, typeof Declared.Type>
 }
 
-const serving = ({ get = Effect.succeed("a"), list = Stream.make(1, 2) }: Handlers) =>
-  linked(Api).pipe(
+const serving = (
+  { get = Effect.succeed("a"), list = Stream.make(1, 2) }: Handlers,
+  options: Parameters<typeof linked>[1] = {}
+) =>
+  linked(Api, options).pipe(
     Effect.provide(Api.toLayer({ Get: () => get, Put: () => Effect.succeed("put"), List: () => list })),
     Effect.provide(Passing)
   )
@@ -75,12 +78,28 @@ const setUp = <const P extends Breaker.Policy>(
     const link = yield* serving(handlers)
     // Any policy's errors are among these.
     const client = yield* clientOf(link, BreakerRpc.layerClient(Guarded, breaker as Breaker.Breaker<any>))
-    const counts = Effect.map(breaker.snapshot, ({ statistics: { failure, ignored, success } }) => ({
-      failure,
-      ignored,
-      success
-    }))
-    return { breaker, link, client, counts }
+    return { breaker, link, client, counts: countsOf(breaker) }
+  })
+
+const countsOf = ({ snapshot }: Pick<Breaker.Breaker<unknown>, "snapshot">) =>
+  Effect.map(snapshot, ({ statistics: { failure, ignored, success } }) => ({ failure, ignored, success }))
+
+/** A client of a server that never answers, and the ids of the requests that it was sent. */
+const silent = <const P extends Breaker.Policy>(name: string, policy: P) =>
+  Effect.gen(function*() {
+    const requested: Array<string | number> = []
+    const link = yield* serving({})
+    const send: Link["protocol"]["send"] = (_client, message) =>
+      Effect.sync(() => {
+        if (message._tag === "Request") requested.push(message.id)
+      })
+    const breaker = yield* make(name, policy)
+    const protocol = { ...link.protocol, send }
+    const client = yield* clientOf(
+      { ...link, protocol },
+      BreakerRpc.layerClient(Guarded, breaker as Breaker.Breaker<any>)
+    )
+    return { client, counts: countsOf(breaker), link, requested }
   })
 
 const counted = (tag: "success" | "failure" | "ignored") => ({ success: 0, failure: 0, ignored: 0, [tag]: 1 })
@@ -118,6 +137,26 @@ describe("the outcome of a procedure", () => {
         assert.deepStrictEqual(yield* counts, counted(tag))
       }))
   )
+
+  it.effect("a defect that ends one call alone is a failure of that call", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("one-defect", {})
+      const link = yield* serving({ get: Effect.die(new Error("boom")) }, { disableFatalDefects: true })
+      const client = yield* clientOf(link, BreakerRpc.layerClient(Guarded, breaker))
+      assert.include(String(Cause.squash(yield* Effect.flip(Effect.sandbox(client.Get({ id: "1" }))))), "boom")
+      assert.deepInclude((yield* breaker.snapshot).statistics, counted("failure"))
+    }))
+
+  it.effect("a failure that cannot be decoded is a failure", () =>
+    Effect.gen(function*() {
+      const { client, counts, link, requested } = yield* silent("undecodable", {})
+      const fiber = yield* Effect.forkChild(Effect.exit(client.Get({ id: "1" })))
+      yield* untilQuiet
+      const exit = { _tag: "Failure", cause: [{ _tag: "Fail", error: { _tag: "Renamed" } }] } as const
+      yield* link.answer({ _tag: "Exit", requestId: requested[0]!, exit })
+      assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
+      assert.deepStrictEqual(yield* counts, counted("failure"))
+    }))
 
   it.effect("a stream has none before its end, and is ignored where its reader gives up", () =>
     Effect.gen(function*() {
@@ -333,5 +372,32 @@ describe("the policy's timeout", () => {
       assert.strictEqual((yield* Fiber.join(never))._tag, "BreakerTimeoutError")
       yield* Deferred.await(interrupted)
       assert.strictEqual(yield* breaker.state, "Open")
+    }))
+
+  it.effect("leaves nothing of a call behind whose server never answers", () =>
+    Effect.gen(function*() {
+      const { client, link, requested } = yield* silent("forgotten", { timeout: "1 second" })
+      const calls = [client.Get({ id: "1" }), Stream.runDrain(client.List())].map(Effect.flip)
+      const fiber = yield* Effect.forkChild(Effect.all(calls, { concurrency: "unbounded" }))
+      yield* untilQuiet
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual((yield* Fiber.join(fiber)).map(({ _tag }) => _tag), [
+        "BreakerTimeoutError",
+        "BreakerTimeoutError"
+      ])
+      yield* untilQuiet
+      let read = 0
+      for (const requestId of requested) {
+        yield* link.answer({
+          _tag: "Exit",
+          requestId,
+          get exit() {
+            read++
+            return { _tag: "Success", value: "late" } as const
+          }
+        })
+      }
+      assert.lengthOf(requested, 2)
+      assert.strictEqual(read, 0)
     }))
 })

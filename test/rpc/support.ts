@@ -16,7 +16,10 @@ type ToServer = (clientId: number, message: RpcMessage.FromClientEncoded) => Eff
 type ToClient = (clientId: number, message: RpcMessage.FromServerEncoded) => Effect.Effect<void>
 
 /** A client's protocol that is linked to a server of `group`. `sent` counts the requests that reached the server. */
-export const linked = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>) =>
+export const linked = <Rpcs extends Rpc.Any>(
+  group: RpcGroup.RpcGroup<Rpcs>,
+  options: { readonly disableFatalDefects?: boolean } = {}
+) =>
   Effect.gen(function*() {
     const sent = yield* Ref.make(0)
     let toServer: ToServer = () => Effect.void
@@ -52,8 +55,8 @@ export const linked = <Rpcs extends Rpc.Any>(group: RpcGroup.RpcGroup<Rpcs>) =>
         codecFor
       })
     })
-    yield* Layer.build(RpcServer.layer(group).pipe(Layer.provide(Layer.succeed(RpcServer.Protocol, server))))
-    const fail = (error: RpcClientError.RpcClientError) =>
-      Effect.forEach(clientIds, (id) => toClient(id, { _tag: "ClientProtocolError", error }))
-    return { protocol, sent: Ref.get(sent), fail }
+    yield* Layer.build(RpcServer.layer(group, options).pipe(Layer.provide(Layer.succeed(RpcServer.Protocol, server))))
+    const answer = (message: RpcMessage.FromServerEncoded) => Effect.forEach(clientIds, (id) => toClient(id, message))
+    const fail = (error: RpcClientError.RpcClientError) => answer({ _tag: "ClientProtocolError", error })
+    return { protocol, sent: Ref.get(sent), answer, fail }
   })
