@@ -278,6 +278,27 @@ describe("the circuit of a client", () => {
       assert.strictEqual(yield* breaker.state, "Closed")
     }))
 
+  it.effect("closes by an endless stream that still delivers when its place is another probe's", () =>
+    Effect.gen(function*() {
+      const ticks = Stream.tick("1 second").pipe(Stream.as(1))
+      let list: NonNullable<Handlers["list"]> = Stream.fail(new Overloaded())
+      const { breaker, client } = yield* setUp("endless", { ...one, halfOpen: { lease: "5 seconds" } }, {
+        list: Stream.suspend(() => list)
+      })
+      yield* Effect.exit(Stream.runDrain(client.List()))
+      yield* TestClock.adjust("30 seconds")
+      list = ticks
+      const fiber = yield* Effect.forkChild(Stream.runDrain(client.List()))
+      yield* untilQuiet
+      yield* TestClock.adjust("4 seconds")
+      yield* untilQuiet
+      assert.strictEqual(yield* breaker.state, "HalfOpen")
+      yield* TestClock.adjust("2 seconds")
+      yield* untilQuiet
+      assert.strictEqual(yield* breaker.state, "Closed")
+      yield* Fiber.interrupt(fiber)
+    }))
+
   it.effect("is the procedure's by default, a function's choice, or none", () =>
     Effect.gen(function*() {
       const keyed = yield* Breaker.makeKeyed("procedures", one).pipe(Effect.provide(Storage.MemoryStorageLive))
@@ -311,6 +332,25 @@ describe("the circuit of a client", () => {
       yield* untilQuiet
       yield* Effect.exit(client.Get())
       for (const breaker of breakers) assert.strictEqual(yield* breaker.state, "Open")
+    }))
+
+  it.effect("is not settled by a call that another middleware makes first", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("with-token", {})
+      const tokens = yield* setUp("tokens", {})
+      const link = yield* linked(Twice).pipe(
+        Effect.provide(Twice.toLayer({ Get: () => Effect.die("boom") })),
+        Effect.provide(Passing)
+      )
+      const live = Layer.mergeAll(
+        RpcMiddleware.layerClient(Guarded, ({ next, request }) =>
+          Effect.andThen(Effect.orDie(tokens.client.Get({ id: "token" })), next(request))),
+        BreakerRpc.layerClient(Other, breaker)
+      ).pipe(Layer.provide(Layer.succeed(RpcClient.Protocol, link.protocol)))
+      const client = yield* Effect.provideContext(RpcClient.make(Twice), yield* Layer.build(live))
+      yield* Effect.exit(client.Get())
+      assert.deepInclude((yield* breaker.snapshot).statistics, counted("failure"))
+      assert.deepStrictEqual(yield* tokens.counts, counted("success"))
     }))
 
   it.effect("a client past the layer's protocol is a defect that says what to do", () =>

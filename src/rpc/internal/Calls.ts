@@ -113,7 +113,7 @@ const withinTimeout = <A, E, R>(
 
 /** Cancels a request whose caller has its error, because before that the caller would see the cancellation. */
 const cancelAfter = (sender: Fiber.Fiber<unknown, unknown>, { cancel }: Sent): Effect.Effect<void> =>
-  Effect.asVoid(Effect.forkDetach(Fiber.await(sender).pipe(Effect.andThen(Effect.yieldNow), Effect.andThen(cancel))))
+  Effect.asVoid(Effect.forkDetach(Fiber.await(sender).pipe(Effect.andThen(cancel))))
 
 // -----------------------------------------------------------------------------
 // the protocol
@@ -135,7 +135,7 @@ export const observed = (protocol: Protocol): Protocol => {
     send: (clientId, request, transferables) => {
       const sending = protocol.send(clientId, request, transferables)
       return request._tag === "Request"
-        ? Effect.andThen(clientOf(clientId).register(request), Effect.provideService(sending, CurrentCalls, []))
+        ? Effect.andThen(clientOf(clientId).register(request), sending)
         : sending
     },
     run: (clientId, deliver) => {
@@ -197,7 +197,6 @@ class Client {
       case "Exit": {
         const calls = this.#calls.get(message.requestId)
         if (calls === undefined) return this.deliver(message)
-        this.#calls.delete(message.requestId)
         const settled = Effect.forEach(calls, (call) => settleByReply(call, this.#protocol, message.exit))
         // In a fiber of its own, because the replies to other calls do not wait for the storage.
         return Effect.asVoid(
@@ -222,7 +221,6 @@ class Client {
   #failAll(exit: AnyExit): Effect.Effect<void> {
     return Effect.suspend(() => {
       const calls = [...this.#calls.values()].flat()
-      this.#calls.clear()
       return this.#settle(calls, (call) => ended(call, Outcome.fromExit, exit))
     })
   }
