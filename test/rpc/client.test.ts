@@ -4,6 +4,7 @@ import { Rpc, RpcClient, RpcClientError, RpcGroup, RpcMiddleware, RpcTest } from
 import { TestClock } from "effect/testing"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
 import * as BreakerRpc from "../../src/rpc/RpcBreaker.ts"
+import { Link as Connection, memory, slow } from "../support/storages.ts"
 import { make, untilQuiet } from "../utils.ts"
 import { linked } from "./support.ts"
 
@@ -85,7 +86,7 @@ const countsOf = ({ snapshot }: Pick<Breaker.Breaker<unknown>, "snapshot">) =>
   Effect.map(snapshot, ({ statistics: { failure, ignored, success } }) => ({ failure, ignored, success }))
 
 /** A client of a server that never answers, and the ids of the requests that it was sent. */
-const silent = <const P extends Breaker.Policy>(name: string, policy: P) =>
+const silent = (breaker: Breaker.Breaker<any>) =>
   Effect.gen(function*() {
     const requested: Array<string | number> = []
     const link = yield* serving({})
@@ -93,13 +94,9 @@ const silent = <const P extends Breaker.Policy>(name: string, policy: P) =>
       Effect.sync(() => {
         if (message._tag === "Request") requested.push(message.id)
       })
-    const breaker = yield* make(name, policy)
     const protocol = { ...link.protocol, send }
-    const client = yield* clientOf(
-      { ...link, protocol },
-      BreakerRpc.layerClient(Guarded, breaker as Breaker.Breaker<any>)
-    )
-    return { client, counts: countsOf(breaker), link, requested }
+    const client = yield* clientOf({ ...link, protocol }, BreakerRpc.layerClient(Guarded, breaker))
+    return { client, link, requested }
   })
 
 const counted = (tag: "success" | "failure" | "ignored") => ({ success: 0, failure: 0, ignored: 0, [tag]: 1 })
@@ -149,13 +146,31 @@ describe("the outcome of a procedure", () => {
 
   it.effect("a failure that cannot be decoded is a failure", () =>
     Effect.gen(function*() {
-      const { client, counts, link, requested } = yield* silent("undecodable", {})
+      const breaker = yield* make("undecodable", {})
+      const { client, link, requested } = yield* silent(breaker)
       const fiber = yield* Effect.forkChild(Effect.exit(client.Get({ id: "1" })))
       yield* untilQuiet
       const exit = { _tag: "Failure", cause: [{ _tag: "Fail", error: { _tag: "Renamed" } }] } as const
       yield* link.answer({ _tag: "Exit", requestId: requested[0]!, exit })
       assert.isTrue(Exit.isFailure(yield* Fiber.join(fiber)))
-      assert.deepStrictEqual(yield* counts, counted("failure"))
+      assert.deepStrictEqual(yield* countsOf(breaker), counted("failure"))
+    }))
+
+  it.effect("a strict storage keeps the call's reply waiting, and no other message", () =>
+    Effect.gen(function*() {
+      const storage = new Connection(yield* memory)
+      const breaker = yield* storage.make("strict-rpc", { consistency: "strict" })
+      const { client, link, requested } = yield* silent(breaker)
+      const call = yield* Effect.forkChild(client.Get({ id: "1" }))
+      yield* untilQuiet
+      storage.fault(slow(1000), "sync")
+      const exit = { _tag: "Success", value: "a" } as const
+      const answering = yield* Effect.forkChild(link.answer({ _tag: "Exit", requestId: requested[0]!, exit }))
+      yield* untilQuiet
+      assert.isDefined(answering.pollUnsafe())
+      assert.isUndefined(call.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(call), "a")
     }))
 
   it.effect("a stream has none before its end, and is ignored where its reader gives up", () =>
@@ -416,7 +431,7 @@ describe("the policy's timeout", () => {
 
   it.effect("leaves nothing of a call behind whose server never answers", () =>
     Effect.gen(function*() {
-      const { client, link, requested } = yield* silent("forgotten", { timeout: "1 second" })
+      const { client, link, requested } = yield* silent(yield* make("forgotten", { timeout: "1 second" }))
       const calls = [client.Get({ id: "1" }), Stream.runDrain(client.List())].map(Effect.flip)
       const fiber = yield* Effect.forkChild(Effect.all(calls, { concurrency: "unbounded" }))
       yield* untilQuiet

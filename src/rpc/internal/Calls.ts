@@ -5,7 +5,7 @@
  * takes the permit and stays until the reply, and the client's protocol, which is wrapped, sees the reply first.
  *
  * - A call is settled before its caller has the reply.
- * - A call is known to its protocol from the sending of its request until its reply, or until its middleware ends.
+ * - A call is known to its protocol from the sending of its request until its middleware ends.
  * - A call that was not sent is not settled: its permit's scope gives it back as `Ignored`.
  */
 import * as Context from "effect/Context"
@@ -164,7 +164,7 @@ class Client {
   /** Keeps the calls on whose behalf a request is sent until its reply. */
   register({ id }: RequestEncoded): Effect.Effect<void> {
     return Effect.contextWith((context: Context.Context<never>) => {
-      // A request that is sent while another one is made ready has another id.
+      // A request that is sent while another one is made ready has another id. A protocol may be wrapped twice.
       const calls = Context.get(context, CurrentCalls).filter((call) => call.id === id && call.sentBy === undefined)
       if (calls.length === 0) return Effect.void
       const sent: Sent = {
