@@ -33,6 +33,7 @@ describe("Breaker.config", () => {
         PAYMENTS_MAX_OPEN_FOR: "1 minute",
         PAYMENTS_TIMEOUT: "2 seconds",
         PAYMENTS_MAX_CONCURRENT: "5",
+        PAYMENTS_ENFORCEMENT: "metricsOnly",
         PAYMENTS_HALF_OPEN_PROBES: "2",
         PAYMENTS_HALF_OPEN_SUCCESSES: "3",
         PAYMENTS_HALF_OPEN_LEASE: "4 seconds",
@@ -48,6 +49,7 @@ describe("Breaker.config", () => {
           maxOpenFor: "1 minute",
           timeout: "2 seconds",
           maxConcurrent: 5,
+          enforcement: "metricsOnly",
           halfOpen: { probes: 2, successes: 3, lease: "4 seconds", timeout: "1 second", ramp: "20 seconds" }
         })
       )
@@ -168,7 +170,8 @@ describe("Breaker.config", () => {
     [{ PAYMENTS_TRIP: JSON.stringify({ _tag: "Sometimes" }) }, /TRIP/],
     [{ PAYMENTS_TRIP: "{" }, /TRIP/],
     [{ PAYMENTS_OPEN_FOR: "soon" }, /OPEN_FOR/],
-    [{ PAYMENTS_MAX_CONCURRENT: "NaN" }, /MAX_CONCURRENT/]
+    [{ PAYMENTS_MAX_CONCURRENT: "NaN" }, /MAX_CONCURRENT/],
+    [{ PAYMENTS_ENFORCEMENT: "off" }, /ENFORCEMENT/]
   ]
   for (const [record, message] of bad) {
     it.effect(`Breaker.config refuses ${JSON.stringify(record).slice(0, 70)} with a ConfigError that names the field`, () =>

@@ -56,7 +56,8 @@ const fields = {
   openFor: Config.Duration("OPEN_FOR"),
   maxOpenFor: Config.Duration("MAX_OPEN_FOR"),
   timeout: Config.Duration("TIMEOUT"),
-  maxConcurrent: Config.Finite("MAX_CONCURRENT")
+  maxConcurrent: Config.Finite("MAX_CONCURRENT"),
+  enforcement: Config.Literals(["enforce", "metricsOnly"], "ENFORCEMENT")
 }
 
 /** The variables that are read, without their prefix. */
@@ -66,6 +67,7 @@ const KNOWN = [
   "MAX_OPEN_FOR",
   "TIMEOUT",
   "MAX_CONCURRENT",
+  "ENFORCEMENT",
   "HALF_OPEN_PROBES",
   "HALF_OPEN_SUCCESSES",
   "HALF_OPEN_LEASE",

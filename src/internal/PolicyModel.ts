@@ -116,6 +116,18 @@ export interface Data {
    */
   readonly onStorageError?: "allow" | "fail" | undefined
   /**
+   * `enforce` (the default): calls are rejected as the policy says. `metricsOnly`: every call runs, within its timeout, and is
+   * recorded. Where the circuit would have opened, a transition from `Closed` to `Closed` is published. Use it to begin with.
+   *
+   * It applies from before the first call, to each key, on every instance that has this policy. Such an instance never opens the
+   * circuit for the fleet, takes no probes, and admits calls through a circuit that others have opened. Its calls wait for the
+   * fleet's view as they would when enforced, but no call fails because of the storage.
+   *
+   * If the reference `Breaker.Enforcement` is set, too, the weaker of both applies: `bypass` before `metricsOnly` before `enforce`.
+   * An operator's `ForcedOpen` rejects calls under the policy's `metricsOnly`, and not under that of the reference.
+   */
+  readonly enforcement?: "enforce" | "metricsOnly" | undefined
+  /**
    * The interval between reports to the storage, which also fetch the fleet's view; at least 10 ms. Circuits in use
    * with the same interval share a request. A failure is reported within 50 ms. Default 1 second.
    *

@@ -13,7 +13,7 @@ import { defaultOpenForMillis, resolve } from "./ResolvedPolicy.ts"
 import { withoutStack } from "./WithoutStack.ts"
 
 export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "Open") => {
-  const { openFor } = resolve(circuit, policy)
+  const { enforcement, openFor } = resolve(circuit, policy)
   const retryAfter = Duration.millis(typeof openFor === "number" ? openFor : defaultOpenForMillis)
   const error = withoutStack(() =>
     new BreakerOpenError({
@@ -38,6 +38,7 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
     isolated: state === "Open",
     openings: 0,
     concurrent: 0,
+    enforcement,
     statistics: {
       success: 0,
       failure: 0,

@@ -1,4 +1,4 @@
-// @effect-diagnostics floatingEffect:off missingEffectContext:off missingEffectError:off
+// @effect-diagnostics floatingEffect:off missingEffectContext:off missingEffectError:off missingLayerContext:off
 /** What adopters want to write around a call: HTTP clients and servers, permits, streams. */
 import { Context, type Duration, Effect, Layer, Option, Queue, Schedule, Schema, type Scope, Stream } from "effect"
 import {
@@ -112,6 +112,10 @@ const asked = HttpClient.get("https://api.test/users").pipe(
 )
 const health = HttpClient.get("https://api.test/health").pipe(Breaker.bypass)
 eq<Effect.Error<typeof health>, HttpClientError.HttpClientError>(true)
+
+// it starts in shadow: nothing is rejected, and what would have been is told, from the first call of each new origin on
+class Shadow extends Breaker.KeyedService<Shadow>()("shadow", { enforcement: "metricsOnly" }) {}
+const shadowed = BreakerHttpClient.layer(Shadow)
 
 // @ts-expect-error what a client fails with is in its type: a client with a breaker is not a plain HttpClient
 const plain: HttpClient.HttpClient = BreakerHttpClient.withBreaker(null as unknown as HttpClient.HttpClient, Origins)
@@ -260,3 +264,12 @@ const forced = Registry.find("payments").pipe(
 eq<Effect.Error<typeof forced>, StorageError>(true)
 // @ts-expect-error whose errors it cannot know, it cannot promise: a found breaker is no Payments
 const typed: Effect.Effect<Option.Option<Breaker.Breaker<Breaker.BreakerOpenError>>> = Registry.find("payments")
+
+// ---------------------------------------------------------------------------------------------------------------------
+// shadow start
+// ---------------------------------------------------------------------------------------------------------------------
+
+class Wrong2 extends Breaker.Service<Wrong2>()("wrong2", {
+  // @ts-expect-error ForcedOpen is an operator's word, no policy
+  enforcement: "ForcedOpen"
+}) {}
