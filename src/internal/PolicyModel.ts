@@ -17,6 +17,11 @@ import type { Trip } from "./TripModel.ts"
  */
 export type Classify<A, E, R = never> = (exit: Exit.Exit<A, E>) => Outcome | Effect.Effect<Outcome, never, R>
 
+/** A method, because the parameters of methods are bivariant: a policy is written apart from the calls that it classifies. */
+interface Classifier<R> {
+  classify(exit: Exit.Exit<unknown, unknown>): ReturnType<Classify<unknown, unknown, R>>
+}
+
 /**
  * How an open circuit tests whether its dependency has recovered: some calls run as probes, and the others are rejected.
  * Counts are whole numbers of at least 1.
@@ -153,6 +158,11 @@ export interface Policy<R = any> extends Omit<Data, "openFor"> {
    * failure is logged at `References.UnhandledLogLevel`.
    */
   readonly openFor?: Duration.Input | Schedule.Schedule<unknown, number> | undefined
-  /** Classifies calls, unless `wrapWith` gives a `classify` of its own. Default: `Outcome.fromExit`. */
-  readonly classify?: Classify<unknown, unknown, R> | undefined
+  /**
+   * Classifies calls, unless `wrapWith` gives a `classify` of its own. Default: `Outcome.fromExit`.
+   *
+   * It may be written for the exits of certain calls, such as `HttpClient.circuitBreakerClassifier`, if all calls of the breaker are of
+   * that kind. The compiler does not check that.
+   */
+  readonly classify?: Classifier<R>["classify"] | undefined
 }

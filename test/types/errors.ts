@@ -1,6 +1,7 @@
 // @effect-diagnostics floatingEffect:off missingEffectContext:off missingEffectError:off
 /** The errors that a call through a breaker can fail with, for each shape of a policy. */
-import { type Config, type Context, type Duration, Effect, Layer, type Scope } from "effect"
+import { type Config, type Context, type Duration, Effect, type Exit, Layer, type Scope } from "effect"
+import { HttpClient, type HttpClientResponse } from "effect/http"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
 
 type Eq<X, Y> = (<T>() => T extends X ? 1 : 2) extends (<T>() => T extends Y ? 1 : 2) ? true : false
@@ -184,3 +185,34 @@ eq<
   "_tag" | "circuit" | "state" | "openedBy" | "ramping" | "overflow" | "retryAfter"
 >(true)
 eq<keyof typeof Storage.StorageError.Encoded, "_tag" | "operation" | "circuit" | "reason">(true)
+
+// A policy's `classify` may be one that is written for certain calls, and has `unknown` exits where it is written in place.
+const byStatus = Breaker.make("by-status", { classify: HttpClient.circuitBreakerClassifier, timeout: "1 second" })
+eq<typeof byStatus, Effect.Effect<Breaker.Breaker<Open | Timeout>, never, Storage.Storage | Scope.Scope>>(true)
+class Upstream extends Breaker.Service<Upstream>()("upstream", { classify: HttpClient.circuitBreakerClassifier }) {}
+eq<typeof Upstream.layer, Layer.Layer<Upstream, never, Storage.Storage>>(true)
+class Upstreams extends Breaker.KeyedService<Upstreams>()("upstreams", {
+  classify: HttpClient.circuitBreakerClassifier
+}) {}
+eq<typeof Upstreams.layer, Layer.Layer<Upstreams, never, Storage.Storage>>(true)
+declare const response: Effect.Effect<HttpClientResponse.HttpClientResponse, "no">
+const upstream = [
+  Plain.wrapWith(response, { classify: HttpClient.circuitBreakerClassifier }),
+  response.pipe(Plain.wrapWith({ classify: HttpClient.circuitBreakerClassifier })),
+  response.pipe(Hosts.wrap({ key: "a", classify: HttpClient.circuitBreakerClassifier }))
+] as const
+eq<typeof upstream[0], Effect.Effect<HttpClientResponse.HttpClientResponse, "no" | Open, Plain>>(true)
+eq<typeof upstream[1], typeof upstream[0]>(true)
+eq<typeof upstream[2], Effect.Effect<HttpClientResponse.HttpClientResponse, "no" | Open, Hosts>>(true)
+// @ts-expect-error an effect of another type has no status
+Plain.wrapWith(call, { classify: HttpClient.circuitBreakerClassifier })
+Breaker.make("in-place", {
+  classify: (exit) => {
+    eq<typeof exit, Exit.Exit<unknown, unknown>>(true)
+    return Outcome.success
+  }
+})
+// @ts-expect-error a policy's classify must return an outcome
+Breaker.make("no-outcome", { classify: () => true })
+// @ts-expect-error it is given an exit
+Breaker.make("no-exit", { classify: (status: number) => status < 500 ? Outcome.success : Outcome.failure() })
