@@ -28,13 +28,14 @@ export const configured = <P extends Policy>(
   circuit: string,
   declared: Policy,
   config: () => Config.Config<Policy>,
-  merge: (given: Policy) => P
+  merge: (given: Policy) => P,
+  check: (policy: P) => ReadonlyArray<Problem> = problems
 ): Effect.Effect<P, Config.ConfigError> =>
   Effect.suspend(config).pipe(
     rangeErrorsFail,
     Effect.flatMap((values) => {
       const policy = merge(values)
-      const found = [...problems(policy), ...undeclared(declared, policy)]
+      const found = [...check(policy), ...undeclared(declared, policy)]
       return checked(`Circuit ${JSON.stringify(circuit)}`, policy, found)
     })
   )

@@ -1,6 +1,6 @@
 // @effect-diagnostics floatingEffect:off missingEffectContext:off missingEffectError:off
 /** The errors that a call through a breaker can fail with, for each shape of a policy. */
-import { type Config, type Context, type Duration, Effect, type Exit, Layer, type Scope } from "effect"
+import { type Config, type Context, type Duration, Effect, type Exit, Layer, type Scope, type Stream } from "effect"
 import { HttpClient, type HttpClientResponse } from "effect/http"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
 
@@ -138,6 +138,22 @@ class UntimedProbes extends Breaker.Service<UntimedProbes>()("untimed-probes", {
 // @ts-expect-error the same for a probe's timeout
 UntimedProbes.layerConfig(whole)
 
+// A keyed service has the same, and its own options.
+class TimedHosts extends Breaker.KeyedService<TimedHosts>()("timed-hosts", { timeout: "1 second", capacity: 10 }) {}
+const hostsLive = TimedHosts.layerConfig({ timeout: duration, capacity: count })
+eq<typeof hostsLive, Layer.Layer<TimedHosts, Config.ConfigError, Storage.Storage>>(true)
+TimedHosts.layerConfig(whole)
+// @ts-expect-error
+TimedHosts.layerConfig({ maxConcurrent: count })
+// @ts-expect-error an option that the policy does not declare
+TimedHosts.layerConfig({ idleTimeToLive: duration })
+eq<ReturnType<typeof TimedHosts.layerTest>, Layer.Layer<TimedHosts>>(true)
+TimedHosts.layerTest({ open: ["a"] })
+TimedHosts.layerTest({ open: "all" })
+// @ts-expect-error keys are a list
+TimedHosts.layerTest({ open: "a" })
+eq<typeof TimedHosts.entries, Effect.Effect<ReadonlyArray<Breaker.KeyedEntry>, never, TimedHosts>>(true)
+
 // `unset` declares a field without a value.
 class Unset extends Breaker.Service<Unset>()("unset", {
   timeout: Breaker.unset<Duration.Input>(),
@@ -216,3 +232,23 @@ Breaker.make("in-place", {
 Breaker.make("no-outcome", { classify: () => true })
 // @ts-expect-error it is given an exit
 Breaker.make("no-exit", { classify: (status: number) => status < 500 ? Outcome.success : Outcome.failure() })
+
+// A `classify` that does not look at its exit is inferred in every form.
+declare const maybe: Breaker.Classify<string, "no"> | undefined
+const classified = [
+  call.pipe(Hosts.wrap({ key: "a", classify: () => ({ _tag: "Success" }) })),
+  Hosts.wrap(call, { key: "a", classify: () => ({ _tag: "Success" }) }),
+  call.pipe(Hosts.wrap({ key: "a", classify: maybe })),
+  call.pipe(Plain.wrapWith({ classify: () => ({ _tag: "Success" }) }))
+] as const
+eq<typeof classified[0], Effect.Effect<string, "no" | Open, "service" | Hosts>>(true)
+eq<typeof classified[1], typeof classified[0]>(true)
+eq<typeof classified[2], typeof classified[0]>(true)
+eq<typeof classified[3], Effect.Effect<string, "no" | Open, "service" | Plain>>(true)
+declare const stream: Stream.Stream<string, "no">
+const streamed = [
+  stream.pipe(Plain.wrapStreamWith({ classify: () => ({ _tag: "Success" }) })),
+  stream.pipe(Plain.wrapStreamWith({ idleTimeout: 5, classify: () => ({ _tag: "Success" }) }))
+] as const
+eq<typeof streamed[0], Stream.Stream<string, "no" | Open, Plain>>(true)
+eq<typeof streamed[1], Stream.Stream<string, "no" | Open | Timeout, Plain>>(true)
