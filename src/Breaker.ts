@@ -177,7 +177,13 @@ export type ConfigurableKeys<P> = {
  * @category models
  * @since 0.1.0
  */
-export type ErrorOf<P> = BreakerOpenError | TimeoutOf<P> | BulkheadOf<P> | StorageOf<P>
+export type ErrorOf<P> = Errors<P>["of"]
+
+// The compiler shows a union by the name of its alias, with the whole policy. A property's type has no alias, so that hovers and
+// messages show the errors themselves.
+interface Errors<P> {
+  readonly of: BreakerOpenError | TimeoutOf<P> | BulkheadOf<P> | StorageOf<P>
+}
 
 /**
  * The services that the policy's `classify` requires.
@@ -529,8 +535,7 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   name: string,
   policy: P
 ): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
-  ResolvedPolicy.resolve(name, policy, ResolvedPolicy.keyedFields)
-  refuse(`Keyed breaker ${JSON.stringify(name)}`, keyedProblems(policy))
+  refuseKeyed(name, policy)
   const { capacity, idleTimeToLive, overflow, own } = keyedParts(policy)
   const idleMillis = Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive))
   const keyed = (shared: Shared) => new Keys(shared, capacity, idleMillis, overflow)
@@ -580,6 +585,11 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
 const keyedParts = (
   { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle", ...own }: Policy & KeyedOptions
 ) => ({ capacity, idleTimeToLive, overflow, own })
+
+const refuseKeyed = (name: string, policy: Policy & KeyedOptions): void => {
+  ResolvedPolicy.resolve(name, policy, ResolvedPolicy.keyedFields)
+  refuse(`Keyed breaker ${JSON.stringify(name)}`, keyedProblems(policy))
+}
 
 const keyedProblems = (policy: Policy & KeyedOptions): ReadonlyArray<Problem> => {
   const { capacity, idleTimeToLive, overflow } = keyedParts(policy)
@@ -748,7 +758,7 @@ export const Service = <Self = never>() =>
       )
     }
     static readonly layerTest = (options?: { readonly state?: "Closed" | "Open" | undefined }) =>
-      Layer.sync(Key, () => testBreaker(name, policy, options?.state ?? "Closed"))
+      Layer.sync(Key, (): Breaker<BreakerOpenError> => testBreaker(name, policy, options?.state ?? "Closed"))
   }
   return BreakerService as any
 }
@@ -764,7 +774,7 @@ export const KeyedService = <Self = never>() =>
   name: Name,
   policy: P
 ): [Self] extends [never] ? MissingSelf<"Breaker.KeyedService"> : KeyedServiceClass<Self, Name, P> => {
-  makeKeyed(name, policy)
+  refuseKeyed(name, policy)
   const Key = Context.Service<Self, KeyedBreaker<ErrorOf<P>>>()(`effect-breaker/KeyedBreaker/${name}`)
   const layerOf = (owner: Owner, policy: P) =>
     Layer.effect(Key, Effect.andThen(claimKeys(prefixOf(name), owner), makeKeyed(name, policy)))
@@ -801,7 +811,10 @@ export const KeyedService = <Self = never>() =>
       )
     }
     static readonly layerTest = (options?: { readonly open?: ReadonlyArray<string> | "all" | undefined }) =>
-      Layer.sync(Key, () => testKeyedBreaker(name, keyedParts(policy).own, options?.open ?? []))
+      Layer.sync(
+        Key,
+        (): KeyedBreaker<BreakerOpenError> => testKeyedBreaker(name, keyedParts(policy).own, options?.open ?? [])
+      )
   }
   return KeyedBreakerService as any
 }

@@ -86,13 +86,15 @@ export interface Permit {
   readonly settleExit: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<boolean>
 }
 
+// `infer E` gives the unions below no alias, so that the compiler shows their members.
+
 /**
  * The errors of taking a permit.
  *
  * @category models
  * @since 0.1.0
  */
-export type PermitError<Err> = Exclude<Err, BreakerTimeoutError>
+export type PermitError<Err> = [Err] extends [infer E] ? E extends BreakerTimeoutError ? never : E : never
 
 /**
  * The errors of waiting for a permit: all that are no rejections.
@@ -100,7 +102,9 @@ export type PermitError<Err> = Exclude<Err, BreakerTimeoutError>
  * @category models
  * @since 0.1.0
  */
-export type AwaitError<Err> = Exclude<Err, BreakerOpenError | BreakerTimeoutError | BulkheadFullError>
+export type AwaitError<Err> = [Err] extends [infer E]
+  ? E extends BreakerOpenError | BreakerTimeoutError | BulkheadFullError ? never : E
+  : never
 
 /**
  * When the outcome of a stream is known. `end` (the default): when the stream ends. `first`: with its first element, for streams

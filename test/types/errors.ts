@@ -252,3 +252,18 @@ const streamed = [
 ] as const
 eq<typeof streamed[0], Stream.Stream<string, "no" | Open, Plain>>(true)
 eq<typeof streamed[1], Stream.Stream<string, "no" | Open | Timeout, Plain>>(true)
+
+// A breaker with fewer errors is one with more, and not the other way round.
+declare const fewer: Breaker.Breaker<Open>
+declare const more: Breaker.Breaker<Open | Timeout>
+export const widened: Breaker.Breaker<Open | Timeout> = fewer
+export const widenedGuard: Breaker.Guard<Open | Timeout | Full, never> = more
+// @ts-expect-error its calls can time out
+export const narrowed: Breaker.Breaker<Open> = more
+// @ts-expect-error the same for what is around a call
+export const narrowedGuard: Breaker.Guard<Open, never> = more
+// Whatever the policy is, its calls can be rejected.
+export const ofAny = <P extends Breaker.Policy>(error: Open): Breaker.ErrorOf<P> => error
+eq<Breaker.PermitError<Open | Timeout | Full | Storage.StorageError>, Open | Full | Storage.StorageError>(true)
+eq<Breaker.AwaitError<Open | Timeout | Full | Storage.StorageError>, Storage.StorageError>(true)
+eq<Breaker.AwaitError<Open>, never>(true)
