@@ -72,7 +72,7 @@ import type {
   WrapWith
 } from "./Guard.ts"
 import { type AnyClassify, enforcementOf, run } from "./internal/Call.ts"
-import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
+import { countIn, durationIn, oneOf, type Problem, refuse } from "./internal/Check.ts"
 import { type Act, Circuit } from "./internal/Circuit.ts"
 import { circuitName, prefixOf } from "./internal/CircuitName.ts"
 import { makeEntry } from "./internal/fleet/Engine.ts"
@@ -89,7 +89,7 @@ import * as Registered from "./internal/Registered.ts"
 import * as ResolvedPolicy from "./internal/ResolvedPolicy.ts"
 import { makeShared, type Shared } from "./internal/Shared.ts"
 import { type Find, permitFrom } from "./internal/TakenPermit.ts"
-import { testBreaker } from "./internal/TestBreaker.ts"
+import { testBreaker, testKeyedBreaker } from "./internal/TestBreaker.ts"
 import type { Data, HalfOpen, Policy } from "./Policy.ts"
 import { Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
@@ -161,13 +161,29 @@ export type Configurable<P> =
   & NeverSet<P, "timeout" | "maxConcurrent">
 
 /**
+ * The fields of `KeyedOptions` that config may set: those that the policy declares.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ConfigurableKeys<P> = {
+  [K in keyof KeyedOptions as [Field<P, K>] extends [never] ? never : K]: KeyedOptions[K]
+}
+
+/**
  * The errors that a breaker with this policy adds to a call: `BreakerOpenError`, and each other one only if the policy makes
  * it possible.
  *
  * @category models
  * @since 0.1.0
  */
-export type ErrorOf<P> = BreakerOpenError | TimeoutOf<P> | BulkheadOf<P> | StorageOf<P>
+export type ErrorOf<P> = Errors<P>["of"]
+
+// The compiler shows a union by the name of its alias, with the whole policy. A property's type has no alias, so that hovers and
+// messages show the errors themselves.
+interface Errors<P> {
+  readonly of: BreakerOpenError | TimeoutOf<P> | BulkheadOf<P> | StorageOf<P>
+}
 
 /**
  * The services that the policy's `classify` requires.
@@ -253,7 +269,7 @@ export interface Breaker<out Err> {
  *   circuit outside of the capacity that lives until it has reported what it counted. Its acts (`override` and the others) fail
  *   with `Denied` if nobody uses the circuit: no call of its key was made here, and the storage has no record of it. So a misspelt
  *   key leaves nothing behind. `get(key, { create: true })` acts all the same.
- * - `size`: how many circuits there are, the shared one aside.
+ * - `size`: how many circuits there are, the shared one aside. `entries`: their keys and snapshots. Reading changes nothing.
  * - `events`: the events of all circuits.
  *
  * @category models
@@ -267,7 +283,19 @@ export interface KeyedBreaker<out Err> {
   readonly wrapStream: WrapStreamKeyed<Err, never>
   readonly get: (key: string, options?: { readonly create?: boolean | undefined }) => Breaker<Err>
   readonly size: Effect.Effect<number>
+  readonly entries: Effect.Effect<ReadonlyArray<KeyedEntry>>
   readonly events: Stream.Stream<Event>
+}
+
+/**
+ * A key of a keyed breaker, and its circuit's state at one moment.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface KeyedEntry {
+  readonly key: string
+  readonly snapshot: Snapshot
 }
 
 /**
@@ -350,7 +378,19 @@ export interface KeyedServiceClass<Self, Name extends string, P extends Policy>
     options: { readonly key: string }
   ) => Effect.Effect<Permit, AwaitError<ErrorOf<P>>, Self | Scope.Scope>
   readonly wrapStream: WrapStreamKeyed<ErrorOf<P>, Self>
+  readonly entries: Effect.Effect<ReadonlyArray<KeyedEntry>, never, Self>
   readonly layer: Layer.Layer<Self, never, Storage | ServicesOf<P>>
+  /** The layer with fields of the policy from config, as that of `Service`. `KeyedOptions` that the policy declares can be set, too. */
+  readonly layerConfig: (
+    overrides: Config.Wrap<Configurable<P> & ConfigurableKeys<P>>
+  ) => Layer.Layer<Self, Config.ConfigError, Storage | ServicesOf<P>>
+  /**
+   * A layer for tests of code that uses the breaker: without storage and clock. The circuits of the keys in `open` are always open, or
+   * those of `all` keys. All others are always closed. Default: none is open.
+   */
+  readonly layerTest: (
+    options?: { readonly open?: ReadonlyArray<string> | "all" | undefined }
+  ) => Layer.Layer<Self>
 }
 
 // -----------------------------------------------------------------------------
@@ -495,13 +535,8 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   name: string,
   policy: P
 ): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
-  ResolvedPolicy.resolve(name, policy, ResolvedPolicy.keyedFields)
-  const { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle", ...own }: Policy & KeyedOptions = policy
-  refuse(`Keyed breaker ${JSON.stringify(name)}`, [
-    ...countIn("capacity", capacity, 1, 10_000_000),
-    ...durationIn("idleTimeToLive", idleTimeToLive, 1, Number.MAX_SAFE_INTEGER),
-    ...oneOf("overflow", overflow, ["evictIdle", "shareOne", "passThrough"])
-  ])
+  refuseKeyed(name, policy)
+  const { capacity, idleTimeToLive, overflow, own } = keyedParts(policy)
   const idleMillis = Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive))
   const keyed = (shared: Shared) => new Keys(shared, capacity, idleMillis, overflow)
   return Effect.flatMap(makeCircuits(name, own, keyed, true), (made) => {
@@ -530,6 +565,10 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
         return handleOf(keys.shared, () => keys.lookUp(key), bypasses, !create)
       },
       size: Effect.sync(() => keys.size),
+      entries: Effect.sync(() => {
+        const now = keys.shared.ticker.exact()
+        return Array.from(keys.kept(), (circuit) => ({ key: circuit.key!, snapshot: circuit.snapshot(now) }))
+      }),
       events: keys.shared.hub.events
     }
     const keysOf = Effect.sync(() => Array.from(keys.all(), ({ key }) => key!))
@@ -540,6 +579,25 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
       (circuit) => breakerOf(circuit, bypasses)
     )
   })
+}
+
+/** The options of a keyed breaker, with their defaults, and the policy of its circuits. */
+const keyedParts = (
+  { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle", ...own }: Policy & KeyedOptions
+) => ({ capacity, idleTimeToLive, overflow, own })
+
+const refuseKeyed = (name: string, policy: Policy & KeyedOptions): void => {
+  ResolvedPolicy.resolve(name, policy, ResolvedPolicy.keyedFields)
+  refuse(`Keyed breaker ${JSON.stringify(name)}`, keyedProblems(policy))
+}
+
+const keyedProblems = (policy: Policy & KeyedOptions): ReadonlyArray<Problem> => {
+  const { capacity, idleTimeToLive, overflow } = keyedParts(policy)
+  return [
+    ...countIn("capacity", capacity, 1, 10_000_000),
+    ...durationIn("idleTimeToLive", idleTimeToLive, 1, Number.MAX_SAFE_INTEGER),
+    ...oneOf("overflow", overflow, ["evictIdle", "shareOne", "passThrough"])
+  ]
 }
 
 interface KeyedCall {
@@ -700,7 +758,7 @@ export const Service = <Self = never>() =>
       )
     }
     static readonly layerTest = (options?: { readonly state?: "Closed" | "Open" | undefined }) =>
-      Layer.sync(Key, () => testBreaker(name, policy, options?.state ?? "Closed"))
+      Layer.sync(Key, (): Breaker<BreakerOpenError> => testBreaker(name, policy, options?.state ?? "Closed"))
   }
   return BreakerService as any
 }
@@ -716,8 +774,10 @@ export const KeyedService = <Self = never>() =>
   name: Name,
   policy: P
 ): [Self] extends [never] ? MissingSelf<"Breaker.KeyedService"> : KeyedServiceClass<Self, Name, P> => {
-  const made = makeKeyed(name, policy)
+  refuseKeyed(name, policy)
   const Key = Context.Service<Self, KeyedBreaker<ErrorOf<P>>>()(`effect-breaker/KeyedBreaker/${name}`)
+  const layerOf = (owner: Owner, policy: P) =>
+    Layer.effect(Key, Effect.andThen(claimKeys(prefixOf(name), owner), makeKeyed(name, policy)))
   class KeyedBreakerService extends Key {
     static readonly policy = policy
     static readonly wrap = dual(
@@ -732,13 +792,29 @@ export const KeyedService = <Self = never>() =>
       <A, E, R>(self: Stream.Stream<A, E, R>, options: KeyedCall) =>
         Stream.unwrap(Effect.map(Key, (keyed) => keyed.wrapStream(self, options)))
     )
+    static readonly entries = Effect.flatMap(Key, ({ entries }) => entries)
     static get layer() {
-      return once(
-        this,
-        "layer",
-        Layer.effect(Key, Effect.andThen(claimKeys(prefixOf(name), { identity: this, title: this.name }), made))
+      return once(this, "layer", layerOf({ identity: this, title: this.name }, policy))
+    }
+    static layerConfig(overrides: Config.Wrap<Partial<Policy & KeyedOptions>>) {
+      const owner = { identity: this, title: this.name }
+      const merged = (given: Policy): P => ResolvedPolicy.merge(policy, given)
+      const check = (policy: Policy & KeyedOptions) => [
+        ...ResolvedPolicy.problems(policy, ResolvedPolicy.keyedFields),
+        ...keyedProblems(policy)
+      ]
+      return Layer.unwrap(
+        Effect.map(
+          configured(name, policy, () => Config.unwrap(overrides), merged, check),
+          (policy) => layerOf(owner, policy)
+        )
       )
     }
+    static readonly layerTest = (options?: { readonly open?: ReadonlyArray<string> | "all" | undefined }) =>
+      Layer.sync(
+        Key,
+        (): KeyedBreaker<BreakerOpenError> => testKeyedBreaker(name, keyedParts(policy).own, options?.open ?? [])
+      )
   }
   return KeyedBreakerService as any
 }
@@ -822,7 +898,7 @@ function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<
 
 /**
  * A policy from config, each field optional, under a prefix: for `PAYMENTS`, in environment variables, `PAYMENTS_OPEN_FOR`,
- * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_HALF_OPEN_PROBES`, `…_SUCCESSES`,
+ * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_ENFORCEMENT`, `PAYMENTS_HALF_OPEN_PROBES`, `…_SUCCESSES`,
  * `…_LEASE`, `…_TIMEOUT`, `…_RAMP`, and `PAYMENTS_TRIP`, a trip policy as JSON. An invalid value is a `ConfigError` that names
  * the field, the value and the range. A field that is not set is absent, so the policy can be spread over another.
  *

@@ -18,7 +18,8 @@ import { messages } from "./internal/Messages.ts"
  *   transition from `Closed` to `Closed`.
  * - `bypass`: every call runs without the breaker, and is not recorded.
  *
- * The mode applies to calls of this process. Use an override for the whole fleet.
+ * The mode applies to calls of this process. Use an override for the whole fleet, and the policy's `enforcement` for a breaker that
+ * starts as `metricsOnly` wherever it runs.
  *
  * @category models
  * @since 0.1.0

@@ -137,6 +137,8 @@ export interface Snapshot {
    * `maxConcurrent`, a slow-call policy or a `classify`.
    */
   readonly concurrent: number
+  /** The policy's. Under `metricsOnly` this instance rejects no call, except by an operator's `ForcedOpen`. */
+  readonly enforcement: "enforce" | "metricsOnly"
   readonly statistics: Statistics
   readonly windows: ReadonlyArray<WindowSnapshot>
   /** The fleet's view; absent while this instance knows nothing of the fleet. */

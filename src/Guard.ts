@@ -46,10 +46,11 @@ export interface WrapWith<out Err, out Ctx> {
  * @since 0.1.0
  */
 export interface WrapKeyed<out Err, out Ctx> {
-  (options: { readonly key: string; readonly classify?: undefined }): Wrap<Err, Ctx>
+  // First, because a `classify` that ignores its exit gets its type from the first signature that is tried.
   <A, E, R2 = never>(
-    options: { readonly key: string; readonly classify?: Classify<A, E, R2> | undefined }
+    options: { readonly key: string; readonly classify: Classify<A, E, R2> | undefined }
   ): <R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Err, R | R2 | Ctx>
+  (options: { readonly key: string; readonly classify?: undefined }): Wrap<Err, Ctx>
   <A, E, R, R2 = never>(
     self: Effect.Effect<A, E, R>,
     options: { readonly key: string; readonly classify?: Classify<A, E, R2> | undefined }
@@ -85,13 +86,15 @@ export interface Permit {
   readonly settleExit: (exit: Exit.Exit<unknown, unknown>) => Effect.Effect<boolean>
 }
 
+// `infer E` gives the unions below no alias, so that the compiler shows their members.
+
 /**
  * The errors of taking a permit.
  *
  * @category models
  * @since 0.1.0
  */
-export type PermitError<Err> = Exclude<Err, BreakerTimeoutError>
+export type PermitError<Err> = [Err] extends [infer E] ? E extends BreakerTimeoutError ? never : E : never
 
 /**
  * The errors of waiting for a permit: all that are no rejections.
@@ -99,7 +102,9 @@ export type PermitError<Err> = Exclude<Err, BreakerTimeoutError>
  * @category models
  * @since 0.1.0
  */
-export type AwaitError<Err> = Exclude<Err, BreakerOpenError | BreakerTimeoutError | BulkheadFullError>
+export type AwaitError<Err> = [Err] extends [infer E]
+  ? E extends BreakerOpenError | BreakerTimeoutError | BulkheadFullError ? never : E
+  : never
 
 /**
  * When the outcome of a stream is known. `end` (the default): when the stream ends. `first`: with its first element, for streams
@@ -133,20 +138,7 @@ export interface WrapStream<out Err, out Ctx> {
  * @since 0.1.0
  */
 export interface WrapStreamWith<out Err, out Ctx> {
-  (
-    options: {
-      readonly idleTimeout: Duration.Input
-      readonly settles?: StreamSettles | undefined
-      readonly classify?: undefined
-    }
-  ): WrapStream<Err | BreakerTimeoutError, Ctx>
-  (
-    options: {
-      readonly idleTimeout?: undefined
-      readonly settles?: StreamSettles | undefined
-      readonly classify?: undefined
-    }
-  ): WrapStream<Err, Ctx>
+  // Those with `classify` first, as in `WrapKeyed`.
   <E, R2 = never>(
     options: {
       readonly idleTimeout: Duration.Input
@@ -161,6 +153,20 @@ export interface WrapStreamWith<out Err, out Ctx> {
       readonly classify: Classify<void, E, R2>
     }
   ): <A, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E | Err, R | R2 | Ctx>
+  (
+    options: {
+      readonly idleTimeout: Duration.Input
+      readonly settles?: StreamSettles | undefined
+      readonly classify?: undefined
+    }
+  ): WrapStream<Err | BreakerTimeoutError, Ctx>
+  (
+    options: {
+      readonly idleTimeout?: undefined
+      readonly settles?: StreamSettles | undefined
+      readonly classify?: undefined
+    }
+  ): WrapStream<Err, Ctx>
   <A, E, R, R2 = never>(
     self: Stream.Stream<A, E, R>,
     options: {

@@ -19,14 +19,15 @@ import { hasProperty, isTagged } from "effect/Predicate"
 
 /**
  * The outcome of a call. `retryAfter` on a failure is a hint, such as an HTTP `Retry-After`: it can only lengthen the
- * open time, and only up to the policy's `maxOpenFor`.
+ * open time, and only up to the policy's `maxOpenFor`. On an ignored outcome it is accepted and has no effect, so a `classify` can
+ * pass on what the response of a 429 says.
  *
  * @category models
  * @since 0.1.0
  */
 export type Outcome =
   | { readonly _tag: "Success" }
-  | { readonly _tag: "Ignored" }
+  | { readonly _tag: "Ignored"; readonly retryAfter?: Duration.Input | undefined }
   | { readonly _tag: "Failure"; readonly retryAfter?: Duration.Input | undefined }
 
 /**

@@ -121,5 +121,6 @@ export const Data: Schema.Codec<Data, unknown> = StructWithUnknown({
   ),
   evidence: Schema.optional(Schema.Literals(["pooled", "any"])),
   onStorageError: Schema.optional(Schema.Literals(["allow", "fail"])),
+  enforcement: Schema.optional(Schema.Literals(["enforce", "metricsOnly"])),
   syncEvery: Schema.optional(DurationInput)
 }).check(validPolicy)

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Data, Effect, Exit, Fiber, Layer, References } from "effect"
+import { Cause, Context, Data, Duration, Effect, Exit, Fiber, Layer, References } from "effect"
+import { TestClock } from "effect/testing"
 import { Breaker, Outcome, Storage, Trip } from "../src/index.ts"
 import { make, makeKeyed, withReports } from "./utils.ts"
 
@@ -9,6 +10,25 @@ const counts = <Err>(breaker: Breaker.Breaker<Err>) =>
 class NotFound extends Data.TaggedError("NotFound") {
   readonly [Outcome.outcome] = Outcome.ignored
 }
+
+describe("an ignored outcome with a retryAfter", () => {
+  it.effect("is ignored, and the hint has no effect, in a closed circuit and for a probe", () =>
+    Effect.gen(function*() {
+      const classify = (): Outcome.Outcome => ({ _tag: "Ignored", retryAfter: "1 hour" })
+      const breaker = yield* make("ignored-hint", { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" })
+      yield* breaker.wrapWith(Effect.void, { classify })
+      yield* Effect.exit(breaker.wrap(Effect.fail({ [Outcome.outcome]: classify() })))
+      assert.deepStrictEqual(yield* counts(breaker), { success: 0, failure: 0, ignored: 2 })
+      yield* Effect.exit(breaker.wrap(Effect.fail("no")))
+      assert.deepStrictEqual((yield* breaker.snapshot).retryAfter, Duration.seconds(10))
+      yield* TestClock.adjust("10 seconds")
+      yield* breaker.wrapWith(Effect.void, { classify })
+      assert.strictEqual(yield* breaker.state, "HalfOpen")
+      // Its place is free at once.
+      assert.strictEqual(yield* breaker.wrap(Effect.succeed("ran")), "ran")
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+})
 
 describe("without a classify", () => {
   const cases: ReadonlyArray<readonly [string, Effect.Effect<unknown, unknown>, object]> = [

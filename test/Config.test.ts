@@ -33,6 +33,7 @@ describe("Breaker.config", () => {
         PAYMENTS_MAX_OPEN_FOR: "1 minute",
         PAYMENTS_TIMEOUT: "2 seconds",
         PAYMENTS_MAX_CONCURRENT: "5",
+        PAYMENTS_ENFORCEMENT: "metricsOnly",
         PAYMENTS_HALF_OPEN_PROBES: "2",
         PAYMENTS_HALF_OPEN_SUCCESSES: "3",
         PAYMENTS_HALF_OPEN_LEASE: "4 seconds",
@@ -48,6 +49,7 @@ describe("Breaker.config", () => {
           maxOpenFor: "1 minute",
           timeout: "2 seconds",
           maxConcurrent: 5,
+          enforcement: "metricsOnly",
           halfOpen: { probes: 2, successes: 3, lease: "4 seconds", timeout: "1 second", ramp: "20 seconds" }
         })
       )
@@ -168,7 +170,8 @@ describe("Breaker.config", () => {
     [{ PAYMENTS_TRIP: JSON.stringify({ _tag: "Sometimes" }) }, /TRIP/],
     [{ PAYMENTS_TRIP: "{" }, /TRIP/],
     [{ PAYMENTS_OPEN_FOR: "soon" }, /OPEN_FOR/],
-    [{ PAYMENTS_MAX_CONCURRENT: "NaN" }, /MAX_CONCURRENT/]
+    [{ PAYMENTS_MAX_CONCURRENT: "NaN" }, /MAX_CONCURRENT/],
+    [{ PAYMENTS_ENFORCEMENT: "off" }, /ENFORCEMENT/]
   ]
   for (const [record, message] of bad) {
     it.effect(`Breaker.config refuses ${JSON.stringify(record).slice(0, 70)} with a ConfigError that names the field`, () =>
@@ -245,6 +248,60 @@ describe("layerConfig", () => {
       Effect.gen(function*() {
         const built = Layer.build(Layer.provide(Layer.fresh(layer), [memory, environment(record)]))
         const error = yield* Effect.flip(built)
+        assert.strictEqual(error._tag, "ConfigError")
+        assert.match(error.message, message)
+      }))
+  }
+})
+
+describe("layerConfig of a keyed service", () => {
+  class Hosts extends Breaker.KeyedService<Hosts>()("hosts-config", {
+    trip: Trip.consecutiveFailures(1),
+    openFor: "10 seconds",
+    capacity: 10,
+    overflow: "evictIdle"
+  }) {}
+
+  it.effect("reads the declared fields of the policy and of the keyed options, and keeps the others", () =>
+    Effect.gen(function*() {
+      for (const key of ["a", "b", "c"]) yield* Effect.exit(Hosts.wrap(Effect.fail("no"), { key }))
+      const entries = yield* Hosts.entries
+      assert.deepStrictEqual(
+        entries.map(({ key, snapshot }) => [key, snapshot.state, snapshot.retryAfter]),
+        [["a", "Open", Duration.seconds(20)], ["b", "Open", Duration.seconds(20)]]
+      )
+      // The third key found no room, and shares a circuit.
+      const error = yield* Effect.flip(Hosts.wrap(Effect.void, { key: "d" }))
+      assert.deepInclude(error, { circuit: "hosts-config~overflow", overflow: true })
+    }).pipe(
+      Effect.provide(Hosts.layerConfig({
+        openFor: Config.Duration("OPEN_FOR"),
+        capacity: Config.Finite("CAPACITY"),
+        overflow: Config.Literals(["shareOne", "evictIdle"], "OVERFLOW")
+      })),
+      Effect.provide([memory, environment({ OPEN_FOR: "20 seconds", CAPACITY: "2", OVERFLOW: "shareOne" })])
+    ))
+
+  it.effect("reads a whole config, such as Breaker.config", () =>
+    Effect.gen(function*() {
+      yield* Effect.exit(Hosts.wrap(Effect.fail("no"), { key: "a" }))
+      assert.deepStrictEqual((yield* Hosts.entries)[0]?.snapshot.retryAfter, Duration.seconds(30))
+    }).pipe(
+      Effect.provide(Hosts.layerConfig(Breaker.config("PAYMENTS"))),
+      Effect.provide([memory, environment({ PAYMENTS_OPEN_FOR: "30 seconds" })])
+    ))
+
+  const bad: ReadonlyArray<readonly [Built, RegExp]> = [
+    [Hosts.layerConfig({ openFor: Config.succeed("0 seconds") }), /"hosts-config".*openFor must be a finite duration/],
+    [Hosts.layerConfig({ capacity: Config.succeed(0) }), /"hosts-config".*capacity must be a whole number/],
+    [Hosts.layerConfig({ overflow: Config.succeed("explode" as never) }), /overflow must be one of evictIdle/],
+    [Hosts.layerConfig(Breaker.config("TIMED")), /timeout must be declared .* BreakerTimeoutError/]
+  ]
+  for (const [layer, message] of bad) {
+    it.effect(`refuses with a ConfigError: ${message.source}`, () =>
+      Effect.gen(function*() {
+        const given = environment({ TIMED_TIMEOUT: "1 second" })
+        const error = yield* Effect.flip(Layer.build(Layer.provide(Layer.fresh(layer), [memory, given])))
         assert.strictEqual(error._tag, "ConfigError")
         assert.match(error.message, message)
       }))

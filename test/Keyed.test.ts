@@ -94,6 +94,25 @@ describe("a keyed breaker", () => {
   })
 })
 
+describe("the entries of a keyed breaker", () => {
+  it.effect("are the keys and snapshots of the circuits that size counts, and reading them changes nothing", () =>
+    Effect.gen(function*() {
+      const keyed = yield* makeKeyed("entries", { ...one, capacity: 2, overflow: "shareOne" })
+      assert.deepStrictEqual(yield* keyed.entries, [])
+      yield* fail(keyed, "a")
+      yield* ok(keyed, "b")
+      yield* ok(keyed, "c")
+      yield* TestClock.adjust("10 seconds")
+      const entries = yield* keyed.entries
+      assert.deepStrictEqual(entries.map(({ key, snapshot }) => [key, snapshot.circuit, snapshot.state]), [
+        ["a", "entries/a", "Open"],
+        ["b", "entries/b", "Closed"]
+      ])
+      assert.strictEqual(entries.length, yield* keyed.size)
+      assert.deepStrictEqual(yield* keyed.entries, entries)
+    }))
+})
+
 describe("a keyed breaker at its capacity", () => {
   it.effect("a keyed breaker at its capacity evicts the least recently used circuit", () =>
     Effect.gen(function*() {

@@ -112,7 +112,8 @@ describe("an invalid policy is refused, with field, range and value (C7.104)", (
     const says = {
       consistency: "consistency must be one of local, strict, got \"eventual\"",
       evidence: "evidence must be one of pooled, any, got \"eventual\"",
-      onStorageError: "onStorageError must be one of allow, fail, got \"eventual\""
+      onStorageError: "onStorageError must be one of allow, fail, got \"eventual\"",
+      enforcement: "enforcement must be one of enforce, metricsOnly, got \"eventual\""
     }
     for (const [field, message] of Object.entries(says)) {
       const data = { [field]: "eventual" }
@@ -303,6 +304,7 @@ const full: Breaker.Data = {
   consistency: { maxAge: 500 },
   evidence: "any",
   onStorageError: "fail",
+  enforcement: "metricsOnly",
   syncEvery: 250
 }
 

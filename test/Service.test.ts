@@ -105,6 +105,60 @@ describe("a service", () => {
     }).pipe(Effect.provide(Payments.layerTest({ state: "Open" }))))
 })
 
+describe("layerTest of a keyed service", () => {
+  class Hosts extends Breaker.KeyedService<Hosts>()("hosts-test", { ...one, capacity: 10, timeout: "1 second" }) {}
+  const call = (key: string) => Hosts.wrap(Effect.succeed("ran"), { key })
+  const never = Effect.die("ran")
+
+  it.effect("is closed for every key by default, and rejects nothing", () =>
+    Effect.gen(function*() {
+      for (let i = 0; i < 9; i++) yield* Effect.exit(Hosts.wrap(Effect.fail("no"), { key: "a" }))
+      assert.strictEqual(yield* call("a"), "ran")
+      assert.strictEqual(yield* call("b"), "ran")
+      const hosts = yield* Hosts
+      assert.strictEqual(yield* hosts.size, 2)
+      const entries = yield* Hosts.entries
+      assert.deepStrictEqual(
+        entries.map(({ key, snapshot: { circuit, state } }) => [key, circuit, state]),
+        [["a", "hosts-test/a", "Closed"], ["b", "hosts-test/b", "Closed"]]
+      )
+      assert.strictEqual(hosts.get("a"), hosts.get("a"))
+    }).pipe(Effect.provide(Hosts.layerTest())))
+
+  it.effect("is open for the keys that are named", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* call("b"), "ran")
+      const key = { key: "a" }
+      const refused = [
+        Hosts.wrap(never, key),
+        never.pipe(Hosts.wrap({ key: "a", classify: () => ({ _tag: "Success" }) })),
+        Effect.scoped(Hosts.permit(key)),
+        Stream.runDrain(Hosts.wrapStream(Stream.fromEffect(never), key)),
+        Stream.runDrain(Stream.fromEffect(never).pipe(Hosts.wrapStream(key)))
+      ]
+      for (const call of refused) {
+        assert.deepInclude(yield* Effect.flip(call), {
+          _tag: "BreakerOpenError",
+          circuit: "hosts-test/a",
+          state: "Open"
+        })
+      }
+      const waiting = yield* Effect.forkChild(Effect.scoped(Hosts.awaitPermit(key)), { startImmediately: true })
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* Fiber.interrupt(waiting)
+      assert.isFalse((yield* Effect.scoped(Hosts.permit({ key: "b" }))).probe)
+      assert.strictEqual(yield* (yield* Hosts).get("a").state, "Open")
+    }).pipe(Effect.provide(Hosts.layerTest({ open: ["a"] }))))
+
+  it.effect("is open for all keys where it is told so, and refuses a key that a breaker would refuse", () =>
+    Effect.gen(function*() {
+      for (const key of ["a", "b"]) {
+        assert.deepInclude(yield* Effect.flip(Hosts.wrap(never, { key })), { circuit: `hosts-test/${key}` })
+      }
+      assert.match(defectOf(yield* Effect.exit(Hosts.wrap(Effect.void, { key: "" }))), /key must be a well-formed text/)
+    }).pipe(Effect.provide(Hosts.layerTest({ open: "all" }))))
+})
+
 describe("the default breaker", () => {
   it.effect("the default breaker is shared by a whole program", () =>
     Effect.gen(function*() {

@@ -339,6 +339,7 @@ describe("the gateway's picture", () => {
       openings: 1,
       why: "failure rate 0.50 of 16 calls within 5 s",
       concurrent: 0,
+      enforcement: "enforce",
       statistics: {
         success: 8,
         failure: 8,

@@ -255,7 +255,7 @@ export const guard: {
  */
 export interface CircuitHealth {
   readonly circuit: string
-  /** `disabled` also where enforcement is off for the whole process. */
+  /** `disabled` also where enforcement is off for the whole process. `metrics_only` also where that is the policy's `enforcement`. */
   readonly state: "closed" | "half_open" | "open" | "forced_open" | "disabled" | "metrics_only"
   /** Whether this instance alone rejects calls, on its own evidence. */
   readonly isolated: boolean
@@ -282,7 +282,10 @@ export interface HealthReport {
 
 const MOST_LISTED = 100
 
-const stateOf = ({ override, state }: Snapshot, enforcement: EnforcementMode): CircuitHealth["state"] => {
+const stateOf = (
+  { enforcement: policy, override, state }: Snapshot,
+  enforcement: EnforcementMode
+): CircuitHealth["state"] => {
   if (enforcement === "bypass") return "disabled"
   switch (override?.mode) {
     case "ForcedOpen":
@@ -292,7 +295,13 @@ const stateOf = ({ override, state }: Snapshot, enforcement: EnforcementMode): C
     case "MetricsOnly":
       return "metrics_only"
     default:
-      return state === "Closed" ? "closed" : state === "Open" ? "open" : "half_open"
+      return policy === "metricsOnly"
+        ? "metrics_only"
+        : state === "Closed"
+        ? "closed"
+        : state === "Open"
+        ? "open"
+        : "half_open"
   }
 }
 
@@ -337,7 +346,10 @@ const reportOf = (
       circuits.push(...snapshots.map((snapshot) => healthOf(snapshot, enforcement)))
     }
     const storage = yield* storageHealth(monitor, all)
-    const isWell = circuits.every(({ state }) => state === "closed") && storage?.status !== "fail"
+    const isWell = storage?.status !== "fail" && enforcement !== "bypass" &&
+      all.every(({ enforcement, override, state }) =>
+        override === undefined && (state === "Closed" || enforcement === "metricsOnly")
+      )
     return {
       status: isWell ? "pass" : "warn",
       enforcement,

@@ -107,7 +107,9 @@ export const admitted = <A, E, R>(
     const now = circuit.shared.ticker.exact()
     // Under `strict` and `maxAge` a call waits for a read, so a half-open circuit without a free probe refuses it before that, too.
     const waits = circuit.shared.fleet?.readsBeforeCalls === true
-    const refusal = waits ? circuit.refusalAt(now) : refusalOf(circuit.current, now)
+    const refusal = waits || circuit.shared.enforcement === "metricsOnly"
+      ? circuit.refusalAt(now)
+      : refusalOf(circuit.current, now)
     if (refusal !== undefined) return circuit.reject(refusal, now)
   }
   const wait = circuit.beforeCall()

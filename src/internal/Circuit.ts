@@ -175,22 +175,31 @@ export class Circuit implements Local, Evidence {
     return (this.gate & ~GATE_KEPT) === 0
   }
 
+  /** Whether the policy says `metricsOnly`. */
+  get #isShadow(): boolean {
+    return this.shared.enforcement === "metricsOnly"
+  }
+
   /** Why a call would be refused. Takes no permit and moves nothing. */
   refusalAt(now: LocalMillis): Refusal | undefined {
     const refusal = State.refusalOf(this.#state, now)
+    if (this.#isShadow) return refusal === "ForcedOpen" ? refusal : undefined
     if (refusal !== undefined || State.overrideAt(this.#state, now) !== undefined) return refusal
     return this.#state._tag === "Closed" ? undefined : this.#refusalOfProbe(this.#leave(now), now)
   }
 
   /**
    * Admits a call or refuses it, and moves on what time has moved. `Ask`: only the fleet can say, so a lease has to be requested
-   * first. `Full`: `maxConcurrent` calls are running. `metricsOnly` refuses nothing.
+   * first. `Full`: `maxConcurrent` calls are running. `metricsOnly` of the reference refuses nothing, and that of the policy nothing
+   * but what an operator forces open.
    */
   admit(now: LocalMillis, metricsOnly = false): Permit | Refusal | "Full" | "Ask" {
     const override = this.#expireOverride(now)
     if (override?.mode === "ForcedOpen" && !metricsOnly) return "ForcedOpen"
     if (override?.mode === "Disabled") return new Permit(this.epoch, now, { recorded: false })
-    if (metricsOnly || override !== undefined) return new Permit(this.epoch, now, { metricsOnly: true })
+    if (metricsOnly || this.#isShadow || override !== undefined) {
+      return new Permit(this.epoch, now, { metricsOnly: true })
+    }
     const state = this.#state
     if (state._tag === "Open" && now < state.until) return "Open"
     if (state._tag !== "Closed") return this.#admitProbe(this.#leave(now), now)
@@ -303,7 +312,7 @@ export class Circuit implements Local, Evidence {
     }
     const state = this.#state
     // A call that is only measured must not open the circuit for the fleet.
-    const isMeasured = permit.metricsOnly && state.override === undefined
+    const isMeasured = permit.metricsOnly && (this.#isShadow || state.override === undefined)
     if ((isLate || permit.probe || isMeasured) && outcome !== "Ignored") {
       this.fleet?.notEvidence(outcome === "Failure", slow)
     }

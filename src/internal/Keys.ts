@@ -28,6 +28,15 @@ type Action = Extract<Event, { readonly _tag: "Capacity" }>["action"]
 /** How many circuits the hand passes for a new key. */
 const SAMPLE = 64
 
+/** Throws a `RangeError` for a key that names no circuit. */
+export const refuseKey = (breaker: string, key: string): void => {
+  if (typeof key !== "string" || key === "" || !key.isWellFormed()) {
+    refuse(`Keyed breaker ${JSON.stringify(breaker)}`, [
+      { field: "key", value: key, range: "a well-formed text of at least one character" }
+    ])
+  }
+}
+
 export class Keys {
   readonly shared: Shared
   readonly #capacity: number
@@ -88,12 +97,13 @@ export class Keys {
     if (this.#overflowing !== undefined) yield this.#overflowing
   }
 
+  /** The circuits that `size` counts. */
+  kept(): Iterable<Circuit> {
+    return this.#circuits.values()
+  }
+
   #make(key: string): Circuit | undefined {
-    if (typeof key !== "string" || key === "" || !key.isWellFormed()) {
-      refuse(`Keyed breaker ${JSON.stringify(this.shared.name)}`, [
-        { field: "key", value: key, range: "a well-formed text of at least one character" }
-      ])
-    }
+    refuseKey(this.shared.name, key)
     const now = this.shared.ticker.exact()
     this.#forgetQuiet()
     // Taken out first, because an eviction that follows may give up the oldest that is leaving.

@@ -28,13 +28,14 @@ export const configured = <P extends Policy>(
   circuit: string,
   declared: Policy,
   config: () => Config.Config<Policy>,
-  merge: (given: Policy) => P
+  merge: (given: Policy) => P,
+  check: (policy: P) => ReadonlyArray<Problem> = problems
 ): Effect.Effect<P, Config.ConfigError> =>
   Effect.suspend(config).pipe(
     rangeErrorsFail,
     Effect.flatMap((values) => {
       const policy = merge(values)
-      const found = [...problems(policy), ...undeclared(declared, policy)]
+      const found = [...check(policy), ...undeclared(declared, policy)]
       return checked(`Circuit ${JSON.stringify(circuit)}`, policy, found)
     })
   )
@@ -56,7 +57,8 @@ const fields = {
   openFor: Config.Duration("OPEN_FOR"),
   maxOpenFor: Config.Duration("MAX_OPEN_FOR"),
   timeout: Config.Duration("TIMEOUT"),
-  maxConcurrent: Config.Finite("MAX_CONCURRENT")
+  maxConcurrent: Config.Finite("MAX_CONCURRENT"),
+  enforcement: Config.Literals(["enforce", "metricsOnly"], "ENFORCEMENT")
 }
 
 /** The variables that are read, without their prefix. */
@@ -66,6 +68,7 @@ const KNOWN = [
   "MAX_OPEN_FOR",
   "TIMEOUT",
   "MAX_CONCURRENT",
+  "ENFORCEMENT",
   "HALF_OPEN_PROBES",
   "HALF_OPEN_SUCCESSES",
   "HALF_OPEN_LEASE",

@@ -17,6 +17,11 @@ import type { Trip } from "./TripModel.ts"
  */
 export type Classify<A, E, R = never> = (exit: Exit.Exit<A, E>) => Outcome | Effect.Effect<Outcome, never, R>
 
+/** A method, because the parameters of methods are bivariant: a policy is written apart from the calls that it classifies. */
+interface Classifier<R> {
+  classify(exit: Exit.Exit<unknown, unknown>): ReturnType<Classify<unknown, unknown, R>>
+}
+
 /**
  * How an open circuit tests whether its dependency has recovered: some calls run as probes, and the others are rejected.
  * Counts are whole numbers of at least 1.
@@ -116,6 +121,18 @@ export interface Data {
    */
   readonly onStorageError?: "allow" | "fail" | undefined
   /**
+   * `enforce` (the default): calls are rejected as the policy says. `metricsOnly`: every call runs, within its timeout, and is
+   * recorded. Where the circuit would have opened, a transition from `Closed` to `Closed` is published. Use it to begin with.
+   *
+   * It applies from before the first call, to each key, on every instance that has this policy. Such an instance never opens the
+   * circuit for the fleet, takes no probes, and admits calls through a circuit that others have opened. Its calls wait for the
+   * fleet's view as they would when enforced, but no call fails because of the storage.
+   *
+   * If the reference `Breaker.Enforcement` is set, too, the weaker of both applies: `bypass` before `metricsOnly` before `enforce`.
+   * An operator's `ForcedOpen` rejects calls under the policy's `metricsOnly`, and not under that of the reference.
+   */
+  readonly enforcement?: "enforce" | "metricsOnly" | undefined
+  /**
    * The interval between reports to the storage, which also fetch the fleet's view; at least 10 ms. Circuits in use
    * with the same interval share a request. A failure is reported within 50 ms. Default 1 second.
    *
@@ -141,6 +158,11 @@ export interface Policy<R = any> extends Omit<Data, "openFor"> {
    * failure is logged at `References.UnhandledLogLevel`.
    */
   readonly openFor?: Duration.Input | Schedule.Schedule<unknown, number> | undefined
-  /** Classifies calls, unless `wrapWith` gives a `classify` of its own. Default: `Outcome.fromExit`. */
-  readonly classify?: Classify<unknown, unknown, R> | undefined
+  /**
+   * Classifies calls, unless `wrapWith` gives a `classify` of its own. Default: `Outcome.fromExit`.
+   *
+   * It may be written for the exits of certain calls, such as `HttpClient.circuitBreakerClassifier`, if all calls of the breaker are of
+   * that kind. The compiler does not check that.
+   */
+  readonly classify?: Classifier<R>["classify"] | undefined
 }

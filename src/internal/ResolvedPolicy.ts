@@ -32,6 +32,7 @@ export interface Resolved {
   readonly rampMillis: number
   readonly timeoutMillis: number | undefined
   readonly maxConcurrent: number | undefined
+  readonly enforcement: "enforce" | "metricsOnly"
   readonly fleet: FleetPolicy
 }
 
@@ -43,6 +44,8 @@ export interface FleetPolicy {
   /** `undefined` where the storage decides. */
   readonly evidence: "pooled" | "any" | undefined
   readonly failsWithStorage: boolean
+  /** Whether it proposes trips to the fleet: not under `metricsOnly`. */
+  readonly proposes: boolean
 }
 
 /** Every field of a type, once: a field that is added to the type and not here does not compile. */
@@ -61,6 +64,7 @@ const dataFields = fieldsOf<Data>()([
   "consistency",
   "evidence",
   "onStorageError",
+  "enforcement",
   "syncEvery"
 ])
 
@@ -97,6 +101,7 @@ const valueProblems = (policy: Policy): ReadonlyArray<Problem> => {
     ...consistencyProblems(policy),
     ...evidenceProblems(policy),
     ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"]),
+    ...oneOf("enforcement", policy.enforcement ?? "enforce", ["enforce", "metricsOnly"]),
     ...(classify === undefined || typeof classify === "function"
       ? []
       : [{ field: "classify", value: classify, range: "a function" }])
@@ -149,7 +154,7 @@ const withDefaults = (policy: Policy): Resolved => {
     ? policy.openFor
     : orElse(policy.openFor, Math.min(defaultOpenForMillis, longest))
   const timeoutMillis = policy.timeout === undefined ? undefined : millis(policy.timeout)
-  const { consistency = "local" } = policy
+  const { consistency = "local", enforcement = "enforce" } = policy
   const probeTimeoutMillis = halfOpen.timeout === undefined ? timeoutMillis : millis(halfOpen.timeout)
   return {
     rule,
@@ -170,11 +175,13 @@ const withDefaults = (policy: Policy): Resolved => {
     rampMillis: orElse(halfOpen.ramp, 0),
     timeoutMillis,
     maxConcurrent: policy.maxConcurrent,
+    enforcement,
     fleet: {
       syncEveryMillis: orElse(policy.syncEvery, defaultSyncEveryMillis),
       maxAgeMillis: consistency === "local" ? Infinity : consistency === "strict" ? 0 : millis(consistency.maxAge),
       evidence: looksAtCalls(rule) ? "any" : policy.evidence,
-      failsWithStorage: policy.onStorageError === "fail"
+      failsWithStorage: policy.onStorageError === "fail" && enforcement === "enforce",
+      proposes: enforcement === "enforce"
     }
   }
 }
@@ -257,7 +264,9 @@ export const fingerprint = (policy: Policy): string => {
     ramp: resolved.rampMillis,
     timeout: resolved.timeoutMillis,
     maxConcurrent: resolved.maxConcurrent,
-    openFor: isSchedule(resolved.openFor) ? null : resolved.openFor
+    openFor: isSchedule(resolved.openFor) ? null : resolved.openFor,
+    // Absent by default, so that the digests of earlier versions stay.
+    ...(resolved.enforcement === "enforce" ? {} : { enforcement: resolved.enforcement })
   }))
 }
 

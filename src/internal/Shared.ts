@@ -34,6 +34,7 @@ export interface Shared extends Plan {
   readonly timeoutMillis: number | undefined
   readonly probeTimeoutMillis: number | undefined
   readonly maxConcurrent: number | undefined
+  readonly enforcement: Resolved["enforcement"]
   readonly classify: Classify<unknown, unknown, unknown> | undefined
   /** The context in which the breaker was made: it provides the services that `classify` needs. */
   readonly context: Context.Context<never>
@@ -92,10 +93,13 @@ export const makeShared = (
     rampMillis: policy.rampMillis,
     timeoutMillis: policy.timeoutMillis,
     probeTimeoutMillis: policy.probeTimeoutMillis,
-    maxConcurrent: policy.maxConcurrent,
+    // A full bulkhead would reject calls.
+    maxConcurrent: policy.enforcement === "enforce" ? policy.maxConcurrent : undefined,
+    enforcement: policy.enforcement,
     classify,
     context,
-    needsPermits: trace !== undefined || classify !== undefined || policy.timeoutMillis !== undefined ||
+    needsPermits: policy.enforcement !== "enforce" || trace !== undefined || classify !== undefined ||
+      policy.timeoutMillis !== undefined ||
       policy.maxConcurrent !== undefined || policy.slowerThanMillis !== undefined || fleet?.readsBeforeCalls === true,
     clock,
     ticker,

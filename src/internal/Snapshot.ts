@@ -11,7 +11,10 @@ import type { Counted, Fleet } from "./fleet/Fleet.ts"
 interface Source extends Evidence {
   readonly name: string
   readonly current: State
-  readonly shared: Plan & { readonly clock: { readonly currentTimeMillisUnsafe: () => number } }
+  readonly shared: Plan & {
+    readonly enforcement: Snapshot["enforcement"]
+    readonly clock: { readonly currentTimeMillisUnsafe: () => number }
+  }
   readonly fleet: Fleet | undefined
   readonly inFlight: number
   readonly counted: () => Counted
@@ -47,6 +50,7 @@ export const snapshotOf = (circuit: Source, now: LocalMillis): Snapshot => {
       expiresIn: override.until === Infinity ? undefined : until(override.until)
     },
     concurrent: circuit.inFlight,
+    enforcement: shared.enforcement,
     statistics: statisticsOf(circuit, unixMillis),
     windows: windows.map(({ of, ...totals }) => windowSnapshot(of, totals)),
     fleet: circuit.fleet?.fleetSnapshot(now)

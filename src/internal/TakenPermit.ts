@@ -115,7 +115,7 @@ export const permitFrom = (
     if (circuit === undefined) return Effect.succeed(bypassed(name()))
     return Effect.flatMap(Effect.scope, (scope) => {
       const take = takeIn(scope, circuit, enforcement === "metricsOnly")
-      return waits ? waiting(circuit, take) : take
+      return waits && enforcement === "enforce" ? waiting(circuit, take) : take
     })
   })
 

@@ -8,12 +8,14 @@ import type { Snapshot } from "../Event.ts"
 import type { Permit } from "../Guard.ts"
 import type { Policy } from "../Policy.ts"
 import { refuse } from "./Check.ts"
+import { circuitName } from "./CircuitName.ts"
+import { refuseKey } from "./Keys.ts"
 import { clearProblems, overrideProblems } from "./OperatorInput.ts"
 import { defaultOpenForMillis, resolve } from "./ResolvedPolicy.ts"
 import { withoutStack } from "./WithoutStack.ts"
 
 export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "Open") => {
-  const { openFor } = resolve(circuit, policy)
+  const { enforcement, openFor } = resolve(circuit, policy)
   const retryAfter = Duration.millis(typeof openFor === "number" ? openFor : defaultOpenForMillis)
   const error = withoutStack(() =>
     new BreakerOpenError({
@@ -21,7 +23,7 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
       state: "Open",
       openedBy: "instance",
       retryAfter,
-      reason: "layerTest({ state: \"Open\" })"
+      reason: "layerTest"
     })
   )
   // As a breaker's own, so that a test finds what would write into it.
@@ -38,6 +40,7 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
     isolated: state === "Open",
     openings: 0,
     concurrent: 0,
+    enforcement,
     statistics: {
       success: 0,
       failure: 0,
@@ -73,6 +76,43 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
     forceHalfOpen: Effect.void,
     reset: Effect.void
   }
+}
+
+/** The circuits of the keys in `open`, or of all keys, are open, and all others closed. */
+export const testKeyedBreaker = (name: string, policy: Policy, open: ReadonlyArray<string> | "all") => {
+  const circuits = new Map<string, ReturnType<typeof testBreaker>>()
+  const get = (key: string): ReturnType<typeof testBreaker> => {
+    refuseKey(name, key)
+    let circuit = circuits.get(key)
+    if (circuit === undefined) {
+      const state = open === "all" || open.includes(key) ? "Open" : "Closed"
+      circuits.set(key, circuit = testBreaker(circuitName(name, key), policy, state))
+    }
+    return circuit
+  }
+  return {
+    name,
+    wrap: dual(
+      2,
+      <A, E, R>(self: Effect.Effect<A, E, R>, { key }: Keyed) => Effect.suspend(() => get(key).wrap(self))
+    ),
+    permit: ({ key }: Keyed) => Effect.suspend(() => get(key).permit),
+    awaitPermit: ({ key }: Keyed) => Effect.suspend(() => get(key).awaitPermit),
+    wrapStream: dual(
+      2,
+      <A, E, R>(self: Stream.Stream<A, E, R>, { key }: Keyed) => Stream.suspend(() => get(key).wrapStream(self))
+    ),
+    get,
+    size: Effect.sync(() => circuits.size),
+    entries: Effect.suspend(() =>
+      Effect.forEach([...circuits], ([key, { snapshot }]) => Effect.map(snapshot, (snapshot) => ({ key, snapshot })))
+    ),
+    events: Stream.never
+  }
+}
+
+interface Keyed {
+  readonly key: string
 }
 
 /** A permit that settles once, like a breaker's. */

@@ -148,6 +148,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
     timeoutMillis: undefined,
     probeTimeoutMillis: undefined,
     maxConcurrent: undefined,
+    enforcement: "enforce",
     classify: undefined,
     context: Context.empty(),
     needsPermits: plan.slowerThanMillis !== undefined,

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit } from "effect"
-import { HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
+import { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as BreakerHttpClient from "../../src/http/HttpClient.ts"
-import { Breaker, Outcome } from "../../src/index.ts"
+import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
 import { transportError } from "./support.ts"
 
 const request = HttpClientRequest.get("https://api.test/users")
@@ -46,6 +46,36 @@ describe("the classification of responses", () => {
       assert.strictEqual((yield* classify(Exit.succeed(responseOf(500))))._tag, "Failure")
       assert.strictEqual((yield* classify(Exit.succeed(responseOf(409))))._tag, "Success")
     }))
+})
+
+describe("Effect's own classifier of HTTP exits", () => {
+  it.effect("classifies as a policy's classify, and as that of one call, with its hint", () =>
+    Effect.gen(function*() {
+      const classify = HttpClient.circuitBreakerClassifier
+      const policy = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
+      const breaker = yield* Breaker.make("by-effect", { ...policy, classify })
+      const keyed = yield* Breaker.makeKeyed("by-effect-keyed", policy)
+      const calls = [
+        [breaker, (status: number, headers = {}) => breaker.wrap(Effect.succeed(responseOf(status, headers)))],
+        [
+          keyed.get("a"),
+          (status: number, headers = {}) =>
+            keyed.wrap(Effect.succeed(responseOf(status, headers)), { key: "a", classify })
+        ]
+      ] as const
+      for (const [{ snapshot }, call] of calls) {
+        for (const status of [200, 404, 429]) yield* call(status)
+        yield* call(503, { "retry-after": "120" })
+        const { retryAfter, state, statistics: { failure, ignored, success } } = yield* snapshot
+        assert.deepStrictEqual({ failure, ignored, state, success }, {
+          failure: 1,
+          ignored: 1,
+          state: "Open",
+          success: 2
+        })
+        assert.deepStrictEqual(retryAfter, Duration.minutes(2))
+      }
+    }).pipe(Effect.scoped, Effect.provide(Storage.MemoryStorageLive)))
 })
 
 describe("the classification of errors", () => {

@@ -393,6 +393,20 @@ describe("health routes", () => {
       assert.strictEqual(yield* stateOf, "closed")
     }).pipe(Effect.provide(Registry.layer)))
 
+  it.effect("name a circuit whose policy is metricsOnly, and warn of nothing because of it", () =>
+    Effect.gen(function*() {
+      const shadow = yield* Breaker.make("shadow-health", {
+        trip: Trip.consecutiveFailures(1),
+        enforcement: "metricsOnly"
+      })
+      yield* shadow.forceHalfOpen
+      const { circuits, status } = yield* BreakerHttpServer.healthReport
+      assert.deepStrictEqual([status, circuits[0]?.state], ["pass", "metrics_only"])
+      yield* shadow.override({ mode: "ForcedOpen", reason: "a drill", actor: "me" })
+      const forced = yield* BreakerHttpServer.healthReport
+      assert.deepStrictEqual([forced.status, forced.circuits[0]?.state], ["warn", "forced_open"])
+    }).pipe(Effect.scoped, Effect.provide(Storage.MemoryStorageLive), Effect.provide(Registry.layer)))
+
   it.effect("answer 503 on /ready only where the storage is required and does not answer", () =>
     Effect.gen(function*() {
       const broken = Layer.succeed(StorageHealth.Monitor, {

@@ -1,6 +1,7 @@
 // @effect-diagnostics floatingEffect:off missingEffectContext:off missingEffectError:off
 /** The errors that a call through a breaker can fail with, for each shape of a policy. */
-import { type Config, type Context, type Duration, Effect, Layer, type Scope } from "effect"
+import { type Config, type Context, type Duration, Effect, type Exit, Layer, type Scope, type Stream } from "effect"
+import { HttpClient, type HttpClientResponse } from "effect/http"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
 
 type Eq<X, Y> = (<T>() => T extends X ? 1 : 2) extends (<T>() => T extends Y ? 1 : 2) ? true : false
@@ -137,6 +138,22 @@ class UntimedProbes extends Breaker.Service<UntimedProbes>()("untimed-probes", {
 // @ts-expect-error the same for a probe's timeout
 UntimedProbes.layerConfig(whole)
 
+// A keyed service has the same, and its own options.
+class TimedHosts extends Breaker.KeyedService<TimedHosts>()("timed-hosts", { timeout: "1 second", capacity: 10 }) {}
+const hostsLive = TimedHosts.layerConfig({ timeout: duration, capacity: count })
+eq<typeof hostsLive, Layer.Layer<TimedHosts, Config.ConfigError, Storage.Storage>>(true)
+TimedHosts.layerConfig(whole)
+// @ts-expect-error
+TimedHosts.layerConfig({ maxConcurrent: count })
+// @ts-expect-error an option that the policy does not declare
+TimedHosts.layerConfig({ idleTimeToLive: duration })
+eq<ReturnType<typeof TimedHosts.layerTest>, Layer.Layer<TimedHosts>>(true)
+TimedHosts.layerTest({ open: ["a"] })
+TimedHosts.layerTest({ open: "all" })
+// @ts-expect-error keys are a list
+TimedHosts.layerTest({ open: "a" })
+eq<typeof TimedHosts.entries, Effect.Effect<ReadonlyArray<Breaker.KeyedEntry>, never, TimedHosts>>(true)
+
 // `unset` declares a field without a value.
 class Unset extends Breaker.Service<Unset>()("unset", {
   timeout: Breaker.unset<Duration.Input>(),
@@ -184,3 +201,69 @@ eq<
   "_tag" | "circuit" | "state" | "openedBy" | "ramping" | "overflow" | "retryAfter"
 >(true)
 eq<keyof typeof Storage.StorageError.Encoded, "_tag" | "operation" | "circuit" | "reason">(true)
+
+// A policy's `classify` may be one that is written for certain calls, and has `unknown` exits where it is written in place.
+const byStatus = Breaker.make("by-status", { classify: HttpClient.circuitBreakerClassifier, timeout: "1 second" })
+eq<typeof byStatus, Effect.Effect<Breaker.Breaker<Open | Timeout>, never, Storage.Storage | Scope.Scope>>(true)
+class Upstream extends Breaker.Service<Upstream>()("upstream", { classify: HttpClient.circuitBreakerClassifier }) {}
+eq<typeof Upstream.layer, Layer.Layer<Upstream, never, Storage.Storage>>(true)
+class Upstreams extends Breaker.KeyedService<Upstreams>()("upstreams", {
+  classify: HttpClient.circuitBreakerClassifier
+}) {}
+eq<typeof Upstreams.layer, Layer.Layer<Upstreams, never, Storage.Storage>>(true)
+declare const response: Effect.Effect<HttpClientResponse.HttpClientResponse, "no">
+const upstream = [
+  Plain.wrapWith(response, { classify: HttpClient.circuitBreakerClassifier }),
+  response.pipe(Plain.wrapWith({ classify: HttpClient.circuitBreakerClassifier })),
+  response.pipe(Hosts.wrap({ key: "a", classify: HttpClient.circuitBreakerClassifier }))
+] as const
+eq<typeof upstream[0], Effect.Effect<HttpClientResponse.HttpClientResponse, "no" | Open, Plain>>(true)
+eq<typeof upstream[1], typeof upstream[0]>(true)
+eq<typeof upstream[2], Effect.Effect<HttpClientResponse.HttpClientResponse, "no" | Open, Hosts>>(true)
+// @ts-expect-error an effect of another type has no status
+Plain.wrapWith(call, { classify: HttpClient.circuitBreakerClassifier })
+Breaker.make("in-place", {
+  classify: (exit) => {
+    eq<typeof exit, Exit.Exit<unknown, unknown>>(true)
+    return Outcome.success
+  }
+})
+// @ts-expect-error a policy's classify must return an outcome
+Breaker.make("no-outcome", { classify: () => true })
+// @ts-expect-error it is given an exit
+Breaker.make("no-exit", { classify: (status: number) => status < 500 ? Outcome.success : Outcome.failure() })
+
+// A `classify` that does not look at its exit is inferred in every form.
+declare const maybe: Breaker.Classify<string, "no"> | undefined
+const classified = [
+  call.pipe(Hosts.wrap({ key: "a", classify: () => ({ _tag: "Success" }) })),
+  Hosts.wrap(call, { key: "a", classify: () => ({ _tag: "Success" }) }),
+  call.pipe(Hosts.wrap({ key: "a", classify: maybe })),
+  call.pipe(Plain.wrapWith({ classify: () => ({ _tag: "Success" }) }))
+] as const
+eq<typeof classified[0], Effect.Effect<string, "no" | Open, "service" | Hosts>>(true)
+eq<typeof classified[1], typeof classified[0]>(true)
+eq<typeof classified[2], typeof classified[0]>(true)
+eq<typeof classified[3], Effect.Effect<string, "no" | Open, "service" | Plain>>(true)
+declare const stream: Stream.Stream<string, "no">
+const streamed = [
+  stream.pipe(Plain.wrapStreamWith({ classify: () => ({ _tag: "Success" }) })),
+  stream.pipe(Plain.wrapStreamWith({ idleTimeout: 5, classify: () => ({ _tag: "Success" }) }))
+] as const
+eq<typeof streamed[0], Stream.Stream<string, "no" | Open, Plain>>(true)
+eq<typeof streamed[1], Stream.Stream<string, "no" | Open | Timeout, Plain>>(true)
+
+// A breaker with fewer errors is one with more, and not the other way round.
+declare const fewer: Breaker.Breaker<Open>
+declare const more: Breaker.Breaker<Open | Timeout>
+export const widened: Breaker.Breaker<Open | Timeout> = fewer
+export const widenedGuard: Breaker.Guard<Open | Timeout | Full, never> = more
+// @ts-expect-error its calls can time out
+export const narrowed: Breaker.Breaker<Open> = more
+// @ts-expect-error the same for what is around a call
+export const narrowedGuard: Breaker.Guard<Open, never> = more
+// Whatever the policy is, its calls can be rejected.
+export const ofAny = <P extends Breaker.Policy>(error: Open): Breaker.ErrorOf<P> => error
+eq<Breaker.PermitError<Open | Timeout | Full | Storage.StorageError>, Open | Full | Storage.StorageError>(true)
+eq<Breaker.AwaitError<Open | Timeout | Full | Storage.StorageError>, Storage.StorageError>(true)
+eq<Breaker.AwaitError<Open>, never>(true)

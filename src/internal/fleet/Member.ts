@@ -511,9 +511,9 @@ export class Member implements Fleet, Evidence, Participant {
 
   /** This instance tripped. Under `evidence: any` it proposes the trip to the fleet, after the circuit is loaded. */
   tripped(reason: string, now: LocalMillis): void {
-    const { batches, hasLeft, isPooled, log } = this.membership
+    const { batches, hasLeft, isPooled, log, policy } = this.membership
     log(messages.tripped, { circuit: this.local.name, reason })
-    if (isPooled || hasLeft) return
+    if (isPooled || hasLeft || !policy.proposes) return
     if (!this.#isLoaded) {
       batches.sendNow(this)
       this.addToRound()

@@ -52,7 +52,8 @@ export class Proposals {
   judge(requestedAt: LocalMillis): void {
     const { local, membership: { connection, isPooled, plan, policy, rounds }, snapshot } = this.#proposer
     const mode = snapshot.override?.kind
-    const isJudged = isPooled && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" && mode !== "Disabled"
+    const isJudged = isPooled && policy.proposes && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" &&
+      mode !== "Disabled"
     const reason = isJudged ? trips(plan.rule, this.#proposer) : undefined
     if (reason === undefined) return this.forget()
     const { asOf, streak, totals } = snapshot
