@@ -106,6 +106,25 @@ describe("the error of a failure", () => {
       assert.strictEqual(first.reason, last.reason)
     }))
 
+  it.effect("100,000 keys that failed once with a large error, and then succeeded, keep none of them (F3)", () =>
+    Effect.gen(function*() {
+      const many = 100_000
+      const breaker = yield* makeKeyed("many", { trip: Trip.consecutiveFailures(2), capacity: many })
+      const refs: Array<WeakRef<object>> = []
+      const failed = Effect.suspend(() => {
+        const error = new Large("down")
+        refs.push(new WeakRef(error))
+        return Effect.fail(error)
+      })
+      yield* times(many, (i) =>
+        Effect.andThen(
+          Effect.ignore(breaker.wrap(failed, { key: `${i}` })),
+          Effect.orDie(breaker.wrap(Effect.void, { key: `${i}` }))
+        ))
+      assert.strictEqual(yield* collected(refs), many)
+      assert.strictEqual(yield* breaker.size, many)
+    }))
+
   it.effect("the error of an evicted circuit can be collected (F3)", () =>
     Effect.gen(function*() {
       const breaker = yield* makeKeyed("evicted", { trip: Trip.consecutiveFailures(2), idleTimeToLive: "1 minute" })
