@@ -4,7 +4,6 @@ import { Cause, Context, Effect, Exit, Fiber, Layer, Redacted, Stream } from "ef
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { setTimeout as sleep } from "node:timers/promises"
-import { inspect } from "node:util"
 import { inject } from "vitest"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
 import * as Postgres from "../../src/layers/Postgres.ts"
@@ -32,7 +31,7 @@ describe("Postgres behind PgBouncer", () => {
     }
     transactions = await start("transaction")
     sessions = await start("session")
-    lenient = await start("transaction", [IGNORES])
+    lenient = await start("transaction", [IGNORES, "query_wait_timeout = 5"])
   })
   afterAll(() => Promise.all(bouncers.map((bouncer) => bouncer.stop())))
 
@@ -46,7 +45,7 @@ describe("Postgres behind PgBouncer", () => {
       assert.match(said(error), /set the option "pooler" \(DATABASE_POOLER=true\)/)
     }).pipe(Effect.scoped))
 
-  it.live("without `pooler`, where a pooler ignores start-up parameters, each error names the setting (S6)", () =>
+  it.live("without `pooler`, where a pooler ignores start-up parameters, no error is Invalid, and the setting is named (S6)", () =>
     Effect.gen(function*() {
       const storage = yield* build(client(lenient))
       const prefix = freshPrefix()
@@ -58,11 +57,8 @@ describe("Postgres behind PgBouncer", () => {
       const failed = exits.filter(Exit.isFailure)
       assert.isNotEmpty(failed)
       for (const exit of failed) {
-        // On a busy machine the pooler may give up a request that waits for one of its few connections.
-        assert.match(
-          inspect((Cause.squash(exit.cause) as StorageError).cause, { depth: 10 }),
-          /set the option "pooler"|query_wait_timeout/
-        )
+        // While 60 requests fight for its few connections, the pooler itself refuses some of them, in words of its own.
+        assert.include(["Unavailable", "Deadline"], (Cause.squash(exit.cause) as StorageError).reason)
       }
       assert.isTrue(
         failed.some((exit) => /set the option "pooler"/.test(said(Cause.squash(exit.cause) as StorageError)))
