@@ -7,8 +7,8 @@
  *
  * **Gotchas**
  *
- * The `AbortError` of a request that the application's own `AbortSignal` ended is a `Failure` like any other error. The README, under
- * "What counts as a failure", has a `classify` that ignores it.
+ * The `AbortError` of a request that the application's own `AbortSignal` ended is a `Failure` like any other error. `docs/recipes.md`
+ * has a `classify` that ignores it.
  *
  * @since 0.1.0
  */

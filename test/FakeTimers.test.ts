@@ -1,4 +1,4 @@
-/** Breakers by the live clock, under the fake timers of a test framework. README, "Tests", says the same. */
+/** Breakers by the live clock, under the fake timers of a test framework. docs/testing.md says the same. */
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import { Effect, Exit, type Fiber, Scope } from "effect"
 import { vi } from "vitest"

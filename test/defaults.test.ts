@@ -72,7 +72,8 @@ describe("the bounds that the documents give", () => {
   const patience = `${CALL_PATIENCE_MILLIS} ms`
   const delay = `${FAILURE_DELAY_MILLIS} ms`
 
-  it("the README gives the bounds of requests and calls as the library has them", () => {
+  it("docs/fleet.md gives the bounds of requests and calls as the library has them", () => {
+    const table = tableOf("docs/fleet.md")
     assert.strictEqual(table.get("how long a request to a storage may take before it fails"), deadline)
     assert.strictEqual(table.get("how long a call waits for the load of its circuit or for a lease"), patience)
     assert.strictEqual(table.get("how long after a failure it is reported"), delay)

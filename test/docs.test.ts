@@ -1,6 +1,6 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { existsSync, globSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { clean, fencesOf, root, run, typeErrors } from "./support/docs.ts"
 
 const read = (file: string) => readFileSync(join(root, file), "utf8")
@@ -100,5 +100,23 @@ describe("the documents", () => {
         assert.isTrue(existsSync(join(root, path!)), `${page}: ${command}`)
       }
     }
+  })
+
+  it("the documents' links lead to files and headings that exist", () => {
+    const prose = (page: string) => read(page).replaceAll(/^```.*?^```/gms, "")
+    /** As GitHub makes it of a heading. */
+    const anchorOf = (heading: string) =>
+      heading.toLowerCase().replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(" ", "-")
+    const broken = pages.flatMap((page) =>
+      Array.from(prose(page).matchAll(/\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)/g)).filter(
+        ([, path = "", anchor]) => {
+          const target = path === "" ? page : join(dirname(page), path)
+          if (!existsSync(join(root, target))) return true
+          const headings = Array.from(prose(target).matchAll(/^#+ (.+)$/gm), ([, heading = ""]) => anchorOf(heading))
+          return anchor !== undefined && !headings.includes(anchor)
+        }
+      ).map(([link]) => `${page}: ${link}`)
+    )
+    assert.deepEqual(broken, [])
   })
 })

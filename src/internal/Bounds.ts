@@ -1,5 +1,5 @@
 /**
- * The bounds of the protocol that no option changes. The README and `docs/protocol.md` give the same numbers, and a test
+ * The bounds of the protocol that no option changes. `docs/fleet.md` and `docs/protocol.md` give the same numbers, and a test
  * compares them.
  */
 
