@@ -3,7 +3,7 @@ import { ConfigProvider, Effect, Layer } from "effect"
 import { Storage } from "../../src/index.ts"
 import { StorageLive } from "../../src/layers/StorageLive.ts"
 import { Journal } from "./Journal.ts"
-import { Orders, Search } from "./Shop.ts"
+import { Load, Orders, Search } from "./Shop.ts"
 
 /** In a file, so that they outlive the gateway, or where CIRCUIT_BREAKER_PERSISTENCE says. */
 const CircuitStorage = Layer.provide(
@@ -19,4 +19,4 @@ const Told = Layer.effectDiscard(Effect.gen(function*() {
   yield* Journal.use(({ note }) => note(`Circuits are kept in ${backend}`))
 }))
 
-export const Circuits = Layer.mergeAll(Orders.layer, Search.layer, Told).pipe(Layer.provide(CircuitStorage))
+export const Circuits = Layer.mergeAll(Load.layer, Orders.layer, Search.layer, Told).pipe(Layer.provide(CircuitStorage))

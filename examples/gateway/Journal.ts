@@ -1,7 +1,6 @@
 /** The log lines that the screen shows. */
 import { Context, DateTime, Effect, Layer, PubSub, Stream } from "effect"
-import { Breaker } from "../../src/index.ts"
-import { Orders, Search } from "./Shop.ts"
+import * as Registry from "../../src/Registry.ts"
 
 export class Journal extends Context.Service<Journal, {
   readonly note: (text: string) => Effect.Effect<void>
@@ -27,14 +26,11 @@ export const timeOfDay: Effect.Effect<string> = Effect.map(
 
 export const stateInWords = { Closed: "CLOSED", Open: "OPEN", HalfOpen: "HALF-OPEN" } as const
 
-const noteTransition = (event: Breaker.Event) =>
+/** Notes every change of a circuit of this process. */
+export const Transitions = Registry.onEvent((event) =>
   event._tag === "Transition"
     ? Journal.use(({ note }) =>
       note(`${event.circuit}  ${stateInWords[event.from]} -> ${stateInWords[event.to]}: ${event.reason}`)
     )
     : Effect.void
-
-export const Transitions = Layer.mergeAll(
-  Breaker.onEvent(Orders, noteTransition),
-  Breaker.onEvent(Search, noteTransition)
 )

@@ -1,4 +1,4 @@
-/** The state of the circuits, and the gateway's recent answers: for the screen, and for `GET /circuits`. */
+/** The state of the circuits, and the gateway's recent answers, for the screen. */
 import { Array, Clock, Context, Duration, Effect, Layer } from "effect"
 import type { Breaker } from "../../src/index.ts"
 import { Orders, Search } from "./Shop.ts"
@@ -73,20 +73,4 @@ export const report: Effect.Effect<Report, never, Orders | Search | Upstream | A
     upstream: yield* upstream.mode,
     circuits: Array.zipWith(snapshots, answers, (snapshot, answers) => ({ snapshot, answers }))
   }
-})
-
-/** The report as plain JSON: times in milliseconds. */
-export const toJson = ({ circuits, upstream }: Report) => ({
-  upstream,
-  circuits: circuits.map(({ answers, snapshot }) => ({
-    circuit: snapshot.circuit,
-    state: snapshot.state,
-    why: snapshot.why,
-    retryAfterMillis: snapshot.retryAfter && Math.ceil(Duration.toMillis(snapshot.retryAfter)),
-    windows: snapshot.windows.map(({ window, ...rates }) =>
-      "within" in window ? { withinMillis: Duration.toMillis(window.within), ...rates } : { ...window, ...rates }
-    ),
-    statistics: snapshot.statistics,
-    last10Seconds: answers
-  }))
 })

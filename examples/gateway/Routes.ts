@@ -1,24 +1,13 @@
 /** The routes of the gateway. */
-import { Effect, Schema } from "effect"
-import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { Effect, Layer, Schema } from "effect"
+import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { HttpClientError } from "effect/http"
+import * as BreakerHttpServer from "../../src/http/HttpServer.ts"
 import type { Breaker } from "../../src/index.ts"
 import { Journal } from "./Journal.ts"
-import { AnswerLog, report, toJson } from "./Report.ts"
-import { retryAfterSeconds, Shop } from "./Shop.ts"
+import { AnswerLog } from "./Report.ts"
+import { Load, Shop } from "./Shop.ts"
 import { inWords, Mode, Upstream } from "./Upstream.ts"
-
-export const Routes = HttpRouter.use((router) =>
-  Effect.gen(function*() {
-    const shop = yield* Shop
-    const url = yield* HttpServer.addressFormattedWith(Effect.succeed)
-    yield* router.add("GET", "/", HttpServerResponse.text(`${curls(url).join("\n")}\n`))
-    yield* router.add("GET", "/orders", yield* answering("orders", shop.orders))
-    yield* router.add("GET", "/search", yield* answering("search", shop.search))
-    yield* router.add("GET", "/circuits", yield* circuitsAsJson)
-    yield* router.add("POST", "/upstream/:mode", yield* changingUpstream)
-  })
-)
 
 /** The commands that make a circuit open and close. */
 export const curls = (url: string): ReadonlyArray<string> => [
@@ -27,61 +16,67 @@ export const curls = (url: string): ReadonlyArray<string> => [
   `           curl -X POST ${url}/upstream/dead`,
   `Heal it:   curl -X POST ${url}/upstream/healthy`,
   `Call it:   curl -i ${url}/orders`,
-  `Read it:   curl ${url}/circuits`
+  `Read it:   curl ${url}/health`
 ]
 
-/** A handler that turns any result of a call to the upstream into a response, and records how long it took. */
-const answering = Effect.fnUntraced(function*(circuit: string, call: Effect.Effect<string, CallError>) {
-  const log = yield* AnswerLog
-  return call.pipe(
-    Effect.map((body) => HttpServerResponse.text(`${body}\n`, { contentType: "application/json" })),
-    Effect.catch((error) => Effect.succeed(responseFor(error))),
-    Effect.timed,
-    Effect.tap(([took, response]) => log.add(circuit, response.status, took)),
-    Effect.map(([, response]) => response)
+// -----------------------------------------------------------------------------
+// the routes to the upstream
+// -----------------------------------------------------------------------------
+
+const text = (body: string, status = 200) => HttpServerResponse.text(`${body}\n`, { status })
+
+/** The error's message has the upstream's URL, which is none of the client's business. */
+const answer = <E extends Breaker.BreakerError>(call: Effect.Effect<string, E | HttpClientError.HttpClientError>) =>
+  Effect.matchEffect(call, {
+    onSuccess: (body) => Effect.succeed(HttpServerResponse.text(`${body}\n`, { contentType: "application/json" })),
+    onFailure: (error) =>
+      error._tag === "HttpClientError" ? Effect.succeed(text("The upstream failed.", 502)) : Effect.fail(error)
+  })
+
+const recorded = HttpRouter.middleware(
+  Effect.map(
+    AnswerLog,
+    ({ add }) => (route) =>
+      Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ url }) =>
+        Effect.timed(route).pipe(
+          Effect.tap(([took, response]) => add(url.slice(1), response.status, took)),
+          Effect.map(([, response]) => response)
+        ))
   )
-})
+)
+const limited = BreakerHttpServer.guard(Load, { statuses: () => "Ignored" })
+const answered = BreakerHttpServer.rejections({ circuit: true })
 
-type CallError = HttpClientError.HttpClientError | Breaker.BreakerError
+const Calls = HttpRouter.use((router) =>
+  Effect.gen(function*() {
+    const shop = yield* Shop
+    yield* router.add("GET", "/orders", answer(shop.orders))
+    yield* router.add("GET", "/search", answer(shop.search))
+  })
+).pipe(Layer.provide(answered.combine(limited).combine(recorded).layer))
 
-const responseFor = (error: CallError) => {
-  switch (error._tag) {
-    case "BreakerOpenError": {
-      const seconds = retryAfterSeconds(error.retryAfter)
-      const { circuit, message, state } = error
-      return refusal(503, seconds, { error: message, circuit, state, retryAfterSeconds: seconds })
-    }
-    case "BulkheadFullError":
-      return refusal(503, 1, { error: error.message, circuit: error.circuit, retryAfterSeconds: 1 })
-    case "BreakerTimeoutError":
-      return json(504, { error: error.message, circuit: error.circuit })
-    case "HttpClientError":
-      // Its message has the upstream's URL, which is none of the client's business.
-      return json(502, { error: "the upstream failed" })
-  }
-}
+// -----------------------------------------------------------------------------
+// the routes of the demo
+// -----------------------------------------------------------------------------
 
-const refusal = (status: number, seconds: number, body: object) =>
-  HttpServerResponse.setHeader(json(status, body), "retry-after", String(seconds))
-
-const json = (status: number, body: object) =>
-  HttpServerResponse.text(`${JSON.stringify(body, null, 2)}\n`, { status, contentType: "application/json" })
-
-const circuitsAsJson = Effect.map(
-  Effect.context<Effect.Services<typeof report>>(),
-  (context) => report.pipe(Effect.map((report) => json(200, toJson(report))), Effect.provideContext(context))
+const Demo = HttpRouter.use((router) =>
+  Effect.gen(function*() {
+    const url = yield* HttpServer.addressFormattedWith(Effect.succeed)
+    const upstream = yield* Upstream
+    const { note } = yield* Journal
+    yield* router.add("GET", "/", text(curls(url).join("\n")))
+    yield* router.add(
+      "POST",
+      "/upstream/:mode",
+      HttpRouter.schemaPathParams(Schema.Struct({ mode: Mode })).pipe(
+        Effect.tap(({ mode }) => upstream.become(mode)),
+        Effect.tap(({ mode }) => note(`The upstream is now ${inWords[mode]}`)),
+        Effect.map(({ mode }) => text(`The upstream is now ${inWords[mode]}.`)),
+        Effect.catchTag("SchemaError", () =>
+          Effect.succeed(text(`No such state. There are: ${Mode.literals.join(", ")}.`, 404)))
+      )
+    )
+  })
 )
 
-const changingUpstream = Effect.gen(function*() {
-  const upstream = yield* Upstream
-  const journal = yield* Journal
-  return HttpRouter.schemaPathParams(Schema.Struct({ mode: Mode })).pipe(
-    Effect.tap(({ mode }) => upstream.become(mode)),
-    Effect.tap(({ mode }) => journal.note(`The upstream is now ${inWords[mode]}`)),
-    Effect.map(({ mode }) => HttpServerResponse.text(`The upstream is now ${inWords[mode]}.\n`)),
-    Effect.catchTag("SchemaError", () =>
-      Effect.succeed(
-        HttpServerResponse.text(`No such state. There are: ${Mode.literals.join(", ")}.\n`, { status: 404 })
-      ))
-  )
-})
+export const Routes = Layer.mergeAll(Calls, Demo, BreakerHttpServer.healthLayer())

@@ -2,13 +2,13 @@
  * The operator's view: on a terminal a picture that is redrawn in place, elsewhere a line for each event and a summary
  * every 5 seconds.
  */
-import { Config, Console, Effect, Layer, Option, Ref, Schedule, Stdio, Stream, Terminal } from "effect"
+import { Config, Console, Duration, Effect, Layer, Option, Ref, Schedule, Stdio, Stream, Terminal } from "effect"
 import { HttpServer } from "effect/http"
 import type { Breaker } from "../../src/index.ts"
 import { Journal, stateInWords, timeOfDay } from "./Journal.ts"
 import { type Answers, type Report, report } from "./Report.ts"
 import { curls } from "./Routes.ts"
-import { readings, retryAfterSeconds } from "./Shop.ts"
+import { readings } from "./Shop.ts"
 import { inWords } from "./Upstream.ts"
 
 export interface Line {
@@ -66,7 +66,7 @@ const doing = ({ retryAfter, state }: Breaker.Snapshot): string => {
     case "Closed":
       return "calls go through"
     case "Open":
-      return `calls are refused, one is tried in ${retryAfterSeconds(retryAfter)} s`
+      return `calls are refused, one is tried in ${Math.ceil(Duration.toSeconds(retryAfter ?? Duration.zero))} s`
     case "HalfOpen":
       return "one call is being tried, the others are refused"
   }

@@ -1,9 +1,12 @@
 /** The gateway's calls to the upstream, each through a circuit of its own. */
-import { Context, Duration, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
-import type { HttpClientError } from "effect/http"
+import * as BreakerHttpClient from "../../src/http/HttpClient.ts"
 import { Breaker, Trip } from "../../src/index.ts"
 import { Upstream } from "./Upstream.ts"
+
+/** The limit of the whole gateway. It never opens, because no answer counts. */
+export class Load extends Breaker.Service<Load>()("load", { maxConcurrent: 100 }) {}
 
 export class Orders extends Breaker.Service<Orders>()("orders", {
   trip: Trip.failureRate({ threshold: 0.5, within: "5 seconds", minimumCalls: 8 }),
@@ -31,39 +34,18 @@ export const readings: Record<string, (snapshot: Breaker.Snapshot) => string> = 
 const share = (rate: number | undefined, window: Breaker.WindowSnapshot | undefined): string =>
   `${Math.round((rate ?? 0) * 100)} % of ${window?.calls ?? 0} calls`
 
-export class Shop extends Context.Service<Shop, {
-  readonly orders: Effect.Effect<
-    string,
-    HttpClientError.HttpClientError | Breaker.BreakerOpenError | Breaker.BreakerTimeoutError
-  >
-  readonly search: Effect.Effect<
-    string,
-    HttpClientError.HttpClientError | Breaker.BreakerOpenError | Breaker.BulkheadFullError
-  >
-}>()("gateway/Shop") {
-  static readonly layer = Layer.effect(
-    Shop,
-    Effect.gen(function*() {
-      const { url } = yield* Upstream
-      const orders = yield* Orders
-      const search = yield* Search
-      // The status is checked inside the breaker: for HTTP a 500 is an answer, for the circuit it is a failure.
-      const client = (yield* HttpClient.HttpClient).pipe(
-        HttpClient.mapRequest(HttpClientRequest.prependUrl(url)),
-        HttpClient.filterStatusOk
-      )
-      const get = (path: string) => Effect.flatMap(client.get(path), (response) => response.text)
-      return Shop.of({
-        orders: get("/orders").pipe(orders.wrap),
-        search: get("/search").pipe(search.wrap)
-      })
-    })
-  )
+/** Calls to the upstream. A status of 500 or more counts as a failure of its circuit, and then fails the call. */
+export class Shop extends Context.Service<Shop, Effect.Success<typeof makeShop>>()("gateway/Shop") {
+  static readonly layer = Layer.effect(Shop, Effect.suspend(() => makeShop))
 }
 
-/**
- * For a `Retry-After` header: whole seconds, rounded up, and at least 1, because with 0 all callers would retry at
- * once.
- */
-export const retryAfterSeconds = (retryAfter: Duration.Duration | undefined): number =>
-  Math.max(1, Math.ceil(Duration.toSeconds(retryAfter ?? Duration.zero)))
+const makeShop = Effect.gen(function*() {
+  const { url } = yield* Upstream
+  const upstream = HttpClient.mapRequest(yield* HttpClient.HttpClient, HttpClientRequest.prependUrl(url))
+  const get = <E>(client: HttpClient.HttpClient.With<E>, path: string) =>
+    Effect.flatMap(HttpClient.filterStatusOk(client).get(path), ({ text }) => text)
+  return {
+    orders: get(BreakerHttpClient.withBreaker(upstream, yield* Orders), "/orders"),
+    search: get(BreakerHttpClient.withBreaker(upstream, yield* Search), "/search")
+  }
+})
