@@ -422,7 +422,7 @@ export const fingerprint: (policy: Policy) => string = ResolvedPolicy.fingerprin
 // constructors
 // -----------------------------------------------------------------------------
 
-/** What a breaker is made of. `bypasses`: calls that are given no mode of enforcement run without it. */
+/** The parts of a breaker. `bypasses`: calls for which no mode of enforcement is provided run without it. */
 interface Made<A extends Registered.Made["circuits"]> extends Registered.Made {
   readonly circuits: A
   readonly bypasses: boolean

@@ -86,7 +86,7 @@ export const enforcementByDefault: Effect.Effect<EnforcementMode> = Effect.gen(f
 })
 
 /**
- * Whether a fiber's calls are given a mode.
+ * Whether a mode of enforcement is provided to a fiber's calls.
  *
  * @internal
  */

@@ -1,5 +1,5 @@
 /**
- * What guards calls: the types that a breaker in hand, its service class and an adapter of another breaker have in common.
+ * The types of guards of calls, which a breaker in hand, its service class and an adapter of another breaker share.
  * Everything around a call, such as the HTTP client, takes these.
  *
  * @since 0.1.0
@@ -189,7 +189,7 @@ export interface WrapStreamKeyed<out Err, out Ctx> {
 }
 
 /**
- * What guards the calls of one circuit: a breaker, its class, or an adapter of another breaker. `Ctx` is the class where it is a
+ * A guard of the calls of one circuit: a breaker, its class, or an adapter of another breaker. `Ctx` is the class where it is a
  * class, and `never` where it is a breaker in hand.
  *
  * @category models
@@ -202,7 +202,7 @@ export interface Guard<out Err, out Ctx> {
 }
 
 /**
- * What guards calls by a circuit for each key: a keyed breaker, its class, or an adapter of another one.
+ * A guard of calls with a circuit for each key: a keyed breaker, its class, or an adapter of another one.
  *
  * @category models
  * @since 0.1.0

@@ -51,7 +51,7 @@ export interface Permit {
 
 export type Outcome = "Success" | "Failure" | "Ignored"
 
-/** What a request does: it only looks at circuits, or it writes. */
+/** The kinds of request: one that only looks at circuits, and one that writes. */
 export type Kind = "look" | "write"
 
 /**

@@ -33,7 +33,7 @@ export interface NoAnswer {
 /** A request about one or several items, such as the reports of a batch. Some may be answered, and others not. */
 export interface FusedRequest<A> {
   readonly operation: string
-  /** What each item does. */
+  /** The kind of each item's request. */
   readonly kinds: ReadonlyArray<Kind>
   /** Sends the items with these indices, and returns their answers in this order. */
   readonly send: (

@@ -204,6 +204,11 @@ type Route = Effect.Effect<Response, unknown, any>
  * A permit comes back when the head of the response is made, or the client has gone. Errors of the routes' own calls pass through.
  * A `StorageError` of a breaker under `strict` is answered with 503.
  *
+ * **Gotchas**
+ *
+ * A breaker always has a trip policy, by default five consecutive failures. So a guard that is to shed load and nothing else opens
+ * after five answers of 5xx in a row, unless `statuses` returns `Ignored` for them.
+ *
  * @category middleware
  * @since 0.1.0
  */
