@@ -37,6 +37,7 @@ import * as Reactivity from "effect/reactivity/Reactivity"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
+import type { Connection } from "effect/sql/SqlConnection"
 import { ConnectionError, isSqlError, SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
@@ -169,6 +170,25 @@ const discarded = (connection: object): Effect.Effect<void> => {
   return Effect.isEffect(session.interrupt) ? Effect.raceFirst(session.interrupt, Effect.void) : Effect.void
 }
 
+/**
+ * Discards a connection that did not end its transaction, because the next one would begin inside of it. The server may
+ * refuse `ROLLBACK`, too: it is a prepared statement, which a pooler in transaction mode does not keep.
+ */
+const discardUnended = (connection: Connection): void => {
+  const { execute, executeRaw } = connection
+  const orDiscard = <A>(ended: Effect.Effect<A, SqlError>) => Effect.tapError(ended, () => discarded(connection))
+  Object.assign(connection, {
+    execute: (...[sql, ...rest]: Parameters<typeof execute>) => {
+      const executed = execute.call(connection, sql, ...rest)
+      return sql === "ROLLBACK" ? orDiscard(executed) : executed
+    },
+    executeRaw: (...[sql, params]: Parameters<typeof executeRaw>) => {
+      const executed = executeRaw.call(connection, sql, params)
+      return sql === "COMMIT" ? orDiscard(executed) : executed
+    }
+  })
+}
+
 const ignoredLimits = (idle: string | undefined): SqlError => {
   const message = `the startup parameter idle_in_transaction_session_timeout was ignored: it is ${idle}`
   return new SqlError({
@@ -200,16 +220,19 @@ SELECT setting AS idle FROM pg_settings WHERE name = 'idle_in_transaction_sessio
   )
 }
 
-/** Limits each transaction of a client, and discards a connection to a server that takes no writes. */
+/** Limits each transaction of a client, and discards a connection that must not be used again after one. */
 const guardTransactions = (client: PgClient.PgClient, settings: Settings): void => {
   const { transactionService, withTransaction } = client
   const limited = limitsOf(client, settings)
   const guarded = <A, E, R>(self: Effect.Effect<A, E, R>) =>
-    Effect.flatMap(transactionService, ([connection, depth]) =>
-      Effect.tapError(
+    Effect.flatMap(transactionService, ([connection, depth]) => {
+      // Each outermost transaction has a connection object of its own.
+      if (depth === 0) discardUnended(connection)
+      return Effect.tapError(
         depth === 0 ? Effect.andThen(limited, self) : self,
         (error) => isSqlError(error) && isWrongPostgresServer(error) ? discarded(connection) : Effect.void
-      ))
+      )
+    })
   Object.assign(client, {
     withTransaction: <A, E, R>(self: Effect.Effect<A, E, R>) => withTransaction(guarded(self))
   })

@@ -1,6 +1,6 @@
 /** Connections to a server that takes no writes: a proxy, or a new session, may lead elsewhere by then. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Redacted } from "effect"
+import { Context, Effect, Exit, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { inject } from "vitest"
 import { circuitOf, failures } from "../../src/conformance/Law.ts"
@@ -14,6 +14,28 @@ const urlFor = (name: "databaseUrl" | "mysqlUrl", user: string): Redacted.Redact
   url.username = user
   return Redacted.make(url.href)
 }
+
+describe("a connection whose transaction did not end", () => {
+  for (const end of ["COMMIT", "ROLLBACK"]) {
+    it.live(`is replaced after the server refused ${end}, which it no longer has prepared (S6)`, () =>
+      Effect.gen(function*() {
+        const client = Postgres.layer({
+          ...PATIENT_CLIENT,
+          url: Redacted.make(inject("databaseUrl")),
+          maxConnections: 1
+        })
+        const sql = Context.get(yield* Layer.build(client), SqlClient.SqlClient)
+        const session = Effect.map(sql<{ readonly pid: number }>`SELECT pg_backend_pid() AS pid`, ([row]) => row!.pid)
+        // Both statements are prepared from here on.
+        const before = yield* sql.withTransaction(session)
+        yield* Effect.flip(sql.withTransaction(Effect.fail("rolls back")))
+        // What a session of a pooler looks like that never saw them.
+        const forgets = Effect.andThen(sql.unsafe("DEALLOCATE ALL"), end === "COMMIT" ? Effect.void : Effect.fail("no"))
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(sql.withTransaction(forgets))))
+        assert.notStrictEqual(yield* sql.withTransaction(session), before)
+      }).pipe(Effect.scoped))
+  }
+})
 
 describe("a server that takes no writes", () => {
   it.live("a Postgres session that is read-only is replaced, so that reports pass once the server takes writes (S2)", () =>
