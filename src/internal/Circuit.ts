@@ -11,13 +11,15 @@
  *   lifetime counts and nothing else.
  * - While the circuit is closed, it keeps the error of a failure at most until the next success. Afterwards it keeps one only if
  *   that failure is part of what opened it.
+ * - A change of the policy begins no epoch. What a call under way was admitted with stays with its permit.
  * - All fields are flat, and those that only a circuit with trouble needs are one object that is made with the first trouble: a
  *   keyed breaker may hold 100,000 circuits, and most never fail. `npm run bench` prints the bytes.
  */
 import * as Exit from "effect/Exit"
 import { type BreakerOpenError, BulkheadFullError } from "../BreakerError.ts"
-import { recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
+import { carriedOver, recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
 import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
+import type { Plan } from "../core/Plan.ts"
 import * as State from "../core/State.ts"
 import type { LocalMillis } from "../core/Time.ts"
 import { type Evidence, type RuleWindow, type Totals, trips } from "../core/TripRule.ts"
@@ -42,7 +44,7 @@ const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_FORGOTTEN
 /** What `lossAt` answers for a circuit whose open time is over: more than any number of failures. */
 export const OVERDUE = Number.MAX_SAFE_INTEGER
 
-/** The fields that only a circuit needs which has failed, refused a call, or measures how long calls take. */
+/** The fields that only a circuit needs which has failed, refused a call, has a bulkhead, or measures how long calls take. */
 interface Trouble {
   failureAt: LocalMillis
   successAtFailure: number
@@ -50,8 +52,8 @@ interface Trouble {
   lastFailureMillis: number | undefined
   /** The error of the last failure, for the rejections of the circuit that it may open. */
   lastFailure: unknown
-  /** Calls that have timed out and not ended. */
-  overdue: number
+  /** Places in the bulkhead that calls hold. */
+  places: number
   /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
 }
@@ -71,7 +73,7 @@ export class Circuit implements Local, Evidence {
   gate: number
   /** The state's epoch, where the hot path finds it. */
   epoch = State.initial.epoch
-  /** Calls that were admitted and have not ended. Those that have timed out run on, and hold no place in the bulkhead. */
+  /** Calls that were admitted and have not ended. Those that have timed out run on. */
   inFlight = 0
   /** The second in which a call last looked it up by its key. */
   usedAtSecond = 0
@@ -196,17 +198,19 @@ export class Circuit implements Local, Evidence {
   admit(now: LocalMillis, metricsOnly = false): Permit | Refusal | "Full" | "Ask" {
     const override = this.#expireOverride(now)
     if (override?.mode === "ForcedOpen" && !metricsOnly) return "ForcedOpen"
-    if (override?.mode === "Disabled") return new Permit(this.epoch, now, { recorded: false })
-    if (metricsOnly || this.#isShadow || override !== undefined) {
-      return new Permit(this.epoch, now, { metricsOnly: true })
-    }
+    if (override?.mode === "Disabled") return this.#permit(now, { recorded: false })
+    if (metricsOnly || this.#isShadow || override !== undefined) return this.#permit(now, { metricsOnly: true })
     const state = this.#state
     if (state._tag === "Open" && now < state.until) return "Open"
     if (state._tag !== "Closed") return this.#admitProbe(this.#leave(now), now)
     if (this.isFull()) return "Full"
     // This instance closed by its own probes while the storage was away: a lease lets it report that.
     const leased = this.isShut(GATE_LEASE) ? this.#takeLease(now) : undefined
-    return leased ?? (this.#admitOnRamp(state, now) ? new Permit(this.epoch, now, {}) : "Ramp")
+    return leased ?? (this.#admitOnRamp(state, now) ? this.#permit(now, {}) : "Ramp")
+  }
+
+  #permit(now: LocalMillis, kind: ConstructorParameters<typeof Permit>[2]): Permit {
+    return new Permit(this.epoch, now, kind, this.shared.slowerThanMillis)
   }
 
   #leave(now: LocalMillis) {
@@ -229,14 +233,14 @@ export class Circuit implements Local, Evidence {
     if (leave === "Granted") return this.#takeLease(now) ?? "Ask"
     if (leave === "Ask") return "Ask"
     if (this.#state._tag === "Open") this.#move(State.halfOpened(this.#state, "the open time is over", now), now)
-    const permit = new Permit(this.epoch, now, { probe: true, until: now + this.shared.leaseMillis })
+    const permit = this.#permit(now, { probe: true, until: now + this.shared.leaseMillis })
     this.#amend(State.probeTaken(this.#state as State.HalfOpen, permit))
     return permit
   }
 
   #takeLease(now: LocalMillis): Permit | undefined {
     const lease = this.fleet?.takeLease(now)
-    return lease && new Permit(this.epoch, now, { probe: true, lease })
+    return lease && this.#permit(now, { probe: true, lease })
   }
 
   #admitOnRamp(closed: State.Closed, now: LocalMillis): boolean {
@@ -248,7 +252,7 @@ export class Circuit implements Local, Evidence {
   /** Whether `maxConcurrent` calls are running. */
   isFull(): boolean {
     const { maxConcurrent } = this.shared
-    return maxConcurrent !== undefined && this.inFlight - (this.#trouble?.overdue ?? 0) >= maxConcurrent
+    return maxConcurrent !== undefined && (this.#trouble?.places ?? 0) >= maxConcurrent
   }
 
   /** The override in force. One that has run out is lifted, and told. */
@@ -303,7 +307,7 @@ export class Circuit implements Local, Evidence {
     if (outcome === "Ignored") this.ignored++
     else {
       if (slow) this.slow++
-      if (this.shared.slowerThanMillis !== undefined) this.#tookMillis(outcome, now - permit.startedAt)
+      if (permit.slowerThanMillis !== undefined) this.#tookMillis(outcome, now - permit.startedAt)
       if (outcome === "Failure") this.#countFailure(now, error, timeout)
       else {
         this.success++
@@ -341,7 +345,8 @@ export class Circuit implements Local, Evidence {
       if (endsStreak) this.forgetErrors()
       return
     }
-    if (metricsOnly) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
+    // Of the call's and the present policy the weaker holds.
+    if (metricsOnly || this.#isShadow) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
     else this.#move(State.opened(this.shared, this.#state, reason, now), now)
     this.join()?.tripped(this.#state.reason!, now)
   }
@@ -365,15 +370,27 @@ export class Circuit implements Local, Evidence {
     hub.publish({ _tag: isTimeout ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
   }
 
-  /** A call has timed out and runs on, so that its place in the bulkhead is free. */
-  overran(): void {
-    this.#inTrouble().overdue++
+  /**
+   * A call under a permit begins. It holds a place only where there is a bulkhead: a call that was under way before, without one, has
+   * none to give back.
+   */
+  began(permit: Permit): void {
+    this.inFlight++
+    if (this.shared.maxConcurrent === undefined) return
+    permit.place = true
+    this.#inTrouble().places++
   }
 
-  /** A call under a permit has ended. One that was settled before had timed out. */
+  /** A call has timed out and runs on, so that its place in the bulkhead is free. */
+  overran(permit: Permit): void {
+    if (permit.place) this.#inTrouble().places--
+    permit.place = false
+  }
+
+  /** A call under a permit has ended. */
   ended(permit: Permit): void {
     this.inFlight--
-    if (permit.spent) this.#inTrouble().overdue--
+    this.overran(permit)
   }
 
   #tookMillis(outcome: "Success" | "Failure", millis: number): void {
@@ -389,7 +406,7 @@ export class Circuit implements Local, Evidence {
       lastSuccessMillis: undefined,
       lastFailureMillis: undefined,
       lastFailure: undefined,
-      overdue: 0,
+      places: 0,
       rejection: undefined
     }
   }
@@ -500,6 +517,21 @@ export class Circuit implements Local, Evidence {
     if (state._tag === "HalfOpen") {
       this.#apply(State.probeEnded(this.shared, state, undefined, outcome, hintMillis, now), now)
     }
+  }
+
+  // -----------------------------------------------------------------------------
+  // the policy
+  // -----------------------------------------------------------------------------
+
+  /** The breaker has another policy than `before`. The state and the streak stay, and what the windows have in common. */
+  policyReplaced(before: Pick<Plan, "windows" | "slowerThanMillis" | "rampMillis">, now: LocalMillis): void {
+    const { needsPermits, rampMillis, slowerThanMillis } = this.shared
+    this.gate = (this.gate & ~GATE_POLICY) | (needsPermits ? GATE_POLICY : 0)
+    this.windows = carriedOver(before, this.windows, this.shared)
+    const next = State.reramped(this.#state, before.rampMillis, rampMillis, now)
+    if (next !== this.#state) this.#amend(next)
+    if (slowerThanMillis !== undefined || this.#trouble === undefined) return
+    this.#trouble.lastSuccessMillis = this.#trouble.lastFailureMillis = undefined
   }
 
   /** An operator's act on a circuit that has no fleet. */

@@ -92,6 +92,7 @@ export const messages = {
     "capacity",
     "action"
   ),
+  policyChanged: line("Info", "The policy of a breaker was changed", "circuit", "changed"),
   persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
   circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
   circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),

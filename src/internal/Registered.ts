@@ -19,8 +19,7 @@ export interface Made {
   readonly isKeyed: boolean
   readonly shared: Shared
   readonly backend: string
-  readonly policy: Policy
-  readonly fingerprint: string
+  readonly inForce: { readonly policy: Policy; readonly fingerprint: string }
   readonly circuits: {
     readonly find: (name: string) => Circuit | undefined
     readonly all: () => Iterable<Circuit>
@@ -140,15 +139,15 @@ export const CurrentRegistry: Context.Reference<Registered> = Context.Reference<
 
 /** The entry of a breaker that was made. */
 export const entryOf = (
-  { backend, circuits, fingerprint, isKeyed, policy, shared }: Made,
+  { backend, circuits, inForce, isKeyed, shared }: Made,
   breaker: unknown,
   handle: (circuit: Circuit) => unknown
 ): Entry => ({
   name: shared.name,
   isKeyed,
   backend,
-  policy: Effect.succeed(policy),
-  fingerprint: Effect.succeed(fingerprint),
+  policy: Effect.sync(() => inForce.policy),
+  fingerprint: Effect.sync(() => inForce.fingerprint),
   breaker,
   snapshots: ({ limit = Infinity, prefix = "" } = {}) =>
     Effect.sync(() => {

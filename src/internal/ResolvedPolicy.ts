@@ -54,7 +54,8 @@ const fieldsOf = <T>() => <const K extends keyof T>(fields: readonly K[] & (keyo
 
 const halfOpenFields = fieldsOf<HalfOpen>()(["probes", "successes", "lease", "timeout", "ramp"])
 
-const dataFields = fieldsOf<Data>()([
+/** The fields of a policy that are data. */
+export const dataFields = fieldsOf<Data>()([
   "trip",
   "openFor",
   "maxOpenFor",
@@ -146,7 +147,8 @@ export const resolve = (circuit: string, policy: Policy, more?: ReadonlyArray<st
   return withDefaults(policy)
 }
 
-const withDefaults = (policy: Policy): Resolved => {
+/** A policy without problems, as numbers. */
+export const withDefaults = (policy: Policy): Resolved => {
   const rule = toRule(policy.trip ?? defaultTrip)
   const halfOpen = policy.halfOpen ?? {}
   const longest = orElse(policy.maxOpenFor, YEAR_MILLIS)

@@ -64,6 +64,7 @@ export class FakeFleet implements Entry, Fleet {
   isDispensable = false
   isQuiet = true
   readonly readsBeforeCalls = false
+  readonly waitsForReports = false
   readonly requestLease = Effect.void
   /** The lease that waits for a call. */
   lease: LeaseName | undefined

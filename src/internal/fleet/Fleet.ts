@@ -54,7 +54,7 @@ export interface Fleet {
    * succeeds with `false` if the storage did not answer in time: then the call does not wait a second time, after its end.
    */
   readonly beforeCall: (isIdle: boolean) => Effect.Effect<boolean, StorageError> | undefined
-  /** Returns what a call that has ended waits for before it returns. */
+  /** Returns what a call that was admitted under `strict` and has ended waits for before it returns. */
   readonly afterCall: () => Effect.Effect<void> | undefined
   /** Puts the circuit back into the rounds. */
   readonly schedule: () => void
@@ -75,6 +75,8 @@ export interface Entry {
   readonly join: (circuit: Local) => Fleet | undefined
   /** Whether each call waits for a view that is fresh enough (`strict`, `maxAge`). */
   readonly readsBeforeCalls: boolean
+  /** Whether each call waits until its outcome is reported (`strict`). */
+  readonly waitsForReports: boolean
 }
 
 /** Bits of a circuit's gate that its fleet shuts and opens. */

@@ -124,6 +124,20 @@ export class Member implements Fleet, Evidence, Participant {
     this.#reports.endWaiting()
   }
 
+  /** The breaker has another policy than `before`: what is known is seen by the new one. */
+  policyReplaced({ withins: before }: Pick<Membership, "withins">): void {
+    const { withins } = this.membership
+    this.#reports.lookBack(withins, this.local.counted(), this.#now())
+    const totals = withins.map((within) => this.snapshot.totals[before.indexOf(within)] ?? noCounts)
+    this.snapshot = { ...this.snapshot, totals }
+    this.#proposals.forget()
+  }
+
+  /** What the circuit has counted so far happened at times that nobody knows, so it is reported for the lifetime alone. */
+  startFromHere(): void {
+    this.#reports.lifetimeOnly(this.local.counted(), this.#now())
+  }
+
   get isDispensable(): boolean {
     return !this.membership.polls && this.#isTrivial
   }
@@ -289,10 +303,10 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#now() - this.requestedAt + this.#sleptMillis()
   }
 
-  /** Under `strict`: waits until the storage has the outcomes of now, and the change that follows from them is made. */
+  /** For a call that was admitted under `strict`: waits until the storage has the outcomes of now, and the change that follows from them is made. */
   afterCall(): Effect.Effect<void> | undefined {
-    const { batches, connection, policy } = this.membership
-    if (policy.maxAgeMillis > 0 || this.isAway) return undefined
+    const { batches, connection } = this.membership
+    if (this.isAway) return undefined
     return Effect.suspend(() => {
       const until = this.#now() + REQUEST_DEADLINE_MILLIS
       return connection.untilDeadline(Effect.void, (resume) => {
@@ -341,8 +355,7 @@ export class Member implements Fleet, Evidence, Participant {
       for (const waiter of report.waiters) waiter(Result.void, false)
       return
     }
-    const { withins } = this.membership
-    const result = Result.isSuccess(answer) && !isSnapshot(answer.success?.snapshot, withins.length)
+    const result = Result.isSuccess(answer) && !isSnapshot(answer.success?.snapshot, report.withins.length)
       ? Result.fail(this.#exchange.failure("sync", "Invalid", answer.success))
       : answer
     if (Result.isFailure(result)) {
@@ -350,13 +363,16 @@ export class Member implements Fleet, Evidence, Participant {
       for (const waiter of report.waiters) waiter(Result.fail(result.failure), false)
       return
     }
-    const { reported, snapshot } = result.success
+    const { reported } = result.success
+    // Totals over the spans of a former policy say nothing about this one's.
+    const isCurrent = report.withins === this.membership.withins
+    const snapshot = isCurrent ? result.success.snapshot : { ...result.success.snapshot, totals: [] }
     this.#exchange.noteAnswer()
     const isFirst = !this.#isLoaded
     this.#reports.acknowledged(report, result.success)
     this.accept(snapshot, report.knewGeneration, report.requestedAt)
     if (isFirst) this.#logRestored(snapshot)
-    if (this.requestedAt === report.requestedAt) this.#proposals.judge(report.requestedAt)
+    if (isCurrent && this.requestedAt === report.requestedAt) this.#proposals.judge(report.requestedAt)
     // The first answer brought the storage's clock, without which no outcomes were sent.
     if (isFirst && !this.#reports.outbox.isEmpty) this.membership.batches.sendNow(this)
     else this.#proposeOwn()
@@ -428,7 +444,7 @@ export class Member implements Fleet, Evidence, Participant {
     this.#proposals.forget()
     this.#leases?.forgetBefore(generation)
     this.membership.log(messages.adopted, { circuit: this.local.name, state: state._tag, generation })
-    this.#comparePolicies(fingerprint)
+    this.membership.drift.compare(this.local.name, fingerprint)
     if (this.#isOpenAnywhere() && this.membership.polls) this.schedule()
   }
 
@@ -445,14 +461,6 @@ export class Member implements Fleet, Evidence, Participant {
   /** How long this process slept since the view was requested, by the wall clock. */
   #sleptMillis(): number {
     return this.membership.connection.sleeps.since(this.#isLoaded ? this.requestedAt : this.#since)
-  }
-
-  /** Logs once that a change was made by another policy than this breaker's. */
-  #comparePolicies(other: string | undefined): void {
-    const { membership } = this
-    if (other === undefined || other === membership.fingerprint || membership.hasLoggedPolicies) return
-    membership.hasLoggedPolicies = true
-    membership.log(messages.policiesDiffer, { circuit: this.local.name, fingerprint: membership.fingerprint, other })
   }
 
   /** The storage does not know a generation that it once confirmed. Beyond the idle time it may have expired, not been lost. */

@@ -135,6 +135,16 @@ export class Rounds {
     this.#batches.forget(participant)
   }
 
+  /** Hands those over that `isMoving` names, because their interval has changed. A request that is in flight stays in flight. */
+  handOver(to: Rounds, isMoving: (participant: Participant) => boolean): void {
+    for (const participant of this.scheduled) {
+      if (!isMoving(participant)) continue
+      this.scheduled.delete(participant)
+      if (this.#flushed.delete(participant)) to.flushSoon(participant)
+      else to.add(participant)
+    }
+  }
+
   /** Adds a round for circuits that must not wait for the interval. */
   flushSoon(participant: Participant): void {
     this.add(participant)
