@@ -131,6 +131,10 @@ export class Member implements Fleet, Evidence, Participant {
     const totals = withins.map((within) => this.snapshot.totals[before.indexOf(within)] ?? noCounts)
     this.snapshot = { ...this.snapshot, totals }
     this.#proposals.forget()
+    // How many probes are free is for the policy to say.
+    this.#leases?.free()
+    const { answeredAt, membership: { plan: { probes } }, snapshot } = this
+    this.local.refresh(fleetStateOf(snapshot, probes, answeredAt), overrideUntil(snapshot, answeredAt))
   }
 
   /** What the circuit has counted so far happened at times that nobody knows, so it is reported for the lifetime alone. */
