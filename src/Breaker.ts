@@ -72,19 +72,20 @@ import type {
   WrapWith
 } from "./Guard.ts"
 import { type AnyClassify, enforcementOf, run } from "./internal/Call.ts"
-import { countIn, durationIn, oneOf, type Problem, refuse } from "./internal/Check.ts"
+import { refuse } from "./internal/Check.ts"
 import { type Act, Circuit } from "./internal/Circuit.ts"
 import { circuitName, prefixOf } from "./internal/CircuitName.ts"
 import { makeEntry } from "./internal/fleet/Engine.ts"
 import { refuseUnfit } from "./internal/fleet/Membership.ts"
 import { guardedStream, type StreamOptions } from "./internal/GuardedStream.ts"
 import { randomId } from "./internal/Ids.ts"
-import { Keys, type Overflow } from "./internal/Keys.ts"
+import { Keys } from "./internal/Keys.ts"
 import { logged, unhandled } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
 import { clearProblems, overrideProblems } from "./internal/OperatorInput.ts"
 import { configured, policyFrom } from "./internal/PolicyConfig.ts"
+import type { Overflow } from "./internal/PolicyModel.ts"
 import * as Registered from "./internal/Registered.ts"
 import * as ResolvedPolicy from "./internal/ResolvedPolicy.ts"
 import { makeShared, type Shared } from "./internal/Shared.ts"
@@ -536,7 +537,7 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   policy: P
 ): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
   refuseKeyed(name, policy)
-  const { capacity, idleTimeToLive, overflow, own } = keyedParts(policy)
+  const { capacity, idleTimeToLive, overflow, own } = ResolvedPolicy.keyedParts(policy)
   const idleMillis = Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive))
   const keyed = (shared: Shared) => new Keys(shared, capacity, idleMillis, overflow)
   return Effect.flatMap(makeCircuits(name, own, keyed, true), (made) => {
@@ -581,23 +582,9 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   })
 }
 
-/** The options of a keyed breaker, with their defaults, and the policy of its circuits. */
-const keyedParts = (
-  { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle", ...own }: Policy & KeyedOptions
-) => ({ capacity, idleTimeToLive, overflow, own })
-
 const refuseKeyed = (name: string, policy: Policy & KeyedOptions): void => {
   ResolvedPolicy.resolve(name, policy, ResolvedPolicy.keyedFields)
-  refuse(`Keyed breaker ${JSON.stringify(name)}`, keyedProblems(policy))
-}
-
-const keyedProblems = (policy: Policy & KeyedOptions): ReadonlyArray<Problem> => {
-  const { capacity, idleTimeToLive, overflow } = keyedParts(policy)
-  return [
-    ...countIn("capacity", capacity, 1, 10_000_000),
-    ...durationIn("idleTimeToLive", idleTimeToLive, 1, Number.MAX_SAFE_INTEGER),
-    ...oneOf("overflow", overflow, ["evictIdle", "shareOne", "passThrough"])
-  ]
+  refuse(`Keyed breaker ${JSON.stringify(name)}`, ResolvedPolicy.keyedProblems(policy))
 }
 
 interface KeyedCall {
@@ -801,7 +788,7 @@ export const KeyedService = <Self = never>() =>
       const merged = (given: Policy): P => ResolvedPolicy.merge(policy, given)
       const check = (policy: Policy & KeyedOptions) => [
         ...ResolvedPolicy.problems(policy, ResolvedPolicy.keyedFields),
-        ...keyedProblems(policy)
+        ...ResolvedPolicy.keyedProblems(policy)
       ]
       return Layer.unwrap(
         Effect.map(
@@ -813,7 +800,8 @@ export const KeyedService = <Self = never>() =>
     static readonly layerTest = (options?: { readonly open?: ReadonlyArray<string> | "all" | undefined }) =>
       Layer.sync(
         Key,
-        (): KeyedBreaker<BreakerOpenError> => testKeyedBreaker(name, keyedParts(policy).own, options?.open ?? [])
+        (): KeyedBreaker<BreakerOpenError> =>
+          testKeyedBreaker(name, ResolvedPolicy.keyedParts(policy).own, options?.open ?? [])
       )
   }
   return KeyedBreakerService as any

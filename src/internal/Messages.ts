@@ -104,6 +104,7 @@ export const messages = {
 
   // configuration
   notEnforced: line("Warn", "Breakers do not enforce their policies", "mode", "source"),
+  enforced: line("Info", "Breakers enforce their policies", "source"),
   enforcementUnclear: line(
     "Warn",
     "CIRCUIT_BREAKER_ENABLED must be true or false; breakers enforce their policies",
