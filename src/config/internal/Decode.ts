@@ -29,6 +29,8 @@ export interface Decoded {
   readonly redisPoolSize: Given<number> | undefined
   readonly defaults: Settings
   readonly services: ReadonlyMap<string, Settings>
+  /** Where each service begins. */
+  readonly serviceKeys: ReadonlyMap<string, At>
 }
 
 /** What is wrong. `unknown` are keys that nobody reads, which may only be a warning. */
@@ -43,7 +45,8 @@ export const emptyDecoded: Decoded = {
   redisUrl: undefined,
   redisPoolSize: undefined,
   defaults: new Map(),
-  services: new Map()
+  services: new Map(),
+  serviceKeys: new Map()
 }
 
 /** Enough for any program, and few enough to check at once. */
@@ -61,7 +64,7 @@ export const decode = (root: At, inside: Inside, found: Found): Decoded => {
     redisUrl: given(redis.get("url"), redisUrlOf, "a URL that begins with redis:// or rediss://", found),
     redisPoolSize: given(redis.get("pool_size"), poolSizeOf, "a whole number from 1 to 1000", found),
     defaults: settings(breaker.get("defaults")),
-    services: servicesIn(breaker.get("services"), inside, found)
+    ...servicesIn(breaker.get("services"), inside, found)
   }
 }
 
@@ -135,17 +138,24 @@ const poolSizeOf = (value: unknown): number | undefined =>
 // services
 // -----------------------------------------------------------------------------
 
-const servicesIn = (at: At | undefined, inside: Inside, found: Found): ReadonlyMap<string, Settings> => {
-  if (at === undefined) return new Map()
-  const all = anyMembers(at, inside, "an object with a key for each service", found)
-  if (all.size > MOST_SERVICES) {
+const servicesIn = (
+  at: At | undefined,
+  inside: Inside,
+  found: Found
+): Pick<Decoded, "services" | "serviceKeys"> => {
+  const serviceKeys = at === undefined
+    ? new Map<string, At>()
+    : anyMembers(at, inside, "an object with a key for each service", found)
+  if (at !== undefined && serviceKeys.size > MOST_SERVICES) {
     found.problems.push(problemAt(at, `an object with at most ${MOST_SERVICES} services`))
-    return new Map()
+    return emptyDecoded
   }
-  return new Map([...all].map(([name, at]) => {
+  const services = new Map<string, Settings>()
+  for (const [name, at] of serviceKeys) {
     for (const { range } of nameProblems(name)) found.problems.push(problemAt(at, `under ${range}`))
-    return [name, settingsIn(at, inside, found)]
-  }))
+    services.set(name, settingsIn(at, inside, found))
+  }
+  return { services, serviceKeys }
 }
 
 /** The fields by their first keys: one, or several in an object. `consistency` may be either. */

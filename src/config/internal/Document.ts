@@ -12,13 +12,17 @@ export interface NotParsed {
   readonly line: number | undefined
   /** What would be right, in words. */
   readonly allowed: string
+  /** The key that it is about; empty where the parser was at none. */
+  readonly path: ReadonlyArray<string>
 }
 
-export type Parsed = { readonly document: Document } | { readonly problems: ReadonlyArray<NotParsed> }
+export type Parsed = { readonly document: Document } | { readonly problem: NotParsed }
 
 export const isParsed = (parsed: Parsed): parsed is { readonly document: Document } => "document" in parsed
 
-export const notParsed = (allowed: string, line?: number): Parsed => ({ problems: [{ allowed, line }] })
+export const notParsed = (allowed: string, line?: number, path: ReadonlyArray<string> = []): Parsed => ({
+  problem: { allowed, line, path }
+})
 
 /** A key for a path in a map. No character of a key can be taken for the separator. */
 const keyOf = (path: ReadonlyArray<string>): string => JSON.stringify(path)

@@ -10,6 +10,7 @@ import type * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import type { Breaker, KeyedBreaker, KeyedOptions } from "../../Breaker.ts"
+import { nearest } from "../../internal/Check.ts"
 import { merge, undeclared } from "../../internal/ResolvedPolicy.ts"
 import type { Policy } from "../../Policy.ts"
 import type { Decoded, Given } from "./Decode.ts"
@@ -125,9 +126,21 @@ export class Live {
   dataOf(
     service: string
   ): Effect.Effect<{ readonly data: ServiceData; readonly from: Readonly<Record<string, string>> }> {
-    return Effect.map(Effect.catch(this.#withEnvironmentOf(service), () => Effect.succeed(this.loaded)), (loaded) => {
+    return Effect.map(Effect.orElseSucceed(this.#withEnvironmentOf(service), () => this.loaded), (loaded) => {
       const settings = settingsFor(loaded, service)
       return { data: dataOf(settings), from: sourcesOf(settings) }
+    })
+  }
+
+  /** The services of the file that configure no breaker. */
+  unused(): ReadonlyArray<Problem> {
+    const names = [...this.breakers].map(({ name }) => name)
+    return [...this.loaded.file.serviceKeys].filter(([service]) => !names.includes(service)).map(([service, at]) => {
+      const near = nearest(service, names)
+      return problemAt(
+        { ...at, value: undefined },
+        `the name of a breaker that layerFor makes${near === undefined ? "" : ` (did you mean ${near}?)`}`
+      )
     })
   }
 

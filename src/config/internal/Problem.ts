@@ -27,8 +27,9 @@ export interface Problem {
 
 const MOST_PROBLEMS = 50
 
-const inWords = ({ allowed, got, line, path, source }: Problem): string => {
-  const place = line === undefined ? source : `${source}:${line}`
+/** A problem on one line. */
+export const inWords = ({ allowed, got, line, path, source }: Problem): string => {
+  const place = sourceOf({ line, source })
   const field = path === source || path === "" ? "" : ` ${path}`
   const value = typeof got === "string" && got.startsWith("(") ? got : shown(got)
   return oneLine(`${place}:${field} must be ${allowed}${got === undefined ? "" : `, got ${value}`}`)
@@ -75,6 +76,10 @@ export const problemAt = ({ line, path, source, value }: At, allowed: string): P
   got: described(path, value),
   allowed: oneLine(allowed)
 })
+
+/** Where a value comes from: `breakers.yaml:3`, or a variable. */
+export const sourceOf = ({ line, source }: { readonly line?: number | undefined; readonly source: string }): string =>
+  line === undefined ? source : `${source}:${line}`
 
 const HIDDEN = "(not shown)"
 

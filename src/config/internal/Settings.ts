@@ -11,7 +11,7 @@ import { keyedFields, keyedProblems, problems as policyProblems } from "../../in
 import type { Data, Policy } from "../../Policy.ts"
 import type { Trip } from "../../Trip.ts"
 import { type Field, fields } from "./Fields.ts"
-import { type At, type Problem, problemAt } from "./Problem.ts"
+import { type At, type Problem, problemAt, sourceOf } from "./Problem.ts"
 
 export interface Setting {
   readonly field: Field
@@ -174,7 +174,7 @@ export const sourcesOf = (settings: Settings): Readonly<Record<string, string>> 
   const from = new Map<string, string>()
   for (const { at, field } of settings.values()) {
     const name = field.policy?.join(".") ?? "trip"
-    const source = at.line === undefined ? at.source : `${at.source}:${at.line}`
+    const source = sourceOf(at)
     const other = from.get(name)
     from.set(name, other === undefined ? source : `${other}, ${source}`)
   }
