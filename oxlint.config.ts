@@ -300,6 +300,18 @@ export default defineConfig({
       rules: only({ regex: "^(\\.\\./)+(core|layers|redis|sql|file|combine|conformance)/", message: inward }, noDriver)
     },
     {
+      files: ["src/config/**/*.ts"],
+      rules: only(
+        { regex: "^(\\.\\./)+(core|redis|sql|file|combine|conformance|http|rpc|interop)/", message: inward },
+        { group: ["../layers/*", "../../layers/*", "!../layers/StorageLive.ts"], message: inward },
+        {
+          regex: noDriver.regex,
+          message: "Loaded by src/internal/drivers, because a program that has no such file may not have it.",
+          allowTypeImports: true
+        }
+      )
+    },
+    {
       files: ["src/layers/**/*.ts"],
       rules: only(notInstalled, onlyUp(...layers))
     },

@@ -85,14 +85,14 @@ import { makeEntry } from "./internal/fleet/Engine.ts"
 import { unfit } from "./internal/fleet/Membership.ts"
 import { guardedStream, type StreamOptions } from "./internal/GuardedStream.ts"
 import { randomId } from "./internal/Ids.ts"
-import { idleMillisOf, keyedParts, keyedProblems } from "./internal/KeyedPolicy.ts"
-import { Keys, type Overflow } from "./internal/Keys.ts"
+import { Keys } from "./internal/Keys.ts"
 import { logged, unhandled } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
 import { clearProblems, overrideProblems } from "./internal/OperatorInput.ts"
 import { configured, policyFrom } from "./internal/PolicyConfig.ts"
-import { PolicyInForce } from "./internal/PolicyInForce.ts"
+import { PolicyInForce, remember } from "./internal/PolicyInForce.ts"
+import type { Overflow } from "./internal/PolicyModel.ts"
 import { reconfigure, unfencedFields } from "./internal/Reconfigure.ts"
 import * as Registered from "./internal/Registered.ts"
 import * as ResolvedPolicy from "./internal/ResolvedPolicy.ts"
@@ -581,6 +581,7 @@ const makeAs = <P extends Policy>(
   ResolvedPolicy.resolve(name, policy)
   return Effect.flatMap(makeCircuits(name, policy, declared, (shared) => new One(shared), false), (made) => {
     const breaker = breakerOf<ErrorOf<P>>(made.circuits.circuit, made)
+    remember(breaker, made.inForce)
     return registered(made, breaker, { _tag: "One", breaker }, () => breaker)
   })
 }
@@ -618,8 +619,8 @@ const makeKeyedAs = <P extends Policy & KeyedOptions>(
   declared: Policy
 ): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
   refuseKeyed(name, policy)
-  const { capacity, overflow } = keyedParts(policy)
-  const keyed = (shared: Shared) => new Keys(shared, capacity, idleMillisOf(policy), overflow)
+  const { capacity, overflow } = ResolvedPolicy.keyedParts(policy)
+  const keyed = (shared: Shared) => new Keys(shared, capacity, ResolvedPolicy.idleMillisOf(policy), overflow)
   return Effect.flatMap(makeCircuits(name, policy, declared, keyed, true), (made) => {
     const { bypasses, circuits: keys, inForce } = made
     const finding = (key: string): Find => (fiber) => bypasses && !isEnforcementGiven(fiber) ? undefined : keys.get(key)
@@ -654,6 +655,7 @@ const makeKeyedAs = <P extends Policy & KeyedOptions>(
       policy: Effect.sync(() => inForce.policy),
       reconfigure: (change) => inForce.reconfigure(change)
     }
+    remember(breaker, inForce)
     const keysOf = Effect.sync(() => Array.from(keys.all(), ({ key }) => key!))
     return registered(
       made,
@@ -666,7 +668,7 @@ const makeKeyedAs = <P extends Policy & KeyedOptions>(
 
 const refuseKeyed = (name: string, policy: Policy & KeyedOptions): void => {
   ResolvedPolicy.resolve(name, policy, ResolvedPolicy.keyedFields)
-  refuse(`Keyed breaker ${JSON.stringify(name)}`, keyedProblems(policy))
+  refuse(`Keyed breaker ${JSON.stringify(name)}`, ResolvedPolicy.keyedProblems(policy))
 }
 
 interface KeyedCall {
@@ -880,7 +882,7 @@ export const KeyedService = <Self = never>() =>
       const merged = (given: Policy): P => ResolvedPolicy.merge(policy, given)
       const check = (policy: Policy & KeyedOptions) => [
         ...ResolvedPolicy.problems(policy, ResolvedPolicy.keyedFields),
-        ...keyedProblems(policy)
+        ...ResolvedPolicy.keyedProblems(policy)
       ]
       return Layer.unwrap(
         Effect.map(

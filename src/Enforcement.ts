@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Fiber } from "effect/Fiber"
 import { shown } from "./internal/Check.ts"
+import { ENABLED, enabledFrom } from "./internal/Enabled.ts"
 import { logged } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
 
@@ -33,7 +34,8 @@ export type EnforcementMode = "enforce" | "metricsOnly" | "bypass"
  * `ConfigProvider` is asked for it, by default the environment. `true`, `yes`, `on`, `y` and `1` are true, `false`, `no`, `off`,
  * `n` and `0` are false, in any case and with spaces around. Any other value means `enforce`, and is logged at `Warn`.
  *
- * A mode other than `enforce` is logged at `Warn`, once for each `ConfigProvider`, when the first breaker is made.
+ * When the first breaker is made, one line says which mode is on and who said so: at `Warn` if it is not `enforce`, at `Info` if the
+ * variable is set and means `enforce`. It is logged once for each `ConfigProvider`.
  *
  * @category references
  * @since 0.1.0
@@ -43,9 +45,21 @@ export const Enforcement: Context.Reference<EnforcementMode> = Context.Reference
   { defaultValue: () => "enforce" }
 )
 
-const VARIABLE = "CIRCUIT_BREAKER_ENABLED"
-const TRUE = ["true", "yes", "on", "y", "1"]
-const FALSE = ["false", "no", "off", "n", "0"]
+/** Whether breakers are enabled, and the name of who says so. */
+interface Said {
+  readonly enabled: boolean
+  readonly source: string
+}
+
+/**
+ * What a configuration file says of the breakers that are made within, where `CIRCUIT_BREAKER_ENABLED` is not set. Default: nothing.
+ *
+ * @internal
+ */
+export const EnabledByFile: Context.Reference<Said | undefined> = Context.Reference<Said | undefined>(
+  "effect-breaker/Enforcement/EnabledByFile",
+  { defaultValue: () => undefined }
+)
 
 /** The lines that were logged, by the provider that they are about, so that a thousand breakers log them once. */
 const loggedBy = new WeakMap<ConfigProvider.ConfigProvider, Set<string>>()
@@ -60,27 +74,32 @@ const once = (provider: ConfigProvider.ConfigProvider, key: string, line: Effect
   })
 
 /**
- * The mode of a breaker's calls that are given none. Logs once which mode is on, where that is not `enforce`.
+ * The mode of a breaker's calls that are given none. Logs once what was understood, where somebody said something.
  *
  * @internal
  */
 export const enforcementByDefault: Effect.Effect<EnforcementMode> = Effect.gen(function*() {
   const provider = yield* ConfigProvider.ConfigProvider
   const given = yield* Enforcement
-  const value = yield* Effect.match(Config.withDefault(Config.String(VARIABLE), "true"), {
+  const file = yield* EnabledByFile
+  const variable = yield* Effect.match(Config.withDefault(Config.String(ENABLED), ""), {
     // A source that cannot be read says nothing.
     onFailure: String,
     onSuccess: (text) => text
   })
-  const word = value.trim().toLowerCase()
-  const mode = FALSE.includes(word) ? "bypass" : "enforce"
-  if (mode === "enforce" && !TRUE.includes(word)) {
-    yield* once(provider, `unclear ${value}`, logged(messages.enforcementUnclear, { value: shown(value) }))
+  const isSet = variable.trim() !== ""
+  const enabled = isSet ? enabledFrom(variable) : file?.enabled
+  if (isSet && enabled === undefined) {
+    yield* once(provider, `unclear ${variable}`, logged(messages.enforcementUnclear, { value: shown(variable) }))
   }
-  const source = given === "enforce" ? VARIABLE : "Breaker.Enforcement"
+  const mode = enabled === false ? "bypass" : "enforce"
+  const said = isSet ? ENABLED : file?.source
+  const source = given === "enforce" ? said : "Breaker.Enforcement"
   const current = given === "enforce" ? mode : given
   if (current !== "enforce") {
     yield* once(provider, `${source} ${current}`, logged(messages.notEnforced, { mode: current, source }))
+  } else if (enabled !== undefined && source !== undefined) {
+    yield* once(provider, `${source} ${current}`, logged(messages.enforced, { source }))
   }
   return mode
 })

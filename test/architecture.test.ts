@@ -89,6 +89,13 @@ const refused = {
     `import "../layers/Postgres.ts"`,
     `import "../internal/Call.ts"`
   ],
+  "src/config": [
+    `import "../core/State.ts"`,
+    `import "../layers/RedisStorageLive.ts"`,
+    `import "../http/HttpClient.ts"`,
+    `import "yaml"`,
+    `import "node:fs"`
+  ],
   "src/layers": [
     `import "../Breaker.ts"`,
     `import "../sql/DatabaseUrl.ts"`,
@@ -145,6 +152,13 @@ const accepted = {
   "src/conformance": [`import "../internal/Clock.ts"`],
   "src/file": [`import "./FolderName.ts"`, `import "../Storage/Document.ts"`, `import "effect/FileSystem"`],
   "src/sql": [`import "./Locks.ts"`, `import "../internal/Messages.ts"`, `import "../Storage/Storage.ts"`],
+  "src/config": [
+    `import "../Breaker.ts"`,
+    `import "../internal/Check.ts"`,
+    `import "../layers/StorageLive.ts"`,
+    `import "effect/FileSystem"`,
+    `import type {} from "yaml"`
+  ],
   "src/layers": [
     `import "../Storage/Memory.ts"`,
     `import "./Client.ts"`,

@@ -19,9 +19,8 @@ import { refuse } from "./Check.ts"
 import { Circuit } from "./Circuit.ts"
 import { OVERFLOW_KEY, overflowName, prefixOf } from "./CircuitName.ts"
 import { messages } from "./Messages.ts"
+import type { Overflow } from "./PolicyModel.ts"
 import type { Shared } from "./Shared.ts"
-
-export type Overflow = "evictIdle" | "shareOne" | "passThrough"
 
 /** What a keyed breaker does for a new key that finds no free place. */
 type Action = Extract<Event, { readonly _tag: "Capacity" }>["action"]

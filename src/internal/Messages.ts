@@ -105,10 +105,27 @@ export const messages = {
 
   // configuration
   notEnforced: line("Warn", "Breakers do not enforce their policies", "mode", "source"),
+  enforced: line("Info", "Breakers enforce their policies", "source"),
   enforcementUnclear: line(
     "Warn",
     "CIRCUIT_BREAKER_ENABLED must be true or false; breakers enforce their policies",
     "value"
+  ),
+  configRead: line(
+    "Info",
+    "The configuration of breakers was read",
+    "source",
+    "enabled",
+    "persistence",
+    "services"
+  ),
+  configUnknown: line("Warn", "A configuration file has a key that nobody reads", "problem"),
+  configUnused: line("Warn", "A configuration file has a service without a breaker", "problem"),
+  redisUnused: line(
+    "Warn",
+    "A configuration file has a redis.url, but persistence does not name redis",
+    "source",
+    "persistence"
   ),
   variablesMisspelt: line(
     "Warn",

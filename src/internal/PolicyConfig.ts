@@ -8,8 +8,9 @@ import { inWords, nearest, type Problem } from "./Check.ts"
 import { configErrorOf, rangeErrorsFail } from "./ConfigErrors.ts"
 import { logged } from "./Log.ts"
 import { messages } from "./Messages.ts"
+import { givenTwice, type Kind, nested, policyFields, snakeCase, variableOf } from "./PolicyFields.ts"
 import type { Data, Policy } from "./PolicyModel.ts"
-import { given, problems, undeclared } from "./ResolvedPolicy.ts"
+import { problems, undeclared } from "./ResolvedPolicy.ts"
 
 const checked = <P extends Policy>(
   what: string,
@@ -44,60 +45,47 @@ export const configured = <P extends Policy>(
 // Breaker.config
 // -----------------------------------------------------------------------------
 
-const halfOpen = {
-  probes: Config.Finite("HALF_OPEN_PROBES"),
-  successes: Config.Finite("HALF_OPEN_SUCCESSES"),
-  lease: Config.Duration("HALF_OPEN_LEASE"),
-  timeout: Config.Duration("HALF_OPEN_TIMEOUT"),
-  ramp: Config.Duration("HALF_OPEN_RAMP")
-}
-
-const fields = {
-  trip: Config.schema(Schema.fromJsonString(TripFromJson), "TRIP"),
-  openFor: Config.Duration("OPEN_FOR"),
-  maxOpenFor: Config.Duration("MAX_OPEN_FOR"),
-  timeout: Config.Duration("TIMEOUT"),
-  maxConcurrent: Config.Finite("MAX_CONCURRENT"),
-  enforcement: Config.Literals(["enforce", "metricsOnly"], "ENFORCEMENT")
-}
+const fields = policyFields.map((field) => ({ ...field, variable: variableOf(field.path) }))
 
 /** The variables that are read, without their prefix. */
-const KNOWN = [
-  "TRIP",
-  "OPEN_FOR",
-  "MAX_OPEN_FOR",
-  "TIMEOUT",
-  "MAX_CONCURRENT",
-  "ENFORCEMENT",
-  "HALF_OPEN_PROBES",
-  "HALF_OPEN_SUCCESSES",
-  "HALF_OPEN_LEASE",
-  "HALF_OPEN_TIMEOUT",
-  "HALF_OPEN_RAMP"
-]
+const KNOWN = fields.map(({ variable }) => variable)
+
+const configOf = (variable: string, kind: Kind): Config.Config<unknown> => {
+  switch (kind) {
+    case "trip":
+      return Config.schema(Schema.fromJsonString(TripFromJson), variable)
+    case "duration":
+      return Config.Duration(variable)
+    case "count":
+    case "rate":
+      return Config.Finite(variable)
+    default:
+      return Config.Literals(kind, variable)
+  }
+}
 
 /** The fields that are set. One that is not set is absent, so that a policy may be spread over another. */
-const present = <A extends Readonly<Record<string, Config.Config<any>>>>(configs: A) =>
-  Config.map(
-    Config.all(
-      Object.fromEntries(
-        Object.entries(configs).map(([field, config]) => [
-          field,
-          Config.map(Config.option(config), Option.getOrUndefined)
-        ])
-      )
-    ),
-    given
-  )
+const set: Config.Config<Data> = Config.mapEffect(
+  Config.all(fields.map(({ kind, path, variable }) =>
+    Config.map(
+      Config.option(configOf(variable, kind)),
+      Option.map((value) => ({ path, value, name: variable }))
+    )
+  )),
+  (values) => {
+    const given = values.flatMap(Option.toArray)
+    const [twice] = givenTwice(given)
+    return twice === undefined
+      ? Effect.succeed(nested(given))
+      : Effect.fail(configErrorOf(`${twice.name} must be left out, because ${twice.because} is given, too`))
+  }
+)
 
 /** A policy from the variables under a prefix. */
 export const policyFrom = (prefix: string): Config.Config<Data> =>
-  Config.nested(Config.all({ own: present(fields), halfOpen: present(halfOpen) }), prefix).pipe(
-    Config.map(({ halfOpen, own }): Data => Object.keys(halfOpen).length === 0 ? own : { ...own, halfOpen }),
-    (policy) => Config.all({ policy, names: namesUnder(prefix) }),
-    Config.mapEffect(({ names, policy }) =>
-      Effect.andThen(reportUnread(prefix, names), checked(prefix, policy, problems(policy)))
-    )
+  Config.mapEffect(
+    Config.all({ policy: Config.nested(set, prefix), unread: reportUnread(prefix, KNOWN) }),
+    ({ policy }) => checked(prefix, policy, problems(policy))
   )
 
 // -----------------------------------------------------------------------------
@@ -137,14 +125,13 @@ const namesUnder = (prefix: string): Config.Config<ReadonlyArray<string>> =>
 
 const HALF_OPEN = "HALF_OPEN_"
 
-const HALF_OPEN_WORDS = KNOWN.flatMap((name) => name.startsWith(HALF_OPEN) ? [name.slice(HALF_OPEN.length)] : [])
-
 /** The variable that was probably meant. */
-const guess = (name: string): string | undefined => {
+const guess = (name: string, known: ReadonlyArray<string>): string | undefined => {
   if (!name.startsWith(HALF_OPEN)) {
-    return nearest(name, KNOWN) ?? KNOWN.find((known) => name.startsWith(`${known}_`) || known.endsWith(`_${name}`))
+    return nearest(name, known) ?? known.find((known) => name.startsWith(`${known}_`) || known.endsWith(`_${name}`))
   }
-  const word = nearest(name.slice(HALF_OPEN.length), HALF_OPEN_WORDS)
+  const words = known.flatMap((name) => name.startsWith(HALF_OPEN) ? [name.slice(HALF_OPEN.length)] : [])
+  const word = nearest(name.slice(HALF_OPEN.length), words)
   return word === undefined ? undefined : HALF_OPEN + word
 }
 
@@ -153,22 +140,23 @@ const guess = (name: string): string | undefined => {
  * with what else configures the dependency, and Kubernetes adds `PAYMENTS_PORT` and `PAYMENTS_SERVICE_HOST` for its service
  * `payments`. A name that ends as one of the breaker's is another breaker's, with a longer prefix.
  */
-const reportUnread = (prefix: string, names: ReadonlyArray<string>): Effect.Effect<void> => {
-  const misspelt: Array<string> = []
-  const others: Array<string> = []
-  for (const name of names) {
-    if (KNOWN.includes(constantCase(name))) continue
-    const meant = KNOWN.some((known) => name.endsWith(`_${known}`)) ? undefined : guess(name)
-    if (meant !== undefined) misspelt.push(`${prefix}_${name} (did you mean ${prefix}_${meant}?)`)
-    else if (name.startsWith(HALF_OPEN)) misspelt.push(`${prefix}_${name}`)
-    else others.push(`${prefix}_${name}`)
-  }
-  const line = (
-    message: typeof messages.variablesMisspelt | typeof messages.variablesUnread,
-    variables: Array<string>
-  ) => variables.length === 0 ? Effect.void : logged(message, { prefix, variables: variables.join(", ") })
-  return Effect.andThen(line(messages.variablesMisspelt, misspelt), line(messages.variablesUnread, others))
-}
+export const reportUnread = (prefix: string, known: ReadonlyArray<string>): Config.Config<void> =>
+  Config.mapEffect(namesUnder(prefix), (names) => {
+    const misspelt: Array<string> = []
+    const others: Array<string> = []
+    for (const name of names) {
+      if (known.includes(constantCase(name))) continue
+      const meant = known.some((known) => name.endsWith(`_${known}`)) ? undefined : guess(name, known)
+      if (meant !== undefined) misspelt.push(`${prefix}_${name} (did you mean ${prefix}_${meant}?)`)
+      else if (name.startsWith(HALF_OPEN)) misspelt.push(`${prefix}_${name}`)
+      else others.push(`${prefix}_${name}`)
+    }
+    const line = (
+      message: typeof messages.variablesMisspelt | typeof messages.variablesUnread,
+      variables: Array<string>
+    ) => variables.length === 0 ? Effect.void : logged(message, { prefix, variables: variables.join(", ") })
+    return Effect.andThen(line(messages.variablesMisspelt, misspelt), line(messages.variablesUnread, others))
+  })
 
 /** `openFor` of a file, as a provider in constant case reads it. */
-const constantCase = (name: string): string => name.replaceAll(/([a-z])([A-Z])/g, "$1_$2").toUpperCase()
+const constantCase = (name: string): string => snakeCase(name).toUpperCase()

@@ -12,13 +12,16 @@ import { PolicyError } from "../BreakerError.ts"
 import { formatMillis, ruleInWords } from "../core/TripRule.ts"
 import type { PolicyChange } from "../Event.ts"
 import { fieldsIn, isObject, type Problem } from "./Check.ts"
-import { idleMillisOf, keyedParts, type KeyedPolicy, keyedProblems } from "./KeyedPolicy.ts"
 import type { Policy } from "./PolicyModel.ts"
 import {
   dataFields,
   fingerprint,
   given,
+  idleMillisOf,
   keyedFields,
+  keyedParts,
+  type KeyedPolicy,
+  keyedProblems,
   merge,
   problems,
   type Resolved,
@@ -161,3 +164,17 @@ const differences = (from: Fields, to: Fields): ReadonlyArray<PolicyChange> =>
   Object.entries(to).flatMap(([field, value]) =>
     value === from[field] ? [] : [{ field, from: from[field]!, to: value }]
   )
+
+// -----------------------------------------------------------------------------
+// of a breaker in hand
+// -----------------------------------------------------------------------------
+
+/** Apart from the breakers, because nobody but a configuration may take a field back that the class or the caller has set. */
+const ofBreakers = new WeakMap<object, PolicyInForce>()
+
+export const remember = (breaker: object, inForce: PolicyInForce): void => {
+  ofBreakers.set(breaker, inForce)
+}
+
+/** The policy in force of a breaker; `undefined` for a test's, and for one that is not of this library. */
+export const inForceOf = (breaker: object): PolicyInForce | undefined => ofBreakers.get(breaker)

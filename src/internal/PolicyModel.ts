@@ -166,3 +166,6 @@ export interface Policy<R = any> extends Omit<Data, "openFor"> {
    */
   readonly classify?: Classifier<R>["classify"] | undefined
 }
+
+/** What a keyed breaker does with a new key when there is no room. */
+export type Overflow = "evictIdle" | "shareOne" | "passThrough"

@@ -5,7 +5,7 @@ import { slowerThanOf, type TripRule, windowsOf } from "../core/TripRule.ts"
 import type { RuleWindow } from "../core/TripRule.ts"
 import { countIn, durationIn, fieldsIn, isObject, oneOf, type Problem, refuse, shown, YEAR_MILLIS } from "./Check.ts"
 import { nameProblems } from "./CircuitName.ts"
-import type { Data, HalfOpen, Policy } from "./PolicyModel.ts"
+import type { Data, HalfOpen, Overflow, Policy } from "./PolicyModel.ts"
 import { problems as tripProblems, toRule } from "./TripCheck.ts"
 import type { Trip } from "./TripModel.ts"
 
@@ -73,6 +73,31 @@ const policyFields = fieldsOf<Policy>()([...dataFields, "classify"])
 
 /** The fields that a keyed breaker has besides those of its policy. */
 export const keyedFields = ["capacity", "idleTimeToLive", "overflow"] as const
+
+/** The policy of a keyed breaker, as its public type has it. */
+export interface KeyedPolicy extends Policy {
+  readonly capacity?: number | undefined
+  readonly idleTimeToLive?: Duration.Input | undefined
+  readonly overflow?: Overflow | undefined
+}
+
+/** The options of a keyed breaker, with their defaults, and the policy of its circuits. */
+export const keyedParts = (
+  { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle", ...own }: KeyedPolicy
+) => ({ capacity, idleTimeToLive, overflow, own })
+
+/** How long a keyed breaker keeps a circuit that is not used, in milliseconds. The policy is one without problems. */
+export const idleMillisOf = (policy: KeyedPolicy): number => millis(keyedParts(policy).idleTimeToLive)
+
+/** The problems of a keyed breaker's own options; empty for good ones. */
+export const keyedProblems = (policy: KeyedPolicy): ReadonlyArray<Problem> => {
+  const { capacity, idleTimeToLive, overflow } = keyedParts(policy)
+  return [
+    ...countIn("capacity", capacity, 1, 10_000_000),
+    ...durationIn("idleTimeToLive", idleTimeToLive, 1, Number.MAX_SAFE_INTEGER),
+    ...oneOf("overflow", overflow, ["evictIdle", "shareOne", "passThrough"])
+  ]
+}
 
 /** The problems of a policy; empty for a good one. `more` are fields that it may have besides its own. */
 export const problems = (policy: Policy, more: ReadonlyArray<string> = []): ReadonlyArray<Problem> =>

@@ -9,22 +9,21 @@ import type { Permit } from "../Guard.ts"
 import type { Data, Policy } from "../Policy.ts"
 import { refuse } from "./Check.ts"
 import { circuitName } from "./CircuitName.ts"
-import { keyedParts, type KeyedPolicy } from "./KeyedPolicy.ts"
 import { refuseKey } from "./Keys.ts"
 import { clearProblems, overrideProblems } from "./OperatorInput.ts"
 import { PolicyInForce } from "./PolicyInForce.ts"
-import { defaultOpenForMillis, resolve } from "./ResolvedPolicy.ts"
+import { defaultOpenForMillis, keyedParts, type KeyedPolicy, resolve } from "./ResolvedPolicy.ts"
 import { withoutStack } from "./WithoutStack.ts"
 
 /** A policy that can be changed, and nothing follows from it. */
-const inForceOf = (name: string, policy: KeyedPolicy, isKeyed: boolean) =>
+const changeable = (name: string, policy: KeyedPolicy, isKeyed: boolean) =>
   new PolicyInForce({ name, isKeyed, declared: policy, defaults: {}, unfit: () => [], apply: () => {} }, policy)
 
 export const testBreaker = (
   circuit: string,
   policy: Policy,
   state: "Closed" | "Open",
-  inForce = inForceOf(circuit, policy, false)
+  inForce = changeable(circuit, policy, false)
 ) => {
   const { enforcement, openFor } = resolve(circuit, policy)
   const retryAfter = Duration.millis(typeof openFor === "number" ? openFor : defaultOpenForMillis)
@@ -94,7 +93,7 @@ export const testBreaker = (
 /** The circuits of the keys in `open`, or of all keys, are open, and all others closed. */
 export const testKeyedBreaker = (name: string, policy: KeyedPolicy, open: ReadonlyArray<string> | "all") => {
   const { own } = keyedParts(policy)
-  const inForce = inForceOf(name, policy, true)
+  const inForce = changeable(name, policy, true)
   const circuits = new Map<string, ReturnType<typeof testBreaker>>()
   const get = (key: string): ReturnType<typeof testBreaker> => {
     refuseKey(name, key)

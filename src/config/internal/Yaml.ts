@@ -1,0 +1,151 @@
+/** YAML by the package yaml, with the lines of its keys. */
+import * as Effect from "effect/Effect"
+import type { Alias, Document, Node, YAMLMap } from "yaml"
+import { type Yaml, yaml } from "../../internal/drivers/Yaml.ts"
+import { Lines, notParsed, type Parsed } from "./Document.ts"
+
+const DEEPEST = 64
+
+/** How many nodes a document has once its aliases are replaced by what they stand for. */
+const MOST_NODES = 50_000
+
+/** What a code of the parser's means. Its messages are not shown, because they may quote the text. */
+const meanings: Readonly<Record<string, string>> = {
+  BAD_ALIAS: "YAML whose aliases have an anchor before them",
+  BAD_INDENT: "YAML with an indentation that fits to the lines before",
+  MULTIPLE_DOCS: "one YAML document",
+  TAB_AS_INDENT: "indented by spaces, not by tabs",
+  TAG_RESOLVE_FAILED: "YAML without tags of its own"
+}
+
+class NotYaml {
+  readonly allowed: string
+  readonly node: Node | undefined
+  readonly path: ReadonlyArray<string>
+  constructor(allowed: string, node: unknown, path: ReadonlyArray<string>) {
+    this.allowed = allowed
+    this.node = node as Node | undefined
+    this.path = path
+  }
+}
+
+/** Makes plain data of a document's nodes. Each key that it meets gets its line. */
+class Reader {
+  readonly lines = new Lines()
+  readonly #yaml: Yaml
+  readonly #document: Document
+  readonly #lineOf: (node: Node | null | undefined) => number | undefined
+  /** The collections that the reader is in, so that an alias cannot lead back into one. */
+  readonly #around = new Set<unknown>()
+  #nodes = 0
+
+  constructor(yaml: Yaml, document: Document, lineOf: (node: Node | null | undefined) => number | undefined) {
+    this.#yaml = yaml
+    this.#document = document
+    this.#lineOf = lineOf
+  }
+
+  read(node: unknown, path: ReadonlyArray<string>): unknown {
+    const { isAlias, isMap, isScalar, isSeq } = this.#yaml
+    if (++this.#nodes > MOST_NODES) {
+      throw new NotYaml(`at most ${MOST_NODES} nodes, with what its aliases stand for`, node, path)
+    }
+    if (node === null || node === undefined) return null
+    if (isAlias(node)) return this.#alias(node, path)
+    if (isScalar(node)) return node.value
+    if (path.length > DEEPEST) throw new NotYaml(`nested no deeper than ${DEEPEST} levels`, node, path.slice(0, 8))
+    if (isMap(node)) return this.#inside(node, () => this.#map(node, path))
+    if (!isSeq(node)) throw new NotYaml("YAML of mappings, sequences and scalars", node, path)
+    return this.#inside(node, () =>
+      node.items.map((item, i) => {
+        const inner = [...path, String(i)]
+        this.#place(inner, item as Node | null)
+        return this.read(item, inner)
+      }))
+  }
+
+  #place(path: ReadonlyArray<string>, node: Node | null | undefined): void {
+    const line = this.#lineOf(node)
+    if (line !== undefined) this.lines.set(path, line)
+  }
+
+  #inside<A>(node: unknown, read: () => A): A {
+    this.#around.add(node)
+    const value = read()
+    this.#around.delete(node)
+    return value
+  }
+
+  #alias(alias: Alias, path: ReadonlyArray<string>): unknown {
+    const node = alias.resolve(this.#document)
+    if (node === undefined || this.#around.has(node)) {
+      throw new NotYaml("YAML whose aliases do not lead back to themselves", alias, path)
+    }
+    return this.read(node, path)
+  }
+
+  #map(map: YAMLMap, path: ReadonlyArray<string>): object {
+    const members = new Map<string, unknown>()
+    const merges: Array<unknown> = []
+    for (const { key, value } of map.items) {
+      if (!this.#yaml.isScalar(key) || !isName(key.value)) {
+        throw new NotYaml("a mapping whose keys are texts", key, path)
+      }
+      const name = String(key.value)
+      const inner = [...path, name]
+      this.#place(inner, key)
+      if (name === "<<" && key.type === "PLAIN") merges.push(value)
+      else if (members.has(name)) throw new NotYaml("a mapping whose keys differ: this one is there twice", key, inner)
+      else members.set(name, this.read(value, inner))
+    }
+    for (const merge of merges) this.#merge(members, this.read(merge, path), map, path)
+    return Object.fromEntries(members)
+  }
+
+  /** `<<` adds the members of a mapping, or of several, that the mapping does not have. */
+  #merge(members: Map<string, unknown>, merge: unknown, node: YAMLMap, path: ReadonlyArray<string>): void {
+    for (const source of Array.isArray(merge) ? merge : [merge]) {
+      if (typeof source !== "object" || source === null || Array.isArray(source)) {
+        throw new NotYaml("a mapping whose << is a mapping", node, path)
+      }
+      for (const [name, value] of Object.entries(source)) if (!members.has(name)) members.set(name, value)
+    }
+  }
+}
+
+/** YAML reads `8080:` as a number, which may be the name of a service. */
+const isName = (value: unknown): value is string | number | boolean =>
+  typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+
+const parseWith = (yaml: Yaml, text: string): Parsed => {
+  const counter = new yaml.LineCounter()
+  const lineAt = (offset: number | undefined) => offset === undefined ? undefined : counter.linePos(offset).line
+  const lineOf = (node: Node | null | undefined) => lineAt(node?.range?.[0])
+  try {
+    const document = yaml.parseDocument(text, {
+      lineCounter: counter,
+      prettyErrors: false,
+      logLevel: "silent",
+      // Its own check takes seconds for thousands of keys. The reader below has one.
+      uniqueKeys: false
+    })
+    // Those that follow are mostly consequences of the first.
+    const [problem] = [...document.errors, ...document.warnings]
+    if (problem !== undefined) {
+      return notParsed(meanings[problem.code] ?? `valid YAML (${problem.code})`, lineAt(problem.pos[0]))
+    }
+    const reader = new Reader(yaml, document, lineOf)
+    return { document: { value: reader.read(document.contents, []), lineOf: reader.lines.of } }
+  } catch (error) {
+    return error instanceof NotYaml
+      ? notParsed(error.allowed, lineOf(error.node), error.path)
+      // The parser recurses, so it is the stack that bounds how deep it goes.
+      : notParsed("valid YAML that is not nested deeply")
+  }
+}
+
+export const parseYaml = (text: string): Effect.Effect<Parsed> =>
+  Effect.match(yaml, {
+    onSuccess: (yaml) => parseWith(yaml, text),
+    onFailure: ({ message }) => notParsed(`JSON or TOML, because YAML needs a package. ${message}`)
+  })

@@ -1,0 +1,100 @@
+/**
+ * The fields of a policy and of keyed breakers that config can give, once: `Breaker.config`, files and their environment, and the
+ * JSON Schema for editors are all made from this table.
+ */
+import type { Consistency, Data, HalfOpen } from "./PolicyModel.ts"
+import type { keyedFields as keyedNames } from "./ResolvedPolicy.ts"
+
+/** What a field holds; a list of words is those that it takes. */
+export type Kind = "duration" | "count" | "rate" | "trip" | ReadonlyArray<string>
+
+type KindsOf<T> = { readonly [K in keyof T]-?: Kind }
+
+/** A field of the type that is not in the table does not compile. */
+const kinds = {
+  trip: "trip",
+  openFor: "duration",
+  maxOpenFor: "duration",
+  halfOpen: {
+    probes: "count",
+    successes: "count",
+    lease: "duration",
+    timeout: "duration",
+    ramp: "duration"
+  } satisfies KindsOf<HalfOpen>,
+  timeout: "duration",
+  maxConcurrent: "count",
+  consistency: {
+    "": ["local", "strict"],
+    maxAge: "duration"
+  } satisfies KindsOf<Exclude<Consistency, string>> & { readonly "": ReadonlyArray<Extract<Consistency, string>> },
+  evidence: ["pooled", "any"],
+  onStorageError: ["allow", "fail"],
+  enforcement: ["enforce", "metricsOnly"],
+  syncEvery: "duration"
+} as const satisfies { readonly [K in keyof Data]-?: Kind | Readonly<Record<string, Kind>> }
+
+const keyedKinds = {
+  capacity: "count",
+  idleTimeToLive: "duration",
+  overflow: ["evictIdle", "shareOne", "passThrough"]
+} as const satisfies KindsOf<Record<(typeof keyedNames)[number], unknown>>
+
+export interface PolicyField {
+  /** Where it is in a policy: `["halfOpen", "probes"]`. */
+  readonly path: ReadonlyArray<string>
+  readonly kind: Kind
+}
+
+const isKind = (kind: Kind | Readonly<Record<string, Kind>>): kind is Kind =>
+  typeof kind === "string" || Array.isArray(kind)
+
+const fieldsOf = (kinds: Readonly<Record<string, Kind | Readonly<Record<string, Kind>>>>): ReadonlyArray<PolicyField> =>
+  Object.entries(kinds).flatMap(([name, kind]) =>
+    isKind(kind)
+      ? [{ path: [name], kind }]
+      : Object.entries(kind).map(([inner, kind]) => ({ path: inner === "" ? [name] : [name, inner], kind }))
+  )
+
+/** The fields of a policy that is data. */
+export const policyFields: ReadonlyArray<PolicyField> = fieldsOf(kinds)
+
+/** The fields that keyed breakers have besides. */
+export const keyedFields: ReadonlyArray<PolicyField> = fieldsOf(keyedKinds)
+
+/** `maxOpenFor` as `max_open_for`. */
+export const snakeCase = (name: string): string => name.replaceAll(/([a-z])([A-Z])/g, "$1_$2").toLowerCase()
+
+/** The name of a field's environment variable, without its prefix. */
+export const variableOf = (path: ReadonlyArray<string>): string => path.map(snakeCase).join("_").toUpperCase()
+
+interface Given {
+  readonly path: ReadonlyArray<string>
+  readonly value: unknown
+  /** What it was given as, for messages. */
+  readonly name: string
+}
+
+/** The fields that are given besides one that says the same: `consistency` besides `consistency.maxAge`. */
+export const givenTwice = (
+  values: ReadonlyArray<Given>
+): ReadonlyArray<{ readonly name: string; readonly because: string }> =>
+  values.flatMap(({ name, path: [outer, inner] }) =>
+    inner === undefined
+      ? values.filter(({ path }) => path[0] === outer && path.length > 1).slice(0, 1).map((other) => ({
+        name,
+        because: other.name
+      }))
+      : []
+  )
+
+/** An object with a value at each path. */
+export const nested = (values: ReadonlyArray<Given>): Readonly<Record<string, unknown>> => {
+  const whole: Record<string, unknown> = {}
+  for (const { path: [outer, inner], value } of values) {
+    if (outer === undefined) continue
+    const held = whole[outer]
+    whole[outer] = inner === undefined ? value : { ...(typeof held === "object" ? held : {}), [inner]: value }
+  }
+  return whole
+}
