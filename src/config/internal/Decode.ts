@@ -7,7 +7,7 @@ import { isObject, nearest } from "../../internal/Check.ts"
 import { nameProblems } from "../../internal/CircuitName.ts"
 import { ENABLED_ALLOWED, enabledFrom } from "../../internal/Enabled.ts"
 import { type Field, fields } from "./Fields.ts"
-import { type At, type Problem, problemAt } from "./Problem.ts"
+import { type At, type Inside, type Problem, problemAt } from "./Problem.ts"
 import { type Setting, type Settings, settingsFrom, settingsProblems } from "./Settings.ts"
 import { readValue } from "./Values.ts"
 
@@ -67,8 +67,6 @@ export const decode = (root: At, inside: Inside, found: Found): Decoded => {
     ...servicesIn(breaker.get("services"), inside, found)
   }
 }
-
-export type Inside = (at: At, key: string, value: unknown) => At
 
 /** The known members of an object by their keys. An empty one may be `null`, as in YAML where all its lines are comments. */
 const members = (at: At, inside: Inside, known: ReadonlyArray<string>, found: Found): ReadonlyMap<string, At> => {
@@ -165,7 +163,7 @@ const settingsIn = (at: At, inside: Inside, found: Found): Settings => {
   const given: Array<Setting> = []
   const problems = found.problems.length
   const read = (field: Field, at: At) => {
-    const result = readValue(field.kind, at, "file")
+    const result = readValue(field.kind, at, "file", inside)
     if ("problems" in result) found.problems.push(...result.problems)
     else given.push({ field, value: result.value, at })
   }

@@ -7,7 +7,7 @@ import { ENABLED, ENABLED_ALLOWED } from "../../internal/Enabled.ts"
 import { reportUnread } from "../../internal/PolicyConfig.ts"
 import { enabledOf, type Given, type Persistence, persistenceOf, PERSISTENCES } from "./Decode.ts"
 import { fields, prefixOf, variables } from "./Fields.ts"
-import { type At, type Problem, problemAt } from "./Problem.ts"
+import { type At, insideOf, type Problem, problemAt } from "./Problem.ts"
 import { type Setting, type Settings, settingsFrom } from "./Settings.ts"
 import { readValue } from "./Values.ts"
 
@@ -75,7 +75,7 @@ export const readService = Effect.fnUntraced(function*(
     if (field.variable === undefined) continue
     const at = yield* readVariable(provider, field.variable, found, prefix)
     if (at === undefined) continue
-    const result = readValue(field.kind, at, "environment")
+    const result = readValue(field.kind, at, "environment", insideOf)
     if ("problems" in result) found.push(...result.problems)
     else given.push({ field, value: result.value, at })
   }

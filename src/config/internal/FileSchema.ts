@@ -7,9 +7,9 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import { isObject } from "../../internal/Check.ts"
 import { type Kind, snakeCase } from "../../internal/PolicyFields.ts"
 import type { Data } from "../../Policy.ts"
-import { decode, type Decoded, type Inside, type Persistence, PERSISTENCES } from "./Decode.ts"
+import { decode, type Decoded, type Persistence, PERSISTENCES } from "./Decode.ts"
 import { type Field, fields } from "./Fields.ts"
-import { inWords, type Problem } from "./Problem.ts"
+import { insideOf, inWords, type Problem } from "./Problem.ts"
 import { dataOf, type ServiceData } from "./Settings.ts"
 
 /** What a configuration file says, in the library's own names. */
@@ -143,11 +143,9 @@ export const toFile = ({ defaults, enabled, persistence, redisPoolSize, redisUrl
     redis: present({ url: redisUrl?.value, pool_size: redisPoolSize?.value })
   }) ?? {}
 
-const inside: Inside = (at, key, value) => ({ ...at, path: [...at.path, key], value })
-
 const fromDocument = (value: unknown): Effect.Effect<File, SchemaIssue.Issue> => {
   const found = { problems: new Array<Problem>(), unknown: new Array<Problem>() }
-  const decoded = decode({ source: "document", line: undefined, path: [], value }, inside, found)
+  const decoded = decode({ source: "document", line: undefined, path: [], value }, insideOf, found)
   const problems = [...found.problems, ...found.unknown]
   return problems.length === 0
     ? Effect.succeed(toFile(decoded))

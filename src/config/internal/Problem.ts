@@ -68,6 +68,12 @@ export interface At {
   readonly value: unknown
 }
 
+/** The place of a key of a place's value. A file knows its line. */
+export type Inside = (at: At, key: string, value: unknown) => At
+
+/** Where lines are not known, or all is on one. */
+export const insideOf: Inside = (at, key, value) => ({ ...at, path: [...at.path, key], value })
+
 /** A problem of the value at a place. */
 export const problemAt = ({ line, path, source, value }: At, allowed: string): Problem => ({
   source,

@@ -11,7 +11,7 @@ import { decode, emptyDecoded, type Found } from "./Decode.ts"
 import { type Document, isParsed, notParsed, type Parsed } from "./Document.ts"
 import { parseJson } from "./Json.ts"
 import type { ReadFile } from "./Load.ts"
-import { type At, type Problem, problemAt } from "./Problem.ts"
+import { type Inside, type Problem, problemAt } from "./Problem.ts"
 import { parseToml } from "./Toml.ts"
 import { parseYaml } from "./Yaml.ts"
 
@@ -55,7 +55,7 @@ export const readFile = (
 const byLine = (problems: ReadonlyArray<Problem>): ReadonlyArray<Problem> =>
   problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0))
 
-const inside = ({ lineOf }: Document) => (at: At, key: string, value: unknown): At => {
+const inside = ({ lineOf }: Document): Inside => (at, key, value) => {
   const path = [...at.path, key]
   return { source: at.source, line: lineOf(path), path, value }
 }

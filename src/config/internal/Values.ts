@@ -5,7 +5,7 @@ import { isObject, nearest } from "../../internal/Check.ts"
 import { type Kind, snakeCase } from "../../internal/PolicyFields.ts"
 import { problems as tripProblems } from "../../internal/TripCheck.ts"
 import type { Trip } from "../../Trip.ts"
-import { type At, type Problem, problemAt } from "./Problem.ts"
+import { type At, type Inside, type Problem, problemAt } from "./Problem.ts"
 
 /** What a kind takes, in words. The ranges of numbers are the policy's, which checks them. */
 export const allowedFor = (kind: Kind): string => {
@@ -31,7 +31,7 @@ const refused = (at: At, allowed: string): Read => ({ problems: [problemAt(at, a
 /** Whether the value is from the environment, which has only texts. */
 type Origin = "file" | "environment"
 
-export const readValue = (kind: Kind, at: At, origin: Origin): Read => {
+export const readValue = (kind: Kind, at: At, origin: Origin, inside: Inside): Read => {
   switch (kind) {
     case "duration": {
       const duration = durationOf(at.value, origin)
@@ -43,7 +43,7 @@ export const readValue = (kind: Kind, at: At, origin: Origin): Read => {
       return number === undefined ? refused(at, allowedFor(kind)) : { value: number }
     }
     case "trip":
-      return readTrip(at, origin)
+      return readTrip(at, origin, inside)
     default:
       return readWord(kind, at)
   }
@@ -85,12 +85,10 @@ const DEEPEST_TRIP = 16
 
 const TRIP_DURATIONS = ["within", "slowerThan", "duration"]
 
-const readTrip = (at: At, origin: Origin): Read => {
-  if (origin === "environment") {
-    const json = jsonOf(at.value)
-    return json === undefined ? refused(at, "a trip policy as JSON") : tripFrom({ ...at, value: json }, origin)
-  }
-  return isObject(at.value) ? tripFrom(at, origin) : refused(at, allowedFor("trip"))
+const readTrip = (at: At, origin: Origin, inside: Inside): Read => {
+  const value = origin === "environment" ? jsonOf(at.value) : at.value
+  if (isObject(value)) return tripFrom({ ...at, value }, origin, inside)
+  return refused(at, origin === "environment" ? "a trip policy as JSON" : allowedFor("trip"))
 }
 
 const jsonOf = (value: unknown): object | undefined => {
@@ -102,55 +100,55 @@ const jsonOf = (value: unknown): object | undefined => {
   }
 }
 
-const tripFrom = (at: At, origin: Origin): Read => {
+const tripFrom = (at: At, origin: Origin, inside: Inside): Read => {
   const found: Array<Problem> = []
-  const trip = plain(at, origin, found, 0) as Trip
+  const trip = plain(at, { origin, inside, found }, 0) as Trip
   if (found.length > 0) return { problems: found }
   const problems = tripProblems(trip, "").map(({ field, range, value }) => {
-    const path = field.replaceAll(/\[(\d+)\]/g, ".$1").split(".").map((name) =>
-      name === "_tag" ? name : snakeCase(name)
-    )
-    return problemAt({ ...at, path: [...at.path, ...path], value }, range)
+    const names = field.replaceAll(/\[(\d+)\]/g, ".$1").split(".")
+    const place = names.reduce((at, name) => inside(at, name === "_tag" ? name : snakeCase(name), undefined), at)
+    return problemAt({ ...place, value }, range)
   })
   return problems.length > 0 ? { problems } : { value: trip }
+}
+
+interface Reading {
+  readonly origin: Origin
+  readonly inside: Inside
+  readonly found: Array<Problem>
 }
 
 /**
  * The names of a trip policy as the library has them, and its durations. It takes both `minimum_calls` and `minimumCalls`, because the
  * JSON of `Breaker.Data` has the latter.
  */
-const plain = (at: At, origin: Origin, found: Array<Problem>, depth: number): unknown => {
+const plain = (at: At, reading: Reading, depth: number): unknown => {
+  const { found, inside } = reading
+  const { value } = at
+  const isArray = Array.isArray(value)
+  if (!isArray && !isObject(value)) return value
   if (depth > DEEPEST_TRIP) {
     found.push(problemAt({ ...at, value: undefined }, `nested no deeper than ${DEEPEST_TRIP} levels`))
     return undefined
   }
-  const inside = (name: string, value: unknown) => ({ ...at, path: [...at.path, name], value })
-  if (Array.isArray(at.value)) {
-    return at.value.map((value, i) => plain(inside(String(i), value), origin, found, depth + 1))
-  }
-  if (!isObject(at.value)) return at.value
-  const names = new Map<string, unknown>()
-  for (const [written, value] of Object.entries(at.value)) {
-    const name = written === "_tag"
-      ? written
-      : written.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
-    const here = inside(written, value)
-    if (names.has(name)) {
+  if (isArray) return value.map((element, i) => plain(inside(at, String(i), element), reading, depth + 1))
+  const members = new Map<string, unknown>()
+  for (const [key, member] of Object.entries(value)) {
+    const name = key === "_tag" ? key : key.replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+    const here = inside(at, key, member)
+    if (members.has(name)) {
       found.push(problemAt(here, `left out, because ${snakeCase(name)} is given by another name, too`))
     }
-    names.set(
-      name,
-      TRIP_DURATIONS.includes(name) ? tripDuration(here, origin, found) : plain(here, origin, found, depth + 1)
-    )
+    members.set(name, TRIP_DURATIONS.includes(name) ? tripDuration(here, reading) : plain(here, reading, depth + 1))
   }
-  return Object.fromEntries(names)
+  return Object.fromEntries(members)
 }
 
 /**
  * The JSON of a variable is read by `Breaker.config`, too, for which a bare number in it is milliseconds. So here a number is refused:
  * no program should wait a thousand times too long because it reads the variable by another function.
  */
-const tripDuration = (at: At, origin: Origin, found: Array<Problem>): unknown => {
+const tripDuration = (at: At, { found, origin }: Reading): unknown => {
   const isAmbiguous = origin === "environment" && typeof at.value === "number"
   const duration = isAmbiguous ? undefined : durationOf(at.value, "file")
   if (duration === undefined) {

@@ -9,9 +9,15 @@ const DEEPEST = 64
 /** How many nodes a document has once its aliases are replaced by what they stand for. */
 const MOST_NODES = 50_000
 
+const NO_ANCHOR = "YAML whose aliases have an anchor before them"
+const NOT_DEEP = "YAML that is not nested deeply"
+
 /** What a code of the parser's means. Its messages are not shown, because they may quote the text. */
 const meanings: Readonly<Record<string, string>> = {
-  BAD_ALIAS: "YAML whose aliases have an anchor before them",
+  BLOCK_AS_IMPLICIT_KEY: "YAML with one key on a line, and with quotes around a text that has a colon",
+  MISSING_CHAR: "YAML whose quotes and brackets are closed",
+  RESOURCE_EXHAUSTION: NOT_DEEP,
+  BAD_ALIAS: NO_ANCHOR,
   BAD_INDENT: "YAML with an indentation that fits to the lines before",
   MULTIPLE_DOCS: "one YAML document",
   TAB_AS_INDENT: "indented by spaces, not by tabs",
@@ -78,7 +84,8 @@ class Reader {
 
   #alias(alias: Alias, path: ReadonlyArray<string>): unknown {
     const node = alias.resolve(this.#document)
-    if (node === undefined || this.#around.has(node)) {
+    if (node === undefined) throw new NotYaml(NO_ANCHOR, alias, path)
+    if (this.#around.has(node)) {
       throw new NotYaml("YAML whose aliases do not lead back to themselves", alias, path)
     }
     return this.read(node, path)
@@ -125,14 +132,17 @@ const parseWith = (yaml: Yaml, text: string): Parsed => {
     const document = yaml.parseDocument(text, {
       lineCounter: counter,
       prettyErrors: false,
-      logLevel: "silent",
+      logLevel: "error",
       // Its own check takes seconds for thousands of keys. The reader below has one.
       uniqueKeys: false
     })
     // Those that follow are mostly consequences of the first.
     const [problem] = [...document.errors, ...document.warnings]
     if (problem !== undefined) {
-      return notParsed(meanings[problem.code] ?? `valid YAML (${problem.code})`, lineAt(problem.pos[0]))
+      const [offset] = problem.pos
+      // For an indentation it is the end of the line before.
+      const line = lineAt(text[offset] === "\n" ? offset + 1 : offset)
+      return notParsed(meanings[problem.code] ?? `valid YAML (${problem.code})`, line)
     }
     const reader = new Reader(yaml, document, lineOf)
     return { document: { value: reader.read(document.contents, []), lineOf: reader.lines.of } }
@@ -140,7 +150,7 @@ const parseWith = (yaml: Yaml, text: string): Parsed => {
     return error instanceof NotYaml
       ? notParsed(error.allowed, lineOf(error.node), error.path)
       // The parser recurses, so it is the stack that bounds how deep it goes.
-      : notParsed("valid YAML that is not nested deeply")
+      : notParsed(NOT_DEEP)
   }
 }
 
