@@ -119,6 +119,18 @@ export const messages = {
     "persistence",
     "services"
   ),
+  reloaded: line("Info", "The configuration of breakers was read again", "source", "circuits"),
+  reloadFailed: line(
+    "Error",
+    "The configuration of breakers could not be read again; all policies stay as they are",
+    "source",
+    "problems"
+  ),
+  reloadFixed: line("Warn", "Settings have changed that hold from the next start of the process", "source", "settings"),
+  nothingToWatch: line(
+    "Warn",
+    "There is no configuration file to watch; name one by the option file or by CIRCUIT_BREAKER_CONFIG"
+  ),
   configUnknown: line("Warn", "A configuration file has a key that nobody reads", "problem"),
   configUnused: line("Warn", "A configuration file has a service without a breaker", "problem"),
   redisUnused: line(

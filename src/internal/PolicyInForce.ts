@@ -79,31 +79,44 @@ export class PolicyInForce {
       const more = this.#holder.isKeyed ? keyedFields : []
       const wrong = fieldsIn("", change, [...dataFields, ...more])
       const found = wrong.length > 0 || !isObject(change) ? wrong : problems(change, more)
-      return found.length > 0 ? this.#refused(found) : this.#put(merge(this.#policy, change))
+      if (found.length > 0) return this.#refused(found)
+      const policy = merge(this.#policy, change)
+      const problemsOfAll = this.#check(policy)
+      return problemsOfAll.length > 0 ? this.#refused(problemsOfAll) : Effect.succeed(this.#put(policy))
     })
   }
 
-  /** Puts a whole policy in force. A field that it does not set has its default again. */
-  replace(policy: KeyedPolicy): Effect.Effect<ReadonlyArray<PolicyChange>, PolicyError> {
-    return Effect.suspend(() => this.#put({ ...given(this.#holder.defaults), ...given(policy) }))
+  /** Puts a whole policy without problems in force. A field that it does not set has its default again. */
+  replace(policy: KeyedPolicy): ReadonlyArray<PolicyChange> {
+    return this.#put(this.#overDefaults(policy))
   }
 
-  #put(policy: KeyedPolicy): Effect.Effect<ReadonlyArray<PolicyChange>, PolicyError> {
-    const { apply, declared, isKeyed, unfit } = this.#holder
+  /** What is wrong with a whole policy, by itself and for this breaker. */
+  problems(policy: KeyedPolicy): ReadonlyArray<Problem> {
+    return this.#check(this.#overDefaults(policy))
+  }
+
+  #overDefaults(policy: KeyedPolicy): KeyedPolicy {
+    return { ...given(this.#holder.defaults), ...given(policy) }
+  }
+
+  #check(policy: KeyedPolicy): ReadonlyArray<Problem> {
+    const { declared, isKeyed, unfit } = this.#holder
     const own = isKeyed ? [...problems(policy, keyedFields), ...keyedProblems(policy)] : problems(policy)
-    if (own.length > 0) return this.#refused(own)
+    return own.length > 0 ? own : [...undeclared(declared, policy), ...unfit(withDefaults(policy))]
+  }
+
+  #put(policy: KeyedPolicy): ReadonlyArray<PolicyChange> {
     const resolved = withDefaults(policy)
-    const found = [...undeclared(declared, policy), ...unfit(resolved)]
-    if (found.length > 0) return this.#refused(found)
     const changed = differences(this.#fields(this.#policy, this.#resolved), this.#fields(policy, resolved))
     const hasOtherSchedule = this.#resolved.openFor !== resolved.openFor
     this.#policy = policy
     this.#resolved = resolved
     if (changed.length > 0 || hasOtherSchedule) {
       this.#fingerprint = fingerprint(policy)
-      apply({ policy, resolved, fingerprint: this.#fingerprint, changed })
+      this.#holder.apply({ policy, resolved, fingerprint: this.#fingerprint, changed })
     }
-    return Effect.succeed(changed)
+    return changed
   }
 
   #refused(found: ReadonlyArray<Problem>): Effect.Effect<never, PolicyError> {
