@@ -99,6 +99,22 @@ export const mutations: ReadonlyArray<Mutation> = [
     to: "if (!lasts && policy.maxAgeMillis < 0) {"
   },
   {
+    rule: "a lease that is asked for again is as long as it was asked for first, whatever the policy says now",
+    from: "const { leaseMillis: duration, name, waiters } = this.#asking = asking",
+    to:
+      "const { name, waiters } = this.#asking = asking = { ...asking, leaseMillis: plan.leaseMillis }\n    const duration = plan.leaseMillis"
+  },
+  {
+    rule: "an answer over the spans of a former policy is not judged by the new one",
+    from: "const isCurrent = report.withins === this.membership.withins",
+    to: "const isCurrent = true"
+  },
+  {
+    rule: "the evidence must trip the new policy for an interval of its own",
+    from: "this.#proposals.forget()\n    // How many",
+    to: "// How many"
+  },
+  {
     rule: "a strict call joins no load that was sent before it came",
     from: "maxAgeMillis > 0 && inFlight !== undefined && this.#now() - inFlight.requestedAt <= maxAgeMillis",
     to: "inFlight !== undefined"
