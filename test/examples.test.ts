@@ -51,6 +51,13 @@ const printed: Record<string, ReadonlyArray<string>> = {
     "the payment service answers 500",
     "not tried: Circuit \"payments\" is open: 2 consecutive failures (retry after N s)"
   ],
+  "reload.ts": [
+    "Open after 2 failures",
+    "payments: openFor from 60 s to 5 s",
+    "still Open",
+    "breakers.yaml:5: circuit_breaker.services.payments.open_for must be a number of seconds, or a text with a unit such as \"250 millis\" or \"2 minutes\", got \"soon\"",
+    "the policy is the same"
+  ],
   "storage-outage.ts": [
     "closed: the call fails",
     "closed: the call fails",
