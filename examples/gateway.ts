@@ -1,6 +1,7 @@
 /**
  * A gateway with two circuits, in front of an upstream that can be made slow, failing or dead: run it with `npm start`
- * and follow its banner. It listens on 127.0.0.1 only, on PORT (default 8080; 0 takes any free one).
+ * and follow its banner. It listens on 127.0.0.1 only, on PORT (default 8080; 0 takes any free one). CIRCUIT_BREAKER_CONFIG names a
+ * file that configures its circuits, `orders`, `search` and `load`: see docs/configuration.md.
  */
 import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Config, Console, Data, Effect, Layer, Option, Runtime, Schedule, Schema, Stream } from "effect"
@@ -85,6 +86,7 @@ const program = Layer.launch(App).pipe(
   Effect.catchTags({
     NoPort: () => notStarted("PORT must be a whole number from 0 to 65535. 0 takes any free port."),
     ConfigError: ({ message }) => notStarted(message),
+    BreakerConfigError: ({ message }) => notStarted(message),
     ServeError: ({ cause }) => notStarted(`${cause}. Set PORT to another port, or to 0 for any free one.`)
   })
 )

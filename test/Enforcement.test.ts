@@ -110,7 +110,9 @@ console.log(await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(S
     const off = inProcess({ CIRCUIT_BREAKER_ENABLED: "false" })
     assert.strictEqual(off.at(-1), "Success 0")
     assert.include(off[0], messages.notEnforced.text)
-    assert.deepStrictEqual(inProcess({ CIRCUIT_BREAKER_ENABLED: "true" }), ["Failure 1"])
+    const on = inProcess({ CIRCUIT_BREAKER_ENABLED: "true" })
+    assert.strictEqual(on.at(-1), "Failure 1")
+    assert.include(on[0], messages.enforced.text)
     assert.deepStrictEqual(inProcess({}), ["Failure 1"])
   })
 
@@ -146,8 +148,17 @@ console.log(await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(S
       }))
   }
 
-  for (const value of [undefined, "", "true", "True", " on ", "YES", "1"]) {
-    it.effect(`CIRCUIT_BREAKER_ENABLED=${JSON.stringify(value)} of a ConfigProvider is enforce, without a word (F26)`, () =>
+  for (const value of ["true", "True", " on ", "YES", "1"]) {
+    it.effect(`CIRCUIT_BREAKER_ENABLED=${JSON.stringify(value)} of a ConfigProvider is enforce, and is logged once (F26)`, () =>
+      Effect.gen(function*() {
+        const { lines, mode } = yield* modeUnder(value, 3)
+        assert.strictEqual(mode, "enforce")
+        assert.deepStrictEqual(lines, [[messages.enforced.text, { source: "CIRCUIT_BREAKER_ENABLED" }]])
+      }))
+  }
+
+  for (const value of [undefined, "", " "]) {
+    it.effect(`CIRCUIT_BREAKER_ENABLED=${JSON.stringify(value)} of a ConfigProvider is not set: enforce, without a word (F26)`, () =>
       Effect.gen(function*() {
         assert.deepStrictEqual(yield* modeUnder(value), { mode: "enforce", lines: [] })
       }))

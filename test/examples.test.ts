@@ -4,7 +4,7 @@ import { Duration, Effect } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { globSync, readFileSync } from "node:fs"
-import { mkdtemp, rm } from "node:fs/promises"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { type AddressInfo, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -81,6 +81,15 @@ const printed: Record<string, ReadonlyArray<string>> = {
     "bad host is not called: BreakerOpenError",
     "good host answers 200",
     "2 circuits, the bad host's is Open"
+  ],
+  "configured.ts": [
+    "payments: trip by config.yaml:9, openFor by config.yaml:10, timeout by config.yaml:11",
+    "http: capacity by config.yaml:13, openFor by HTTP_RECOVERY_TIMEOUT",
+    "payments: status 500",
+    "payments: status 500",
+    "payments: not called, because payments is open",
+    "PAYMENTS_FAILURE_THRESHOLD: must be a whole number of at least 1, got \"two\"",
+    "PAYMENTS_TIMEOUT: must be a number of seconds, or a text with a unit such as \"250 millis\" or \"2 minutes\", got \"-1\""
   ],
   "fallback.ts": [
     "Oslo: rain",
@@ -322,8 +331,26 @@ describe.concurrent("the gateway", () => {
     assert.match(await whyNot({ PORT: String(port) }), /^The gateway did not start: .*in use.*Set PORT .*\.\n$/)
     assert.match(await whyNot({ PORT: "http" }), /^The gateway did not start: PORT must be .*\.\n$/)
     const nowhere = { PORT: "0", CIRCUIT_BREAKER_PERSISTENCE: "nowhere" }
-    assert.match(await whyNot(nowhere), /^The gateway did not start: .*"sqlite".*\n.*CIRCUIT_BREAKER_PERSISTENCE/)
+    assert.match(await whyNot(nowhere), /^The gateway did not start: CIRCUIT_BREAKER_PERSISTENCE: must be one of .*\n$/)
+    const file = join(directory, "broken.yaml")
+    await writeFile(file, "circuit_breaker:\n  services:\n    orders: { timeout: 1, open_fro: 5 }\n")
+    assert.match(
+      await whyNot({ PORT: "0", CIRCUIT_BREAKER_CONFIG: file }),
+      /^The gateway did not start: .*broken\.yaml:3: .*open_fro must be left out.*did you mean open_for.*\n$/
+    )
     taken.close()
+  })
+
+  it("the gateway is configured by the file that CIRCUIT_BREAKER_CONFIG names", async (context) => {
+    const file = join(directory, "breakers.yaml")
+    const orders = "trip: { _tag: Failures, count: 2, within: 60 }"
+    await writeFile(file, `circuit_breaker:\n  persistence: memory\n  services:\n    orders: { ${orders} }\n`)
+    const gateway = startGateway({ PORT: "0", CIRCUIT_BREAKER_CONFIG: file }, context)
+    await prints(gateway, /Circuits are kept in memory/)
+    const [, failing = ""] = await prints(gateway, /Break it: +curl -X POST (\S+)/)
+    await fetch(failing, { method: "POST" })
+    await prints(gateway, /orders  CLOSED -> OPEN: 2 failures/)
+    await stop(gateway, "SIGINT")
   })
 })
 

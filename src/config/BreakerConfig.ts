@@ -331,7 +331,7 @@ export const layerFor: {
   <Self, Name extends string, P extends Policy>(
     service: ServiceClass<Self, Name, P>
   ): Layer.Layer<Self, BreakerConfigError, Storage | BreakerConfig | ServicesOf<P>>
-  <Self, Name extends string, P extends Policy>(
+  <Self, Name extends string, P extends Policy & KeyedOptions>(
     service: KeyedServiceClass<Self, Name, P>
   ): Layer.Layer<Self, BreakerConfigError, Storage | BreakerConfig | ServicesOf<P>>
 } = (service: object): Layer.Layer<any, any, any> => {

@@ -3,6 +3,7 @@
  *
  * Keys come from anywhere, `__proto__` too: they are only compared with those that are known, and the services are kept in a `Map`.
  */
+import { isDate } from "effect/Predicate"
 import { isObject, nearest } from "../../internal/Check.ts"
 import { nameProblems } from "../../internal/CircuitName.ts"
 import { ENABLED_ALLOWED, enabledFrom } from "../../internal/Enabled.ts"
@@ -80,7 +81,7 @@ const members = (at: At, inside: Inside, known: ReadonlyArray<string>, found: Fo
 
 const anyMembers = (at: At, inside: Inside, allowed: string, found: Found): ReadonlyMap<string, At> => {
   if (at.value === null || at.value === undefined) return new Map()
-  if (!isObject(at.value) || at.value instanceof Date) {
+  if (!isObject(at.value) || isDate(at.value)) {
     found.problems.push(problemAt(at, allowed))
     return new Map()
   }

@@ -36,21 +36,26 @@ const Window = Schema.Union([
   Schema.Struct({ _tag: Schema.Literal("LastCalls"), calls: Count })
 ])
 
-const Trip: Schema.Codec<unknown> = Schema.suspend((): Schema.Codec<unknown> =>
-  Schema.Union([
-    Schema.Struct({ _tag: Schema.Literal("ConsecutiveFailures"), failures: Count }),
-    Schema.Struct({ _tag: Schema.Literal("Failures"), count: Count, within: InSeconds }),
-    Schema.Struct({ _tag: Schema.Literal("FailureRate"), threshold: Rate, minimum_calls: Count, window: Window }),
-    Schema.Struct({
-      _tag: Schema.Literal("SlowCallRate"),
-      threshold: Rate,
-      slower_than: InSeconds,
-      minimum_calls: Count,
-      window: Window
-    }),
-    Schema.Struct({ _tag: Schema.Literals(["Any", "All"]), policies: Schema.Array(Trip) })
-  ]) as unknown as Schema.Codec<unknown>
-).annotate({ identifier: "Trip" })
+// A schema with an identifier is one definition that others refer to, so it has the description of all its uses.
+const Trip: Schema.Codec<unknown> = Schema.Union([
+  Schema.Struct({ _tag: Schema.Literal("ConsecutiveFailures"), failures: Count }),
+  Schema.Struct({ _tag: Schema.Literal("Failures"), count: Count, within: InSeconds }),
+  Schema.Struct({ _tag: Schema.Literal("FailureRate"), threshold: Rate, minimum_calls: Count, window: Window }),
+  Schema.Struct({
+    _tag: Schema.Literal("SlowCallRate"),
+    threshold: Rate,
+    slower_than: InSeconds,
+    minimum_calls: Count,
+    window: Window
+  }),
+  Schema.Struct({
+    _tag: Schema.Literals(["Any", "All"]),
+    policies: Schema.Array(Schema.suspend((): Schema.Codec<unknown> => Trip))
+  })
+]).annotate({
+  identifier: "Trip",
+  description: fields.find(({ kind }) => kind === "trip")!.description
+}) as unknown as Schema.Codec<unknown>
 
 const schemaOf = (kind: Kind): Schema.Codec<unknown, unknown> => {
   switch (kind) {
@@ -67,19 +72,20 @@ const schemaOf = (kind: Kind): Schema.Codec<unknown, unknown> => {
   }
 }
 
+const described = ({ description, kind }: Field): Schema.Codec<unknown, unknown> =>
+  kind === "trip" ? Trip : schemaOf(kind).annotate({ description })
+
 const serviceSchema = (own: ReadonlyArray<Field>) => {
   const groups = Map.groupBy(own, ({ keys }) => keys[0]!)
   const member = (group: ReadonlyArray<Field>): Schema.Codec<unknown, unknown> => {
     const [first] = group.filter(({ keys }) => keys.length === 1)
     const inner = group.filter(({ keys }) => keys.length > 1)
-    const scalar = first === undefined ? [] : [schemaOf(first.kind).annotate({ description: first.description })]
+    const scalar = first === undefined ? [] : [described(first)]
     const object = inner.length === 0 ?
       [] :
       [Schema.Struct(
         Object.fromEntries(
-          inner.map(({ description, keys, kind }) =>
-            [keys[1]!, Schema.optionalKey(schemaOf(kind).annotate({ description }))] as const
-          )
+          inner.map((field) => [field.keys[1]!, Schema.optionalKey(described(field))] as const)
         )
       )]
     const [only, ...others] = [...scalar, ...object]
@@ -102,10 +108,11 @@ const Text = Schema.Struct({
         description: "Where circuits are kept. CIRCUIT_BREAKER_PERSISTENCE comes first. Default memory."
       })
     ),
-    defaults: Schema.optionalKey(Service.annotate({ description: "For every service, beneath what its class says." })),
+    defaults: Schema.optionalKey(Service),
     services: Schema.optionalKey(
       Schema.Record(Schema.String, Service).annotate({
-        description: "By the names of the breakers. What is here comes before what the class says."
+        description:
+          "By the names of the breakers: before what the class says. defaults are for every service, beneath it."
       })
     )
   })),

@@ -2,6 +2,7 @@
  * JSON with the lines of its keys. It takes what `JSON.parse` takes, except for keys that are given twice, of which `JSON.parse` would
  * keep the last one in silence, and it says on which line it stopped without quoting the text.
  */
+import { isTagged } from "effect/Predicate"
 import { Lines, notParsed, type Parsed } from "./Document.ts"
 
 const DEEPEST = 64
@@ -11,6 +12,7 @@ const TOKEN =
   /[ \t\n\r]*(?:([{}[\]:,])|("[^"\\]*(?:\\.[^"\\]*)*")|(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null))/sy
 
 class NotJson {
+  readonly _tag = "NotJson"
   readonly allowed: string
   readonly path: ReadonlyArray<string>
   constructor(allowed: string, path: ReadonlyArray<string> = []) {
@@ -18,6 +20,8 @@ class NotJson {
     this.path = path
   }
 }
+
+const isNotJson = (error: unknown): error is NotJson => isTagged(error, "NotJson")
 
 class Parser {
   readonly #text: string
@@ -119,7 +123,7 @@ export const parseJson = (text: string): Parsed => {
     parser = new Parser(text)
     return { document: { value: parser.whole(), lineOf: parser.lines.of } }
   } catch (error) {
-    if (!(error instanceof NotJson)) throw error
+    if (!isNotJson(error)) throw error
     return notParsed(error.allowed, parser?.line ?? 1, error.path)
   }
 }

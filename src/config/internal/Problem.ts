@@ -3,6 +3,7 @@
  *
  * A file and its values may come from anywhere, so every text is cut and written on one line. What may be a secret is not shown.
  */
+import { isDate } from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { shown } from "../../internal/Check.ts"
 
@@ -97,7 +98,7 @@ const described = (path: ReadonlyArray<string>, value: unknown): unknown => {
   if (path.some((name) => name === "redis" || SECRET.test(name))) return HIDDEN
   if (typeof value === "string") return WITH_USER.test(value) ? HIDDEN : value.slice(0, 101)
   if (Array.isArray(value)) return "(an array)"
-  if (value instanceof Date) return "(a date)"
+  if (isDate(value)) return "(a date)"
   return typeof value === "object" && value !== null ? "(an object)" : value
 }
 

@@ -1,5 +1,6 @@
 /** YAML by the package yaml, with the lines of its keys. */
 import * as Effect from "effect/Effect"
+import { isTagged } from "effect/Predicate"
 import type { Alias, Document, Node, YAMLMap } from "yaml"
 import { type Yaml, yaml } from "../../internal/drivers/Yaml.ts"
 import { Lines, notParsed, type Parsed } from "./Document.ts"
@@ -25,6 +26,7 @@ const meanings: Readonly<Record<string, string>> = {
 }
 
 class NotYaml {
+  readonly _tag = "NotYaml"
   readonly allowed: string
   readonly node: Node | undefined
   readonly path: ReadonlyArray<string>
@@ -34,6 +36,8 @@ class NotYaml {
     this.path = path
   }
 }
+
+const isNotYaml = (error: unknown): error is NotYaml => isTagged(error, "NotYaml")
 
 /** Makes plain data of a document's nodes. Each key that it meets gets its line. */
 class Reader {
@@ -147,7 +151,7 @@ const parseWith = (yaml: Yaml, text: string): Parsed => {
     const reader = new Reader(yaml, document, lineOf)
     return { document: { value: reader.read(document.contents, []), lineOf: reader.lines.of } }
   } catch (error) {
-    return error instanceof NotYaml
+    return isNotYaml(error)
       ? notParsed(error.allowed, lineOf(error.node), error.path)
       // The parser recurses, so it is the stack that bounds how deep it goes.
       : notParsed(NOT_DEEP)
