@@ -27,6 +27,8 @@ const withDrift = <A, E, R>(f: (told: ReadonlyArray<unknown>) => Effect.Effect<A
     return Effect.provide(f(told), Logger.layer([logger]))
   })
 
+const unavailable = new Storage.StorageError({ operation: "probe", reason: "Unavailable", cause: "lost" })
+
 const two = Effect.gen(function*() {
   const storage = yield* memory
   const links = [new Link(storage), new Link(storage)] as const
@@ -249,6 +251,63 @@ describe("rounds and views of a policy that changes", () => {
       yield* Effect.all([Fiber.join(first), Fiber.join(second)])
       yield* untilQuiet
       assert.strictEqual(yield* a.state, "Closed")
+    }))
+
+  it.effect("a lease that is asked for again is as long as it was asked for first, whatever the policy says now", () =>
+    Effect.gen(function*() {
+      const link = new Link(yield* memory)
+      const half = { lease: "5 seconds" } as const
+      const breaker = yield* link.make("asked", {
+        trip: policy.trip,
+        openFor: "1 second",
+        halfOpen: half,
+        evidence: "any"
+      })
+      yield* failTimes(breaker, 2)
+      yield* rounds(2)
+      const asks = () =>
+        link.probes.flatMap((sent) => sent._tag === "Ask" ? [[sent.lease.sequence, sent.duration]] : [])
+      // It is granted, and the answer is lost.
+      link.fault((request) => Effect.andThen(request, Effect.fail(unavailable)), "probe")
+      yield* Effect.flip(breaker.wrap(Effect.die("ran")))
+      yield* breaker.reconfigure({ halfOpen: { lease: "1 minute" } })
+      link.fault(undefined)
+      yield* TestClock.adjust("2 seconds")
+      const [[sequence] = []] = asks()
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* breaker.permit
+        assert.deepStrictEqual(asks(), [[sequence, 5000], [sequence, 5000]])
+      }))
+      yield* untilQuiet
+      // The next one is as long as the policy says.
+      yield* TestClock.adjust("2 seconds")
+      yield* Effect.scoped(breaker.permit)
+      assert.deepStrictEqual(asks().at(-1)?.[1], 60_000)
+    }))
+
+  it.effect("what tripped the policy before does not count towards the interval of the new one", () =>
+    Effect.gen(function*() {
+      const link = new Link(yield* memory)
+      const breaker = yield* link.make("suspects", { ...policy, trip: Trip.consecutiveFailures(4), evidence: "pooled" })
+      yield* breaker.wrap(Effect.void)
+      yield* rounds(2)
+      const suspects = yield* link.make("suspects", { ...policy, evidence: "pooled" })
+      yield* suspects.wrap(Effect.void)
+      yield* rounds(2)
+      yield* failTimes(breaker, 1)
+      yield* TestClock.adjust("100 millis")
+      yield* untilQuiet
+      yield* failTimes(suspects, 1)
+      yield* TestClock.adjust("100 millis")
+      yield* untilQuiet
+      // One snapshot has tripped. The change comes before the second one.
+      yield* TestClock.adjust("800 millis")
+      yield* suspects.reconfigure({ openFor: "40 seconds" })
+      yield* TestClock.adjust("1500 millis")
+      yield* untilQuiet
+      assert.strictEqual((yield* suspects.snapshot).fleet!.state, "Closed")
+      yield* rounds(2)
+      assert.strictEqual((yield* suspects.snapshot).fleet!.state, "Open")
     }))
 
   it.effect("fields that the storage cannot serve are told", () =>

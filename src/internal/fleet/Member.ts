@@ -130,6 +130,11 @@ export class Member implements Fleet, Evidence, Participant {
     this.#reports.lookBack(withins, this.local.counted(), this.#now())
     const totals = withins.map((within) => this.snapshot.totals[before.indexOf(within)] ?? noCounts)
     this.snapshot = { ...this.snapshot, totals }
+    // What tripped the policy before may trip this one, too, so the next snapshot is looked at though no call may come.
+    if (this.#proposals.isSuspecting) {
+      this.#reports.waitForNext(() => {})
+      this.addToRound()
+    }
     this.#proposals.forget()
     // How many probes are free is for the policy to say.
     this.#leases?.free()
