@@ -123,6 +123,7 @@ describe("the classification of errors", () => {
       }
       assert.strictEqual(yield* tagOf(Exit.fail(throws)), "Failure")
       assert.strictEqual(yield* tagOf(Exit.fail(proxy)), "Failure")
+      assert.strictEqual(yield* tagOf(Exit.die(proxy)), "Failure")
     }))
 })
 
