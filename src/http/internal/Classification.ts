@@ -53,7 +53,10 @@ const ofResponse = (
   nowMillis: number
 ): Outcome.Outcome => {
   const tag = statuses?.(response.status, response.request) ?? tagOf(response.status)
-  return tag === "Failure" ? Outcome.failure({ retryAfter: retryAfterAt(response, nowMillis) }) : { _tag: tag }
+  if (tag === "Success") return Outcome.success
+  const retryAfter = retryAfterAt(response, nowMillis)
+  if (tag === "Failure") return Outcome.failure({ retryAfter })
+  return retryAfter === undefined ? Outcome.ignored : Outcome.ignoredWith({ retryAfter })
 }
 
 /** An error of the application may be anything, also a proxy that throws when it is looked at. */

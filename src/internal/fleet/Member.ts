@@ -395,7 +395,8 @@ export class Member implements Fleet, Evidence, Participant {
     const believed = { ...snapshot, state: this.#believed(snapshot.state, now), totals }
     this.#know(believed, requestedAt, now)
     this.local.refresh(fleetStateOf(believed, probes, now), overrideUntil(believed, now))
-    if (snapshot.state._tag === "HalfOpen" && snapshot.state.live < probes) this.#leases?.free()
+    const { state } = snapshot
+    if (state._tag === "HalfOpen" && state.live < probes && state.probesIn === undefined) this.#leases?.free()
   }
 
   /** The rest of one open time only gets shorter. A longer one comes from a storage whose clock was set back. */
