@@ -9,6 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Fiber } from "effect/Fiber"
 import { shown } from "./internal/Check.ts"
+import { once, truthOf } from "./internal/ConfigWords.ts"
 import { logged } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
 
@@ -44,21 +45,6 @@ export const Enforcement: Context.Reference<EnforcementMode> = Context.Reference
 )
 
 const VARIABLE = "CIRCUIT_BREAKER_ENABLED"
-const TRUE = ["true", "yes", "on", "y", "1"]
-const FALSE = ["false", "no", "off", "n", "0"]
-
-/** The lines that were logged, by the provider that they are about, so that a thousand breakers log them once. */
-const loggedBy = new WeakMap<ConfigProvider.ConfigProvider, Set<string>>()
-
-const once = (provider: ConfigProvider.ConfigProvider, key: string, line: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    let keys = loggedBy.get(provider)
-    if (keys === undefined) loggedBy.set(provider, keys = new Set())
-    if (keys.has(key)) return Effect.void
-    keys.add(key)
-    return line
-  })
-
 /**
  * The mode of a breaker's calls that are given none. Logs once which mode is on, where that is not `enforce`.
  *
@@ -72,9 +58,9 @@ export const enforcementByDefault: Effect.Effect<EnforcementMode> = Effect.gen(f
     onFailure: String,
     onSuccess: (text) => text
   })
-  const word = value.trim().toLowerCase()
-  const mode = FALSE.includes(word) ? "bypass" : "enforce"
-  if (mode === "enforce" && !TRUE.includes(word)) {
+  const isEnabled = truthOf(value)
+  const mode = isEnabled === false ? "bypass" : "enforce"
+  if (isEnabled === undefined) {
     yield* once(provider, `unclear ${value}`, logged(messages.enforcementUnclear, { value: shown(value) }))
   }
   const source = given === "enforce" ? VARIABLE : "Breaker.Enforcement"

@@ -109,6 +109,16 @@ export const messages = {
     "CIRCUIT_BREAKER_ENABLED must be true or false; breakers enforce their policies",
     "value"
   ),
+  decidesUnclear: line(
+    "Warn",
+    "CIRCUIT_BREAKER_DECIDES must be old or new; the old breaker decides",
+    "value"
+  ),
+  comparisonUnclear: line(
+    "Warn",
+    "CIRCUIT_BREAKER_COMPARISON must be true or false; breakers are compared",
+    "value"
+  ),
   variablesMisspelt: line(
     "Warn",
     "Variables under the prefix of a breaker look like its own, but it does not read them",
@@ -116,6 +126,20 @@ export const messages = {
     "variables"
   ),
   variablesUnread: line("Debug", "Variables under the prefix of a breaker are not read by it", "prefix", "variables"),
+
+  // two breakers that are compared
+  breakersDisagree: line(
+    "Warn",
+    "Two compared breakers disagree about a call",
+    "circuit",
+    "kind",
+    "decides",
+    "old",
+    "new",
+    "old_reason",
+    "new_reason",
+    "unlogged"
+  ),
 
   // storages made of storages
   fallback: line(
@@ -170,5 +194,9 @@ export const messages = {
   classifyFailed: line("Unhandled", "classify failed; the call counts as ignored"),
   scheduleFailed: line("Unhandled", "openFor schedule failed; using 60 seconds, or maxOpenFor if less"),
   adapterFailed: line("Unhandled", "A function of an adapted breaker failed; its call goes on"),
+  decidesFailed: line("Unhandled", "decides of a comparison failed; the old breaker decides"),
+  comparisonFlagFailed: line("Unhandled", "compare of a comparison failed; both breakers are asked"),
+  shadowFailed: line("Unhandled", "A breaker that does not decide failed; the call goes on"),
+  onMismatchFailed: line("Unhandled", "onMismatch of a comparison failed"),
   listenerFailed: line("Unhandled", "A listener of Breaker.onEvent failed; it stays subscribed")
 }
