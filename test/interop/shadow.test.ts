@@ -164,7 +164,7 @@ const play = (policy: typeof Policy.Type, calls: ReadonlyArray<Call>) =>
 /** What the plays have met, so that a play in which nothing happens is noticed. */
 const met = { rejected: 0, probes: 0, timeouts: 0, closedAgain: 0 }
 
-const many = { arbitrary: { runs: 300, size: 60 } }
+const many = { arbitrary: { runs: 200, size: 60 } }
 
 describe("a shadow", () => {
   it.effect.prop("decides as a breaker that decides, where the old one rejects nothing", [Policy, Calls], (
