@@ -332,6 +332,21 @@ export class Model {
     }, 0)
   }
 
+  /** When the longest hint of this round's ignored probes is over, as far as is known. */
+  probesFrom(): number {
+    const begin = this.#changeIndex()
+    const hinted = (hintMillis: number, at: number) => this.#latestHint([{ at, hintMillis }])
+    return this.facts.reduce((from, fact, i) => {
+      if (i < begin) return from
+      if (fact._tag === "Adopted") return probesFromOf(fact.view.state)
+      if (fact._tag === "Refreshed") return probesFromOf(fact.state)
+      const isHint = fact._tag === "JudgedAlone" && fact.outcome === "Ignored" ||
+        fact._tag === "Ended" && fact.outcome === "Ignored" && this.#admission(fact.call).kind === "Probe" &&
+          !this.#isLate(fact.call, i)
+      return isHint ? Math.max(from, hinted(fact.hintMillis, fact.at)) : from
+    }, 0)
+  }
+
   /** The fleet's last known state, unless the circuit has left it by a change or a probe of its own. */
   #fleetState(): FleetState | undefined {
     const change = this.#change()
@@ -360,9 +375,10 @@ export class Model {
         return this.openUntil()
       case "HalfOpen": {
         const fleet = this.#fleetState()
-        if (fleet?._tag === "HalfOpen") return Math.max(now, fleet.freeAt)
+        const from = Math.max(now, this.probesFrom())
+        if (fleet?._tag === "HalfOpen") return Math.max(from, fleet.freeAt)
         const places = this.places(now).map(({ until }) => until)
-        return places.length < this.plan.probes ? now : Math.min(...places)
+        return places.length < this.plan.probes ? from : Math.max(from, Math.min(...places))
       }
       case "Closed":
         return now < this.rampUntil() ? this.rampUntil() : undefined
@@ -375,6 +391,7 @@ export class Model {
     if (this.state === "Closed") return undefined
     if (this.state === "Open" && now < this.openUntil()) return "Open"
     if (leave === "Denied") return this.state
+    if (this.state === "HalfOpen" && now < this.probesFrom()) return "HalfOpen"
     if (this.state === "Open" || leave === "Granted" || leave === "Ask") return undefined
     const most = leave === "Alone" ? 1 : this.plan.probes
     return this.places(now).length >= most ? "HalfOpen" : undefined
@@ -481,7 +498,7 @@ export class Model {
       ...when(lease !== undefined, [
         "probeEnded",
         lease,
-        { outcome: judged, slow, timeout, hintMillis },
+        { outcome: judged, slow, timeout, hintMillis: isLate ? 0 : hintMillis },
         at
       ]),
       ...when(endsStreak, ["streakEnded", streak, this.counted().success])
@@ -553,8 +570,10 @@ export class Model {
   #judgeProbe(at: number, outcome: Settlement["outcome"], hintMillis: number): void {
     const { successes } = this.plan
     const succeeded = this.#successes()
-    if (outcome === "Failure") this.#open(at, "probe failed", "a probe failed", this.#latestHint([{ at, hintMillis }]))
-    else if (outcome === "Success" && succeeded >= successes) {
+    if (outcome === "Failure") {
+      const hintUntil = Math.max(this.#latestHint([{ at, hintMillis }]), this.probesFrom())
+      this.#open(at, "probe failed", "a probe failed", hintUntil)
+    } else if (outcome === "Success" && succeeded >= successes) {
       this.#become(at, "Closed", "recovered", `${succeeded} of ${successes} probes succeeded`)
     }
   }
@@ -598,7 +617,8 @@ export class Model {
     const hasMoved = known?._tag === "Open" && state._tag === "Open"
       ? differ(known.until, state.until)
       : known?._tag === "HalfOpen" && state._tag === "HalfOpen" &&
-        (this.#successes() !== state.successes || differ(known.freeAt, state.freeAt))
+        (this.#successes() !== state.successes || differ(known.freeAt, state.freeAt) ||
+          differ(this.probesFrom(), state.probesFrom))
     if (hasMoved) this.facts.push({ _tag: "Refreshed", state })
   }
 
@@ -610,6 +630,8 @@ export class Model {
 }
 
 const beginsEpoch = ({ _tag }: Fact): boolean => _tag === "Became" || _tag === "Adopted" || _tag === "Overridden"
+
+const probesFromOf = (state: FleetState): number => state._tag === "HalfOpen" ? state.probesFrom : 0
 
 const successesOf = (state: FleetState): number => state._tag === "HalfOpen" ? state.successes : 0
 

@@ -62,6 +62,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     to: ""
   },
   {
+    rule: "no lease is granted before the hint of an ignored probe is over",
+    from: "if (now < (round.state.probesFrom ?? -Infinity)) return denied",
+    to: ""
+  },
+  {
     rule: "a report is counted once",
     from: "isEmpty(delta) || isRepeat(known, message, now, idleTimeToLive)",
     to: "isEmpty(delta)"

@@ -134,11 +134,18 @@ export const scheduleFrom = (seed: number): Schedule => {
   // From numbers of its own, so that the schedules without it stay as they are.
   const sleep = new Rng(seed, 1)
   const suspends = sleep.chance(0.3)
+  // Whether dependencies answer that the caller is to come back later.
+  const hints = new Rng(seed, 2)
+  const isLimited = hints.chance(0.3)
   const idlesSoon = suspends && sleep.chance(0.5)
   const down = circuits.map(() => rng.chance(0.5))
   const process = (): number => rng.int(0, processes - 1)
   const circuit = (): number => rng.int(0, circuits.length - 1)
-  const behaviour = (isDown: boolean): Behaviour => ({
+  const behaviour = (isDown: boolean): Behaviour => {
+    const drawn = behaviourOf(isDown)
+    return isLimited && hints.chance(0.15) ? { ...drawn, ends: "isIgnored", hint: hints.pick([500, 8000]) } : drawn
+  }
+  const behaviourOf = (isDown: boolean): Behaviour => ({
     ends: rng.weighted(
       isDown
         ? [[8, "fails"], [1, "succeeds"], [0.3, "isIgnored"], [0.3, "dies"]]
