@@ -52,7 +52,7 @@ import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { dual } from "effect/Function"
+import { dual, identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -77,7 +77,7 @@ import type {
   WrapStreamWith,
   WrapWith
 } from "./Guard.ts"
-import { type AnyClassify, enforcementOf, run } from "./internal/Call.ts"
+import { type AnyClassify, enforcementOf, judged, run } from "./internal/Call.ts"
 import { refuse } from "./internal/Check.ts"
 import { type Act, Circuit } from "./internal/Circuit.ts"
 import { circuitName, prefixOf } from "./internal/CircuitName.ts"
@@ -85,6 +85,7 @@ import { makeEntry } from "./internal/fleet/Engine.ts"
 import { unfit } from "./internal/fleet/Membership.ts"
 import { guardedStream, type StreamOptions } from "./internal/GuardedStream.ts"
 import { randomId } from "./internal/Ids.ts"
+import { judge, judgedBy, type Judges } from "./internal/Judge.ts"
 import { Keys } from "./internal/Keys.ts"
 import { logged, unhandled } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
@@ -710,7 +711,7 @@ const handleOf = <Err>(
   current: () => Circuit,
   { bypasses, inForce }: Parts,
   mustExist: boolean
-): Breaker<Err> => {
+): Breaker<Err> & Judges => {
   const through = <A, E, R>(self: Effect.Effect<A, E, R>, classify: AnyClassify | undefined) =>
     Effect.withFiber((fiber): Effect.Effect<A, any, R> =>
       bypasses && !isEnforcementGiven(fiber) ? self : run(current(), self, classify, fiber)
@@ -721,6 +722,7 @@ const handleOf = <Err>(
     get circuit() {
       return current().name
     },
+    [judge]: (exit) => judged(current(), undefined, exit, identity),
     wrap: (self) => through(self, undefined),
     wrapWith: dual(
       2,
@@ -816,6 +818,7 @@ export const Service = <Self = never>() =>
         Effect.flatMap(Key, (breaker) => breaker.wrapWith(self, options))
     )
     static readonly circuit = name
+    static readonly [judge]: Judges[typeof judge] = (exit) => Effect.flatMap(Key, (breaker) => judgedBy(breaker, exit))
     static readonly permit = Effect.flatMap(Key, ({ permit }) => permit)
     static readonly awaitPermit = Effect.flatMap(Key, ({ awaitPermit }) => awaitPermit)
     static readonly wrapStream = <A, E, R>(self: Stream.Stream<A, E, R>) =>

@@ -9,7 +9,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Fiber } from "effect/Fiber"
 import { shown } from "./internal/Check.ts"
-import { ENABLED, enabledFrom } from "./internal/Enabled.ts"
+import { ENABLED, once, truthOf } from "./internal/ConfigWords.ts"
 import { logged } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
 
@@ -61,18 +61,6 @@ export const EnabledByFile: Context.Reference<Said | undefined> = Context.Refere
   { defaultValue: () => undefined }
 )
 
-/** The lines that were logged, by the provider that they are about, so that a thousand breakers log them once. */
-const loggedBy = new WeakMap<ConfigProvider.ConfigProvider, Set<string>>()
-
-const once = (provider: ConfigProvider.ConfigProvider, key: string, line: Effect.Effect<void>): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    let keys = loggedBy.get(provider)
-    if (keys === undefined) loggedBy.set(provider, keys = new Set())
-    if (keys.has(key)) return Effect.void
-    keys.add(key)
-    return line
-  })
-
 /**
  * The mode of a breaker's calls that are given none. Logs once what was understood, where somebody said something.
  *
@@ -88,7 +76,7 @@ export const enforcementByDefault: Effect.Effect<EnforcementMode> = Effect.gen(f
     onSuccess: (text) => text
   })
   const isSet = variable.trim() !== ""
-  const enabled = isSet ? enabledFrom(variable) : file?.enabled
+  const enabled = isSet ? truthOf(variable) : file?.enabled
   if (isSet && enabled === undefined) {
     yield* once(provider, `unclear ${variable}`, logged(messages.enforcementUnclear, { value: shown(variable) }))
   }

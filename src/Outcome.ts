@@ -18,9 +18,9 @@ import * as Exit from "effect/Exit"
 import { hasProperty, isTagged } from "effect/Predicate"
 
 /**
- * The outcome of a call. `retryAfter` on a failure is a hint, such as an HTTP `Retry-After`: it can only lengthen the
- * open time, and only up to the policy's `maxOpenFor`. On an ignored outcome it is accepted and has no effect, so a `classify` can
- * pass on what the response of a 429 says.
+ * The outcome of a call. `retryAfter` is a hint, such as an HTTP `Retry-After`, bounded by the policy's `maxOpenFor`. On a failure
+ * it can lengthen the open time. On an ignored outcome, such as a 429, it means nothing while the circuit is closed. After a
+ * probe it means that no instance starts another one before the time is over.
  *
  * @category models
  * @since 0.1.0
@@ -41,10 +41,22 @@ export const success: Outcome = { _tag: "Success" }
 /**
  * The call says nothing about the dependency. It is counted as ignored and has no other effect.
  *
+ * @see {@link ignoredWith} for one with a `retryAfter`
  * @category constructors
  * @since 0.1.0
  */
 export const ignored: Outcome = { _tag: "Ignored" }
+
+/**
+ * The call says nothing about the dependency but when to come back: after a probe, no instance starts another one before.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const ignoredWith = (options: { readonly retryAfter: Duration.Input | undefined }): Outcome => ({
+  _tag: "Ignored",
+  retryAfter: options.retryAfter
+})
 
 /**
  * The call counts against the dependency.
@@ -97,7 +109,10 @@ const outcomeOf = (error: unknown): Outcome => {
  */
 export const read = (value: unknown): Outcome | undefined => {
   if (isTagged(value, "Success")) return success
-  if (isTagged(value, "Ignored")) return ignored
+  if (isTagged(value, "Ignored")) {
+    const { retryAfter } = value as { readonly retryAfter?: Duration.Input }
+    return retryAfter === undefined ? ignored : ignoredWith({ retryAfter })
+  }
   return isTagged(value, "Failure") ? failure(value as { readonly retryAfter?: Duration.Input }) : undefined
 }
 

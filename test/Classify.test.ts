@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Data, Duration, Effect, Exit, Fiber, Layer, References } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Outcome, Storage, Trip } from "../src/index.ts"
-import { make, makeKeyed, withReports } from "./utils.ts"
+import { make, makeKeyed, rejectionOf, withReports } from "./utils.ts"
 
 const counts = <Err>(breaker: Breaker.Breaker<Err>) =>
   Effect.map(breaker.snapshot, ({ statistics: { failure, ignored, success } }) => ({ success, failure, ignored }))
@@ -12,10 +12,11 @@ class NotFound extends Data.TaggedError("NotFound") {
 }
 
 describe("an ignored outcome with a retryAfter", () => {
-  it.effect("is ignored, and the hint has no effect, in a closed circuit and for a probe", () =>
+  it.effect("means nothing in a closed circuit, and after a probe no other starts before, up to maxOpenFor", () =>
     Effect.gen(function*() {
-      const classify = (): Outcome.Outcome => ({ _tag: "Ignored", retryAfter: "1 hour" })
-      const breaker = yield* make("ignored-hint", { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" })
+      const classify = (): Outcome.Outcome => Outcome.ignoredWith({ retryAfter: "1 hour" })
+      const policy = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds", maxOpenFor: "1 minute" } as const
+      const breaker = yield* make("ignored-hint", policy)
       yield* breaker.wrapWith(Effect.void, { classify })
       yield* Effect.exit(breaker.wrap(Effect.fail({ [Outcome.outcome]: classify() })))
       assert.deepStrictEqual(yield* counts(breaker), { success: 0, failure: 0, ignored: 2 })
@@ -24,9 +25,28 @@ describe("an ignored outcome with a retryAfter", () => {
       yield* TestClock.adjust("10 seconds")
       yield* breaker.wrapWith(Effect.void, { classify })
       assert.strictEqual(yield* breaker.state, "HalfOpen")
-      // Its place is free at once.
+      assert.deepStrictEqual((yield* breaker.snapshot).retryAfter, Duration.minutes(1))
+      yield* TestClock.adjust("59 seconds")
+      assert.strictEqual((yield* rejectionOf(breaker)).state, "HalfOpen")
+      yield* TestClock.adjust("1 second")
       assert.strictEqual(yield* breaker.wrap(Effect.succeed("ran")), "ran")
       assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("a probe that fails since then opens the circuit for the rest of the hint", () =>
+    Effect.gen(function*() {
+      const policy = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds", halfOpen: { probes: 2 } } as const
+      const breaker = yield* make("ignored-hint-fails", policy)
+      yield* Effect.exit(breaker.wrap(Effect.fail("no")))
+      yield* TestClock.adjust("10 seconds")
+      const probe = yield* Effect.forkChild(breaker.wrap(Effect.delay(Effect.fail("no"), "5 seconds")), {
+        startImmediately: true
+      })
+      yield* breaker.wrapWith(Effect.void, { classify: () => Outcome.ignoredWith({ retryAfter: "1 minute" }) })
+      yield* TestClock.adjust("5 seconds")
+      yield* Fiber.await(probe)
+      assert.strictEqual(yield* breaker.state, "Open")
+      assert.deepStrictEqual((yield* breaker.snapshot).retryAfter, Duration.seconds(55))
     }))
 })
 

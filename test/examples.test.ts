@@ -37,12 +37,23 @@ const start = (example: string, env: Record<string, string> = {}): Running => {
 }
 
 /** The output lines of an example that ends by itself, with exit code 0. */
-const linesOf = async (example: string): Promise<ReadonlyArray<string>> => {
-  const running = start(example)
+const linesOf = async (example: string, env: Record<string, string> = {}): Promise<ReadonlyArray<string>> => {
+  const running = start(example, env)
   const code = await running.closed
   assert.deepStrictEqual({ code, err: running.err() }, { code: 0, err: "" })
   return running.out().trimEnd().split("\n")
 }
+
+const byOpossum = "502, 502, 502, 502, 502, 503, 503"
+const byOurs = `502, 502, 502, ${Array.from({ length: 4 }, () => "503 (come back later)").join(", ")}`
+
+/** What the shop that moves answers while its upstreams are well, and while they are sick. */
+const shopAnswers = ({ price, stock }: { readonly price: string; readonly stock: string }): ReadonlyArray<string> => [
+  "/price, well: 200, 200, 200, 200",
+  `/price, sick: ${price}`,
+  "/stock, well: 200, 200, 200, 200",
+  `/stock, sick: ${stock}`
+]
 
 const printed: Record<string, ReadonlyArray<string>> = {
   "quickstart.ts": [
@@ -135,6 +146,20 @@ const printed: Record<string, ReadonlyArray<string>> = {
     "two: rejected",
     "two: 0 requests meanwhile"
   ],
+  "moving-from-opossum-0.ts": shopAnswers({ price: byOpossum, stock: byOpossum }),
+  "moving-from-opossum-1.ts": [
+    "/price, well: 200, 200, 200, 200",
+    "prices: opossum run, ours rejected: Circuit \"prices\" is open: 3 consecutive failures (retry after N s)",
+    "prices: opossum run, ours rejected: Circuit \"prices\" is open: 3 consecutive failures (retry after N s)",
+    "/price, sick: 502, 502, 502, 502, 502, 503, 503",
+    "/stock, well: 200, 200, 200, 200",
+    "stock: opossum run, ours rejected: Circuit \"stock\" is open: 3 consecutive failures (retry after N s)",
+    "stock: opossum run, ours rejected: Circuit \"stock\" is open: 3 consecutive failures (retry after N s)",
+    "/stock, sick: 502, 502, 502, 502, 502, 503, 503",
+    "2 of 11 calls for prices would have been decided differently"
+  ],
+  "moving-from-opossum-2.ts": shopAnswers({ price: byOpossum, stock: byOpossum }),
+  "moving-from-opossum-3.ts": shopAnswers({ price: byOurs, stock: byOurs }),
   "testing-with-testclock.ts": [
     "  0 s  Closed  two mails are sent",
     " 10 s  Open    two more bounce, which is half of four",
@@ -167,6 +192,11 @@ describe.concurrent("examples", () => {
       assert.deepStrictEqual(printedLines, lines)
     })
     await Effect.runPromise(Machine.retryWhenLate(check))
+  })
+
+  it("a flag switches one service of the shop that moves", async () => {
+    const lines = await linesOf("moving-from-opossum-2.ts", { PRICES_BREAKER_DECIDES: "new" })
+    assert.deepStrictEqual(lines, shopAnswers({ price: byOurs, stock: byOpossum }))
   })
 })
 

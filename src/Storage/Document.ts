@@ -358,7 +358,8 @@ const Document: Schema.Codec<Document> = Schema.Struct({
       Schema.TaggedStruct("Open", { until: Time }),
       Schema.TaggedStruct("HalfOpen", {
         leases: Schema.Array(Schema.Struct({ ...Named, until: Time })),
-        successes: Count
+        successes: Count,
+        probesFrom: Schema.optional(Time)
       })
     ]),
     changedAt: Schema.optional(Time),

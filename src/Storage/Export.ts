@@ -93,7 +93,7 @@ const Version = Schema.Literal(VERSION).annotate({
 export interface ArchivedSnapshot extends Omit<Snapshot, "asOf" | "state" | "streak" | "totals"> {
   readonly state:
     | Exclude<SnapshotState, { readonly _tag: "HalfOpen" }>
-    | { readonly _tag: "HalfOpen"; readonly successes: number }
+    | { readonly _tag: "HalfOpen"; readonly successes: number; readonly probesIn?: number | undefined }
 }
 
 /**
@@ -169,7 +169,7 @@ const CircuitSchema: Schema.Codec<ArchivedCircuit> = Schema.Struct({
     state: Schema.Union([
       Schema.TaggedStruct("Closed", {}),
       Schema.TaggedStruct("Open", { remaining: Time }),
-      Schema.TaggedStruct("HalfOpen", { successes: Count })
+      Schema.TaggedStruct("HalfOpen", { successes: Count, probesIn: Schema.optional(Time) })
     ]),
     elapsed: Schema.optional(Time),
     openings: Count,
@@ -435,7 +435,7 @@ const archived = (
   Result.try({
     try: () => {
       const { asOf: _, state, streak: __, totals: ___, ...rest } = aged(snapshot, age)
-      const kept = state._tag === "HalfOpen" ? { _tag: state._tag, successes: state.successes } : state
+      const { live: _live, nextLapse: _nextLapse, ...kept } = { live: 0, nextLapse: 0, ...state }
       const text = JSON.stringify({ name, snapshot: { ...rest, state: kept }, policy })
       return Schema.decodeUnknownSync(CircuitSchema)(JSON.parse(text))
     },
@@ -449,7 +449,11 @@ const aged = <S extends ArchivedSnapshot>(snapshot: S, by: number): S => {
   const { elapsed, hint, lifetime, override, state } = snapshot
   return {
     ...snapshot,
-    state: state._tag === "Open" ? { ...state, remaining: left(state.remaining) } : state,
+    state: state._tag === "Open"
+      ? { ...state, remaining: left(state.remaining) }
+      : state._tag === "HalfOpen" && state.probesIn !== undefined
+      ? { ...state, probesIn: left(state.probesIn) }
+      : state,
     elapsed: later(elapsed),
     override: override?.remaining === undefined
       ? override

@@ -91,7 +91,7 @@ export const later = (seen: Snapshot, asOf: number) => {
     state: state._tag === "Open"
       ? { ...state, remaining: left(state.remaining) }
       : state._tag === "HalfOpen"
-      ? { ...state, nextLapse: left(state.nextLapse) }
+      ? { ...state, nextLapse: left(state.nextLapse), probesIn: left(state.probesIn) }
       : state,
     elapsed: age(seen.elapsed),
     openings: seen.openings,

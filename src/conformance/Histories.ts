@@ -256,7 +256,7 @@ class History {
       success(1 + this.#random(3)),
       success(1 + this.#random(3)),
       { ...failure, opening: this.#opening(), hint: this.#one(0, 5 * this.#unit) },
-      IGNORED
+      { ...IGNORED, hint: this.#one(0, 0, 2 * this.#unit) }
     )
     const lease: LeaseName = { instance: held.instance, sequence: held.sequence }
     return probing(this.#circuit, { _tag: "Settle", lease, generation, outcome })

@@ -114,7 +114,7 @@ export const failure: Extract<Settle["outcome"], { readonly _tag: "Failure" }> =
   why: { reason: "a probe failed" }
 }
 
-export const IGNORED: Settle["outcome"] = { _tag: "Ignored" }
+export const IGNORED: Extract<Settle["outcome"], { readonly _tag: "Ignored" }> = { _tag: "Ignored" }
 
 export const times = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, index) => index)
 

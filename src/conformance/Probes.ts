@@ -3,11 +3,13 @@ import { MOST_LAPSED_LEASES } from "../core/Lease.ts"
 import { atLeast, is, near, Range, unchanged } from "./Claim.ts"
 import {
   atOnce,
+  type Circuit,
   type Definition,
   failure,
   failures,
   FENCED,
   FORCED,
+  HOUR,
   IGNORED,
   law,
   MINUTE,
@@ -209,6 +211,50 @@ export const probes: ReadonlyArray<Definition> = [
       yield* is("how many of nineteen failures at once count", settled.filter(({ granted }) => granted).length, 1)
       yield* is("the circuit", yield* it.read, { state: { _tag: "Open" }, lifetime: { opened: 3 } })
     }
+  ),
+
+  law(
+    "after an ignored probe with a hint no lease is granted before the hint is over, and none sooner for a failure since",
+    FENCED,
+    function*({ circuit, unit, wait }) {
+      const all = ["waits", "fails", "closes"].map((label) => circuit(label))
+      const [waits, fails, closes] = all as [Circuit, Circuit, Circuit]
+      const hinted = { ...IGNORED, hint: 4 * unit }
+      for (const it of all) {
+        yield* it.operate({ _tag: "HalfOpen" })
+        yield* it.ask("a", { probes: 2 })
+        yield* it.ask("b", { probes: 2 })
+        yield* is("an ignored one with a hint", yield* it.settle("a", hinted), {
+          granted: true,
+          snapshot: { state: { _tag: "HalfOpen", live: 1, successes: 0, probesIn: near(4 * unit) } }
+        })
+        yield* is("another instance's Ask", yield* it.ask("c", { probes: 3 }), {
+          granted: false,
+          snapshot: { state: { live: 1, probesIn: new Range(0, 4 * unit) } }
+        })
+      }
+      const reopened = { ...failure, opening: { openFor: 1, maxOpenFor: HOUR } }
+      yield* is("a probe that ran on, and fails", yield* fails.settle("b", reopened), {
+        snapshot: { state: { _tag: "Open", remaining: new Range(unit, 4 * unit) } }
+      })
+      yield* is("a probe that ran on, and closes", yield* closes.settle("b", success()), {
+        snapshot: { state: { _tag: "Closed" }, hint: 0 }
+      })
+      yield* closes.operate({ _tag: "HalfOpen" })
+      yield* is("an Ask in the next round", yield* closes.ask("c"), { granted: true })
+      const other = circuit("put back")
+      const known = yield* waits.read
+      yield* other.putBack({ ...known, generation: known.generation + 1 })
+      yield* is("an Ask after the round was put back", yield* other.ask("c", { sequence: 2 }), {
+        granted: false,
+        snapshot: { state: { live: 0, probesIn: new Range(0, 4 * unit) } }
+      })
+      yield* wait(4 * unit)
+      yield* is("the circuit once the hint is over", (yield* waits.read).state, { probesIn: undefined })
+      yield* is("an Ask once the hint is over", yield* waits.ask("c", { sequence: 2, probes: 2 }), { granted: true })
+      yield* is("where it was put back", yield* other.ask("c", { sequence: 3 }), { granted: true })
+    },
+    { timed: true }
   ),
 
   law(

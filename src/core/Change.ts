@@ -243,7 +243,12 @@ const stateFrom = ({ state }: Snapshot, age: number, now: StorageMillis): Record
     case "Open":
       return { _tag: "Open", until: now + state.remaining - age }
     case "HalfOpen":
-      return { _tag: "HalfOpen", leases: [], successes: state.successes }
+      return {
+        _tag: "HalfOpen",
+        leases: [],
+        successes: state.successes,
+        ...(state.probesIn === undefined ? {} : { probesFrom: now + state.probesIn - age })
+      }
   }
 }
 

@@ -57,8 +57,8 @@ export interface Ask {
 }
 
 /**
- * Grants a lease while fewer than `probes` hold a place. When the open time is over, the same step begins a half-open
- * round.
+ * Grants a lease while fewer than `probes` hold a place, and not before the `retryAfter` of an ignored probe is over. When
+ * the open time is over, the same step begins a half-open round.
  *
  * It denies the lease if the circuit is closed or still open, if an override is in force (under none of them is a probe
  * needed), or if the instance knows a newer generation, which it must put back first. The snapshot says when to retry.
@@ -79,6 +79,7 @@ export const ask = (
   if (isRepeat(record, message, now, idleTimeToLive) || overrideAt(record, now) !== undefined) return denied
   const round = roundAt(record, fingerprint, now)
   if (round?.state._tag !== "HalfOpen") return denied
+  if (now < (round.state.probesFrom ?? -Infinity)) return denied
   if (liveLeases(round, now).length >= probes) return denied
   const granted = { instance: lease.instance, sequence: lease.sequence, until: now + duration }
   const leases = [...keptLeases(round.state.leases, now), granted]
@@ -114,12 +115,17 @@ export interface Settle {
   readonly outcome:
     | { readonly _tag: "Success"; readonly successes: number; readonly why: Author["why"] }
     | { readonly _tag: "Failure"; readonly opening: Opening; readonly hint: number; readonly why: Author["why"] }
-    | { readonly _tag: "Ignored" }
+    | {
+      readonly _tag: "Ignored"
+      /** The remaining time of its `retryAfter`, for which no further probe starts. Default 0. */
+      readonly hint?: number | undefined
+    }
   readonly fingerprint?: string | undefined
 }
 
 /**
- * Frees the lease, and in the same step counts a success, closes at the `successes`-th, or reopens on a failure. A lease
+ * Frees the lease, and in the same step counts a success, closes at the `successes`-th, reopens on a failure, or holds the
+ * next probes back by the hint of an ignored one. A lease
  * that has lapsed settles like any other. One that was settled before, that is of another generation, or that the record
  * does not know changes nothing (`settled` is `false`).
  *
@@ -139,7 +145,8 @@ export const settle = (
   if (record?.state._tag !== "HalfOpen" || held === undefined) return { record: stored, settled: false }
   const next = nextGeneration(record, generation, now)
   if (outcome._tag === "Failure") {
-    const hinted = { ...record, hintUntil: Math.max(record.hintUntil, now + outcome.hint) }
+    const hintUntil = Math.max(record.hintUntil, now + outcome.hint, record.state.probesFrom ?? -Infinity)
+    const hinted = { ...record, hintUntil }
     return { record: opened(hinted, next, outcome.opening, { why: outcome.why, fingerprint }, now), settled: true }
   }
   const successes = record.state.successes + (outcome._tag === "Success" ? 1 : 0)
@@ -150,5 +157,8 @@ export const settle = (
     }
   }
   const leases = record.state.leases.filter((other) => other !== held)
-  return { record: { ...record, state: { _tag: "HalfOpen", leases, successes }, usedAt: now }, settled: true }
+  const { probesFrom } = record.state
+  const isHinted = outcome._tag === "Ignored" && (outcome.hint ?? 0) > 0
+  const from = isHinted ? { probesFrom: Math.max(probesFrom ?? -Infinity, now + outcome.hint!) } : {}
+  return { record: { ...record, state: { ...record.state, leases, successes, ...from }, usedAt: now }, settled: true }
 }

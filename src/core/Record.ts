@@ -34,7 +34,13 @@ export interface Lease extends LeaseName {
 export type RecordState =
   | { readonly _tag: "Closed" }
   | { readonly _tag: "Open"; readonly until: StorageMillis }
-  | { readonly _tag: "HalfOpen"; readonly leases: ReadonlyArray<Lease>; readonly successes: number }
+  | {
+    readonly _tag: "HalfOpen"
+    readonly leases: ReadonlyArray<Lease>
+    readonly successes: number
+    /** No lease is granted before: the `retryAfter` of an ignored probe. Absent if there was none. */
+    readonly probesFrom?: StorageMillis | undefined
+  }
 
 /** An operator's override on top of the state. Without `until` it holds until it is cleared. */
 export interface RecordOverride {
@@ -167,7 +173,7 @@ export const openingsAt = (record: CircuitRecord, now: StorageMillis): number =>
 
 /**
  * The time from which a storage may delete the record; `Infinity` for never. That is `idleTimeToLive` after its last
- * use or change, but not before its open time, leases, override and backoff are over.
+ * use or change, but not before its open time, leases, override and backoff are over, and the wait of a half-open round.
  *
  * Only a write changes this time, so a storage can set its own timer (Redis `PEXPIREAT`, a column to sweep by) when it
  * writes.
@@ -179,7 +185,7 @@ export const expiresAt = (record: CircuitRecord, idleTimeToLive: number): number
     record.usedAt + idleTimeToLive,
     record.openings > 0 ? backoffEndsAt(record) : 0,
     override === undefined ? 0 : override.until ?? Infinity,
-    ...(state._tag === "HalfOpen" ? state.leases.map(({ until }) => until) : [])
+    ...(state._tag === "HalfOpen" ? [state.probesFrom ?? -Infinity, ...state.leases.map(({ until }) => until)] : [])
   )
 }
 
@@ -210,7 +216,11 @@ const setBack = (record: CircuitRecord, now: StorageMillis): CircuitRecord => {
       ? state
       : state._tag === "Open"
       ? { ...state, until: state.until - aheadMillis }
-      : { ...state, leases: state.leases.map((lease) => ({ ...lease, until: lease.until - aheadMillis })) },
+      : {
+        ...state,
+        leases: state.leases.map((lease) => ({ ...lease, until: lease.until - aheadMillis })),
+        probesFrom: state.probesFrom === undefined ? undefined : state.probesFrom - aheadMillis
+      },
     changedAt: changedAt === undefined ? undefined : changedAt - aheadMillis,
     override: override?.until === undefined ? override : { ...override, until: override.until - aheadMillis },
     hintUntil: hintUntil - aheadMillis,
@@ -307,6 +317,8 @@ export type SnapshotState =
     readonly successes: number
     /** Time until the first of these places is free, unless its lease is settled before; absent if there is none. */
     readonly nextLapse?: number | undefined
+    /** Time until a probe may start, because an ignored one had a `retryAfter`; absent if none is running. */
+    readonly probesIn?: number | undefined
   }
 
 export interface SnapshotOverride extends Omit<RecordOverride, "until"> {
@@ -386,11 +398,13 @@ const stateSnapshot = (record: CircuitRecord, now: StorageMillis): SnapshotState
       return { _tag: "Open", remaining: Math.max(0, state.until - now) }
     case "HalfOpen": {
       const left = liveLeases(record, now).map(({ until }) => until - now)
+      const { probesFrom = -Infinity } = state
       return {
         _tag: "HalfOpen",
         live: left.length,
         successes: state.successes,
-        nextLapse: left.length === 0 ? undefined : Math.min(...left)
+        nextLapse: left.length === 0 ? undefined : Math.min(...left),
+        ...(now < probesFrom ? { probesIn: probesFrom - now } : {})
       }
     }
   }

@@ -79,6 +79,8 @@ export interface HalfOpen extends History {
   readonly successes: number
   /** When the fleet has a free probe, as far as is known. */
   readonly freeAt: LocalMillis
+  /** No probe starts before: the `Retry-After` of an ignored one. 0 for none. */
+  readonly probesFrom: LocalMillis
 }
 
 export type State = Closed | Open | HalfOpen
@@ -87,7 +89,7 @@ export type State = Closed | Open | HalfOpen
 export type FleetState =
   | { readonly _tag: "Closed" }
   | { readonly _tag: "Open"; readonly until: LocalMillis }
-  | { readonly _tag: "HalfOpen"; readonly successes: number; readonly freeAt: LocalMillis }
+  | Pick<HalfOpen, "_tag" | "successes" | "freeAt" | "probesFrom">
 
 /** A newer state of the fleet, as an instance adopts it. */
 export interface FleetView
@@ -123,7 +125,8 @@ export const initial: Closed = {
 /** The circuit trips, or a probe failed. A hint lengthens the open time, and so does each further opening in a row. */
 export const opened = (plan: Plan, state: State, reason: string, now: LocalMillis): Open => {
   const openings = openingsAt(state, now) + 1
-  const until = Math.max(now + plan.openForMillis(openings), state.hintUntil)
+  const hintUntil = state._tag === "HalfOpen" ? Math.max(state.hintUntil, state.probesFrom) : state.hintUntil
+  const until = Math.max(now + plan.openForMillis(openings), hintUntil)
   const history = successor(state, reason, now)
   return {
     ...history,
@@ -150,7 +153,8 @@ export const halfOpened = (state: State, reason: string, now: LocalMillis): Half
   _tag: "HalfOpen",
   probes: [],
   successes: 0,
-  freeAt: now
+  freeAt: now,
+  probesFrom: 0
 })
 
 /** Closes with nothing remembered but how often it opened; an override stays. */
@@ -211,7 +215,7 @@ export const adopted = (
 
 /**
  * A probe ended. A failure reopens and the last success that is needed closes, each in a new epoch; any other outcome only gives
- * the place back. `permit` is absent for a probe under a lease that the storage never acknowledged.
+ * the place back, and the hint of an ignored one holds the next probes back. `permit` is absent for a probe under a lease that the storage never acknowledged.
  */
 export const probeEnded = (
   plan: Plan,
@@ -224,7 +228,10 @@ export const probeEnded = (
   if (outcome === "Failure") return opened(plan, hinted(plan, state, hintMillis, now), "a probe failed", now)
   const probes = state.probes.filter((probe) => probe !== permit)
   const successes = state.successes + (outcome === "Success" ? 1 : 0)
-  if (outcome !== "Success" || successes < plan.successes) return { ...state, probes, successes }
+  if (outcome !== "Success" || successes < plan.successes) {
+    const hintUntil = outcome === "Ignored" && hintMillis > 0 ? now + Math.min(hintMillis, plan.maxOpenForMillis) : 0
+    return { ...state, probes, successes, probesFrom: Math.max(state.probesFrom, hintUntil) }
+  }
   return {
     ...successor(state, `${successes} of ${plan.successes} probes succeeded`, now),
     _tag: "Closed",
@@ -311,8 +318,9 @@ export const refreshed = (from: State, fleet: FleetState, overrideUntil: LocalMi
     return { ...state, until: fleet.until }
   }
   if (state._tag === "HalfOpen" && fleet._tag === "HalfOpen") {
-    const { freeAt, successes } = fleet
-    if (successes !== state.successes || !isClose(freeAt, state.freeAt)) return { ...state, freeAt, successes }
+    const { freeAt, probesFrom, successes } = fleet
+    const isSame = isClose(freeAt, state.freeAt) && isClose(probesFrom, state.probesFrom)
+    if (successes !== state.successes || !isSame) return { ...state, freeAt, probesFrom, successes }
   }
   return state
 }
@@ -352,10 +360,11 @@ export const retryAt = (plan: Plan, state: State, now: LocalMillis): LocalMillis
     case "Open":
       return state.until
     case "HalfOpen": {
-      if (state.adopted && state.probes.length === 0) return Math.max(now, state.freeAt)
+      const from = Math.max(now, state.probesFrom)
+      if (state.adopted && state.probes.length === 0) return Math.max(from, state.freeAt)
       // More places may be taken than there are, where the policy gives fewer than before.
       const ends = placesTaken(state, now).map(({ until }) => until).toSorted((a, b) => a - b)
-      return ends.length < plan.probes ? now : ends[ends.length - plan.probes]
+      return ends.length < plan.probes ? from : Math.max(from, ends[ends.length - plan.probes]!)
     }
     case "Closed":
       return now < state.rampUntil ? state.rampUntil : undefined
@@ -371,6 +380,7 @@ export const isOver = (state: State, now: LocalMillis): boolean => {
     case "Open":
       return now >= state.until + state.openForMillis
     case "HalfOpen":
-      return placesTaken(state, now).length === 0 && now >= state.since + state.openForMillis
+      return placesTaken(state, now).length === 0 &&
+        now >= Math.max(state.since + state.openForMillis, state.probesFrom)
   }
 }

@@ -366,7 +366,7 @@ export const retryTransient = <E, B2, ES = never, R1 = never>(options: {
  * | any other 4xx, 501, 505                                        | Ignored, because it is about the request     |
  * | a status below 100                                             | Ignored                                      |
  * | `TransportError`, `Cause.TimeoutError`                         | Failure                                      |
- * | `EncodeError`, `InvalidUrlError`                               | Ignored, because nothing was sent            |
+ * | `EncodeError`, `InvalidUrlError`; a header that HTTP forbids   | Ignored, because nothing was sent            |
  * | interruption; a `TransportError` caused by an `AbortError`     | Ignored, because the caller gave up          |
  * | a `TransportError` caused by `AbortSignal.timeout`             | Failure                                      |
  * | `StatusCodeError`                                              | by its status                                |

@@ -274,15 +274,18 @@ export const settle = (
     ? ticker.now
     : ticker.refresh()
   const slow = slowerThanMillis !== undefined && now - permit.startedAt >= slowerThanMillis
-  const [hintMillis, error] = outcome._tag === "Failure"
-    ? [hintMillisOf(outcome), Exit.isFailure(exit) ? Cause.squash(exit.cause) : exit.value]
-    : [0, undefined]
+  const hintMillis = outcome._tag === "Success" ? 0 : hintMillisOf(outcome)
+  const error = outcome._tag !== "Failure"
+    ? undefined
+    : Exit.isFailure(exit)
+    ? Cause.squash(exit.cause)
+    : exit.value
   circuit.settle(permit, now, { outcome: outcome._tag, slow, timeout, hintMillis, error })
   wake(circuit)
 }
 
-/** The `retryAfter` of a failure in milliseconds; 0 for none, and for a value that is no duration. */
-export const hintMillisOf = ({ retryAfter }: Extract<Outcome, { readonly _tag: "Failure" }>): number => {
+/** The `retryAfter` of an outcome in milliseconds; 0 for none, and for a value that is no duration. */
+export const hintMillisOf = ({ retryAfter }: Exclude<Outcome, { readonly _tag: "Success" }>): number => {
   if (retryAfter === undefined) return 0
   try {
     const millis: unknown = Duration.toMillis(Duration.fromInputUnsafe(retryAfter))

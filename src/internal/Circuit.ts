@@ -221,6 +221,7 @@ export class Circuit implements Local, Evidence {
   #refusalOfProbe(leave: ReturnType<Fleet["leave"]>, now: LocalMillis): "Open" | "HalfOpen" | undefined {
     const state = this.#state
     if (leave === "Denied") return state._tag === "Open" ? "Open" : "HalfOpen"
+    if (state._tag === "HalfOpen" && now < state.probesFrom) return "HalfOpen"
     if (state._tag !== "HalfOpen" || (leave !== "Own" && leave !== "Alone")) return undefined
     const most = leave === "Alone" ? 1 : this.shared.probes
     return State.placesTaken(state, now).length >= most ? "HalfOpen" : undefined
@@ -323,7 +324,7 @@ export class Circuit implements Local, Evidence {
     // The state that a late probe was to judge is over, so it only gives its place back.
     const judged = isLate ? "Ignored" : outcome === "Success" && slow ? "Failure" : outcome
     if (permit.lease !== undefined) {
-      this.fleet?.probeEnded(permit, { outcome: judged, slow, timeout, hintMillis }, now)
+      this.fleet?.probeEnded(permit, { outcome: judged, slow, timeout, hintMillis: isLate ? 0 : hintMillis }, now)
     } else if (isLate) return
     else if (state._tag === "HalfOpen" && permit.probe) {
       this.#apply(State.probeEnded(this.shared, state, permit, judged, hintMillis, now), now)

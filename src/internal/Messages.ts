@@ -139,6 +139,16 @@ export const messages = {
     "source",
     "persistence"
   ),
+  decidesUnclear: line(
+    "Warn",
+    "CIRCUIT_BREAKER_DECIDES must be old or new; the old breaker decides",
+    "value"
+  ),
+  comparisonUnclear: line(
+    "Warn",
+    "CIRCUIT_BREAKER_COMPARISON must be true or false; breakers are compared",
+    "value"
+  ),
   variablesMisspelt: line(
     "Warn",
     "Variables under the prefix of a breaker look like its own, but it does not read them",
@@ -146,6 +156,20 @@ export const messages = {
     "variables"
   ),
   variablesUnread: line("Debug", "Variables under the prefix of a breaker are not read by it", "prefix", "variables"),
+
+  // two breakers that are compared
+  breakersDisagree: line(
+    "Warn",
+    "Two compared breakers disagree about a call",
+    "circuit",
+    "kind",
+    "decides",
+    "old",
+    "new",
+    "old_reason",
+    "new_reason",
+    "unlogged"
+  ),
 
   // storages made of storages
   fallback: line(
@@ -194,11 +218,22 @@ export const messages = {
   newerInNewStorage: line("Info", "The new storage had newer circuits; copied to the old one", "circuits"),
   unhealthy: line("Warn", "The storage is not healthy", "backend", "cause"),
   healthyAgain: line("Info", "The storage is healthy again", "backend"),
+  effectStoreFailed: line(
+    "Warn",
+    "The store of Effect's breakers failed, and is asked again for the next call",
+    "circuit",
+    "cause"
+  ),
   fileDamaged: line("Warn", "A circuit's file is damaged; using the newest whole backup", "file", "damage"),
 
   // code of the user that failed where no caller waits for it; the breaker's name follows the text of the first two
   classifyFailed: line("Unhandled", "classify failed; the call counts as ignored"),
   scheduleFailed: line("Unhandled", "openFor schedule failed; using 60 seconds, or maxOpenFor if less"),
   adapterFailed: line("Unhandled", "A function of an adapted breaker failed; its call goes on"),
+  decidesFailed: line("Unhandled", "decides of a comparison failed; the old breaker decides"),
+  comparisonFlagFailed: line("Unhandled", "compare of a comparison failed; both breakers are asked"),
+  shadowFailed: line("Unhandled", "A breaker that does not decide failed; the call goes on"),
+  onMismatchFailed: line("Unhandled", "onMismatch of a comparison failed"),
+  leaseNotRenewed: line("Unhandled", "The lease of a probe of Effect's own breaker was not renewed; trying again"),
   listenerFailed: line("Unhandled", "A listener of Breaker.onEvent failed; it stays subscribed")
 }

@@ -201,7 +201,8 @@ const stateOf = (fields: Values, leases: ReadonlyArray<unknown>): RecordState =>
           sequence: 0,
           until: numberIn(fields.placeOf("lease"), until)
         })),
-        successes: fields.number("probe_successes")
+        successes: fields.number("probe_successes"),
+        probesFrom: fields.optionalNumber("probes_from")
       }
   }
 }

@@ -112,6 +112,7 @@ local function expires_at(r)
   if r.consecutive_openings > 0 then at = math.max(at, backoff_ends_at(r)) end
   if r.override then at = math.max(at, r.override_until or math.huge) end
   for _, lease in ipairs(r.leases) do at = math.max(at, lease.ends) end
+  if r.probes_from then at = math.max(at, r.probes_from) end
   return at
 end
 
@@ -165,7 +166,7 @@ local ahead = known and writable(r) and math.max(0, r.updated_at - now) or 0
 local stored_leases = known and r.leases or {}
 
 if ahead > 0 then
-  for _, field in ipairs({ 'state_since', 'open_until', 'override_until', 'retry_after_until' }) do
+  for _, field in ipairs({ 'state_since', 'open_until', 'probes_from', 'override_until', 'retry_after_until' }) do
     if r[field] then r[field] = r[field] - ahead end
   end
   r.leases, r.updated_at, leased = {}, now, #stored_leases > 0
@@ -238,7 +239,8 @@ local function set_leases(leases)
 end
 
 local function set_state(state)
-  r.state, r.open_until, r.probe_successes = state, false, state == 'half_open' and 0
+  r.state, r.open_until, r.probes_from = state, false, false
+  r.probe_successes = state == 'half_open' and 0
   set_leases({})
 end
 

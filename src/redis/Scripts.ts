@@ -58,7 +58,9 @@ local function restore(snapshot, generation, age)
   r.generation = generation
   set_state(state.name)
   if state.name == 'open' then r.open_until = now + state.remaining - age end
-  if state.name == 'half_open' then r.probe_successes = state.successes end
+  if state.name == 'half_open' then
+    r.probe_successes, r.probes_from = state.successes, state.probesIn and now + state.probesIn - age or false
+  end
   r.state_since = snapshot.elapsed and now - age - snapshot.elapsed or false
   r.consecutive_openings, r.open_for = snapshot.openings, snapshot.openFor
   set_override(snapshot.override, age)
@@ -178,6 +180,7 @@ local function ask()
     end
   end
   if is_repeat('ask', input.instance, input.sequence) or overridden(r) or r.state == 'closed' then return end
+  if r.state == 'half_open' and now < (r.probes_from or 0) then return end
   if (r.state == 'open' and now < r.open_until) or #r.leases - lapsed_leases() >= input.probes then return end
   if r.state == 'open' then
     local author = { why = '{"reason":"the open time is over"}', fingerprint = input.fingerprint }
@@ -202,7 +205,7 @@ local function settle()
   local outcome = input.outcome
   local author = { why = outcome.why, fingerprint = input.fingerprint }
   if outcome._tag == 'Failure' then
-    r.retry_after_until = math.max(r.retry_after_until, now + outcome.hint)
+    r.retry_after_until = math.max(r.retry_after_until, now + outcome.hint, r.probes_from or 0)
     opened(next_generation(r.generation), outcome.opening, author)
   else
     local successes = r.probe_successes + (outcome._tag == 'Success' and 1 or 0)
@@ -210,6 +213,8 @@ local function settle()
       changed(next_generation(r.generation), 'closed', author)
     else
       r.probe_successes, r.updated_at = successes, now
+      local hint = outcome._tag == 'Ignored' and outcome.hint or 0
+      if hint > 0 then r.probes_from = math.max(r.probes_from or 0, now + hint) end
       set_leases(others)
     end
   end

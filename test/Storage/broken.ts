@@ -280,6 +280,8 @@ export const broken: Record<string, Params> = {
   "the last success closes, a failure reopens, an ignored probe only frees its lease": settles((settle) =>
     settle.outcome._tag === "Success" ? { ...settle, outcome: { ...settle.outcome, successes: 1 } } : settle
   ),
+  "after an ignored probe with a hint no lease is granted before the hint is over, and none sooner for a failure since":
+    settles((settle) => settle.outcome._tag === "Ignored" ? { ...settle, outcome: { _tag: "Ignored" } } : settle),
   "a lease belongs to its generation, and an Ask from a newer generation is denied": asks((ask, circuit, storage) =>
     storage.probe(circuit, { _tag: "Ask", ...ask, generation: 0 })
   ),

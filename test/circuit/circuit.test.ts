@@ -326,7 +326,7 @@ class Pair {
       outcome: outcome < 5 ? "Success" : outcome < 9 ? "Failure" : "Ignored",
       slow: this.plan.slowerThanMillis !== undefined && which % 2 === 0,
       timeout: outcome === 7,
-      hintMillis: outcome === 8 ? [1, 3000, 9000][which % 3]! : 0
+      hintMillis: outcome >= 8 ? [1, 3000, 9000][which % 3]! : 0
     }
   }
 
@@ -378,7 +378,12 @@ class Pair {
       case "Open":
         return { _tag: "Open", until: this.now + [0, 1, 500, 3000][by % 4]! }
       case "HalfOpen":
-        return { _tag: "HalfOpen", successes: by % 4, freeAt: this.now + [0, 99, 400][by % 3]! }
+        return {
+          _tag: "HalfOpen",
+          successes: by % 4,
+          freeAt: this.now + [0, 99, 400][by % 3]!,
+          probesFrom: by % 4 === 3 ? this.now + 500 : 0
+        }
     }
   }
 
@@ -390,7 +395,12 @@ class Pair {
     const refreshed: FleetState = state._tag === "Open"
       ? { _tag: "Open", until: state.until + by }
       : state._tag === "HalfOpen"
-      ? { _tag: "HalfOpen", successes: leave < 4 ? state.successes : view % 4, freeAt: state.freeAt + by }
+      ? {
+        _tag: "HalfOpen",
+        successes: leave < 4 ? state.successes : view % 4,
+        freeAt: state.freeAt + by,
+        probesFrom: Math.max(0, state.probesFrom + by)
+      }
       : { _tag: "Closed" }
     this.circuit.refresh(refreshed, Infinity)
     model.refresh(refreshed)
@@ -1097,7 +1107,7 @@ describe("a circuit of a fleet", () => {
 
   it("an ignored probe closes no circuit, although the fleet has seen more successes than this policy needs", () => {
     const bench = new Bench({ successes: 1 }, new FakeFleet())
-    bench.circuit.adopt({ ...view, state: { _tag: "HalfOpen", successes: 2, freeAt: 0 } }, bench.now)
+    bench.circuit.adopt({ ...view, state: { _tag: "HalfOpen", successes: 2, freeAt: 0, probesFrom: 0 } }, bench.now)
     assert.strictEqual(bench.calls("Ignored").state, "HalfOpen")
     bench.circuit.judgeAlone("Ignored", 0, bench.now)
     assert.strictEqual(bench.state, "HalfOpen")

@@ -397,6 +397,21 @@ export class Model {
     }, 0)
   }
 
+  /** When the longest hint of this round's ignored probes is over, as far as is known. */
+  probesFrom(): number {
+    const begin = this.#changeIndex()
+    const hinted = (hintMillis: number, at: number) => this.#latestHint([{ at, hintMillis }])
+    return this.facts.reduce((from, fact, i) => {
+      if (i < begin) return from
+      if (fact._tag === "Adopted") return probesFromOf(fact.view.state)
+      if (fact._tag === "Refreshed") return probesFromOf(fact.state)
+      const isHint = fact._tag === "JudgedAlone" && fact.outcome === "Ignored" ||
+        fact._tag === "Ended" && fact.outcome === "Ignored" && this.#admission(fact.call).kind === "Probe" &&
+          !this.#isLate(fact.call, i)
+      return isHint ? Math.max(from, hinted(fact.hintMillis, fact.at)) : from
+    }, 0)
+  }
+
   /** The fleet's last known state, unless the circuit has left it by a change or a probe of its own. */
   #fleetState(): FleetState | undefined {
     const change = this.#change()
@@ -425,10 +440,11 @@ export class Model {
         return this.openUntil()
       case "HalfOpen": {
         const fleet = this.#fleetState()
-        if (fleet?._tag === "HalfOpen") return Math.max(now, fleet.freeAt)
+        const from = Math.max(now, this.probesFrom())
+        if (fleet?._tag === "HalfOpen") return Math.max(from, fleet.freeAt)
         const places = this.places(now).map(({ until }) => until)
         const free = places.length - this.plan.probes
-        return free < 0 ? now : places.toSorted((a, b) => a - b)[free]
+        return free < 0 ? from : Math.max(from, places.toSorted((a, b) => a - b)[free]!)
       }
       case "Closed":
         return now < this.rampUntil() ? this.rampUntil() : undefined
@@ -441,6 +457,7 @@ export class Model {
     if (this.state === "Closed") return undefined
     if (this.state === "Open" && now < this.openUntil()) return "Open"
     if (leave === "Denied") return this.state
+    if (this.state === "HalfOpen" && now < this.probesFrom()) return "HalfOpen"
     if (this.state === "Open" || leave === "Granted" || leave === "Ask") return undefined
     const most = leave === "Alone" ? 1 : this.plan.probes
     return this.places(now).length >= most ? "HalfOpen" : undefined
@@ -551,7 +568,7 @@ export class Model {
       ...when(lease !== undefined, [
         "probeEnded",
         lease,
-        { outcome: judged, slow, timeout, hintMillis },
+        { outcome: judged, slow, timeout, hintMillis: isLate ? 0 : hintMillis },
         at
       ]),
       ...when(endsStreak, ["streakEnded", streak, this.counted().success])
@@ -623,8 +640,10 @@ export class Model {
   #judgeProbe(at: number, outcome: Settlement["outcome"], hintMillis: number): void {
     const { successes } = this.plan
     const succeeded = this.#successes()
-    if (outcome === "Failure") this.#open(at, "probe failed", "a probe failed", this.#latestHint([{ at, hintMillis }]))
-    else if (outcome === "Success" && succeeded >= successes) {
+    if (outcome === "Failure") {
+      const hintUntil = Math.max(this.#latestHint([{ at, hintMillis }]), this.probesFrom())
+      this.#open(at, "probe failed", "a probe failed", hintUntil)
+    } else if (outcome === "Success" && succeeded >= successes) {
       this.#become(at, "Closed", "recovered", `${succeeded} of ${successes} probes succeeded`)
     }
   }
@@ -672,7 +691,8 @@ export class Model {
     const hasMoved = known?._tag === "Open" && state._tag === "Open"
       ? differ(known.until, state.until)
       : known?._tag === "HalfOpen" && state._tag === "HalfOpen" &&
-        (this.#successes() !== state.successes || differ(known.freeAt, state.freeAt))
+        (this.#successes() !== state.successes || differ(known.freeAt, state.freeAt) ||
+          differ(this.probesFrom(), state.probesFrom))
     if (hasMoved) this.facts.push({ _tag: "Refreshed", state })
   }
 
@@ -684,6 +704,8 @@ export class Model {
 }
 
 const beginsEpoch = ({ _tag }: Fact): boolean => _tag === "Became" || _tag === "Adopted" || _tag === "Overridden"
+
+const probesFromOf = (state: FleetState): number => state._tag === "HalfOpen" ? state.probesFrom : 0
 
 const successesOf = (state: FleetState): number => state._tag === "HalfOpen" ? state.successes : 0
 

@@ -96,7 +96,7 @@ export class Circuit {
       ? { _tag: tag, successes, why: { reason: "recovered" } }
       : tag === "Failure"
       ? { _tag: tag, opening: options.opening ?? opening, hint, why: { reason: "a probe failed" } }
-      : { _tag: tag }
+      : { _tag: tag, hint }
     const result = settle(this.record, { lease: { instance, sequence }, generation, outcome }, this.now, IDLE)
     this.record = result.record
     return result.settled

@@ -223,7 +223,7 @@ class Pair {
         hint: step.what === 7 ? 80_000 : 0,
         why
       } as const
-      : { _tag: "Ignored" } as const
+      : { _tag: "Ignored", hint: step.what === 10 ? 7000 : 0 } as const
     const generation = step.view === 0 ? this.look().generation : held.generation
     const input = { lease: held.lease, generation, outcome }
     const { record, settled } = settle(this.record, input, this.now, SHORT_IDLE)

@@ -46,7 +46,7 @@ type Fact =
     | { readonly is: "restored"; readonly snapshot: Snapshot; readonly age: number; readonly why: Why | undefined }
     | { readonly is: "overridden"; readonly override: SnapshotOverride | undefined; readonly age: number }
     | { readonly is: "granted"; readonly lease: LeaseName; readonly until: number; readonly requested: boolean }
-    | { readonly is: "settled"; readonly lease: LeaseName; readonly success: boolean }
+    | { readonly is: "settled"; readonly lease: LeaseName; readonly success: boolean; readonly hint: number }
     | { readonly is: "operated"; readonly id: string }
   )
 
@@ -84,6 +84,7 @@ export class Model {
     let openFor = 0
     let successes = 0
     let hintUntil = 0
+    let probesFrom = 0
     let override: SnapshotOverride | undefined
     let overrideUntil = Infinity
     let why: Why | undefined
@@ -99,7 +100,8 @@ export class Model {
           break
         case "opened":
           forgetWhenCalm(at)
-          hintUntil = Math.max(hintUntil, at + fact.hint)
+          hintUntil = Math.max(hintUntil, at + fact.hint, probesFrom)
+          probesFrom = 0
           openFor = Math.max(fact.opening.openFor, Math.min(hintUntil - at, fact.opening.maxOpenFor))
           state = "Open"
           since = at
@@ -110,19 +112,23 @@ export class Model {
           forgetWhenCalm(at)
           state = "HalfOpen"
           since = at
-          successes = 0
+          successes = probesFrom = 0
           break
         case "closed":
           forgetWhenCalm(at)
           if (state !== "Closed") since = at
           state = "Closed"
-          hintUntil = 0
+          hintUntil = probesFrom = 0
           break
         case "reset":
         case "removed":
           state = "Closed"
           since = at
-          openings = openFor = hintUntil = 0
+          openings =
+            openFor =
+            hintUntil =
+            probesFrom =
+              0
           if (fact.is === "removed") override = fingerprint = undefined
           break
         case "restored": {
@@ -130,7 +136,12 @@ export class Model {
           state = snapshot.state._tag
           since = snapshot.elapsed === undefined ? undefined : at - fact.age - snapshot.elapsed
           if (snapshot.state._tag === "Open") until = at - fact.age + snapshot.state.remaining
-          if (snapshot.state._tag === "HalfOpen") successes = snapshot.state.successes
+          probesFrom = 0
+          if (snapshot.state._tag === "HalfOpen") {
+            const { probesIn } = snapshot.state
+            successes = snapshot.state.successes
+            if (probesIn !== undefined) probesFrom = at - fact.age + probesIn
+          }
           openings = snapshot.openings
           openFor = snapshot.openFor
           hintUntil = at - fact.age + snapshot.hint
@@ -145,13 +156,27 @@ export class Model {
           break
         case "settled":
           if (fact.success) successes++
+          if (fact.hint > 0) probesFrom = Math.max(probesFrom, at + fact.hint)
       }
       if ("why" in fact) why = fact.why
       if ("fingerprint" in fact) fingerprint = fact.fingerprint ?? fingerprint
     }
     forgetWhenCalm(now)
     if (now >= overrideUntil) override = undefined
-    return { state, since, until, openings, openFor, successes, hintUntil, override, overrideUntil, why, fingerprint }
+    return {
+      state,
+      since,
+      until,
+      openings,
+      openFor,
+      successes,
+      hintUntil,
+      probesFrom,
+      override,
+      overrideUntil,
+      why,
+      fingerprint
+    }
   }
 
   /** The leases that hold a place. */
@@ -270,7 +295,8 @@ export class Model {
           _tag: "HalfOpen",
           live: left.length,
           successes: story.successes,
-          nextLapse: left.length === 0 ? undefined : Math.min(...left)
+          nextLapse: left.length === 0 ? undefined : Math.min(...left),
+          ...(now < story.probesFrom ? { probesIn: story.probesFrom - now } : {})
         },
       elapsed: story.since === undefined ? undefined : now - story.since,
       openings: story.openings,
@@ -366,10 +392,10 @@ export class Model {
       fact.is === "granted" && fact.requested && fact.lease.instance === lease.instance &&
       fact.lease.sequence >= lease.sequence && now < fact.at + this.idle
     )
-    const { override, state, until } = this.story(now)
+    const { override, probesFrom, state, until } = this.story(now)
     if (spent || override !== undefined || state === "Closed" || (state === "Open" && now < until)) return false
     if (state === "Open") this.change(now, 0, { is: "round", why: { reason: "the open time is over" }, fingerprint })
-    if (this.leases(now).length >= probes) return false
+    if (now < probesFrom || this.leases(now).length >= probes) return false
     this.happen(now, { is: "granted", lease, until: now + duration, requested: true })
     return true
   }
@@ -377,7 +403,8 @@ export class Model {
   settle({ fingerprint, generation, lease, outcome }: Settle, now: number): boolean {
     this.expire(now)
     if (generation !== this.generation() || !this.unsettled().some((held) => same(held, lease))) return false
-    this.happen(now, { is: "settled", lease, success: outcome._tag === "Success" })
+    const hint = outcome._tag === "Ignored" ? outcome.hint ?? 0 : 0
+    this.happen(now, { is: "settled", lease, success: outcome._tag === "Success", hint })
     if (outcome._tag === "Failure") {
       const { hint, opening, why } = outcome
       this.change(now, 0, { is: "opened", opening, hint, why, fingerprint })
@@ -398,11 +425,12 @@ export class Model {
 
   /** Forgets everything, once the record has expired. */
   private expire(now: number) {
-    const { openFor, openings, override, overrideUntil, since, state, until } = this.story(now)
+    const { openFor, openings, override, overrideUntil, probesFrom, since, state, until } = this.story(now)
     const lastUse = this.facts.at(-1)?.at ?? -Infinity
     const needed = now < lastUse + this.idle ||
       (override !== undefined && now < overrideUntil) ||
       (state === "Open" && now < until) ||
+      now < probesFrom ||
       this.leases(now).length > 0 ||
       (openings > 0 && now < (state === "Open" ? until : since ?? 0) + openFor)
     if (!needed) this.facts = []

@@ -37,6 +37,12 @@ describe("the classification of responses", () => {
       }))
   }
 
+  it.effect("a 429 is Ignored, with its Retry-After", () =>
+    Effect.gen(function*() {
+      const outcome = yield* BreakerHttpClient.classify(Exit.succeed(responseOf(429, { "retry-after": "120" })))
+      assert.deepStrictEqual(outcome, Outcome.ignoredWith({ retryAfter: Duration.minutes(2) }))
+    }))
+
   it.effect("exceptions by status and request come before the table", () =>
     Effect.gen(function*() {
       const classify = BreakerHttpClient.classifyWith({
@@ -123,6 +129,7 @@ describe("the classification of errors", () => {
       }
       assert.strictEqual(yield* tagOf(Exit.fail(throws)), "Failure")
       assert.strictEqual(yield* tagOf(Exit.fail(proxy)), "Failure")
+      assert.strictEqual(yield* tagOf(Exit.die(proxy)), "Failure")
     }))
 })
 

@@ -1,6 +1,7 @@
+import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Option, Schedule } from "effect"
-import { HttpClient, HttpClientRequest } from "effect/http"
+import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as BreakerHttpClient from "../../src/http/HttpClient.ts"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
@@ -78,6 +79,22 @@ describe("withBreaker", () => {
       assert.include(String(yield* Effect.exit(guarded.get("https://a.test"))), "no key")
       assert.strictEqual(yield* sent, 0)
       assert.strictEqual(yield* keyed.size, 0)
+    }))
+
+  it.effect("a header that HTTP forbids is the caller's mistake with every client, and opens nothing", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("headers", one)
+      for (const layer of [FetchHttpClient.layer, NodeHttpClient.layerUndici, NodeHttpClient.layerNodeHttp]) {
+        const client = BreakerHttpClient.withBreaker(yield* Effect.provide(HttpClient.HttpClient, layer), breaker)
+        for (
+          const [name, value] of [["x-tenant", "a\r\nx-role: admin"], ["x-tenant", "\0"], ["x tenant", "a"]] as const
+        ) {
+          const request = HttpClientRequest.setHeader(HttpClientRequest.get("http://127.0.0.1:1"), name, value)
+          assert.isTrue(Exit.isFailure(yield* Effect.exit(client.execute(request))))
+        }
+      }
+      const { state, statistics: { ignored } } = yield* breaker.snapshot
+      assert.deepStrictEqual({ ignored, state }, { ignored: 9, state: "Closed" })
     }))
 
   it.effect("a key of 10,000 characters is a key", () =>

@@ -35,9 +35,9 @@ describe("the tarball", () => {
   })
 
   it("has types that resolve wherever ES modules do", () => {
-    const entrypoints = globSync("dist/{layers,Storage}/*.js", { cwd: packed }).map((file) =>
-      file.slice("dist/".length, -".js".length)
-    )
+    const entrypoints = Object.values<string | null>(manifest.exports).flatMap((target) =>
+      target?.endsWith(".js") === true && target !== "./dist/index.js" ? globSync(target, { cwd: packed }) : []
+    ).map((file) => file.slice("dist/".length, -".js".length))
     const attw = [
       "--profile",
       "esm-only",

@@ -8,7 +8,7 @@ import { Rng } from "./random.ts"
 import { type Handled, Server } from "./server.ts"
 import { Machine, World } from "./world.ts"
 
-/** The behaviour of a call's dependency. With a `hint` it fails with a `retryAfter` of so many milliseconds. */
+/** The behaviour of a call's dependency. With a `hint` it fails, or is ignored, with a `retryAfter` of so many milliseconds. */
 export interface Behaviour {
   readonly ends: "succeeds" | "fails" | "isIgnored" | "dies"
   readonly takes: number
@@ -125,7 +125,7 @@ const endOf = ({ ends, hint }: Behaviour): Exit.Exit<void, unknown> => {
     case "fails":
       return Exit.fail(hint === undefined ? "boom" : new Boom(Outcome.failure({ retryAfter: hint })))
     case "isIgnored":
-      return Exit.fail(new Boom(Outcome.ignored))
+      return Exit.fail(new Boom(hint === undefined ? Outcome.ignored : Outcome.ignoredWith({ retryAfter: hint })))
     case "dies":
       return Exit.die("bug")
   }

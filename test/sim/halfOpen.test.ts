@@ -120,6 +120,36 @@ describe("a half-open fleet", () => {
     assert.strictEqual(record(fleet).state._tag, "Closed")
   })
 
+  it("after an ignored probe with a hint no instance probes before the hint is over", () => {
+    const { all, fleet } = opened(10, { probes: 2 })
+    all[0]!.call(0, { ends: "isIgnored", takes: 0, hint: 10_000 })
+    fleet.advance(100)
+    const running = mostRunning(fleet)
+    for (const process of all) {
+      for (let at = 0; at < 11_500; at += 50) {
+        fleet.world.after(at, () => process.call(0, succeeds))
+      }
+    }
+    fleet.advance(9800)
+    assert.strictEqual(running.all, 0)
+    assert.strictEqual(record(fleet).state._tag, "HalfOpen")
+    fleet.advance(1700)
+    assert.strictEqual(record(fleet).state._tag, "Closed")
+  })
+
+  it("an instance cut off from its storage waits for the hint of its own ignored probe", () => {
+    const { all: [alone], fleet } = opened(2, {})
+    alone!.link.quality = { ...alone!.link.quality, cut: "refused" }
+    fleet.advance(3000)
+    alone!.call(0, { ends: "isIgnored", takes: 0, hint: 10_000 })
+    const running = mostRunning(fleet)
+    for (let at = 100; at < 11_000; at += 50) fleet.world.after(at, () => alone!.call(0, succeeds))
+    fleet.advance(9900)
+    assert.strictEqual(running.all, 0)
+    fleet.advance(1100)
+    assert.strictEqual(alone!.snapshot(0).state, "Closed")
+  })
+
   it("three successes of three instances close the circuit", () => {
     const { all, fleet } = opened(3, { successes: 3 })
     for (const [i, process] of all.entries()) {

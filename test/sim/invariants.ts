@@ -99,6 +99,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #asked = new Map<string, { readonly at: number; readonly duration: number }>()
   /** Leases that the server has granted and that were not settled, since it last lost data. */
   readonly #unsettled = new Set<string>()
+  /** By circuit and generation: when the hints of its ignored probes are over, by the server's clock. */
+  readonly #hinted = new Map<string, number>()
+  /** By process and circuit: when the hints of its own ignored calls are over. */
+  readonly #toldUntil = new Map<string, number>()
   /** Calls that ended as probes, with the lease that is to be settled. */
   readonly #due = new Map<Call, string>()
   /** Leases whose settlement was sent. */
@@ -178,6 +182,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         const { instance, sequence } = input.lease
         const isGranted = isHeld(record, input.lease)
         if (isGranted) this.#unsettled.add(`${circuit} ${record!.generation} ${instance} ${sequence}`)
+        const hintUntil = this.#hinted.get(`${circuit} ${generation}`) ?? -Infinity
+        this.#check(
+          !isGranted || isHeld(old, input.lease) || now >= hintUntil || this.#wasSetBack ||
+            this.#fleet.server.losses > 0,
+          () => `a lease of ${circuit} was granted to ${instance} ${hintUntil - now} ms before a hint was over`
+        )
         this.#check(
           isGranted || !hasFreePlace(old, input, now),
           () => `a lease of ${circuit} was denied to ${instance}, and a place was free`
@@ -191,6 +201,11 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           (isCurrent && isHeld(old, input.lease)) || record === before?.record,
           () => `a settlement of a lease that is not held changed ${circuit}`
         )
+        const hint = input.outcome._tag === "Ignored" ? input.outcome.hint ?? 0 : 0
+        if (record !== before?.record && hint > 0) {
+          const round = `${circuit} ${generation}`
+          this.#hinted.set(round, Math.max(this.#hinted.get(round) ?? -Infinity, now + hint))
+        }
         const wasGranted = this.#unsettled.delete(`${circuit} ${input.generation} ${instance} ${sequence}`)
         this.#check(
           !(wasGranted && isCurrent) || record !== before?.record || this.#mayForget(),
@@ -518,6 +533,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const who = `${process.index} ${circuit}`
     this.#endedAt.set(who, [...this.#endedAt.get(who) ?? [], this.#fleet.world.now])
     const counts = this.#countsOf(process, circuit)
+    if (behaviour.ends === "isIgnored" && behaviour.hint !== undefined) {
+      const until = this.#fleet.world.now + behaviour.hint
+      this.#toldUntil.set(who, Math.max(this.#toldUntil.get(who) ?? -Infinity, until))
+    }
     if (behaviour.ends === "isIgnored" && !isInterrupted(exit)) counts.ignored++
     else if (behaviour.ends === "succeeds" && exit._tag === "Success") counts.success++
     else counts.failure++
@@ -553,7 +572,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       const isIsolated = process.isAlive && state === "HalfOpen" && override === undefined &&
         snapshot.fleet?.state === "Closed"
       this.#check(
-        !isIsolated || this.#ownProbes(call, snapshot) > 0,
+        !isIsolated || this.#ownProbes(call, snapshot) > 0 ||
+          this.#fleet.world.now < (this.#toldUntil.get(`${process.index} ${circuit}`) ?? -Infinity),
         () => `process ${process.index} rejected a call to ${name}, and no probe of its own holds a place`
       )
       return
@@ -796,6 +816,7 @@ const isHeld = (record: CircuitRecord | undefined, { instance, sequence }: Lease
 const hasFreePlace = (record: CircuitRecord | undefined, ask: Ask, now: number): boolean =>
   record?.state._tag === "HalfOpen" && record.generation >= ask.generation &&
   (record.override === undefined || now >= (record.override.until ?? Infinity)) &&
+  now >= (record.state.probesFrom ?? -Infinity) &&
   record.state.leases.filter(({ until }) => now < until).length < ask.probes &&
   !record.seen.some(({ instance, kind, sequence }) =>
     kind === "ask" && instance === ask.lease.instance && sequence >= ask.lease.sequence

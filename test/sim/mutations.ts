@@ -62,6 +62,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     to: ""
   },
   {
+    rule: "no lease is granted before the hint of an ignored probe is over",
+    from: "if (now < (round.state.probesFrom ?? -Infinity)) return denied",
+    to: ""
+  },
+  {
     rule: "a report is counted once",
     from: "isEmpty(delta) || isRepeat(known, message, now, idleTimeToLive)",
     to: "isEmpty(delta)"
@@ -97,17 +102,6 @@ export const mutations: ReadonlyArray<Mutation> = [
     rule: "pooled evidence must hold in two snapshots",
     from: "if (!lasts && policy.maxAgeMillis > 0) {",
     to: "if (!lasts && policy.maxAgeMillis < 0) {"
-  },
-  {
-    rule: "a lease that is asked for again is as long as it was asked for first, whatever the policy says now",
-    from: "const { leaseMillis: duration, name, waiters } = this.#asking = asking",
-    to:
-      "const { name, waiters } = this.#asking = asking = { ...asking, leaseMillis: plan.leaseMillis }\n    const duration = plan.leaseMillis"
-  },
-  {
-    rule: "an answer over the spans of a former policy is not judged by the new one",
-    from: "const isCurrent = report.withins === this.membership.withins",
-    to: "const isCurrent = true"
   },
   {
     rule: "the evidence must trip the new policy for an interval of its own",

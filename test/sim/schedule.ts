@@ -150,13 +150,20 @@ export const scheduleFrom = (seed: number): Schedule => {
   // From numbers of its own, so that the schedules without it stay as they are.
   const sleep = new Rng(seed, 1)
   const suspends = sleep.chance(0.3)
+  // Whether dependencies answer that the caller is to come back later.
+  const hints = new Rng(seed, 2)
+  const isLimited = hints.chance(0.3)
   const idlesSoon = suspends && sleep.chance(0.5)
   const change = new Rng(seed, 2)
-  const changes = change.chance(0.3) ? Array.from({ length: change.int(1, 3) }, () => changeFrom(change)) : []
+  const changes = change.chance(0.4) ? Array.from({ length: change.int(1, 3) }, () => changeFrom(change)) : []
   const down = circuits.map(() => rng.chance(0.5))
   const process = (): number => rng.int(0, processes - 1)
   const circuit = (): number => rng.int(0, circuits.length - 1)
-  const behaviour = (isDown: boolean): Behaviour => ({
+  const behaviour = (isDown: boolean): Behaviour => {
+    const drawn = behaviourOf(isDown)
+    return isLimited && hints.chance(0.15) ? { ...drawn, ends: "isIgnored", hint: hints.pick([500, 8000]) } : drawn
+  }
+  const behaviourOf = (isDown: boolean): Behaviour => ({
     ends: rng.weighted(
       isDown
         ? [[8, "fails"], [1, "succeeds"], [0.3, "isIgnored"], [0.3, "dies"]]
@@ -221,7 +228,7 @@ export const scheduleFrom = (seed: number): Schedule => {
       : 60 * 60 * 1000,
     quality,
     steps: Array.from({ length: rng.int(8, 45) }, () => ({ ...act(), after: after() })).flatMap((step) => {
-      if (changes.length === 0 || !change.chance(0.25)) return [step]
+      if (changes.length === 0 || !change.chance(0.4)) return [step]
       const reconfigure: Step = {
         do: "reconfigure",
         process: change.int(0, processes - 1),

@@ -6,7 +6,7 @@
 import { isDate } from "effect/Predicate"
 import { isObject, nearest } from "../../internal/Check.ts"
 import { nameProblems } from "../../internal/CircuitName.ts"
-import { ENABLED_ALLOWED, enabledFrom } from "../../internal/Enabled.ts"
+import { TRUTH_ALLOWED, truthOf } from "../../internal/ConfigWords.ts"
 import { type Field, fields } from "./Fields.ts"
 import { type At, type Inside, type Problem, problemAt } from "./Problem.ts"
 import { type Setting, type Settings, settingsFrom, settingsProblems } from "./Settings.ts"
@@ -60,7 +60,7 @@ export const decode = (root: At, inside: Inside, found: Found): Decoded => {
   const redis = section(top, "redis", inside, ["url", "pool_size"], found)
   const settings = (at: At | undefined) => at === undefined ? new Map<string, Setting>() : settingsIn(at, inside, found)
   return {
-    enabled: given(breaker.get("enabled"), enabledOf, ENABLED_ALLOWED, found),
+    enabled: given(breaker.get("enabled"), enabledOf, TRUTH_ALLOWED, found),
     persistence: given(breaker.get("persistence"), persistenceOf, `one of ${PERSISTENCES.join(", ")}`, found),
     redisUrl: given(redis.get("url"), redisUrlOf, "a URL that begins with redis:// or rediss://", found),
     redisPoolSize: given(redis.get("pool_size"), poolSizeOf, "a whole number from 1 to 1000", found),
@@ -122,7 +122,7 @@ const given = <A>(
 }
 
 export const enabledOf = (value: unknown): boolean | undefined =>
-  typeof value === "boolean" ? value : typeof value === "string" ? enabledFrom(value) : undefined
+  typeof value === "boolean" ? value : typeof value === "string" ? truthOf(value) : undefined
 
 export const persistenceOf = (value: unknown): Persistence | undefined =>
   PERSISTENCES.find((name) => typeof value === "string" && value.trim() === name)

@@ -3,7 +3,7 @@ import * as Config from "effect/Config"
 import type * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { ENABLED, ENABLED_ALLOWED } from "../../internal/Enabled.ts"
+import { ENABLED, TRUTH_ALLOWED } from "../../internal/ConfigWords.ts"
 import { reportUnread } from "../../internal/PolicyConfig.ts"
 import { enabledOf, type Given, type Persistence, persistenceOf, PERSISTENCES } from "./Decode.ts"
 import { fields, prefixOf, variables } from "./Fields.ts"
@@ -59,7 +59,7 @@ export const readSwitches = (
   found: Array<Problem>
 ): Effect.Effect<Switches> =>
   Effect.all({
-    enabled: readGiven(provider, ENABLED, enabledOf, ENABLED_ALLOWED, found),
+    enabled: readGiven(provider, ENABLED, enabledOf, TRUTH_ALLOWED, found),
     persistence: readGiven(provider, PERSISTENCE, persistenceOf, `one of ${PERSISTENCES.join(", ")}`, found)
   })
 

@@ -53,25 +53,30 @@ const ofResponse = (
   nowMillis: number
 ): Outcome.Outcome => {
   const tag = statuses?.(response.status, response.request) ?? tagOf(response.status)
-  return tag === "Failure" ? Outcome.failure({ retryAfter: retryAfterAt(response, nowMillis) }) : { _tag: tag }
+  if (tag === "Success") return Outcome.success
+  const retryAfter = retryAfterAt(response, nowMillis)
+  if (tag === "Failure") return Outcome.failure({ retryAfter })
+  return retryAfter === undefined ? Outcome.ignored : Outcome.ignoredWith({ retryAfter })
 }
 
-const ofError = (error: unknown, statuses: Statuses | undefined, nowMillis: number): Outcome.Outcome => {
-  // An error of the application may be anything, also a proxy that throws when it is looked at.
+/** An error of the application may be anything, also a proxy that throws when it is looked at. */
+const orFailure = (outcome: () => Outcome.Outcome): Outcome.Outcome => {
   try {
-    return ofReadable(error, statuses, nowMillis)
+    return outcome()
   } catch {
     return Outcome.failure()
   }
 }
 
-const ofReadable = (error: unknown, statuses: Statuses | undefined, nowMillis: number): Outcome.Outcome => {
+const ofError = (error: unknown, statuses: Statuses | undefined, nowMillis: number): Outcome.Outcome => {
   const inner = rejectionIn(error)
   if (inner !== undefined) return Outcome.fromCause(Cause.fail(inner))
   if (!HttpClientError.isHttpClientError(error)) return Outcome.fromCause(Cause.fail(error))
   switch (error.reason._tag) {
-    case "TransportError":
-      return wasAborted(error.reason.cause) ? Outcome.ignored : Outcome.failure()
+    case "TransportError": {
+      const { cause, request } = error.reason
+      return wasAborted(cause) || wasRefused(cause) || !isSendable(request) ? Outcome.ignored : Outcome.failure()
+    }
     case "StatusCodeError":
       return ofResponse(error.reason.response, statuses, nowMillis)
     default:
@@ -81,6 +86,20 @@ const ofReadable = (error: unknown, statuses: Statuses | undefined, nowMillis: n
 
 /** Whether the application's own signal ended the request. `AbortSignal.timeout` has the name `TimeoutError` instead. */
 const wasAborted = (cause: unknown): boolean => cause instanceof Error && cause.name === "AbortError"
+
+/** The codes by which undici and Node refuse to send a request that makes no sense, such as a header with a line break. */
+const REFUSALS: ReadonlySet<unknown> = new Set(["UND_ERR_INVALID_ARG", "ERR_INVALID_CHAR", "ERR_INVALID_HTTP_TOKEN"])
+
+const wasRefused = (cause: unknown): boolean => cause instanceof Error && "code" in cause && REFUSALS.has(cause.code)
+
+/** Whether the headers are HTTP's (RFC 9110, section 5). `fetch` refuses others by a `TypeError` like any other. */
+const isSendable = ({ headers }: HttpClientRequest): boolean =>
+  Object.entries(headers).every(([name, value]) =>
+    /^[!#$%&'*+.^_`|~\w-]+$/.test(name) && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+  )
+
+const ofDefect = (defect: unknown): Outcome.Outcome =>
+  wasRefused(defect) ? Outcome.ignored : Outcome.fromCause(Cause.die(defect))
 
 /** The outcome of an exit: any failure counts, then a success, then what is ignored. */
 const outcomeOf = (
@@ -92,9 +111,9 @@ const outcomeOf = (
   let outcome = Outcome.ignored
   for (const reason of exit.cause.reasons) {
     if (Cause.isInterruptReason(reason)) continue
-    const next = Cause.isFailReason(reason)
-      ? ofError(reason.error, statuses, nowMillis)
-      : Outcome.fromCause(Cause.die(reason.defect))
+    const next = orFailure(() =>
+      Cause.isFailReason(reason) ? ofError(reason.error, statuses, nowMillis) : ofDefect(reason.defect)
+    )
     if (next._tag === "Failure") return next
     if (next._tag === "Success") outcome = next
   }

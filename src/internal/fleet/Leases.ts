@@ -202,7 +202,11 @@ export class Leases {
     const { membership: { plan, rounds }, snapshot } = this.#holder
     const isKnown = generation === snapshot.generation
     const isFull = state._tag === "HalfOpen" && state.live >= plan.probes
-    const waitMillis = state._tag === "Open" ? state.remaining : isFull ? state.nextLapse : undefined
+    const waitMillis = state._tag === "Open"
+      ? state.remaining
+      : state._tag === "HalfOpen"
+      ? Math.max(isFull ? state.nextLapse ?? 0 : 0, state.probesIn ?? 0)
+      : undefined
     const isGiven = isKnown && waitMillis !== undefined && waitMillis > 0
     this.#deniedUntil = this.#now() + (isGiven ? waitMillis : rounds.intervalMillis)
   }
@@ -232,7 +236,7 @@ export class Leases {
           why: { reason: "a probe failed", evidence: { by: "instance", instance } }
         }
       case "Ignored":
-        return { _tag: "Ignored" }
+        return { _tag: "Ignored", ...(hintMillis > 0 ? { hint: Math.min(hintMillis, maxOpenForMillis) } : {}) }
     }
   }
 

@@ -40,6 +40,7 @@ import { isSnapshot } from "./Answers.ts"
 import { Exchange } from "./Exchange.ts"
 import { type Counted, type Fleet, GATE_IDLE, type Leave, type Local } from "./Fleet.ts"
 import { fleetSnapshotOf } from "./FleetSnapshot.ts"
+import { Hurry } from "./Hurry.ts"
 import { Leases } from "./Leases.ts"
 import type { Membership } from "./Membership.ts"
 import { Proposals } from "./Proposals.ts"
@@ -70,6 +71,8 @@ export class Member implements Fleet, Evidence, Participant {
   #hasEnded = false
   readonly #reports: Reports
   readonly #exchange: Exchange
+  /** Made with the first failure. */
+  #hurry: Hurry | undefined = undefined
   readonly #proposals: Proposals
   /** Made with the first request for a lease. */
   #leases: Leases | undefined = undefined
@@ -189,8 +192,12 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   failed(): void {
+    const { rounds } = this.membership
     if (this.isAway) this.schedule()
-    else this.membership.rounds.flushSoon(this)
+    else if (!rounds.isHurried(this)) {
+      this.#hurry ??= new Hurry()
+      rounds.hurry(this, this.#hurry.next(this.#now(), rounds.intervalMillis))
+    }
   }
 
   nextReport(): CircuitReport | undefined {
@@ -420,7 +427,8 @@ export class Member implements Fleet, Evidence, Participant {
     const believed = { ...snapshot, state: this.#believed(snapshot.state, now), totals }
     this.#know(believed, requestedAt, now)
     this.local.refresh(fleetStateOf(believed, probes, now), overrideUntil(believed, now))
-    if (snapshot.state._tag === "HalfOpen" && snapshot.state.live < probes) this.#leases?.free()
+    const { state } = snapshot
+    if (state._tag === "HalfOpen" && state.live < probes && state.probesIn === undefined) this.#leases?.free()
   }
 
   /** The rest of one open time only gets shorter. A longer one comes from a storage whose clock was set back. */

@@ -6,9 +6,11 @@
  *
  * - A circuit has at most one report in flight. While it has, `isSending` is true and rounds pass it over.
  * - With no circuit scheduled, no timer is armed.
+ * - `#hurried` holds the circuits that must not wait for the interval, and when each is due. A timer is armed for the earliest.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import type { LocalMillis } from "../../core/Time.ts"
 import type { CircuitReport, StorageError, Synced } from "../../Storage/Storage.ts"
 import { CIRCUITS_PER_REQUEST, FAILURE_DELAY_MILLIS } from "../Bounds.ts"
 import { failure } from "../StorageErrors.ts"
@@ -115,7 +117,9 @@ export class Rounds {
   readonly scheduled = new Set<Participant>()
   readonly #batches: Batches
   readonly #connection: Connection
-  readonly #flushed = new Set<Participant>()
+  readonly #hurried = new Map<Participant, LocalMillis>()
+  /** When the timer for hurried circuits fires; `Infinity` without one. */
+  #hurriedAt: LocalMillis = Infinity
   #isArmed = false
 
   constructor(connection: Connection, batches: Batches, intervalMillis: number) {
@@ -131,7 +135,7 @@ export class Rounds {
 
   remove(participant: Participant): void {
     this.scheduled.delete(participant)
-    this.#flushed.delete(participant)
+    this.#hurried.delete(participant)
     this.#batches.forget(participant)
   }
 
@@ -139,25 +143,38 @@ export class Rounds {
   handOver(to: Rounds, isMoving: (participant: Participant) => boolean): void {
     for (const participant of this.scheduled) {
       if (!isMoving(participant)) continue
+      const dueAt = this.#hurried.get(participant)
       this.scheduled.delete(participant)
-      if (this.#flushed.delete(participant)) to.flushSoon(participant)
-      else to.add(participant)
+      this.#hurried.delete(participant)
+      if (dueAt === undefined) to.add(participant)
+      else to.hurry(participant, dueAt)
     }
   }
 
-  /** Adds a round for circuits that must not wait for the interval. */
-  flushSoon(participant: Participant): void {
+  isHurried(participant: Participant): boolean {
+    return this.#hurried.has(participant)
+  }
+
+  /** Adds a round for a circuit that must not wait for the interval. Circuits that are due within `FAILURE_DELAY_MILLIS` share one. */
+  hurry(participant: Participant, dueAt: LocalMillis): void {
     this.add(participant)
-    if (this.#flushed.size === 0) {
-      this.#connection.after(Math.min(FAILURE_DELAY_MILLIS, this.intervalMillis), this.#flush)
-    }
-    this.#flushed.add(participant)
+    this.#hurried.set(participant, dueAt)
+    this.#armFor(dueAt)
   }
 
-  readonly #flush: Effect.Effect<void> = Effect.suspend(() => {
-    const participants = [...this.#flushed]
-    this.#flushed.clear()
-    return this.#batches.round(participants)
+  #armFor(dueAt: LocalMillis): void {
+    if (dueAt >= this.#hurriedAt) return
+    this.#hurriedAt = dueAt
+    this.#connection.after(Math.max(0, dueAt - this.#connection.now()), this.#sendHurried)
+  }
+
+  readonly #sendHurried: Effect.Effect<void> = Effect.suspend(() => {
+    const soon = this.#connection.now() + FAILURE_DELAY_MILLIS
+    const due = [...this.#hurried].filter(([, dueAt]) => dueAt <= soon).map(([participant]) => participant)
+    for (const participant of due) this.#hurried.delete(participant)
+    this.#hurriedAt = Infinity
+    if (this.#hurried.size > 0) this.#armFor(Math.min(...this.#hurried.values()))
+    return this.#batches.round(due)
   })
 
   #arm(): void {
@@ -170,6 +187,8 @@ export class Rounds {
   readonly #tick: Effect.Effect<void> = Effect.suspend(() => {
     this.#isArmed = false
     this.#arm()
-    return this.#batches.round([...this.scheduled])
+    const participants = [...this.scheduled]
+    for (const participant of participants) if (!participant.isSending) this.#hurried.delete(participant)
+    return this.#batches.round(participants)
   })
 }

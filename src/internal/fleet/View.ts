@@ -12,8 +12,13 @@ export const fleetStateOf = ({ state }: Snapshot, probes: number, now: LocalMill
     case "Open":
       return { _tag: "Open", until: now + state.remaining }
     case "HalfOpen": {
-      const { live, nextLapse = 0, successes } = state
-      return { _tag: "HalfOpen", successes, freeAt: live < probes ? now : now + nextLapse }
+      const { live, nextLapse = 0, probesIn, successes } = state
+      return {
+        _tag: "HalfOpen",
+        successes,
+        freeAt: live < probes ? now : now + nextLapse,
+        probesFrom: probesIn === undefined ? 0 : now + probesIn
+      }
     }
   }
 }

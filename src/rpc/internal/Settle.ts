@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import { hasProperty } from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import type { Permit } from "../../Guard.ts"
-import type { TakenPermit } from "../../internal/TakenPermit.ts"
+import type { Explained } from "../../internal/Judge.ts"
 import * as Outcome from "../../Outcome.ts"
 
 type AnyExit = Exit.Exit<unknown, unknown>
@@ -22,11 +22,9 @@ export const classifyAnswer = (exit: AnyExit): Outcome.Outcome => {
   return outcomes.find(({ _tag }) => _tag === "Failure") ?? outcomes[0] ?? Outcome.ignored
 }
 
-type Explained = Pick<TakenPermit, "settleBy">
-
 /**
- * Settles a permit by a classification in place of the policy's. A permit of a breaker, and not of an adapter, is given the exit as
- * well, because a later rejection says why the circuit opened.
+ * Settles a permit by a classification in place of the policy's. A permit of this library is given the exit as well, because a later
+ * rejection says why the circuit opened.
  */
 export const settleBy = (
   permit: Permit & Partial<Explained>,

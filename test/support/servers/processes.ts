@@ -10,6 +10,9 @@ import { scaledMillis } from "../machine.ts"
 
 export const run = promisify(execFile)
 
+// Debian keeps servers where a user's shell does not look.
+process.env["PATH"] = [process.env["PATH"] ?? "", "/usr/local/sbin", "/usr/sbin", "/sbin"].join(delimiter)
+
 const isInstalled = async (program: string): Promise<boolean> => {
   const candidates = (process.env["PATH"] ?? "").split(delimiter).map((directory) => join(directory, program))
   const found = await Promise.all(candidates.map((file) => access(file, constants.X_OK).then(() => true, () => false)))

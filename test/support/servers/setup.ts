@@ -27,15 +27,24 @@ const given = (name: string, start: () => Promise<Server>): Promise<Server> => {
 
 export default async (project: TestProject) => {
   await installRedis()
-  const [redis, postgres, mysql] = await Promise.all([
-    given("REDIS_URL", () => RedisServer.start()),
-    given("DATABASE_URL", () => PostgresServer.start()),
-    given("MYSQL_URL", () => MariaDbServer.start())
-  ])
-  project.provide("redisUrl", redis.url)
-  project.provide("databaseUrl", postgres.url)
-  project.provide("mysqlUrl", mysql.url)
-  return async () => {
-    await Promise.all([redis.stop(), postgres.stop(), mysql.stop()])
+  const started: Array<Server> = []
+  const stop = async () => {
+    await Promise.all(started.map((server) => server.stop()))
   }
+  const provide = async (name: "redisUrl" | "databaseUrl" | "mysqlUrl", starting: Promise<Server>) => {
+    const server = await starting
+    started.push(server)
+    project.provide(name, server.url)
+  }
+  const all = await Promise.allSettled([
+    provide("redisUrl", given("REDIS_URL", () => RedisServer.start())),
+    provide("databaseUrl", given("DATABASE_URL", () => PostgresServer.start())),
+    provide("mysqlUrl", given("MYSQL_URL", () => MariaDbServer.start()))
+  ])
+  const failed = all.find((result) => result.status === "rejected")
+  if (failed !== undefined) {
+    await stop()
+    throw failed.reason
+  }
+  return stop
 }
