@@ -240,6 +240,7 @@ export const makeEntry = (
   return {
     readsBeforeCalls: membership.policy.maxAgeMillis !== Infinity,
     hasLeft: () => membership.hasLeft,
+    isAway: () => engine.connection.isAway,
     join: (circuit) => {
       if (membership.hasLeft) return undefined
       engine.subscribe()

@@ -153,6 +153,11 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#reports.lost
   }
 
+  get hasDrifted(): boolean {
+    const { fingerprint } = this.snapshot
+    return fingerprint !== undefined && fingerprint !== this.membership.fingerprint
+  }
+
   // -----------------------------------------------------------------------------
   // rounds
   // -----------------------------------------------------------------------------
