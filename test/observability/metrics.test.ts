@@ -110,11 +110,12 @@ describe("what is counted", () => {
     Effect.gen(function*() {
       const breaker = yield* make("payments", {
         ...one,
-        maxConcurrent: 1,
+        maxConcurrent: 2,
         halfOpen: { probes: 1, ramp: "100 seconds" }
       })
       const rejected = Effect.exit(breaker.wrap(Effect.die("a rejected call ran")))
       const waiting = Effect.forkChild(breaker.wrap(Effect.sleep("1 second")), { startImmediately: true })
+      yield* waiting
       yield* waiting
       yield* rejected
       yield* TestClock.adjust("1 second")
