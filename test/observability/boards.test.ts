@@ -8,7 +8,7 @@ import { alerts } from "../../scripts/boards/alerts.ts"
 import { boardFiles } from "../../scripts/boards/files.ts"
 import { dashboard } from "../../scripts/boards/grafana.ts"
 import { rows, VARIABLES } from "../../scripts/boards/panels.ts"
-import { table } from "../../src/internal/MetricTable.ts"
+import { type Row, table } from "../../src/internal/MetricTable.ts"
 import * as BreakerMetrics from "../../src/observability/BreakerMetrics.ts"
 import { root } from "../support/docs.ts"
 import { metered, samplesIn, scrape } from "./support.ts"
@@ -29,6 +29,46 @@ const labelsIn = (query: string) => [
 
 /** Labels that are not the exporter's: Prometheus adds them. */
 const added = ["job", "instance"]
+
+const page = readFileSync(join(root, "docs/metrics.md"), "utf8")
+
+/** The cells of the page's rows that begin with a name like this. */
+const documented = (name: RegExp) =>
+  page.split("\n").filter((line) => name.test(line)).map((line) =>
+    line.split("|").slice(1, -1).map((cell) => cell.trim().replaceAll("`", ""))
+  )
+
+describe("docs/metrics.md", () => {
+  it("docs/metrics.md lists every metric as the table has it, and no other", () => {
+    const rows: ReadonlyArray<Row> = Object.values(table)
+    assert.deepStrictEqual(
+      documented(/^\| `circuit_breaker\./),
+      rows.map(({ attributes, description, name, subject, type, unit, when = "" }) => [
+        name,
+        BreakerMetrics.prometheusName(name),
+        type,
+        unit,
+        [...(subject === undefined ? [] : [subject]), ...attributes].join(", "),
+        description,
+        when.replaceAll("`", "")
+      ])
+    )
+  })
+
+  it("docs/metrics.md lists every alert with its severity", () => {
+    assert.deepStrictEqual(
+      documented(/^\| `CircuitBreaker/).map(([name, severity]) => [name, severity]),
+      alerts.map(({ name, severity }) => [name, severity])
+    )
+  })
+
+  it("docs/metrics.md lists every option", () => {
+    const options = ["include", "keyed", "durations", "errors", "stateCode", "attributes"] satisfies ReadonlyArray<
+      keyof BreakerMetrics.Options
+    >
+    for (const option of options) assert.strictEqual(documented(new RegExp(`^\\| \`${option}\``)).length, 1, option)
+  })
+})
 
 describe("the boards", () => {
   it("the files of the package are those that `npm run boards` makes", () => {

@@ -207,7 +207,7 @@ describe("the exporters", () => {
         assert.isDefined(metric, `${row.name} was not received`)
         assert.deepStrictEqual([metric!.unit, metric!.description], [row.unit, row.description])
         assert.strictEqual(metric!.sum?.isMonotonic, row.type === "counter" ? true : undefined)
-        assert.deepStrictEqual([...pointsOf(row, metric!)].sort(), [...prometheus[key]].sort(), key)
+        assert.sameDeepMembers(pointsOf(row, metric!), [...prometheus[key]], key)
       }
     }).pipe(metered(options)))
 
