@@ -10,7 +10,7 @@ import { Circuit } from "../../internal/Circuit.ts"
 import { makeFork } from "../../internal/Fork.ts"
 import { unhandled } from "../../internal/Log.ts"
 import { messages } from "../../internal/Messages.ts"
-import { gaugeOf, table } from "../../internal/MetricTable.ts"
+import { table } from "../../internal/MetricTable.ts"
 import type { Change, Entry } from "../../internal/Registered.ts"
 import { Group, register, type Source } from "./Group.ts"
 import type { Resolved } from "./Options.ts"
@@ -108,9 +108,9 @@ export class Exporter {
     let backend = this.#backends.get(entry.backend)
     if (backend === undefined) {
       const breakers = new Set<Entry>()
-      const metric = gaugeOf(table.fleetReachable, { backend: entry.backend, ...this.#options.attributes })
+      const attributes = { backend: entry.backend, ...this.#options.attributes }
       const isAway = () => breakers.values().some(({ made }) => made.shared.fleet!.isAway())
-      const registration = register(metric, this.#context, () => ({ value: isAway() ? 0 : 1 }))
+      const registration = register(table.fleetReachable, attributes, this.#context, () => isAway() ? 0 : 1)
       this.#backends.set(entry.backend, backend = { breakers, registration })
     }
     backend.breakers.add(entry)

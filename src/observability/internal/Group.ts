@@ -12,7 +12,7 @@ import type * as Context from "effect/Context"
 import * as Metric from "effect/Metric"
 import { Counts, stateName } from "../../internal/Counts.ts"
 import type { CallOutcome, Listener } from "../../internal/Meter.ts"
-import { type Attributes, gaugeOf, table } from "../../internal/MetricTable.ts"
+import { type Attributes, counterOf, gaugeOf, table } from "../../internal/MetricTable.ts"
 import { rateWindows, Reading, type Source as Circuits } from "../../internal/Reading.ts"
 import { Durations } from "./Durations.ts"
 import { ErrorTypes } from "./ErrorTypes.ts"
@@ -30,17 +30,27 @@ export interface Source extends Circuits {
 
 const nothing = () => {}
 
-/** Registers a series that is read by `get`. */
+/** Registers a series that `get` reads: the state of a counter, or of a gauge. */
 export const register = (
-  metric: Metric.Metric<number, any>,
+  row: Series["row"],
+  attributes: Attributes,
   context: Context.Context<never>,
-  get: () => unknown
-): Metric.Registration => Metric.registerUnsafe(metric, context, { get, update: nothing, modify: nothing })
+  value: () => number
+): Metric.Registration => {
+  const hooks = (get: () => any) => ({ get, update: nothing, modify: nothing })
+  return row.type === "counter"
+    ? Metric.registerUnsafe(
+      counterOf({ ...row, type: row.type }, attributes),
+      context,
+      hooks(() => ({ count: value(), incremental: true }))
+    )
+    : Metric.registerUnsafe(gaugeOf({ ...row, type: row.type }, attributes), context, hooks(() => ({ value: value() })))
+}
 
 export class Group {
   readonly #context: Context.Context<never>
   readonly #options: Resolved
-  readonly #subject: Attributes
+  readonly #name: string
   readonly #sources = new Map<Source, Listener>()
   /** What sources had counted that have ended. */
   readonly #ended = new Counts()
@@ -57,8 +67,8 @@ export class Group {
   constructor(name: string, context: Context.Context<never>, options: Resolved) {
     this.#context = context
     this.#options = options
-    this.#subject = { circuit: name }
-    const attributes = { ...this.#subject, ...options.attributes }
+    this.#name = name
+    const attributes = { circuit: name, ...options.attributes }
     this.#durations = options.boundaries && new Durations(options.boundaries, attributes, context)
     this.#errors = options.errors ? new ErrorTypes(attributes, context) : undefined
   }
@@ -107,29 +117,29 @@ export class Group {
 
   #register(): void {
     for (const registration of this.#registrations) registration.remove()
-    const shape = this.#shape = shapeOf([...this.#sources.keys()], this.#subject["circuit"]!)
-    const series = this.isEmpty ? [] : seriesOf(this.#subject, shape, this.#options.attributes)
-    this.#registrations = series.map(({ metric, read }: Series, place) =>
-      register(metric, this.#context, () => read(this.#readAt(place)))
+    const shape = this.#shape = shapeOf([...this.#sources.keys()])
+    const series = this.isEmpty ? [] : seriesOf(shape)
+    this.#registrations = series.map(({ attributes, read, row }, place) =>
+      register(row, this.#attributesOf(row, attributes), this.#context, () => read(this.#readAt(place)))
     )
     this.#registerCode()
   }
 
+  #attributesOf({ subject }: Series["row"], attributes: Attributes): Attributes {
+    return { [subject ?? "circuit"]: this.#name, ...attributes, ...this.#options.attributes }
+  }
+
   /** The state before is an attribute, so each change of state makes another series. */
   #registerCode(): void {
-    const isWanted = this.#options.stateCode && !this.isEmpty && this.#shape?.breaker === undefined
+    const isWanted = this.#options.stateCode && !this.isEmpty && this.#shape?.isSum !== true
     const { previous: state } = isWanted ? this.#read() : { previous: undefined }
     const previous = state === undefined ? "none" : stateName(state)
     if (isWanted && this.#code?.previous === previous) return
     this.#code?.registration.remove()
-    const attributes = { ...this.#subject, previous_state: previous, ...this.#options.attributes }
+    const attributes = this.#attributesOf(table.stateCode, { previous_state: previous })
+    const code = () => this.#read().stateCode
     this.#code = isWanted
-      ? {
-        previous,
-        registration: register(gaugeOf(table.stateCode, attributes), this.#context, () => ({
-          value: this.#read().stateCode
-        }))
-      }
+      ? { previous, registration: register(table.stateCode, attributes, this.#context, code) }
       : undefined
   }
 
@@ -170,16 +180,16 @@ const setTimed = ({ circuits }: Source): void => {
   for (const circuit of circuits()) circuit.setTimed()
 }
 
-const shapeOf = (sources: ReadonlyArray<Source>, name: string): Shape => {
+const shapeOf = (sources: ReadonlyArray<Source>): Shape => {
   const all = sources.map(({ shared }) => shared)
   const windows = all.map(rateWindows)
   return {
-    breaker: sources.some(({ _tag }) => _tag === "Keys") ? name : undefined,
+    isSum: sources.some(({ _tag }) => _tag === "Keys"),
     countsSlow: all.some(({ slowerThanMillis }) => slowerThanMillis !== undefined),
     hasLimit: all.some(({ maxConcurrent }) => maxConcurrent !== undefined),
     hasFleet: all.some(({ fleet }) => fleet !== undefined),
     knowsApproach: sources.some(({ knowsApproach }) => knowsApproach),
-    failureWindows: new Set(windows.flatMap(({ failure }) => [...failure])),
-    slowWindows: new Set(windows.flatMap(({ slow }) => [...slow]))
+    failureWindows: [...new Set(windows.flatMap(({ failure }) => [...failure]))],
+    slowWindows: [...new Set(windows.flatMap(({ slow }) => [...slow]))]
   }
 }
