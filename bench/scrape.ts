@@ -1,6 +1,6 @@
 /**
- * Measures one scrape of a process with many circuits, in a process of its own: how long it keeps the event loop, how large it is, and
- * the memory of the series.
+ * Measures one scrape of a process with many circuits, in a process of its own: its CPU, which keeps the event loop, its size, and the
+ * memory of the series.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
