@@ -198,5 +198,6 @@ export const messages = {
   comparisonFlagFailed: line("Unhandled", "compare of a comparison failed; both breakers are asked"),
   shadowFailed: line("Unhandled", "A breaker that does not decide failed; the call goes on"),
   onMismatchFailed: line("Unhandled", "onMismatch of a comparison failed"),
+  leaseNotRenewed: line("Unhandled", "The lease of a probe of Effect's own breaker was not renewed; trying again"),
   listenerFailed: line("Unhandled", "A listener of Breaker.onEvent failed; it stays subscribed")
 }
