@@ -4,6 +4,9 @@ import { HANG_MILLIS } from "./test/support/machine.ts"
 /** These limits only end a test that hangs. No test fails because it is slow. */
 const limits = { testTimeout: HANG_MILLIS, hookTimeout: HANG_MILLIS, teardownTimeout: HANG_MILLIS }
 
+/** The folders of tests that need servers. */
+const withServers = ["redis", "sql", "fleet", "combine/servers", "interop/servers"]
+
 export default defineConfig({
   test: {
     silent: "passed-only",
@@ -13,7 +16,7 @@ export default defineConfig({
           name: "unit",
           ...limits,
           include: ["test/**/*.test.ts"],
-          exclude: ["packaging", "sim", "redis", "sql", "fleet", "combine/servers"].map((folder) => `test/${folder}/**`)
+          exclude: ["packaging", "sim", ...withServers].map((folder) => `test/${folder}/**`)
         }
       },
       {
@@ -26,7 +29,7 @@ export default defineConfig({
       {
         test: {
           name: "servers",
-          include: ["redis", "sql", "fleet", "combine/servers"].map((folder) => `test/${folder}/**/*.test.ts`),
+          include: withServers.map((folder) => `test/${folder}/**/*.test.ts`),
           globalSetup: ["test/support/servers/setup.ts"],
           ...limits,
           // One file at a time, because these tests measure servers and would disturb each other.

@@ -188,6 +188,12 @@ export const messages = {
   newerInNewStorage: line("Info", "The new storage had newer circuits; copied to the old one", "circuits"),
   unhealthy: line("Warn", "The storage is not healthy", "backend", "cause"),
   healthyAgain: line("Info", "The storage is healthy again", "backend"),
+  effectStoreFailed: line(
+    "Warn",
+    "The store of Effect's breakers failed, and is asked again for the next call",
+    "circuit",
+    "cause"
+  ),
   fileDamaged: line("Warn", "A circuit's file is damaged; using the newest whole backup", "file", "damage"),
 
   // code of the user that failed where no caller waits for it; the breaker's name follows the text of the first two

@@ -139,7 +139,8 @@ export const make = (breaker: KeyedBreaker<BreakerOpenError | StorageError>): Ci
     2,
     <A, E, R, R2>(self: Effect.Effect<A, E, R>, options: ExecuteOptions<A, E, R2>) => execute(breaker, self, options)
   ),
-  state: (key) => Effect.map(Effect.suspend(() => breaker.get(keyFor(key)).snapshot), (snapshot) => stateOf(key, snapshot)),
+  state: (key) =>
+    Effect.map(Effect.suspend(() => breaker.get(keyFor(key)).snapshot), (snapshot) => stateOf(key, snapshot)),
   transitions: transitionsOf(breaker)
 })
 

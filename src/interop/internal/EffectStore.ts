@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import * as Result from "effect/Result"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import { streakOf } from "../../core/Delta.ts"
 import type { LocalMillis } from "../../core/Time.ts"
@@ -27,10 +27,10 @@ import { monotonicMillis, sleepInBackground } from "../../internal/Clock.ts"
 import { Deadlines } from "../../internal/Deadlines.ts"
 import { type Fork, makeFork } from "../../internal/Fork.ts"
 import { randomId } from "../../internal/Ids.ts"
-import { unhandled } from "../../internal/Log.ts"
+import { type Log, makeLogUntilClosed, unhandled } from "../../internal/Log.ts"
 import { messages } from "../../internal/Messages.ts"
 import { Requests } from "../../internal/Request.ts"
-import { errorOf } from "../../internal/StorageErrors.ts"
+import { errorOf, type RequestName } from "../../internal/StorageErrors.ts"
 import * as Storage from "../../Storage/Storage.ts"
 import { halfOpenError, openError, storeError } from "./EffectErrors.ts"
 import { firstTrip, LastCalls, type Outcome, reportable } from "./EffectTrips.ts"
@@ -132,6 +132,9 @@ export class Store {
   readonly #requests: Requests
   readonly #deadlines: Deadlines
   readonly #idleMillis: number
+  readonly #log: Log
+  /** Whether the last request failed. */
+  #isFailing = false
   readonly #circuits = new Map<string, Circuit>()
   /** The probes by their generations. */
   readonly #probes = new Map<number, Probe>()
@@ -139,8 +142,18 @@ export class Store {
   #lastToken = UNRECORDED
   #sweptAt: LocalMillis
 
-  constructor(storage: Storage.Storage, settings: Settings, instance: string, clock: Clock.Clock, fork: Fork) {
+  constructor(
+    { clock, fork, instance, log, settings, storage }: {
+      readonly storage: Storage.Storage
+      readonly settings: Settings
+      readonly instance: string
+      readonly clock: Clock.Clock
+      readonly fork: Fork
+      readonly log: Log
+    }
+  ) {
     this.#storage = storage
+    this.#log = log
     this.#settings = settings
     this.#instance = instance
     this.#clock = clock
@@ -171,6 +184,40 @@ export class Store {
   }
 
   // -----------------------------------------------------------------------------
+  // requests
+  // -----------------------------------------------------------------------------
+
+  #send<A>(
+    request: { readonly operation: string; readonly circuit: string },
+    ask: (circuit: string) => Effect.Effect<A, Storage.StorageError>,
+    ended: (result: Result.Result<A, Storage.StorageError>) => void
+  ): () => void {
+    const { circuit } = request
+    return this.#requests.send(request, () => ask(circuit), this.#deadlines, (result) => {
+      this.#note(request, result)
+      ended(result)
+    })
+  }
+
+  /** Logs the first of the failures in a row, with its cause, which Effect's error does not have. */
+  #note({ circuit }: RequestName, result: Result.Result<unknown, Storage.StorageError>): void {
+    const isFailure = Result.isFailure(result)
+    if (isFailure && !this.#isFailing) this.#log(messages.effectStoreFailed, { circuit, cause: result.failure })
+    this.#isFailing = isFailure
+  }
+
+  #ask<A>(
+    operation: "change" | "probe",
+    { name }: Circuit,
+    ask: (circuit: string) => Effect.Effect<A, Storage.StorageError>
+  ): Effect.Effect<A, Storage.StorageError> {
+    return Effect.callback((resume) => {
+      const cancel = this.#send({ operation, circuit: name }, ask, (result) => resume(Effect.fromResult(result)))
+      return Effect.sync(cancel)
+    })
+  }
+
+  // -----------------------------------------------------------------------------
   // reports
   // -----------------------------------------------------------------------------
 
@@ -178,27 +225,30 @@ export class Store {
   #report(circuit: Circuit, outcome?: Outcome): Effect.Effect<Answer, Storage.StorageError> {
     return Effect.callback((resume) => {
       circuit.waiting.push({ outcome, answered: (answer) => resume(Effect.fromResult(answer)) })
-      this.#send(circuit)
+      this.#pump(circuit)
     })
   }
 
-  #send(circuit: Circuit): void {
+  /** Sends the next report, if there is someone to answer and none under way. */
+  #pump(circuit: Circuit): void {
     if (circuit.isReporting || circuit.waiting.length === 0) return
     circuit.isReporting = true
     const batch = circuit.take()
     const outcomes = batch.flatMap(({ outcome }) => outcome ?? [])
-    const request = { operation: "sync", circuit: circuit.name }
     const report = this.#reportOf(circuit, outcomes)
-    this.#requests.send(request, () => this.#storage.sync([report]), this.#deadlines, (result) => {
+    const sync = Effect.suspend(() => this.#storage.sync([report])).pipe(
+      Effect.flatMap(([synced]) => Effect.fromResult(synced!.result))
+    )
+    this.#send({ operation: "sync", circuit: circuit.name }, () => sync, (result) => {
       circuit.isReporting = false
-      const answer = Result.flatMap(result, ([synced]) => Result.map(synced!.result, ({ snapshot }) => snapshot))
+      const answer = Result.map(result, ({ snapshot }) => snapshot)
       const trip = Result.isSuccess(answer) ? judge(circuit, outcomes, answer.success) : undefined
       const tripping = trip === undefined ? undefined : outcomes[trip.index]
       for (const { answered, outcome } of batch) {
         const reason = outcome !== undefined && outcome === tripping ? trip?.reason : undefined
         answered(Result.map(answer, (snapshot) => ({ snapshot, trip: reason })))
       }
-      this.#send(circuit)
+      this.#pump(circuit)
     })
   }
 
@@ -238,23 +288,25 @@ export class Store {
       const circuit = this.#circuit(key)
       return Effect.flatMap(
         Effect.mapError(this.#report(circuit), storeError),
-        ({ snapshot }) => admissionAt(circuit, snapshot) ?? this.#askAs(circuit, snapshot)
+        ({ snapshot }) => admissionAt(circuit, snapshot) ?? this.#admitProbe(circuit, snapshot)
       )
     })
   }
 
   /** Asks for the lease of a probe, or waits for the answer to who asks already. */
-  #askAs(circuit: Circuit, snapshot: Storage.Snapshot) {
-    if (circuit.asking === undefined) return this.#ask(circuit, snapshot)
+  #admitProbe(circuit: Circuit, snapshot: Storage.Snapshot) {
+    if (circuit.asking === undefined) return this.#askForLease(circuit, snapshot)
     const { asking } = circuit
     const asked = Effect.callback<Storage.Probed, Storage.StorageError>((resume) => {
       asking.push((asked) => resume(Effect.fromResult(asked)))
     })
-    return Effect.flatMap(Effect.mapError(asked, storeError), ({ granted, snapshot }) =>
-      granted ? refused(circuit, halfOpenError(circuit.key)) : afterDenial(circuit, snapshot))
+    return Effect.flatMap(
+      Effect.mapError(asked, storeError),
+      ({ granted, snapshot }) => granted ? refused(circuit, halfOpenError(circuit.key)) : afterDenial(circuit, snapshot)
+    )
   }
 
-  #ask(circuit: Circuit, { generation, state }: Storage.Snapshot) {
+  #askForLease(circuit: Circuit, { generation, state }: Storage.Snapshot) {
     return Effect.gen({ self: this }, function*() {
       const asking: NonNullable<Circuit["asking"]> = circuit.asking = []
       const requestedAt = this.#now()
@@ -293,8 +345,7 @@ export class Store {
   }
 
   #probe(circuit: Circuit, probe: Storage.Probe): Effect.Effect<Storage.Probed, Storage.StorageError> {
-    const request = { operation: "probe", circuit: circuit.name }
-    return this.#requests.effect(request, () => this.#storage.probe(circuit.name, probe), this.#deadlines)
+    return this.#ask("probe", circuit, (name) => this.#storage.probe(name, probe))
   }
 
   // -----------------------------------------------------------------------------
@@ -313,7 +364,10 @@ export class Store {
         probe.isOver = true
       })
       return Effect.as(
-        Effect.andThen(Effect.addFinalizer(() => ended), Effect.forkScoped(Effect.interruptible(this.#renewals(probe)))),
+        Effect.andThen(
+          Effect.addFinalizer(() => ended),
+          Effect.forkScoped(Effect.interruptible(this.#renewals(probe)))
+        ),
         token
       )
     })
@@ -331,7 +385,9 @@ export class Store {
   #renew(probe: Probe): Effect.Effect<boolean> {
     const requestedAt = this.#now()
     const duration = Math.min(this.#settings.leaseMillis, probe.endsAt - requestedAt)
-    if (probe.isOver || requestedAt >= probe.until || requestedAt + duration <= probe.until) return Effect.succeed(false)
+    if (probe.isOver || requestedAt >= probe.until || requestedAt + duration <= probe.until) {
+      return Effect.succeed(false)
+    }
     const { circuit, doubtful, generation, lease } = probe
     const next = { instance: this.#instance, sequence: ++this.#sequence }
     doubtful.add(next)
@@ -419,12 +475,11 @@ export class Store {
     reason: string,
     openFor: Duration.Duration
   ): Effect.Effect<Transition, Storage.StorageError> {
-    const { key, name } = circuit
+    const { key } = circuit
     const opening = override?.kind === "MetricsOnly" ? undefined : openingFor(millisOf(openFor))
     const trip = { _tag: "Trip", generation, asOf, maxAge: TRIP_MAX_AGE_MILLIS, why: { reason }, opening } as const
-    const request = { operation: "change", circuit: name }
     return Effect.map(
-      this.#requests.effect(request, () => this.#storage.change(name, trip), this.#deadlines),
+      this.#ask("change", circuit, (name) => this.#storage.change(name, trip)),
       ({ committed, snapshot }): Transition =>
         committed && opening !== undefined
           ? { key, from: "Closed", to: "Open", retryAfter: openFor, consecutiveOpenings: snapshot.openings }
@@ -470,7 +525,10 @@ const refused = (circuit: Circuit, error: CircuitBreaker.CircuitBreakerError): D
 }
 
 /** The decision on a view; `undefined` where a lease decides. */
-const admissionAt = (circuit: Circuit, { generation, openings, override, state }: Storage.Snapshot): Decision | undefined => {
+const admissionAt = (
+  circuit: Circuit,
+  { generation, openings, override, state }: Storage.Snapshot
+): Decision | undefined => {
   const admitted = (generation: number): Decision =>
     Effect.succeed({ generation, probe: false, consecutiveOpenings: openings, transition: undefined })
   if (override?.kind === "ForcedOpen") return refused(circuit, openError(circuit.key, override.remaining))
@@ -508,7 +566,14 @@ export const makeStore = (
 ): Effect.Effect<CircuitBreaker.CircuitBreakerStore["Service"], never, Storage.Storage | Scope.Scope> =>
   Effect.gen(function*() {
     const fork = makeFork(yield* Effect.context<never>(), yield* Effect.scope)
-    const store = new Store(yield* Storage.Storage, settings, yield* randomId, yield* Clock.Clock, fork)
+    const store = new Store({
+      storage: yield* Storage.Storage,
+      settings,
+      instance: yield* randomId,
+      clock: yield* Clock.Clock,
+      fork,
+      log: yield* makeLogUntilClosed
+    })
     return CircuitBreaker.CircuitBreakerStore.of({
       admit: (key) => store.admit(key),
       record: (options) => store.record(options),

@@ -89,15 +89,20 @@ const transitions = (
         ? { key, from: "HalfOpen", to }
         : { key, from: from === "HalfOpen" ? "HalfOpen" : "Closed", to, ...opening }
     })
-  return way[0] === "Open" ? Effect.map(openingAfter(breaker, event), edges) : Effect.succeed(edges(openingOf(event.snapshot)))
+  return way[0] === "Open"
+    ? Effect.map(openingAfter(breaker, event), edges)
+    : Effect.succeed(edges(openingOf(event.snapshot)))
 }
 
 /** The opening that an event is about. The snapshot of a transition is from before it. */
 const openingAfter = (breaker: KeyedBreaker<unknown>, { _tag, circuit, snapshot }: Change) => {
   const key = storedKeyOf(breaker, circuit)
   if (_tag === "Override" || key === undefined) return Effect.succeed(openingOf(snapshot))
-  return Effect.map(breaker.get(key).snapshot, (now) =>
-    now.state === "Open" ? openingOf(now) : { retryAfter: Duration.zero, consecutiveOpenings: snapshot.openings + 1 })
+  return Effect.map(
+    breaker.get(key).snapshot,
+    (now) =>
+      now.state === "Open" ? openingOf(now) : { retryAfter: Duration.zero, consecutiveOpenings: snapshot.openings + 1 }
+  )
 }
 
 /** The key of a circuit; `undefined` for the one that keys without a circuit of their own share. */
