@@ -4,6 +4,7 @@
  * - `layer` and `make`: one of our keyed breakers as Effect's `CircuitBreaker` service. `HttpClient.withCircuitBreaker`, and libraries
  *   written for Effect's breaker, work unchanged, on circuits that are decided locally and shared by the fleet.
  * - `layerStore`: one of our storages as the store of Effect's breakers. They ask it before and after each call, as they ask every store.
+ * - `guard`: one circuit of Effect's breaker where one of ours goes, such as in a comparison of the two.
  *
  * `docs/effects-own-breaker.md` says when to use which, and how the two differ.
  *
@@ -73,10 +74,12 @@ import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import * as Stream from "effect/Stream"
 import type { KeyedBreaker } from "../Breaker.ts"
 import type { BreakerOpenError } from "../BreakerError.ts"
+import type { Guard } from "../Guard.ts"
 import { durationIn, lineIn, refuse, YEAR_MILLIS } from "../internal/Check.ts"
 import * as Outcome from "../Outcome.ts"
 import { isStorageError, type Storage, type StorageError } from "../Storage/Storage.ts"
 import { halfOpenError, openError, storeError } from "./internal/EffectErrors.ts"
+import { guardOf } from "./internal/EffectGuard.ts"
 import { keyFor } from "./internal/EffectKeys.ts"
 import { makeStore } from "./internal/EffectStore.ts"
 import { stateOf, transitionsOf } from "./internal/EffectTransitions.ts"
@@ -192,6 +195,22 @@ const errorFor = (key: string, error: unknown): CircuitBreaker.CircuitBreakerErr
   const { retryAfter, state } = error as BreakerOpenError
   return state === "HalfOpen" ? halfOpenError(key) : openError(key, retryAfter)
 }
+
+/**
+ * A breaker of Effect's as a guard of one circuit, that of `key`. It goes wherever one of ours goes, such as `Compare.compare`.
+ *
+ * **Gotchas**
+ *
+ * - Effect's breaker does not tell whether a call is a probe, so `probe` of a permit is always `false`.
+ * - The outcome of a call is that of `classify`, or of `Outcome.fromExit`, by which an error can say that it does not count.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const guard = (
+  breaker: CircuitBreaker.CircuitBreaker,
+  options: { readonly key: string }
+): Guard<CircuitBreaker.CircuitBreakerError, never> => guardOf(breaker, options.key)
 
 // -----------------------------------------------------------------------------
 // our storages for Effect's breakers
