@@ -4,6 +4,7 @@ import { Cause, Context, Data, Duration, Effect, Exit, Layer, Logger, References
 import { CircuitBreaker } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
+import * as Compare from "../../src/interop/Compare.ts"
 import * as EffectCircuitBreaker from "../../src/interop/EffectCircuitBreaker.ts"
 import { type Storage as StorageService, StorageError } from "../../src/Storage/Storage.ts"
 import { failing, hanging, Link, memory, processes } from "../support/storages.ts"
@@ -175,6 +176,78 @@ describe("our breaker as Effect's", () => {
         assert.deepStrictEqual(tags, keys.map((_, other) => other <= index ? "Open" : "Closed"))
       }
       assert.deepStrictEqual(yield* seen, keys.map((key) => `${key} Closed Open`))
+    }))
+})
+
+describe("Effect's breaker as a guard", () => {
+  const theirs = CircuitBreaker.make({ tripPolicy: CircuitBreaker.consecutive(1), openDuration: "10 seconds" }).pipe(
+    Effect.provide(CircuitBreaker.layerStoreMemory())
+  )
+  const guarded = Effect.map(theirs, (breaker) => ({
+    guard: EffectCircuitBreaker.guard(breaker, { key: "a" }),
+    state: Effect.map(breaker.state("a"), ({ _tag }) => _tag)
+  }))
+
+  it.effect("runs calls, and rejects with Effect's error", () =>
+    Effect.gen(function*() {
+      const { guard, state } = yield* guarded
+      assert.strictEqual(guard.circuit, "a")
+      assert.strictEqual(yield* guard.wrapWith(Effect.succeed(1), {}), 1)
+      yield* Effect.exit(guard.wrapWith(Effect.fail("mine"), { classify: () => Outcome.ignored }))
+      yield* Effect.exit(guard.wrapWith(Effect.fail("mine"), { classify: () => Effect.succeed(Outcome.ignored) }))
+      assert.strictEqual(yield* state, "Closed")
+      const hinted = guard.wrapWith(Effect.void, { classify: () => Outcome.failure({ retryAfter: "1 minute" }) })
+      yield* hinted
+      const reason = yield* reasonOf(guard.wrapWith(Effect.void, {}))
+      assert.deepStrictEqual(reason._tag === "CircuitOpen" && reason.retryAfter, Duration.minutes(1))
+    }))
+
+  it.effect("an error that carries an outcome has it, as with ours", () =>
+    Effect.gen(function*() {
+      class NotFound extends Data.TaggedError("NotFound") {
+        readonly [Outcome.outcome] = Outcome.ignored
+      }
+      const { guard, state } = yield* guarded
+      yield* Effect.exit(guard.wrapWith(Effect.fail(new NotFound()), {}))
+      assert.strictEqual(yield* state, "Closed")
+    }))
+
+  it.effect("a permit settles once, and is recorded by then", () =>
+    Effect.gen(function*() {
+      const { guard, state } = yield* guarded
+      const permit = yield* guard.permit
+      assert.strictEqual(yield* state, "Closed")
+      assert.isTrue(yield* permit.settle(Outcome.failure()))
+      assert.strictEqual(yield* state, "Open")
+      assert.isFalse(yield* permit.settleExit(Exit.void))
+      assert.strictEqual((yield* reasonOf(guard.permit))._tag, "CircuitOpen")
+    }))
+
+  it.effect("a permit that is not settled is given back as ignored", () =>
+    Effect.gen(function*() {
+      const { guard, state } = yield* guarded
+      yield* Effect.flatMap(guard.permit, (permit) => permit.settleExit(Exit.fail("mine"))).pipe(Effect.scoped)
+      yield* TestClock.adjust("10 seconds")
+      yield* Effect.scoped(guard.permit)
+      assert.strictEqual(yield* state, "HalfOpen")
+      yield* Effect.scoped(Effect.flatMap(guard.permit, (permit) => permit.settle(Outcome.success)))
+      assert.strictEqual(yield* state, "Closed")
+    }))
+
+  it.effect("it is compared with one of ours", () =>
+    Effect.gen(function*() {
+      const { guard } = yield* guarded
+      const ours = yield* Breaker.make("compared", { trip: Trip.consecutiveFailures(2) }).pipe(
+        Effect.provide(Storage.MemoryStorageLive)
+      )
+      const seen: Array<ReadonlyArray<string>> = []
+      const onMismatch = (mismatch: Compare.Mismatch) => Effect.sync(() => seen.push([mismatch.old, mismatch.new]))
+      const both = Compare.compare({ old: guard, new: ours }, { decides: "new", onMismatch })
+      yield* Effect.exit(both.wrapWith(Effect.fail("x"), {}))
+      yield* untilQuiet
+      assert.strictEqual(yield* both.wrapWith(Effect.succeed(1), {}), 1)
+      yield* untilQuiet
+      assert.deepStrictEqual(seen, [["rejected", "run"]])
     }))
 })
 
