@@ -1,6 +1,6 @@
 /**
  * `npm run bench:http`: measures a request of an HTTP client with and without a breaker, in one run: no breaker, this library's
- * `withBreaker`, and Effect's own `withCircuitBreaker`, each with a circuit for each origin. Client and server are two processes.
+ * `withBreaker`, and Effect's own `withCircuitBreaker` on its breaker and on ours, each with a circuit for each origin. Client and server are two processes.
  * `-- --json` prints one document.
  *
  * Each contender takes turns in short rounds, so that all meet the same noise. Results are medians over the rounds.
@@ -13,13 +13,14 @@ import { fork } from "node:child_process"
 import { once } from "node:events"
 import * as BreakerHttpClient from "../../src/http/HttpClient.ts"
 import { Breaker, Storage } from "../../src/index.ts"
+import * as EffectCircuitBreaker from "../../src/interop/EffectCircuitBreaker.ts"
 import { print } from "../fleet/report.ts"
 
 const ROUNDS = 25
 const REQUESTS = 1500
 const CONCURRENCY = 20
 
-const contenders = ["none", "ours", "effect"] as const
+const contenders = ["none", "ours", "effect", "ours-as-effect"] as const
 type Contender = typeof contenders[number]
 
 interface Round {
@@ -41,7 +42,8 @@ const clients = Effect.gen(function*() {
   return {
     none,
     ours: BreakerHttpClient.withBreaker(none, origins),
-    effect: HttpClient.withCircuitBreaker(none, { breaker: own })
+    effect: HttpClient.withCircuitBreaker(none, { breaker: own }),
+    "ours-as-effect": HttpClient.withCircuitBreaker(none, { breaker: EffectCircuitBreaker.make(origins) })
   } satisfies Record<Contender, HttpClient.HttpClient.With<any>>
 })
 
@@ -81,7 +83,7 @@ const median = (values: ReadonlyArray<number>): number =>
 const scope = Scope.makeUnsafe()
 try {
   const all = await runtime.runPromise(Scope.provide(clients, scope))
-  const rounds: Record<Contender, Array<Round>> = { none: [], ours: [], effect: [] }
+  const rounds: Record<Contender, Array<Round>> = { none: [], ours: [], effect: [], "ours-as-effect": [] }
   // The first round of each warms up.
   for (let n = 0; n <= ROUNDS; n++) {
     for (let turn = 0; turn < contenders.length; turn++) {
@@ -110,6 +112,11 @@ try {
       {
         text: "processor time of a request: ours / Effect's own",
         measured: value("cpu-per-request", "ours") / value("cpu-per-request", "effect"),
+        most: 1
+      },
+      {
+        text: "processor time of a request: withCircuitBreaker on ours / on Effect's own",
+        measured: value("cpu-per-request", "ours-as-effect") / value("cpu-per-request", "effect"),
         most: 1
       }
     ]

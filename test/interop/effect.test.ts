@@ -165,6 +165,29 @@ describe("our breaker as Effect's", () => {
       assert.strictEqual((yield* lenient.state("a"))._tag, "Closed")
     }))
 
+  it.effect("state is what this process knows", () =>
+    Effect.gen(function*() {
+      const [here, there] = yield* processes(2)
+      const made = ({ layer }: Link) =>
+        Effect.map(
+          Effect.provide(Breaker.makeKeyed("knows", { ...one, evidence: "any" }), layer),
+          EffectCircuitBreaker.make
+        )
+      const [a, b] = [yield* made(here!), yield* made(there!)]
+      yield* fail(a)
+      yield* untilQuiet
+      assert.deepStrictEqual(yield* b.state("a"), { _tag: "Closed", key: "a" })
+      assert.strictEqual((yield* reasonOf(b.execute(Effect.void, { key: "a" })))._tag, "CircuitOpen")
+      assert.deepInclude(yield* b.state("a"), { _tag: "Open", consecutiveOpenings: 1 })
+    }))
+
+  it.effect("a key that is not well-formed is one with U+FFFD", () =>
+    Effect.gen(function*() {
+      const breaker = EffectCircuitBreaker.make(yield* makeKeyed("ill-formed", one))
+      yield* fail(breaker, "a\ud800")
+      assert.strictEqual((yield* breaker.state("a\ufffd"))._tag, "Open")
+    }))
+
   it.effect("keys of nothing but ~ are kept apart", () =>
     Effect.gen(function*() {
       const breaker = EffectCircuitBreaker.make(yield* makeKeyed("keys", one))
@@ -468,6 +491,47 @@ describe("our storage as the store of Effect's breakers", () => {
       yield* TestClock.adjust("10 seconds")
       yield* b.execute(Effect.void, { key: "a" })
       assert.deepStrictEqual([yield* ofA, yield* ofB], [["a Closed Open"], ["a Open HalfOpen", "a HalfOpen Closed"]])
+    }))
+
+  it.effect("a call from before the reset that trips is the first opening, even if no other came between", () =>
+    Effect.gen(function*() {
+      const opened = (store: CircuitBreaker.CircuitBreakerStore["Service"]) =>
+        Effect.gen(function*() {
+          const record = { key: "a", tripPolicy: CircuitBreaker.consecutive(1), openFor: Duration.seconds(10) }
+          const end = (outcome: "Success" | "Failure") =>
+            Effect.scoped(
+              Effect.flatMap(store.admit("a"), ({ generation }) => store.record({ ...record, generation, outcome }))
+            )
+          yield* end("Failure")
+          yield* TestClock.adjust("10 seconds")
+          yield* end("Success")
+          const { generation } = yield* Effect.scoped(store.admit("a"))
+          yield* TestClock.adjust("10 seconds")
+          const transition = yield* store.record({ ...record, generation, outcome: "Failure" })
+          return transition?.to === "Open" && transition.consecutiveOpenings
+        })
+      const theirs = Context.get(
+        yield* Layer.build(CircuitBreaker.layerStoreMemory()),
+        CircuitBreaker.CircuitBreakerStore
+      )
+      assert.deepStrictEqual([yield* opened(theirs), yield* opened(yield* processOn(yield* memory))], [2, 1])
+    }))
+
+  it.effect("where the storage has lost its data, the circuit is closed, and outcomes from before change nothing", () =>
+    Effect.gen(function*() {
+      const link = new Link(yield* memory)
+      const store = yield* processOn(link.storage)
+      const record = { key: "a", tripPolicy: CircuitBreaker.consecutive(1), openFor: Duration.seconds(10) }
+      const { generation } = yield* Effect.scoped(store.admit("a"))
+      yield* store.record({ ...record, generation, outcome: "Failure" })
+      yield* TestClock.adjust("10 seconds")
+      const probe = yield* store.admit("a")
+      yield* store.record({ ...record, generation: probe.generation, outcome: "Success" })
+      const late = yield* Effect.scoped(store.admit("a"))
+      link.moveTo(yield* memory)
+      assert.strictEqual((yield* store.state("a"))._tag, "Closed")
+      assert.isUndefined(yield* store.record({ ...record, generation: late.generation, outcome: "Failure" }))
+      assert.strictEqual((yield* store.state("a"))._tag, "Closed")
     }))
 
   it.effect("on a storage that cannot fence nothing opens", () =>
