@@ -429,6 +429,28 @@ describe("our storage as the store of Effect's breakers", () => {
       assert.isAtMost(link.sent.length, 6)
     }))
 
+  it.effect("outcomes of an older generation that share a request do not trip the circuit that has closed since", () =>
+    Effect.gen(function*() {
+      const link = new Link(yield* memory)
+      const store = yield* processOn(link.storage)
+      const record = { key: "a", tripPolicy: CircuitBreaker.consecutive(1), openFor: Duration.seconds(10) }
+      const admitted = Effect.scoped(store.admit("a"))
+      const { generation } = yield* admitted
+      yield* store.record({ ...record, generation, outcome: "Failure" })
+      yield* TestClock.adjust("10 seconds")
+      yield* Effect.flatMap(
+        admitted,
+        (probe) => store.record({ ...record, generation: probe.generation, outcome: "Success" })
+      )
+      link.fault((request) => Effect.delay(request, "1 millis"))
+      const late = (["Success", "Success", "Failure"] as const).map((outcome) =>
+        store.record({ ...record, generation, outcome })
+      )
+      const all = yield* Effect.forkScoped(Effect.all(late, { concurrency: "unbounded" }), { startImmediately: true })
+      for (let n = 0; n < 5; n++) yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(yield* Fiber.join(all), [undefined, undefined, undefined])
+    }))
+
   it.effect("a renewal that fails is reported, and tried again", () =>
     Effect.gen(function*() {
       const link = new Link(yield* memory)

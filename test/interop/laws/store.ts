@@ -246,6 +246,24 @@ export const laws: ReadonlyArray<Law<Subject>> = [
       })
   ),
 
+  law(
+    "outcomes of an older generation at once do not trip the circuit that has closed since",
+    (subject) =>
+      Effect.gen(function*() {
+        const { admit, call, calls, record, tag } = yield* processOf(subject)
+        const late = yield* admit("a")
+        yield* calls("a", "FFF")
+        yield* subject.advance(4)
+        yield* call("a", "Success")
+        const outcomes = ["Success", "Failure", "Failure", "Failure"] as const
+        // The first one is under way while the others wait.
+        yield* Effect.forEach(["Success", ...outcomes] as const, (outcome) => record("a", late, outcome), {
+          concurrency: "unbounded"
+        })
+        assert.strictEqual(yield* tag("a"), "Closed")
+      })
+  ),
+
   law("of failures at once one opens, and of calls at once one is the probe", (subject) =>
     Effect.gen(function*() {
       const { admit, calls, record, store } = yield* processOf(subject)
