@@ -1,6 +1,20 @@
 /** Where our breaker as Effect's, and our store for Effect's, are more or less than Effect's own. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Data, Duration, Effect, Exit, Layer, Logger, References, Schema, Scope, Stream } from "effect"
+import {
+  Cause,
+  Context,
+  Data,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  References,
+  Schema,
+  Scope,
+  Stream
+} from "effect"
 import { CircuitBreaker } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
