@@ -35,7 +35,9 @@ export const guardOf = (
     ) =>
       breaker.execute(self, {
         key,
-        classify: (exit: Exit.Exit<A, E>): CircuitBreaker.Outcome | Effect.Effect<CircuitBreaker.Outcome, never, R2> => {
+        classify: (
+          exit: Exit.Exit<A, E>
+        ): CircuitBreaker.Outcome | Effect.Effect<CircuitBreaker.Outcome, never, R2> => {
           const outcome = classify(exit)
           return Effect.isEffect(outcome) ? Effect.map(outcome, theirs) : theirs(outcome)
         }
