@@ -53,12 +53,12 @@ interface Said {
 }
 
 /**
- * What a configuration file says of the breakers that are made within, where `CIRCUIT_BREAKER_ENABLED` is not set. Default: nothing.
+ * What a configuration says of the breakers that are made within, where `CIRCUIT_BREAKER_ENABLED` is not set. Default: nothing.
  *
  * @internal
  */
-export const EnabledByFile: Context.Reference<Said | undefined> = Context.Reference<Said | undefined>(
-  "effect-breaker/Enforcement/EnabledByFile",
+export const EnabledByConfig: Context.Reference<Said | undefined> = Context.Reference<Said | undefined>(
+  "effect-breaker/Enforcement/EnabledByConfig",
   { defaultValue: () => undefined }
 )
 
@@ -70,7 +70,7 @@ export const EnabledByFile: Context.Reference<Said | undefined> = Context.Refere
 export const enforcementByDefault: Effect.Effect<EnforcementMode> = Effect.gen(function*() {
   const provider = yield* ConfigProvider.ConfigProvider
   const given = yield* Enforcement
-  const file = yield* EnabledByFile
+  const file = yield* EnabledByConfig
   const variable = yield* Effect.match(Config.withDefault(Config.String(ENABLED), ""), {
     // A source that cannot be read says nothing.
     onFailure: String,

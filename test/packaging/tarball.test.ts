@@ -19,7 +19,7 @@ describe("the tarball", () => {
       ...["js", "js.map", "d.ts", "d.ts.map"].map((extension) => `dist/${module}.${extension}`)
     ])
     assert.include(modules, "index")
-    assert.sameMembers(files, [...built, "package.json", "README.md", "LICENSE", "CHANGELOG.md"])
+    assert.sameMembers(files, [...built, "package.json", "config.schema.json", "README.md", "LICENSE", "CHANGELOG.md"])
   })
 
   it("has maps that lead to the sources it holds", () => {
