@@ -32,7 +32,8 @@ export type EnforcementMode = "enforce" | "metricsOnly" | "bypass"
  *
  * Where it is not provided, a breaker enforces, or bypasses if `CIRCUIT_BREAKER_ENABLED` was false when the breaker was made. The
  * `ConfigProvider` is asked for it, by default the environment. `true`, `yes`, `on`, `y` and `1` are true, `false`, `no`, `off`,
- * `n` and `0` are false, in any case and with spaces around. Any other value means `enforce`, and is logged at `Warn`.
+ *  * `n` and `0` are false, in any case and with spaces around. Any other value means `enforce`, and is logged at `Warn`, because making
+ * a breaker cannot fail. The layers of `BreakerConfig` refuse it.
  *
  * When the first breaker is made, one line says which mode is on and who said so: at `Warn` if it is not `enforce`, at `Info` if the
  * variable is set and means `enforce`. It is logged once for each `ConfigProvider`.
@@ -52,12 +53,12 @@ interface Said {
 }
 
 /**
- * What a configuration file says of the breakers that are made within, where `CIRCUIT_BREAKER_ENABLED` is not set. Default: nothing.
+ * What a configuration says of the breakers that are made within, where `CIRCUIT_BREAKER_ENABLED` is not set. Default: nothing.
  *
  * @internal
  */
-export const EnabledByFile: Context.Reference<Said | undefined> = Context.Reference<Said | undefined>(
-  "effect-breaker/Enforcement/EnabledByFile",
+export const EnabledByConfig: Context.Reference<Said | undefined> = Context.Reference<Said | undefined>(
+  "effect-breaker/Enforcement/EnabledByConfig",
   { defaultValue: () => undefined }
 )
 
@@ -69,7 +70,7 @@ export const EnabledByFile: Context.Reference<Said | undefined> = Context.Refere
 export const enforcementByDefault: Effect.Effect<EnforcementMode> = Effect.gen(function*() {
   const provider = yield* ConfigProvider.ConfigProvider
   const given = yield* Enforcement
-  const file = yield* EnabledByFile
+  const file = yield* EnabledByConfig
   const variable = yield* Effect.match(Config.withDefault(Config.String(ENABLED), ""), {
     // A source that cannot be read says nothing.
     onFailure: String,

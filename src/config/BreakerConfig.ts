@@ -73,7 +73,7 @@ import type * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Breaker, KeyedBreaker, KeyedOptions, KeyedServiceClass, ServiceClass, ServicesOf } from "../Breaker.ts"
-import { EnabledByFile, Enforcement } from "../Enforcement.ts"
+import { EnabledByConfig, Enforcement } from "../Enforcement.ts"
 import { backgroundSleep } from "../internal/Clock.ts"
 import { logged } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
@@ -307,7 +307,7 @@ const classLayer = (service: AnyClass): Layer.Layer<any, any, any> =>
     const said = enabled === undefined ? undefined : { enabled: enabled.value, source: sourceOf(enabled.at) }
     const kept = Layer.effectDiscard(Effect.flatMap(service, (breaker) => live.keep({ ...own, breaker })))
     return Layer.provideMerge(kept, service.layerConfig(Config.succeed(policy) as never)).pipe(
-      Layer.provide(Layer.succeed(EnabledByFile, said)),
+      Layer.provide(Layer.succeed(EnabledByConfig, said)),
       // The policy was checked before, so what is refused here is a mistake of this library.
       Layer.orDie
     )

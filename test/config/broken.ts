@@ -370,7 +370,7 @@ export const broken: ReadonlyArray<Broken> = [
   {
     what: "anchors that explode",
     file: ["yaml", explosion(9)],
-    message: "breakers.yaml:2: b3.2.9.8.0 must be at most 50000 nodes, with what its aliases stand for"
+    message: "breakers.yaml:2: b3.0.6.9.2 must be YAML whose aliases are followed at most 2000 times"
   },
   {
     what: "a cycle of anchors",
@@ -425,12 +425,12 @@ export const broken: ReadonlyArray<Broken> = [
   {
     what: "brackets without end in YAML",
     file: ["yaml", "[".repeat(MAX)],
-    message: "breakers.yaml:1: must be YAML that is not nested deeply"
+    message: "breakers.yaml: must be YAML that is not nested deeply"
   },
   {
     what: "mappings without end in YAML",
     file: ["yaml", "{a: ".repeat(MAX / 4)],
-    message: "breakers.yaml:1: must be YAML that is not nested deeply"
+    message: "breakers.yaml: must be YAML that is not nested deeply"
   },
   {
     what: "brackets without end in JSON",
@@ -441,6 +441,16 @@ export const broken: ReadonlyArray<Broken> = [
     what: "brackets without end in TOML",
     file: ["toml", `a = ${"[".repeat(MAX - 4)}`],
     message: "breakers.toml: must be valid TOML"
+  },
+  {
+    what: "sequences without end in YAML",
+    file: ["yaml", "- ".repeat(50_000)],
+    message: "breakers.yaml:1: must be YAML that is not nested deeply"
+  },
+  {
+    what: "as many nodes as fit into a file",
+    file: ["yaml", `a: [${"1,".repeat(MAX / 2 - 10)}]`],
+    message: "breakers.yaml:1: a.49998 must be at most 50000 nodes, with what its aliases stand for"
   },
   {
     what: "a hundred levels",

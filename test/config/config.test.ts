@@ -64,8 +64,9 @@ describe("layerFor", () => {
       Effect.provide(Storage.MemoryStorageLive)
     ))
 
-  it("it is one layer for each class, so that a program that asks twice has one breaker", () => {
-    assert.strictEqual(BreakerConfig.layerFor(Payments), BreakerConfig.layerFor(Payments))
+  it("layerFor is one layer for each class, so that a program that asks twice has one breaker", () => {
+    const asked = [BreakerConfig.layerFor(Payments), BreakerConfig.layerFor(Payments)]
+    assert.strictEqual(asked[0], asked[1])
     assert.notStrictEqual<unknown>(BreakerConfig.layerFor(Payments), BreakerConfig.layerFor(Search))
   })
 
@@ -388,7 +389,7 @@ describe("layerStorage", () => {
 })
 
 describe("Breaker.config", () => {
-  it.effect("it reads consistency in both of its forms, and refuses both at once", () =>
+  it.effect("Breaker.config reads consistency in both of its forms, and refuses both at once", () =>
     Effect.gen(function*() {
       const read = (record: Readonly<Record<string, string>>) =>
         Effect.provide(Breaker.config("P"), ConfigProvider.layer(ConfigProvider.fromEnvRecord({ ...record })))
@@ -402,8 +403,8 @@ describe("Breaker.config", () => {
     }))
 })
 
-describe("a class that config makes keyed", () => {
-  it.effect("defaults reach it like any other", () =>
+describe("keyed classes", () => {
+  it.effect("the file's defaults reach a keyed breaker", () =>
     Effect.map(
       policyOf(keyedClassOf("many"), { file: yaml("circuit_breaker: { defaults: { idle_time_to_live: 30 } }") }),
       ({ idleTimeToLive }) => assert.deepStrictEqual(idleTimeToLive, Duration.seconds(30))

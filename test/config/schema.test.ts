@@ -10,7 +10,7 @@ describe("the schema of a file", () => {
     assert.deepStrictEqual(JSON.parse(readFileSync("config.schema.json", "utf8")), jsonSchema())
   })
 
-  it("it has every field, with a description, and no others", () => {
+  it("config.schema.json has every field, with a description, and no others", () => {
     const { $defs } = JSON.parse(JSON.stringify(jsonSchema()))
     const { additionalProperties, properties } = $defs.Service
     assert.isFalse(additionalProperties)

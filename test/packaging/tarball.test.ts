@@ -19,8 +19,8 @@ describe("the tarball", () => {
       ...["js", "js.map", "d.ts", "d.ts.map"].map((extension) => `dist/${module}.${extension}`)
     ])
     assert.include(modules, "index")
-    const boards = ["grafana/effect-breaker.json", "prometheus/effect-breaker.rules.yml"]
-    assert.sameMembers(files, [...built, ...boards, "package.json", "README.md", "LICENSE", "CHANGELOG.md"])
+    const data = ["config.schema.json", "grafana/effect-breaker.json", "prometheus/effect-breaker.rules.yml"]
+    assert.sameMembers(files, [...built, ...data, "package.json", "README.md", "LICENSE", "CHANGELOG.md"])
   })
 
   it("has maps that lead to the sources it holds", () => {

@@ -1,3 +1,4 @@
+// @effect-diagnostics floatingEffect:off missingEffectContext:off missingEffectError:off missingLayerContext:off
 /** What a program writes to be configured by files and the environment, and the types that it gets. */
 import { type Config, type Duration, Effect, type FileSystem, Layer, Schema } from "effect"
 import * as BreakerConfig from "../../src/config/BreakerConfig.ts"
@@ -51,8 +52,12 @@ class Judged extends Breaker.Service<Judged>()("judged", { classify }) {}
 eq<Layer.Services<ReturnType<typeof judged>>, Storage.Storage | BreakerConfig.BreakerConfig | "rules">(true)
 const judged = () => BreakerConfig.layerFor(Judged)
 
+const withoutStorage = mailed.pipe(
+  Effect.provide(BreakerConfig.layerFor(Mail)),
+  Effect.provide(BreakerConfig.layerEnv)
+)
 // @ts-expect-error a breaker from config has a storage, too
-Effect.runPromise(mailed.pipe(Effect.provide(BreakerConfig.layerFor(Mail)), Effect.provide(BreakerConfig.layerEnv)))
+void Effect.runPromise(withoutStorage)
 // @ts-expect-error the configuration may be wrong
 const infallible: Layer.Layer<Mail, never, Storage.Storage | BreakerConfig.BreakerConfig> = BreakerConfig.layerFor(Mail)
 // @ts-expect-error no such thing

@@ -10,6 +10,9 @@ const DEEPEST = 64
 /** How many nodes a document has once its aliases are replaced by what they stand for. */
 const MOST_NODES = 50_000
 
+/** How many aliases are followed. Each is looked up in the whole document. */
+const MOST_ALIASES = 2000
+
 const NO_ANCHOR = "YAML whose aliases have an anchor before them"
 const NOT_DEEP = "YAML that is not nested deeply"
 
@@ -48,6 +51,7 @@ class Reader {
   /** The collections that the reader is in, so that an alias cannot lead back into one. */
   readonly #around = new Set<unknown>()
   #nodes = 0
+  #aliases = 0
 
   constructor(yaml: Yaml, document: Document, lineOf: (node: Node | null | undefined) => number | undefined) {
     this.#yaml = yaml
@@ -87,6 +91,9 @@ class Reader {
   }
 
   #alias(alias: Alias, path: ReadonlyArray<string>): unknown {
+    if (++this.#aliases > MOST_ALIASES) {
+      throw new NotYaml(`YAML whose aliases are followed at most ${MOST_ALIASES} times`, alias, path)
+    }
     const node = alias.resolve(this.#document)
     if (node === undefined) throw new NotYaml(NO_ANCHOR, alias, path)
     if (this.#around.has(node)) {
@@ -128,7 +135,21 @@ class Reader {
 const isName = (value: unknown): value is string | number | boolean =>
   typeof value === "string" || typeof value === "number" || typeof value === "boolean"
 
+/** More brackets are open at once than the parser, which recurses and takes seconds to find its end, should see. */
+const MOST_BRACKETS = 1000
+
+/** Brackets in texts and comments count, too, because a file that has so many is a mistake in any case. */
+const hasManyBrackets = (text: string): boolean => {
+  let open = 0
+  for (const [bracket] of text.matchAll(/[[{}\]]/g)) {
+    open = bracket === "[" || bracket === "{" ? open + 1 : Math.max(0, open - 1)
+    if (open > MOST_BRACKETS) return true
+  }
+  return false
+}
+
 const parseWith = (yaml: Yaml, text: string): Parsed => {
+  if (hasManyBrackets(text)) return notParsed(NOT_DEEP)
   const counter = new yaml.LineCounter()
   const lineAt = (offset: number | undefined) => offset === undefined ? undefined : counter.linePos(offset).line
   const lineOf = (node: Node | null | undefined) => lineAt(node?.range?.[0])
