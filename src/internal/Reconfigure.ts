@@ -3,19 +3,19 @@ import type { LocalMillis } from "../core/Time.ts"
 import type { PolicyChange } from "../Event.ts"
 import type { Storage } from "../Storage/Storage.ts"
 import type { Circuit } from "./Circuit.ts"
-import type { FleetEntry } from "./fleet/Engine.ts"
 import type { Keys } from "./Keys.ts"
 import { messages } from "./Messages.ts"
 import type { Put } from "./PolicyInForce.ts"
 import type { Policy } from "./PolicyModel.ts"
-import { idleMillisOf, keyedParts } from "./ResolvedPolicy.ts"
+import { idleMillisOf, keyedParts, type Resolved } from "./ResolvedPolicy.ts"
 import { replacePolicy, type Shared } from "./Shared.ts"
 import { lookAgain } from "./Waiting.ts"
 
 /** The parts of a breaker that follow from its policy. */
 export interface Parts {
   readonly storage: Storage
-  readonly fleet: FleetEntry | undefined
+  /** The breaker's entry to its fleet. */
+  readonly fleet: { readonly reconfigure: (policy: Resolved, fingerprint: string) => void } | undefined
   readonly shared: Shared
   /** The circuits of a keyed breaker, or the one of any other. */
   readonly circuits: Keys | { readonly all: () => Iterable<Circuit>; readonly circuit: Circuit }

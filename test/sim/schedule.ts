@@ -154,7 +154,7 @@ export const scheduleFrom = (seed: number): Schedule => {
   const hints = new Rng(seed, 2)
   const isLimited = hints.chance(0.3)
   const idlesSoon = suspends && sleep.chance(0.5)
-  const change = new Rng(seed, 2)
+  const change = new Rng(seed, 3)
   const changes = change.chance(0.4) ? Array.from({ length: change.int(1, 3) }, () => changeFrom(change)) : []
   const down = circuits.map(() => rng.chance(0.5))
   const process = (): number => rng.int(0, processes - 1)

@@ -14,8 +14,8 @@ import * as Option from "effect/Option"
 import type { PlatformError } from "effect/PlatformError"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { watch } from "node:fs"
 import { backgroundSleep } from "../../internal/Clock.ts"
+import { nodeWatch } from "../../internal/drivers/NodeFs.ts"
 
 /** How often the file is looked at where no event comes. */
 const LOOK_EVERY = "5 seconds"
@@ -84,7 +84,7 @@ const inBackground: FileSystem.WatchBackend["Service"] = {
   register: (path) =>
     Option.some(Stream.callback<FileSystem.WatchEvent, PlatformError>((queue) =>
       Effect.acquireRelease(
-        Effect.sync(() => {
+        Effect.map(nodeWatch, (watch) => {
           const watcher = watch(path, { persistent: false })
           watcher.on("change", (_, name) => Queue.offerUnsafe(queue, { _tag: "Update", path: String(name) }))
           watcher.on("error", () => Queue.endUnsafe(queue))
