@@ -106,11 +106,12 @@ export class Reading {
 const addWindows = (sums: ReadonlyArray<WindowSums>, { windows }: Circuit, now: LocalMillis): void => {
   let window = windows
   for (const sum of sums) {
-    window!.advance(now)
-    sum.calls += window!.success + window!.failure
-    sum.failures += window!.failure
-    sum.slow += window!.slow
-    window = window!.next
+    if (window === undefined) return
+    window.advance(now)
+    sum.calls += window.success + window.failure
+    sum.failures += window.failure
+    sum.slow += window.slow
+    window = window.next
   }
 }
 

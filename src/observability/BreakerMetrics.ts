@@ -31,12 +31,12 @@
  * const program = Effect.gen(function*() {
  *   yield* Effect.ignore(Effect.fail("out of stock").pipe(Stock.wrap))
  *   const text = yield* PrometheusMetrics.format({ metricNameMapper: BreakerMetrics.prometheusName })
- *   return text.split("\n").find((line) => line.endsWith(" 1"))
+ *   return text.split("\n").filter((line) => line.includes(`circuit="stock",state="open"`))
  * })
  *
  * const layer = Layer.mergeAll(Stock.layer, BreakerMetrics.layer()).pipe(Layer.provide(Storage.MemoryStorageLive))
  *
- * await Effect.runPromise(Effect.provide(program, layer)) // => `circuit_breaker_state{circuit="stock",state="open"} 1`
+ * await Effect.runPromise(Effect.provide(program, layer)) // => [`circuit_breaker_state{circuit="stock",state="open"} 1`]
  * ```
  *
  * @since 0.1.0

@@ -403,6 +403,10 @@ describe("keyed breakers", () => {
       yield* TestClock.adjust("10 seconds")
       assert.sameMembers(yield* shown, ["some", "open"])
       assert.deepStrictEqual(yield* stateOf("hosts/open"), ["open 1"])
+      yield* hosts.wrap(Effect.void, { key: "forced" })
+      yield* hosts.get("forced").override({ mode: "ForcedOpen", reason: "test", actor: "ann" })
+      yield* TestClock.adjust("10 seconds")
+      assert.sameMembers(yield* shown, ["forced", "open"])
     }).pipe(metered({ keyed: { top: 2 } })))
 
   it.effect("a key that comes back among the top counts from where its series ended", () =>

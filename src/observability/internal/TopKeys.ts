@@ -78,7 +78,7 @@ const worst = ({ circuits, shared }: Source, most: number): ReadonlyArray<Circui
   const top: Array<Ranked> = []
   for (const circuit of circuits()) {
     // Most of 100,000 circuits never failed.
-    if (!circuit.hadTrouble && circuit.state === "Closed") continue
+    if (!circuit.hadTrouble && circuit.isClosed()) continue
     const rank = circuit.isClosed() ? recentTrouble(circuit, now) : Infinity
     if (rank === 0 || (top.length === most && rank <= top.at(-1)!.rank)) continue
     const place = top.findIndex((other) => rank > other.rank)
