@@ -131,6 +131,13 @@ const history = Command.make(
     withFlags((flags) => later(() => import("./internal/Show.ts"), (module) => module.history(flags, circuit, limit)))
 ).pipe(Command.withDescription("Lists the changes of a circuit, newest first: from what to what, who, why and when"))
 
+const watch = Command.make(
+  "watch",
+  { prefix: prefixArgument },
+  ({ prefix }) =>
+    withFlags((flags) => later(() => import("./internal/Watch.ts"), (module) => module.watch(flags, prefix)))
+).pipe(Command.withDescription("Follows circuits: a live table on a terminal, else a line for each change"))
+
 const MODES = [["forced-open", "ForcedOpen"], ["disabled", "Disabled"], ["metrics-only", "MetricsOnly"]] as const
 
 const override = Command.make(
@@ -236,6 +243,7 @@ export const command = root.pipe(
     ls,
     show,
     history,
+    watch,
     override,
     clear,
     halfOpen,

@@ -36,7 +36,8 @@ const rankOf = ({ result }: Entry): number => {
   return override === undefined ? 4 : 3
 }
 
-const inOrder = (a: Entry, b: Entry): number =>
+/** Unreadable and not closed circuits come first, then by name. */
+export const inOrder = (a: Entry, b: Entry): number =>
   rankOf(a) - rankOf(b) || (a.circuit < b.circuit ? -1 : a.circuit > b.circuit ? 1 : 0)
 
 const fromSnapshot = (f: (snapshot: Snapshot) => string) => ({ result }: Entry): string =>
