@@ -110,12 +110,28 @@ const ls = Command.make(
     )
 ).pipe(Command.withDescription("Lists circuits: state, override, what is left of it, since when, and why"))
 
+const fingerprintOf = (policy: Option.Option<string>) =>
+  Option.match(policy, {
+    onNone: () => Effect.undefined,
+    onSome: (file) => later(() => import("./internal/PolicyFile.ts"), (module) => module.fingerprintOf(file))
+  })
+
 const show = Command.make(
   "show",
-  { circuit: circuitArgument },
-  ({ circuit }) =>
+  {
+    circuit: circuitArgument,
+    policy: Flag.String("policy").pipe(
+      Flag.withMetavar("file"),
+      Flag.withDescription("A policy as JSON, YAML or TOML, to tell whether it is the one that last changed the state"),
+      Flag.optional
+    )
+  },
+  ({ circuit, policy }) =>
     withFlags((flags) =>
-      later(() => import("./internal/Show.ts"), (module) => module.show(flags, circuit, Effect.succeed(undefined)))
+      Effect.flatMap(
+        fingerprintOf(policy),
+        (fingerprint) => later(() => import("./internal/Show.ts"), (module) => module.show(flags, circuit, fingerprint))
+      )
     )
 ).pipe(
   Command.withDescription("Shows a circuit: state, why, evidence, override, next probe, counts and its latest changes")
@@ -232,6 +248,134 @@ const health = Command.make(
   () => withFlags((flags) => later(() => import("./internal/Health.ts"), (module) => module.health(flags)))
 ).pipe(Command.withDescription("Writes a record of its own to the storage and reads it back"))
 
+const record = Command.make(
+  "record",
+  {
+    prefix: prefixArgument,
+    everyMillis: durationFlag("every").pipe(
+      Flag.withDescription("How often the counts are read. Default 1s"),
+      Flag.withDefault(1000)
+    ),
+    forMillis: durationFlag("for").pipe(
+      Flag.withDescription("For how long. Default: until it is interrupted"),
+      Flag.optional
+    )
+  },
+  ({ forMillis, ...options }) =>
+    withFlags((flags) =>
+      later(
+        () => import("./internal/Record.ts"),
+        (module) => module.record(flags, { ...options, forMillis: Option.getOrUndefined(forMillis) })
+      )
+    )
+).pipe(Command.withDescription("Prints what happens to circuits as lines of JSON, for what-if"))
+
+const whatIf = Command.make(
+  "what-if",
+  {
+    circuit: Argument.String("circuit").pipe(
+      Argument.withDescription("A circuit of the storage, or of the recording"),
+      Argument.optional
+    ),
+    from: Flag.String("from").pipe(
+      Flag.withMetavar("file"),
+      Flag.withDescription(
+        "A recording: lines of record, of single calls, or events of breakers. Default: what the storage remembers"
+      ),
+      Flag.optional
+    ),
+    policies: Flag.String("policy").pipe(
+      Flag.withMetavar("file"),
+      Flag.withDescription("A policy as JSON, YAML or TOML. Several are shown side by side"),
+      Flag.atLeast(0)
+    ),
+    svg: Flag.String("svg").pipe(
+      Flag.withMetavar("file"),
+      Flag.withDescription("Writes the timeline as an image, too"),
+      Flag.optional
+    )
+  },
+  ({ circuit, from, policies, svg }) =>
+    withFlags((flags) =>
+      later(() => import("./internal/WhatIf.ts"), (module) =>
+        module.whatIf(flags, {
+          circuit: Option.getOrUndefined(circuit),
+          from: Option.getOrUndefined(from),
+          policies,
+          svg: Option.getOrUndefined(svg)
+        }))
+    )
+).pipe(Command.withDescription("Replays recorded calls under other policies: when would the circuit have opened?"))
+
+const schema = Command.make(
+  "schema",
+  { database: Argument.Literals("database", ["postgres", "mysql", "mariadb", "sqlite"]) },
+  ({ database }) =>
+    withFlags((flags) => later(() => import("./internal/Schema.ts"), (module) => module.schema(flags, database)))
+).pipe(Command.withDescription("Prints the tables of circuits as SQL, for migrations of your own"))
+
+const cleanUp = Command.make(
+  "clean-up",
+  {
+    retention: durationFlag("retention").pipe(
+      Flag.withDescription("How long changes are kept in the history of a database. Default 30d"),
+      Flag.optional
+    )
+  },
+  ({ retention }) =>
+    withFlags((flags) => later(() => import("./internal/CleanUp.ts"), (module) => module.cleanUp(flags, retention)))
+).pipe(Command.withDescription(
+  "Deletes what a database keeps too long, and gives keys in Redis their expiry back. Give --storage-idle where services have it"
+))
+
+const migration = {
+  to: Flag.String("to").pipe(Flag.withMetavar("url"), Flag.withDescription("The storage that circuits move to")),
+  name: Flag.String("name").pipe(
+    Flag.withMetavar("text"),
+    Flag.withDescription("The name that the services give the migration")
+  )
+}
+
+const PHASES = ["read-old-write-both", "read-both-write-both", "read-new-write-both", "read-new-write-new"] as const
+
+const migrate = Command.make("migrate").pipe(
+  Command.withDescription("Moves circuits from the storage to another one, in the phases of Storage/Migration"),
+  Command.withSubcommands([
+    Command.make(
+      "phase",
+      migration,
+      (options) =>
+        withFlags((flags) => later(() => import("./internal/Migrate.ts"), (module) => module.phase(flags, options)))
+    ).pipe(
+      Command.withDescription("Shows the phase that the instances are in")
+    ),
+    Command.make(
+      "switch",
+      { ...migration, phase: Argument.Literals("phase", PHASES) },
+      ({ phase, ...options }) =>
+        withFlags((flags) =>
+          later(() => import("./internal/Migrate.ts"), (module) => module.switchTo(flags, options, phase))
+        )
+    ).pipe(Command.withDescription("Switches all instances to the phase before or after theirs")),
+    Command.make(
+      "backfill",
+      migration,
+      (options) =>
+        withFlags((flags) => later(() => import("./internal/Migrate.ts"), (module) => module.backfill(flags, options)))
+    ).pipe(
+      Command.withDescription("Brings the storage that does not decide up to date")
+    ),
+    Command.make(
+      "compare",
+      migration,
+      (options) =>
+        withFlags((flags) => later(() => import("./internal/Migrate.ts"), (module) => module.compare(flags, options)))
+    ).pipe(
+      Command.withDescription("Compares all circuits of both storages. Exits with 1 if some differ")
+    )
+  ])
+)
+
 /**
  * The command, to run it in a program of your own, or as a subcommand of another one.
  *
@@ -251,7 +395,12 @@ export const command = root.pipe(
     remove,
     exporting,
     importing,
-    health
+    health,
+    record,
+    whatIf,
+    schema,
+    cleanUp,
+    migrate
   ])
 )
 

@@ -50,7 +50,7 @@ export const cli = async (
   return { code, stdout: Buffer.concat(stdout!).toString(), stderr: Buffer.concat(stderr!).toString() }
 }
 
-const SEQUENCES = /\u001b(?:\[[0-9;?]*[A-Za-z]|[=>])/g
+const SEQUENCES = new RegExp(`${String.fromCharCode(27)}(?:\\[[0-9;?]*[A-Za-z]|[=>])`, "g")
 
 /** A command in a pseudo-terminal, made by `script` of util-linux. */
 export class Pty {

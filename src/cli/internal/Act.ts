@@ -12,8 +12,8 @@ import type { Output } from "../Output.ts"
 import { refused } from "./Failure.ts"
 import { circuitOf } from "./Output.ts"
 import { type Flags, print, screen, withStorage } from "./Session.ts"
-import { linesOf, nameOf } from "./Show.ts"
-import { jsonOf, safe, spanOf } from "./Text.ts"
+import { linesOf } from "./Show.ts"
+import { jsonOf, nameOf, safe, spanOf } from "./Text.ts"
 import { overrideText, stateText } from "./Words.ts"
 
 const userName = Effect.sync(() => {

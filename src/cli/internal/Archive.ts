@@ -1,9 +1,7 @@
 /** `export` and `import`. */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
-import * as Path from "effect/Path"
 import {
   type ArchiveError,
   exportCircuits,
@@ -14,29 +12,11 @@ import {
 import { Storage } from "../../Storage/Storage.ts"
 import { actorOf, confirmed } from "./Act.ts"
 import { CliFailure, exitCodes, usage } from "./Failure.ts"
+import { readText, writeFile } from "./Files.ts"
 import { type Flags, print, type Session, storageFailure, storageText, withStorage } from "./Session.ts"
-import { nameOf } from "./Show.ts"
-import { jsonOf, safe } from "./Text.ts"
+import { jsonOf, nameOf, safe } from "./Text.ts"
 
 const startsWith = (prefix: string) => (circuit: string): boolean => circuit.startsWith(prefix)
-
-/** Writes a file as a whole, readable by its owner alone: an archive has all reasons in plain text. */
-export const writeFile = (file: string, text: string) =>
-  Effect.gen(function*() {
-    const fs = yield* FileSystem.FileSystem
-    const path = yield* Path.Path
-    const temporary = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}.tmp`)
-    yield* fs.writeFileString(temporary, text, { mode: 0o600 }).pipe(
-      Effect.andThen(fs.rename(temporary, file)),
-      Effect.tapError(() => Effect.ignore(fs.remove(temporary)))
-    )
-  }).pipe(Effect.mapError((error) => usage(`Cannot write ${nameOf(file)}: ${safe(error.message)}`)))
-
-export const readText = (file: string) =>
-  Effect.mapError(
-    Effect.flatMap(FileSystem.FileSystem, (fs) => fs.readFileString(file)),
-    (error) => usage(`Cannot read ${nameOf(file)}: ${safe(error.message)}`)
-  )
 
 const exportFailure = ({ secrets }: Session) => (error: ExportError): CliFailure => {
   const lines = error.errors.map((error) => storageText(error, secrets))

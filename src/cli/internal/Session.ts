@@ -55,7 +55,8 @@ export const storageFailure = (error: StorageError, secrets: ReadonlyArray<strin
     text: storageText(error, secrets)
   })
 
-const layerFailure = (error: unknown, secrets: ReadonlyArray<string>): CliFailure =>
+/** A storage or a driver that cannot be used. */
+export const layerFailure = (error: unknown, secrets: ReadonlyArray<string>): CliFailure =>
   isStorageError(error)
     ? storageFailure(error, secrets)
     : usage(safe(secrets.reduce((text, secret) => text.replaceAll(secret, "***"), causeOf(error) || String(error))))

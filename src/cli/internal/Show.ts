@@ -10,7 +10,20 @@ import type { Output } from "../Output.ts"
 import { CliFailure, exitCodes } from "./Failure.ts"
 import { changeOf, circuitOf } from "./Output.ts"
 import { type Flags, print, screen, withStorage } from "./Session.ts"
-import { type Column, cut, headerOf, isoOf, jsonOf, painted, rowOf, safe, spanOf, timeOf, widthsOf } from "./Text.ts"
+import {
+  type Column,
+  cut,
+  headerOf,
+  isoOf,
+  jsonOf,
+  nameOf,
+  painted,
+  rowOf,
+  safe,
+  spanOf,
+  timeOf,
+  widthsOf
+} from "./Text.ts"
 import { overrideText, paintOf, wordOf } from "./Words.ts"
 
 /** One span for each width of buckets that instances count in. */
@@ -23,9 +36,6 @@ const LONGEST_LINE = 1000
 
 export const noSuchCircuit = (circuit: string): CliFailure =>
   new CliFailure({ code: exitCodes.no, text: `${nameOf(circuit)}: ${NO_SUCH_CIRCUIT.replace(/, or say.*/, "")}` })
-
-/** A name for a message. */
-export const nameOf = (circuit: string): string => cut(jsonOf(circuit), 80)
 
 const percent = (part: number, whole: number): string =>
   whole === 0 ? "0 %" : `${(100 * part / whole).toFixed(part === 0 || part === whole ? 0 : 1)} %`
@@ -154,10 +164,10 @@ const changeLines = (entries: ReadonlyArray<HistoryEntry>, across: number, colou
 // the commands
 // -----------------------------------------------------------------------------
 
-export const show = (flags: Flags, circuit: string, policy: Effect.Effect<string | undefined, CliFailure>) =>
+/** `given` is the fingerprint of a policy to compare with. */
+export const show = (flags: Flags, circuit: string, given: string | undefined) =>
   withStorage(flags, ({ operator }) =>
     Effect.gen(function*() {
-      const given = yield* policy
       const found = yield* operator.get(circuit, { withins: SPANS_MILLIS })
       if (Option.isNone(found)) return yield* noSuchCircuit(circuit)
       const { snapshot } = found.value

@@ -11,8 +11,12 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type { Redis } from "effect/persistence/Redis"
 import * as Redacted from "effect/Redacted"
+import type { SqlClient } from "effect/sql/SqlClient"
 import { existsSync, statSync } from "node:fs"
+import type { Options as RedisOptions } from "../../Storage/Redis.ts"
+import type { KeepOptions, TableOptions } from "../../Storage/SqlHistory.ts"
 import type { Storage } from "../../Storage/Storage.ts"
 import { type CliFailure, usage } from "./Failure.ts"
 
@@ -35,7 +39,21 @@ export interface Found {
   readonly layer: Layer.Layer<Storage, Config.ConfigError>
   /** Texts that no output may show. */
   readonly secrets: ReadonlyArray<string>
+  /** The client that `clean-up` needs, and the options of the storage. Absent where services clean up by themselves. */
+  readonly client?: Client | undefined
 }
+
+type Client =
+  | {
+    readonly _tag: "Sql"
+    readonly layer: Effect.Effect<Layer.Layer<SqlClient, Config.ConfigError>>
+    readonly options: TableOptions & KeepOptions
+  }
+  | {
+    readonly _tag: "Redis"
+    readonly layer: Effect.Effect<Layer.Layer<Redis, Config.ConfigError>>
+    readonly options: RedisOptions
+  }
 
 const SCHEMES =
   "redis:, rediss:, redis+cluster:, redis+sentinel:, postgres:, mysql:, mariadb:, sqlite:PATH or file:DIRECTORY"
@@ -73,69 +91,117 @@ const checked = <A>(f: () => A): Effect.Effect<A, CliFailure> =>
       usage(error instanceof RangeError ? error.message : "The URL of the storage is not correctly percent-encoded")
   })
 
+/** The options that the flags give a storage. */
+const optionsOf = ({ idle, prefix, schema }: StorageFlags) => {
+  const given = <const K extends string, A>(key: K, option: Option.Option<A>): { readonly [_ in K]?: A } =>
+    Option.isSome(option) ? { [key]: option.value } as { readonly [_ in K]: A } : {}
+  const keep = given("idleTimeToLive", idle)
+  const named = { ...keep, ...given("prefix", prefix) }
+  return { keep, named, tables: { ...named, ...given("schema", schema) } }
+}
+
+type Options = ReturnType<typeof optionsOf>
+
+const redis = (url: string, { named }: Options): Effect.Effect<Found, CliFailure> =>
+  Effect.gen(function*() {
+    const { layerConfig } = yield* imported(() => import("../../layers/RedisStorageLive.ts"))
+    const driver = yield* imported(() => import("../../layers/IoRedis.ts"))
+    const options = yield* checked(() => driver.fromUrl(url))
+    return {
+      name: "redis",
+      layer: layerConfig(Config.succeed({ ...named, ...options })),
+      secrets: secretsIn(url),
+      client: { _tag: "Redis", layer: Effect.succeed(driver.layerConfig(Config.succeed(options))), options: named }
+    }
+  })
+
+const postgres = (url: string, { tables }: Options, create: boolean): Effect.Effect<Found, CliFailure> =>
+  Effect.gen(function*() {
+    const { layerConfig } = yield* imported(() => import("../../layers/PostgresStorageLive.ts"))
+    yield* checkDatabaseUrl("postgres", url)
+    const options = { url: Redacted.make(url) }
+    const client = imported(() => import("../../layers/Postgres.ts"))
+    return {
+      name: "postgres",
+      layer: layerConfig(Config.succeed({ ...tables, ...options, migrate: create, cleanUp: false })),
+      secrets: secretsIn(url),
+      client: {
+        _tag: "Sql",
+        layer: Effect.map(client, ({ layerConfig }) => layerConfig(Config.succeed(options))),
+        options: tables
+      }
+    }
+  })
+
+const mysql = (url: string, { tables }: Options, create: boolean): Effect.Effect<Found, CliFailure> =>
+  Effect.gen(function*() {
+    const { layerConfig } = yield* imported(() => import("../../layers/MysqlStorageLive.ts"))
+    yield* checkDatabaseUrl("mysql", url)
+    const options = { url: Redacted.make(url) }
+    const client = imported(() => import("../../layers/Mysql.ts"))
+    return {
+      name: "mysql",
+      layer: layerConfig(Config.succeed({ ...tables, ...options, migrate: create, cleanUp: false })),
+      secrets: secretsIn(url),
+      client: {
+        _tag: "Sql",
+        layer: Effect.map(client, ({ layerConfig }) => layerConfig(Config.succeed(options))),
+        options: tables
+      }
+    }
+  })
+
+const sqlite = (file: string, { tables }: Options, create: boolean): Effect.Effect<Found, CliFailure> =>
+  Effect.gen(function*() {
+    if (!create && !existsSync(file)) return yield* missing("file", file)
+    const { layerConfig } = yield* imported(() => import("../../layers/SqliteStorageLive.ts"))
+    const client = imported(() => import("../../layers/Sqlite.ts"))
+    return {
+      name: `sqlite ${file}`,
+      layer: layerConfig(Config.succeed({ ...tables, file, migrate: create, cleanUp: false })),
+      secrets: [],
+      client: {
+        _tag: "Sql",
+        layer: Effect.map(client, ({ layerConfig }) => layerConfig(Config.succeed({ file }))),
+        options: tables
+      }
+    }
+  })
+
+const files = (directory: string, { keep }: Options, create: boolean): Effect.Effect<Found, CliFailure> =>
+  Effect.gen(function*() {
+    if (!create && statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) {
+      return yield* missing("directory", directory)
+    }
+    const { layerConfig } = yield* imported(() => import("../../layers/FileStorageLive.ts"))
+    return {
+      name: `file ${directory}`,
+      layer: layerConfig(Config.succeed({ ...keep, directory, cleanUp: false })),
+      secrets: []
+    }
+  })
+
 /** The storage of a URL. */
-const fromUrl = (
-  url: string,
-  { idle, prefix, schema }: StorageFlags,
-  { create }: Making
-): Effect.Effect<Found, CliFailure> => {
-  const scheme = schemeOf(url)
-  const keep = Option.match(idle, { onNone: () => ({}), onSome: (idleTimeToLive) => ({ idleTimeToLive }) })
-  const named = { ...keep, ...Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) }) }
-  const sql = {
-    ...named,
-    ...Option.match(schema, { onNone: () => ({}), onSome: (schema) => ({ schema }) }),
-    migrate: create,
-    cleanUp: false
-  }
-  const secrets = secretsIn(url)
-  switch (scheme) {
+const fromUrl = (url: string, flags: StorageFlags, { create }: Making): Effect.Effect<Found, CliFailure> => {
+  const options = optionsOf(flags)
+  switch (schemeOf(url)) {
     case "redis":
     case "rediss":
     case "redis+cluster":
     case "rediss+cluster":
     case "redis+sentinel":
     case "rediss+sentinel":
-      return Effect.gen(function*() {
-        const { layerConfig } = yield* imported(() => import("../../layers/RedisStorageLive.ts"))
-        const { fromUrl } = yield* imported(() => import("../../layers/IoRedis.ts"))
-        const options = yield* checked(() => fromUrl(url))
-        return { name: "redis", layer: layerConfig(Config.succeed({ ...named, ...options })), secrets }
-      })
+      return redis(url, options)
     case "postgres":
     case "postgresql":
-      return Effect.gen(function*() {
-        const { layerConfig } = yield* imported(() => import("../../layers/PostgresStorageLive.ts"))
-        yield* checkDatabaseUrl("postgres", url)
-        return { name: "postgres", layer: layerConfig(Config.succeed({ ...sql, url: Redacted.make(url) })), secrets }
-      })
+      return postgres(url, options, create)
     case "mysql":
     case "mariadb":
-      return Effect.gen(function*() {
-        const { layerConfig } = yield* imported(() => import("../../layers/MysqlStorageLive.ts"))
-        yield* checkDatabaseUrl("mysql", url)
-        return { name: "mysql", layer: layerConfig(Config.succeed({ ...sql, url: Redacted.make(url) })), secrets }
-      })
-    case "sqlite": {
-      const file = pathOf(url)
-      if (!create && !existsSync(file)) return Effect.fail(missing("file", file))
-      return Effect.map(imported(() => import("../../layers/SqliteStorageLive.ts")), ({ layerConfig }) => ({
-        name: `sqlite ${file}`,
-        layer: layerConfig(Config.succeed({ ...sql, file })),
-        secrets: []
-      }))
-    }
-    case "file": {
-      const directory = pathOf(url)
-      if (!create && statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) {
-        return Effect.fail(missing("directory", directory))
-      }
-      return Effect.map(imported(() => import("../../layers/FileStorageLive.ts")), ({ layerConfig }) => ({
-        name: `file ${directory}`,
-        layer: layerConfig(Config.succeed({ ...keep, directory, cleanUp: false })),
-        secrets: []
-      }))
-    }
+      return mysql(url, options, create)
+    case "sqlite":
+      return sqlite(pathOf(url), options, create)
+    case "file":
+      return files(pathOf(url), options, create)
     case "memory":
       return Effect.fail(usage(NOT_MEMORY))
     default:
@@ -189,19 +255,20 @@ const fromPersistence = (
   }
 }
 
-const fromRedisVariables = ({ idle, prefix }: StorageFlags): Effect.Effect<Found, Config.ConfigError> =>
+const fromRedisVariables = (flags: StorageFlags): Effect.Effect<Found, Config.ConfigError> =>
   Effect.gen(function*() {
     const { layerConfig } = yield* imported(() => import("../../layers/RedisStorageLive.ts"))
-    const { config } = yield* imported(() => import("../../layers/IoRedis.ts"))
-    const options = yield* config
-    const secrets = [options.password, options.sentinelPassword].flatMap((secret) =>
-      secret === undefined ? [] : [Redacted.value(secret)]
-    )
-    const named = {
-      ...Option.match(idle, { onNone: () => ({}), onSome: (idleTimeToLive) => ({ idleTimeToLive }) }),
-      ...Option.match(prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
+    const driver = yield* imported(() => import("../../layers/IoRedis.ts"))
+    const options = yield* driver.config
+    const { named } = optionsOf(flags)
+    return {
+      name: "redis",
+      layer: layerConfig(Config.succeed({ ...named, ...options })),
+      secrets: [options.password, options.sentinelPassword].flatMap((secret) =>
+        secret === undefined ? [] : [Redacted.value(secret)]
+      ),
+      client: { _tag: "Redis", layer: Effect.succeed(driver.layerConfig(Config.succeed(options))), options: named }
     }
-    return { name: "redis", layer: layerConfig(Config.succeed({ ...named, ...options })), secrets }
   })
 
 /** The storage of `--storage`, else of `CIRCUIT_BREAKER_STORAGE`, else of what `CIRCUIT_BREAKER_PERSISTENCE` names. */

@@ -49,6 +49,9 @@ export const cut = (text: string, columns: number): string => {
   return columns < 1 ? "" : `${kept}…`
 }
 
+/** A name, or the path of a file, for a message. */
+export const nameOf = (name: string): string => cut(jsonOf(name), 80)
+
 const padded = (text: string, columns: number): string => text + " ".repeat(Math.max(0, columns - widthOf(text)))
 
 /** A column of a table: the narrowest it may become, and its cells' colours. */

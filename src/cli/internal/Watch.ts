@@ -19,8 +19,7 @@ import type { Output } from "../Output.ts"
 import { columnsOf, inOrder } from "./Ls.ts"
 import { changeOf } from "./Output.ts"
 import { type Flags, print, screen, type Session, storageText, withStorage } from "./Session.ts"
-import { nameOf } from "./Show.ts"
-import { cut, headerOf, isoOf, jsonOf, painted, rowOf, safe, timeOf, widthsOf } from "./Text.ts"
+import { cut, headerOf, isoOf, jsonOf, nameOf, painted, rowOf, safe, timeOf, widthsOf } from "./Text.ts"
 import { wordOf } from "./Words.ts"
 
 export const watch = (flags: Flags, prefix: string) =>
