@@ -4,7 +4,7 @@ import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 import { until } from "./machine.ts"
 
-const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url))
+export const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url))
 
 /** Where the circuits are, as flags say it. */
 export interface Target {

@@ -42,16 +42,21 @@ const MOST_CHANGES = 100
 export const record = (flags: Flags, { everyMillis, forMillis, prefix }: RecordFlags) =>
   withStorage(flags, (session) => {
     const known = new Map<string, Known>()
+    let hasBegun = false
     const lines = Stream.runForEach(
       session.operator.watch({ prefix, every: Duration.millis(everyMillis) }),
       (watched) => {
         if (watched._tag === "Unavailable") return Console.error(storageText(watched.error, session.secrets))
         // Counts are of whole intervals, and a change is found with the next of them.
         if (watched._tag === "Changed") return Effect.void
-        return Effect.flatMap(
-          recorded(session, known, watched.entries),
-          (lines) => lines.length === 0 ? Effect.void : print(lines.join("\n"))
-        )
+        const isFirst = !hasBegun
+        hasBegun = true
+        return Effect.flatMap(recorded(session, known, watched.entries), (lines) => {
+          if (lines.length > 0) return print(lines.join("\n"))
+          return isFirst
+            ? Console.error(`Recording the circuits of ${session.operator.backend}, ${known.size} at the moment`)
+            : Effect.void
+        })
       }
     )
     return forMillis === undefined ? lines : Effect.raceFirst(lines, Effect.sleep(forMillis))
