@@ -506,7 +506,7 @@ const follow = (
         )
 
       yield* Effect.flatMap(list, (element) => Queue.offer(watched, element))
-      yield* Effect.forever(Effect.suspend(() => {
+      return yield* Effect.forever(Effect.suspend(() => {
         const leftMillis = listAt - now()
         if (leftMillis <= 0) return emit(list)
         if (announced.size > 0) return emit(readAnnounced)
