@@ -7,7 +7,7 @@ import { existsSync } from "node:fs"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, beforeAll } from "vitest"
+import { afterAll, beforeAll, onTestFinished } from "vitest"
 import * as Cli from "../../src/cli/Cli.ts"
 import { circuitOf, failures } from "../../src/conformance/Law.ts"
 import * as SqliteStorageLive from "../../src/layers/SqliteStorageLive.ts"
@@ -219,6 +219,9 @@ registerHooks({
     child.stdout.setEncoding("utf8").on("data", (text: string) => stdout += text)
     child.stderr.setEncoding("utf8").on("data", (text: string) => stderr += text)
     const ended = once(child, "close")
+    onTestFinished(() => {
+      child.kill("SIGKILL")
+    })
     await until("it records", () => stderr.includes("Recording the circuits of sqlite, 201"))
     await Effect.runPromise(
       Effect.gen(function*() {
