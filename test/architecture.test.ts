@@ -105,6 +105,13 @@ const refused = {
     `import "ioredis"`,
     `import "@effect/sql-pg/PgClient"`
   ],
+  "src/cli": [
+    `import "../layers/RedisStorageLive.ts"`,
+    `import "../redis/Fields.ts"`,
+    `import "../conformance/Law.ts"`,
+    `import "@effect/platform-node/NodeServices"`,
+    `import "ioredis"`
+  ],
   "src/internal/drivers": [`import "../Call.ts"`, `import "../../layers/IoRedis.ts"`]
 }
 

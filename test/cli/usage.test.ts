@@ -1,0 +1,282 @@
+/** What the command line says about itself, its storage and its environment. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer } from "effect"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { existsSync } from "node:fs"
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, beforeAll, onTestFinished } from "vitest"
+import * as Cli from "../../src/cli/Cli.ts"
+import { circuitOf, failures } from "../../src/conformance/Law.ts"
+import * as SqliteStorageLive from "../../src/layers/SqliteStorageLive.ts"
+import { layer as memoryLayer } from "../../src/Storage/Memory.ts"
+import { Storage } from "../../src/Storage/Storage.ts"
+import { until } from "../support/machine.ts"
+import { BIN, cli } from "../support/terminal.ts"
+
+const directory = await mkdtemp(join(tmpdir(), "effect-breaker-usage-"))
+const file = join(directory, "circuits.db")
+const target = { url: `sqlite:${file}` }
+
+/** Makes circuits in the SQLite file. */
+const fill = (file: string, circuits: number) =>
+  Effect.gen(function*() {
+    const storage = Context.get(yield* Layer.build(SqliteStorageLive.layer({ file })), Storage)
+    yield* circuitOf(storage, "payments").open()
+    for (let i = 0; i < circuits; i += 100) {
+      yield* storage.sync(Array.from({ length: 100 }, (_, j) => ({
+        circuit: `circuit ${i + j}`,
+        instance: "test",
+        sequence: 1,
+        generation: 0,
+        delta: failures(1),
+        withins: []
+      })))
+    }
+  }).pipe(Effect.scoped)
+
+const manyFile = join(directory, "many.db")
+const many = { url: `sqlite:${manyFile}` }
+
+beforeAll(() => Effect.runPromise(Effect.andThen(fill(file, 200), fill(manyFile, 3000))))
+afterAll(() => rm(directory, { recursive: true, force: true }))
+
+/** A module that runs before the command, in its process. */
+const before = async (name: string, source: string): Promise<Readonly<Record<string, string>>> => {
+  const module = join(directory, `${name}.mjs`)
+  await writeFile(module, source)
+  return { NODE_OPTIONS: `--import ${module}` }
+}
+
+describe("the command line", () => {
+  it("refuses a storage that cannot be meant, and creates none", async () => {
+    const nowhere = join(directory, "nowhere.db")
+    const urls = {
+      "memory:": /Circuits in memory are another process's/,
+      "": /The URL of a storage begins with redis:/,
+      "http://x": /The URL of a storage begins with redis:/,
+      [`sqlite:${nowhere}`]: /There is no file ".*nowhere.db": check the path/,
+      [`file:${nowhere}`]: /There is no directory ".*nowhere.db"/,
+      "postgres://u:hunter2@h:0x/d": /must have a port from 1 to 65535/,
+      "redis://u:hunter2@h:99999999": /a Redis URL must be/
+    }
+    for (const [url, message] of Object.entries(urls)) {
+      const { code, stderr, stdout } = await cli(target, ["ls", "--storage", url])
+      assert.deepStrictEqual([code, stdout], [2, ""], url)
+      assert.match(stderr, message)
+      assert.notInclude(stderr, "hunter2")
+    }
+    assert.isFalse(existsSync(nowhere))
+  })
+
+  it("reads the variables that services read", async () => {
+    const none = { CIRCUIT_BREAKER_STORAGE: "" }
+    const bare = await cli({ url: "" }, ["ls"], { ...none })
+    assert.strictEqual(bare.code, 2)
+    const list = (env: Readonly<Record<string, string>>) => {
+      const child = spawn(
+        process.execPath,
+        [BIN, "ls", "payments", "--json"],
+        { env: { PATH: process.env["PATH"], ...env }, stdio: ["ignore", "pipe", "pipe"] }
+      )
+      let [stdout, stderr] = ["", ""]
+      child.stdout.setEncoding("utf8").on("data", (text: string) => stdout += text)
+      child.stderr.setEncoding("utf8").on("data", (text: string) => stderr += text)
+      return once(child, "close").then(([code]) => ({ code: code as number, stdout, stderr }))
+    }
+    const sqlite = await list({ CIRCUIT_BREAKER_PERSISTENCE: "sqlite", SQLITE_FILE: file })
+    assert.deepStrictEqual([sqlite.code, JSON.parse(sqlite.stdout).circuits.length], [0, 1])
+    const memory = await list({ CIRCUIT_BREAKER_PERSISTENCE: "memory" })
+    assert.deepStrictEqual([memory.code, memory.stdout], [2, ""])
+    const missing = await list({ CIRCUIT_BREAKER_PERSISTENCE: "postgres" })
+    assert.match(missing.stderr, /DATABASE_URL is not set/)
+    const unnamed = await list({})
+    assert.match(unnamed.stderr, /No storage is named: give --storage URL or set CIRCUIT_BREAKER_STORAGE/)
+  })
+
+  it("never shows a password, and says that the storage did not answer", async () => {
+    for (
+      const url of [
+        "redis://u:hunter2@127.0.0.1:1",
+        "postgres://u:hunter2@127.0.0.1:1/d",
+        "mysql://u:hunter2@127.0.0.1:1/d"
+      ]
+    ) {
+      const { code, stderr, stdout } = await cli(target, [
+        "ls",
+        "--storage",
+        url,
+        "--deadline",
+        "2s",
+        "--log-level",
+        "all"
+      ])
+      assert.deepStrictEqual([code, stdout], [3, ""], stderr)
+      assert.notInclude(stderr, "hunter2")
+      assert.match(stderr, /Storage (unavailable|deadline) on/)
+    }
+  })
+
+  it("names a driver that is missing with the command that installs it", async () => {
+    const env = await before(
+      "without",
+      `
+import { registerHooks } from "node:module"
+registerHooks({
+  resolve: (specifier, context, next) => {
+    if (specifier === "ioredis") throw new Error("Cannot find package 'ioredis'")
+    return next(specifier, context)
+  }
+})`
+    )
+    const { code, stderr } = await cli(target, ["ls", "--storage", "redis://localhost"], env)
+    assert.strictEqual(code, 2)
+    assert.include(stderr, "run \"npm install ioredis\"")
+  })
+
+  it("loads what the command and its storage need, and nothing else", async () => {
+    const list = join(directory, "modules")
+    const env = await before(
+      "loaded",
+      `
+import { appendFileSync } from "node:fs"
+import { registerHooks } from "node:module"
+registerHooks({
+  load: (url, context, next) => {
+    appendFileSync(${JSON.stringify(list)}, url + "\\n")
+    return next(url, context)
+  }
+})`
+    )
+    const modulesOf = async (args: ReadonlyArray<string>): Promise<ReadonlyArray<string>> => {
+      await writeFile(list, "")
+      assert.strictEqual((await cli(target, args, env)).code, 0)
+      return (await readFile(list, "utf8")).split("\n")
+    }
+    const has = (modules: ReadonlyArray<string>, what: RegExp) => modules.some((url) => what.test(url))
+    const ls = await modulesOf(["ls", "payments"])
+    assert.isTrue(has(ls, /src\/layers\/Sqlite.ts/))
+    assert.isFalse(has(ls, /ioredis|mysql2|sql-pg|node_modules\/pg|undici/))
+    assert.isFalse(has(ls, /src\/layers\/(Postgres|Mysql|Redis|IoRedis|File)|src\/redis\//))
+    assert.isFalse(
+      has(
+        ls,
+        /src\/(dashboard|Breaker\.ts|Storage\/(Export|Migration|Health)|cli\/internal\/(Watch|WhatIf|Act|Archive|Migrate))/
+      )
+    )
+    const show = await modulesOf(["show", "payments"])
+    assert.isFalse(has(show, /src\/cli\/internal\/(Watch|WhatIf|Act|Archive|Migrate|Ls)/))
+  })
+
+  it("ends quietly when its reader has gone", async () => {
+    const child = spawn("sh", ["-c", `"${process.execPath}" "${BIN}" ls --storage "${many.url}" | head -1`], {
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let [stdout, stderr] = ["", ""]
+    child.stdout.setEncoding("utf8").on("data", (text: string) => stdout += text)
+    child.stderr.setEncoding("utf8").on("data", (text: string) => stderr += text)
+    await once(child, "close")
+    assert.match(stdout, /^CIRCUIT +STATE/)
+    assert.strictEqual(stderr, "")
+  })
+
+  it("lists more circuits than it sorts, each once", async () => {
+    const { stdout } = await cli(many, ["ls"])
+    const names = stdout.trimEnd().split("\n").slice(1).map((line) => line.split(/ {2,}/)[0]!)
+    assert.deepStrictEqual([names.length, new Set(names).size], [3001, 3001])
+    const { stdout: json } = await cli(many, ["ls", "--json"])
+    const { circuits } = JSON.parse(json) as { readonly circuits: ReadonlyArray<unknown> }
+    assert.strictEqual(circuits.length, 3001)
+  })
+
+  it("prints completions, its version and help, and says where to find help", async () => {
+    for (const shell of ["bash", "zsh", "fish", "powershell"]) {
+      const { code, stdout } = await cli(target, ["--completions", shell])
+      assert.strictEqual(code, 0)
+      assert.include(stdout, "half-open")
+    }
+    assert.match((await cli(target, ["--version"])).stdout, /effect-breaker v\d/)
+    assert.include((await cli(target, ["override", "--help"])).stdout, "--reason")
+    const unknown = await cli(target, ["lst"])
+    assert.deepStrictEqual([unknown.code, unknown.stdout], [2, ""])
+    assert.include(unknown.stderr, "See effect-breaker --help")
+    const bad = await cli(target, ["override", "payments", "--mode", "open", "--reason", "x"])
+    assert.strictEqual(bad.code, 2)
+    const line = await cli(target, ["override", "payments", "--mode", "disabled", "--reason", "a\nb", "--yes"])
+    assert.strictEqual(line.code, 2)
+    assert.include(line.stderr, "reason must be")
+  })
+
+  it("records counts and changes, which what-if replays", async () => {
+    const policy = join(directory, "policy.json")
+    await writeFile(policy, JSON.stringify({ trip: { _tag: "ConsecutiveFailures", failures: 2 } }))
+    const child = spawn(process.execPath, [BIN, "record", "--storage", target.url, "--every", "100ms"], {
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let [stdout, stderr] = ["", ""]
+    child.stdout.setEncoding("utf8").on("data", (text: string) => stdout += text)
+    child.stderr.setEncoding("utf8").on("data", (text: string) => stderr += text)
+    const ended = once(child, "close")
+    onTestFinished(() => {
+      child.kill("SIGKILL")
+    })
+    await until("it records", () => stderr.includes("Recording the circuits of sqlite, 201"))
+    await Effect.runPromise(
+      Effect.gen(function*() {
+        const storage = Context.get(yield* Layer.build(SqliteStorageLive.layer({ file })), Storage)
+        yield* circuitOf(storage, "payments").operate({ _tag: "Reset" })
+        yield* circuitOf(storage, "payments").report(failures(3))
+      }).pipe(Effect.scoped)
+    )
+    const recorded = () => stdout.split("\n").slice(0, -1).map((line) => JSON.parse(line) as Record<string, unknown>)
+    await until("both are recorded", () =>
+      recorded().some(({ failure }) => failure === 3) &&
+      recorded().some(({ from, to }) => from === "open" && to === "closed"))
+    child.kill("SIGINT")
+    assert.deepStrictEqual(await ended, [130, null])
+    const from = join(directory, "recording.ndjson")
+    await writeFile(from, stdout)
+    const answer = await cli(target, ["what-if", "--from", from, "--policy", policy, "--json"])
+    assert.strictEqual(JSON.parse(answer.stdout).policies[0].rejected, 1)
+    const remembered = await cli(target, ["what-if", "payments", "--policy", policy, "--json"])
+    assert.strictEqual(remembered.code, 0, remembered.stderr)
+    assert.isAbove(JSON.parse(remembered.stdout).policies[0].openings.length, 0)
+  })
+
+  it("moves circuits to another storage, in phases", async () => {
+    const there = join(directory, "new.db")
+    const flags = ["--to", `sqlite:${there}`, "--name", "to-new"]
+    const refused = await cli(target, ["migrate", "backfill", ...flags])
+    assert.strictEqual(refused.code, 4)
+    const filled = await cli(target, ["migrate", "backfill", ...flags, "--yes", "--deadline", "1m"])
+    assert.strictEqual(filled.code, 0, filled.stderr)
+    assert.match(filled.stdout, /201 circuits compared, 201 carried/)
+    const compared = await cli(target, ["migrate", "compare", ...flags])
+    assert.deepStrictEqual([compared.code, compared.stdout], [0, "201 circuits, 0 differ\n"])
+    const tooFar = await cli(target, ["migrate", "switch", "read-new-write-new", ...flags, "--yes"])
+    assert.strictEqual(tooFar.code, 4)
+    assert.include(tooFar.stderr, "phases change one step at a time")
+    const switched = await cli(target, ["migrate", "switch", "read-both-write-both", ...flags, "--yes"])
+    assert.strictEqual(switched.stdout, "\"to-new\": read-both-write-both, was read-old-write-both\n")
+    const { stdout } = await cli(target, ["migrate", "phase", ...flags])
+    assert.include(stdout, "from sqlite to sqlite: read-both-write-both")
+  })
+
+  it("prints the tables of a database, and cleans up", async () => {
+    const { stdout } = await cli(target, ["schema", "postgres", "--storage-prefix", "shop_", "--storage-schema", "ops"])
+    assert.match(stdout, /CREATE SCHEMA IF NOT EXISTS "ops"[\s\S]*"ops"."shop_states"/)
+    assert.strictEqual((await cli(target, ["clean-up"])).code, 4)
+    const cleaned = await cli(target, ["clean-up", "--yes", "--json"])
+    assert.deepStrictEqual(JSON.parse(cleaned.stdout), { changes: 0, circuits: 0, instances: 0 })
+  })
+
+  it.live("runs over a storage of the program's own", () =>
+    Effect.gen(function*() {
+      const { exitCodes, run } = Cli
+      assert.strictEqual(yield* run({ storage: memoryLayer, argv: ["ls", "--json"] }), exitCodes.ok)
+      assert.strictEqual(yield* run({ storage: memoryLayer, argv: ["show", "nobody"] }), exitCodes.no)
+      assert.strictEqual(yield* run({ storage: memoryLayer, argv: ["reset", "nobody", "--yes"] }), exitCodes.refused)
+    }))
+})
