@@ -62,7 +62,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
 import * as Stream from "effect/Stream"
 import { change } from "../core/Change.ts"
 import { noDelta } from "../core/Delta.ts"
-import { type CircuitRecord, FORMAT, isWritable, snapshot as snapshotOf } from "../core/Record.ts"
+import { type CircuitRecord, FORMAT, isBlank, isWritable, snapshot as snapshotOf } from "../core/Record.ts"
 import { isReserved, RESERVED_PREFIX } from "../core/Reserved.ts"
 import { oneOf, refuse } from "../internal/Check.ts"
 import { prefixOf } from "../internal/CircuitName.ts"
@@ -377,11 +377,6 @@ const archivedPolicy = (policy: Policy): ArchivedPolicy => {
   }
 }
 
-/** Whether there is nothing to import, as of a circuit that was forgotten after it was listed. */
-const isBlank = ({ generation, lifetime, override }: Snapshot): boolean =>
-  generation === 0 && override === undefined &&
-  lifetime.success + lifetime.failure + lifetime.ignored + lifetime.rejected + lifetime.opened === 0
-
 /**
  * Exports the circuits of the provided storage, except those that this library keeps for itself. Reads 100 circuits at
  * a time, and writes nothing.
@@ -413,6 +408,7 @@ export const exportCircuits = (
     const [circuits, errors] = Arr.separate(
       read.flatMap(({ at, reads }) =>
         reads.flatMap(([name, read]) =>
+          // The circuit was forgotten after it was listed.
           Result.isSuccess(read) && isBlank(read.success)
             ? []
             : [Result.flatMap(read, (snapshot) => archived(name, snapshot, end - at, policyOf(name)))]

@@ -342,6 +342,11 @@ export interface Snapshot {
   readonly streak: number
 }
 
+/** Whether the snapshot is that of a circuit without a record: it was never written, or is forgotten. */
+export const isBlank = ({ generation, lifetime, override }: Snapshot): boolean =>
+  generation === 0 && override === undefined &&
+  lifetime.success + lifetime.failure + lifetime.ignored + lifetime.rejected + lifetime.opened === 0
+
 /** The snapshot of a circuit. It writes nothing; a circuit that was never written is Closed at generation 0. */
 export const snapshot = (
   stored: CircuitRecord | undefined,

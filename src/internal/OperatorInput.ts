@@ -32,3 +32,17 @@ export const clearProblems = (options: { readonly actor: unknown }): ReadonlyArr
   const unknown = fieldsIn("", options, ["actor"])
   return isObject(options) ? [...unknown, ...actorProblems(options.actor)] : unknown
 }
+
+/** The problems of the options of an act whose reason may be left out; empty for good ones. */
+export const actProblems = (
+  options: { readonly actor: unknown; readonly reason?: unknown }
+): ReadonlyArray<Problem> => {
+  const unknown = fieldsIn("", options, ["actor", "reason"])
+  return isObject(options)
+    ? [
+      ...unknown,
+      ...actorProblems(options.actor),
+      ...(options.reason === undefined ? [] : lineIn("reason", options.reason, LONGEST_REASON))
+    ]
+    : unknown
+}

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Formatter from "effect/Formatter"
 import * as Result from "effect/Result"
 import { type Change, NO_SUCH_CIRCUIT, REFUSED_OPERATION } from "../core/Change.ts"
-import type { Snapshot } from "../core/Record.ts"
+import { isBlank, type Snapshot } from "../core/Record.ts"
 import { isStorageError, StorageError, type Synced } from "../Storage/Storage.ts"
 
 /** A request, as its errors name it. */
@@ -40,9 +40,8 @@ export const deadlineExceeded = (request: RequestName, millis: number): StorageE
   failure(request, "Deadline", `no answer within ${Math.round(millis)} ms`)
 
 /** The error of an operator's change that a storage refused; `snapshot` is the view that it refused it on. */
-export const operationDenied = (circuit: string, change: Change, { generation, lifetime }: Snapshot): StorageError => {
-  const isBlank = generation === 0 && lifetime.success + lifetime.failure + lifetime.ignored + lifetime.rejected === 0
-  const isMissing = change._tag === "Operation" && change.existing === true && isBlank
+export const operationDenied = (circuit: string, change: Change, snapshot: Snapshot): StorageError => {
+  const isMissing = change._tag === "Operation" && change.existing === true && isBlank(snapshot)
   return failure({ operation: "change", circuit }, "Denied", isMissing ? NO_SUCH_CIRCUIT : REFUSED_OPERATION)
 }
 
