@@ -300,6 +300,15 @@ export default defineConfig({
       rules: only({ regex: "^(\\.\\./)+(core|layers|redis|sql|file|combine|conformance)/", message: inward }, noDriver)
     },
     {
+      files: ["src/cli/**/*.ts"],
+      rules: only(notInstalled, { regex: "^(\\.\\./)+(layers|redis|sql|file|combine|conformance)/", message: inward })
+    },
+    {
+      // Loads the layers of the storage that is named, and of no other: see test/cli/modules.test.ts.
+      files: ["src/cli/internal/{StorageUrl,CleanUp}.ts"],
+      rules: only(notInstalled, { regex: "^(\\.\\./)+(redis|file|combine|conformance)/", message: inward })
+    },
+    {
       files: ["src/layers/**/*.ts"],
       rules: only(notInstalled, onlyUp(...layers))
     },
