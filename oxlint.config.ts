@@ -296,7 +296,7 @@ export default defineConfig({
       )
     },
     {
-      files: ["src/{http,rpc,interop}/**/*.ts"],
+      files: ["src/{http,rpc,interop,dashboard}/**/*.ts"],
       rules: only({ regex: "^(\\.\\./)+(core|layers|redis|sql|file|combine|conformance)/", message: inward }, noDriver)
     },
     {
@@ -325,5 +325,5 @@ export default defineConfig({
       rules: only(onlyUp("Storage/*"), noDriver, noUnstable)
     }
   ],
-  ignorePatterns: ["dist", "coverage"]
+  ignorePatterns: ["dist", "coverage", "src/dashboard/internal/page.ts"]
 })

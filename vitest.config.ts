@@ -13,7 +13,9 @@ export default defineConfig({
           name: "unit",
           ...limits,
           include: ["test/**/*.test.ts"],
-          exclude: ["packaging", "sim", "redis", "sql", "fleet", "combine/servers"].map((folder) => `test/${folder}/**`)
+          exclude: ["packaging", "sim", "redis", "sql", "fleet", "combine/servers", "browser"].map((folder) =>
+            `test/${folder}/**`
+          )
         }
       },
       {
@@ -26,7 +28,9 @@ export default defineConfig({
       {
         test: {
           name: "servers",
-          include: ["redis", "sql", "fleet", "combine/servers"].map((folder) => `test/${folder}/**/*.test.ts`),
+          include: ["redis", "sql", "fleet", "combine/servers", "browser"].map((folder) =>
+            `test/${folder}/**/*.test.ts`
+          ),
           globalSetup: ["test/support/servers/setup.ts"],
           ...limits,
           // One file at a time, because these tests measure servers and would disturb each other.
