@@ -2,6 +2,7 @@
 import { build } from "esbuild"
 import { createHash } from "node:crypto"
 import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -23,14 +24,26 @@ const bundled = async (entry: string): Promise<string> => {
 
 const hashOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`
 
-/** The dashboard's page as a module. Its policy allows this script and this style, and requests to the page's own origin. */
-export const dashboardModule = async (): Promise<string> => {
-  const script = (await bundled("pages/dashboard/main.ts")).replaceAll("</script", "<\\/script")
-  const style = await bundled("pages/dashboard/page.css")
-  // A function, because a replacement text gives `$` a meaning.
-  const html = readFileSync(new URL("../pages/dashboard/page.html", import.meta.url), "utf8")
+interface Page {
+  readonly script: string
+  readonly style: string
+  readonly html: string
+}
+
+/** A page as one file. */
+const pageOf = async (name: string): Promise<Page> => {
+  const script = (await bundled(`pages/${name}/main.ts`)).replaceAll("</script", "<\\/script")
+  const style = await bundled(`pages/${name}/page.css`)
+  // Functions, because a replacement text gives `$` a meaning.
+  const html = readFileSync(new URL(`../pages/${name}/page.html`, import.meta.url), "utf8")
     .replace("/*STYLE*/", () => style)
     .replace("/*SCRIPT*/", () => script)
+  return { script, style, html }
+}
+
+/** The dashboard's page as a module. Its policy allows this script and this style, and requests to the page's own origin. */
+const dashboard = async (): Promise<string> => {
+  const { html, script, style } = await pageOf("dashboard")
   const policy = [
     "default-src 'none'",
     `script-src ${hashOf(script)}`,
@@ -48,6 +61,12 @@ export const dashboardModule = async (): Promise<string> => {
   ].join("\n")
 }
 
-export const DASHBOARD_MODULE = new URL("../src/dashboard/internal/page.ts", import.meta.url)
+/** What is made, by its path from the repository's root. */
+export const made: Readonly<Record<string, () => Promise<string>>> = {
+  "src/dashboard/internal/page.ts": dashboard,
+  "docs/playground/index.html": async () => (await pageOf("playground")).html
+}
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(DASHBOARD_MODULE, await dashboardModule())
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [path, make] of Object.entries(made)) writeFileSync(join(root, path), await make())
+}

@@ -1,7 +1,7 @@
 /** Sentences about a circuit: what it does now, until when, and why. */
 import type { Act } from "../../src/dashboard/internal/Feed.ts"
+import { duration, visible } from "../shared/text.ts"
 import { type Row, STATUS_NAMES } from "./model.ts"
-import { duration, visible } from "./text.ts"
 
 const left = (millis: number | null, since: number, now: number): number | undefined =>
   millis === null ? undefined : Math.max(0, millis - (now - since))

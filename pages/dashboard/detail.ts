@@ -2,11 +2,11 @@
 import uPlot from "uplot"
 import type { Output } from "../../src/cli/Output.ts"
 import type { Act, Session } from "../../src/dashboard/internal/Feed.ts"
+import { byId, h, setText } from "../shared/dom.ts"
+import { visible } from "../shared/text.ts"
 import type { Connection } from "./connection.ts"
 import { age, because, consequence, evidence, next } from "./describe.ts"
-import { byId, h, setText } from "./dom.ts"
 import { between, type Row, STATUS_NAMES } from "./model.ts"
-import { visible } from "./text.ts"
 
 const seriesOf = ({ samples }: Row): uPlot.AlignedData => {
   const steps = samples.slice(1).map((sample, i) => ({ at: sample.at / 1000, ...between(samples[i]!, sample) }))

@@ -1,8 +1,8 @@
 /** All circuits, of which only the rows in sight are in the document, so that thousands of them cost no more than thirty. */
+import { h, setText } from "../shared/dom.ts"
+import { percent, rate, visible } from "../shared/text.ts"
 import { because, next } from "./describe.ts"
-import { h, setText } from "./dom.ts"
 import { ratesOf, type Row, STATUS_NAMES } from "./model.ts"
-import { percent, rate, visible } from "./text.ts"
 
 const ROW_PIXELS = 44
 const SPARE_ROWS = 8

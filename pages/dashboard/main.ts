@@ -1,13 +1,13 @@
 /** The page of the dashboard. */
 import type { Session } from "../../src/dashboard/internal/Feed.ts"
+import { byId, h, setText } from "../shared/dom.ts"
+import { visible } from "../shared/text.ts"
 import { Connection, Refused } from "./connection.ts"
 import { because } from "./describe.ts"
 import { Detail } from "./detail.ts"
-import { byId, h, setText } from "./dom.ts"
 import { List } from "./list.ts"
 import { Model, STATUS_NAMES, STATUSES } from "./model.ts"
 import { drawOverview } from "./overview.ts"
-import { visible } from "./text.ts"
 
 const MOST_WAIT_MILLIS = 10_000
 

@@ -1,8 +1,8 @@
 /** What needs attention, in the order in which a person on call asks for it. */
+import { byId, h, setText } from "../shared/dom.ts"
+import { clockTime, duration, visible } from "../shared/text.ts"
 import { age, because, evidence, next } from "./describe.ts"
-import { byId, h, setText } from "./dom.ts"
 import { type Model, type Row, STATUS_NAMES, STATUSES } from "./model.ts"
-import { clockTime, duration, visible } from "./text.ts"
 
 const MOST_CARDS = 50
 const MOST_CHANGES = 20

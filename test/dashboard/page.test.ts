@@ -1,7 +1,11 @@
-import { assert, it } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { readFile } from "node:fs/promises"
-import { DASHBOARD_MODULE, dashboardModule } from "../../scripts/pages.ts"
+import { made } from "../../scripts/pages.ts"
 
-it("the page that is served is made of pages/dashboard; `npm run pages` makes it anew", async () => {
-  assert.isTrue(await readFile(DASHBOARD_MODULE, "utf8") === await dashboardModule())
+describe("what `npm run pages` makes of pages/", () => {
+  for (const [path, make] of Object.entries(made)) {
+    it(`is ${path}`, async () => {
+      assert.isTrue(await readFile(new URL(`../../${path}`, import.meta.url), "utf8") === await make())
+    })
+  }
 })
