@@ -297,7 +297,7 @@ export default defineConfig({
       )
     },
     {
-      files: ["src/{http,rpc,interop,observability}/**/*.ts"],
+      files: ["src/{http,rpc,interop,observability,dashboard}/**/*.ts"],
       rules: only({ regex: "^(\\.\\./)+(core|layers|redis|sql|file|combine|conformance)/", message: inward }, noDriver)
     },
     {
@@ -343,5 +343,5 @@ export default defineConfig({
       rules: only(onlyUp("Storage/*"), noDriver, noUnstable)
     }
   ],
-  ignorePatterns: ["dist", "coverage"]
+  ignorePatterns: ["dist", "coverage", "src/dashboard/internal/page.ts"]
 })

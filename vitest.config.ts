@@ -5,7 +5,7 @@ import { HANG_MILLIS } from "./test/support/machine.ts"
 const limits = { testTimeout: HANG_MILLIS, hookTimeout: HANG_MILLIS, teardownTimeout: HANG_MILLIS }
 
 /** The folders of tests that need servers. */
-const withServers = ["redis", "sql", "fleet", "combine/servers", "interop/servers"]
+const withServers = ["browser", "redis", "sql", "fleet", "combine/servers", "interop/servers"]
 
 export default defineConfig({
   test: {

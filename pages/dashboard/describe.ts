@@ -1,0 +1,64 @@
+/** Sentences about a circuit: what it does now, until when, and why. */
+import type { Act } from "../../src/dashboard/internal/Feed.ts"
+import { duration, visible } from "../shared/text.ts"
+import { type Row, STATUS_NAMES } from "./model.ts"
+
+const left = (millis: number | null, since: number, now: number): number | undefined =>
+  millis === null ? undefined : Math.max(0, millis - (now - since))
+
+/** What happens next, and when. */
+export const next = ({ at, circuit: { override, remaining, state } }: Row, now: number): string => {
+  if (override !== null) {
+    const rest = left(override.remaining, at, now)
+    return rest === undefined ? "until somebody clears it" : `ends in ${duration(rest)}`
+  }
+  if (state === "half_open") return "takes probes now"
+  if (state === "closed") return ""
+  const rest = left(remaining, at, now)
+  return rest === undefined || rest === 0 ? "probes with the next call" : `next probe in ${duration(rest)}`
+}
+
+/** Since when it is so. */
+export const age = ({ at, circuit: { elapsed } }: Row, now: number): string =>
+  elapsed === null ? "" : `for ${duration(elapsed + (now - at))}`
+
+export const because = ({ circuit: { override, why } }: Row): string =>
+  override !== null ? `${visible(override.actor)}: ${visible(override.reason)}` : visible(why ?? "")
+
+/** An id of an instance is recognised by its beginning. */
+const textOf = (value: unknown): string =>
+  typeof value === "string" ? value.replace(/^([0-9a-f]{8})[0-9a-f]{24}$/, "$1…") : JSON.stringify(value)
+
+/** The evidence of an opening as one line: `failures 5, calls 5`. */
+export const evidence = (value: unknown): string => {
+  if (value === null || value === undefined) return ""
+  if (typeof value !== "object") return visible(textOf(value))
+  return Object.entries(value)
+    .filter(([, field]) => field !== null && typeof field !== "object")
+    .map(([name, field]) => `${visible(name)} ${visible(textOf(field))}`)
+    .join(", ")
+}
+
+/** What an act will do, before it is done. */
+export const consequence = (row: Row, { act, forMillis, mode }: Act): string => {
+  const name = visible(row.circuit.circuit)
+  const now = `It is ${STATUS_NAMES[row.status].toLowerCase()} now.`
+  const end = forMillis === undefined ? "until somebody clears it" : `for ${duration(forMillis)}`
+  switch (act) {
+    case "override":
+      switch (mode) {
+        case "disabled":
+          return `${now} Every call through ${name} will run, on all instances, and nothing is counted, ${end}.`
+        case "metrics_only":
+          return `${now} Every call through ${name} will run, on all instances, and is counted, ${end}.`
+        default:
+          return `${now} Every call through ${name} will be rejected, on all instances, ${end}.`
+      }
+    case "clear":
+      return `${now} The override of ${name} ends, and the circuit is ${row.circuit.state.replace("_", "-")} again.`
+    case "half-open":
+      return `${now} The next calls through ${name} are probes: if they succeed it closes, if one fails it opens again.`
+    case "reset":
+      return `${now} ${name} closes on all instances, and its consecutive openings are forgotten.`
+  }
+}
