@@ -137,4 +137,4 @@ export const print = (text: string): Effect.Effect<void, never, Terminal.Termina
     ({ display }) => display(`${text}\n`).pipe(Effect.catch(() => Effect.interrupt))
   )
 
-export const optionOf = <A>(option: Option.Option<A>): A | undefined => Option.getOrUndefined(option)
+const optionOf = <A>(option: Option.Option<A>): A | undefined => Option.getOrUndefined(option)
