@@ -83,7 +83,7 @@ import { CONFIG_FILE, PERSISTENCE, readVariable, reportVariables } from "./inter
 import * as FileSchema from "./internal/FileSchema.ts"
 import { type Class, enabledIn, Live, type Loaded } from "./internal/Live.ts"
 import { load } from "./internal/Load.ts"
-import { type BreakerConfigError, inWords, type Problem, sourceOf } from "./internal/Problem.ts"
+import { type BreakerConfigError, inWords, pathOf, type Problem, sourceOf } from "./internal/Problem.ts"
 import { readFile } from "./internal/ReadFile.ts"
 
 export { BreakerConfigError, type Problem } from "./internal/Problem.ts"
@@ -176,7 +176,7 @@ const start = Effect.fnUntraced(function*(provider: ConfigProvider.ConfigProvide
     persistence: persistence === undefined
       ? "memory (the default)"
       : `${persistence.value} (${sourceOf(persistence.at)})`,
-    services: [...file.services.keys()].join(", ")
+    services: [...file.services.keys()].map((name) => pathOf([name])).join(", ")
   })
   return live
 })
