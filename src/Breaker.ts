@@ -56,10 +56,16 @@ import { dual, identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { BreakerError, BreakerOpenError, BreakerTimeoutError, BulkheadFullError } from "./BreakerError.ts"
+import type {
+  BreakerError,
+  BreakerOpenError,
+  BreakerTimeoutError,
+  BulkheadFullError,
+  PolicyError
+} from "./BreakerError.ts"
 import { NO_SUCH_CIRCUIT } from "./core/Change.ts"
 import { enforcementByDefault, isEnforcementGiven } from "./Enforcement.ts"
-import type { Event, OverrideMode, Snapshot } from "./Event.ts"
+import type { Event, OverrideMode, PolicyChange, Snapshot } from "./Event.ts"
 import type {
   AwaitError,
   Permit,
@@ -76,7 +82,7 @@ import { refuse } from "./internal/Check.ts"
 import { type Act, Circuit } from "./internal/Circuit.ts"
 import { circuitName, prefixOf } from "./internal/CircuitName.ts"
 import { makeEntry } from "./internal/fleet/Engine.ts"
-import { refuseUnfit } from "./internal/fleet/Membership.ts"
+import { unfit } from "./internal/fleet/Membership.ts"
 import { guardedStream, type StreamOptions } from "./internal/GuardedStream.ts"
 import { randomId } from "./internal/Ids.ts"
 import { judge, judgedBy, type Judges } from "./internal/Judge.ts"
@@ -86,7 +92,9 @@ import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
 import { clearProblems, overrideProblems } from "./internal/OperatorInput.ts"
 import { configured, policyFrom } from "./internal/PolicyConfig.ts"
+import { PolicyInForce, remember } from "./internal/PolicyInForce.ts"
 import type { Overflow } from "./internal/PolicyModel.ts"
+import { reconfigure, unfencedFields } from "./internal/Reconfigure.ts"
 import * as Registered from "./internal/Registered.ts"
 import * as ResolvedPolicy from "./internal/ResolvedPolicy.ts"
 import { makeShared, type Shared } from "./internal/Shared.ts"
@@ -97,7 +105,16 @@ import { Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
 export * from "./BreakerError.ts"
 export { bypass, Enforcement, type EnforcementMode } from "./Enforcement.ts"
-export type { Event, FleetSnapshot, OverrideMode, Snapshot, Statistics, WindowSnapshot } from "./Event.ts"
+export type {
+  Event,
+  FleetSnapshot,
+  OverrideMode,
+  PolicyChange,
+  Reconfigured,
+  Snapshot,
+  Statistics,
+  WindowSnapshot
+} from "./Event.ts"
 export type {
   AwaitError,
   Guard,
@@ -173,6 +190,17 @@ export type ConfigurableKeys<P> = {
 }
 
 /**
+ * The fields of a policy that may be changed while the breaker runs: all, except those that could add an error to calls and are
+ * not declared. A field without a value is declared with `unset`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Reconfigurable<P> =
+  & Configurable<P>
+  & Omit<Data, "timeout" | "maxConcurrent" | "halfOpen" | "consistency" | "onStorageError">
+
+/**
  * The errors that a breaker with this policy adds to a call: `BreakerOpenError`, and each other one only if the policy makes
  * it possible.
  *
@@ -231,12 +259,22 @@ export interface OverrideOptions {
  * - `override`: sets an operator's override on top of the state, in place of an earlier one. The state beneath stays, its time
  *   running. `clearOverride` clears it.
  * - `forceHalfOpen`: takes probes at once. `reset`: closes, with an empty window and no memory of openings; an override stays.
+ * - `policy`: the policy in force, with what `Defaults`, the class and config gave. Built-in defaults are absent.
+ * - `reconfigure`: replaces the fields that are given, those of `halfOpen` one by one, for this instance and at once. A field that is
+ *   `undefined` is not given. It returns the fields that differ, and publishes them as the event `Reconfigured`. It fails and changes
+ *   nothing where the whole policy makes no sense, or where a field adds an error to calls that was not declared.
  *
  * An operator's act holds for the whole fleet. Other instances adopt it after one push or one `syncEvery`, idle ones with their
  * next call, and each publishes it to its own listeners. Calls that are running then do not change the new state.
  *
  * **Gotchas**
  *
+ * - No change of the policy opens or closes a circuit: the state, an open time that runs, overrides, openings, the streak and all counts
+ *   stay, and the next outcome is judged by the new policy. A window of `trip` that looks back as far as one before keeps its calls,
+ *   any other begins empty. Calls that are running keep the timeout and the places that they were admitted with, so more of them may
+ *   run than a smaller `maxConcurrent` says, until they have ended.
+ * - A change of the policy holds for this instance only. Others judge by theirs until they are changed, too. The keys of a keyed
+ *   breaker have one policy: changing that of one, as `get` returns it, changes it for all.
  * - An operator's act fails with `StorageError` if the storage does not confirm it within 1 second. Then it has no effect on
  *   this instance. After `Denied` it has no effect anywhere. After `Unavailable` or `Deadline` it may have been committed: read
  *   the state, or repeat the act. On a storage that cannot fence (`NullStorageLive`) an act holds for this breaker alone.
@@ -260,6 +298,8 @@ export interface Breaker<out Err> {
   readonly clearOverride: (options: { readonly actor: string }) => Effect.Effect<void, StorageError>
   readonly forceHalfOpen: Effect.Effect<void, StorageError>
   readonly reset: Effect.Effect<void, StorageError>
+  readonly policy: Effect.Effect<Policy>
+  readonly reconfigure: (change: Data) => Effect.Effect<ReadonlyArray<PolicyChange>, PolicyError>
 }
 
 /**
@@ -273,6 +313,8 @@ export interface Breaker<out Err> {
  *   key leaves nothing behind. `get(key, { create: true })` acts all the same.
  * - `size`: how many circuits there are, the shared one aside. `entries`: their keys and snapshots. Reading changes nothing.
  * - `events`: the events of all circuits.
+ * - `policy`, `reconfigure`: those of a breaker, for all circuits that live and those to come. Of more circuits than a smaller `capacity`,
+ *   those that are missed the least are evicted at once. Others, such as open ones, stay until they may be evicted.
  *
  * @category models
  * @since 0.1.0
@@ -287,6 +329,8 @@ export interface KeyedBreaker<out Err> {
   readonly size: Effect.Effect<number>
   readonly entries: Effect.Effect<ReadonlyArray<KeyedEntry>>
   readonly events: Stream.Stream<Event>
+  readonly policy: Effect.Effect<Policy & KeyedOptions>
+  readonly reconfigure: (change: Data & KeyedOptions) => Effect.Effect<ReadonlyArray<PolicyChange>, PolicyError>
 }
 
 /**
@@ -348,6 +392,10 @@ export interface ServiceClass<Self, Name extends string, P extends Policy>
   readonly awaitPermit: Effect.Effect<Permit, AwaitError<ErrorOf<P>>, Self | Scope.Scope>
   readonly wrapStream: WrapStream<ErrorOf<P>, Self>
   readonly wrapStreamWith: WrapStreamWith<ErrorOf<P>, Self>
+  /** Changes the policy while the breaker runs, as `Breaker.reconfigure`. */
+  readonly reconfigure: (
+    change: Reconfigurable<P>
+  ) => Effect.Effect<ReadonlyArray<PolicyChange>, PolicyError, Self>
   readonly layer: Layer.Layer<Self, never, Storage | ServicesOf<P>>
   /**
    * The layer with fields of the policy from config. A field that adds an error to calls (`timeout`, `halfOpen.timeout`,
@@ -381,6 +429,10 @@ export interface KeyedServiceClass<Self, Name extends string, P extends Policy>
   ) => Effect.Effect<Permit, AwaitError<ErrorOf<P>>, Self | Scope.Scope>
   readonly wrapStream: WrapStreamKeyed<ErrorOf<P>, Self>
   readonly entries: Effect.Effect<ReadonlyArray<KeyedEntry>, never, Self>
+  /** Changes the policy while the breaker runs, as `KeyedBreaker.reconfigure`. */
+  readonly reconfigure: (
+    change: Reconfigurable<P> & KeyedOptions
+  ) => Effect.Effect<ReadonlyArray<PolicyChange>, PolicyError, Self>
   readonly layer: Layer.Layer<Self, never, Storage | ServicesOf<P>>
   /** The layer with fields of the policy from config, as that of `Service`. `KeyedOptions` that the policy declares can be set, too. */
   readonly layerConfig: (
@@ -424,61 +476,78 @@ export const fingerprint: (policy: Policy) => string = ResolvedPolicy.fingerprin
 // constructors
 // -----------------------------------------------------------------------------
 
-/** The parts of a breaker. `bypasses`: calls for which no mode of enforcement is provided run without it. */
+/** The parts of a breaker. */
 interface Made<A extends Registered.Made["circuits"]> extends Registered.Made {
   readonly circuits: A
-  readonly bypasses: boolean
+  readonly inForce: PolicyInForce
 }
 
 /** Makes a breaker's circuits, and enters the fleet with them for as long as the scope is open. */
-const makeCircuits = <A extends Registered.Made["circuits"]>(
+const makeCircuits = <A extends One | Keys>(
   name: string,
-  policy: Policy,
+  policy: Policy & KeyedOptions,
+  declared: Policy,
   circuitsOf: (shared: Shared) => A,
   isKeyed: boolean
 ): Effect.Effect<Made<A>, never, Storage | Scope.Scope> =>
   Effect.gen(function*() {
     const storage = yield* Storage
-    const whole = overDefaults(name, policy, yield* Defaults)
+    const defaults = yield* Defaults
+    const whole = overDefaults(name, policy, declared, defaults)
     const scope = yield* Effect.scope
     const context = yield* Effect.context<never>()
     const clock = yield* Clock.Clock
     const instance = yield* randomId
     const bypasses = (yield* enforcementByDefault) === "bypass"
-    const resolved = ResolvedPolicy.resolve(name, whole)
-    refuseUnfit(name, resolved, storage)
+    const resolved = ResolvedPolicy.resolve(name, whole, ResolvedPolicy.keyedFields)
+    refuse(`Circuit ${JSON.stringify(name)} on storage ${JSON.stringify(storage.backend)}`, unfit(resolved, storage))
     if (!storage.capabilities.fences) yield* reportUnfenced(name, whole, storage.backend)
-    // In one step, because a breaker that leaves in between could end the engine of the storage.
     const fingerprint = ResolvedPolicy.fingerprint(whole)
+    // In one step, because a breaker that leaves in between could end the engine of the storage.
     const made = Effect.sync(() => {
       const fleet = makeEntry(storage, clock, context, instance, resolved, fingerprint)
       const shared = makeShared(name, resolved, policy.classify, context, scope, fleet)
       const circuits = circuitsOf(shared)
       fleet?.enter(circuits)
-      return { circuits, leave: fleet?.leave ?? Effect.void, shared }
+      const parts = { storage, fleet, shared, circuits }
+      const inForce = new PolicyInForce({
+        name,
+        isKeyed,
+        declared,
+        defaults,
+        unfit: (resolved) => unfit(resolved, storage),
+        apply: (put) => reconfigure(parts, put)
+      }, whole)
+      return { circuits, inForce, leave: fleet?.leave ?? Effect.void, shared }
     })
-    const { circuits, shared } = yield* Effect.acquireRelease(made, ({ leave }) => leave)
-    return { isKeyed, circuits, bypasses, backend: storage.backend, fingerprint, policy: whole, shared }
+    const { circuits, inForce, shared } = yield* Effect.acquireRelease(made, ({ leave }) => leave)
+    return { isKeyed, circuits, bypasses, backend: storage.backend, inForce, shared }
   })
 
+/** The circuits of a breaker that has one. */
+class One {
+  readonly circuit: Circuit
+  constructor(shared: Shared) {
+    this.circuit = new Circuit(shared, undefined)
+  }
+  find(name: string): Circuit | undefined {
+    return name === this.circuit.name ? this.circuit : undefined
+  }
+  all(): ReadonlyArray<Circuit> {
+    return [this.circuit]
+  }
+}
+
 /** The policy over `Defaults`, which must not make an error possible that the policy's own type does not have. */
-const overDefaults = (name: string, policy: Policy, defaults: Policy): Policy => {
+const overDefaults = (name: string, policy: Policy, declared: Policy, defaults: Policy): Policy => {
   const whole = { ...ResolvedPolicy.given(defaults), ...ResolvedPolicy.given(policy) }
-  refuse(`Breaker.Defaults of circuit ${JSON.stringify(name)}`, ResolvedPolicy.undeclared(policy, whole))
+  refuse(`Breaker.Defaults of circuit ${JSON.stringify(name)}`, ResolvedPolicy.undeclared(declared, whole))
   return whole
 }
 
 /** Says which fields need a storage that can decide between instances. */
-const reportUnfenced = (
-  circuit: string,
-  { consistency = "local", evidence, onStorageError }: Policy,
-  backend: string
-) => {
-  const fields = [
-    ...(consistency === "local" ? [] : ["consistency"]),
-    ...(onStorageError === "fail" ? ["onStorageError"] : []),
-    ...(evidence === "pooled" ? ["evidence"] : [])
-  ]
+const reportUnfenced = (circuit: string, policy: Policy, backend: string) => {
+  const fields = unfencedFields(policy)
   return fields.length === 0 ? Effect.void : logged(messages.notFenced, { circuit, backend, fields: fields.join(", ") })
 }
 
@@ -501,14 +570,18 @@ const reportUnfenced = (
 export const make = <const P extends Policy>(
   name: string,
   policy: P
+): Effect.Effect<Breaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => makeAs(name, policy, policy)
+
+/** Makes a breaker whose error type was made from the policy `declared`. */
+const makeAs = <P extends Policy>(
+  name: string,
+  policy: P,
+  declared: Policy
 ): Effect.Effect<Breaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
   ResolvedPolicy.resolve(name, policy)
-  const only = (shared: Shared) => {
-    const circuit = new Circuit(shared, undefined)
-    return { circuit, find: (name: string) => name === circuit.name ? circuit : undefined, all: () => [circuit] }
-  }
-  return Effect.flatMap(makeCircuits(name, policy, only, false), (made) => {
-    const breaker = breakerOf<ErrorOf<P>>(made.circuits.circuit, made.bypasses)
+  return Effect.flatMap(makeCircuits(name, policy, declared, (shared) => new One(shared), false), (made) => {
+    const breaker = breakerOf<ErrorOf<P>>(made.circuits.circuit, made)
+    remember(breaker, made.inForce)
     return registered(made, breaker, { _tag: "One", breaker }, () => breaker)
   })
 }
@@ -536,13 +609,20 @@ const registered = <A>(
 export const makeKeyed = <const P extends Policy & KeyedOptions>(
   name: string,
   policy: P
+): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> =>
+  makeKeyedAs(name, policy, policy)
+
+/** Makes a keyed breaker whose error type was made from the policy `declared`. */
+const makeKeyedAs = <P extends Policy & KeyedOptions>(
+  name: string,
+  policy: P,
+  declared: Policy
 ): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
   refuseKeyed(name, policy)
-  const { capacity, idleTimeToLive, overflow, own } = ResolvedPolicy.keyedParts(policy)
-  const idleMillis = Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive))
-  const keyed = (shared: Shared) => new Keys(shared, capacity, idleMillis, overflow)
-  return Effect.flatMap(makeCircuits(name, own, keyed, true), (made) => {
-    const { bypasses, circuits: keys } = made
+  const { capacity, overflow } = ResolvedPolicy.keyedParts(policy)
+  const keyed = (shared: Shared) => new Keys(shared, capacity, ResolvedPolicy.idleMillisOf(policy), overflow)
+  return Effect.flatMap(makeCircuits(name, policy, declared, keyed, true), (made) => {
+    const { bypasses, circuits: keys, inForce } = made
     const finding = (key: string): Find => (fiber) => bypasses && !isEnforcementGiven(fiber) ? undefined : keys.get(key)
     const breaker: KeyedBreaker<ErrorOf<P>> = {
       name,
@@ -564,21 +644,24 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
       ),
       get: (key, { create = false } = {}) => {
         keys.lookUp(key)
-        return handleOf(keys.shared, () => keys.lookUp(key), bypasses, !create)
+        return handleOf(keys.shared, () => keys.lookUp(key), made, !create)
       },
       size: Effect.sync(() => keys.size),
       entries: Effect.sync(() => {
         const now = keys.shared.ticker.exact()
         return Array.from(keys.kept(), (circuit) => ({ key: circuit.key!, snapshot: circuit.snapshot(now) }))
       }),
-      events: keys.shared.hub.events
+      events: keys.shared.hub.events,
+      policy: Effect.sync(() => inForce.policy),
+      reconfigure: (change) => inForce.reconfigure(change)
     }
+    remember(breaker, inForce)
     const keysOf = Effect.sync(() => Array.from(keys.all(), ({ key }) => key!))
     return registered(
       made,
       breaker,
       { _tag: "Keyed", breaker, keys: keysOf },
-      (circuit) => breakerOf(circuit, bypasses)
+      (circuit) => breakerOf(circuit, made)
     )
   })
 }
@@ -599,9 +682,13 @@ interface HasCircuit {
   readonly [circuitKey]: Circuit
 }
 
-const breakerOf = <Err>(circuit: Circuit, bypasses: boolean): Breaker<Err> & HasCircuit => {
+/** The parts of a breaker that its handles need. */
+type Parts = Pick<Made<One | Keys>, "bypasses" | "inForce">
+
+const breakerOf = <Err>(circuit: Circuit, parts: Parts): Breaker<Err> & HasCircuit => {
   const { shared } = circuit
-  const handle: Breaker<Err> = handleOf(shared, () => circuit, bypasses, false)
+  const { bypasses } = parts
+  const handle: Breaker<Err> = handleOf(shared, () => circuit, parts, false)
   const breaker: Breaker<Err> = {
     ...handle,
     circuit: circuit.name,
@@ -621,7 +708,7 @@ const breakerOf = <Err>(circuit: Circuit, bypasses: boolean): Breaker<Err> & Has
 const handleOf = <Err>(
   { hub, ticker }: Shared,
   current: () => Circuit,
-  bypasses: boolean,
+  { bypasses, inForce }: Parts,
   mustExist: boolean
 ): Breaker<Err> & Judges => {
   const through = <A, E, R>(self: Effect.Effect<A, E, R>, classify: AnyClassify | undefined) =>
@@ -665,7 +752,9 @@ const handleOf = <Err>(
       return act({ _tag: "ClearOverride" }, { reason: "override cleared", actor: options.actor })
     },
     forceHalfOpen: act({ _tag: "HalfOpen" }, { reason: "forced half-open" }),
-    reset: act({ _tag: "Reset" }, { reason: "reset" })
+    reset: act({ _tag: "Reset" }, { reason: "reset" }),
+    policy: Effect.sync(() => inForce.policy),
+    reconfigure: (change) => inForce.reconfigure(change)
   }
 }
 
@@ -717,7 +806,8 @@ export const Service = <Self = never>() =>
 ): [Self] extends [never] ? MissingSelf<"Breaker.Service"> : ServiceClass<Self, Name, P> => {
   ResolvedPolicy.resolve(name, policy)
   const Key = Context.Service<Self, Breaker<ErrorOf<P>>>()(`effect-breaker/Breaker/${name}`)
-  const layerOf = (owner: Owner, policy: P) => Layer.effect(Key, Effect.andThen(claim(name, owner), make(name, policy)))
+  const layerOf = (owner: Owner, whole: P) =>
+    Layer.effect(Key, Effect.andThen(claim(name, owner), makeAs(name, whole, policy)))
   class BreakerService extends Key {
     static readonly policy = policy
     static readonly wrap = wrapThrough(Key)
@@ -737,6 +827,7 @@ export const Service = <Self = never>() =>
       <A, E, R>(self: Stream.Stream<A, E, R>, options: StreamOptions) =>
         Stream.unwrap(Effect.map(Key, (breaker) => breaker.wrapStreamWith(self, options)))
     )
+    static readonly reconfigure = (change: Data) => Effect.flatMap(Key, (breaker) => breaker.reconfigure(change))
     static get layer() {
       return once(this, "layer", layerOf({ identity: this, title: this.name }, policy))
     }
@@ -766,8 +857,8 @@ export const KeyedService = <Self = never>() =>
 ): [Self] extends [never] ? MissingSelf<"Breaker.KeyedService"> : KeyedServiceClass<Self, Name, P> => {
   refuseKeyed(name, policy)
   const Key = Context.Service<Self, KeyedBreaker<ErrorOf<P>>>()(`effect-breaker/KeyedBreaker/${name}`)
-  const layerOf = (owner: Owner, policy: P) =>
-    Layer.effect(Key, Effect.andThen(claimKeys(prefixOf(name), owner), makeKeyed(name, policy)))
+  const layerOf = (owner: Owner, whole: P) =>
+    Layer.effect(Key, Effect.andThen(claimKeys(prefixOf(name), owner), makeKeyedAs(name, whole, policy)))
   class KeyedBreakerService extends Key {
     static readonly policy = policy
     static readonly wrap = dual(
@@ -783,6 +874,8 @@ export const KeyedService = <Self = never>() =>
         Stream.unwrap(Effect.map(Key, (keyed) => keyed.wrapStream(self, options)))
     )
     static readonly entries = Effect.flatMap(Key, ({ entries }) => entries)
+    static readonly reconfigure = (change: Data & KeyedOptions) =>
+      Effect.flatMap(Key, (keyed) => keyed.reconfigure(change))
     static get layer() {
       return once(this, "layer", layerOf({ identity: this, title: this.name }, policy))
     }
@@ -803,8 +896,7 @@ export const KeyedService = <Self = never>() =>
     static readonly layerTest = (options?: { readonly open?: ReadonlyArray<string> | "all" | undefined }) =>
       Layer.sync(
         Key,
-        (): KeyedBreaker<BreakerOpenError> =>
-          testKeyedBreaker(name, ResolvedPolicy.keyedParts(policy).own, options?.open ?? [])
+        (): KeyedBreaker<BreakerOpenError> => testKeyedBreaker(name, policy, options?.open ?? [])
       )
   }
   return KeyedBreakerService as any
@@ -836,7 +928,12 @@ export const layer = <const P extends Policy & { readonly onStorageError?: "allo
   name: string,
   policy: P
 ): Layer.Layer<Breaker<BreakerError>, never, Storage | ServicesOf<P>> => {
-  const made = make(name, policy) as Effect.Effect<Breaker<BreakerError>, never, Storage | Scope.Scope | ServicesOf<P>>
+  const declared = { ...defaultErrors, ...policy }
+  const made = makeAs(name, policy, declared) as Effect.Effect<
+    Breaker<BreakerError>,
+    never,
+    Storage | Scope.Scope | ServicesOf<P>
+  >
   return Layer.effect(Breaker, Effect.andThen(claim(name, defaultOwner(name)), made))
 }
 
@@ -856,7 +953,7 @@ export const layerConfig = (
     Effect.gen(function*() {
       yield* claim(name, defaultOwner(name))
       const data = yield* configured(name, defaultErrors, () => Config.unwrap<Data>(policy), ResolvedPolicy.given)
-      return (yield* make(name, data)) as Breaker<BreakerError>
+      return (yield* makeAs(name, data, defaultErrors)) as Breaker<BreakerError>
     })
   )
 

@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { isTagged } from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { inWords } from "./internal/Check.ts"
 import { answer, type HttpServerResponse, problem } from "./internal/Problem.ts"
 import * as Outcome from "./Outcome.ts"
 import type { StorageError } from "./Storage/Storage.ts"
@@ -197,6 +198,24 @@ export class BulkheadFullError
   /** A rejection tells an outer breaker nothing about its own dependency. */
   get [Outcome.outcome](): Outcome.Outcome {
     return Outcome.ignored
+  }
+}
+
+/**
+ * The policy of a breaker was not changed, because the new one makes no sense, its storage cannot serve it, or one of its fields makes
+ * an error possible that the type of the breaker's calls does not have. `problems` has all that is wrong, each with the field, the
+ * value and what is allowed. No call fails with it.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class PolicyError extends Schema.TaggedError<PolicyError>("effect-breaker/Breaker/PolicyError")("PolicyError", {
+  circuit: Schema.String,
+  problems: Schema.Array(Schema.Struct({ field: Schema.String, got: Schema.Unknown, allowed: Schema.String }))
+}) {
+  override get message(): string {
+    const problems = this.problems.map(({ allowed, field, got }) => inWords({ field, value: got, range: allowed }))
+    return `Circuit ${JSON.stringify(this.circuit)} keeps its policy: ${problems.join("; ")}`
   }
 }
 

@@ -146,6 +146,33 @@ export interface Snapshot {
 }
 
 /**
+ * A field of a policy that was changed, and its value before and now, as text: `openFor` from `60 s` to `10 s`. Defaults that follow
+ * from a field are named, too.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PolicyChange {
+  readonly field: string
+  readonly from: string
+  readonly to: string
+}
+
+/**
+ * The policy of a breaker was changed while it runs (`reconfigure`). It is published on each instance whose policy changed, after the
+ * change. A keyed breaker publishes one for all of its circuits, under its own name and without a snapshot.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Reconfigured {
+  readonly _tag: "Reconfigured"
+  readonly circuit: string
+  readonly changed: ReadonlyArray<PolicyChange>
+  readonly snapshot?: Snapshot | undefined
+}
+
+/**
  * An event of a circuit. Each carries a snapshot of its moment; a transition carries the snapshot from *before* the
  * change, with the counts that caused it. A success is no event, but the snapshots count it.
  *
@@ -158,6 +185,7 @@ export interface Snapshot {
  * - `Capacity`: a keyed breaker had no free place for a new key. `circuit` is the breaker's name, and `action` what it does from now
  *   on: `evicts` the circuit that is missed the least, lets the new keys share one circuit (`shares`), or lets their calls run
  *   unguarded (`passes`). Published once for each action.
+ * - `Reconfigured`: the policy was changed while the breaker runs.
  * - `Lost`: `count` events before this one were dropped, because the listener was too slow.
  *
  * @category models
@@ -199,4 +227,5 @@ export type Event =
     readonly capacity: number
     readonly action: "evicts" | "shares" | "passes"
   }
+  | Reconfigured
   | { readonly _tag: "Lost"; readonly count: number }

@@ -1,5 +1,5 @@
 /** The gateway's circuits: how they are configured, and where they are kept. */
-import { ConfigProvider, Effect, Layer, References } from "effect"
+import { Config, ConfigProvider, Effect, Layer, Option, References, Result, Stream } from "effect"
 import * as BreakerConfig from "../../src/config/BreakerConfig.ts"
 import { Storage } from "../../src/index.ts"
 import { StorageLive } from "../../src/layers/StorageLive.ts"
@@ -23,8 +23,31 @@ const Told = Layer.effectDiscard(Effect.gen(function*() {
   yield* Journal.use(({ note }) => note(`Circuits are kept in ${backend}`))
 }))
 
-/** The file that CIRCUIT_BREAKER_CONFIG names, if it does. The screen has no place for a line that says what was read. */
-const Configuration = Layer.provide(BreakerConfig.layer(), Layer.succeed(References.MinimumLogLevel, "Warn"))
+/** Notes what a change of the file has changed, or what is wrong with it. */
+const Reloads = Layer.effectDiscard(Effect.gen(function*() {
+  const { reloads } = yield* BreakerConfig.BreakerConfig
+  const { note } = yield* Journal
+  const notes = Result.match({
+    onSuccess: ({ circuits }: BreakerConfig.Reloaded) =>
+      circuits.flatMap(({ changed, name }) =>
+        changed.map(({ field, from, to }) => `${name}  ${field} ${from} -> ${to}`)
+      ),
+    onFailure: ({ message }: BreakerConfig.BreakerConfigError) => [message]
+  })
+  yield* Effect.forkScoped(Stream.runForEach(reloads, (result) => Effect.forEach(notes(result), note)))
+}))
+
+/** The file that CIRCUIT_BREAKER_CONFIG names, if it does, while it is edited, too. The screen has no place for log lines. */
+const Configuration = Layer.provideMerge(
+  Reloads,
+  Layer.provide(
+    Layer.unwrap(Effect.map(
+      Config.option(Config.String("CIRCUIT_BREAKER_CONFIG")),
+      (file) => BreakerConfig.layer({ watch: Option.isSome(file) })
+    )),
+    Layer.succeed(References.MinimumLogLevel, "Fatal")
+  )
+)
 
 export const Circuits = Layer.mergeAll(
   BreakerConfig.layerFor(Load),

@@ -69,7 +69,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
+import type * as Result from "effect/Result"
 import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import type { Breaker, KeyedBreaker, KeyedOptions, KeyedServiceClass, ServiceClass, ServicesOf } from "../Breaker.ts"
 import { EnabledByConfig, Enforcement } from "../Enforcement.ts"
 import { backgroundSleep } from "../internal/Clock.ts"
@@ -85,6 +87,8 @@ import { type Class, enabledIn, Live, type Loaded } from "./internal/Live.ts"
 import { load } from "./internal/Load.ts"
 import { type BreakerConfigError, inWords, pathOf, type Problem, sourceOf } from "./internal/Problem.ts"
 import { readFile } from "./internal/ReadFile.ts"
+import * as Reload from "./internal/Reload.ts"
+import { signatureOf, watchFile } from "./internal/Watch.ts"
 
 export { BreakerConfigError, type Problem } from "./internal/Problem.ts"
 
@@ -109,6 +113,9 @@ export const File: Schema.Codec<File, unknown> = FileSchema.File
  * The configuration of a process.
  *
  * - `file`: what the file says; empty where there is none.
+ * - `reload`: reads everything again, and changes the policy of every breaker of `layerFor` that it changes, as `Breaker.reconfigure`
+ *   does. State, counts and open times stay. A field that is no longer set has the value of the class or its default again. It
+ *   fails, and changes nothing, if anything is wrong. `reloads`: the results from now on, also those of `watch`.
  * - `service`: what file and environment say of a service, and in `from` which source gave each field. A variable that cannot be used
  *   is left out here; `layerFor` fails with it.
  *
@@ -120,6 +127,8 @@ export const File: Schema.Codec<File, unknown> = FileSchema.File
  */
 export class BreakerConfig extends Context.Service<BreakerConfig, {
   readonly file: Effect.Effect<File>
+  readonly reload: Effect.Effect<Reloaded, BreakerConfigError>
+  readonly reloads: Stream.Stream<Result.Result<Reloaded, BreakerConfigError>>
   readonly service: (name: string) => Effect.Effect<{
     readonly data: Data & KeyedOptions
     readonly from: Readonly<Record<string, string>>
@@ -133,6 +142,13 @@ export class BreakerConfig extends Context.Service<BreakerConfig, {
  * @since 0.1.0
  */
 export interface Options {
+  /**
+   * Reloads when the file changes, until the layer's scope closes. A change is noticed at once, or within 5 seconds where the file system
+   * tells of none, and the file is read once it has not changed for 200 milliseconds. What is then wrong is logged as an error, and all
+   * policies stay as they are; a file that is deleted is wrong, too. The environment of a process does not change while it runs. The
+   * watch does not keep the process alive. Default `false`.
+   */
+  readonly watch?: boolean | undefined
   /** The path of a file that ends with `.yaml`, `.yml`, `.toml` or `.json`. Default: `CIRCUIT_BREAKER_CONFIG`, else no file. */
   readonly file?: string | undefined
   /** Whether an unknown key is an error (`fail`, the default), or a line in the log at `Warn`. */
@@ -143,13 +159,24 @@ export interface Options {
 // layers of the configuration
 // -----------------------------------------------------------------------------
 
+/**
+ * What a reload has changed: where it was read from, and the circuits whose policy is another now, with the fields that differ. A keyed
+ * breaker is named by its own name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Reloaded = Reload.Reloaded
+
 /** The service, and behind it what `layerFor` needs. */
 interface Backed {
   readonly live: Live
 }
 
-const serviceOf = (live: Live): BreakerConfig["Service"] & Backed => ({
+const serviceOf = (live: Live, reload: Reload.Reload): BreakerConfig["Service"] & Backed => ({
   live,
+  reload: reload.run,
+  reloads: Stream.fromPubSub(reload.results),
   file: Effect.sync(() => FileSchema.toFile(live.loaded.file)),
   service: (name) => live.dataOf(name)
 })
@@ -198,7 +225,8 @@ export const layerEnv: Layer.Layer<BreakerConfig, BreakerConfigError> = Layer.ef
   BreakerConfig,
   Effect.gen(function*() {
     const provider = yield* ConfigProvider.ConfigProvider
-    return serviceOf(yield* start(provider, readEnvironment(provider, [])))
+    const live = yield* start(provider, readEnvironment(provider, []))
+    return serviceOf(live, yield* Reload.Reload.make(live))
   })
 )
 
@@ -231,9 +259,15 @@ export const layer = (
           for (const problem of warnings) yield* logged(messages.configUnknown, { problem: inWords(problem) })
           return yield* load(provider, file, services)
         })
+      const watched = options.watch === true ? path?.trim() : undefined
+      const seen = watched === undefined ? "" : yield* signatureOf(fileSystem, watched)
       const live = yield* start(provider, read)
+      const reload = yield* Reload.Reload.make(live)
+      if (watched !== undefined) {
+        yield* Effect.forkScoped(watchFile(fileSystem, watched, seen, reload.runInBackground))
+      } else if (options.watch === true) yield* logged(messages.nothingToWatch, {})
       yield* Effect.forkScoped(Effect.andThen(backgroundSleep(UNUSED_AFTER), reportUnused(live)))
-      return serviceOf(live)
+      return serviceOf(live, reload)
     })
   )
 

@@ -5,7 +5,7 @@
 import type { Plan } from "./Plan.ts"
 import type { LocalMillis } from "./Time.ts"
 import { type RuleWindow, sameWindow, type Totals } from "./TripRule.ts"
-import type { Window } from "./Window.ts"
+import { makeWindow, type Window } from "./Window.ts"
 
 /** Counts one call in each of the windows. */
 export const recordIn = (windows: Window | undefined, now: LocalMillis, failed: boolean, slow: boolean): void => {
@@ -18,6 +18,31 @@ export const successCouldTrip = (windows: Window | undefined): boolean => {
     if (window.failure > 0 || window.slow > 0) return true
   }
   return false
+}
+
+/**
+ * The windows of a changed plan. One that looks back as far as one of `before` keeps its calls, and the others are empty. Calls that
+ * were slow by another duration are not comparable, so none of those that are kept counts as slow then.
+ */
+export const carriedOver = (
+  before: Pick<Plan, "windows" | "slowerThanMillis">,
+  windows: Window | undefined,
+  plan: Pick<Plan, "windows" | "slowerThanMillis">
+): Window | undefined => {
+  const { slowerThanMillis, windows: after } = plan
+  const countsSlow = slowerThanMillis !== undefined
+  const keepsSlow = countsSlow && slowerThanMillis === before.slowerThanMillis
+  return after.reduceRight<Window | undefined>((next, of) => {
+    const same = windowAt(windows, before.windows.findIndex((other) => sameWindow(other, of)))
+    return same === undefined ? makeWindow(of, countsSlow, next) : same.resumed(next, countsSlow, keepsSlow)
+  }, undefined)
+}
+
+const windowAt = (windows: Window | undefined, index: number): Window | undefined => {
+  if (index < 0) return undefined
+  let window = windows
+  for (let i = index; i > 0; i--) window = window?.next
+  return window
 }
 
 /** The totals of one of the rule's windows, as of the last call or `totalsAt`. */

@@ -31,12 +31,17 @@ export class Permit {
   readonly recorded: boolean
   /** The fleet's lease that a probe runs under. */
   readonly lease: LeaseName | undefined
+  /** The call is slow if it takes this long; `undefined` where that is not measured. */
+  readonly slowerThanMillis: number | undefined
+  /** Whether it holds a place in the bulkhead. */
+  place = false
   spent = false
 
   constructor(
     epoch: number,
     startedAt: LocalMillis,
-    kind: { probe?: boolean; until?: LocalMillis; metricsOnly?: boolean; recorded?: boolean; lease?: LeaseName }
+    kind: { probe?: boolean; until?: LocalMillis; metricsOnly?: boolean; recorded?: boolean; lease?: LeaseName },
+    slowerThanMillis?: number
   ) {
     this.epoch = epoch
     this.startedAt = startedAt
@@ -45,5 +50,6 @@ export class Permit {
     this.metricsOnly = kind.metricsOnly ?? false
     this.recorded = kind.recorded ?? true
     this.lease = kind.lease
+    this.slowerThanMillis = slowerThanMillis
   }
 }

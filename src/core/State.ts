@@ -294,6 +294,12 @@ export const ramped = (
   return { state: { ...state, credit: credit < 1 ? credit : credit - 1 }, admits: credit >= 1 }
 }
 
+/** The length of ramps has changed. The one that is under way takes the new length, from when it began. */
+export const reramped = (state: State, beforeMillis: number, rampMillis: number, now: LocalMillis): State => {
+  if (state._tag !== "Closed" || now >= state.rampUntil || rampMillis === beforeMillis) return state
+  return { ...state, rampUntil: rampMillis > 0 ? state.rampUntil - beforeMillis + rampMillis : -Infinity }
+}
+
 /** Two accounts of one time differ by as much as messages take; below this they are taken as one. */
 const SAME_WITHIN_MILLIS = 100
 
@@ -356,9 +362,9 @@ export const retryAt = (plan: Plan, state: State, now: LocalMillis): LocalMillis
     case "HalfOpen": {
       const from = Math.max(now, state.probesFrom)
       if (state.adopted && state.probes.length === 0) return Math.max(from, state.freeAt)
-      // All probes hold their places for the same time, so the first one admitted is the first to free its place.
-      const taken = placesTaken(state, now)
-      return taken.length < plan.probes ? from : Math.max(from, taken[0]!.until)
+      // More places may be taken than there are, where the policy gives fewer than before.
+      const ends = placesTaken(state, now).map(({ until }) => until).toSorted((a, b) => a - b)
+      return ends.length < plan.probes ? from : Math.max(from, ends[ends.length - plan.probes]!)
     }
     case "Closed":
       return now < state.rampUntil ? state.rampUntil : undefined

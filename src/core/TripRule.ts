@@ -65,7 +65,8 @@ export const windowsOf = (rule: TripRule): ReadonlyArray<RuleWindow> => {
   }
 }
 
-const formatMillis = (millis: number): string => millis % 1000 === 0 ? `${millis / 1000} s` : `${millis} ms`
+/** A duration as the reasons of trips name it. */
+export const formatMillis = (millis: number): string => millis % 1000 === 0 ? `${millis / 1000} s` : `${millis} ms`
 
 const formatCount = (count: number, unit: "calls" | "failures", window: RuleWindow): string =>
   window._tag === "Within" ? `${count} ${unit} within ${formatMillis(window.duration)}` : `the last ${count} ${unit}`
@@ -142,6 +143,38 @@ const rateStanding = (
   const rate = calls === 0 ? 0 : bad / calls
   const of = formatCount(calls, "calls", rule.window)
   return `${kind} ${rate.toFixed(2)} of ${of}, trips at ${rule.threshold} of at least ${rule.minimumCalls}`
+}
+
+/** A rule in words. */
+export const ruleInWords = (rule: TripRule): string => {
+  switch (rule._tag) {
+    case "ConsecutiveFailures":
+      return `${rule.failures} consecutive failures`
+    case "Failures":
+      return formatCount(rule.count, "failures", rule.window)
+    case "FailureRate":
+      return `failure rate ${rateInWords(rule)}`
+    case "SlowCallRate":
+      return `slow call rate ${rateInWords(rule)}, slow from ${formatMillis(rule.slowerThan)}`
+    case "Any":
+    case "All": {
+      const joined = rule.policies.map(ruleInWords).join(rule._tag === "Any" ? " or " : " and ")
+      return rule.policies.length > 1 ? `(${joined})` : joined
+    }
+  }
+}
+
+const rateInWords = (
+  { minimumCalls, threshold, window }: {
+    readonly threshold: number
+    readonly minimumCalls: number
+    readonly window: RuleWindow
+  }
+): string => {
+  const of = window._tag === "Within"
+    ? `calls within ${formatMillis(window.duration)}`
+    : `the last ${window.calls} calls`
+  return `${threshold} of at least ${minimumCalls} of ${of}`
 }
 
 const firstReason = (rules: ReadonlyArray<TripRule>, evidence: Evidence): string | undefined => {

@@ -21,17 +21,19 @@ export interface Window extends Totals {
   readonly record: (now: LocalMillis, failed: boolean, slow: boolean) => void
   /** Drops the calls that have become too old by `now`. */
   readonly advance: (now: LocalMillis) => void
+  /** The same window with its calls, in the list of a changed rule. Without `keepsSlow` none of them counts as slow. */
+  readonly resumed: (next: Window | undefined, countsSlow: boolean, keepsSlow: boolean) => Window
 }
 
 /** Empty windows, in the order given. With `countsSlow: false` a time window has no ring of slow calls. */
 export const makeWindows = (windows: ReadonlyArray<RuleWindow>, countsSlow: boolean): Window | undefined =>
-  windows.reduceRight<Window | undefined>(
-    (next, window) =>
-      window._tag === "Within"
-        ? new TimeWindow(window.duration, countsSlow, next)
-        : new CountWindow(window.calls, next),
-    undefined
-  )
+  windows.reduceRight<Window | undefined>((next, window) => makeWindow(window, countsSlow, next), undefined)
+
+/** An empty window before those of `next`. */
+export const makeWindow = (window: RuleWindow, countsSlow: boolean, next: Window | undefined): Window =>
+  window._tag === "Within"
+    ? new TimeWindow(window.duration, countsSlow, next)
+    : new CountWindow(window.calls, next)
 
 /** The index of a time window's first ring, and of its last one. */
 const RINGS = 3
@@ -94,6 +96,15 @@ class TimeWindow implements Window {
     }
     this.#newest = newest
   }
+
+  resumed(next: Window | undefined, countsSlow: boolean, keepsSlow: boolean): Window {
+    const window = new TimeWindow(this.#within, countsSlow, next)
+    const kept = keepsSlow ? window.#counts.length : SLOW_RING
+    window.#counts.set(this.#counts.subarray(0, Math.min(kept, this.#counts.length)))
+    if (!keepsSlow) window.#counts[2] = 0
+    window.#newest = this.#newest
+    return window
+  }
 }
 
 class CountWindow implements Window {
@@ -119,6 +130,16 @@ class CountWindow implements Window {
   }
 
   advance(): void {}
+
+  resumed(next: Window | undefined, _countsSlow: boolean, keepsSlow: boolean): Window {
+    const window = new CountWindow(this.#ring.length, next)
+    window.success = this.success
+    window.failure = this.failure
+    window.slow = keepsSlow ? this.slow : 0
+    window.#ring.set(keepsSlow ? this.#ring : this.#ring.map((outcome) => outcome & ~SLOW))
+    window.#next = this.#next
+    return window
+  }
 
   #count(outcome: number, by: number): void {
     if ((outcome & FAILURE) === 0) this.success += by

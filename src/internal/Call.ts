@@ -50,7 +50,7 @@ export const run = <A, E, R>(
     if (enforcement === "bypass") return self
     return admitted(circuit, enforcement === "metricsOnly", (permit, restore, mayWait) => {
       if (!permit.recorded) return restore(self)
-      circuit.inFlight++
+      circuit.began(permit)
       return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore, mayWait)
     })
   }
@@ -106,21 +106,23 @@ export const admitted = <A, E, R>(
   if (!metricsOnly && !circuit.isClosed()) {
     const now = circuit.shared.ticker.exact()
     // Under `strict` and `maxAge` a call waits for a read, so a half-open circuit without a free probe refuses it before that, too.
-    const waits = circuit.shared.fleet?.readsBeforeCalls === true
-    const refusal = waits || circuit.shared.enforcement === "metricsOnly"
+    const reads = circuit.shared.fleet?.readsBeforeCalls === true
+    const refusal = reads || circuit.shared.enforcement === "metricsOnly"
       ? circuit.refusalAt(now)
       : refusalOf(circuit.current, now)
     if (refusal !== undefined) return circuit.reject(refusal, now)
   }
   const wait = circuit.beforeCall()
+  const waits = circuit.shared.fleet?.waitsForReports === true
   return wait === undefined || metricsOnly
-    ? permitted(circuit, metricsOnly, true, use)
-    : Effect.flatMap(wait, (isAnswered) => permitted(circuit, metricsOnly, isAnswered, use))
+    ? permitted(circuit, metricsOnly, waits, use)
+    : Effect.flatMap(wait, (isAnswered) => permitted(circuit, metricsOnly, waits && isAnswered, use))
 }
 
 /**
  * From admission to settlement the fiber is uninterruptible, except while the call itself or its classification runs, so a
- * permit and a place in the bulkhead are given back however the call ends. `mayWait`: the call may wait for its outcome's report.
+ * permit and a place in the bulkhead are given back however the call ends. `mayWait`: the call waits for its outcome's report, because
+ * it was admitted under `strict`.
  */
 const permitted = <A, E, R>(
   circuit: Circuit,
@@ -132,7 +134,8 @@ const permitted = <A, E, R>(
     const next = (mayAsk: boolean): Effect.Effect<A, any, R> => {
       const { slowerThanMillis, ticker, trace } = circuit.shared
       // A lease that waits may have lapsed since the last tick, so it is decided on the exact time.
-      const isUntimed = slowerThanMillis === undefined && circuit.isClosed() && !circuit.isShut(GATE_LEASE)
+      const isUntimed = slowerThanMillis === undefined && circuit.isClosed() && !circuit.isShut(GATE_LEASE) &&
+        !circuit.isTimed
       const now = isUntimed ? ticker.now : ticker.exact()
       const permit = circuit.admit(now, metricsOnly)
       if (permit === "Ask" && mayAsk) {
@@ -159,7 +162,8 @@ const limited = <A, E, R>(
   fiber: Fiber<unknown, unknown>,
   restore: Restore
 ): Effect.Effect<A, any, R> => {
-  const { deadlines, probeTimeoutMillis, slowerThanMillis, ticker, timeoutMillis } = circuit.shared
+  const { deadlines, probeTimeoutMillis, ticker, timeoutMillis } = circuit.shared
+  const { slowerThanMillis } = permit
   const limitMillis = permit.probe ? probeTimeoutMillis : timeoutMillis
   if (limitMillis === undefined) return restore(self)
   const timedOut = (): Exit.Exit<never, unknown> => {
@@ -168,7 +172,7 @@ const limited = <A, E, R>(
     const fields = { circuit: circuit.name, timeout: Duration.millis(limitMillis) }
     const error = withoutStack(() => new BreakerTimeoutError(fields))
     circuit.settle(permit, now, { outcome: "Failure", slow, timeout: true, hintMillis: 0, error })
-    circuit.overran()
+    circuit.overran(permit)
     placeFreed(circuit)
     return Exit.fail(error)
   }
@@ -262,9 +266,10 @@ export const settle = (
   timeout = false
 ): void => {
   if (permit.spent) return
-  const { slowerThanMillis, ticker } = circuit.shared
+  const { ticker } = circuit.shared
+  const { slowerThanMillis } = permit
   const couldTrip = outcome._tag !== "Success" || permit.probe || successCouldTrip(circuit.windows)
-  const now = couldTrip || slowerThanMillis !== undefined
+  const now = couldTrip || slowerThanMillis !== undefined || circuit.isTimed
     ? ticker.exact()
     : ticker.fresh
     ? ticker.now

@@ -5,19 +5,21 @@
  *
  * - `#become` is the only place where an epoch begins, and `#amend` the only other one that assigns the state.
  * - The gate is written here alone. `gate === 0` lets calls straight through, because it says that the circuit is closed
- *   without a ramp, that no override is set, that the policy counts and no more, that the circuit is in the fleet's rounds, and
- *   that no lease waits for a call.
+ *   without a ramp, that no override is set, that the policy counts and no more, that no call is timed for metrics, that the
+ *   circuit is in the fleet's rounds, and that no lease waits for a call.
  * - A permit, and a call that went straight through, are of one epoch. In a later one their outcome is late: it changes the
  *   lifetime counts and nothing else.
  * - While the circuit is closed, it keeps the error of a failure at most until the next success. Afterwards it keeps one only if
  *   that failure is part of what opened it.
+ * - A change of the policy begins no epoch. What a call under way was admitted with stays with its permit.
  * - All fields are flat, and those that only a circuit with trouble needs are one object that is made with the first trouble: a
  *   keyed breaker may hold 100,000 circuits, and most never fail. `npm run bench` prints the bytes.
  */
 import * as Exit from "effect/Exit"
 import { type BreakerOpenError, BulkheadFullError } from "../BreakerError.ts"
-import { recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
+import { carriedOver, recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
 import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
+import type { Plan } from "../core/Plan.ts"
 import * as State from "../core/State.ts"
 import type { LocalMillis } from "../core/Time.ts"
 import { type Evidence, type RuleWindow, type Totals, trips } from "../core/TripRule.ts"
@@ -25,6 +27,7 @@ import { makeWindows, type Window } from "../core/Window.ts"
 import type { Snapshot } from "../Event.ts"
 import type { OperationTo } from "../Storage/Storage.ts"
 import { circuitName } from "./CircuitName.ts"
+import { Tally } from "./Counts.ts"
 import { type Counted, type Fleet, GATE_IDLE, GATE_LEASE, type GateBit, type Local } from "./fleet/Fleet.ts"
 import { messages } from "./Messages.ts"
 import { type Rejection, rejectionOf } from "./Rejection.ts"
@@ -36,13 +39,15 @@ const GATE_OVERRIDE = 2
 const GATE_POLICY = 4
 /** The circuit was forgotten. */
 const GATE_FORGOTTEN = 32
+/** Calls are timed for metrics. */
+const GATE_TIMED = 64
 /** The bits that say nothing about the state. */
-const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_FORGOTTEN
+const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_FORGOTTEN | GATE_TIMED
 
 /** What `lossAt` answers for a circuit whose open time is over: more than any number of failures. */
 export const OVERDUE = Number.MAX_SAFE_INTEGER
 
-/** The fields that only a circuit needs which has failed, refused a call, or measures how long calls take. */
+/** The fields that only a circuit needs which has failed, refused a call, has a bulkhead, or measures how long calls take. */
 interface Trouble {
   failureAt: LocalMillis
   successAtFailure: number
@@ -50,10 +55,12 @@ interface Trouble {
   lastFailureMillis: number | undefined
   /** The error of the last failure, for the rejections of the circuit that it may open. */
   lastFailure: unknown
-  /** Calls that have timed out and not ended. */
-  overdue: number
+  /** Places in the bulkhead that calls hold. */
+  places: number
   /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
+  /** Made with the first refusal or change of state. */
+  tally: Tally | undefined
 }
 
 /**
@@ -61,6 +68,8 @@ interface Trouble {
  * telling which failures were counted.
  */
 const RECENT_FAILURE_MILLIS = 60_000
+
+const callOutcomes = { Success: "success", Failure: "failure", Ignored: "ignored" } as const
 
 /** Operators' acts that a circuit without a fleet can do by itself. */
 export type Act = Extract<OperationTo, { readonly _tag: "Override" | "ClearOverride" | "HalfOpen" | "Reset" }>
@@ -71,7 +80,7 @@ export class Circuit implements Local, Evidence {
   gate: number
   /** The state's epoch, where the hot path finds it. */
   epoch = State.initial.epoch
-  /** Calls that were admitted and have not ended. Those that have timed out run on, and hold no place in the bulkhead. */
+  /** Calls that were admitted and have not ended. Those that have timed out run on. */
   inFlight = 0
   /** The second in which a call last looked it up by its key. */
   usedAtSecond = 0
@@ -94,7 +103,8 @@ export class Circuit implements Local, Evidence {
   constructor(shared: Shared, key: string | undefined) {
     this.shared = shared
     this.key = key
-    this.gate = (shared.needsPermits ? GATE_POLICY : 0) | (shared.fleet === undefined ? 0 : GATE_IDLE)
+    this.gate = (shared.needsPermits ? GATE_POLICY : 0) | (shared.fleet === undefined ? 0 : GATE_IDLE) |
+      (shared.meter.isTiming ? GATE_TIMED : 0)
     this.#clearEvidence()
   }
 
@@ -109,7 +119,10 @@ export class Circuit implements Local, Evidence {
   /** Changes the state. The order of the steps is a rule of the protocol. Returns the counts of the epoch that ended. */
   #become(next: State.State, now: LocalMillis, isTransition = State.isTransition(this.#state, next)): Counted {
     // 1. Listeners see the counts that caused it.
-    if (isTransition) this.#publishTransition(next, now)
+    if (isTransition) {
+      this.#publishTransition(next, now)
+      this.#tallied().moved(this.#state._tag, next)
+    }
     const from = this.#state._tag
     // 2. The counts of this epoch are read before they are forgotten.
     const ended = this.counted()
@@ -122,6 +135,7 @@ export class Circuit implements Local, Evidence {
     if (next._tag === "Closed" || (next._tag === "HalfOpen" && from === "Closed")) this.forgetErrors()
     // 5. The next call meets the new state.
     this.#setGate()
+    if (isTransition) this.shared.meter.moved()
     return ended
   }
 
@@ -175,6 +189,16 @@ export class Circuit implements Local, Evidence {
     return (this.gate & ~GATE_KEPT) === 0
   }
 
+  /** Whether calls are timed for metrics. */
+  get isTimed(): boolean {
+    return (this.gate & GATE_TIMED) !== 0
+  }
+
+  /** Begins or ends timing calls, as the breaker's meter says. */
+  setTimed(): void {
+    this.gate = this.shared.meter.isTiming ? this.gate | GATE_TIMED : this.gate & ~GATE_TIMED
+  }
+
   /** Whether the policy says `metricsOnly`. */
   get #isShadow(): boolean {
     return this.shared.enforcement === "metricsOnly"
@@ -196,9 +220,11 @@ export class Circuit implements Local, Evidence {
   admit(now: LocalMillis, metricsOnly = false): Permit | Refusal | "Full" | "Ask" {
     const override = this.#expireOverride(now)
     if (override?.mode === "ForcedOpen" && !metricsOnly) return "ForcedOpen"
-    if (override?.mode === "Disabled") return new Permit(this.epoch, now, { recorded: false })
+    if (override?.mode === "Disabled") return this.#permit(now, { recorded: false })
     if (metricsOnly || this.#isShadow || override !== undefined) {
-      return new Permit(this.epoch, now, { metricsOnly: true })
+      const refusal = this.#unenforcedAt(override, now)
+      if (refusal !== undefined) this.#tallied().ran(refusal)
+      return this.#permit(now, { metricsOnly: true })
     }
     const state = this.#state
     if (state._tag === "Open" && now < state.until) return "Open"
@@ -206,7 +232,20 @@ export class Circuit implements Local, Evidence {
     if (this.isFull()) return "Full"
     // This instance closed by its own probes while the storage was away: a lease lets it report that.
     const leased = this.isShut(GATE_LEASE) ? this.#takeLease(now) : undefined
-    return leased ?? (this.#admitOnRamp(state, now) ? new Permit(this.epoch, now, {}) : "Ramp")
+    return leased ?? (this.#admitOnRamp(state, now) ? this.#permit(now, {}) : "Ramp")
+  }
+
+  #permit(now: LocalMillis, kind: ConstructorParameters<typeof Permit>[2]): Permit {
+    return new Permit(this.epoch, now, kind, this.shared.slowerThanMillis)
+  }
+
+  /** Why a call that is only measured would be refused. */
+  #unenforcedAt(override: State.Override | undefined, now: LocalMillis): Refusal | "Full" | undefined {
+    const state = this.#state
+    if (override?.mode === "ForcedOpen") return "ForcedOpen"
+    if (state._tag === "Open") return now < state.until ? "Open" : undefined
+    if (state._tag === "HalfOpen") return this.#refusalOfProbe("Own", now)
+    return this.isFull() ? "Full" : undefined
   }
 
   #leave(now: LocalMillis) {
@@ -230,14 +269,14 @@ export class Circuit implements Local, Evidence {
     if (leave === "Granted") return this.#takeLease(now) ?? "Ask"
     if (leave === "Ask") return "Ask"
     if (this.#state._tag === "Open") this.#move(State.halfOpened(this.#state, "the open time is over", now), now)
-    const permit = new Permit(this.epoch, now, { probe: true, until: now + this.shared.leaseMillis })
+    const permit = this.#permit(now, { probe: true, until: now + this.shared.leaseMillis })
     this.#amend(State.probeTaken(this.#state as State.HalfOpen, permit))
     return permit
   }
 
   #takeLease(now: LocalMillis): Permit | undefined {
     const lease = this.fleet?.takeLease(now)
-    return lease && new Permit(this.epoch, now, { probe: true, lease })
+    return lease && this.#permit(now, { probe: true, lease })
   }
 
   #admitOnRamp(closed: State.Closed, now: LocalMillis): boolean {
@@ -249,7 +288,7 @@ export class Circuit implements Local, Evidence {
   /** Whether `maxConcurrent` calls are running. */
   isFull(): boolean {
     const { maxConcurrent } = this.shared
-    return maxConcurrent !== undefined && this.inFlight - (this.#trouble?.overdue ?? 0) >= maxConcurrent
+    return maxConcurrent !== undefined && (this.#trouble?.places ?? 0) >= maxConcurrent
   }
 
   /** The override in force. One that has run out is lifted, and told. */
@@ -301,10 +340,11 @@ export class Circuit implements Local, Evidence {
     const isLate = permit.epoch !== this.epoch
     if (!isLate && outcome === "Failure") this.#keepError(error)
     if (timeout) this.timeout++
+    if (this.isTimed) this.shared.meter.took(timeout ? "timeout" : callOutcomes[outcome], now - permit.startedAt)
     if (outcome === "Ignored") this.ignored++
     else {
       if (slow) this.slow++
-      if (this.shared.slowerThanMillis !== undefined) this.#tookMillis(outcome, now - permit.startedAt)
+      if (permit.slowerThanMillis !== undefined) this.#tookMillis(outcome, now - permit.startedAt)
       if (outcome === "Failure") this.#countFailure(now, error, timeout)
       else {
         this.success++
@@ -342,7 +382,8 @@ export class Circuit implements Local, Evidence {
       if (endsStreak) this.forgetErrors()
       return
     }
-    if (metricsOnly) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
+    // Of the call's and the present policy the weaker holds.
+    if (metricsOnly || this.#isShadow) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
     else this.#move(State.opened(this.shared, this.#state, reason, now), now)
     this.join()?.tripped(this.#state.reason!, now)
   }
@@ -361,20 +402,33 @@ export class Circuit implements Local, Evidence {
     trouble.failureAt = now
     trouble.successAtFailure = this.success
     this.join()?.failed()
-    const { hub } = this.shared
+    const { hub, meter } = this.shared
+    meter.failed(error)
     if (!hub.listening) return
     hub.publish({ _tag: isTimeout ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
   }
 
-  /** A call has timed out and runs on, so that its place in the bulkhead is free. */
-  overran(): void {
-    this.#inTrouble().overdue++
+  /**
+   * A call under a permit begins. It holds a place only where there is a bulkhead: a call that was under way before, without one, has
+   * none to give back.
+   */
+  began(permit: Permit): void {
+    this.inFlight++
+    if (this.shared.maxConcurrent === undefined) return
+    permit.place = true
+    this.#inTrouble().places++
   }
 
-  /** A call under a permit has ended. One that was settled before had timed out. */
+  /** A call has timed out and runs on, so that its place in the bulkhead is free. */
+  overran(permit: Permit): void {
+    if (permit.place) this.#inTrouble().places--
+    permit.place = false
+  }
+
+  /** A call under a permit has ended. */
   ended(permit: Permit): void {
     this.inFlight--
-    if (permit.spent) this.#inTrouble().overdue--
+    this.overran(permit)
   }
 
   #tookMillis(outcome: "Success" | "Failure", millis: number): void {
@@ -390,9 +444,14 @@ export class Circuit implements Local, Evidence {
       lastSuccessMillis: undefined,
       lastFailureMillis: undefined,
       lastFailure: undefined,
-      overdue: 0,
-      rejection: undefined
+      places: 0,
+      rejection: undefined,
+      tally: undefined
     }
+  }
+
+  #tallied(): Tally {
+    return this.#inTrouble().tally ??= new Tally()
   }
 
   #keepError(error: unknown): void {
@@ -429,6 +488,7 @@ export class Circuit implements Local, Evidence {
 
   #rejected(refusal: Refusal | "Full", by: "BreakerOpenError" | "BulkheadFullError", now: LocalMillis): void {
     this.rejected++
+    this.#tallied().refused(refusal)
     const { hub, trace } = this.shared
     if (trace !== undefined) trace(messages.callRejected, { circuit: this.name, refusal })
     if (hub.listening) hub.publish({ _tag: "Rejected", circuit: this.name, by, snapshot: this.snapshot(now) })
@@ -464,6 +524,7 @@ export class Circuit implements Local, Evidence {
 
   /** Another circuit may have this name from here on, so this one is no longer of the fleet. Calls that still run are not reported. */
   forget(): void {
+    if ((this.gate & GATE_FORGOTTEN) === 0) this.shared.meter.gone.addCircuit(this)
     this.gate |= GATE_FORGOTTEN
     this.fleet?.end()
     this.fleet = undefined
@@ -501,6 +562,21 @@ export class Circuit implements Local, Evidence {
     if (state._tag === "HalfOpen") {
       this.#apply(State.probeEnded(this.shared, state, undefined, outcome, hintMillis, now), now)
     }
+  }
+
+  // -----------------------------------------------------------------------------
+  // the policy
+  // -----------------------------------------------------------------------------
+
+  /** The breaker has another policy than `before`. The state and the streak stay, and what the windows have in common. */
+  policyReplaced(before: Pick<Plan, "windows" | "slowerThanMillis" | "rampMillis">, now: LocalMillis): void {
+    const { needsPermits, rampMillis, slowerThanMillis } = this.shared
+    this.gate = (this.gate & ~GATE_POLICY) | (needsPermits ? GATE_POLICY : 0)
+    this.windows = carriedOver(before, this.windows, this.shared)
+    const next = State.reramped(this.#state, before.rampMillis, rampMillis, now)
+    if (next !== this.#state) this.#amend(next)
+    if (slowerThanMillis !== undefined || this.#trouble === undefined) return
+    this.#trouble.lastSuccessMillis = this.#trouble.lastFailureMillis = undefined
   }
 
   /** An operator's act on a circuit that has no fleet. */
@@ -574,6 +650,15 @@ export class Circuit implements Local, Evidence {
       lastSuccessMillis: this.#trouble?.lastSuccessMillis,
       lastFailureMillis: this.#trouble?.lastFailureMillis
     }
+  }
+
+  get tally(): Tally | undefined {
+    return this.#trouble?.tally
+  }
+
+  /** Whether anything has happened here that is no success. */
+  get hadTrouble(): boolean {
+    return this.#trouble !== undefined
   }
 
   get successAtFailure(): number {

@@ -10,7 +10,8 @@
  * - A key has at most one circuit that is not forgotten, so that an instance never sends two reports of one circuit at a time.
  *   An evicted circuit that has calls, requests or outcomes under way is in `#leaving` until it is quiet, and a key that returns
  *   meanwhile gets it back.
- * - `#circuits` and `#leaving` each hold at most `#capacity` circuits.
+ * - `#circuits` holds at most `#capacity` circuits. Where the capacity was made smaller, those that may not be evicted yet are beyond
+ *   it, and no new one is added. `#leaving` holds at most as many as the largest capacity so far.
  */
 import type { LocalMillis } from "../core/Time.ts"
 import type { Event } from "../Event.ts"
@@ -38,9 +39,10 @@ export const refuseKey = (breaker: string, key: string): void => {
 
 export class Keys {
   readonly shared: Shared
-  readonly #capacity: number
-  readonly #idleMillis: number
-  readonly #overflow: Overflow
+  #capacity: number
+  #mostLeaving: number
+  #idleMillis: number
+  #overflow: Overflow
   readonly #circuits = new Map<string, Circuit>()
   #hand = this.#circuits.values()
   /** Evicted circuits that are not quiet yet, in the order in which they were evicted. */
@@ -52,9 +54,30 @@ export class Keys {
 
   constructor(shared: Shared, capacity: number, idleMillis: number, overflow: Overflow) {
     this.shared = shared
-    this.#capacity = capacity
+    this.#capacity = this.#mostLeaving = capacity
     this.#idleMillis = idleMillis
     this.#overflow = overflow
+  }
+
+  /**
+   * Sets how many circuits are kept. Of more than that, those that are missed the least go at once; those that protect their
+   * dependency, obey an operator or run calls stay until they may be evicted.
+   */
+  configure(capacity: number, idleMillis: number, overflow: Overflow): void {
+    if (capacity !== this.#capacity || overflow !== this.#overflow) this.#said.clear()
+    this.#capacity = capacity
+    this.#mostLeaving = Math.max(this.#mostLeaving, capacity)
+    this.#idleMillis = idleMillis
+    this.#overflow = overflow
+    const excess = this.#circuits.size - capacity
+    if (excess <= 0) return
+    const now = this.shared.ticker.exact()
+    const evictable = [...this.#circuits.values()].flatMap((circuit) => {
+      const loss = circuit.inFlight > 0 ? Infinity : circuit.lossAt(now)
+      return loss === Infinity ? [] : [{ circuit, loss, lastUse: circuit.lastUseAt() }]
+    })
+    evictable.sort((a, b) => a.loss - b.loss || a.lastUse - b.lastUse)
+    for (const { circuit } of evictable.slice(0, excess)) this.#evict(circuit)
   }
 
   /** How many circuits there are, the shared one aside. */
@@ -159,6 +182,7 @@ export class Keys {
 
   #evict(circuit: Circuit): void {
     this.#circuits.delete(circuit.key!)
+    this.shared.meter.evicted(circuit)
     circuit.forgetErrors()
     if (circuit.isQuiet) circuit.forget()
     else this.#leave(circuit)
@@ -166,7 +190,7 @@ export class Keys {
 
   #leave(circuit: Circuit): void {
     this.#leaving.set(circuit.key!, circuit)
-    if (this.#leaving.size > this.#capacity) this.#forget(this.#leaving.values().next().value!)
+    if (this.#leaving.size > this.#mostLeaving) this.#forget(this.#leaving.values().next().value!)
   }
 
   #forget(circuit: Circuit): void {

@@ -92,6 +92,11 @@ export const messages = {
     "capacity",
     "action"
   ),
+  policyChanged: line("Info", "The policy of a breaker was changed", "circuit", "changed"),
+  exportedTwice: line(
+    "Warn",
+    "Two layers export the metrics of breakers into one registry of metrics, where they replace each other's series; provide one"
+  ),
   persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
   circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
   circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),
@@ -117,6 +122,18 @@ export const messages = {
     "enabled",
     "persistence",
     "services"
+  ),
+  reloaded: line("Info", "The configuration of breakers was read again", "source", "circuits"),
+  reloadFailed: line(
+    "Error",
+    "The configuration of breakers could not be read again; all policies stay as they are",
+    "source",
+    "problems"
+  ),
+  reloadFixed: line("Warn", "Settings have changed that hold from the next start of the process", "source", "settings"),
+  nothingToWatch: line(
+    "Warn",
+    "There is no configuration file to watch; name one by the option file or by CIRCUIT_BREAKER_CONFIG"
   ),
   configUnknown: line("Warn", "A configuration file has a key that nobody reads", "problem"),
   configUnused: line("Warn", "A configuration file has a service without a breaker", "problem"),
@@ -222,5 +239,6 @@ export const messages = {
   shadowFailed: line("Unhandled", "A breaker that does not decide failed; the call goes on"),
   onMismatchFailed: line("Unhandled", "onMismatch of a comparison failed"),
   leaseNotRenewed: line("Unhandled", "The lease of a probe of Effect's own breaker was not renewed; trying again"),
+  includeFailed: line("Unhandled", "include of BreakerMetrics failed; the breaker is exported"),
   listenerFailed: line("Unhandled", "A listener of Breaker.onEvent failed; it stays subscribed")
 }

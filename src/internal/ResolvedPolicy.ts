@@ -54,7 +54,8 @@ const fieldsOf = <T>() => <const K extends keyof T>(fields: readonly K[] & (keyo
 
 const halfOpenFields = fieldsOf<HalfOpen>()(["probes", "successes", "lease", "timeout", "ramp"])
 
-const dataFields = fieldsOf<Data>()([
+/** The fields of a policy that are data. */
+export const dataFields = fieldsOf<Data>()([
   "trip",
   "openFor",
   "maxOpenFor",
@@ -73,8 +74,8 @@ const policyFields = fieldsOf<Policy>()([...dataFields, "classify"])
 /** The fields that a keyed breaker has besides those of its policy. */
 export const keyedFields = ["capacity", "idleTimeToLive", "overflow"] as const
 
-/** The options of a keyed breaker, as its public type has them. */
-interface Keyed {
+/** The policy of a keyed breaker, as its public type has it. */
+export interface KeyedPolicy extends Policy {
   readonly capacity?: number | undefined
   readonly idleTimeToLive?: Duration.Input | undefined
   readonly overflow?: Overflow | undefined
@@ -82,11 +83,14 @@ interface Keyed {
 
 /** The options of a keyed breaker, with their defaults, and the policy of its circuits. */
 export const keyedParts = (
-  { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle", ...own }: Policy & Keyed
+  { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle", ...own }: KeyedPolicy
 ) => ({ capacity, idleTimeToLive, overflow, own })
 
+/** How long a keyed breaker keeps a circuit that is not used, in milliseconds. The policy is one without problems. */
+export const idleMillisOf = (policy: KeyedPolicy): number => millis(keyedParts(policy).idleTimeToLive)
+
 /** The problems of a keyed breaker's own options; empty for good ones. */
-export const keyedProblems = (policy: Policy & Keyed): ReadonlyArray<Problem> => {
+export const keyedProblems = (policy: KeyedPolicy): ReadonlyArray<Problem> => {
   const { capacity, idleTimeToLive, overflow } = keyedParts(policy)
   return [
     ...countIn("capacity", capacity, 1, 10_000_000),
@@ -168,7 +172,8 @@ export const resolve = (circuit: string, policy: Policy, more?: ReadonlyArray<st
   return withDefaults(policy)
 }
 
-const withDefaults = (policy: Policy): Resolved => {
+/** A policy without problems, as numbers. */
+export const withDefaults = (policy: Policy): Resolved => {
   const rule = toRule(policy.trip ?? defaultTrip)
   const halfOpen = policy.halfOpen ?? {}
   const longest = orElse(policy.maxOpenFor, YEAR_MILLIS)

@@ -1,4 +1,11 @@
-/** The part of a breaker that its circuits share: its policy as numbers, its clock, its listeners, and its fibers. */
+/**
+ * The part of a breaker that its circuits share: its policy as numbers, its clock, its listeners, and its fibers.
+ *
+ * **Invariants**
+ *
+ * - `replacePolicy` is the only one that writes here, and replaces all numbers of the policy in one step. What must not change under
+ *   a call that is under way, such as its timeout, is read when the call is admitted and kept with it.
+ */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
@@ -19,6 +26,7 @@ import { Hub } from "./Hub.ts"
 import { KeptErrors } from "./KeptErrors.ts"
 import { isLogged, type Log, makeLog } from "./Log.ts"
 import { type Message, messages } from "./Messages.ts"
+import { Meter } from "./Meter.ts"
 import { defaultOpenForMillis, type Resolved } from "./ResolvedPolicy.ts"
 import { Ticker } from "./Ticker.ts"
 
@@ -28,21 +36,26 @@ const LONGEST_TICK_MILLIS = 1000
 /** A schedule is replayed no further than this, so that an opening costs no more than about a millisecond. */
 const MOST_STEPS = 1000
 
-export interface Shared extends Plan {
-  /** The breaker's name; a keyed breaker's circuits add their key. */
-  readonly name: string
+/** The policy in force, as numbers. */
+interface InForce extends Plan {
   readonly timeoutMillis: number | undefined
   readonly probeTimeoutMillis: number | undefined
   readonly maxConcurrent: number | undefined
   readonly enforcement: Resolved["enforcement"]
+  /** Whether every call takes a permit, because the policy wants more of it than counting. */
+  readonly needsPermits: boolean
+}
+
+export interface Shared extends InForce {
+  /** The breaker's name; a keyed breaker's circuits add their key. */
+  readonly name: string
   readonly classify: Classify<unknown, unknown, unknown> | undefined
   /** The context in which the breaker was made: it provides the services that `classify` needs. */
   readonly context: Context.Context<never>
-  /** Whether every call takes a permit, because the policy wants more of it than counting. */
-  readonly needsPermits: boolean
   readonly clock: Clock.Clock
   readonly ticker: Ticker
   readonly hub: Hub
+  readonly meter: Meter
   readonly keptErrors: KeptErrors
   readonly deadlines: (millis: number) => Deadlines
   /** The breaker's entry to its fleet; `undefined` where the storage cannot decide between instances. */
@@ -70,8 +83,7 @@ export const makeShared = (
     if (scope.state._tag !== "Closed") Fiber.runIn(fiber, scope)
   }
   const clock = Effect.runSyncWith(context)(Clock.Clock)
-  const spans = policy.windows.flatMap((window) => window._tag === "Within" ? [window.duration / BUCKETS] : [])
-  const ticker = new Ticker(clock, Math.min(LONGEST_TICK_MILLIS, ...spans), fork)
+  const ticker = new Ticker(clock, tickMillis(policy), fork)
   const report: Shared["report"] = ({ text }, cause) =>
     fork(
       Effect.flatMap(UnhandledLogLevel, (level) =>
@@ -81,29 +93,14 @@ export const makeShared = (
   const trace = isLogged(context, "Trace") ? log : undefined
   const queues = new Map<number, Deadlines>()
   return {
+    ...inForce(policy, { classify, context, fleet, report, trace }),
     name,
-    rule: policy.rule,
-    windows: policy.windows,
-    slowerThanMillis: policy.slowerThanMillis,
-    openForMillis: makeOpenFor(policy, context, report),
-    maxOpenForMillis: policy.maxOpenForMillis,
-    probes: policy.probes,
-    successes: policy.successes,
-    leaseMillis: policy.leaseMillis,
-    rampMillis: policy.rampMillis,
-    timeoutMillis: policy.timeoutMillis,
-    probeTimeoutMillis: policy.probeTimeoutMillis,
-    // A full bulkhead would reject calls.
-    maxConcurrent: policy.enforcement === "enforce" ? policy.maxConcurrent : undefined,
-    enforcement: policy.enforcement,
     classify,
     context,
-    needsPermits: policy.enforcement !== "enforce" || trace !== undefined || classify !== undefined ||
-      policy.timeoutMillis !== undefined ||
-      policy.maxConcurrent !== undefined || policy.slowerThanMillis !== undefined || fleet?.readsBeforeCalls === true,
     clock,
     ticker,
     hub: new Hub(),
+    meter: new Meter(),
     keptErrors: new KeptErrors(),
     deadlines: (millis) => {
       let queue = queues.get(millis)
@@ -115,6 +112,40 @@ export const makeShared = (
     trace,
     report
   }
+}
+
+const inForce = (
+  policy: Resolved,
+  { classify, context, fleet, report, trace }: Pick<Shared, "classify" | "context" | "fleet" | "report" | "trace">
+): InForce => ({
+  rule: policy.rule,
+  windows: policy.windows,
+  slowerThanMillis: policy.slowerThanMillis,
+  openForMillis: makeOpenFor(policy, context, report),
+  maxOpenForMillis: policy.maxOpenForMillis,
+  probes: policy.probes,
+  successes: policy.successes,
+  leaseMillis: policy.leaseMillis,
+  rampMillis: policy.rampMillis,
+  timeoutMillis: policy.timeoutMillis,
+  probeTimeoutMillis: policy.probeTimeoutMillis,
+  // A full bulkhead would reject calls.
+  maxConcurrent: policy.enforcement === "enforce" ? policy.maxConcurrent : undefined,
+  enforcement: policy.enforcement,
+  needsPermits: policy.enforcement !== "enforce" || trace !== undefined || classify !== undefined ||
+    policy.timeoutMillis !== undefined ||
+    policy.maxConcurrent !== undefined || policy.slowerThanMillis !== undefined || fleet?.readsBeforeCalls === true
+})
+
+const tickMillis = ({ windows }: Resolved): number => {
+  const spans = windows.flatMap((window) => window._tag === "Within" ? [window.duration / BUCKETS] : [])
+  return Math.min(LONGEST_TICK_MILLIS, ...spans)
+}
+
+/** Puts another policy in force. The fleet's part of it comes first, because it decides whether calls wait for a read. */
+export const replacePolicy = (shared: Shared, policy: Resolved): void => {
+  Object.assign(shared, inForce(policy, shared))
+  shared.ticker.setPeriod(tickMillis(policy))
 }
 
 /**

@@ -21,13 +21,20 @@ export class TakenPermit implements Permit {
   readonly #permit: Core
   /** Whether its holder may wait for the report of its outcome. */
   readonly #mayWait: boolean
+  /** How long the place of a probe is its own, and how long the work may take, by the policy that it was taken under. */
+  readonly #leaseMillis: number
+  readonly timeout: Duration.Duration | undefined
 
   constructor(circuit: Circuit, permit: Core, mayWait: boolean) {
     this.#mayWait = mayWait
     this.circuit = circuit.name
     this.#circuit = circuit
     this.#permit = permit
-    if (permit.recorded) circuit.inFlight++
+    const { leaseMillis, probeTimeoutMillis, timeoutMillis } = circuit.shared
+    const limitMillis = permit.probe ? probeTimeoutMillis : timeoutMillis
+    this.#leaseMillis = leaseMillis
+    this.timeout = limitMillis === undefined ? undefined : Duration.millis(limitMillis)
+    if (permit.recorded) circuit.began(permit)
   }
 
   get probe(): boolean {
@@ -40,14 +47,7 @@ export class TakenPermit implements Permit {
 
   /** How long a probe's place is still its own. */
   get #restMillis(): number {
-    const { leaseMillis, ticker } = this.#circuit.shared
-    return this.#permit.startedAt + leaseMillis - ticker.exact()
-  }
-
-  get timeout(): Duration.Duration | undefined {
-    const { probeTimeoutMillis, timeoutMillis } = this.#circuit.shared
-    const millis = this.probe ? probeTimeoutMillis : timeoutMillis
-    return millis === undefined ? undefined : Duration.millis(millis)
+    return this.#permit.startedAt + this.#leaseMillis - this.#circuit.shared.ticker.exact()
   }
 
   /** Whether it is a probe whose place another may have by now. */

@@ -6,15 +6,25 @@ import * as Stream from "effect/Stream"
 import { BreakerOpenError } from "../BreakerError.ts"
 import type { Snapshot } from "../Event.ts"
 import type { Permit } from "../Guard.ts"
-import type { Policy } from "../Policy.ts"
+import type { Data, Policy } from "../Policy.ts"
 import { refuse } from "./Check.ts"
 import { circuitName } from "./CircuitName.ts"
 import { refuseKey } from "./Keys.ts"
 import { clearProblems, overrideProblems } from "./OperatorInput.ts"
-import { defaultOpenForMillis, resolve } from "./ResolvedPolicy.ts"
+import { PolicyInForce } from "./PolicyInForce.ts"
+import { defaultOpenForMillis, keyedParts, type KeyedPolicy, resolve } from "./ResolvedPolicy.ts"
 import { withoutStack } from "./WithoutStack.ts"
 
-export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "Open") => {
+/** A policy that can be changed, and nothing follows from it. */
+const changeable = (name: string, policy: KeyedPolicy, isKeyed: boolean) =>
+  new PolicyInForce({ name, isKeyed, declared: policy, defaults: {}, unfit: () => [], apply: () => {} }, policy)
+
+export const testBreaker = (
+  circuit: string,
+  policy: Policy,
+  state: "Closed" | "Open",
+  inForce = changeable(circuit, policy, false)
+) => {
   const { enforcement, openFor } = resolve(circuit, policy)
   const retryAfter = Duration.millis(typeof openFor === "number" ? openFor : defaultOpenForMillis)
   const error = withoutStack(() =>
@@ -74,19 +84,23 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
       return Effect.void
     },
     forceHalfOpen: Effect.void,
-    reset: Effect.void
+    reset: Effect.void,
+    policy: Effect.sync((): Policy => inForce.policy),
+    reconfigure: (change: Data) => inForce.reconfigure(change)
   }
 }
 
 /** The circuits of the keys in `open`, or of all keys, are open, and all others closed. */
-export const testKeyedBreaker = (name: string, policy: Policy, open: ReadonlyArray<string> | "all") => {
+export const testKeyedBreaker = (name: string, policy: KeyedPolicy, open: ReadonlyArray<string> | "all") => {
+  const { own } = keyedParts(policy)
+  const inForce = changeable(name, policy, true)
   const circuits = new Map<string, ReturnType<typeof testBreaker>>()
   const get = (key: string): ReturnType<typeof testBreaker> => {
     refuseKey(name, key)
     let circuit = circuits.get(key)
     if (circuit === undefined) {
       const state = open === "all" || open.includes(key) ? "Open" : "Closed"
-      circuits.set(key, circuit = testBreaker(circuitName(name, key), policy, state))
+      circuits.set(key, circuit = testBreaker(circuitName(name, key), own, state, inForce))
     }
     return circuit
   }
@@ -107,7 +121,9 @@ export const testKeyedBreaker = (name: string, policy: Policy, open: ReadonlyArr
     entries: Effect.suspend(() =>
       Effect.forEach([...circuits], ([key, { snapshot }]) => Effect.map(snapshot, (snapshot) => ({ key, snapshot })))
     ),
-    events: Stream.never
+    events: Stream.never,
+    policy: Effect.sync(() => inForce.policy),
+    reconfigure: (change: KeyedPolicy & Data) => inForce.reconfigure(change)
   }
 }
 

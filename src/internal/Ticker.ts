@@ -20,7 +20,7 @@ export class Ticker {
   /** The same in whole seconds: a small integer, which costs a circuit less memory than a fraction. */
   second = 0
   readonly #clock: Clock.Clock
-  readonly #periodMillis: number
+  #periodMillis: number
   readonly #fork: (effect: Effect.Effect<void>) => unknown
 
   /** `fork` runs the timers, in the scope of the breaker. */
@@ -34,6 +34,12 @@ export class Ticker {
   readonly #stale = Effect.sync(() => {
     this.fresh = false
   })
+
+  /** Sets how long a tick is. The one that runs ends at once, because `now` may be too old for a shorter one. */
+  setPeriod(periodMillis: number): void {
+    this.#periodMillis = periodMillis
+    this.fresh = false
+  }
 
   /** Reads the clock. */
   exact(): LocalMillis {

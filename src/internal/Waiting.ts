@@ -23,7 +23,7 @@ const SPREAD = 0.1
 
 interface Queue {
   readonly turn: Semaphore.Semaphore
-  /** Opened when a place in the bulkhead is free. */
+  /** Opened when a place in the bulkhead is free, and when the policy has changed. */
   readonly place: Latch.Latch
 }
 
@@ -42,6 +42,11 @@ const queueOf = (circuit: Circuit): Queue => {
 /** A call of this circuit has ended. */
 export const placeFreed = (circuit: Circuit): void => {
   if (circuit.shared.maxConcurrent !== undefined) queues.get(circuit)?.place.openUnsafe()
+}
+
+/** The policy of this circuit has changed: whoever waits looks again. */
+export const lookAgain = (circuit: Circuit): void => {
+  queues.get(circuit)?.place.openUnsafe()
 }
 
 /** Tries again, in turn, until `take` is not refused. */

@@ -24,7 +24,7 @@ const CALLS = [1, 3, 5]
 const PERCENTS = [0, 7, 28, 50, 100]
 const OPEN_FOR = 1000
 const LEASE = 400
-const RAMP = 1000
+const RAMPS = [0, 1000, 2000]
 /** In milliseconds. The sum of a hundred such waits is still an exact number of nanoseconds, the unit of the clock. */
 const LONGEST_WAIT = 1e9
 
@@ -52,7 +52,7 @@ const Policy = Schema.Struct({
   shape: upTo(4),
   probes: upTo(2),
   successes: upTo(2),
-  ramp: Schema.Boolean,
+  ramp: upTo(2),
   recovered: Schema.Boolean
 })
 
@@ -78,7 +78,7 @@ const planOf = ({ leaves, probes, ramp, shape, successes }: typeof Policy.Type, 
     probes: 1 + probes,
     successes: 1 + successes,
     leaseMillis: LEASE,
-    rampMillis: ramp ? RAMP : 0
+    rampMillis: RAMPS[ramp]!
   }
 }
 
@@ -87,7 +87,7 @@ const CALL_OPS = [
   ...Array.from({ length: 16 }, () => "call" as const),
   ...Array.from({ length: 6 }, () => "begin" as const),
   ...Array.from({ length: 8 }, () => "end" as const),
-  ...["shadow", "shadow"] as const
+  ...["shadow", "shadow", "reconfigure", "repeat"] as const
 ]
 /** With a fleet, an operator's act is no step of its own, because the fleet sends it as a view to adopt. */
 const OPS = {
@@ -144,13 +144,17 @@ interface Call {
   readonly call: number
 }
 
+type Policies = readonly [typeof Policy.Type, typeof Policy.Type, typeof Policy.Type]
+
 /** The circuit and the model side by side. */
 class Pair {
   now = 0
-  readonly plan: Plan
+  plan: Plan
   readonly watched: Watched
   readonly circuit: Circuit
   readonly model: Model
+  readonly #policies: Policies
+  #policy: typeof Policy.Type
   readonly fleet: FakeFleet | undefined
   readonly #openings: Array<number> = []
   readonly #modelOpenings: Array<number> = []
@@ -159,7 +163,10 @@ class Pair {
   /** The number of facts whose messages have been compared. */
   #compared = 0
 
-  constructor(policy: typeof Policy.Type, fleet?: FakeFleet) {
+  constructor(policies: Policies, fleet?: FakeFleet) {
+    const [policy] = policies
+    this.#policies = policies
+    this.#policy = policy
     this.plan = planOf(policy, this.#openings)
     this.fleet = fleet
     this.watched = circuitOf(this.plan, () => this.now, fleet)
@@ -211,7 +218,7 @@ class Pair {
       Math.ceil(span / 60),
       span - 1,
       span,
-      RAMP / 4,
+      250,
       100 * span,
       until(this.model.retryAt(now)),
       until(this.model.retryAt(now)),
@@ -399,6 +406,26 @@ class Pair {
     model.refresh(refreshed)
   }
 
+  /** Puts one of the policies in force. */
+  reconfigure({ view }: Step): void {
+    this.#policy = this.#policies[view % 3]!
+    this.put(this.#policy)
+    this.model.reconfigure(this.now, planOf(this.#policy, this.#modelOpenings))
+  }
+
+  /** Puts the policy that is in force in force again. The model is not told, because nothing may follow. */
+  repeat(): void {
+    this.put(this.#policy)
+  }
+
+  put(policy: typeof Policy.Type): void {
+    const { shared } = this.circuit
+    const before = this.plan
+    this.plan = planOf(policy, this.#openings)
+    Object.assign(shared, this.plan, { needsPermits: this.plan.slowerThanMillis !== undefined })
+    this.circuit.policyReplaced(before, this.now)
+  }
+
   judgeAlone({ outcome, which }: Step): void {
     const { hintMillis, outcome: ended } = this.settlementOf(outcome, which)
     this.circuit.judgeAlone(ended, hintMillis, this.now)
@@ -415,20 +442,20 @@ describe("a circuit and its model", () => {
   const options = { arbitrary: { runs: 300, size: 100 } }
 
   it.prop(
-    "a circuit without a fleet and its model answer alike, for random steps",
-    [Policy, Steps],
-    ([policy, steps]) => {
-      const pair = new Pair(policy)
+    "a circuit without a fleet and its model answer alike, for random steps and policies that change",
+    [Schema.Tuple([Policy, Policy, Policy]), Steps],
+    ([policies, steps]) => {
+      const pair = new Pair(policies)
       for (const step of steps) pair.step(step)
     },
     options
   )
 
   it.prop(
-    "a circuit with a fleet and its model answer alike and send the same messages, for random steps",
-    [Policy, Steps],
-    ([policy, steps]) => {
-      const pair = new Pair(policy, new FakeFleet())
+    "a circuit with a fleet and its model answer alike and send the same messages, for random steps and policies that change",
+    [Schema.Tuple([Policy, Policy, Policy]), Steps],
+    ([policies, steps]) => {
+      const pair = new Pair(policies, new FakeFleet())
       for (const step of steps) pair.step(step)
     },
     options

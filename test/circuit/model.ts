@@ -11,7 +11,7 @@ import type { Refusal, Settlement } from "../../src/core/Permit.ts"
 import type { Plan } from "../../src/core/Plan.ts"
 import type { LeaseName } from "../../src/core/Record.ts"
 import type { FleetState, FleetView, OpenedBy, Override, State as AnyState } from "../../src/core/State.ts"
-import { type RuleWindow, type TripRule, trips } from "../../src/core/TripRule.ts"
+import { type RuleWindow, sameWindow, type TripRule, trips } from "../../src/core/TripRule.ts"
 import { OVERDUE } from "../../src/internal/Circuit.ts"
 import type { Counted, Leave } from "../../src/internal/fleet/Fleet.ts"
 import type { Message } from "./support.ts"
@@ -45,23 +45,28 @@ export const streakOf = (outcomes: ReadonlyArray<Outcome>): number =>
   outcomes.length - 1 - outcomes.findLastIndex(({ failed }) => !failed)
 
 /** Whether a rule trips on these outcomes, the last of which has just been recorded. */
-export const holds = (rule: TripRule, outcomes: ReadonlyArray<Outcome>, now: number): boolean => {
+export const holds = (
+  rule: TripRule,
+  outcomes: ReadonlyArray<Outcome>,
+  now: number,
+  seenBy: (window: RuleWindow) => ReadonlyArray<Outcome> = (window) => within(outcomes, window, now)
+): boolean => {
   switch (rule._tag) {
     case "ConsecutiveFailures":
       return streakOf(outcomes) >= rule.failures
     case "Failures":
-      return totalsOf(within(outcomes, rule.window, now)).failure >= rule.count
+      return totalsOf(seenBy(rule.window)).failure >= rule.count
     case "FailureRate":
     case "SlowCallRate": {
-      const seen = within(outcomes, rule.window, now)
+      const seen = seenBy(rule.window)
       const { failure, slow } = totalsOf(seen)
       const bad = rule._tag === "FailureRate" ? failure : slow
       return seen.length >= rule.minimumCalls && bad > 0 && bad * 100 >= Math.round(rule.threshold * 100) * seen.length
     }
     case "Any":
-      return rule.policies.some((policy) => holds(policy, outcomes, now))
+      return rule.policies.some((policy) => holds(policy, outcomes, now, seenBy))
     case "All":
-      return rule.policies.every((policy) => holds(policy, outcomes, now))
+      return rule.policies.every((policy) => holds(policy, outcomes, now, seenBy))
   }
 }
 
@@ -121,13 +126,32 @@ interface Overridden {
   readonly at: number
   readonly override: Override | undefined
 }
-/** A call during the ramp. */
+/** A call during the ramp. `share` is in parts of `WHOLE`. */
 interface Ramped {
   readonly _tag: "Ramped"
-  readonly at: number
+  readonly share: number
   readonly admitted: boolean
 }
-type Fact = Admitted | Rejected | Ended | Became | Adopted | Refreshed | JudgedAlone | Overridden | Ramped
+/** Another policy was put in force. */
+interface Reconfigured {
+  readonly _tag: "Reconfigured"
+  readonly at: number
+  readonly plan: Plan
+}
+type Fact =
+  | Admitted
+  | Rejected
+  | Ended
+  | Became
+  | Adopted
+  | Refreshed
+  | JudgedAlone
+  | Overridden
+  | Ramped
+  | Reconfigured
+
+/** A share of one, in a unit that the tenths of all ramps' lengths divide. */
+const WHOLE = 20_000
 
 /** The conditions under which a call is admitted or refused. */
 export interface Conditions {
@@ -141,12 +165,17 @@ export interface Conditions {
 }
 
 export class Model {
-  readonly plan: Plan
   readonly facts: Array<Fact>
+  readonly #first: Plan
 
   constructor(plan: Plan, facts: Array<Fact> = []) {
-    this.plan = plan
+    this.#first = plan
     this.facts = facts
+  }
+
+  /** The policy in force. */
+  get plan(): Plan {
+    return this.#all("Reconfigured").at(-1)?.plan ?? this.#first
   }
 
   #all<Tag extends Fact["_tag"]>(...tags: ReadonlyArray<Tag>): ReadonlyArray<Extract<Fact, { readonly _tag: Tag }>> {
@@ -161,7 +190,7 @@ export class Model {
 
   /** The model before the fact at this index. */
   #before(index: number): Model {
-    return new Model(this.plan, this.facts.slice(0, index))
+    return new Model(this.#first, this.facts.slice(0, index))
   }
 
   // -----------------------------------------------------------------------------
@@ -236,11 +265,35 @@ export class Model {
     return this.#all("Ended").filter(({ call }) => call > begin && kinds.includes(this.#admission(call).kind))
   }
 
-  evidence(): ReadonlyArray<Outcome> {
+  evidence(): ReadonlyArray<Outcome & { readonly index: number }> {
     if (this.state !== "Closed") return []
     return this.#ended(["Call", "MetricsOnly"])
       .filter(({ outcome }) => outcome !== "Ignored")
-      .map(({ at, outcome, slow }) => ({ at, slow, failed: outcome === "Failure" }))
+      .map((fact) => ({
+        at: fact.at,
+        slow: fact.slow,
+        failed: fact.outcome === "Failure",
+        index: this.facts.indexOf(fact)
+      }))
+  }
+
+  /** What a window of the rule has seen: nothing from before the policy that brought it in, and no slow calls by another duration. */
+  seenBy(window: RuleWindow, now: number): ReadonlyArray<Outcome> {
+    const since = this.#lastChange((before) => !before.windows.some((other) => sameWindow(other, window)))
+    const slowSince = this.#lastChange((before, plan) => before.slowerThanMillis !== plan.slowerThanMillis)
+    const outcomes = this.evidence().filter(({ index }) => index > since)
+    return within(
+      outcomes.map((outcome) => outcome.index > slowSince ? outcome : { ...outcome, slow: false }),
+      window,
+      now
+    )
+  }
+
+  /** The index of the last change of the policy for which this holds; -1 where there is none. */
+  #lastChange(holds: (before: Plan, plan: Plan) => boolean): number {
+    return this.#lastIndex((fact) =>
+      fact._tag === "Reconfigured" && holds(this.#before(this.facts.indexOf(fact)).plan, fact.plan)
+    )
   }
 
   /** When the longest hint of the evidence is over. */
@@ -293,12 +346,24 @@ export class Model {
     return override !== undefined && now < override.until ? override : undefined
   }
 
-  /** The end of the ramp. An adoption by a circuit that was Closed neither begins nor ends a ramp. */
+  /**
+   * The end of the ramp. An adoption by a circuit that was Closed neither begins nor ends a ramp. A ramp that is under way takes the
+   * length of a new policy; none begins by it.
+   */
   rampUntil(): number {
+    const last = this.#lastIndex((fact) => fact._tag === "Reconfigured")
+    const changeIndex = this.#changeIndex()
+    if (last > changeIndex) {
+      const { at, plan: { rampMillis } } = this.facts[last] as Reconfigured
+      const before = this.#before(last)
+      const until = before.rampUntil()
+      if (at >= until || rampMillis === before.plan.rampMillis) return until
+      return rampMillis > 0 ? until - before.plan.rampMillis + rampMillis : -Infinity
+    }
     const change = this.#change()
     const isClosing = change?._tag === "Adopted" ? change.state === "Closed" : change?.cause === "recovered"
     if (change === undefined || !isClosing) return -Infinity
-    const before = this.#before(this.#changeIndex())
+    const before = this.#before(changeIndex)
     if (change._tag === "Adopted" && before.state === "Closed") return before.rampUntil()
     return this.plan.rampMillis > 0 ? change.at + this.plan.rampMillis : -Infinity
   }
@@ -378,7 +443,8 @@ export class Model {
         const from = Math.max(now, this.probesFrom())
         if (fleet?._tag === "HalfOpen") return Math.max(from, fleet.freeAt)
         const places = this.places(now).map(({ until }) => until)
-        return places.length < this.plan.probes ? from : Math.max(from, Math.min(...places))
+        const free = places.length - this.plan.probes
+        return free < 0 ? from : Math.max(from, places.toSorted((a, b) => a - b)[free]!)
       }
       case "Closed":
         return now < this.rampUntil() ? this.rampUntil() : undefined
@@ -412,14 +478,18 @@ export class Model {
       hintUntil: this.hintUntil(),
       lastSuccessAt: of("Success").at(-1)?.at ?? NaN,
       lastFailureAt: of("Failure").at(-1)?.at ?? NaN,
-      lastSuccessMillis: this.#tookMillis(of("Success").at(-1)),
-      lastFailureMillis: this.#tookMillis(of("Failure").at(-1))
+      lastSuccessMillis: this.#tookMillis(of("Success")),
+      lastFailureMillis: this.#tookMillis(of("Failure"))
     }
   }
 
-  #tookMillis(ended: Ended | undefined): number | undefined {
-    const isMeasured = this.plan.slowerThanMillis !== undefined
-    return ended === undefined || !isMeasured ? undefined : ended.at - this.#admission(ended.call).at
+  /** How long the last of these calls took that was measured, since the policy last began to measure none. */
+  #tookMillis(ended: ReadonlyArray<Ended>): number | undefined {
+    const since = this.#lastChange((_, plan) => plan.slowerThanMillis === undefined)
+    const last = ended.findLast((fact) =>
+      this.facts.indexOf(fact) > since && this.#before(fact.call).plan.slowerThanMillis !== undefined
+    )
+    return last === undefined ? undefined : last.at - this.#admission(last.call).at
   }
 
   /** The successes since the last failure. */
@@ -440,7 +510,7 @@ export class Model {
       openings: this.openings(now),
       override: this.override(now),
       timesOpened: this.transitions.filter(([, to]) => to === "Open").length,
-      windows: this.plan.windows.map((of) => ({ of, ...totalsOf(within(this.evidence(), of, now)) }))
+      windows: this.plan.windows.map((of) => ({ of, ...totalsOf(this.seenBy(of, now)) }))
     }
   }
 
@@ -449,7 +519,7 @@ export class Model {
     if (this.state === "Open") return now >= this.retryAt(now)! ? OVERDUE : Infinity
     if (this.state === "HalfOpen" || this.openings(now) > 0 || now < this.rampUntil()) return Infinity
     const inWindows = this.plan.windows.map((window) => {
-      const { failure, slow } = totalsOf(within(this.evidence(), window, now))
+      const { failure, slow } = totalsOf(this.seenBy(window, now))
       return failure + slow
     })
     return Math.max(streakOf(this.evidence()), ...inWindows)
@@ -534,17 +604,17 @@ export class Model {
 
   /**
    * Whether the ramp admits a call. Every call adds its share, a rejected one too, and the ramp admits as many calls as
-   * the sum has wholes. Shares are in tenths of the ramp's length. An adoption begins a new sum.
+   * the sum has wholes. An adoption begins a new sum.
    */
   #ramp(now: number, tied: boolean): boolean {
     if (now >= this.rampUntil()) return true
-    const begin = this.rampUntil() - this.plan.rampMillis
+    const { rampMillis } = this.plan
+    const begin = this.rampUntil() - rampMillis
     const ramped = this.facts.slice(this.#changeIndex()).filter((fact) => fact._tag === "Ramped")
-    const share = (at: number) => Math.max(this.plan.rampMillis, 10 * (at - begin))
-    const credit = [...ramped.map(({ at }) => at), now].reduce((sum, at) => sum + share(at), 0) -
-      10 * this.plan.rampMillis * ramped.filter((fact) => fact.admitted).length
-    const admitted = credit === 10 * this.plan.rampMillis ? tied : credit > 10 * this.plan.rampMillis
-    this.facts.push({ _tag: "Ramped", at: now, admitted })
+    const share = Math.max(rampMillis, 10 * (now - begin)) * (WHOLE / (10 * rampMillis))
+    const credit = ramped.reduce((sum, fact) => sum + fact.share - (fact.admitted ? WHOLE : 0), share)
+    const admitted = credit === WHOLE ? tied : credit > WHOLE
+    this.facts.push({ _tag: "Ramped", share, admitted })
     return admitted
   }
 
@@ -559,8 +629,8 @@ export class Model {
       this.#judgeProbe(now, outcome === "Success" && settlement.slow ? "Failure" : outcome, settlement.hintMillis)
     } else if (this.state === "Closed" && (kind === "Call" || kind === "MetricsOnly") && outcome !== "Ignored") {
       const evidence = this.evidence()
-      if (!holds(this.plan.rule, evidence, now)) return
-      const totals = (of: RuleWindow) => totalsOf(within(evidence, of, now))
+      if (!holds(this.plan.rule, evidence, now, (window) => this.seenBy(window, now))) return
+      const totals = (of: RuleWindow) => totalsOf(this.seenBy(of, now))
       const reason = trips(this.plan.rule, { streak: streakOf(evidence), totals })!
       if (kind === "MetricsOnly") this.#become(now, "Closed", "would trip", `${reason} (metrics only)`)
       else this.#open(now, "tripped", reason, this.hintUntil())
@@ -589,6 +659,10 @@ export class Model {
 
   reject(): void {
     this.facts.push({ _tag: "Rejected" })
+  }
+
+  reconfigure(at: number, plan: Plan): void {
+    this.facts.push({ _tag: "Reconfigured", at, plan })
   }
 
   setOverride(at: number, override: Override | undefined): void {

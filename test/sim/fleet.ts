@@ -54,6 +54,7 @@ export interface Watcher {
     exit: Exit.Exit<unknown, unknown> | undefined
   ) => void
   readonly pushed: (process: Process, announcement: Announcement) => void
+  readonly reconfigured: (process: Process, circuit: number) => void
   /** A chain of storages had an event. */
   readonly chained: (process: Process, event: Fallback.ChainEvent) => void
   readonly bodyStarts: (call: Call) => void
@@ -136,7 +137,10 @@ export class Process {
   readonly machine: Machine
   /** A link to each of the fleet's servers, in the order of the servers. */
   readonly links: ReadonlyArray<Link>
-  readonly policies: ReadonlyArray<Breaker.Data>
+  /** The policies in force. */
+  readonly policies: Array<Breaker.Data>
+  /** All policies that were in force at some time, by circuit. */
+  readonly former: ReadonlyArray<Array<Breaker.Data>>
   readonly breakers: ReadonlyArray<Breaker.Breaker<unknown>>
   readonly startedAt: number
   isStopping = false
@@ -149,7 +153,8 @@ export class Process {
     this.fleet = fleet
     this.index = index
     this.startedAt = world.now
-    this.policies = policies ?? circuits.map(({ policy }) => policy)
+    this.policies = [...policies ?? circuits.map(({ policy }) => policy)]
+    this.former = this.policies.map((policy) => [policy])
     this.machine = new Machine(world, seed * 1000 + index, skew)
     this.links = servers.map((server, place) =>
       new Link(index, server, this.machine, new Rng(seed, index, ...(place === 0 ? [] : [place])), quality ?? perfect, {
@@ -219,6 +224,15 @@ export class Process {
     act: (breaker: Breaker.Breaker<unknown>) => Effect.Effect<void, unknown>
   ): Fiber.Fiber<void, unknown> {
     return this.machine.fork(act(this.breakers[circuit]!), Context.empty())
+  }
+
+  /** Changes fields of a circuit's policy, on this process alone. */
+  reconfigure(circuit: number, change: Breaker.Data): void {
+    const policy = { ...this.policies[circuit]!, ...change }
+    this.policies[circuit] = policy
+    this.former[circuit]!.push(policy)
+    valueOf(this.machine.fork(Effect.orDie(this.breakers[circuit]!.reconfigure(change)), Context.empty()))
+    this.fleet.notify("reconfigured", this, circuit)
   }
 
   /** Shuts down in order: the scope of its breakers closes, which sends their last reports. */

@@ -96,7 +96,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   /** Leases that a process was granted and has not used. */
   readonly #grants = new Map<string, Array<Grant>>()
   /** When each lease was first requested. */
-  readonly #asked = new Map<string, number>()
+  readonly #asked = new Map<string, { readonly at: number; readonly duration: number }>()
   /** Leases that the server has granted and that were not settled, since it last lost data. */
   readonly #unsettled = new Set<string>()
   /** By circuit and generation: when the hints of its ignored probes are over, by the server's clock. */
@@ -147,7 +147,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
 
   /** The largest number of probes that any process allows. */
   #probes(circuit: number): number {
-    return Math.max(...this.#fleet.processes.map(({ policies }) => policies[circuit]!.halfOpen?.probes ?? 1))
+    return Math.max(
+      ...this.#fleet.processes.flatMap(({ former }) => former[circuit]!.map(({ halfOpen }) => halfOpen?.probes ?? 1))
+    )
   }
 
   // -----------------------------------------------------------------------------
@@ -327,7 +329,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       if (input._tag === "Report") this.#checkEvidence(process, name, input)
       if (input._tag === "Ask") {
         const lease = `${process.index} ${name} ${input.lease.sequence}`
-        if (!this.#asked.has(lease)) this.#asked.set(lease, sentAt)
+        if (!this.#asked.has(lease)) this.#asked.set(lease, { at: sentAt, duration: input.duration })
       }
       if (input._tag === "Settle") {
         const who = `${process.index} ${name}`
@@ -392,11 +394,11 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       this.#meets(process, name, answer.snapshot)
       if (input._tag === "Ask" && "granted" in answer && answer.granted) {
         const grants = this.#grants.get(who) ?? []
-        const { duration, lease: { sequence } } = input
+        const { lease: { sequence } } = input
         const { generation } = answer.snapshot
         // A repeated Ask does not extend the lease.
-        const askedAt = this.#asked.get(`${who} ${sequence}`)!
-        this.#grants.set(who, [...grants, { sequence, generation, until: askedAt + duration }])
+        const { at, duration } = this.#asked.get(`${who} ${sequence}`)!
+        this.#grants.set(who, [...grants, { sequence, generation, until: at + duration }])
       }
     }
   }
@@ -433,7 +435,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const circuit = this.#circuit(name)
     const { withins } = inputs.get(name) as CircuitReport
     const moment = { asOf: snapshot.asOf, at: sentAt }
-    const isTripping = snapshot.state._tag === "Closed" && trips(tripOf(process, circuit), snapshot, withins)
+    const trip = tripOf(process, circuit)
+    // The spans of an answer are those of the policy in force when it was requested.
+    const isTripping = snapshot.state._tag === "Closed" && hasSpans(trip, withins) && trips(trip, snapshot, withins)
     verdicts.since = isTripping ? verdicts.since ?? moment : undefined
     verdicts.last = moment
   }
@@ -443,6 +447,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const verdicts = this.#verdicts.get(who)
     if (verdicts === undefined || verdicts.generation === generation) return
     if (generation > verdicts.generation) this.#verdicts.set(who, { since: undefined, last: undefined, generation })
+  }
+
+  /** What has tripped the policy before says nothing of the new one. */
+  reconfigured(process: Process, circuit: number): void {
+    const verdicts = this.#verdicts.get(`${process.index} ${this.#name(circuit)}`)
+    if (verdicts !== undefined) verdicts.since = undefined
   }
 
   // -----------------------------------------------------------------------------
@@ -509,7 +519,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   #isUpset({ circuit, process }: Call): boolean {
     // After its machine slept, a process may take a lease for valid that has lapsed.
     const upsetAt = Math.max(this.#upsetAt, process.machine.wokeAt)
-    return this.#fleet.world.now - upsetAt < 2 * leaseOf(process, circuit) + 2000
+    return this.#fleet.world.now - upsetAt < 2 * Math.max(...leasesOf(process, circuit)) + 2000
   }
 
   bodyEnds(call: Call, exit: Exit.Exit<unknown, unknown>): void {
@@ -682,8 +692,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       return
     }
     const { latency, jitter } = process.link.quality
-    const { syncEvery } = process.policies[circuit]!
-    const interval = syncEvery === undefined ? 1000 : Duration.toMillis(Duration.fromInputUnsafe(syncEvery))
+    // The round that is under way when the interval changes is one of the interval before.
+    const interval = Math.max(
+      ...process.former[circuit]!.map(({ syncEvery = 1000 }) => Duration.toMillis(Duration.fromInputUnsafe(syncEvery)))
+    )
     const since = Math.max(due, process.link.hurtAt + DEADLINE, process.machine.resumedAt, this.#upsetAt)
     // The exchange that is under way when the change is made, the next one, and one more to put a record back.
     const within = 2 * interval + 4 * (latency + jitter) + 100
@@ -784,8 +796,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   }
 }
 
-const leaseOf = (process: Process, circuit: number): number =>
-  Duration.toMillis(Duration.fromInputUnsafe(process.policies[circuit]!.halfOpen?.lease ?? 30_000))
+const lengthOf = ({ halfOpen }: Breaker.Data): number =>
+  Duration.toMillis(Duration.fromInputUnsafe(halfOpen?.lease ?? 30_000))
+
+const leaseOf = (process: Process, circuit: number): number => lengthOf(process.policies[circuit]!)
+
+const leasesOf = (process: Process, circuit: number): ReadonlyArray<number> => process.former[circuit]!.map(lengthOf)
 
 /** When the state of a snapshot began. */
 const roundOf = ({ elapsed }: Breaker.Snapshot, now: number): number =>
@@ -825,6 +841,13 @@ const tripOf = (process: Process, circuit: number): Trip.Trip =>
 
 const looksAtCalls = (trip: Trip.Trip): boolean =>
   "policies" in trip ? trip.policies.some(looksAtCalls) : "window" in trip && trip.window._tag === "LastCalls"
+
+const hasSpans = (trip: Trip.Trip, withins: ReadonlyArray<number>): boolean => {
+  const has = (duration: Duration.Input) => withins.includes(Duration.toMillis(Duration.fromInputUnsafe(duration)))
+  if ("policies" in trip) return trip.policies.every((trip) => hasSpans(trip, withins))
+  if (trip._tag === "Failures") return has(trip.within)
+  return trip._tag === "ConsecutiveFailures" || trip.window._tag === "LastCalls" || has(trip.window.duration)
+}
 
 /** Whether the evidence of a snapshot trips a policy, written a second time and naively. */
 const trips = (trip: Trip.Trip, snapshot: Snapshot, withins: ReadonlyArray<number>): boolean => {

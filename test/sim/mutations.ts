@@ -104,6 +104,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     to: "if (!lasts && policy.maxAgeMillis < 0) {"
   },
   {
+    rule: "the evidence must trip the new policy for an interval of its own",
+    from: "this.#proposals.forget()\n    // How many",
+    to: "// How many"
+  },
+  {
     rule: "a strict call joins no load that was sent before it came",
     from: "maxAgeMillis > 0 && inFlight !== undefined && this.#now() - inFlight.requestedAt <= maxAgeMillis",
     to: "inFlight !== undefined"

@@ -30,6 +30,12 @@ export type Act =
     readonly expiresIn?: number | undefined
   }
   | { readonly do: "clear" | "reset" | "halfOpen"; readonly process: number; readonly circuit: number }
+  | {
+    readonly do: "reconfigure"
+    readonly process: number
+    readonly circuit: number
+    readonly change: Breaker.Data
+  }
   | { readonly do: "nothing" }
 
 /** In milliseconds. */
@@ -102,6 +108,16 @@ const policyFrom = (rng: Rng): Breaker.Data => {
   }
 }
 
+/** A change of a policy. How fresh a view must be is not changed, because a call is judged by what it was when it came. */
+const changeFrom = (rng: Rng): Breaker.Data => {
+  const { consistency: _, ...policy } = policyFrom(rng)
+  const evidence = looksAtCalls(policy.trip!) ? "any" : rng.pick(["pooled", "any"] as const)
+  return { ...policy, evidence, syncEvery: rng.pick([200, 500, 1000, 2000]) }
+}
+
+const looksAtCalls = (trip: Trip.Trip): boolean =>
+  "policies" in trip ? trip.policies.some(looksAtCalls) : "window" in trip && trip.window._tag === "LastCalls"
+
 const qualityFrom = (rng: Rng): Quality => ({
   latency: rng.pick([0, 1, 5, 20]),
   jitter: rng.pick([0, 5, 30]),
@@ -138,6 +154,8 @@ export const scheduleFrom = (seed: number): Schedule => {
   const hints = new Rng(seed, 2)
   const isLimited = hints.chance(0.3)
   const idlesSoon = suspends && sleep.chance(0.5)
+  const change = new Rng(seed, 2)
+  const changes = change.chance(0.4) ? Array.from({ length: change.int(1, 3) }, () => changeFrom(change)) : []
   const down = circuits.map(() => rng.chance(0.5))
   const process = (): number => rng.int(0, processes - 1)
   const circuit = (): number => rng.int(0, circuits.length - 1)
@@ -203,9 +221,22 @@ export const scheduleFrom = (seed: number): Schedule => {
     pushes: rng.chance(0.4),
     // A pooled window is no longer than the idle time.
     idleTimeToLive: rng.chance(0.1) || idlesSoon
-      ? Math.max(10_000, ...circuits.flatMap(({ policy }) => withinsOf(policy.trip!)))
+      ? Math.max(
+        10_000,
+        ...[...circuits.map(({ policy }) => policy), ...changes].flatMap(({ trip }) => withinsOf(trip!))
+      )
       : 60 * 60 * 1000,
     quality,
-    steps: Array.from({ length: rng.int(8, 45) }, () => ({ ...act(), after: after() }))
+    steps: Array.from({ length: rng.int(8, 45) }, () => ({ ...act(), after: after() })).flatMap((step) => {
+      if (changes.length === 0 || !change.chance(0.4)) return [step]
+      const reconfigure: Step = {
+        do: "reconfigure",
+        process: change.int(0, processes - 1),
+        circuit: change.int(0, circuits.length - 1),
+        change: change.pick(changes),
+        after: 0
+      }
+      return [reconfigure, step]
+    })
   }
 }

@@ -149,6 +149,8 @@ const perform = (fleet: Fleet, invariants: Invariants, step: Step, quality: Sche
     case "halfOpen":
       process!.operate(step.circuit, (breaker) => breaker.forceHalfOpen)
       return
+    case "reconfigure":
+      return process!.reconfigure(step.circuit, step.change)
     case "nothing":
       return
   }

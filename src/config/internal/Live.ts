@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
 import type { Breaker, KeyedBreaker, KeyedOptions } from "../../Breaker.ts"
 import { nearest } from "../../internal/Check.ts"
+import { inForceOf } from "../../internal/PolicyInForce.ts"
 import { merge, undeclared } from "../../internal/ResolvedPolicy.ts"
 import type { Policy } from "../../Policy.ts"
 import type { Decoded, Given } from "./Decode.ts"
@@ -56,12 +57,18 @@ export type Resolved = { readonly policy: Policy & KeyedOptions } | { readonly p
 export const settingsFor = ({ environment, file }: Loaded, service: string): Settings =>
   merged(file.services.get(service) ?? new Map(), environment.get(service) ?? new Map())
 
+/** What only keyed breakers have is a mistake in a service without keys, and in the defaults it is meant for those with keys. */
+const defaultsFor = ({ file: { defaults } }: Loaded, isKeyed: boolean): Settings =>
+  isKeyed ? defaults : new Map([...defaults].filter(([, { field }]) => !field.isKeyed))
+
+/** All that is configured for a class: the environment over the file's service over the file's defaults. */
+export const allSettingsFor = (loaded: Loaded, { isKeyed, name }: Class): Settings =>
+  merged(defaultsFor(loaded, isKeyed), settingsFor(loaded, name))
+
 /** The environment over the file's service over the class over the file's defaults. */
 export const policyFor = (loaded: Loaded, { isKeyed, name, policy }: Class): Resolved => {
   const settings = settingsFor(loaded, name)
-  const { defaults } = loaded.file
-  // What only keyed breakers have is a mistake in a service without keys, and in the defaults it is meant for those with keys.
-  const beneath = isKeyed ? defaults : new Map([...defaults].filter(([, { field }]) => !field.isKeyed))
+  const beneath = defaultsFor(loaded, isKeyed)
   const misplaced = isKeyed
     ? []
     : [...settings.values()].filter(({ field }) => field.isKeyed).map(({ at }) =>
@@ -149,6 +156,11 @@ export class Live {
     return Effect.acquireRelease(
       Effect.sync(() => {
         this.breakers.add(breaker)
+        // The configuration may have been read again while the breaker was made.
+        const inForce = inForceOf(breaker.breaker)
+        const resolved = policyFor(this.loaded, breaker)
+        if (inForce === undefined || "problems" in resolved) return
+        if (inForce.problems(resolved.policy).length === 0) inForce.replace(resolved.policy)
       }),
       () => Effect.sync(() => this.breakers.delete(breaker))
     )

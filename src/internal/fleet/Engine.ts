@@ -25,9 +25,10 @@ import { messages } from "../Messages.ts"
 import type { Resolved } from "../ResolvedPolicy.ts"
 import { isUnreachable } from "../StorageErrors.ts"
 import { Connection } from "./Connection.ts"
+import { Drift } from "./Drift.ts"
 import { type Circuits, type Entry, GATE_IDLE, type Local } from "./Fleet.ts"
 import { Member } from "./Member.ts"
-import { isPooled, type Membership, withinsOf } from "./Membership.ts"
+import { type InForce, isPooled, type Membership, withinsOf } from "./Membership.ts"
 import { Batches, type Participant, Rounds } from "./Rounds.ts"
 
 /** A breaker that ends sends its pending reports in at most so many rounds. */
@@ -112,6 +113,25 @@ class Engine {
       this.connection.close()
     })
     return Effect.ensuring(flushed, left)
+  }
+
+  /** The breaker has another policy from now on. */
+  reconfigure(membership: Membership, policy: Resolved, fingerprint: string): void {
+    const before = { ...membership }
+    const members = this.#members(membership)
+    const moving = new Set<Participant>(members)
+    Object.assign(membership, inForce(this, policy, before.withins))
+    membership.drift.changed(fingerprint)
+    if (before.rounds !== membership.rounds) before.rounds.handOver(membership.rounds, (one) => moving.has(one))
+    for (const member of members) member.policyReplaced(before)
+    if (before.polls || !membership.polls) return
+    // These have reported nothing so far, because nobody judged by their successes.
+    for (const circuit of this.#joined.get(membership)?.circuits.all() ?? []) {
+      const isNew = circuit.fleet === undefined
+      const member = memberInUse(circuit)
+      if (isNew) member?.startFromHere()
+      member?.addToRound()
+    }
   }
 
   #flush(membership: Membership, rounds: number): Effect.Effect<void> {
@@ -216,6 +236,8 @@ const engines = new WeakMap<Storage, Map<Clock.Clock, Engine>>()
 
 /** A breaker's entry to the fleet of its storage. */
 export interface FleetEntry extends Entry {
+  /** Puts another policy in force, for the requests from now on. */
+  readonly reconfigure: (policy: Resolved, fingerprint: string) => void
   /** Joins the engine with the breaker's circuits. */
   readonly enter: (circuits: Circuits) => void
   /** Sends what the circuits have still to report, and leaves the engine. */
@@ -238,8 +260,15 @@ export const makeEntry = (
   const engine = engineOf(storage, clock, context)
   const membership = membershipOf(engine, policy, fingerprint, instance, makeLog(context))
   return {
-    readsBeforeCalls: membership.policy.maxAgeMillis !== Infinity,
+    get readsBeforeCalls() {
+      return membership.policy.maxAgeMillis !== Infinity
+    },
+    get waitsForReports() {
+      return membership.policy.maxAgeMillis === 0
+    },
+    reconfigure: (policy, fingerprint) => engine.reconfigure(membership, policy, fingerprint),
     hasLeft: () => membership.hasLeft,
+    isAway: () => engine.connection.isAway,
     join: (circuit) => {
       if (membership.hasLeft) return undefined
       engine.subscribe()
@@ -264,28 +293,38 @@ const engineOf = (storage: Storage, clock: Clock.Clock, context: Context.Context
 }
 
 const membershipOf = (
-  { batches, connection, rounds }: Engine,
-  { fleet: policy, leaseMillis, maxOpenForMillis, probes, rule, successes, windows }: Resolved,
+  engine: Engine,
+  policy: Resolved,
   fingerprint: string,
   instance: string,
   log: Log
-): Membership => {
+): Membership => ({
+  ...inForce(engine, policy),
+  connection: engine.connection,
+  batches: engine.batches,
+  instance,
+  drift: new Drift(engine.connection, log, fingerprint),
+  log,
+  hasLoggedVersion: false,
+  hasLeft: false
+})
+
+/** `known` is kept where the policy looks back over the same spans, so that the answer to a request under way still fits. */
+const inForce = (
+  { connection, rounds }: Engine,
+  { fleet: policy, leaseMillis, maxOpenForMillis, probes, rule, successes, windows }: Resolved,
+  known: ReadonlyArray<number> = []
+): InForce => {
+  const withins = withinsOf(windows)
+  const isSame = withins.length === known.length && withins.every((within, i) => within === known[i])
   const { pushes, shared } = connection.storage.capabilities
   const pooled = isPooled(policy, connection.storage)
   return {
-    connection,
-    batches,
     rounds: rounds(policy.syncEveryMillis),
-    instance,
     policy,
     plan: { rule, probes, successes, leaseMillis, maxOpenForMillis },
     isPooled: pooled,
     polls: pooled || shared || !pushes || policy.maxAgeMillis !== Infinity,
-    withins: withinsOf(windows),
-    fingerprint,
-    log,
-    hasLoggedPolicies: false,
-    hasLoggedVersion: false,
-    hasLeft: false
+    withins: isSame ? known : withins
   }
 }

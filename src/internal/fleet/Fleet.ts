@@ -54,7 +54,7 @@ export interface Fleet {
    * succeeds with `false` if the storage did not answer in time: then the call does not wait a second time, after its end.
    */
   readonly beforeCall: (isIdle: boolean) => Effect.Effect<boolean, StorageError> | undefined
-  /** Returns what a call that has ended waits for before it returns. */
+  /** Returns what a call that was admitted under `strict` and has ended waits for before it returns. */
   readonly afterCall: () => Effect.Effect<void> | undefined
   /** Puts the circuit back into the rounds. */
   readonly schedule: () => void
@@ -65,6 +65,16 @@ export interface Fleet {
   /** Whether the circuit loses nothing by dropping its membership: nobody else can change it, and nothing is known of it. */
   readonly isDispensable: boolean
   readonly fleetSnapshot: (now: LocalMillis) => FleetSnapshot
+  /** How long the last change took to be known here. */
+  readonly lagMillis: number | undefined
+  /** When the view of the fleet was requested, `-Infinity` where there is none. */
+  readonly requestedAt: LocalMillis
+  /** Outcomes that the storage has not acknowledged. */
+  readonly waiting: number
+  /** Outcomes that were given up. */
+  readonly lost: number
+  /** Whether the last change was made under another policy than this breaker's. */
+  readonly hasDrifted: boolean
 }
 
 /** The breaker's part in the fleet, from which each circuit gets its membership once there is something to know. */
@@ -75,6 +85,10 @@ export interface Entry {
   readonly join: (circuit: Local) => Fleet | undefined
   /** Whether each call waits for a view that is fresh enough (`strict`, `maxAge`). */
   readonly readsBeforeCalls: boolean
+  /** Whether each call waits until its outcome is reported (`strict`). */
+  readonly waitsForReports: boolean
+  /** Whether the storage counts as unreachable, so that instances decide alone. */
+  readonly isAway: () => boolean
 }
 
 /** Bits of a circuit's gate that its fleet shuts and opens. */

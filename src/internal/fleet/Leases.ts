@@ -48,6 +48,8 @@ interface Lease {
 interface Asking {
   readonly name: LeaseName
   readonly at: LocalMillis
+  /** How long the lease is to be. A repeated request must not name another time, because the lease may have been granted by this one. */
+  readonly leaseMillis: number
   isInFlight: boolean
   readonly waiters: Array<() => void>
 }
@@ -146,37 +148,41 @@ export class Leases {
   }
 
   #ask(isAgain = false): Asking {
-    const { membership: { connection, fingerprint, instance, plan }, snapshot: { generation } } = this.#holder
+    const { membership: { connection, drift, instance, plan }, snapshot: { generation } } = this.#holder
     const now = this.#now()
     let asking = this.#asking
-    if (asking === undefined || now >= asking.at + plan.leaseMillis) {
-      asking = { name: { instance, sequence: connection.nextSequence() }, at: now, isInFlight: false, waiters: [] }
+    if (asking === undefined || now >= asking.at + asking.leaseMillis) {
+      const name = { instance, sequence: connection.nextSequence() }
+      asking = { name, at: now, leaseMillis: plan.leaseMillis, isInFlight: false, waiters: [] }
     }
-    const { name, waiters } = this.#asking = asking
+    const { leaseMillis: duration, name, waiters } = this.#asking = asking
     asking.isInFlight = true
-    const { leaseMillis: duration, probes } = plan
-    this.#holder.probe({ _tag: "Ask", lease: name, generation, duration, probes, fingerprint }, (probed) => {
-      asking.isInFlight = false
-      if (probed === undefined) this.#holder.addToRound()
-      else this.#answered(asking, probed, generation, now, isAgain)
-      for (const resume of waiters.splice(0)) resume()
-    })
+    const { fingerprint } = drift
+    this.#holder.probe(
+      { _tag: "Ask", lease: name, generation, duration, probes: plan.probes, fingerprint },
+      (probed) => {
+        asking.isInFlight = false
+        if (probed === undefined) this.#holder.addToRound()
+        else this.#answered(asking, probed, generation, now, isAgain)
+        for (const resume of waiters.splice(0)) resume()
+      }
+    )
     return asking
   }
 
   #answered(
-    { at, name, waiters }: Asking,
+    { at, leaseMillis, name, waiters }: Asking,
     { granted, snapshot }: Probed,
     knewGeneration: number,
     requestedAt: LocalMillis,
     isAgain: boolean
   ): void {
-    const { local, membership: { log, plan } } = this.#holder
+    const { local, membership: { log } } = this.#holder
     this.#asking = undefined
     log(granted ? messages.leaseGranted : messages.leaseDenied, { circuit: local.name })
     this.#holder.accept(snapshot, knewGeneration, requestedAt)
     if (granted && snapshot.generation === this.#holder.snapshot.generation) {
-      this.#keep({ name, generation: snapshot.generation, until: at + plan.leaseMillis })
+      this.#keep({ name, generation: snapshot.generation, until: at + leaseMillis })
       this.#holder.addToRound()
     } else if (snapshot.generation < knewGeneration && !isAgain) {
       // The storage has lost the circuit. Once it is put back, the storage can grant a lease.
@@ -253,7 +259,7 @@ export class Leases {
   }
 
   #settle(settling: Settling): void {
-    const { isAway, membership: { fingerprint } } = this.#holder
+    const { isAway, membership: { drift: { fingerprint } } } = this.#holder
     const requestedAt = this.#now()
     this.#settling.add(settling)
     settling.isInFlight = true
@@ -286,8 +292,9 @@ export class Leases {
 
   /** In each round: settles again without an answer, and gives back a lease that nobody used. */
   expire(now: LocalMillis): void {
-    const { membership: { plan, rounds } } = this.#holder
-    if (this.#asking?.isInFlight === false && now >= this.#asking.at + plan.leaseMillis) this.#asking = undefined
+    const { membership: { rounds } } = this.#holder
+    const asking = this.#asking
+    if (asking?.isInFlight === false && now >= asking.at + asking.leaseMillis) this.#asking = undefined
     for (const settling of this.#settling) {
       if (now >= settling.until) this.#settling.delete(settling)
       else if (!settling.isInFlight) this.#settle(settling)

@@ -127,6 +127,29 @@ export class Member implements Fleet, Evidence, Participant {
     this.#reports.endWaiting()
   }
 
+  /** The breaker has another policy than `before`: what is known is seen by the new one. */
+  policyReplaced({ withins: before }: Pick<Membership, "withins">): void {
+    const { withins } = this.membership
+    this.#reports.lookBack(withins, this.local.counted(), this.#now())
+    const totals = withins.map((within) => this.snapshot.totals[before.indexOf(within)] ?? noCounts)
+    this.snapshot = { ...this.snapshot, totals }
+    // What tripped the policy before may trip this one, too, so the next snapshot is looked at though no call may come.
+    if (this.#proposals.isSuspecting) {
+      this.#reports.waitForNext(() => {})
+      this.addToRound()
+    }
+    this.#proposals.forget()
+    // How many probes are free is for the policy to say.
+    this.#leases?.free()
+    const { answeredAt, membership: { plan: { probes } }, snapshot } = this
+    this.local.refresh(fleetStateOf(snapshot, probes, answeredAt), overrideUntil(snapshot, answeredAt))
+  }
+
+  /** What the circuit has counted so far happened at times that nobody knows, so it is reported for the lifetime alone. */
+  startFromHere(): void {
+    this.#reports.lifetimeOnly(this.local.counted(), this.#now())
+  }
+
   get isDispensable(): boolean {
     return !this.membership.polls && this.#isTrivial
   }
@@ -151,6 +174,11 @@ export class Member implements Fleet, Evidence, Participant {
 
   get lost(): number {
     return this.#reports.lost
+  }
+
+  get hasDrifted(): boolean {
+    const { elapsed = 0, fingerprint } = this.snapshot
+    return this.membership.drift.differs(fingerprint, this.requestedAt - elapsed)
   }
 
   // -----------------------------------------------------------------------------
@@ -296,10 +324,10 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#now() - this.requestedAt + this.#sleptMillis()
   }
 
-  /** Under `strict`: waits until the storage has the outcomes of now, and the change that follows from them is made. */
+  /** For a call that was admitted under `strict`: waits until the storage has the outcomes of now, and the change that follows from them is made. */
   afterCall(): Effect.Effect<void> | undefined {
-    const { batches, connection, policy } = this.membership
-    if (policy.maxAgeMillis > 0 || this.isAway) return undefined
+    const { batches, connection } = this.membership
+    if (this.isAway) return undefined
     return Effect.suspend(() => {
       const until = this.#now() + REQUEST_DEADLINE_MILLIS
       return connection.untilDeadline(Effect.void, (resume) => {
@@ -348,8 +376,7 @@ export class Member implements Fleet, Evidence, Participant {
       for (const waiter of report.waiters) waiter(Result.void, false)
       return
     }
-    const { withins } = this.membership
-    const result = Result.isSuccess(answer) && !isSnapshot(answer.success?.snapshot, withins.length)
+    const result = Result.isSuccess(answer) && !isSnapshot(answer.success?.snapshot, report.withins.length)
       ? Result.fail(this.#exchange.failure("sync", "Invalid", answer.success))
       : answer
     if (Result.isFailure(result)) {
@@ -357,13 +384,16 @@ export class Member implements Fleet, Evidence, Participant {
       for (const waiter of report.waiters) waiter(Result.fail(result.failure), false)
       return
     }
-    const { reported, snapshot } = result.success
+    const { reported } = result.success
+    // Totals over the spans of a former policy say nothing about this one's.
+    const isCurrent = report.withins === this.membership.withins
+    const snapshot = isCurrent ? result.success.snapshot : { ...result.success.snapshot, totals: [] }
     this.#exchange.noteAnswer()
     const isFirst = !this.#isLoaded
     this.#reports.acknowledged(report, result.success)
     this.accept(snapshot, report.knewGeneration, report.requestedAt)
     if (isFirst) this.#logRestored(snapshot)
-    if (this.requestedAt === report.requestedAt) this.#proposals.judge(report.requestedAt)
+    if (isCurrent && this.requestedAt === report.requestedAt) this.#proposals.judge(report.requestedAt)
     // The first answer brought the storage's clock, without which no outcomes were sent.
     if (isFirst && !this.#reports.outbox.isEmpty) this.membership.batches.sendNow(this)
     else this.#proposeOwn()
@@ -436,7 +466,7 @@ export class Member implements Fleet, Evidence, Participant {
     this.#proposals.forget()
     this.#leases?.forgetBefore(generation)
     this.membership.log(messages.adopted, { circuit: this.local.name, state: state._tag, generation })
-    this.#comparePolicies(fingerprint)
+    this.membership.drift.compare(this.local.name, fingerprint)
     if (this.#isOpenAnywhere() && this.membership.polls) this.schedule()
   }
 
@@ -453,14 +483,6 @@ export class Member implements Fleet, Evidence, Participant {
   /** How long this process slept since the view was requested, by the wall clock. */
   #sleptMillis(): number {
     return this.membership.connection.sleeps.since(this.#isLoaded ? this.requestedAt : this.#since)
-  }
-
-  /** Logs once that a change was made by another policy than this breaker's. */
-  #comparePolicies(other: string | undefined): void {
-    const { membership } = this
-    if (other === undefined || other === membership.fingerprint || membership.hasLoggedPolicies) return
-    membership.hasLoggedPolicies = true
-    membership.log(messages.policiesDiffer, { circuit: this.local.name, fingerprint: membership.fingerprint, other })
   }
 
   /** The storage does not know a generation that it once confirmed. Beyond the idle time it may have expired, not been lost. */

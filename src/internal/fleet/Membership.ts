@@ -1,13 +1,21 @@
-/** One breaker's part in the fleet of its storage, which the memberships of all its circuits share. */
+/**
+ * One breaker's part in the fleet of its storage, which the memberships of all its circuits share.
+ *
+ * **Invariants**
+ *
+ * - `Engine` alone replaces the part that follows from the policy, all of it in one step. So what refers to a request that is under
+ *   way, such as its `withins` or the length of its lease, is kept with the request.
+ */
 import * as Duration from "effect/Duration"
 import { widthFor } from "../../core/Buckets.ts"
 import type { Plan } from "../../core/Plan.ts"
 import type { RuleWindow } from "../../core/TripRule.ts"
 import type { Storage } from "../../Storage/Storage.ts"
-import { refuse } from "../Check.ts"
+import type { Problem } from "../Check.ts"
 import type { Log } from "../Log.ts"
 import type { FleetPolicy, Resolved } from "../ResolvedPolicy.ts"
 import type { Connection } from "./Connection.ts"
+import type { Drift } from "./Drift.ts"
 import type { Batches, Rounds } from "./Rounds.ts"
 
 /** Whether the fleet opens on pooled evidence, or with whichever instance trips. */
@@ -16,16 +24,16 @@ export const isPooled = ({ evidence }: FleetPolicy, { capabilities }: Storage): 
 
 const inMillis = (millis: number): string => `${millis} millis`
 
-/** Throws a `RangeError` for a policy that a storage cannot serve: it would forget the evidence, or never see it twice. */
-export const refuseUnfit = (name: string, { fleet, windows }: Resolved, storage: Storage): void => {
-  if (!storage.capabilities.fences) return
+/** The problems of a policy that a storage cannot serve: it would forget the evidence, or never see it twice. */
+export const unfit = ({ fleet, windows }: Resolved, storage: Storage): ReadonlyArray<Problem> => {
+  if (!storage.capabilities.fences) return []
   const { maxAgeMillis, syncEveryMillis } = fleet
   const idleMillis = Duration.toMillis(storage.idleTimeToLive)
   const withins = isPooled(fleet, storage) ? withinsOf(windows) : []
   // `strict` judges on one snapshot. No window is shorter than the storage's narrowest bucket.
   const shortest = maxAgeMillis === 0 ? Infinity : Math.max(widthFor(0), Math.min(...withins))
   const longest = Math.max(...withins)
-  refuse(`Circuit ${JSON.stringify(name)} on storage ${JSON.stringify(storage.backend)}`, [
+  return [
     ...syncEveryMillis <= Math.min(idleMillis, shortest) ? [] : [{
       field: "syncEvery",
       value: inMillis(syncEveryMillis),
@@ -38,19 +46,16 @@ export const refuseUnfit = (name: string, { fleet, windows }: Resolved, storage:
       value: inMillis(longest),
       range: `at most the storage's idleTimeToLive (${inMillis(idleMillis)}) for pooled evidence`
     }]
-  ])
+  ]
 }
 
 /** The spans of time that a rule looks back over, in milliseconds. */
 export const withinsOf = (windows: ReadonlyArray<RuleWindow>): ReadonlyArray<number> =>
   windows.flatMap((window) => window._tag === "Within" ? [window.duration] : [])
 
-export interface Membership {
-  readonly connection: Connection
-  readonly batches: Batches
+/** The part of a membership that follows from the policy. */
+export interface InForce {
   readonly rounds: Rounds
-  /** No two instances have the same, in whatever process (`Ids.ts`). */
-  readonly instance: string
   readonly policy: FleetPolicy
   /** The part of the plan by which the fleet's evidence is judged and its probes are granted. */
   readonly plan: Pick<Plan, "rule" | "probes" | "successes" | "leaseMillis" | "maxOpenForMillis">
@@ -60,11 +65,17 @@ export interface Membership {
   readonly polls: boolean
   /** The `within`s of the rule, in milliseconds. */
   readonly withins: ReadonlyArray<number>
-  readonly fingerprint: string
+}
+
+export interface Membership extends InForce {
+  readonly connection: Connection
+  readonly batches: Batches
+  /** No two instances have the same, in whatever process (`Ids.ts`). */
+  readonly instance: string
+  /** The fingerprint of the policy, and whether others have another. */
+  readonly drift: Drift
   /** Logs to the loggers of this breaker. */
   readonly log: Log
-  /** Whether it was logged that another policy than its own was met. */
-  hasLoggedPolicies: boolean
   /** Whether it was logged that a newer version of the library owns its circuits. */
   hasLoggedVersion: boolean
   /** Whether the breaker's scope has closed. */

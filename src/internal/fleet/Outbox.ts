@@ -32,7 +32,7 @@ export interface Pending {
 
 export class Outbox {
   pending: Pending | undefined = undefined
-  readonly #withins: ReadonlyArray<number>
+  #withins: ReadonlyArray<number>
   #delta: Delta | undefined = undefined
   /** When the delta's ages were right. */
   #at: LocalMillis = 0
@@ -50,6 +50,13 @@ export class Outbox {
   constructor(withins: ReadonlyArray<number>, now: LocalMillis) {
     this.#withins = withins
     this.#collectedAt = now
+  }
+
+  /** The policy looks back over other spans. What was counted so far is collected as the one before says. */
+  lookBack(withins: ReadonlyArray<number>, counted: Counted, now: LocalMillis): boolean {
+    const isNew = this.collect(counted, now)
+    this.#withins = withins
+    return isNew
   }
 
   get isEmpty(): boolean {

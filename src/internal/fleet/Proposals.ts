@@ -7,7 +7,7 @@
  *
  * **Invariants**
  *
- * - `#tripsSince` is the first snapshot of this generation from which on the evidence trips without a gap.
+ * - `#tripsSince` is the first snapshot of this generation and policy from which on the evidence trips without a gap.
  * - Nothing is proposed while another change of the circuit is in flight. The storage arbitrates by the generation.
  */
 import type { Opening, Why } from "../../core/Record.ts"
@@ -84,7 +84,7 @@ export class Proposals {
   }
 
   #propose(why: Why, asOf: StorageMillis, openForMillis: number | undefined): void {
-    const { isChanging, membership: { fingerprint, plan, rounds }, snapshot } = this.#proposer
+    const { isChanging, membership: { drift: { fingerprint }, plan, rounds }, snapshot } = this.#proposer
     if (isChanging || !isWritable(snapshot)) return
     const opening: Opening | undefined = openForMillis === undefined
       ? undefined

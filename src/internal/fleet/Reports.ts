@@ -25,6 +25,8 @@ export interface InFlight {
   readonly pending: Pending | undefined
   /** Whether nothing is left to report after it. */
   readonly isAll: boolean
+  /** The spans that its answer has totals over. */
+  readonly withins: ReadonlyArray<number>
   /** The generation that was known when it was sent. */
   readonly knewGeneration: number
   readonly requestedAt: LocalMillis
@@ -85,6 +87,10 @@ export class Reports {
     if (this.outbox.lifetimeOnly(ended, now)) this.#counted(now)
   }
 
+  lookBack(withins: ReadonlyArray<number>, counted: Counted, now: LocalMillis): void {
+    if (this.outbox.lookBack(withins, counted, now)) this.#counted(now)
+  }
+
   #counted(now: LocalMillis): void {
     this.#isCalled = true
     this.#calledAt = now
@@ -106,7 +112,7 @@ export class Reports {
     const { hasMore, pending } = this.outbox
     this.#isCalled = false
     const waiters = this.#waiters.splice(0)
-    this.inFlight = { pending, isAll: !hasMore, knewGeneration: generation, requestedAt: now, waiters }
+    this.inFlight = { pending, isAll: !hasMore, withins, knewGeneration: generation, requestedAt: now, waiters }
     return {
       circuit: this.#local.name,
       instance,

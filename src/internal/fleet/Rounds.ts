@@ -139,6 +139,18 @@ export class Rounds {
     this.#batches.forget(participant)
   }
 
+  /** Hands those over that `isMoving` names, because their interval has changed. A request that is in flight stays in flight. */
+  handOver(to: Rounds, isMoving: (participant: Participant) => boolean): void {
+    for (const participant of this.scheduled) {
+      if (!isMoving(participant)) continue
+      const dueAt = this.#hurried.get(participant)
+      this.scheduled.delete(participant)
+      this.#hurried.delete(participant)
+      if (dueAt === undefined) to.add(participant)
+      else to.hurry(participant, dueAt)
+    }
+  }
+
   isHurried(participant: Participant): boolean {
     return this.#hurried.has(participant)
   }
