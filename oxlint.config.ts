@@ -306,7 +306,7 @@ export default defineConfig({
         { regex: "^(\\.\\./)+(core|redis|sql|file|combine|conformance|http|rpc|interop)/", message: inward },
         { group: ["../layers/*", "../../layers/*", "!../layers/StorageLive.ts"], message: inward },
         {
-          regex: noDriver.regex,
+          regex: "^(@|ioredis|mysql2|yaml)",
           message: "Loaded by src/internal/drivers, because a program that has no such file may not have it.",
           allowTypeImports: true
         }

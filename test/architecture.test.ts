@@ -93,8 +93,7 @@ const refused = {
     `import "../core/State.ts"`,
     `import "../layers/RedisStorageLive.ts"`,
     `import "../http/HttpClient.ts"`,
-    `import "yaml"`,
-    `import "node:fs"`
+    `import "yaml"`
   ],
   "src/layers": [
     `import "../Breaker.ts"`,

@@ -85,7 +85,7 @@ import { CONFIG_FILE, PERSISTENCE, readVariable, reportVariables } from "./inter
 import * as FileSchema from "./internal/FileSchema.ts"
 import { type Class, enabledIn, Live, type Loaded } from "./internal/Live.ts"
 import { load } from "./internal/Load.ts"
-import { type BreakerConfigError, inWords, type Problem, sourceOf } from "./internal/Problem.ts"
+import { type BreakerConfigError, inWords, pathOf, type Problem, sourceOf } from "./internal/Problem.ts"
 import { readFile } from "./internal/ReadFile.ts"
 import * as Reload from "./internal/Reload.ts"
 import { signatureOf, watchFile } from "./internal/Watch.ts"
@@ -203,7 +203,7 @@ const start = Effect.fnUntraced(function*(provider: ConfigProvider.ConfigProvide
     persistence: persistence === undefined
       ? "memory (the default)"
       : `${persistence.value} (${sourceOf(persistence.at)})`,
-    services: [...file.services.keys()].join(", ")
+    services: [...file.services.keys()].map((name) => pathOf([name])).join(", ")
   })
   return live
 })

@@ -11,6 +11,7 @@ import { configErrorOf } from "../ConfigErrors.ts"
 
 /** The error of a package that could not be loaded. It says what to install. */
 export class DriverError extends Error {
+  readonly _tag = "DriverError"
   constructor(name: string, cause: unknown) {
     const why = cause instanceof Error ? cause.message.split("\n", 1)[0] : String(cause)
     super(`The package ${name} could not be loaded: run "npm install ${name}" (${why})`, { cause })
