@@ -65,6 +65,7 @@ const requests = [
   "internal/Fork.ts",
   "internal/Log.ts",
   "internal/Messages.ts",
+  "internal/MetricTable.ts",
   "internal/Request.ts"
 ] as const
 
@@ -296,7 +297,7 @@ export default defineConfig({
       )
     },
     {
-      files: ["src/{http,rpc,interop}/**/*.ts"],
+      files: ["src/{http,rpc,interop,observability}/**/*.ts"],
       rules: only({ regex: "^(\\.\\./)+(core|layers|redis|sql|file|combine|conformance)/", message: inward }, noDriver)
     },
     {

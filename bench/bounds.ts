@@ -58,6 +58,12 @@ const inFleet: ReadonlyArray<Measured> = [
   { text: "rejection, in a fleet", case: "rejection-synced", contender: "ours" }
 ]
 
+const metered: ReadonlyArray<Measured> = [
+  { text: "closed, metrics that nobody scrapes", case: "closed-metrics", contender: "ours-metered" },
+  { text: "closed, window, metrics that nobody scrapes", case: "closed-window-metrics", contender: "ours-metered" },
+  { text: "rejection, metrics that nobody scrapes", case: "rejection-metrics", contender: "ours-metered" }
+]
+
 export const boundsOf = (
   results: ReadonlyArray<Result>,
   memory: ReadonlyArray<MemoryResult>
@@ -86,6 +92,7 @@ export const boundsOf = (
     ...withTimeout.map(against("timeout-alone", "Effect.timeout alone", 0.6)),
     ...rejected.map(against("cockatiel", "cockatiel", 1 / 12)),
     ...inFleet.map(againstMemory),
+    ...metered.map(against("ours-unmetered", "without metrics", 1.05)),
     bytes("bytes of a circuit that never failed", "memory-consecutive-100k", 250),
     bytes("bytes of a circuit with a window of 60 s", "memory-window-100k", 1000)
   ]

@@ -162,6 +162,14 @@ export const cases: ReadonlyArray<Case> = [
     contenders: fleetAndMemory
   },
   { name: "rejection-synced", spec: tripsAtOnce, workload: failing, mode: "rejecting", contenders: fleetAndMemory },
+  // The same calls with metrics that nobody scrapes, and without.
+  ...(["closed", "closed-window", "rejection"] as const).map((name): Case => ({
+    name: `${name}-metrics`,
+    spec: { closed: consecutive, "closed-window": window, rejection: tripsAtOnce }[name],
+    workload: name === "rejection" ? failing : succeeding,
+    mode: name === "rejection" ? "rejecting" : "sequential",
+    contenders: ["ours-metered", "ours-unmetered"]
+  })),
   { name: "concurrent-1000", spec: consecutive, workload: suspending, mode: "concurrent", contenders: all },
   {
     name: "keyed-100-hot",

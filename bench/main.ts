@@ -8,6 +8,7 @@ import { boundsOf } from "./bounds.ts"
 import { measureEngine } from "./engine.ts"
 import { measureMemory } from "./memory.ts"
 import { toJson, toText } from "./report.ts"
+import { measureScrape } from "./scrape.ts"
 import { thorough, timeAll } from "./timing.ts"
 
 const progress = (text: string) => {
@@ -16,7 +17,7 @@ const progress = (text: string) => {
 
 const calls = await timeAll(thorough, progress)
 const memory = await measureMemory(progress)
-const engine = await measureEngine(progress)
+const engine = [...await measureEngine(progress), ...await measureScrape(progress)]
 const results = { calls, memory, engine, bounds: boundsOf(calls, memory) }
 
 console.log(process.argv.includes("--json") ? toJson(results) : toText(results))

@@ -7,6 +7,7 @@ import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeServices } from "@effe
 import { Config, Console, Data, Effect, Layer, Option, Runtime, Schedule, Schema, Stream } from "effect"
 import { HttpClient, HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "node:http"
+import * as BreakerMetrics from "../src/observability/BreakerMetrics.ts"
 import { Circuits } from "./gateway/Circuits.ts"
 import { Journal, Transitions } from "./gateway/Journal.ts"
 import { AnswerLog } from "./gateway/Report.ts"
@@ -64,7 +65,9 @@ const Traffic = Layer.effectDiscard(Effect.gen(function*() {
 // the program
 // -----------------------------------------------------------------------------
 
-const App = Layer.mergeAll(Screen, Traffic, Transitions).pipe(
+const Metrics = BreakerMetrics.layer({ durations: true, errors: true })
+
+const App = Layer.mergeAll(Screen, Traffic, Transitions, Metrics).pipe(
   Layer.provideMerge(Gateway),
   Layer.provide(Shop.layer),
   Layer.provide(Layer.mergeAll(Server, Upstream.layer, AnswerLog.layer)),

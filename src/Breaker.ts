@@ -476,10 +476,9 @@ export const fingerprint: (policy: Policy) => string = ResolvedPolicy.fingerprin
 // constructors
 // -----------------------------------------------------------------------------
 
-/** The parts of a breaker. `bypasses`: calls for which no mode of enforcement is provided run without it. */
+/** The parts of a breaker. */
 interface Made<A extends Registered.Made["circuits"]> extends Registered.Made {
   readonly circuits: A
-  readonly bypasses: boolean
   readonly inForce: PolicyInForce
 }
 

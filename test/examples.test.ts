@@ -160,6 +160,16 @@ const printed: Record<string, ReadonlyArray<string>> = {
   ],
   "moving-from-opossum-2.ts": shopAnswers({ price: byOpossum, stock: byOpossum }),
   "moving-from-opossum-3.ts": shopAnswers({ price: byOurs, stock: byOurs }),
+  "metrics.ts": [
+    "text/plain; version=0.0.4; charset=utf-8",
+    "circuit_breaker_state{circuit=\"hosts\",state=\"closed\",team=\"shop\"} 2",
+    "circuit_breaker_state{circuit=\"payments\",state=\"open\",team=\"shop\"} 1",
+    "circuit_breaker_calls_total{circuit=\"hosts\",outcome=\"success\",team=\"shop\"} 2",
+    "circuit_breaker_calls_total{circuit=\"payments\",outcome=\"success\",team=\"shop\"} 1",
+    "circuit_breaker_calls_total{circuit=\"payments\",outcome=\"failure\",team=\"shop\"} 2",
+    "circuit_breaker_rejections_total{circuit=\"payments\",reason=\"open\",team=\"shop\"} 1",
+    "circuit_breaker_failures_total{circuit=\"payments\",team=\"shop\",error_type=\"Declined\"} 2"
+  ],
   "testing-with-testclock.ts": [
     "  0 s  Closed  two mails are sent",
     " 10 s  Open    two more bounce, which is half of four",
@@ -272,6 +282,7 @@ describe.concurrent("the gateway", () => {
     const [, healthy = ""] = await prints(gateway, /Heal it: +curl -X POST (\S+)/)
     const [, orders = ""] = await prints(gateway, /Call it: +curl -i (\S+)/)
     await prints(gateway, /Read it: +curl \S+\/health\n/)
+    const [, metrics = ""] = await prints(gateway, /curl (\S+\/metrics)\n/)
     const ordersAre = (state: string) =>
       Machine.until(`orders ${state}`, async () => await stateIn(url, "orders") === state)
 
@@ -287,6 +298,12 @@ describe.concurrent("the gateway", () => {
     const body = await refused.json() as Record<string, unknown>
     assert.deepStrictEqual([body["circuit"], body["code"]], ["orders", "circuit_open"])
     assert.strictEqual(String(body["retry_after"]), refused.headers.get("retry-after"))
+    const scraped = await fetch(metrics).then((response) => response.text())
+    assert.match(scraped, /^circuit_breaker_transitions_total\{circuit="orders",from="closed",to="open".*\} [1-9]\d*$/m)
+    assert.match(
+      scraped,
+      /^circuit_breaker_call_duration_seconds_count\{circuit="search",outcome="success"\} [1-9]\d*$/m
+    )
 
     await fetch(healthy, { method: "POST" })
     await ordersAre("closed")

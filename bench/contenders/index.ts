@@ -4,7 +4,8 @@ import type { Contender } from "./contender.ts"
 export const load = async (name: string): Promise<Contender> => {
   switch (name) {
     case "ours":
-    case "ours-alone": {
+    case "ours-alone":
+    case "ours-unmetered": {
       const { inHand, memory } = await import("./ours.ts")
       return inHand(await memory())
     }
@@ -12,6 +13,11 @@ export const load = async (name: string): Promise<Contender> => {
     case "ours-service-alone": {
       const { byService, memory } = await import("./ours.ts")
       return byService(await memory())
+    }
+    case "ours-metered": {
+      const { inHand, memory, meter } = await import("./ours.ts")
+      await meter()
+      return inHand(await memory())
     }
     case "ours-synced": {
       const [{ inHand }, { distant }] = await Promise.all([import("./ours.ts"), import("./synced.ts")])

@@ -1,5 +1,6 @@
 import { type Context, Effect, Layer, Scope } from "effect"
 import { Breaker, Storage, Trip } from "../../src/index.ts"
+import * as BreakerMetrics from "../../src/observability/BreakerMetrics.ts"
 import type { Spec } from "../cases.ts"
 import { build, type Contender, forever, freshName, subjectOf } from "./contender.ts"
 
@@ -54,3 +55,6 @@ export const byService = (storage: Context.Context<Storage.Storage>): Contender 
 })
 
 export const memory = () => build(Storage.MemoryStorageLive)
+
+/** Exports the metrics of all breakers of the process, which nobody scrapes. */
+export const meter = () => build(BreakerMetrics.layer())

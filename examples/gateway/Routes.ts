@@ -2,8 +2,10 @@
 import { Effect, Layer, Schema } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { HttpClientError } from "effect/http"
+import { PrometheusMetrics } from "effect/observability"
 import * as BreakerHttpServer from "../../src/http/HttpServer.ts"
 import type { Breaker } from "../../src/index.ts"
+import * as BreakerMetrics from "../../src/observability/BreakerMetrics.ts"
 import { Journal } from "./Journal.ts"
 import { AnswerLog } from "./Report.ts"
 import { Load, Shop } from "./Shop.ts"
@@ -16,7 +18,8 @@ export const curls = (url: string): ReadonlyArray<string> => [
   `           curl -X POST ${url}/upstream/dead`,
   `Heal it:   curl -X POST ${url}/upstream/healthy`,
   `Call it:   curl -i ${url}/orders`,
-  `Read it:   curl ${url}/health`
+  `Read it:   curl ${url}/health`,
+  `           curl ${url}/metrics`
 ]
 
 // -----------------------------------------------------------------------------
@@ -79,4 +82,6 @@ const Demo = HttpRouter.use((router) =>
   })
 )
 
-export const Routes = Layer.mergeAll(Calls, Demo, BreakerHttpServer.healthLayer())
+const Metrics = PrometheusMetrics.layerHttp({ metricNameMapper: BreakerMetrics.prometheusName })
+
+export const Routes = Layer.mergeAll(Calls, Demo, Metrics, BreakerHttpServer.healthLayer())

@@ -8,13 +8,15 @@
  * Each process has one record for each storage, so that processes do not wait for each other and do not share a count.
  * The record has a constant size, and expires like any circuit, one idle time after its process has ended.
  *
- * | metric                                | type      | value                                                |
- * | ------------------------------------- | --------- | ---------------------------------------------------- |
- * | `circuit_breaker.persistence.health`  | gauge     | 1 when the storage is healthy, 0 when it is not      |
- * | `circuit_breaker.persistence.latency` | histogram | the duration of successful probes, in milliseconds   |
+ * | metric                                 | type      | value                                               |
+ * | -------------------------------------- | --------- | --------------------------------------------------- |
+ * | `circuit_breaker.persistence.health`   | gauge     | 1 when the storage is healthy, 0 when it is not     |
+ * | `circuit_breaker.persistence.duration` | histogram | the duration of successful probes, in seconds       |
+ * | `circuit_breaker.persistence.errors`   | counter   | probes that were not successful, by `reason`        |
  *
- * Both have the attribute `backend`, the storage's name. To distinguish two storages of one name, provide attributes of
- * your own to the monitor with `Metric.CurrentMetricAttributes`.
+ * All have the attribute `backend`, the storage's name. To distinguish two storages of one name, provide attributes of
+ * your own to the monitor with `Metric.CurrentMetricAttributes`. The gauge is removed when the monitor ends, because nobody knows
+ * from then on whether the storage is healthy.
  *
  * **Gotchas**
  *
@@ -71,6 +73,7 @@ import { makeFork } from "../internal/Fork.ts"
 import { randomId } from "../internal/Ids.ts"
 import { makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
+import { counterOf, gaugeOf, histogramOf, table } from "../internal/MetricTable.ts"
 import { Requests } from "../internal/Request.ts"
 import { failure } from "../internal/StorageErrors.ts"
 import { Storage, type StorageError, type Synced } from "./Storage.ts"
@@ -124,21 +127,28 @@ export interface Options extends CheckOptions {
  * @category metrics
  * @since 0.1.0
  */
-export const health: Metric.Gauge<number> = Metric.gauge("circuit_breaker.persistence.health", {
-  description: "1 while circuits can be written to the storage and read back, 0 while they cannot"
-})
+export const health: Metric.Gauge<number> = gaugeOf(table.persistenceHealth)
 
 /**
- * The histogram `circuit_breaker.persistence.latency`, in milliseconds. Monitors add to it, with the attribute
+ * The histogram `circuit_breaker.persistence.duration`, in seconds from 0.0005 to 4.096. Monitors add to it, with the attribute
  * `backend`.
  *
  * @category metrics
  * @since 0.1.0
  */
-export const latency: Metric.Histogram<Duration.Duration> = Metric.timer("circuit_breaker.persistence.latency", {
-  description: "Duration of writing to the storage of circuits and reading back",
-  boundaries: Metric.exponentialBoundaries({ start: 0.5, factor: 2, count: 14 })
-})
+export const duration: Metric.Histogram<Duration.Duration> = Metric.mapInput(
+  histogramOf(table.persistenceDuration, Metric.exponentialBoundaries({ start: 0.0005, factor: 2, count: 14 })),
+  (duration: Duration.Duration) => Duration.toSeconds(duration)
+)
+
+/**
+ * The counter `circuit_breaker.persistence.errors`, of probes that found the storage unhealthy. Monitors add to it, with the
+ * attributes `backend` and `reason`, that of the `StorageError`.
+ *
+ * @category metrics
+ * @since 0.1.0
+ */
+export const errors: Metric.Counter<number> = counterOf(table.persistenceErrors)
 
 const HOUR = 60 * 60 * 1000
 
@@ -281,6 +291,15 @@ export class Monitor extends Context.Service<Monitor, {
   readonly ready: Effect.Effect<void, StorageError>
 }>()("effect-breaker/Storage/Health/Monitor") {}
 
+/** Takes a result into the metrics. */
+const measured = ({ backend, error, healthy, latency }: Health): Effect.Effect<void> =>
+  Effect.andThen(
+    Metric.update(Metric.withAttributes(health, { backend }), healthy ? 1 : 0),
+    error === undefined
+      ? Metric.update(Metric.withAttributes(duration, { backend }), latency)
+      : Metric.update(Metric.withAttributes(errors, { backend, reason: error.reason }), 1)
+  )
+
 /** So many results wait for a slow consumer of `changes`. */
 const MOST_BUFFERED = 16
 
@@ -322,15 +341,15 @@ export const make = (
         }
         current = found
         probedAt = now()
-        yield* Metric.update(Metric.withAttributes(health, { backend }), found.healthy ? 1 : 0)
-        if (found.healthy) yield* Metric.update(Metric.withAttributes(latency, { backend }), found.latency)
+        yield* measured(found)
         yield* PubSub.publish(probed, found)
         yield* Deferred.succeed(first, undefined)
       })
 
     yield* Effect.addFinalizer(() => {
       ended = true
-      return Effect.andThen(Deferred.succeed(first, undefined), PubSub.shutdown(probed))
+      const removed = Metric.remove(Metric.withAttributes(health, { backend }))
+      return Effect.all([removed, Deferred.succeed(first, undefined), PubSub.shutdown(probed)], { discard: true })
     })
     // Not a `Schedule`, because that measures time by the wall clock.
     yield* Effect.gen(function*() {

@@ -19,6 +19,9 @@
  * - States, overrides, the memory of the backoff, hints and lifetime counts are carried. The evidence of the last
  *   seconds is in both storages already, through the reports. The history stays in the old storage.
  *
+ * - The gauge `circuit_breaker.persistence.migration` has the attributes `migration`, its name, and `phase`: it is 1 for the
+ *   phase that this instance is in and 0 for the others.
+ *
  * **Gotchas**
  *
  * - Every instance needs this layer, with both storages, from before the first switch until after the last.
@@ -55,6 +58,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as SubscriptionRef from "effect/SubscriptionRef"
@@ -72,6 +76,7 @@ import { makeFork } from "../internal/Fork.ts"
 import { randomId } from "../internal/Ids.ts"
 import { type Log, makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
+import { gaugeOf, table } from "../internal/MetricTable.ts"
 import { Storage, type StorageError } from "./Storage.ts"
 
 export {
@@ -177,6 +182,28 @@ const sidesOf = (
     return { from, to, forward, backward, deadlineMillis }
   })
 
+/** Exports the phase for as long as the scope is open. */
+const exported = (migration: string, record: PhaseRecord): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(Effect.context<never>(), (context) => {
+    const none = () => {}
+    const registered = Effect.sync(() =>
+      PHASES.map((phase) =>
+        Metric.registerUnsafe(
+          Metric.withAttributes(gaugeOf(table.persistenceMigration), { migration, phase }),
+          context,
+          {
+            get: () => ({ value: record.current === phase ? 1 : 0 }),
+            update: none,
+            modify: none
+          }
+        )
+      )
+    )
+    const removed = (series: ReadonlyArray<Metric.Registration>) =>
+      Effect.sync(() => series.forEach((registration) => registration.remove()))
+    return Effect.asVoid(Effect.acquireRelease(registered, removed))
+  })
+
 /**
  * Makes the storage that breakers use while their circuits move, and the migration, for as long as the scope is open.
  * Throws a `RangeError` for options out of range.
@@ -193,6 +220,7 @@ export const make = (
     const sides = yield* sidesOf(options, deadlineMillis, log)
     const record = yield* PhaseRecord.make(name, initial, sides, log)
     yield* record.readBoth
+    yield* exported(name, record)
     return {
       storage: migratingStorage(sides, record, log),
       migration: {

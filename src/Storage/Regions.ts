@@ -63,6 +63,7 @@ import { monotonicMillis, monotonicNow } from "../internal/Clock.ts"
 import { makeFork } from "../internal/Fork.ts"
 import { makeLogUntilClosed } from "../internal/Log.ts"
 import { messages } from "../internal/Messages.ts"
+import { counterOf, table } from "../internal/MetricTable.ts"
 import { isAnswer } from "../internal/StorageErrors.ts"
 import { type Operation, type Snapshot, Storage, type StorageError } from "./Storage.ts"
 
@@ -107,10 +108,7 @@ const CONCURRENCY = 8
 
 const LONGEST_MILLIS = 60 * 60 * 1000
 
-const mirrored = Metric.counter("circuit_breaker.persistence.mirrored", {
-  description: "Changes of circuits that were mirrored to another region",
-  incremental: true
-})
+const mirrored = counterOf(table.persistenceMirrored)
 
 const isSignificant = ({ by, snapshot }: RegionalChange): boolean =>
   by === "Operation" || (by === "Trip" && snapshot.state._tag === "Open")

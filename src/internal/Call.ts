@@ -134,7 +134,8 @@ const permitted = <A, E, R>(
     const next = (mayAsk: boolean): Effect.Effect<A, any, R> => {
       const { slowerThanMillis, ticker, trace } = circuit.shared
       // A lease that waits may have lapsed since the last tick, so it is decided on the exact time.
-      const isUntimed = slowerThanMillis === undefined && circuit.isClosed() && !circuit.isShut(GATE_LEASE)
+      const isUntimed = slowerThanMillis === undefined && circuit.isClosed() && !circuit.isShut(GATE_LEASE) &&
+        !circuit.isTimed
       const now = isUntimed ? ticker.now : ticker.exact()
       const permit = circuit.admit(now, metricsOnly)
       if (permit === "Ask" && mayAsk) {
@@ -268,7 +269,7 @@ export const settle = (
   const { ticker } = circuit.shared
   const { slowerThanMillis } = permit
   const couldTrip = outcome._tag !== "Success" || permit.probe || successCouldTrip(circuit.windows)
-  const now = couldTrip || slowerThanMillis !== undefined
+  const now = couldTrip || slowerThanMillis !== undefined || circuit.isTimed
     ? ticker.exact()
     : ticker.fresh
     ? ticker.now

@@ -5,8 +5,8 @@
  *
  * - `#become` is the only place where an epoch begins, and `#amend` the only other one that assigns the state.
  * - The gate is written here alone. `gate === 0` lets calls straight through, because it says that the circuit is closed
- *   without a ramp, that no override is set, that the policy counts and no more, that the circuit is in the fleet's rounds, and
- *   that no lease waits for a call.
+ *   without a ramp, that no override is set, that the policy counts and no more, that no call is timed for metrics, that the
+ *   circuit is in the fleet's rounds, and that no lease waits for a call.
  * - A permit, and a call that went straight through, are of one epoch. In a later one their outcome is late: it changes the
  *   lifetime counts and nothing else.
  * - While the circuit is closed, it keeps the error of a failure at most until the next success. Afterwards it keeps one only if
@@ -27,6 +27,7 @@ import { makeWindows, type Window } from "../core/Window.ts"
 import type { Snapshot } from "../Event.ts"
 import type { OperationTo } from "../Storage/Storage.ts"
 import { circuitName } from "./CircuitName.ts"
+import { Tally } from "./Counts.ts"
 import { type Counted, type Fleet, GATE_IDLE, GATE_LEASE, type GateBit, type Local } from "./fleet/Fleet.ts"
 import { messages } from "./Messages.ts"
 import { type Rejection, rejectionOf } from "./Rejection.ts"
@@ -38,8 +39,10 @@ const GATE_OVERRIDE = 2
 const GATE_POLICY = 4
 /** The circuit was forgotten. */
 const GATE_FORGOTTEN = 32
+/** Calls are timed for metrics. */
+const GATE_TIMED = 64
 /** The bits that say nothing about the state. */
-const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_FORGOTTEN
+const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_FORGOTTEN | GATE_TIMED
 
 /** What `lossAt` answers for a circuit whose open time is over: more than any number of failures. */
 export const OVERDUE = Number.MAX_SAFE_INTEGER
@@ -56,6 +59,8 @@ interface Trouble {
   places: number
   /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
+  /** Made with the first refusal or change of state. */
+  tally: Tally | undefined
 }
 
 /**
@@ -63,6 +68,8 @@ interface Trouble {
  * telling which failures were counted.
  */
 const RECENT_FAILURE_MILLIS = 60_000
+
+const callOutcomes = { Success: "success", Failure: "failure", Ignored: "ignored" } as const
 
 /** Operators' acts that a circuit without a fleet can do by itself. */
 export type Act = Extract<OperationTo, { readonly _tag: "Override" | "ClearOverride" | "HalfOpen" | "Reset" }>
@@ -96,7 +103,8 @@ export class Circuit implements Local, Evidence {
   constructor(shared: Shared, key: string | undefined) {
     this.shared = shared
     this.key = key
-    this.gate = (shared.needsPermits ? GATE_POLICY : 0) | (shared.fleet === undefined ? 0 : GATE_IDLE)
+    this.gate = (shared.needsPermits ? GATE_POLICY : 0) | (shared.fleet === undefined ? 0 : GATE_IDLE) |
+      (shared.meter.isTiming ? GATE_TIMED : 0)
     this.#clearEvidence()
   }
 
@@ -111,7 +119,10 @@ export class Circuit implements Local, Evidence {
   /** Changes the state. The order of the steps is a rule of the protocol. Returns the counts of the epoch that ended. */
   #become(next: State.State, now: LocalMillis, isTransition = State.isTransition(this.#state, next)): Counted {
     // 1. Listeners see the counts that caused it.
-    if (isTransition) this.#publishTransition(next, now)
+    if (isTransition) {
+      this.#publishTransition(next, now)
+      this.#tallied().moved(this.#state._tag, next)
+    }
     const from = this.#state._tag
     // 2. The counts of this epoch are read before they are forgotten.
     const ended = this.counted()
@@ -124,6 +135,7 @@ export class Circuit implements Local, Evidence {
     if (next._tag === "Closed" || (next._tag === "HalfOpen" && from === "Closed")) this.forgetErrors()
     // 5. The next call meets the new state.
     this.#setGate()
+    if (isTransition) this.shared.meter.moved()
     return ended
   }
 
@@ -177,6 +189,16 @@ export class Circuit implements Local, Evidence {
     return (this.gate & ~GATE_KEPT) === 0
   }
 
+  /** Whether calls are timed for metrics. */
+  get isTimed(): boolean {
+    return (this.gate & GATE_TIMED) !== 0
+  }
+
+  /** Begins or ends timing calls, as the breaker's meter says. */
+  setTimed(): void {
+    this.gate = this.shared.meter.isTiming ? this.gate | GATE_TIMED : this.gate & ~GATE_TIMED
+  }
+
   /** Whether the policy says `metricsOnly`. */
   get #isShadow(): boolean {
     return this.shared.enforcement === "metricsOnly"
@@ -199,7 +221,11 @@ export class Circuit implements Local, Evidence {
     const override = this.#expireOverride(now)
     if (override?.mode === "ForcedOpen" && !metricsOnly) return "ForcedOpen"
     if (override?.mode === "Disabled") return this.#permit(now, { recorded: false })
-    if (metricsOnly || this.#isShadow || override !== undefined) return this.#permit(now, { metricsOnly: true })
+    if (metricsOnly || this.#isShadow || override !== undefined) {
+      const refusal = this.#unenforcedAt(override, now)
+      if (refusal !== undefined) this.#tallied().ran(refusal)
+      return this.#permit(now, { metricsOnly: true })
+    }
     const state = this.#state
     if (state._tag === "Open" && now < state.until) return "Open"
     if (state._tag !== "Closed") return this.#admitProbe(this.#leave(now), now)
@@ -211,6 +237,15 @@ export class Circuit implements Local, Evidence {
 
   #permit(now: LocalMillis, kind: ConstructorParameters<typeof Permit>[2]): Permit {
     return new Permit(this.epoch, now, kind, this.shared.slowerThanMillis)
+  }
+
+  /** Why a call that is only measured would be refused. */
+  #unenforcedAt(override: State.Override | undefined, now: LocalMillis): Refusal | "Full" | undefined {
+    const state = this.#state
+    if (override?.mode === "ForcedOpen") return "ForcedOpen"
+    if (state._tag === "Open") return now < state.until ? "Open" : undefined
+    if (state._tag === "HalfOpen") return this.#refusalOfProbe("Own", now)
+    return this.isFull() ? "Full" : undefined
   }
 
   #leave(now: LocalMillis) {
@@ -305,6 +340,7 @@ export class Circuit implements Local, Evidence {
     const isLate = permit.epoch !== this.epoch
     if (!isLate && outcome === "Failure") this.#keepError(error)
     if (timeout) this.timeout++
+    if (this.isTimed) this.shared.meter.took(timeout ? "timeout" : callOutcomes[outcome], now - permit.startedAt)
     if (outcome === "Ignored") this.ignored++
     else {
       if (slow) this.slow++
@@ -366,7 +402,8 @@ export class Circuit implements Local, Evidence {
     trouble.failureAt = now
     trouble.successAtFailure = this.success
     this.join()?.failed()
-    const { hub } = this.shared
+    const { hub, meter } = this.shared
+    meter.failed(error)
     if (!hub.listening) return
     hub.publish({ _tag: isTimeout ? "Timeout" : "Failure", circuit: this.name, error, snapshot: this.snapshot(now) })
   }
@@ -408,8 +445,13 @@ export class Circuit implements Local, Evidence {
       lastFailureMillis: undefined,
       lastFailure: undefined,
       places: 0,
-      rejection: undefined
+      rejection: undefined,
+      tally: undefined
     }
+  }
+
+  #tallied(): Tally {
+    return this.#inTrouble().tally ??= new Tally()
   }
 
   #keepError(error: unknown): void {
@@ -446,6 +488,7 @@ export class Circuit implements Local, Evidence {
 
   #rejected(refusal: Refusal | "Full", by: "BreakerOpenError" | "BulkheadFullError", now: LocalMillis): void {
     this.rejected++
+    this.#tallied().refused(refusal)
     const { hub, trace } = this.shared
     if (trace !== undefined) trace(messages.callRejected, { circuit: this.name, refusal })
     if (hub.listening) hub.publish({ _tag: "Rejected", circuit: this.name, by, snapshot: this.snapshot(now) })
@@ -481,6 +524,7 @@ export class Circuit implements Local, Evidence {
 
   /** Another circuit may have this name from here on, so this one is no longer of the fleet. Calls that still run are not reported. */
   forget(): void {
+    if ((this.gate & GATE_FORGOTTEN) === 0) this.shared.meter.gone.addCircuit(this)
     this.gate |= GATE_FORGOTTEN
     this.fleet?.end()
     this.fleet = undefined
@@ -606,6 +650,15 @@ export class Circuit implements Local, Evidence {
       lastSuccessMillis: this.#trouble?.lastSuccessMillis,
       lastFailureMillis: this.#trouble?.lastFailureMillis
     }
+  }
+
+  get tally(): Tally | undefined {
+    return this.#trouble?.tally
+  }
+
+  /** Whether anything has happened here that is no success. */
+  get hadTrouble(): boolean {
+    return this.#trouble !== undefined
   }
 
   get successAtFailure(): number {

@@ -182,6 +182,7 @@ export class Keys {
 
   #evict(circuit: Circuit): void {
     this.#circuits.delete(circuit.key!)
+    this.shared.meter.evicted(circuit)
     circuit.forgetErrors()
     if (circuit.isQuiet) circuit.forget()
     else this.#leave(circuit)

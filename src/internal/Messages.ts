@@ -93,6 +93,10 @@ export const messages = {
     "action"
   ),
   policyChanged: line("Info", "The policy of a breaker was changed", "circuit", "changed"),
+  exportedTwice: line(
+    "Warn",
+    "Two layers export the metrics of breakers into one registry of metrics, where they replace each other's series; provide one"
+  ),
   persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
   circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
   circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),
@@ -235,5 +239,6 @@ export const messages = {
   shadowFailed: line("Unhandled", "A breaker that does not decide failed; the call goes on"),
   onMismatchFailed: line("Unhandled", "onMismatch of a comparison failed"),
   leaseNotRenewed: line("Unhandled", "The lease of a probe of Effect's own breaker was not renewed; trying again"),
+  includeFailed: line("Unhandled", "include of BreakerMetrics failed; the breaker is exported"),
   listenerFailed: line("Unhandled", "A listener of Breaker.onEvent failed; it stays subscribed")
 }

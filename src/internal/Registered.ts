@@ -20,6 +20,8 @@ export interface Made {
   readonly shared: Shared
   readonly backend: string
   readonly inForce: { readonly policy: Policy; readonly fingerprint: string }
+  /** Whether calls for which no mode of enforcement is provided run without it. */
+  readonly bypasses: boolean
   readonly circuits: {
     readonly find: (name: string) => Circuit | undefined
     readonly all: () => Iterable<Circuit>
@@ -29,6 +31,7 @@ export interface Made {
 export interface Entry {
   readonly name: string
   readonly isKeyed: boolean
+  readonly made: Made
   readonly backend: string
   readonly policy: Effect.Effect<Policy>
   readonly fingerprint: Effect.Effect<string>
@@ -55,6 +58,7 @@ export interface Change {
 export class Registered {
   readonly #entries = new Set<Entry>()
   readonly #listeners = new Set<Queue.Queue<Change>>()
+  readonly #followers = new Set<(change: Change) => void>()
 
   /** Adds a breaker for as long as the scope is open. */
   add(entry: Entry): Effect.Effect<void, never, Scope> {
@@ -73,6 +77,17 @@ export class Registered {
 
   #publish(change: Change): void {
     for (const listener of this.#listeners) Queue.offerUnsafe(listener, change)
+    for (const follower of this.#followers) follower(change)
+  }
+
+  /**
+   * Calls `f` with all breakers that are there, and from then on in the very moment in which one comes or goes. Returns how to end
+   * it.
+   */
+  follow(f: (change: Change) => void): () => void {
+    for (const entry of this.#sorted()) f({ _tag: "Added", entry })
+    this.#followers.add(f)
+    return () => this.#followers.delete(f)
   }
 
   #sorted(): ReadonlyArray<Entry> {
@@ -139,43 +154,47 @@ export const CurrentRegistry: Context.Reference<Registered> = Context.Reference<
 
 /** The entry of a breaker that was made. */
 export const entryOf = (
-  { backend, circuits, inForce, isKeyed, shared }: Made,
+  made: Made,
   breaker: unknown,
   handle: (circuit: Circuit) => unknown
-): Entry => ({
-  name: shared.name,
-  isKeyed,
-  backend,
-  policy: Effect.sync(() => inForce.policy),
-  fingerprint: Effect.sync(() => inForce.fingerprint),
-  breaker,
-  snapshots: ({ limit = Infinity, prefix = "" } = {}) =>
-    Effect.sync(() => {
-      const now = shared.ticker.exact()
-      const snapshots: Array<Snapshot> = []
-      for (const circuit of circuits.all()) {
-        if (snapshots.length >= limit) break
-        if (circuit.name.startsWith(prefix)) snapshots.push(circuit.snapshot(now))
-      }
-      return snapshots
-    }),
-  notClosed: (limit) =>
-    Effect.sync(() => {
-      const now = shared.ticker.exact()
-      const snapshots: Array<Snapshot> = []
-      let count = 0
-      let notClosed = 0
-      for (const circuit of circuits.all()) {
-        count++
-        if (circuit.isClosed()) continue
-        notClosed++
-        if (snapshots.length < limit) snapshots.push(circuit.snapshot(now))
-      }
-      return { circuits: count, notClosed, snapshots }
-    }),
-  find: (name) => {
-    const circuit = circuits.find(name)
-    return circuit === undefined ? undefined : handle(circuit)
-  },
-  events: shared.hub.events
-})
+): Entry => {
+  const { backend, circuits, inForce, isKeyed, shared } = made
+  return {
+    name: shared.name,
+    isKeyed,
+    made,
+    backend,
+    policy: Effect.sync(() => inForce.policy),
+    fingerprint: Effect.sync(() => inForce.fingerprint),
+    breaker,
+    snapshots: ({ limit = Infinity, prefix = "" } = {}) =>
+      Effect.sync(() => {
+        const now = shared.ticker.exact()
+        const snapshots: Array<Snapshot> = []
+        for (const circuit of circuits.all()) {
+          if (snapshots.length >= limit) break
+          if (circuit.name.startsWith(prefix)) snapshots.push(circuit.snapshot(now))
+        }
+        return snapshots
+      }),
+    notClosed: (limit) =>
+      Effect.sync(() => {
+        const now = shared.ticker.exact()
+        const snapshots: Array<Snapshot> = []
+        let count = 0
+        let notClosed = 0
+        for (const circuit of circuits.all()) {
+          count++
+          if (circuit.isClosed()) continue
+          notClosed++
+          if (snapshots.length < limit) snapshots.push(circuit.snapshot(now))
+        }
+        return { circuits: count, notClosed, snapshots }
+      }),
+    find: (name) => {
+      const circuit = circuits.find(name)
+      return circuit === undefined ? undefined : handle(circuit)
+    },
+    events: shared.hub.events
+  }
+}

@@ -26,6 +26,7 @@ import { Hub } from "./Hub.ts"
 import { KeptErrors } from "./KeptErrors.ts"
 import { isLogged, type Log, makeLog } from "./Log.ts"
 import { type Message, messages } from "./Messages.ts"
+import { Meter } from "./Meter.ts"
 import { defaultOpenForMillis, type Resolved } from "./ResolvedPolicy.ts"
 import { Ticker } from "./Ticker.ts"
 
@@ -54,6 +55,7 @@ export interface Shared extends InForce {
   readonly clock: Clock.Clock
   readonly ticker: Ticker
   readonly hub: Hub
+  readonly meter: Meter
   readonly keptErrors: KeptErrors
   readonly deadlines: (millis: number) => Deadlines
   /** The breaker's entry to its fleet; `undefined` where the storage cannot decide between instances. */
@@ -98,6 +100,7 @@ export const makeShared = (
     clock,
     ticker,
     hub: new Hub(),
+    meter: new Meter(),
     keptErrors: new KeptErrors(),
     deadlines: (millis) => {
       let queue = queues.get(millis)

@@ -366,23 +366,26 @@ describe("a health monitor", () => {
       assert.strictEqual((yield* Effect.flip(ready)).reason, "Unavailable")
     }))
 
-  it.effect("a monitor sets the metrics health and latency by backend", () =>
+  it.effect("a monitor sets the metrics health, duration and errors by backend, and health while it runs", () =>
     Effect.gen(function*() {
       const link = yield* faulty(slow(10))
-      yield* monitor(link)
+      const { close } = yield* monitor(link)
       yield* TestClock.adjust("30030 millis")
       const gauge = Metric.withAttributes(Health.health, { backend: "memory" })
-      const timer = Metric.withAttributes(Health.latency, { backend: "memory" })
+      const timer = Metric.withAttributes(Health.duration, { backend: "memory" })
       assert.strictEqual((yield* Metric.value(gauge)).value, 1)
       link.fault(failing("Unavailable"))
       yield* TestClock.adjust("30 seconds")
       assert.strictEqual((yield* Metric.value(gauge)).value, 0)
       const { count, max, sum } = yield* Metric.value(timer)
-      assert.deepStrictEqual([count, sum, max], [2, 60, 30])
+      assert.deepStrictEqual([count, sum, max], [2, 0.06, 0.03])
       const exported = (yield* PrometheusMetrics.format()).split("\n")
       assert.include(exported, `circuit_breaker_persistence_health{backend="memory"} 0`)
-      assert.include(exported, `circuit_breaker_persistence_latency_bucket{backend="memory",le="32"} 2`)
-      assert.strictEqual((yield* Metric.snapshot).length, 2)
+      assert.include(exported, `circuit_breaker_persistence_duration_bucket{backend="memory",le="0.032"} 2`)
+      assert.include(exported, `circuit_breaker_persistence_errors{backend="memory",reason="Unavailable"} 1`)
+      assert.strictEqual((yield* Metric.snapshot).length, 3)
+      yield* close
+      assert.notInclude(yield* PrometheusMetrics.format(), "circuit_breaker_persistence_health")
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
   it.effect("a monitor logs once when the storage stops being healthy and once when it is healthy again", () => {

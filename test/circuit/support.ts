@@ -21,6 +21,7 @@ import {
 } from "../../src/internal/fleet/Fleet.ts"
 import { Hub } from "../../src/internal/Hub.ts"
 import { KeptErrors } from "../../src/internal/KeptErrors.ts"
+import { Meter } from "../../src/internal/Meter.ts"
 import type { Shared } from "../../src/internal/Shared.ts"
 import { Ticker } from "../../src/internal/Ticker.ts"
 
@@ -65,12 +66,20 @@ export class FakeFleet implements Entry, Fleet {
   isQuiet = true
   readonly readsBeforeCalls = false
   readonly waitsForReports = false
+  readonly lagMillis = undefined
+  readonly requestedAt = -Infinity
+  readonly waiting = 0
+  readonly lost = 0
+  readonly hasDrifted = false
   readonly requestLease = Effect.void
   /** The lease that waits for a call. */
   lease: LeaseName | undefined
   #circuit: Local | undefined
 
   hasLeft(): boolean {
+    return false
+  }
+  isAway(): boolean {
     return false
   }
   join(circuit: Local): Fleet {
@@ -156,6 +165,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
     clock,
     ticker: new Ticker(clock, 0, () => {}),
     hub,
+    meter: new Meter(),
     keptErrors: new KeptErrors(),
     deadlines: () => {
       throw new Error("no call of this circuit has a timeout")

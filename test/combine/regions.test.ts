@@ -136,7 +136,10 @@ describe("a regional storage", () => {
       const counted = (yield* Metric.snapshot).flatMap(({ attributes, id, state }) =>
         id === "circuit_breaker.persistence.mirrored" ? [[attributes, Number((state as any).count)]] : []
       )
-      assert.sameDeepMembers(counted, [[{ from: "eu", to: "us" }, 1], [{ from: "eu", to: "ap" }, 1]])
+      assert.sameDeepMembers(counted, [
+        [{ from: "eu", to: "us", unit: "{change}" }, 1],
+        [{ from: "eu", to: "ap", unit: "{change}" }, 1]
+      ])
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 
   it.effect("a regional storage picks thresholds by CIRCUIT_BREAKER_REGION", () =>

@@ -12,14 +12,15 @@ const files = globSync("**/*", { cwd: packed, exclude: ["node_modules/**"], with
   .map((entry) => join(entry.parentPath, entry.name).slice(packed.length + 1))
 
 describe("the tarball", () => {
-  it("holds the sources, what is built from each, and the papers", () => {
+  it("holds the sources, what is built from each, the boards, and the papers", () => {
     const modules = globSync("src/**/*.ts").map((file) => file.slice("src/".length, -".ts".length))
     const built = modules.flatMap((module) => [
       `src/${module}.ts`,
       ...["js", "js.map", "d.ts", "d.ts.map"].map((extension) => `dist/${module}.${extension}`)
     ])
     assert.include(modules, "index")
-    assert.sameMembers(files, [...built, "package.json", "README.md", "LICENSE", "CHANGELOG.md"])
+    const boards = ["grafana/effect-breaker.json", "prometheus/effect-breaker.rules.yml"]
+    assert.sameMembers(files, [...built, ...boards, "package.json", "README.md", "LICENSE", "CHANGELOG.md"])
   })
 
   it("has maps that lead to the sources it holds", () => {

@@ -6,6 +6,7 @@ import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type { Log } from "../../internal/Log.ts"
 import { messages } from "../../internal/Messages.ts"
+import { counterOf, table } from "../../internal/MetricTable.ts"
 import { isInterruption } from "../../internal/StorageErrors.ts"
 import type { Announcement, StorageError } from "../../Storage/Storage.ts"
 import type { FuseChange, Kind } from "../Fuse.ts"
@@ -44,10 +45,7 @@ export type ChainEvent =
     readonly failed: number
   }
 
-const fallbacks = Metric.counter("circuit_breaker.persistence.fallbacks", {
-  description: "Requests that were sent to another storage than the first one",
-  incremental: true
-})
+const fallbacks = counterOf(table.persistenceFallbacks)
 
 /** An outage is over when the storage is back in use, or when it answers and did not fail for this long. */
 const QUIET_MILLIS = 60_000

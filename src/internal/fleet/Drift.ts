@@ -39,6 +39,11 @@ export class Drift {
     return this.#fingerprint
   }
 
+  /** Whether a change at this time was made by a policy that this breaker has not, and not by its own one before. */
+  differs(other: string | undefined, at: LocalMillis): boolean {
+    return other !== undefined && other !== this.#fingerprint && at - this.#changedAt >= GRACE_MILLIS
+  }
+
   /** This breaker has another policy from now on. */
   changed(fingerprint: string): void {
     if (fingerprint === this.#fingerprint) return

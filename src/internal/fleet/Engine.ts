@@ -268,6 +268,7 @@ export const makeEntry = (
     },
     reconfigure: (policy, fingerprint) => engine.reconfigure(membership, policy, fingerprint),
     hasLeft: () => membership.hasLeft,
+    isAway: () => engine.connection.isAway,
     join: (circuit) => {
       if (membership.hasLeft) return undefined
       engine.subscribe()

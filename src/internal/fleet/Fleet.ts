@@ -65,6 +65,16 @@ export interface Fleet {
   /** Whether the circuit loses nothing by dropping its membership: nobody else can change it, and nothing is known of it. */
   readonly isDispensable: boolean
   readonly fleetSnapshot: (now: LocalMillis) => FleetSnapshot
+  /** How long the last change took to be known here. */
+  readonly lagMillis: number | undefined
+  /** When the view of the fleet was requested, `-Infinity` where there is none. */
+  readonly requestedAt: LocalMillis
+  /** Outcomes that the storage has not acknowledged. */
+  readonly waiting: number
+  /** Outcomes that were given up. */
+  readonly lost: number
+  /** Whether the last change was made under another policy than this breaker's. */
+  readonly hasDrifted: boolean
 }
 
 /** The breaker's part in the fleet, from which each circuit gets its membership once there is something to know. */
@@ -77,6 +87,8 @@ export interface Entry {
   readonly readsBeforeCalls: boolean
   /** Whether each call waits until its outcome is reported (`strict`). */
   readonly waitsForReports: boolean
+  /** Whether the storage counts as unreachable, so that instances decide alone. */
+  readonly isAway: () => boolean
 }
 
 /** Bits of a circuit's gate that its fleet shuts and opens. */

@@ -176,6 +176,11 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#reports.lost
   }
 
+  get hasDrifted(): boolean {
+    const { elapsed = 0, fingerprint } = this.snapshot
+    return this.membership.drift.differs(fingerprint, this.requestedAt - elapsed)
+  }
+
   // -----------------------------------------------------------------------------
   // rounds
   // -----------------------------------------------------------------------------
