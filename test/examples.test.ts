@@ -397,6 +397,17 @@ describe.concurrent("the gateway", () => {
     const [, failing = ""] = await prints(gateway, /Break it: +curl -X POST (\S+)/)
     await fetch(failing, { method: "POST" })
     await prints(gateway, /orders  CLOSED -> OPEN: 2 failures/)
+    // It is edited while the gateway runs.
+    await writeFile(
+      file,
+      `circuit_breaker:\n  persistence: memory\n  services:\n    orders: { ${orders}, open_for: no }\n`
+    )
+    await prints(gateway, /breakers\.yaml:4: circuit_breaker\.services\.orders\.open_for must be/)
+    await writeFile(
+      file,
+      `circuit_breaker:\n  persistence: memory\n  services:\n    orders: { ${orders}, open_for: 7 }\n`
+    )
+    await prints(gateway, /orders  openFor 10 s -> 7 s/)
     await stop(gateway, "SIGINT")
   })
 })
