@@ -17,6 +17,8 @@ const twoFailures = (subject: Subject) =>
 
 const sick = clientOf(() => ({ status: 503 }))
 
+let outcomes = 0
+
 /** The outcome that the breaker saw, by what it does with the circuit after one failure. */
 const outcomeOf = (
   subject: Subject,
@@ -25,13 +27,15 @@ const outcomeOf = (
 ) =>
   Effect.gen(function*() {
     const breaker = yield* twoFailures(subject)
-    yield* Effect.exit(breaker.execute(Effect.fail("unavailable"), { key: "a" }))
+    // Breakers of one subject may share their circuits.
+    const key = `outcome ${++outcomes}`
+    yield* Effect.exit(breaker.execute(Effect.fail("unavailable"), { key }))
     yield* Effect.exit(
-      breaker.execute(call as Effect.Effect<HttpClientResponse.HttpClientResponse>, { key: "a", classify })
+      breaker.execute(call as Effect.Effect<HttpClientResponse.HttpClientResponse>, { key, classify })
     )
-    if ((yield* breaker.state("a"))._tag === "Open") return "Failure"
-    yield* Effect.exit(breaker.execute(Effect.fail("unavailable"), { key: "a" }))
-    return (yield* breaker.state("a"))._tag === "Open" ? "Ignored" : "Success"
+    if ((yield* breaker.state(key))._tag === "Open") return "Failure"
+    yield* Effect.exit(breaker.execute(Effect.fail("unavailable"), { key }))
+    return (yield* breaker.state(key))._tag === "Open" ? "Ignored" : "Success"
   })
 
 const statuses: ReadonlyArray<readonly [outcome: string, ...statuses: ReadonlyArray<number>]> = [
