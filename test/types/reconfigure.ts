@@ -17,13 +17,13 @@ export const payments: Change<Payments> = Payments.reconfigure({
 export const hosts: Change<Hosts> = Hosts.reconfigure({ capacity: 5, maxConcurrent: 2, openFor: "5 seconds" })
 
 // @ts-expect-error a call through Search cannot time out by its type
-Search.reconfigure({ timeout: "1 second" })
+void Search.reconfigure({ timeout: "1 second" })
 // @ts-expect-error nor may its probes
-Search.reconfigure({ halfOpen: { timeout: "1 second" } })
+void Search.reconfigure({ halfOpen: { timeout: "1 second" } })
 // @ts-expect-error a breaker without keys has no capacity
-Payments.reconfigure({ capacity: 5 })
+void Payments.reconfigure({ capacity: 5 })
 // @ts-expect-error classify is code
-Payments.reconfigure({ classify: () => ({ _tag: "Success" }) })
+void Payments.reconfigure({ classify: () => ({ _tag: "Success" }) })
 
 export const inHand: Effect.Effect<Breaker.Policy, Breaker.PolicyError, Storage.Storage> = Effect.scoped(
   Effect.gen(function*() {
