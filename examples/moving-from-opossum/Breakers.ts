@@ -1,5 +1,5 @@
 /** The breakers that the shop will have, and how a handler that returns a promise calls through one. */
-import { Duration, Effect, Layer, ManagedRuntime } from "effect"
+import { Data, Duration, Effect, Layer, ManagedRuntime } from "effect"
 import { Breaker, Storage, Trip } from "../../src/index.ts"
 import type { Guarded, Rejected } from "./Shop.ts"
 
@@ -13,10 +13,13 @@ export const runtime = ManagedRuntime.make(
   Layer.mergeAll(Prices.layer, Stock.layer).pipe(Layer.provide(Storage.MemoryStorageLive))
 )
 
-/** A call that fails with its error as it is, or is rejected. */
+class UpstreamError extends Data.TaggedError("UpstreamError")<{ readonly cause: unknown }> {}
+
 export const guarded = <E>(guard: Breaker.Guard<E, Prices | Stock>): Guarded => (call) =>
   runtime.runPromise(
-    Effect.tryPromise({ try: (signal) => call(signal), catch: (error) => error }).pipe(guard.wrapWith({}))
+    Effect.tryPromise({ try: (signal) => call(signal), catch: (cause) => new UpstreamError({ cause }) }).pipe(
+      guard.wrapWith({})
+    )
   )
 
 export const rejected = (error: unknown): Rejected | undefined => {

@@ -1,7 +1,7 @@
 /** The guide to moving in: its tables of options, and the same traffic through both breakers. */
 import { afterEach, assert, beforeEach, describe, it } from "@effect/vitest"
 import * as cockatiel from "cockatiel"
-import { Cause, Duration, Effect, type Exit, Schedule, type Scope } from "effect"
+import { Cause, Data, Duration, Effect, type Exit, Schedule, type Scope } from "effect"
 import { CircuitBreaker } from "effect/persistence"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -36,6 +36,7 @@ const plain = (cell: string): string => cell.replaceAll("`", "")
 
 /** The value of an expression that the guide shows. */
 const valueOf = (code: string, scope: Record<string, unknown>): any =>
+  // oxlint-disable-next-line typescript/no-implied-eval -- it is code of this repository
   new Function(...Object.keys(scope), `return (${code})`)(...Object.values(scope))
 
 // -----------------------------------------------------------------------------
@@ -45,13 +46,19 @@ const valueOf = (code: string, scope: Record<string, unknown>): any =>
 const isMine = (error: unknown): boolean => (error as TrafficError).isMine
 
 /** The error of a call, which says that it is the caller's own where it is. */
-const errorOf = (error: unknown): unknown => isMine(error) ? { error, [Outcome.outcome]: Outcome.ignored } : error
+class CallError extends Data.TaggedError("CallError")<{ readonly isMine: boolean }> {
+  get [Outcome.outcome](): Outcome.Outcome {
+    return this.isMine ? Outcome.ignored : Outcome.failure()
+  }
+}
+
+const callOf = (begin: () => Promise<void>): Effect.Effect<void, CallError> =>
+  Effect.tryPromise({ try: begin, catch: (error) => new CallError({ isMine: isMine(error) }) })
 
 const through = (guard: Pick<Breaker.Guard<unknown, never>, "wrapWith">): Effect.Effect<Attempt> =>
   Effect.map(
     Effect.context<never>(),
-    (context) => (begin) =>
-      Effect.runPromiseWith(context)(guard.wrapWith(Effect.tryPromise({ try: begin, catch: errorOf }), {}))
+    (context) => (begin) => Effect.runPromiseWith(context)(guard.wrapWith(callOf(begin), {}))
   )
 
 const opossum = (options: string) =>
@@ -76,10 +83,8 @@ const effects = (options: string): Effect.Effect<Attempt, never, Scope.Scope> =>
         : isMine(Cause.squash(exit.cause))
         ? CircuitBreaker.ignored
         : CircuitBreaker.failure()
-    return (begin: () => Promise<void>) => {
-      const call = Effect.tryPromise({ try: begin, catch: (error) => error })
-      return Effect.runPromiseWith(context)(breaker.execute(call, { key: "traffic", classify }))
-    }
+    return (begin: () => Promise<void>) =>
+      Effect.runPromiseWith(context)(breaker.execute(callOf(begin), { key: "traffic", classify }))
   }).pipe(Effect.provide(CircuitBreaker.layerStoreMemory()))
 
 /** A breaker of another library from the options that the guide shows, as its own users call it. */
@@ -166,7 +171,7 @@ const optionsOf = (heading: string) =>
   })
 
 const seconds = (millis: number): string => `${millis / 1000} seconds`
-const orNone = (value: unknown): string => value === undefined || value === 0 ? "none" : String(value)
+const orNone = (value: number | undefined): string => String(value || "none")
 
 /** The defaults of a breaker without a policy, as the guide writes them. */
 const policyDefaults: Readonly<Record<string, string>> = (() => {
@@ -193,8 +198,10 @@ const tripOptions = {
   slowCallRate: { threshold: 0.5, slowerThan: "1 second", within: "1 minute" }
 } as const
 
+const constructors = { failureRate: Trip.failureRate, slowCallRate: Trip.slowCallRate } as const
+
 const tripDefault = (constructor: keyof typeof tripOptions, option: string): string => {
-  const make = Trip[constructor] as (options: Record<string, unknown>) => Trip.Trip
+  const make = constructors[constructor] as (options: Record<string, unknown>) => Trip.Trip
   const all = { ...tripOptions[constructor] }
   const made = make(all) as unknown as Record<string, unknown>
   if (option in made && !(option in all)) return String(made[option])
@@ -249,7 +256,7 @@ describe("the tables of options", () => {
     const { options } = breaker
     for (const { defaultThere, option } of rows) {
       if (/^(?:\d+|true|false)$/.test(defaultThere) && options[option] !== undefined) {
-        assert.strictEqual(String(options[option]), defaultThere, option)
+        assert.strictEqual(JSON.stringify(options[option]), defaultThere, option)
       }
     }
     assert.strictEqual(

@@ -5,7 +5,7 @@
  * breaker, and decides or not as the play says.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Data, Effect, Fiber, Schema } from "effect"
+import { Data, Effect, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Outcome, Trip } from "../../src/index.ts"
 import * as Adapter from "../../src/interop/Adapter.ts"

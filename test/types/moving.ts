@@ -1,6 +1,9 @@
+// @effect-diagnostics floatingEffect:off missingEffectError:off
 /** What adopters write to move from another breaker. Nothing here runs: it must type-check, and what is marked must not. */
+import type { CircuitBreakerPolicy } from "cockatiel"
 import { Config, Duration, Effect } from "effect"
 import { HttpClient, type HttpClientError } from "effect/http"
+import type Opossum from "opossum"
 import * as BreakerHttpClient from "../../src/http/HttpClient.ts"
 import { Breaker, Trip } from "../../src/index.ts"
 import * as Adapter from "../../src/interop/Adapter.ts"
@@ -52,9 +55,9 @@ Compare.compare({ old: Adapter.opossum("payments", opossum), new: Payments }, {
 })
 
 // the real ones fit without their types
-declare const policy: typeof import("cockatiel").noop
+declare const policy: CircuitBreakerPolicy
 Adapter.cockatiel("payments", policy)
-declare const opossumOfThePackage: import("opossum").default<[() => Promise<any>], any>
+declare const opossumOfThePackage: Opossum<[() => Promise<any>], any>
 Adapter.opossum("payments", opossumOfThePackage)
 
 declare const legacy: {
