@@ -2,9 +2,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Context, Duration, Effect, Exit, Fiber, Logger, Metric, References } from "effect"
 import { TestClock } from "effect/testing"
+import * as BreakerHttpClient from "../../src/http/HttpClient.ts"
 import { Breaker, Outcome, Trip } from "../../src/index.ts"
 import * as Adapter from "../../src/interop/Adapter.ts"
 import * as Compare from "../../src/interop/Compare.ts"
+import { clientOf } from "../http/support.ts"
+import { processes, slow } from "../support/storages.ts"
 import { make, untilQuiet, withReports } from "../utils.ts"
 
 const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
@@ -321,6 +324,46 @@ describe("compare", () => {
       assert.deepStrictEqual(mismatches.map(({ old }) => old), ["run"])
       assert.deepStrictEqual(yield* Compare.agreement(guard), { calls: 2, decided: 1, outcome: 0 })
       assert.strictEqual(fired, 0)
+    }))
+
+  it.effect("shadows on one storage are a fleet, whose probe is a call that ran, and wait beside the calls", () =>
+    Effect.gen(function*() {
+      const links = yield* processes(2)
+      const policy = { ...two, evidence: "any" } as const
+      const breakers = yield* Effect.forEach(links, (link) => link.make("shadow-fleet", policy))
+      const guards = breakers.map((breaker) => comparing({ old: oldOne().guard, new: breaker }).guard)
+      for (const guard of guards) yield* guard.wrapWith(ran, {})
+      for (const _ of [1, 2]) yield* Effect.ignore(guards[0]!.wrapWith(boom, {}))
+      yield* untilQuiet
+      assert.deepStrictEqual(yield* Effect.forEach(breakers, ({ state }) => state), ["Open", "Open"])
+      yield* guards[1]!.wrapWith(ran, {})
+      assert.strictEqual((yield* Compare.agreement(guards[1]!)).decided, 1)
+      yield* TestClock.adjust("10 seconds")
+      // The lease of the probe is a request to the storage, and the call does not wait for it.
+      links[1]!.fault(slow(50), "probe")
+      assert.strictEqual(yield* guards[1]!.wrapWith(ran, {}), "ran")
+      const { calls } = yield* Compare.agreement(guards[1]!)
+      yield* TestClock.adjust("5 seconds")
+      yield* untilQuiet
+      assert.strictEqual((yield* Compare.agreement(guards[1]!)).calls, calls + 1)
+      assert.deepStrictEqual(yield* Effect.forEach(breakers, ({ state }) => state), ["Closed", "Closed"])
+    }))
+
+  it.effect("goes behind an HTTP client, whose bodies can settle it", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("shadow-http", two)
+      const { guard } = comparing({ old: oldOne().guard, new: breaker })
+      const { client } = yield* clientOf(({ url }) => ({ status: url.endsWith("sick") ? 503 : 200, body: "text" }))
+      const head = BreakerHttpClient.withBreaker(client, guard)
+      yield* head.get("https://a.test/well")
+      assert.strictEqual((yield* breaker.snapshot).statistics.success, 1)
+      const end = BreakerHttpClient.withBreaker(client, guard, { bodies: "end" })
+      const response = yield* end.get("https://a.test/well")
+      assert.strictEqual((yield* breaker.snapshot).statistics.success, 1)
+      yield* response.text
+      assert.strictEqual((yield* breaker.snapshot).statistics.success, 2)
+      yield* end.get("https://a.test/sick")
+      assert.strictEqual((yield* breaker.snapshot).statistics.failure, 1)
     }))
 
   it("refuses flags that are none", () => {
