@@ -288,6 +288,16 @@ describe("compare", () => {
       })
     ))
 
+  it.effect("a decider that breaks before the call has said nothing", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("beside-broken", two)
+      const broken = { ...breaker, wrapWith: () => Effect.die("broken") } as unknown as typeof breaker
+      const { guard, mismatches } = comparing({ old: broken, new: breaker })
+      assert.isTrue(Exit.hasDies(yield* Effect.exit(guard.wrapWith(ran, {}))))
+      assert.deepStrictEqual(mismatches, [])
+      assert.deepStrictEqual(yield* Compare.agreement(guard), { calls: 0, decided: 0, outcome: 0 })
+    }))
+
   it.effect("a shadow that waits neither delays the call nor misses how it ended", () =>
     Effect.gen(function*() {
       const breaker = yield* make("slow", two)
@@ -462,7 +472,7 @@ describe("a mismatch", () => {
         decides: "old",
         old: "run",
         new: "rejected",
-        old_reason: undefined,
+        old_reason: "none",
         unlogged: 0
       })
       assert.include(fields[0]!["new_reason"], "1 consecutive failure")

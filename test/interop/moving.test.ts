@@ -311,6 +311,50 @@ describe("the tables of options", () => {
     }
   })
 
+  it("From resilience4j, From Polly: all options of their configurations", () => {
+    const declared = {
+      "From resilience4j": [
+        "failureRateThreshold",
+        "slidingWindowType",
+        "slidingWindowSize",
+        "minimumNumberOfCalls",
+        "slowCallRateThreshold",
+        "slowCallDurationThreshold",
+        "waitDurationInOpenState",
+        "waitIntervalFunctionInOpenState",
+        "automaticTransitionFromOpenToHalfOpenEnabled",
+        "permittedNumberOfCallsInHalfOpenState",
+        "maxWaitDurationInHalfOpenState",
+        "recordExceptions",
+        "recordException",
+        "ignoreExceptions",
+        "ignoreException",
+        "recordResult",
+        "transitionOnResult",
+        "writableStackTraceEnabled",
+        "currentTimestampFunction",
+        "initialState"
+      ],
+      "From Polly": [
+        "FailureRatio",
+        "MinimumThroughput",
+        "SamplingDuration",
+        "BreakDuration",
+        "BreakDurationGenerator",
+        "ShouldHandle",
+        "ManualControl",
+        "StateProvider",
+        "OnOpened",
+        "OnClosed",
+        "OnHalfOpened"
+      ]
+    }
+    for (const [heading, names] of Object.entries(declared)) {
+      const options = optionsOf(heading).map(({ option }) => option)
+      assert.includeMembers(options, names)
+    }
+  })
+
   it("From Effect's own breaker: all options, with their defaults", () => {
     const rows = new Map(
       optionsOf("From Effect's own breaker").map(({ defaultThere, option }) => [option, defaultThere])

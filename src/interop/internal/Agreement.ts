@@ -59,8 +59,8 @@ export class Agreement {
         decides,
         old,
         new: newWord,
-        old_reason: reasons.old,
-        new_reason: reasons.new,
+        old_reason: reasons.old ?? "none",
+        new_reason: reasons.new ?? "none",
         unlogged
       })
     })

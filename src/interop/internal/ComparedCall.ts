@@ -78,10 +78,12 @@ export class ComparedCall {
   /** The decider runs the call. */
   readonly runs: Effect.Effect<void> = Effect.suspend(() => this.#ask(RUN))
 
-  /** The decider rejected the call with this cause. */
+  /** The call did not run, with this cause. */
   rejected(cause: Cause.Cause<unknown>): Effect.Effect<void> {
-    if (Cause.hasInterruptsOnly(cause)) return Effect.void
-    const word: Word = { says: "rejected", reason: messageOf(Cause.squash(cause)) }
+    const error = cause.reasons.find(Cause.isFailReason)
+    // A call that was given up, or a decider that broke, has said nothing.
+    if (error === undefined) return Effect.void
+    const word: Word = { says: "rejected", reason: messageOf(error.error) }
     const { mayI } = this.#shadow as { readonly mayI?: (() => boolean | undefined) | undefined }
     if (mayI === undefined) {
       const ending = { exit: Exit.void, judged: undefined, given: Effect.succeed(Outcome.ignored), isCut: false }
@@ -105,10 +107,11 @@ export class ComparedCall {
       Effect.exit(Scope.provide(permit, this.#scope)),
       (exit) => this.#answered(word, exit)
     )
-    return Effect.gen({ self: this }, function*() {
+    // A permit that was taken must be known when the call ends.
+    return Effect.uninterruptible(Effect.gen({ self: this }, function*() {
       this.#startedAt = yield* monotonicNow
       this.#asked = yield* started(answer)
-    })
+    }))
   }
 
   #answered(word: Word, exit: Exit.Exit<Permit, unknown>): Effect.Effect<Permit | undefined> {
