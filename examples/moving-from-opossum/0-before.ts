@@ -1,6 +1,6 @@
 /** Before the move: the shop with opossum. The next steps are in the files beside this one. */
-import { opossum } from "./moving-from-opossum/Old.ts"
-import { play } from "./moving-from-opossum/Shop.ts"
+import { opossum } from "./Old.ts"
+import { play } from "./Shop.ts"
 
 const prices = opossum()
 const stock = opossum()

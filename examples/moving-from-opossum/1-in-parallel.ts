@@ -1,11 +1,11 @@
 /** The first step: both in parallel. Opossum decides, and each mismatch is printed with the reasons of both. */
 import { Effect } from "effect"
-import type { Breaker } from "../src/index.ts"
-import * as Adapter from "../src/interop/Adapter.ts"
-import * as Compare from "../src/interop/Compare.ts"
-import { guarded, Prices, rejected, runtime, Stock } from "./moving-from-opossum/Breakers.ts"
-import { opossum } from "./moving-from-opossum/Old.ts"
-import { play } from "./moving-from-opossum/Shop.ts"
+import type { Breaker } from "../../src/index.ts"
+import * as Adapter from "../../src/interop/Adapter.ts"
+import * as Compare from "../../src/interop/Compare.ts"
+import { guarded, Prices, rejected, runtime, Stock } from "./Breakers.ts"
+import { opossum } from "./Old.ts"
+import { play } from "./Shop.ts"
 
 // Without `onMismatch` it goes to the log, at most once a second.
 const onMismatch = ({ circuit, new: ours, old, reasons }: Compare.Mismatch) =>

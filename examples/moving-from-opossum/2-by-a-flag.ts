@@ -1,11 +1,11 @@
 /** The second step: a flag for each service. `PRICES_BREAKER_DECIDES=new` switches prices, and stock stays as it is. */
 import { Config, Effect } from "effect"
-import type { Breaker } from "../src/index.ts"
-import * as Adapter from "../src/interop/Adapter.ts"
-import * as Compare from "../src/interop/Compare.ts"
-import { guarded, Prices, rejected, runtime, Stock } from "./moving-from-opossum/Breakers.ts"
-import { opossum } from "./moving-from-opossum/Old.ts"
-import { play } from "./moving-from-opossum/Shop.ts"
+import type { Breaker } from "../../src/index.ts"
+import * as Adapter from "../../src/interop/Adapter.ts"
+import * as Compare from "../../src/interop/Compare.ts"
+import { guarded, Prices, rejected, runtime, Stock } from "./Breakers.ts"
+import { opossum } from "./Old.ts"
+import { play } from "./Shop.ts"
 
 const both = <Err, Ctx>(breaker: Breaker.Guard<Err, Ctx>) =>
   Compare.compare(
