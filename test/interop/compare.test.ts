@@ -1,11 +1,13 @@
 /** Compare mode: what the decider does, what its shadow learns, and what is said where they disagree. */
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Context, Duration, Effect, Exit, Fiber, Logger, Metric, References } from "effect"
+import { CircuitBreaker } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as BreakerHttpClient from "../../src/http/HttpClient.ts"
 import { Breaker, Outcome, Trip } from "../../src/index.ts"
 import * as Adapter from "../../src/interop/Adapter.ts"
 import * as Compare from "../../src/interop/Compare.ts"
+import * as EffectCircuitBreaker from "../../src/interop/EffectCircuitBreaker.ts"
 import { clientOf } from "../http/support.ts"
 import { processes, slow } from "../support/storages.ts"
 import { make, untilQuiet, withReports } from "../utils.ts"
@@ -358,6 +360,27 @@ describe("compare", () => {
       assert.strictEqual((yield* Compare.agreement(guards[1]!)).calls, calls + 1)
       assert.deepStrictEqual(yield* Effect.forEach(breakers, ({ state }) => state), ["Closed", "Closed"])
     }))
+
+  it.effect("Effect's own breaker can be either side, and says how it judges", () =>
+    Effect.gen(function*() {
+      const theirs = yield* CircuitBreaker.make({
+        tripPolicy: CircuitBreaker.consecutive(3),
+        openDuration: "10 seconds"
+      })
+      const old = EffectCircuitBreaker.guard(theirs, { key: "payments" })
+      const breaker = yield* make("beside-effect", { ...two, classify: () => Outcome.failure() })
+      let decides: Compare.Side = "old"
+      const { guard, mismatches } = comparing({ old, new: breaker }, { decides: Effect.sync(() => decides) })
+      yield* guard.wrapWith(ran, {})
+      assert.deepInclude(mismatches[0], { _tag: "Outcome", old: "Success", new: "Failure" })
+      yield* Effect.ignore(guard.wrapWith(boom, {}))
+      assert.strictEqual(yield* breaker.state, "Open")
+      for (const _ of [1, 2]) yield* Effect.ignore(guard.wrapWith(boom, {}))
+      assert.strictEqual((yield* Effect.flip(guard.wrapWith(ran, {})))._tag, "CircuitBreakerError")
+      decides = "new"
+      assert.instanceOf(yield* Effect.flip(guard.wrapWith(ran, {})), Breaker.BreakerOpenError)
+      assert.deepStrictEqual(yield* Compare.agreement(guard), { calls: 6, decided: 2, outcome: 1 })
+    }).pipe(Effect.provide(CircuitBreaker.layerStoreMemory())))
 
   it.effect("goes behind an HTTP client, whose bodies can settle it", () =>
     Effect.gen(function*() {

@@ -7,6 +7,7 @@ import { dual } from "effect/Function"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import type * as Scope from "effect/Scope"
 import type { Guard, Permit } from "../../Guard.ts"
+import { judge, type Judges } from "../../internal/Judge.ts"
 import * as Outcome from "../../Outcome.ts"
 import type { Classify } from "../../Policy.ts"
 
@@ -25,8 +26,9 @@ const theirs = (outcome: Outcome.Outcome): CircuitBreaker.Outcome => {
 export const guardOf = (
   breaker: CircuitBreaker.CircuitBreaker,
   key: string
-): Guard<CircuitBreaker.CircuitBreakerError, never> => ({
+): Guard<CircuitBreaker.CircuitBreakerError, never> & Judges => ({
   circuit: key,
+  [judge]: Outcome.fromExit,
   wrapWith: dual(
     2,
     <A, E, R, R2>(
