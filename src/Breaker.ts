@@ -901,7 +901,7 @@ function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<
 
 /**
  * A policy from config, each field optional, under a prefix: for `PAYMENTS`, in environment variables, `PAYMENTS_OPEN_FOR`,
- * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_ENFORCEMENT`, `PAYMENTS_HALF_OPEN_PROBES`, `…_SUCCESSES`,
+ * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_ENFORCEMENT`, `PAYMENTS_APPROACH_AT`, `PAYMENTS_HALF_OPEN_PROBES`, `…_SUCCESSES`,
  * `…_LEASE`, `…_TIMEOUT`, `…_RAMP`, and `PAYMENTS_TRIP`, a trip policy as JSON. An invalid value is a `ConfigError` that names
  * the field, the value and the range. A field that is not set is absent, so the policy can be spread over another.
  *

@@ -121,6 +121,11 @@ export interface Snapshot {
   /** How far a closed circuit is from tripping on this instance's own evidence. */
   readonly whyNot?: string | undefined
   /**
+   * How close a closed circuit is to opening, as a share of the threshold that is closest: from 0 to 1, on this instance's own
+   * evidence or on the fleet's, whichever is closer (`whyNot`, `fleet.whyNot`). 0 while it is not closed.
+   */
+  readonly approach: number
+  /**
    * Whose evidence makes this instance reject calls, or `override` for an operator's; absent while calls are admitted.
    */
   readonly openedBy?: "instance" | "fleet" | "override" | undefined
@@ -150,6 +155,9 @@ export interface Snapshot {
  * change, with the counts that caused it. A success is no event, but the snapshots count it.
  *
  * - `Transition`: the state changed, or would have changed (under `MetricsOnly`, from `Closed` to `Closed`).
+ * - `Approaching`: a closed circuit came as close to opening as the policy's `approachAt`. `share` is the snapshot's `approach`, and
+ *   `whyNot` says of what. Published once for each approach: again after a change of state, or after `share` was more than 0.1
+ *   below `approachAt`. A circuit that opens with its next failure without having come this close is a `Transition` alone.
  * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout. `error` is the call's own error as it
  *   is, with all that it holds: choose what of it you log or send.
  * - `Rejected`: a call was not run; `by` is the tag of its error.
@@ -170,6 +178,13 @@ export type Event =
     readonly from: Snapshot["state"]
     readonly to: Snapshot["state"]
     readonly reason: string
+    readonly snapshot: Snapshot
+  }
+  | {
+    readonly _tag: "Approaching"
+    readonly circuit: string
+    readonly share: number
+    readonly whyNot: string
     readonly snapshot: Snapshot
   }
   | {

@@ -359,6 +359,7 @@ describe("the gateway's picture", () => {
       retryAfter: state === "Open" ? Duration.millis(2100) : undefined,
       openings: 1,
       why: "failure rate 0.50 of 16 calls within 5 s",
+      approach: 0,
       concurrent: 0,
       enforcement: "enforce",
       statistics: {

@@ -16,11 +16,11 @@
  */
 import * as Exit from "effect/Exit"
 import { type BreakerOpenError, BulkheadFullError } from "../BreakerError.ts"
-import { recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
+import { advanceTo, recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
 import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
 import * as State from "../core/State.ts"
 import type { LocalMillis } from "../core/Time.ts"
-import { type Evidence, type RuleWindow, type Totals, trips } from "../core/TripRule.ts"
+import { approach, type Evidence, type RuleWindow, type Totals, trips } from "../core/TripRule.ts"
 import { makeWindows, type Window } from "../core/Window.ts"
 import type { Snapshot } from "../Event.ts"
 import type { OperationTo } from "../Storage/Storage.ts"
@@ -29,7 +29,7 @@ import { type Counted, type Fleet, GATE_IDLE, GATE_LEASE, type GateBit, type Loc
 import { messages } from "./Messages.ts"
 import { type Rejection, rejectionOf } from "./Rejection.ts"
 import type { Shared } from "./Shared.ts"
-import { snapshotOf } from "./Snapshot.ts"
+import { approachOf, snapshotOf } from "./Snapshot.ts"
 
 const GATE_STATE = 1
 const GATE_OVERRIDE = 2
@@ -52,6 +52,8 @@ interface Trouble {
   lastFailure: unknown
   /** Calls that have timed out and not ended. */
   overdue: number
+  /** Whether `Approaching` was published, and the circuit has not fallen back since. */
+  hasApproached: boolean
   /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
 }
@@ -61,6 +63,9 @@ interface Trouble {
  * telling which failures were counted.
  */
 const RECENT_FAILURE_MILLIS = 60_000
+
+/** So far below `approachAt` a circuit has fallen back, and its next approach is published again. */
+const APPROACH_HYSTERESIS = 0.1
 
 /** Operators' acts that a circuit without a fleet can do by itself. */
 export type Act = Extract<OperationTo, { readonly _tag: "Override" | "ClearOverride" | "HalfOpen" | "Reset" }>
@@ -164,6 +169,7 @@ export class Circuit implements Local, Evidence {
   #clearEvidence(): void {
     this.streak = 0
     this.windows = makeWindows(this.shared.windows, this.shared.slowerThanMillis !== undefined)
+    if (this.#trouble !== undefined) this.#trouble.hasApproached = false
   }
 
   // -----------------------------------------------------------------------------
@@ -332,6 +338,9 @@ export class Circuit implements Local, Evidence {
   /** Takes an outcome of this epoch into the evidence of a closed circuit, and trips when the rule says so. */
   #record(now: LocalMillis, failed: boolean, slow: boolean, hintMillis: number, metricsOnly: boolean): void {
     const endsStreak = !failed && this.#endStreak()
+    const isBad = failed || slow
+    // It may have fallen back since the last one.
+    if (isBad && this.#trouble?.hasApproached === true) this.#noteApproach(now)
     if (failed) {
       this.streak++
       if (hintMillis > 0) this.#amend(State.hinted(this.shared, this.#state, hintMillis, now))
@@ -339,12 +348,30 @@ export class Circuit implements Local, Evidence {
     recordIn(this.windows, now, failed, slow)
     const reason = failed || successCouldTrip(this.windows) ? trips(this.shared.rule, this) : undefined
     if (reason === undefined) {
+      if (isBad) this.#noteApproach(now)
       if (endsStreak) this.forgetErrors()
       return
     }
     if (metricsOnly) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
     else this.#move(State.opened(this.shared, this.#state, reason, now), now)
     this.join()?.tripped(this.#state.reason!, now)
+  }
+
+  /** Publishes that the circuit comes close to opening, once until it has fallen back. */
+  #noteApproach(now: LocalMillis): void {
+    const { approachAt, hub } = this.shared
+    if (approachAt === undefined || !hub.listening) return
+    advanceTo(this.windows, now)
+    const share = approachOf(this)
+    if (this.#trouble?.hasApproached === true) {
+      if (share <= approachAt - APPROACH_HYSTERESIS) this.#trouble.hasApproached = false
+    } else if (share >= approachAt && share < 1) {
+      this.#inTrouble().hasApproached = true
+      const snapshot = this.snapshot(now)
+      const isOfFleet = share > approach(this.shared.rule, this)
+      const whyNot = (isOfFleet ? snapshot.fleet?.whyNot : snapshot.whyNot) ?? ""
+      hub.publish({ _tag: "Approaching", circuit: this.name, share, whyNot, snapshot })
+    }
   }
 
   /** A success ends the streak. Returns whether there was one. */
@@ -391,6 +418,7 @@ export class Circuit implements Local, Evidence {
       lastFailureMillis: undefined,
       lastFailure: undefined,
       overdue: 0,
+      hasApproached: false,
       rejection: undefined
     }
   }
@@ -494,6 +522,10 @@ export class Circuit implements Local, Evidence {
   refresh(state: State.FleetState, overrideUntil: LocalMillis): void {
     const next = State.refreshed(this.#state, state, overrideUntil)
     if (next !== this.#state) this.#amend(next)
+  }
+
+  evidenceRead(now: LocalMillis): void {
+    this.#noteApproach(now)
   }
 
   judgeAlone(outcome: Settlement["outcome"], hintMillis: number, now: LocalMillis): void {

@@ -58,7 +58,8 @@ const fields = {
   maxOpenFor: Config.Duration("MAX_OPEN_FOR"),
   timeout: Config.Duration("TIMEOUT"),
   maxConcurrent: Config.Finite("MAX_CONCURRENT"),
-  enforcement: Config.Literals(["enforce", "metricsOnly"], "ENFORCEMENT")
+  enforcement: Config.Literals(["enforce", "metricsOnly"], "ENFORCEMENT"),
+  approachAt: Config.schema(Schema.Union([Schema.Finite, Schema.Literal(false)]), "APPROACH_AT")
 }
 
 /** The variables that are read, without their prefix. */
@@ -69,6 +70,7 @@ const KNOWN = [
   "TIMEOUT",
   "MAX_CONCURRENT",
   "ENFORCEMENT",
+  "APPROACH_AT",
   "HALF_OPEN_PROBES",
   "HALF_OPEN_SUCCESSES",
   "HALF_OPEN_LEASE",

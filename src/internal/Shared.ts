@@ -35,6 +35,7 @@ export interface Shared extends Plan {
   readonly probeTimeoutMillis: number | undefined
   readonly maxConcurrent: number | undefined
   readonly enforcement: Resolved["enforcement"]
+  readonly approachAt: Resolved["approachAt"]
   readonly classify: Classify<unknown, unknown, unknown> | undefined
   /** The context in which the breaker was made: it provides the services that `classify` needs. */
   readonly context: Context.Context<never>
@@ -96,6 +97,7 @@ export const makeShared = (
     // A full bulkhead would reject calls.
     maxConcurrent: policy.enforcement === "enforce" ? policy.maxConcurrent : undefined,
     enforcement: policy.enforcement,
+    approachAt: policy.approachAt,
     classify,
     context,
     needsPermits: policy.enforcement !== "enforce" || trace !== undefined || classify !== undefined ||

@@ -39,6 +39,7 @@ export const testBreaker = (circuit: string, policy: Policy, state: "Closed" | "
     state,
     isolated: state === "Open",
     openings: 0,
+    approach: 0,
     concurrent: 0,
     enforcement,
     statistics: {

@@ -65,6 +65,7 @@ export class FakeFleet implements Entry, Fleet {
   isQuiet = true
   readonly readsBeforeCalls = false
   readonly requestLease = Effect.void
+  readonly approach = 0
   /** The lease that waits for a call. */
   lease: LeaseName | undefined
   #circuit: Local | undefined
@@ -149,6 +150,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
     probeTimeoutMillis: undefined,
     maxConcurrent: undefined,
     enforcement: "enforce",
+    approachAt: 0.8,
     classify: undefined,
     context: Context.empty(),
     needsPermits: plan.slowerThanMillis !== undefined,

@@ -18,7 +18,7 @@ import { noCounts } from "../../core/Delta.ts"
 import type { Permit, Settlement } from "../../core/Permit.ts"
 import { type LeaseName, snapshot as snapshotOf, type Why } from "../../core/Record.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
-import { type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
+import { approach, type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
 import type {
   Announcement,
@@ -139,6 +139,11 @@ export class Member implements Fleet, Evidence, Participant {
   totals(of: RuleWindow): Totals {
     const i = this.membership.withins.findIndex((duration) => sameWindow({ _tag: "Within", duration }, of))
     return this.snapshot.totals[i] ?? noCounts
+  }
+
+  get approach(): number {
+    const { isPooled, plan } = this.membership
+    return isPooled && this.snapshot.state._tag === "Closed" ? approach(plan.rule, this) : 0
   }
 
   fleetSnapshot(now: LocalMillis): FleetSnapshot {
@@ -363,6 +368,7 @@ export class Member implements Fleet, Evidence, Participant {
     this.#reports.acknowledged(report, result.success)
     this.accept(snapshot, report.knewGeneration, report.requestedAt)
     if (isFirst) this.#logRestored(snapshot)
+    this.local.evidenceRead(this.answeredAt)
     if (this.requestedAt === report.requestedAt) this.#proposals.judge(report.requestedAt)
     // The first answer brought the storage's clock, without which no outcomes were sent.
     if (isFirst && !this.#reports.outbox.isEmpty) this.membership.batches.sendNow(this)
