@@ -296,7 +296,7 @@ export default defineConfig({
       )
     },
     {
-      files: ["src/{http,rpc,interop}/**/*.ts"],
+      files: ["src/{http,rpc,interop,observability}/**/*.ts"],
       rules: only({ regex: "^(\\.\\./)+(core|layers|redis|sql|file|combine|conformance)/", message: inward }, noDriver)
     },
     {

@@ -3,7 +3,7 @@
  * and follow its banner. It listens on 127.0.0.1 only, on PORT (default 8080; 0 takes any free one).
  */
 import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Config, Console, Data, Effect, Layer, Option, Runtime, Schedule, Schema, Stream } from "effect"
+import { Config, Console, Data, Effect, Layer, Logger, Option, Runtime, Schedule, Schema, Stream } from "effect"
 import { HttpClient, HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "node:http"
 import { Circuits } from "./gateway/Circuits.ts"
@@ -69,7 +69,8 @@ const App = Layer.mergeAll(Screen, Traffic, Transitions).pipe(
   Layer.provide(Layer.mergeAll(Server, Upstream.layer, AnswerLog.layer)),
   // Before the servers, which would have to be stopped again if this fails.
   Layer.provide(Circuits),
-  Layer.provide(Layer.mergeAll(Journal.layer, NodeHttpClient.layerUndici, NodeServices.layer))
+  // The screen shows each change of a circuit, so nothing else is written to the terminal.
+  Layer.provide(Layer.mergeAll(Journal.layer, NodeHttpClient.layerUndici, NodeServices.layer, Logger.layer([])))
 )
 
 const notStarted = (why: string) =>

@@ -71,7 +71,7 @@ import type {
   WrapStreamWith,
   WrapWith
 } from "./Guard.ts"
-import { type AnyClassify, enforcementOf, judged, run } from "./internal/Call.ts"
+import { type AnyClassify, enforcementOf, judged, run, runOf } from "./internal/Call.ts"
 import { countIn, durationIn, oneOf, type Problem, refuse } from "./internal/Check.ts"
 import { type Act, Circuit } from "./internal/Circuit.ts"
 import { circuitName, prefixOf } from "./internal/CircuitName.ts"
@@ -79,9 +79,10 @@ import { makeEntry } from "./internal/fleet/Engine.ts"
 import { refuseUnfit } from "./internal/fleet/Membership.ts"
 import { guardedStream, type StreamOptions } from "./internal/GuardedStream.ts"
 import { randomId } from "./internal/Ids.ts"
+import { reportIneffective } from "./internal/Ineffective.ts"
 import { judge, judgedBy, type Judges } from "./internal/Judge.ts"
 import { Keys, type Overflow } from "./internal/Keys.ts"
-import { logged, unhandled } from "./internal/Log.ts"
+import { unhandled } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
 import { clearProblems, overrideProblems } from "./internal/OperatorInput.ts"
@@ -96,7 +97,14 @@ import { Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
 export * from "./BreakerError.ts"
 export { bypass, Enforcement, type EnforcementMode } from "./Enforcement.ts"
-export type { Event, FleetSnapshot, OverrideMode, Snapshot, Statistics, WindowSnapshot } from "./Event.ts"
+export {
+  type Event,
+  type FleetSnapshot,
+  type OverrideMode,
+  Snapshot,
+  type Statistics,
+  type WindowSnapshot
+} from "./Event.ts"
 export type {
   AwaitError,
   Guard,
@@ -446,12 +454,12 @@ const makeCircuits = <A extends Registered.Made["circuits"]>(
     const bypasses = (yield* enforcementByDefault) === "bypass"
     const resolved = ResolvedPolicy.resolve(name, whole)
     refuseUnfit(name, resolved, storage)
-    if (!storage.capabilities.fences) yield* reportUnfenced(name, whole, storage.backend)
+    yield* reportIneffective(name, whole, resolved, storage)
     // In one step, because a breaker that leaves in between could end the engine of the storage.
     const fingerprint = ResolvedPolicy.fingerprint(whole)
     const made = Effect.sync(() => {
       const fleet = makeEntry(storage, clock, context, instance, resolved, fingerprint)
-      const shared = makeShared(name, resolved, policy.classify, context, scope, fleet)
+      const shared = makeShared(name, resolved, policy.classify, context, scope, instance, fleet)
       const circuits = circuitsOf(shared)
       fleet?.enter(circuits)
       return { circuits, leave: fleet?.leave ?? Effect.void, shared }
@@ -465,20 +473,6 @@ const overDefaults = (name: string, policy: Policy, defaults: Policy): Policy =>
   const whole = { ...ResolvedPolicy.given(defaults), ...ResolvedPolicy.given(policy) }
   refuse(`Breaker.Defaults of circuit ${JSON.stringify(name)}`, ResolvedPolicy.undeclared(policy, whole))
   return whole
-}
-
-/** Says which fields need a storage that can decide between instances. */
-const reportUnfenced = (
-  circuit: string,
-  { consistency = "local", evidence, onStorageError }: Policy,
-  backend: string
-) => {
-  const fields = [
-    ...(consistency === "local" ? [] : ["consistency"]),
-    ...(onStorageError === "fail" ? ["onStorageError"] : []),
-    ...(evidence === "pooled" ? ["evidence"] : [])
-  ]
-  return fields.length === 0 ? Effect.void : logged(messages.notFenced, { circuit, backend, fields: fields.join(", ") })
 }
 
 /**
@@ -542,6 +536,7 @@ export const makeKeyed = <const P extends Policy & KeyedOptions>(
   const keyed = (shared: Shared) => new Keys(shared, capacity, idleMillis, overflow)
   return Effect.flatMap(makeCircuits(name, own, keyed, true), (made) => {
     const { bypasses, circuits: keys } = made
+    const run = runOf(made.shared)
     const finding = (key: string): Find => (fiber) => bypasses && !isEnforcementGiven(fiber) ? undefined : keys.get(key)
     const breaker: KeyedBreaker<ErrorOf<P>> = {
       name,
@@ -614,15 +609,16 @@ interface HasCircuit {
 
 const breakerOf = <Err>(circuit: Circuit, bypasses: boolean): Breaker<Err> & HasCircuit => {
   const { shared } = circuit
+  const isStraight = !bypasses && shared.tracing !== "spans"
   const handle: Breaker<Err> = handleOf(shared, () => circuit, bypasses, false)
   const breaker: Breaker<Err> = {
     ...handle,
     circuit: circuit.name,
-    wrap: bypasses ? handle.wrap : (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)),
+    wrap: isStraight ? (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)) : handle.wrap,
     events: shared.hub.events
   }
   // Without it a service's `wrap` goes by the breaker's own.
-  if (bypasses) return breaker as Breaker<Err> & HasCircuit
+  if (!isStraight) return breaker as Breaker<Err> & HasCircuit
   // Not enumerable: a breaker that is spread into another one, with a `wrap` of its own, must not keep it.
   return Object.defineProperty(breaker, circuitKey, { value: circuit }) as Breaker<Err> & HasCircuit
 }
@@ -632,11 +628,13 @@ const breakerOf = <Err>(circuit: Circuit, bypasses: boolean): Breaker<Err> & Has
  * on the circuit only if somebody uses it.
  */
 const handleOf = <Err>(
-  { hub, ticker }: Shared,
+  shared: Shared,
   current: () => Circuit,
   bypasses: boolean,
   mustExist: boolean
 ): Breaker<Err> & Judges => {
+  const { hub, ticker } = shared
+  const run = runOf(shared)
   const through = <A, E, R>(self: Effect.Effect<A, E, R>, classify: AnyClassify | undefined) =>
     Effect.withFiber((fiber): Effect.Effect<A, any, R> =>
       bypasses && !isEnforcementGiven(fiber) ? self : run(current(), self, classify, fiber)

@@ -30,6 +30,7 @@ import { messages } from "./Messages.ts"
 import { type Rejection, rejectionOf } from "./Rejection.ts"
 import type { Shared } from "./Shared.ts"
 import { approachOf, snapshotOf } from "./Snapshot.ts"
+import { tellTransition } from "./Tracing.ts"
 
 const GATE_STATE = 1
 const GATE_OVERRIDE = 2
@@ -112,9 +113,14 @@ export class Circuit implements Local, Evidence {
   // -----------------------------------------------------------------------------
 
   /** Changes the state. The order of the steps is a rule of the protocol. Returns the counts of the epoch that ended. */
-  #become(next: State.State, now: LocalMillis, isTransition = State.isTransition(this.#state, next)): Counted {
+  #become(
+    next: State.State,
+    now: LocalMillis,
+    isTransition = State.isTransition(this.#state, next),
+    evidence?: unknown
+  ): Counted {
     // 1. Listeners see the counts that caused it.
-    if (isTransition) this.#publishTransition(next, now)
+    const log = isTransition ? this.#publishTransition(next, now, evidence) : undefined
     const from = this.#state._tag
     // 2. The counts of this epoch are read before they are forgotten.
     const ended = this.counted()
@@ -127,6 +133,8 @@ export class Circuit implements Local, Evidence {
     if (next._tag === "Closed" || (next._tag === "HalfOpen" && from === "Closed")) this.forgetErrors()
     // 5. The next call meets the new state.
     this.#setGate()
+    // A logger is code of the user's, so it runs when nothing is half done.
+    log?.()
     return ended
   }
 
@@ -305,6 +313,8 @@ export class Circuit implements Local, Evidence {
     permit.spent = true
     if (!permit.recorded) return
     const isLate = permit.epoch !== this.epoch
+    const { trace } = this.shared
+    if (trace !== undefined) trace(messages.callEnded, { circuit: this.name, outcome, slow, timeout, late: isLate })
     if (!isLate && outcome === "Failure") this.#keepError(error)
     if (timeout) this.timeout++
     if (outcome === "Ignored") this.ignored++
@@ -354,13 +364,14 @@ export class Circuit implements Local, Evidence {
     }
     if (metricsOnly) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
     else this.#move(State.opened(this.shared, this.#state, reason, now), now)
+    tellTransition(this, "Closed")
     this.join()?.tripped(this.#state.reason!, now)
   }
 
   /** Publishes that the circuit comes close to opening, once until it has fallen back. */
   #noteApproach(now: LocalMillis): void {
-    const { approachAt, hub } = this.shared
-    if (approachAt === undefined || !hub.listening) return
+    const { approachAt, debug, hub } = this.shared
+    if (approachAt === undefined || !(hub.listening || debug !== undefined)) return
     advanceTo(this.windows, now)
     const share = approachOf(this)
     if (this.#trouble?.hasApproached === true) {
@@ -371,6 +382,7 @@ export class Circuit implements Local, Evidence {
       const isOfFleet = share > approach(this.shared.rule, this)
       const whyNot = (isOfFleet ? snapshot.fleet?.whyNot : snapshot.whyNot) ?? ""
       hub.publish({ _tag: "Approaching", circuit: this.name, share, whyNot, snapshot })
+      debug?.(messages.approaching, { circuit: this.name, share, whyNot })
     }
   }
 
@@ -514,7 +526,8 @@ export class Circuit implements Local, Evidence {
     const before = this.#overrideBefore(now)
     const isRecent = now - (this.#trouble?.failureAt ?? NaN) <= RECENT_FAILURE_MILLIS
     if (this.#state._tag === "Closed" && !isRecent) this.forgetErrors()
-    const ended = this.#become(State.adopted(this.shared, this.#state, view, now), now)
+    const next = State.adopted(this.shared, this.#state, view, now)
+    const ended = this.#become(next, now, undefined, view.evidence ?? { by: "fleet" })
     this.#publishOverrideChange(before, view.operator, now)
     return ended
   }
@@ -648,20 +661,23 @@ export class Circuit implements Local, Evidence {
   }
 
   // -----------------------------------------------------------------------------
-  // events: nothing is made while nobody listens
+  // events and log lines: no event is made while nobody listens
   // -----------------------------------------------------------------------------
 
-  #publishTransition(next: State.State, now: LocalMillis): void {
-    const { hub } = this.shared
-    if (!hub.listening) return
-    hub.publish({
-      _tag: "Transition",
-      circuit: this.name,
-      from: this.#state._tag,
-      to: next._tag,
-      reason: next.reason ?? "",
-      snapshot: this.snapshot(now)
-    })
+  /** Returns what logs the transition once it is made. */
+  #publishTransition(next: State.State, now: LocalMillis, evidence: unknown): () => void {
+    const { hub, transitionLog } = this.shared
+    if (hub.listening) {
+      hub.publish({
+        _tag: "Transition",
+        circuit: this.name,
+        from: this.#state._tag,
+        to: next._tag,
+        reason: next.reason ?? "",
+        snapshot: this.snapshot(now)
+      })
+    }
+    return transitionLog.changing(this, next, evidence, now)
   }
 
   #publishOverrideChange(before: State.Override | undefined, actor: string | undefined, now: LocalMillis): void {
@@ -675,11 +691,13 @@ export class Circuit implements Local, Evidence {
 
   #publishOverride(
     change: "set" | "cleared" | "expired",
-    { actor, mode, reason }: State.Override,
+    override: State.Override,
     now: LocalMillis
   ): void {
-    const { hub } = this.shared
+    const { hub, transitionLog } = this.shared
+    transitionLog.override(this.name, change, override, now)
     if (!hub.listening) return
+    const { actor, mode, reason } = override
     hub.publish({ _tag: "Override", circuit: this.name, change, mode, reason, actor, snapshot: this.snapshot(now) })
   }
 }

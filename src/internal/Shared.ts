@@ -1,7 +1,7 @@
 /** The part of a breaker that its circuits share: its policy as numbers, its clock, its listeners, and its fibers. */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,6 +21,8 @@ import { isLogged, type Log, makeLog } from "./Log.ts"
 import { type Message, messages } from "./Messages.ts"
 import { defaultOpenForMillis, type Resolved } from "./ResolvedPolicy.ts"
 import { Ticker } from "./Ticker.ts"
+import * as Tracing from "./Tracing.ts"
+import { TransitionLog } from "./TransitionLog.ts"
 
 /** Statistics need no better resolution than this, and longer ticks save nothing measurable. */
 const LONGEST_TICK_MILLIS = 1000
@@ -41,6 +43,8 @@ export interface Shared extends Plan {
   readonly context: Context.Context<never>
   /** Whether every call takes a permit, because the policy wants more of it than counting. */
   readonly needsPermits: boolean
+  /** What is told on the spans of callers, as it was set when the breaker was made. */
+  readonly tracing: Tracing.Mode
   readonly clock: Clock.Clock
   readonly ticker: Ticker
   readonly hub: Hub
@@ -50,6 +54,10 @@ export interface Shared extends Plan {
   readonly fleet: Entry | undefined
   /** Logs a line of the breaker's own. */
   readonly log: Log
+  /** Logs changes of state and overrides. */
+  readonly transitionLog: TransitionLog
+  /** Logs what a circuit comes close to; `undefined` unless the minimum level was `Debug` or lower when the breaker was made. */
+  readonly debug: Log | undefined
   /** Logs each decision on a call; `undefined` unless the minimum level was `Trace` when the breaker was made. */
   readonly trace: Log | undefined
   /** Logs a failure that no caller waits for, at `UnhandledLogLevel`. */
@@ -62,6 +70,7 @@ export const makeShared = (
   classify: Classify<unknown, unknown, unknown> | undefined,
   context: Context.Context<never>,
   scope: Scope,
+  instance: string,
   fleet: Entry | undefined
 ): Shared => {
   const start = makeFork(context)
@@ -79,6 +88,7 @@ export const makeShared = (
         level === undefined ? Effect.void : Effect.logWithLevel(level)(`${text}: ${JSON.stringify(name)}`, cause))
     )
   const log = makeLog(context)
+  const debug = isLogged(context, "Debug") ? log : undefined
   const trace = isLogged(context, "Trace") ? log : undefined
   const queues = new Map<number, Deadlines>()
   return {
@@ -103,6 +113,7 @@ export const makeShared = (
     needsPermits: policy.enforcement !== "enforce" || trace !== undefined || classify !== undefined ||
       policy.timeoutMillis !== undefined ||
       policy.maxConcurrent !== undefined || policy.slowerThanMillis !== undefined || fleet?.readsBeforeCalls === true,
+    tracing: Context.get(context, Tracing.Tracing),
     clock,
     ticker,
     hub: new Hub(),
@@ -114,6 +125,8 @@ export const makeShared = (
     },
     fleet,
     log,
+    transitionLog: new TransitionLog(name, instance, log),
+    debug,
     trace,
     report
   }

@@ -23,6 +23,7 @@ import { Hub } from "../../src/internal/Hub.ts"
 import { KeptErrors } from "../../src/internal/KeptErrors.ts"
 import type { Shared } from "../../src/internal/Shared.ts"
 import { Ticker } from "../../src/internal/Ticker.ts"
+import { TransitionLog } from "../../src/internal/TransitionLog.ts"
 
 class Transitions extends Hub {
   readonly seen: Array<readonly [State["_tag"], State["_tag"]]> = []
@@ -66,6 +67,7 @@ export class FakeFleet implements Entry, Fleet {
   readonly readsBeforeCalls = false
   readonly requestLease = Effect.void
   readonly approach = 0
+  readonly drift = undefined
   /** The lease that waits for a call. */
   lease: LeaseName | undefined
   #circuit: Local | undefined
@@ -163,6 +165,9 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
     },
     fleet,
     log: () => {},
+    tracing: "off",
+    transitionLog: new TransitionLog("watched", "only", () => {}),
+    debug: undefined,
     trace: undefined,
     report: () => {}
   }

@@ -65,6 +65,8 @@ export interface Fleet {
   /** Whether the circuit loses nothing by dropping its membership: nobody else can change it, and nothing is known of it. */
   readonly isDispensable: boolean
   readonly fleetSnapshot: (now: LocalMillis) => FleetSnapshot
+  /** The fingerprint of the policy that last changed the circuit, where it is not this breaker's. */
+  readonly drift: string | undefined
   /** How close the fleet's circuit is to opening on pooled evidence: in [0, 1], and 0 where that does not open it. */
   readonly approach: number
 }

@@ -141,6 +141,12 @@ export class Member implements Fleet, Evidence, Participant {
     return this.snapshot.totals[i] ?? noCounts
   }
 
+  /** The fingerprint of the policy that made the last change, where it is not this breaker's. */
+  get drift(): string | undefined {
+    const { fingerprint } = this.snapshot
+    return fingerprint === this.membership.fingerprint ? undefined : fingerprint
+  }
+
   get approach(): number {
     const { isPooled, plan } = this.membership
     return isPooled && this.snapshot.state._tag === "Closed" ? approach(plan.rule, this) : 0
@@ -430,7 +436,7 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   #adopt(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
-    const { elapsed, fingerprint, generation, state } = snapshot
+    const { elapsed, generation, state } = snapshot
     const view = fleetViewOf(snapshot, this.membership, this.local.openedBy, this.#operator, now)
     // This instance closed by its own probes while the storage was away, and another has begun a half-open round since. It
     // stays closed until a leased probe of its own has reported that.
@@ -442,7 +448,7 @@ export class Member implements Fleet, Evidence, Participant {
     this.#proposals.forget()
     this.#leases?.forgetBefore(generation)
     this.membership.log(messages.adopted, { circuit: this.local.name, state: state._tag, generation })
-    this.#comparePolicies(fingerprint)
+    this.#comparePolicies()
     if (this.#isOpenAnywhere() && this.membership.polls) this.schedule()
   }
 
@@ -462,9 +468,9 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   /** Logs once that a change was made by another policy than this breaker's. */
-  #comparePolicies(other: string | undefined): void {
-    const { membership } = this
-    if (other === undefined || other === membership.fingerprint || membership.hasLoggedPolicies) return
+  #comparePolicies(): void {
+    const { drift: other, membership } = this
+    if (other === undefined || membership.hasLoggedPolicies) return
     membership.hasLoggedPolicies = true
     membership.log(messages.policiesDiffer, { circuit: this.local.name, fingerprint: membership.fingerprint, other })
   }
