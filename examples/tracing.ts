@@ -15,7 +15,7 @@ class PrintedSpan extends Tracer.NativeSpan {
   override end(...args: Parameters<Tracer.NativeSpan["end"]>): void {
     super.end(...args)
     for (const [event, , { from, to }] of this.events) {
-      console.log(`  span ${this.name}: ${event}${from === undefined ? "" : `, ${from} to ${to}`}`)
+      console.log(`  span ${this.name}: ${event}${from === undefined ? "" : `, ${String(from)} to ${String(to)}`}`)
     }
   }
 }
