@@ -4,7 +4,7 @@
  * file that configures its circuits, `orders`, `search` and `load`: see docs/configuration.md.
  */
 import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Config, Console, Data, Effect, Layer, Option, Runtime, Schedule, Schema, Stream } from "effect"
+import { Config, Console, Data, Effect, Layer, Logger, Option, Runtime, Schedule, Schema, Stream } from "effect"
 import { HttpClient, HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "node:http"
 import * as BreakerMetrics from "../src/observability/BreakerMetrics.ts"
@@ -73,7 +73,8 @@ const App = Layer.mergeAll(Screen, Traffic, Transitions, Metrics).pipe(
   Layer.provide(Layer.mergeAll(Server, Upstream.layer, AnswerLog.layer)),
   // Before the servers, which would have to be stopped again if this fails.
   Layer.provide(Circuits),
-  Layer.provide(Layer.mergeAll(Journal.layer, NodeHttpClient.layerUndici, NodeServices.layer))
+  // The screen shows each change of a circuit, so nothing else is written to the terminal.
+  Layer.provide(Layer.mergeAll(Journal.layer, NodeHttpClient.layerUndici, NodeServices.layer, Logger.layer([])))
 )
 
 const notStarted = (why: string) =>

@@ -77,7 +77,7 @@ import type {
   WrapStreamWith,
   WrapWith
 } from "./Guard.ts"
-import { type AnyClassify, enforcementOf, judged, run } from "./internal/Call.ts"
+import { type AnyClassify, enforcementOf, judged, run, runOf } from "./internal/Call.ts"
 import { refuse } from "./internal/Check.ts"
 import { type Act, Circuit } from "./internal/Circuit.ts"
 import { circuitName, prefixOf } from "./internal/CircuitName.ts"
@@ -85,9 +85,10 @@ import { makeEntry } from "./internal/fleet/Engine.ts"
 import { unfit } from "./internal/fleet/Membership.ts"
 import { guardedStream, type StreamOptions } from "./internal/GuardedStream.ts"
 import { randomId } from "./internal/Ids.ts"
+import { reportIneffective } from "./internal/Ineffective.ts"
 import { judge, judgedBy, type Judges } from "./internal/Judge.ts"
 import { Keys } from "./internal/Keys.ts"
-import { logged, unhandled } from "./internal/Log.ts"
+import { unhandled } from "./internal/Log.ts"
 import { messages } from "./internal/Messages.ts"
 import { claim, claimKeys, type Owner } from "./internal/NameRegistry.ts"
 import { clearProblems, overrideProblems } from "./internal/OperatorInput.ts"
@@ -105,15 +106,15 @@ import { Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
 export * from "./BreakerError.ts"
 export { bypass, Enforcement, type EnforcementMode } from "./Enforcement.ts"
-export type {
-  Event,
-  FleetSnapshot,
-  OverrideMode,
-  PolicyChange,
-  Reconfigured,
+export {
+  type Event,
+  type FleetSnapshot,
+  type OverrideMode,
+  type PolicyChange,
+  type Reconfigured,
   Snapshot,
-  Statistics,
-  WindowSnapshot
+  type Statistics,
+  type WindowSnapshot
 } from "./Event.ts"
 export type {
   AwaitError,
@@ -501,12 +502,12 @@ const makeCircuits = <A extends One | Keys>(
     const bypasses = (yield* enforcementByDefault) === "bypass"
     const resolved = ResolvedPolicy.resolve(name, whole, ResolvedPolicy.keyedFields)
     refuse(`Circuit ${JSON.stringify(name)} on storage ${JSON.stringify(storage.backend)}`, unfit(resolved, storage))
-    if (!storage.capabilities.fences) yield* reportUnfenced(name, whole, storage.backend)
+    yield* reportIneffective(name, whole, resolved, storage)
     const fingerprint = ResolvedPolicy.fingerprint(whole)
     // In one step, because a breaker that leaves in between could end the engine of the storage.
     const made = Effect.sync(() => {
       const fleet = makeEntry(storage, clock, context, instance, resolved, fingerprint)
-      const shared = makeShared(name, resolved, policy.classify, context, scope, fleet)
+      const shared = makeShared(name, resolved, policy.classify, context, scope, instance, fleet)
       const circuits = circuitsOf(shared)
       fleet?.enter(circuits)
       const parts = { storage, fleet, shared, circuits }
@@ -543,12 +544,6 @@ const overDefaults = (name: string, policy: Policy, declared: Policy, defaults: 
   const whole = { ...ResolvedPolicy.given(defaults), ...ResolvedPolicy.given(policy) }
   refuse(`Breaker.Defaults of circuit ${JSON.stringify(name)}`, ResolvedPolicy.undeclared(declared, whole))
   return whole
-}
-
-/** Says which fields need a storage that can decide between instances. */
-const reportUnfenced = (circuit: string, policy: Policy, backend: string) => {
-  const fields = unfencedFields(policy)
-  return fields.length === 0 ? Effect.void : logged(messages.notFenced, { circuit, backend, fields: fields.join(", ") })
 }
 
 /**
@@ -623,6 +618,7 @@ const makeKeyedAs = <P extends Policy & KeyedOptions>(
   const keyed = (shared: Shared) => new Keys(shared, capacity, ResolvedPolicy.idleMillisOf(policy), overflow)
   return Effect.flatMap(makeCircuits(name, policy, declared, keyed, true), (made) => {
     const { bypasses, circuits: keys, inForce } = made
+    const run = runOf(made.shared)
     const finding = (key: string): Find => (fiber) => bypasses && !isEnforcementGiven(fiber) ? undefined : keys.get(key)
     const breaker: KeyedBreaker<ErrorOf<P>> = {
       name,
@@ -688,15 +684,16 @@ type Parts = Pick<Made<One | Keys>, "bypasses" | "inForce">
 const breakerOf = <Err>(circuit: Circuit, parts: Parts): Breaker<Err> & HasCircuit => {
   const { shared } = circuit
   const { bypasses } = parts
+  const isStraight = !bypasses && shared.tracing !== "spans"
   const handle: Breaker<Err> = handleOf(shared, () => circuit, parts, false)
   const breaker: Breaker<Err> = {
     ...handle,
     circuit: circuit.name,
-    wrap: bypasses ? handle.wrap : (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)),
+    wrap: isStraight ? (self) => Effect.withFiber((fiber) => run(circuit, self, undefined, fiber)) : handle.wrap,
     events: shared.hub.events
   }
   // Without it a service's `wrap` goes by the breaker's own.
-  if (bypasses) return breaker as Breaker<Err> & HasCircuit
+  if (!isStraight) return breaker as Breaker<Err> & HasCircuit
   // Not enumerable: a breaker that is spread into another one, with a `wrap` of its own, must not keep it.
   return Object.defineProperty(breaker, circuitKey, { value: circuit }) as Breaker<Err> & HasCircuit
 }
@@ -706,11 +703,13 @@ const breakerOf = <Err>(circuit: Circuit, parts: Parts): Breaker<Err> & HasCircu
  * on the circuit only if somebody uses it.
  */
 const handleOf = <Err>(
-  { hub, ticker }: Shared,
+  shared: Shared,
   current: () => Circuit,
   { bypasses, inForce }: Parts,
   mustExist: boolean
 ): Breaker<Err> & Judges => {
+  const { hub, ticker } = shared
+  const run = runOf(shared)
   const through = <A, E, R>(self: Effect.Effect<A, E, R>, classify: AnyClassify | undefined) =>
     Effect.withFiber((fiber): Effect.Effect<A, any, R> =>
       bypasses && !isEnforcementGiven(fiber) ? self : run(current(), self, classify, fiber)
@@ -987,7 +986,7 @@ function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<
 /**
  * A policy from config, each field optional, under a prefix: for `PAYMENTS`, in environment variables, `PAYMENTS_OPEN_FOR`,
  * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_CONSISTENCY` (`local`, `strict`) or
- * `PAYMENTS_CONSISTENCY_MAX_AGE`, `PAYMENTS_EVIDENCE`, `PAYMENTS_ON_STORAGE_ERROR`, `PAYMENTS_ENFORCEMENT`, `PAYMENTS_SYNC_EVERY`,
+ * `PAYMENTS_CONSISTENCY_MAX_AGE`, `PAYMENTS_EVIDENCE`, `PAYMENTS_ON_STORAGE_ERROR`, `PAYMENTS_ENFORCEMENT`, `PAYMENTS_APPROACH_AT`, `PAYMENTS_SYNC_EVERY`,
  * `PAYMENTS_HALF_OPEN_PROBES`, `…_SUCCESSES`, `…_LEASE`, `…_TIMEOUT`, `…_RAMP`, and `PAYMENTS_TRIP`, a trip policy as JSON. A
  * duration has its unit. For bare seconds, other names and files see `effect-breaker/config/BreakerConfig`. An invalid value is a
  * `ConfigError` that names

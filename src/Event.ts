@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type * as Duration from "effect/Duration"
+import * as Schema from "effect/Schema"
 
 /**
  * An operator's override of a circuit's state. `ForcedOpen` rejects every call. `Disabled` admits every call and
@@ -82,6 +83,11 @@ export interface FleetSnapshot {
   readonly evidence?: unknown
   /** How far a closed circuit is from tripping on pooled evidence; absent under `evidence: "any"`. */
   readonly whyNot?: string | undefined
+  /**
+   * The fingerprint of the policy by which the circuit last changed, where it is another than this instance's: a deploy is under
+   * way, or the instances have drifted apart.
+   */
+  readonly drift?: string | undefined
   readonly consecutiveFailures: number
   readonly windows: ReadonlyArray<WindowSnapshot>
   readonly statistics: Pick<
@@ -121,6 +127,11 @@ export interface Snapshot {
   /** How far a closed circuit is from tripping on this instance's own evidence. */
   readonly whyNot?: string | undefined
   /**
+   * How close a closed circuit is to opening, as a share of the threshold that is closest: from 0 to 1, on this instance's own
+   * evidence or on the fleet's, whichever is closer (`whyNot`, `fleet.whyNot`). 0 while it is not closed.
+   */
+  readonly approach: number
+  /**
    * Whose evidence makes this instance reject calls, or `override` for an operator's; absent while calls are admitted.
    */
   readonly openedBy?: "instance" | "fleet" | "override" | undefined
@@ -144,6 +155,109 @@ export interface Snapshot {
   /** The fleet's view; absent while this instance knows nothing of the fleet. */
   readonly fleet?: FleetSnapshot | undefined
 }
+
+const Counts = {
+  success: Schema.Finite,
+  failure: Schema.Finite,
+  ignored: Schema.Finite,
+  timeout: Schema.Finite,
+  slow: Schema.Finite,
+  rejected: Schema.Finite,
+  timesOpened: Schema.Finite
+}
+
+const State = Schema.Literals(["Closed", "Open", "HalfOpen"])
+
+const Windows = Schema.Array(Schema.Struct({
+  window: Schema.Union([
+    Schema.Struct({ within: Schema.DurationFromMillis }),
+    Schema.Struct({ lastCalls: Schema.Finite })
+  ]),
+  calls: Schema.Finite,
+  failures: Schema.Finite,
+  slow: Schema.Finite,
+  failureRate: Schema.Finite,
+  slowCallRate: Schema.Finite
+}))
+
+const FleetSnapshotSchema = Schema.Struct({
+  backend: Schema.String,
+  reachable: Schema.Boolean,
+  subscription: Schema.optional(Schema.Struct({ active: Schema.Boolean, for: Schema.DurationFromMillis })),
+  generation: Schema.Finite,
+  state: State,
+  remaining: Schema.optional(Schema.DurationFromMillis),
+  why: Schema.optional(Schema.String),
+  evidence: Schema.optional(Schema.Json),
+  whyNot: Schema.optional(Schema.String),
+  drift: Schema.optional(Schema.String),
+  consecutiveFailures: Schema.Finite,
+  windows: Windows,
+  statistics: Schema.Struct(Counts),
+  age: Schema.optional(Schema.DurationFromMillis),
+  lag: Schema.optional(Schema.DurationFromMillis),
+  waiting: Schema.Finite,
+  lost: Schema.Finite
+})
+
+/**
+ * The schema of a snapshot: one form for health and admin routes, dashboards and whatever else shows a circuit. In JSON each
+ * duration is a number of milliseconds, and what is not known is absent.
+ *
+ * **Gotchas**
+ *
+ * It has the texts of operators (`override.reason`, `why`) and the evidence of the fleet, so it is for colleagues and not for clients.
+ *
+ * **Example** (A snapshot as JSON)
+ *
+ * ```ts import.meta.vitest
+ * import { Effect, Schema } from "effect"
+ * import { Breaker, Storage, Trip } from "effect-breaker"
+ *
+ * const program = Effect.gen(function*() {
+ *   const payments = yield* Breaker.make("payments", { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" })
+ *   yield* Effect.ignore(payments.wrap(Effect.fail("declined")))
+ *   return Schema.encodeSync(Breaker.Snapshot)(yield* payments.snapshot)
+ * }).pipe(Effect.scoped, Effect.provide(Storage.MemoryStorageLive))
+ *
+ * const json = JSON.stringify(await Effect.runPromise(program))
+ * Schema.decodeUnknownSync(Breaker.Snapshot)(JSON.parse(json)).why // => "1 consecutive failures"
+ * ```
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Snapshot: Schema.Codec<Snapshot, unknown> = Schema.Struct({
+  circuit: Schema.String,
+  state: State,
+  isolated: Schema.Boolean,
+  elapsed: Schema.optional(Schema.DurationFromMillis),
+  retryAfter: Schema.optional(Schema.DurationFromMillis),
+  openings: Schema.Finite,
+  why: Schema.optional(Schema.String),
+  whyNot: Schema.optional(Schema.String),
+  approach: Schema.Finite,
+  openedBy: Schema.optional(Schema.Literals(["instance", "fleet", "override"])),
+  override: Schema.optional(Schema.Struct({
+    mode: Schema.Literals(["ForcedOpen", "Disabled", "MetricsOnly"]),
+    reason: Schema.String,
+    actor: Schema.String,
+    expiresIn: Schema.optional(Schema.DurationFromMillis)
+  })),
+  concurrent: Schema.Finite,
+  enforcement: Schema.Literals(["enforce", "metricsOnly"]),
+  statistics: Schema.Struct({
+    ...Counts,
+    consecutiveFailures: Schema.Finite,
+    consecutiveSuccesses: Schema.Finite,
+    lastSuccessTime: Schema.optional(Schema.Finite),
+    lastSuccessDuration: Schema.optional(Schema.Finite),
+    lastFailureTime: Schema.optional(Schema.Finite),
+    lastFailureDuration: Schema.optional(Schema.Finite)
+  }),
+  windows: Windows,
+  fleet: Schema.optional(FleetSnapshotSchema)
+})
 
 /**
  * A field of a policy that was changed, and its value before and now, as text: `openFor` from `60 s` to `10 s`. Defaults that follow
@@ -177,6 +291,9 @@ export interface Reconfigured {
  * change, with the counts that caused it. A success is no event, but the snapshots count it.
  *
  * - `Transition`: the state changed, or would have changed (under `MetricsOnly`, from `Closed` to `Closed`).
+ * - `Approaching`: a closed circuit came as close to opening as the policy's `approachAt`. `share` is the snapshot's `approach`, and
+ *   `whyNot` says of what. Published once for each approach: again after a change of state, or after `share` was more than 0.1
+ *   below `approachAt`. A circuit that opens with its next failure without having come this close is a `Transition` alone.
  * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout. `error` is the call's own error as it
  *   is, with all that it holds: choose what of it you log or send.
  * - `Rejected`: a call was not run; `by` is the tag of its error.
@@ -198,6 +315,13 @@ export type Event =
     readonly from: Snapshot["state"]
     readonly to: Snapshot["state"]
     readonly reason: string
+    readonly snapshot: Snapshot
+  }
+  | {
+    readonly _tag: "Approaching"
+    readonly circuit: string
+    readonly share: number
+    readonly whyNot: string
     readonly snapshot: Snapshot
   }
   | {

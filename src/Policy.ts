@@ -122,5 +122,6 @@ export const Data: Schema.Codec<Data, unknown> = StructWithUnknown({
   evidence: Schema.optional(Schema.Literals(["pooled", "any"])),
   onStorageError: Schema.optional(Schema.Literals(["allow", "fail"])),
   enforcement: Schema.optional(Schema.Literals(["enforce", "metricsOnly"])),
+  approachAt: Schema.optional(Schema.Union([Schema.Finite, Schema.Literal(false)])),
   syncEvery: Schema.optional(DurationInput)
 }).check(validPolicy)

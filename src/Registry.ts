@@ -42,7 +42,10 @@ import type { Policy } from "./Policy.ts"
  *
  * - `name`: of a keyed breaker, the beginning of its circuits' names.
  * - `policy`: the policy in force, `Breaker.Defaults` included. `fingerprint`: its `Breaker.fingerprint`.
- * - `snapshots`: of all its circuits, or of at most `limit` whose names begin with `prefix`. Reading moves nothing.
+ * - `drift`: the fingerprint of another policy by which one of its circuits last changed in the fleet: a deploy is under way, or
+ *   the instances have drifted apart. What an operator changes is by no policy. `fleet.drift` in a snapshot has it for each circuit.
+ * - `snapshots`: of all its circuits, or of at most `limit` whose names begin with `prefix`, each with `whyNot` and `approach`, how
+ *   close it is to opening. Reading moves nothing. `Breaker.Snapshot` is their schema.
  *
  * @category models
  * @since 0.1.0
@@ -52,6 +55,7 @@ export interface Entry {
   readonly backend: string
   readonly policy: Effect.Effect<Policy>
   readonly fingerprint: Effect.Effect<string>
+  readonly drift: Effect.Effect<Option.Option<string>>
   readonly breaker:
     | { readonly _tag: "One"; readonly breaker: Breaker<unknown> }
     | {

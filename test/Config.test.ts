@@ -34,6 +34,7 @@ describe("Breaker.config", () => {
         PAYMENTS_TIMEOUT: "2 seconds",
         PAYMENTS_MAX_CONCURRENT: "5",
         PAYMENTS_ENFORCEMENT: "metricsOnly",
+        PAYMENTS_APPROACH_AT: "0.5",
         PAYMENTS_HALF_OPEN_PROBES: "2",
         PAYMENTS_HALF_OPEN_SUCCESSES: "3",
         PAYMENTS_HALF_OPEN_LEASE: "4 seconds",
@@ -41,6 +42,8 @@ describe("Breaker.config", () => {
         PAYMENTS_HALF_OPEN_RAMP: "20 seconds",
         PAYMENTS_UNKNOWN: "?"
       })
+      assert.strictEqual(policy.approachAt, 0.5)
+      assert.strictEqual((yield* read({ PAYMENTS_APPROACH_AT: "false" })).approachAt, false)
       assert.strictEqual(
         Breaker.fingerprint(policy),
         Breaker.fingerprint({

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, References, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import { failTimes, inBrief, listen, make, makeKeyed, untilQuiet, withReports } from "./utils.ts"
@@ -141,6 +141,8 @@ describe("events", () => {
       // A request to a storage reads the wall clock, too. This storage gets none.
       const counted = yield* Breaker.make("unheard", two).pipe(
         Effect.provide(Storage.NullStorageLive),
+        // A log line reads it, too.
+        Effect.provideService(References.MinimumLogLevel, "None"),
         Effect.provideService(
           Clock.Clock,
           new Proxy(clock, {

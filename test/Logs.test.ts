@@ -1,49 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
-import {
-  Cause,
-  Context,
-  Duration,
-  Effect,
-  Logger,
-  type LogLevel,
-  Option,
-  References,
-  Schedule,
-  Stream,
-  Tracer
-} from "effect"
+import { Context, Duration, Effect, Logger, type LogLevel, Option, References, Schedule, Stream, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import { messages } from "../src/internal/Messages.ts"
 import { StorageError } from "../src/Storage/Storage.ts"
+import * as Logs from "./support/logs.ts"
 import { failing, Link, memory } from "./support/storages.ts"
-import { failTimes, rejectionOf, untilQuiet } from "./utils.ts"
-
-interface Line {
-  readonly level: LogLevel.LogLevel
-  readonly text: string
-  readonly fields: Readonly<Record<string, unknown>>
-}
-
-/** Runs with a logger that collects every line of this level and above. */
-const withLogs = <A, E, R>(
-  level: LogLevel.LogLevel,
-  f: (lines: ReadonlyArray<Line>) => Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    const lines: Array<Line> = []
-    const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) => {
-      const text = Array.isArray(message) ? message.join(" ") : String(message)
-      lines.push({ level: logLevel, text, fields: fiber.getRef(References.CurrentLogAnnotations) })
-      assert.deepStrictEqual(cause, Cause.empty)
-    })
-    return f(lines).pipe(
-      Effect.provide(Logger.layer([logger])),
-      Effect.provideService(References.MinimumLogLevel, level)
-    )
-  })
+import { changesOfState, failTimes, rejectionOf, untilQuiet } from "./utils.ts"
 
 const policy = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds", evidence: "any" } as const
+
+const withLogs = <A, E, R>(
+  level: LogLevel.LogLevel,
+  f: (lines: ReadonlyArray<Logs.Line>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => Logs.withLogs(level, f, changesOfState)
 
 const rounds = (count: number) =>
   Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), untilQuiet), { times: count - 1 })
@@ -247,7 +217,7 @@ describe("a log line", () => {
           link.fault(undefined)
           yield* rounds(3)
           assert.strictEqual(lines.filter(({ text }) => text === messages.storageRecovered.text).length, 1)
-          ;(lines as Array<Line>).length = 0
+          ;(lines as Array<Logs.Line>).length = 0
         }
       })))
 
@@ -267,7 +237,8 @@ describe("a log line", () => {
       )
       yield* failTimes(breaker, 1)
       yield* untilQuiet
-      assert.deepStrictEqual(spans, [false])
+      // The failure of the schedule, and the opening.
+      assert.deepStrictEqual(spans, [false, false])
     }))
 
   it.effect("Trace logs every decision", () =>
@@ -287,14 +258,18 @@ describe("a log line", () => {
         )
         assert.deepStrictEqual(traced, [
           "Call admitted false",
+          "Call ended Success false false false",
           "Call admitted false",
+          "Call ended Failure false false false",
           "Call admitted false",
+          "Call ended Failure false false false",
           `${messages.tripped.text} 2 consecutive failures`,
           `${messages.adopted.text} Open N`,
           "Call rejected Open",
           `${messages.adopted.text} HalfOpen N`,
           "A lease was granted",
           "Call admitted true",
+          "Call ended Success false false false",
           `${messages.adopted.text} Closed N`
         ])
       })))

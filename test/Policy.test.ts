@@ -305,6 +305,7 @@ const full: Breaker.Data = {
   evidence: "any",
   onStorageError: "fail",
   enforcement: "metricsOnly",
+  approachAt: false,
   syncEvery: 250
 }
 

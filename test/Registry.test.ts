@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Option, Scope, Stream } from "effect"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import * as Registry from "../src/Registry.ts"
+import { Link, memory } from "./support/storages.ts"
 import { failTimes, make, makeKeyed, untilQuiet } from "./utils.ts"
 
 const one = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
@@ -87,6 +88,49 @@ describe("the registry", () => {
       yield* Effect.scoped(make("passing", one))
       yield* untilQuiet
       assert.deepStrictEqual(changes, ["Added passing", "Removed passing"])
+    }).pipe(own))
+
+  it.effect("has the drift of a breaker whose circuit was last changed under another policy", () =>
+    Effect.gen(function*() {
+      const of = yield* memory
+      const mine = yield* new Link(of).make("drifting", { ...one, evidence: "any" })
+      const other = { ...one, evidence: "any", openFor: "20 seconds" } as const
+      const [entry] = yield* Registry.breakers
+      yield* mine.wrap(Effect.void)
+      assert.isTrue(Option.isNone(yield* entry!.drift))
+      const theirs = yield* new Link(of).make("drifting", other)
+      yield* failTimes(theirs, 1)
+      yield* untilQuiet
+      assert.deepStrictEqual(yield* entry!.drift, Option.some(Breaker.fingerprint(other)))
+      assert.strictEqual((yield* entry!.snapshots())[0]!.fleet!.drift, Breaker.fingerprint(other))
+      // An operator has no policy. A change of its own ends it, and is drift for the other.
+      yield* mine.reset
+      yield* failTimes(mine, 1)
+      yield* untilQuiet
+      assert.isTrue(Option.isNone(yield* entry!.drift))
+      assert.strictEqual((yield* theirs.snapshot).fleet!.drift, Breaker.fingerprint(one))
+    }).pipe(own))
+
+  it.effect("each circuit of a keyed breaker has its own snapshot, nearness to opening and drift", () =>
+    Effect.gen(function*() {
+      const of = yield* memory
+      const five = { trip: Trip.consecutiveFailures(5), evidence: "any" } as const
+      const keyed = yield* Breaker.makeKeyed("hosts", five).pipe(Effect.provide(new Link(of).layer))
+      const other = yield* new Link(of).make("hosts/b", { ...five, openFor: "5 seconds" })
+      for (const key of ["a", "b"]) yield* Effect.exit(keyed.wrap(Effect.fail("no"), { key }))
+      yield* Effect.exit(keyed.wrap(Effect.fail("no"), { key: "a" }))
+      yield* failTimes(other, 5)
+      yield* untilQuiet
+      const [entry] = (yield* Registry.breakers).filter(({ name }) => name === "hosts")
+      const drift = Breaker.fingerprint({ ...five, openFor: "5 seconds" })
+      assert.deepStrictEqual(
+        (yield* entry!.snapshots()).map((
+          { approach, circuit, fleet, state }
+        ) => [circuit, state, approach, fleet?.drift]),
+        [["hosts/a", "Closed", 0.4, undefined], ["hosts/b", "Open", 0, drift]]
+      )
+      assert.deepStrictEqual(yield* entry!.drift, Option.some(drift))
+      assert.strictEqual(yield* entry!.fingerprint, Breaker.fingerprint(five))
     }).pipe(own))
 
   it.effect("is one for the process by default", () =>

@@ -50,6 +50,7 @@ describe("the README's table of defaults", () => {
     assert.strictEqual(table.get("syncEvery"), `${syncEveryMillis / 1000} second`)
     assert.deepEqual([maxAgeMillis, table.get("consistency")], [Infinity, "`local`"])
     assert.deepEqual([failsWithStorage, table.get("onStorageError")], [false, "`allow`"])
+    assert.strictEqual(table.get("approachAt"), String(defaults.approachAt))
     assert.deepEqual([defaults.enforcement, table.get("enforcement")], ["enforce", "`enforce`"])
     // `undefined`, because the storage decides, unless a rule cannot be pooled.
     assert.isUndefined(evidence)

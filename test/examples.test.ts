@@ -36,12 +36,15 @@ const start = (example: string, env: Record<string, string> = {}): Running => {
   return { child, out: () => out, err: () => err, closed: once(child, "close").then(([code]) => code) }
 }
 
-/** The output lines of an example that ends by itself, with exit code 0. */
+/** A line of Effect's default logger, with its fields on lines of their own where they are many. */
+const LOG_LINE = /^\[[\d:.]+\] [A-Z]+ \(#\d+\): .*\n(?: {2}.*\n|\}\n)*/gm
+
+/** The output lines of an example that ends by itself with exit code 0, without what is logged. */
 const linesOf = async (example: string, env: Record<string, string> = {}): Promise<ReadonlyArray<string>> => {
   const running = start(example, env)
   const code = await running.closed
   assert.deepStrictEqual({ code, err: running.err() }, { code: 0, err: "" })
-  return running.out().trimEnd().split("\n")
+  return running.out().replaceAll(LOG_LINE, "").trimEnd().split("\n")
 }
 
 const byOpossum = "502, 502, 502, 502, 502, 503, 503"
@@ -169,6 +172,25 @@ const printed: Record<string, ReadonlyArray<string>> = {
     "circuit_breaker_calls_total{circuit=\"payments\",outcome=\"failure\",team=\"shop\"} 2",
     "circuit_breaker_rejections_total{circuit=\"payments\",reason=\"open\",team=\"shop\"} 1",
     "circuit_breaker_failures_total{circuit=\"payments\",team=\"shop\",error_type=\"Declined\"} 2"
+  ],
+  "tracing.ts": [
+    "first: charged",
+    "second: declined",
+    "third: declined",
+    "fourth: declined",
+    "fifth: declined",
+    "  approaching: 4 of 5 consecutive failures",
+    "  Warn: The circuit has opened (payments: 5 consecutive failures)",
+    "  span sixth: circuit_breaker.transition, closed to open",
+    "sixth: declined",
+    "  span seventh: circuit_breaker.rejected",
+    "seventh: not tried, BreakerOpenError",
+    "  Info: The circuit is half-open and takes probes (payments: the open time is over)",
+    "  Info: The circuit has closed (payments: 1 of 1 probes succeeded)",
+    "  span eighth: circuit_breaker.transition, open to half_open",
+    "  span eighth: circuit_breaker.probe",
+    "  span eighth: circuit_breaker.transition, half_open to closed",
+    "eighth: charged"
   ],
   "testing-with-testclock.ts": [
     "  0 s  Closed  two mails are sent",
@@ -421,6 +443,7 @@ describe("the gateway's picture", () => {
       retryAfter: state === "Open" ? Duration.millis(2100) : undefined,
       openings: 1,
       why: "failure rate 0.50 of 16 calls within 5 s",
+      approach: 0,
       concurrent: 0,
       enforcement: "enforce",
       statistics: {

@@ -1,6 +1,7 @@
 /** Helpers that the tests of breakers share. */
 import { Cause, Effect, Fiber, Logger, References, Stream } from "effect"
 import { Breaker, Storage } from "../src/index.ts"
+import { messages } from "../src/internal/Messages.ts"
 
 /** A breaker in the scope of the test, with a storage in the process's memory. */
 export const make = <const P extends Breaker.Policy>(name: string, policy: P) =>
@@ -97,13 +98,22 @@ export interface Reported {
   readonly cause: unknown
 }
 
-/** Runs with a logger that keeps every line, and with `UnhandledLogLevel` at `Warn`. */
+/** The texts of lines about changes of state, which have tests of their own and are noise in those of other lines. */
+export const changesOfState: ReadonlyArray<string> = [
+  messages.opened,
+  messages.wouldHaveOpened,
+  messages.halfOpened,
+  messages.closed
+].map(({ text }) => text)
+
+/** Runs with a logger that keeps every line but those about changes of state, and with `UnhandledLogLevel` at `Warn`. */
 export const withReports = <A, E, R>(
   f: (reports: ReadonlyArray<Reported>) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.suspend(() => {
     const reports: Array<Reported> = []
     const logger = Logger.make<unknown, void>(({ cause, logLevel, message }) => {
+      if (changesOfState.includes(String(message))) return
       reports.push({ level: logLevel, message: String(message), cause: Cause.squash(cause) })
     })
     return f(reports).pipe(

@@ -1,5 +1,5 @@
 /** The interface of a contender whose circuits a fleet shares, and our breakers behind it. */
-import { Effect, Layer, Scope } from "effect"
+import { Effect, Layer, Logger, Scope } from "effect"
 import { Breaker, type Storage, Trip } from "../../src/index.ts"
 
 type Call = Effect.Effect<number, unknown>
@@ -32,7 +32,8 @@ export const oursOn = async <E>(
   layer: Layer.Layer<Storage.Storage, E>,
   policy: Omit<Breaker.Policy<never>, "trip"> = {}
 ): Promise<Contender> => {
-  const storage = await build(layer)
+  // Lines about openings would be among the results.
+  const storage = await build(Layer.merge(layer, Logger.layer([])))
   return {
     circuit: async (name, failures) => {
       const trip = Trip.consecutiveFailures(failures)

@@ -12,6 +12,11 @@ export const recordIn = (windows: Window | undefined, now: LocalMillis, failed: 
   for (let window = windows; window !== undefined; window = window.next) window.record(now, failed, slow)
 }
 
+/** Drops the calls that have become too old. */
+export const advanceTo = (windows: Window | undefined, now: LocalMillis): void => {
+  for (let window = windows; window !== undefined; window = window.next) window.advance(now)
+}
+
 /** Whether a success could trip, too: by completing the minimum of calls for failures or slow calls that are there. */
 export const successCouldTrip = (windows: Window | undefined): boolean => {
   for (let window = windows; window !== undefined; window = window.next) {

@@ -96,6 +96,8 @@ export interface FleetView
   extends Pick<History, "since" | "reason" | "openedBy" | "openings" | "openForMillis" | "override">
 {
   readonly state: FleetState
+  /** The evidence of its last change, as plain JSON. */
+  readonly evidence?: unknown
   /** Who changed it, where that was this instance's operator. */
   readonly operator?: string | undefined
 }

@@ -133,6 +133,46 @@ export const standing = (rule: TripRule, evidence: Evidence): string => {
   }
 }
 
+/**
+ * How close the rule is to tripping on this evidence: a share of its threshold in [0, 1], and 1 exactly when it trips. A rate has a
+ * share of its minimum of calls, too, and the smaller of the two counts. `Any` is as close as the closest of its rules, `All` as the
+ * one that is furthest away.
+ */
+export const approach = (rule: TripRule, evidence: Evidence): number => {
+  switch (rule._tag) {
+    case "ConsecutiveFailures":
+      return shareOf(evidence.streak, rule.failures)
+    case "Failures":
+      return shareOf(evidence.totals(rule.window).failure, rule.count)
+    case "FailureRate": {
+      const totals = evidence.totals(rule.window)
+      return rateApproach(totals.failure, totals, rule)
+    }
+    case "SlowCallRate": {
+      const totals = evidence.totals(rule.window)
+      return rateApproach(totals.slow, totals, rule)
+    }
+    case "Any":
+      return rule.policies.reduce((most, policy) => Math.max(most, approach(policy, evidence)), 0)
+    case "All":
+      return rule.policies.reduce((least, policy) => Math.min(least, approach(policy, evidence)), 1)
+  }
+}
+
+// A quotient is below 1 exactly when its numerator is below its denominator, also after rounding.
+const shareOf = (value: number, threshold: number): number => Math.min(1, value / threshold)
+
+const rateApproach = (
+  bad: number,
+  totals: Totals,
+  { minimumCalls, threshold }: { readonly threshold: number; readonly minimumCalls: number }
+): number => {
+  // Without a bad call a rate never trips. With one, neither share is 0 / 0.
+  if (bad === 0) return 0
+  const calls = totals.success + totals.failure
+  return Math.min(shareOf(calls, minimumCalls), shareOf(bad / calls, threshold))
+}
+
 const rateStanding = (
   kind: "failure rate" | "slow call rate",
   bad: number,

@@ -266,6 +266,8 @@ export interface CircuitHealth {
   readonly isolated: boolean
   /** In seconds, rounded up. */
   readonly retry_after?: number
+  /** How close a closed circuit is to opening, from 0 to 1, with two digits. */
+  readonly approach: number
 }
 
 /**
@@ -314,6 +316,8 @@ const healthOf = (snapshot: Snapshot, enforcement: EnforcementMode): CircuitHeal
   circuit: snapshot.circuit,
   state: stateOf(snapshot, enforcement),
   isolated: snapshot.isolated,
+  // Rounded down, so that 1 is only what would open it.
+  approach: Math.floor(snapshot.approach * 100) / 100,
   ...(snapshot.retryAfter === undefined ? {} : { retry_after: Math.ceil(Duration.toSeconds(snapshot.retryAfter)) })
 })
 

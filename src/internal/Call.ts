@@ -15,7 +15,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Fiber } from "effect/Fiber"
-import { BreakerTimeoutError } from "../BreakerError.ts"
+import { type BreakerOpenError, BreakerTimeoutError, type BulkheadFullError } from "../BreakerError.ts"
 import { successCouldTrip } from "../core/Evidence.ts"
 import type { Permit } from "../core/Permit.ts"
 import { refusalOf } from "../core/State.ts"
@@ -25,12 +25,16 @@ import type { Classify } from "../Policy.ts"
 import type { Circuit } from "./Circuit.ts"
 import { GATE_IDLE, GATE_LEASE } from "./fleet/Fleet.ts"
 import { messages } from "./Messages.ts"
+import type { Shared } from "./Shared.ts"
 import { bounded } from "./Timeout.ts"
+import { spanOf, tellProbe, tellRejection, tellTimeout, tellTransition } from "./Tracing.ts"
 import { placeFreed } from "./Waiting.ts"
 import { withoutStack } from "./WithoutStack.ts"
 
 /** A `classify` that the caller has checked against the call's types. */
 export type AnyClassify = Classify<any, any, any>
+
+type Caller = Fiber<unknown, unknown>
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -48,7 +52,7 @@ export const run = <A, E, R>(
 ): Effect.Effect<A, any, R> => {
   if (circuit.gate !== 0 || classify !== undefined || enforcement !== "enforce") {
     if (enforcement === "bypass") return self
-    return admitted(circuit, enforcement === "metricsOnly", (permit, restore, mayWait) => {
+    return admitted(circuit, fiber, enforcement === "metricsOnly", (permit, restore, mayWait) => {
       if (!permit.recorded) return restore(self)
       circuit.began(permit)
       return settled(circuit, permit, limited(circuit, permit, self, fiber, restore), classify, restore, mayWait)
@@ -69,6 +73,22 @@ export const run = <A, E, R>(
     return undefined
   })
 }
+
+/** The same, in a span of its own. */
+const runInSpan = <A, E, R>(
+  circuit: Circuit,
+  self: Effect.Effect<A, E, R>,
+  classify: AnyClassify | undefined,
+  fiber: Fiber<unknown, unknown>,
+  enforcement: EnforcementMode = enforcementOf(fiber)
+): Effect.Effect<A, any, R> => {
+  if (enforcement === "bypass") return self
+  const call = Effect.withFiber((fiber) => run(circuit, self, classify, fiber, enforcement))
+  return Effect.withSpan(call, ...spanOf(circuit)) as Effect.Effect<A, any, R>
+}
+
+/** How the calls of a breaker run: most have no span of their own. */
+export const runOf = ({ tracing }: Shared): typeof run => tracing === "spans" ? runInSpan : run
 
 /** The mode of a fiber's calls. It is looked up for each call, because a cache would keep the last request's context alive. */
 export const enforcementOf = (fiber: Fiber<unknown, unknown>): EnforcementMode =>
@@ -97,9 +117,13 @@ const wake = (circuit: Circuit): void => {
 /** What is done with a permit, in an uninterruptible region. */
 type Use<A, E, R> = (permit: Permit, restore: Restore, mayWait: boolean) => Effect.Effect<A, E, R>
 
-/** Refuses at once what is plainly open, waits for the fleet's view, and takes a permit. */
+/**
+ * Refuses at once what is plainly open, waits for the fleet's view, and takes a permit. `caller` is whose span is told of a
+ * rejection.
+ */
 export const admitted = <A, E, R>(
   circuit: Circuit,
+  caller: Caller | undefined,
   metricsOnly: boolean,
   use: Use<A, E, R>
 ): Effect.Effect<A, any, R> => {
@@ -110,13 +134,22 @@ export const admitted = <A, E, R>(
     const refusal = reads || circuit.shared.enforcement === "metricsOnly"
       ? circuit.refusalAt(now)
       : refusalOf(circuit.current, now)
-    if (refusal !== undefined) return circuit.reject(refusal, now)
+    if (refusal !== undefined) return rejected(circuit, caller, circuit.reject(refusal, now))
   }
   const wait = circuit.beforeCall()
   const waits = circuit.shared.fleet?.waitsForReports === true
   return wait === undefined || metricsOnly
-    ? permitted(circuit, metricsOnly, waits, use)
-    : Effect.flatMap(wait, (isAnswered) => permitted(circuit, metricsOnly, waits && isAnswered, use))
+    ? permitted(circuit, caller, metricsOnly, waits, use)
+    : Effect.flatMap(wait, (isAnswered) => permitted(circuit, caller, metricsOnly, waits && isAnswered, use))
+}
+
+const rejected = <Err extends BreakerOpenError | BulkheadFullError>(
+  circuit: Circuit,
+  caller: Caller | undefined,
+  rejection: Exit.Exit<never, Err>
+): Exit.Exit<never, Err> => {
+  if (caller?.cache.span !== undefined) tellRejection(circuit, caller, rejection)
+  return rejection
 }
 
 /**
@@ -126,11 +159,13 @@ export const admitted = <A, E, R>(
  */
 const permitted = <A, E, R>(
   circuit: Circuit,
+  caller: Caller | undefined,
   metricsOnly: boolean,
   mayWait: boolean,
   use: Use<A, E, R>
 ): Effect.Effect<A, any, R> =>
   Effect.uninterruptibleMask((restore) => {
+    const { state } = circuit
     const next = (mayAsk: boolean): Effect.Effect<A, any, R> => {
       const { slowerThanMillis, ticker, trace } = circuit.shared
       // A lease that waits may have lapsed since the last tick, so it is decided on the exact time.
@@ -142,9 +177,13 @@ const permitted = <A, E, R>(
         // A lease that comes too late for this call serves the next.
         return Effect.flatMap(restore(circuit.fleet!.requestLease), () => next(false))
       }
-      if (permit === "Ask") return circuit.reject("HalfOpen", now)
-      if (permit === "Full") return circuit.rejectFull(ticker.exact())
-      if (typeof permit === "string") return circuit.reject(permit, now)
+      if (permit === "Ask") return rejected(circuit, caller, circuit.reject("HalfOpen", now))
+      if (permit === "Full") return rejected(circuit, caller, circuit.rejectFull(ticker.exact()))
+      if (typeof permit === "string") return rejected(circuit, caller, circuit.reject(permit, now))
+      if (permit.probe) {
+        if (circuit.state !== state) tellTransition(circuit, state)
+        tellProbe(circuit)
+      }
       if (trace !== undefined) trace(messages.callAdmitted, { circuit: circuit.name, probe: permit.probe })
       return use(permit, restore, mayWait)
     }
@@ -168,12 +207,15 @@ const limited = <A, E, R>(
   if (limitMillis === undefined) return restore(self)
   const timedOut = (): Exit.Exit<never, unknown> => {
     const now = ticker.exact()
+    const { state } = circuit
     const slow = slowerThanMillis !== undefined && limitMillis >= slowerThanMillis
     const fields = { circuit: circuit.name, timeout: Duration.millis(limitMillis) }
     const error = withoutStack(() => new BreakerTimeoutError(fields))
+    tellTimeout(circuit, fiber, limitMillis)
     circuit.settle(permit, now, { outcome: "Failure", slow, timeout: true, hintMillis: 0, error })
     circuit.overran(permit)
     placeFreed(circuit)
+    if (circuit.state !== state) tellTransition(circuit, state, fiber)
     return Exit.fail(error)
   }
   return bounded(self, deadlines(limitMillis), timedOut, fiber, restore)
@@ -281,7 +323,10 @@ export const settle = (
     : Exit.isFailure(exit)
     ? Cause.squash(exit.cause)
     : exit.value
+  const { state } = circuit
   circuit.settle(permit, now, { outcome: outcome._tag, slow, timeout, hintMillis, error })
+  // A trip of a closed circuit has been told. A probe's verdict is here where the storage answers at once.
+  if (permit.probe && circuit.state !== state) tellTransition(circuit, state)
   wake(circuit)
 }
 

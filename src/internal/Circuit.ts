@@ -17,12 +17,12 @@
  */
 import * as Exit from "effect/Exit"
 import { type BreakerOpenError, BulkheadFullError } from "../BreakerError.ts"
-import { carriedOver, recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
+import { advanceTo, carriedOver, recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
 import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
 import type { Plan } from "../core/Plan.ts"
 import * as State from "../core/State.ts"
 import type { LocalMillis } from "../core/Time.ts"
-import { type Evidence, type RuleWindow, type Totals, trips } from "../core/TripRule.ts"
+import { approach, type Evidence, type RuleWindow, type Totals, trips } from "../core/TripRule.ts"
 import { makeWindows, type Window } from "../core/Window.ts"
 import type { Snapshot } from "../Event.ts"
 import type { OperationTo } from "../Storage/Storage.ts"
@@ -32,7 +32,8 @@ import { type Counted, type Fleet, GATE_IDLE, GATE_LEASE, type GateBit, type Loc
 import { messages } from "./Messages.ts"
 import { type Rejection, rejectionOf } from "./Rejection.ts"
 import type { Shared } from "./Shared.ts"
-import { snapshotOf } from "./Snapshot.ts"
+import { approachOf, snapshotOf } from "./Snapshot.ts"
+import { tellTransition } from "./Tracing.ts"
 
 const GATE_STATE = 1
 const GATE_OVERRIDE = 2
@@ -57,6 +58,8 @@ interface Trouble {
   lastFailure: unknown
   /** Places in the bulkhead that calls hold. */
   places: number
+  /** Whether `Approaching` was published, and the circuit has not fallen back since. */
+  hasApproached: boolean
   /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
   /** Made with the first refusal or change of state. */
@@ -70,6 +73,9 @@ interface Trouble {
 const RECENT_FAILURE_MILLIS = 60_000
 
 const callOutcomes = { Success: "success", Failure: "failure", Ignored: "ignored" } as const
+
+/** So far below `approachAt` a circuit has fallen back, and its next approach is published again. */
+const APPROACH_HYSTERESIS = 0.1
 
 /** Operators' acts that a circuit without a fleet can do by itself. */
 export type Act = Extract<OperationTo, { readonly _tag: "Override" | "ClearOverride" | "HalfOpen" | "Reset" }>
@@ -117,12 +123,15 @@ export class Circuit implements Local, Evidence {
   // -----------------------------------------------------------------------------
 
   /** Changes the state. The order of the steps is a rule of the protocol. Returns the counts of the epoch that ended. */
-  #become(next: State.State, now: LocalMillis, isTransition = State.isTransition(this.#state, next)): Counted {
+  #become(
+    next: State.State,
+    now: LocalMillis,
+    isTransition = State.isTransition(this.#state, next),
+    evidence?: unknown
+  ): Counted {
     // 1. Listeners see the counts that caused it.
-    if (isTransition) {
-      this.#publishTransition(next, now)
-      this.#tallied().moved(this.#state._tag, next)
-    }
+    const log = isTransition ? this.#publishTransition(next, now, evidence) : undefined
+    if (isTransition) this.#tallied().moved(this.#state._tag, next)
     const from = this.#state._tag
     // 2. The counts of this epoch are read before they are forgotten.
     const ended = this.counted()
@@ -136,6 +145,8 @@ export class Circuit implements Local, Evidence {
     // 5. The next call meets the new state.
     this.#setGate()
     if (isTransition) this.shared.meter.moved()
+    // A logger is code of the user's, so it runs when nothing is half done.
+    log?.()
     return ended
   }
 
@@ -178,6 +189,7 @@ export class Circuit implements Local, Evidence {
   #clearEvidence(): void {
     this.streak = 0
     this.windows = makeWindows(this.shared.windows, this.shared.slowerThanMillis !== undefined)
+    if (this.#trouble !== undefined) this.#trouble.hasApproached = false
   }
 
   // -----------------------------------------------------------------------------
@@ -338,6 +350,8 @@ export class Circuit implements Local, Evidence {
     permit.spent = true
     if (!permit.recorded) return
     const isLate = permit.epoch !== this.epoch
+    const { trace } = this.shared
+    if (trace !== undefined) trace(messages.callEnded, { circuit: this.name, outcome, slow, timeout, late: isLate })
     if (!isLate && outcome === "Failure") this.#keepError(error)
     if (timeout) this.timeout++
     if (this.isTimed) this.shared.meter.took(timeout ? "timeout" : callOutcomes[outcome], now - permit.startedAt)
@@ -372,6 +386,9 @@ export class Circuit implements Local, Evidence {
   /** Takes an outcome of this epoch into the evidence of a closed circuit, and trips when the rule says so. */
   #record(now: LocalMillis, failed: boolean, slow: boolean, hintMillis: number, metricsOnly: boolean): void {
     const endsStreak = !failed && this.#endStreak()
+    const isBad = failed || slow
+    // It may have fallen back since the last one.
+    if (isBad && this.#trouble?.hasApproached === true) this.#noteApproach(now)
     if (failed) {
       this.streak++
       if (hintMillis > 0) this.#amend(State.hinted(this.shared, this.#state, hintMillis, now))
@@ -379,13 +396,33 @@ export class Circuit implements Local, Evidence {
     recordIn(this.windows, now, failed, slow)
     const reason = failed || successCouldTrip(this.windows) ? trips(this.shared.rule, this) : undefined
     if (reason === undefined) {
+      if (isBad) this.#noteApproach(now)
       if (endsStreak) this.forgetErrors()
       return
     }
     // Of the call's and the present policy the weaker holds.
     if (metricsOnly || this.#isShadow) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
     else this.#move(State.opened(this.shared, this.#state, reason, now), now)
+    tellTransition(this, "Closed")
     this.join()?.tripped(this.#state.reason!, now)
+  }
+
+  /** Publishes that the circuit comes close to opening, once until it has fallen back. */
+  #noteApproach(now: LocalMillis): void {
+    const { approachAt, debug, hub } = this.shared
+    if (approachAt === undefined || !(hub.listening || debug !== undefined)) return
+    advanceTo(this.windows, now)
+    const share = approachOf(this)
+    if (this.#trouble?.hasApproached === true) {
+      if (share <= approachAt - APPROACH_HYSTERESIS) this.#trouble.hasApproached = false
+    } else if (share >= approachAt && share < 1) {
+      this.#inTrouble().hasApproached = true
+      const snapshot = this.snapshot(now)
+      const isOfFleet = share > approach(this.shared.rule, this)
+      const whyNot = (isOfFleet ? snapshot.fleet?.whyNot : snapshot.whyNot) ?? ""
+      hub.publish({ _tag: "Approaching", circuit: this.name, share, whyNot, snapshot })
+      debug?.(messages.approaching, { circuit: this.name, share, whyNot })
+    }
   }
 
   /** A success ends the streak. Returns whether there was one. */
@@ -445,6 +482,7 @@ export class Circuit implements Local, Evidence {
       lastFailureMillis: undefined,
       lastFailure: undefined,
       places: 0,
+      hasApproached: false,
       rejection: undefined,
       tally: undefined
     }
@@ -547,7 +585,8 @@ export class Circuit implements Local, Evidence {
     const before = this.#overrideBefore(now)
     const isRecent = now - (this.#trouble?.failureAt ?? NaN) <= RECENT_FAILURE_MILLIS
     if (this.#state._tag === "Closed" && !isRecent) this.forgetErrors()
-    const ended = this.#become(State.adopted(this.shared, this.#state, view, now), now)
+    const next = State.adopted(this.shared, this.#state, view, now)
+    const ended = this.#become(next, now, undefined, view.evidence ?? { by: "fleet" })
     this.#publishOverrideChange(before, view.operator, now)
     return ended
   }
@@ -555,6 +594,10 @@ export class Circuit implements Local, Evidence {
   refresh(state: State.FleetState, overrideUntil: LocalMillis): void {
     const next = State.refreshed(this.#state, state, overrideUntil)
     if (next !== this.#state) this.#amend(next)
+  }
+
+  evidenceRead(now: LocalMillis): void {
+    this.#noteApproach(now)
   }
 
   judgeAlone(outcome: Settlement["outcome"], hintMillis: number, now: LocalMillis): void {
@@ -701,20 +744,23 @@ export class Circuit implements Local, Evidence {
   }
 
   // -----------------------------------------------------------------------------
-  // events: nothing is made while nobody listens
+  // events and log lines: no event is made while nobody listens
   // -----------------------------------------------------------------------------
 
-  #publishTransition(next: State.State, now: LocalMillis): void {
-    const { hub } = this.shared
-    if (!hub.listening) return
-    hub.publish({
-      _tag: "Transition",
-      circuit: this.name,
-      from: this.#state._tag,
-      to: next._tag,
-      reason: next.reason ?? "",
-      snapshot: this.snapshot(now)
-    })
+  /** Returns what logs the transition once it is made. */
+  #publishTransition(next: State.State, now: LocalMillis, evidence: unknown): () => void {
+    const { hub, transitionLog } = this.shared
+    if (hub.listening) {
+      hub.publish({
+        _tag: "Transition",
+        circuit: this.name,
+        from: this.#state._tag,
+        to: next._tag,
+        reason: next.reason ?? "",
+        snapshot: this.snapshot(now)
+      })
+    }
+    return transitionLog.changing(this, next, evidence, now)
   }
 
   #publishOverrideChange(before: State.Override | undefined, actor: string | undefined, now: LocalMillis): void {
@@ -728,11 +774,13 @@ export class Circuit implements Local, Evidence {
 
   #publishOverride(
     change: "set" | "cleared" | "expired",
-    { actor, mode, reason }: State.Override,
+    override: State.Override,
     now: LocalMillis
   ): void {
-    const { hub } = this.shared
+    const { hub, transitionLog } = this.shared
+    transitionLog.override(this.name, change, override, now)
     if (!hub.listening) return
+    const { actor, mode, reason } = override
     hub.publish({ _tag: "Override", circuit: this.name, change, mode, reason, actor, snapshot: this.snapshot(now) })
   }
 }

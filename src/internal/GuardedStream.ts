@@ -10,6 +10,7 @@ import type { StreamSettles } from "../Guard.ts"
 import { success } from "../Outcome.ts"
 import { type AnyClassify, enforcementOf } from "./Call.ts"
 import { type Find, takeIn, type TakenPermit } from "./TakenPermit.ts"
+import { spanOf } from "./Tracing.ts"
 import { withoutStack } from "./WithoutStack.ts"
 
 export interface StreamOptions {
@@ -28,11 +29,14 @@ export const guardedStream = <A, E, R>(
     const enforcement = enforcementOf(fiber)
     const circuit = enforcement === "bypass" ? undefined : find(fiber)
     if (circuit === undefined) return Effect.succeed(self)
-    return Effect.flatMap(Effect.scope, (scope) =>
+    const guarded = Effect.flatMap(Effect.scope, (scope) =>
       Effect.map(
         takeIn(scope, circuit, enforcement === "metricsOnly"),
         (permit): Stream.Stream<A, any, R> => underPermit(self, permit, options)
       ))
+    return circuit.shared.tracing === "spans"
+      ? Effect.succeed(Stream.withSpan(Stream.unwrap(guarded), ...spanOf(circuit)) as Stream.Stream<A, any, R>)
+      : guarded
   }))
 
 const underPermit = <A, E, R>(

@@ -85,6 +85,7 @@ export const messages = {
     "backend",
     "fields"
   ),
+  fieldIneffective: line("Warn", "A field of the policy has no effect", "circuit", "field", "because"),
   capacityReached: line(
     "Warn",
     "A keyed breaker has no free place for a new key; raise its capacity or shorten its idleTimeToLive",
@@ -97,6 +98,46 @@ export const messages = {
     "Warn",
     "Two layers export the metrics of breakers into one registry of metrics, where they replace each other's series; provide one"
   ),
+  opened: line(
+    "Warn",
+    "The circuit has opened",
+    "circuit",
+    "from",
+    "reason",
+    "openedBy",
+    "instance",
+    "evidence",
+    "openForMillis"
+  ),
+  wouldHaveOpened: line(
+    "Warn",
+    "The circuit would have opened; its calls go on, because it is only measured",
+    "circuit",
+    "from",
+    "reason",
+    "instance",
+    "evidence"
+  ),
+  halfOpened: line(
+    "Info",
+    "The circuit is half-open and takes probes",
+    "circuit",
+    "from",
+    "reason",
+    "instance",
+    "evidence"
+  ),
+  closed: line("Info", "The circuit has closed", "circuit", "from", "reason", "instance", "evidence"),
+  overrideSet: line("Warn", "An operator has set an override", "circuit", "mode", "reason", "actor", "instance"),
+  overrideEnded: line("Info", "An override has ended", "circuit", "mode", "reason", "actor", "instance", "change"),
+  changesOmitted: line(
+    "Warn",
+    "The circuits of a breaker change so often that not every change is logged",
+    "breaker",
+    "lines",
+    "periodMillis"
+  ),
+  approaching: line("Debug", "The circuit comes close to opening", "circuit", "share", "whyNot"),
   persistenceEnabled: line("Debug", "Persistence enabled", "backend"),
   circuitRestored: line("Debug", "Circuit restored", "circuit", "state", "failure_count"),
   circuitPersisted: line("Debug", "Circuit persisted", "circuit", "state"),
@@ -106,6 +147,7 @@ export const messages = {
   leaseDenied: line("Trace", "A lease was denied", "circuit"),
   callAdmitted: line("Trace", "Call admitted", "circuit", "probe"),
   callRejected: line("Trace", "Call rejected", "circuit", "refusal"),
+  callEnded: line("Trace", "Call ended", "circuit", "outcome", "slow", "timeout", "late"),
 
   // configuration
   notEnforced: line("Warn", "Breakers do not enforce their policies", "mode", "source"),

@@ -56,6 +56,8 @@ const configOf = (variable: string, kind: Kind): Config.Config<unknown> => {
       return Config.schema(Schema.fromJsonString(TripFromJson), variable)
     case "duration":
       return Config.Duration(variable)
+    case "share or false":
+      return Config.schema(Schema.Union([Schema.Finite, Schema.Literal(false)]), variable)
     case "count":
     case "rate":
       return Config.Finite(variable)

@@ -6,7 +6,7 @@ import type { Consistency, Data, HalfOpen } from "./PolicyModel.ts"
 import type { keyedFields as keyedNames } from "./ResolvedPolicy.ts"
 
 /** What a field holds; a list of words is those that it takes. */
-export type Kind = "duration" | "count" | "rate" | "trip" | ReadonlyArray<string>
+export type Kind = "duration" | "count" | "rate" | "share or false" | "trip" | ReadonlyArray<string>
 
 type KindsOf<T> = { readonly [K in keyof T]-?: Kind }
 
@@ -31,6 +31,7 @@ const kinds = {
   evidence: ["pooled", "any"],
   onStorageError: ["allow", "fail"],
   enforcement: ["enforce", "metricsOnly"],
+  approachAt: "share or false",
   syncEvery: "duration"
 } as const satisfies { readonly [K in keyof Data]-?: Kind | Readonly<Record<string, Kind>> }
 

@@ -164,6 +164,7 @@ const fieldsOf = (policy: Policy, resolved: Resolved): Fields => {
     evidence: fleet.evidence ?? "by the storage",
     onStorageError: policy.onStorageError ?? "allow",
     enforcement: resolved.enforcement,
+    approachAt: `${resolved.approachAt ?? "never"}`,
     syncEvery: formatMillis(fleet.syncEveryMillis)
   }
 }

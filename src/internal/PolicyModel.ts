@@ -133,6 +133,11 @@ export interface Data {
    */
   readonly enforcement?: "enforce" | "metricsOnly" | undefined
   /**
+   * At this share of a threshold the event `Approaching` is published, once for each approach. In (0, 1]; default 0.8, and `false`
+   * for never. An approach is below 1, because at 1 the circuit opens, so 1 is never, too.
+   */
+  readonly approachAt?: number | false | undefined
+  /**
    * The interval between reports to the storage, which also fetch the fleet's view; at least 10 ms. Circuits in use
    * with the same interval share a request. A failure is reported within 50 ms. Default 1 second.
    *

@@ -99,7 +99,7 @@ export class Reading {
     this.lagMillis = Math.max(this.lagMillis, fleet.lagMillis ?? 0)
     this.ageMillis = Math.max(this.ageMillis, fleet.requestedAt === -Infinity ? 0 : now - fleet.requestedAt)
     this.waiting += fleet.waiting
-    this.hasDrifted ||= fleet.hasDrifted
+    this.hasDrifted ||= fleet.drift !== undefined
   }
 }
 

@@ -35,6 +35,7 @@ export interface Entry {
   readonly backend: string
   readonly policy: Effect.Effect<Policy>
   readonly fingerprint: Effect.Effect<string>
+  readonly drift: Effect.Effect<Option.Option<string>>
   readonly breaker: unknown
   readonly snapshots: (
     options?: { readonly prefix?: string | undefined; readonly limit?: number | undefined }
@@ -166,6 +167,10 @@ export const entryOf = (
     backend,
     policy: Effect.sync(() => inForce.policy),
     fingerprint: Effect.sync(() => inForce.fingerprint),
+    drift: Effect.sync(() => {
+      for (const { fleet } of circuits.all()) if (fleet?.drift !== undefined) return Option.some(fleet.drift)
+      return Option.none()
+    }),
     breaker,
     snapshots: ({ limit = Infinity, prefix = "" } = {}) =>
       Effect.sync(() => {

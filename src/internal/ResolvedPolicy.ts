@@ -15,6 +15,7 @@ export const defaultOpenForMillis = 60_000
 export const defaultMaxOpenForMillis = 60 * 60 * 1000
 export const defaultLeaseMillis = 30_000
 export const defaultSyncEveryMillis = 1000
+export const defaultApproachAt = 0.8
 const LEASE_AFTER_TIMEOUT_MILLIS = 1000
 
 /** A policy with every default filled in, durations in milliseconds. */
@@ -33,6 +34,8 @@ export interface Resolved {
   readonly timeoutMillis: number | undefined
   readonly maxConcurrent: number | undefined
   readonly enforcement: "enforce" | "metricsOnly"
+  /** The share of a threshold at which `Approaching` is published; `undefined` for never. */
+  readonly approachAt: number | undefined
   readonly fleet: FleetPolicy
 }
 
@@ -66,6 +69,7 @@ export const dataFields = fieldsOf<Data>()([
   "evidence",
   "onStorageError",
   "enforcement",
+  "approachAt",
   "syncEvery"
 ])
 
@@ -128,6 +132,7 @@ const valueProblems = (policy: Policy): ReadonlyArray<Problem> => {
     ...evidenceProblems(policy),
     ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"]),
     ...oneOf("enforcement", policy.enforcement ?? "enforce", ["enforce", "metricsOnly"]),
+    ...approachProblems(policy),
     ...(classify === undefined || typeof classify === "function"
       ? []
       : [{ field: "classify", value: classify, range: "a function" }])
@@ -141,6 +146,11 @@ const consistencyProblems = ({ consistency = "local" }: Policy): ReadonlyArray<P
       ...durationIn("consistency.maxAge", consistency.maxAge, 1, YEAR_MILLIS)
     ]
     : oneOf("consistency", consistency, ["local", "strict"])
+
+const approachProblems = ({ approachAt = false }: Policy): ReadonlyArray<Problem> =>
+  approachAt === false || (typeof approachAt === "number" && approachAt > 0 && approachAt <= 1)
+    ? []
+    : [{ field: "approachAt", value: approachAt, range: "a share above 0 and up to 1, or false" }]
 
 /** The last calls of several instances have no common order, so they cannot be pooled. */
 const evidenceProblems = ({ evidence = "any", trip }: Policy): ReadonlyArray<Problem> => {
@@ -181,7 +191,7 @@ export const withDefaults = (policy: Policy): Resolved => {
     ? policy.openFor
     : orElse(policy.openFor, Math.min(defaultOpenForMillis, longest))
   const timeoutMillis = policy.timeout === undefined ? undefined : millis(policy.timeout)
-  const { consistency = "local", enforcement = "enforce" } = policy
+  const { approachAt = defaultApproachAt, consistency = "local", enforcement = "enforce" } = policy
   const probeTimeoutMillis = halfOpen.timeout === undefined ? timeoutMillis : millis(halfOpen.timeout)
   return {
     rule,
@@ -203,6 +213,7 @@ export const withDefaults = (policy: Policy): Resolved => {
     timeoutMillis,
     maxConcurrent: policy.maxConcurrent,
     enforcement,
+    approachAt: approachAt === false ? undefined : approachAt,
     fleet: {
       syncEveryMillis: orElse(policy.syncEvery, defaultSyncEveryMillis),
       maxAgeMillis: consistency === "local" ? Infinity : consistency === "strict" ? 0 : millis(consistency.maxAge),

@@ -8,7 +8,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -29,6 +29,8 @@ import { type Message, messages } from "./Messages.ts"
 import { Meter } from "./Meter.ts"
 import { defaultOpenForMillis, type Resolved } from "./ResolvedPolicy.ts"
 import { Ticker } from "./Ticker.ts"
+import * as Tracing from "./Tracing.ts"
+import { TransitionLog } from "./TransitionLog.ts"
 
 /** Statistics need no better resolution than this, and longer ticks save nothing measurable. */
 const LONGEST_TICK_MILLIS = 1000
@@ -42,6 +44,7 @@ interface InForce extends Plan {
   readonly probeTimeoutMillis: number | undefined
   readonly maxConcurrent: number | undefined
   readonly enforcement: Resolved["enforcement"]
+  readonly approachAt: Resolved["approachAt"]
   /** Whether every call takes a permit, because the policy wants more of it than counting. */
   readonly needsPermits: boolean
 }
@@ -52,6 +55,8 @@ export interface Shared extends InForce {
   readonly classify: Classify<unknown, unknown, unknown> | undefined
   /** The context in which the breaker was made: it provides the services that `classify` needs. */
   readonly context: Context.Context<never>
+  /** What is told on the spans of callers, as it was set when the breaker was made. */
+  readonly tracing: Tracing.Mode
   readonly clock: Clock.Clock
   readonly ticker: Ticker
   readonly hub: Hub
@@ -62,6 +67,10 @@ export interface Shared extends InForce {
   readonly fleet: Entry | undefined
   /** Logs a line of the breaker's own. */
   readonly log: Log
+  /** Logs changes of state and overrides. */
+  readonly transitionLog: TransitionLog
+  /** Logs what a circuit comes close to; `undefined` unless the minimum level was `Debug` or lower when the breaker was made. */
+  readonly debug: Log | undefined
   /** Logs each decision on a call; `undefined` unless the minimum level was `Trace` when the breaker was made. */
   readonly trace: Log | undefined
   /** Logs a failure that no caller waits for, at `UnhandledLogLevel`. */
@@ -74,6 +83,7 @@ export const makeShared = (
   classify: Classify<unknown, unknown, unknown> | undefined,
   context: Context.Context<never>,
   scope: Scope,
+  instance: string,
   fleet: Entry | undefined
 ): Shared => {
   const start = makeFork(context)
@@ -90,6 +100,7 @@ export const makeShared = (
         level === undefined ? Effect.void : Effect.logWithLevel(level)(`${text}: ${JSON.stringify(name)}`, cause))
     )
   const log = makeLog(context)
+  const debug = isLogged(context, "Debug") ? log : undefined
   const trace = isLogged(context, "Trace") ? log : undefined
   const queues = new Map<number, Deadlines>()
   return {
@@ -97,6 +108,7 @@ export const makeShared = (
     name,
     classify,
     context,
+    tracing: Context.get(context, Tracing.Tracing),
     clock,
     ticker,
     hub: new Hub(),
@@ -109,6 +121,8 @@ export const makeShared = (
     },
     fleet,
     log,
+    transitionLog: new TransitionLog(name, instance, log),
+    debug,
     trace,
     report
   }
@@ -132,6 +146,7 @@ const inForce = (
   // A full bulkhead would reject calls.
   maxConcurrent: policy.enforcement === "enforce" ? policy.maxConcurrent : undefined,
   enforcement: policy.enforcement,
+  approachAt: policy.approachAt,
   needsPermits: policy.enforcement !== "enforce" || trace !== undefined || classify !== undefined ||
     policy.timeoutMillis !== undefined ||
     policy.maxConcurrent !== undefined || policy.slowerThanMillis !== undefined || fleet?.readsBeforeCalls === true

@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import type { Plan } from "../core/Plan.ts"
 import { openingsAt, overrideAt, retryAt, type State } from "../core/State.ts"
 import type { LocalMillis } from "../core/Time.ts"
-import { type Evidence, type RuleWindow, standing, type Totals } from "../core/TripRule.ts"
+import { approach, type Evidence, type RuleWindow, standing, type Totals } from "../core/TripRule.ts"
 import type { Snapshot, WindowSnapshot } from "../Event.ts"
 import type { Counted, Fleet } from "./fleet/Fleet.ts"
 
@@ -42,6 +42,7 @@ export const snapshotOf = (circuit: Source, now: LocalMillis): Snapshot => {
     openings: openingsAt(state, now),
     why: state.reason,
     whyNot: isClosed ? standing(shared.rule, circuit) : undefined,
+    approach: approachOf(circuit),
     openedBy: override?.mode === "ForcedOpen" ? "override" : isClosed ? undefined : state.openedBy,
     override: override === undefined ? undefined : {
       mode: override.mode,
@@ -56,6 +57,12 @@ export const snapshotOf = (circuit: Source, now: LocalMillis): Snapshot => {
     fleet: circuit.fleet?.fleetSnapshot(now)
   }
 }
+
+/** How close the circuit is to opening, on windows that were read at the time for which it is asked. */
+export const approachOf = (circuit: Pick<Source, "current" | "fleet" | "shared" | "streak" | "totals">): number =>
+  circuit.current._tag === "Closed"
+    ? Math.max(approach(circuit.shared.rule, circuit), circuit.fleet?.approach ?? 0)
+    : 0
 
 const statisticsOf = (
   circuit: Source,

@@ -12,6 +12,7 @@ import { failure, ignored, type Outcome } from "../Outcome.ts"
 import { admitted, type AnyClassify, ended, enforcementOf, judged, settle } from "./Call.ts"
 import type { Circuit } from "./Circuit.ts"
 import { isTimeoutOf } from "./OwnTimeout.ts"
+import { tellTimeout } from "./Tracing.ts"
 import { waiting } from "./Waiting.ts"
 
 /** A permit of a circuit, from when it is taken until it is settled or its scope closes. */
@@ -81,6 +82,7 @@ export class TakenPermit implements Permit {
     if (!permit.recorded || permit.spent) return Effect.succeed(false)
     const counts = permit.epoch === circuit.epoch
     ended(circuit, permit)
+    if (timeout) tellTimeout(circuit)
     settle(circuit, permit, exit, outcome, timeout)
     const reported = this.#mayWait ? circuit.fleet?.afterCall() : undefined
     return Effect.as(reported ?? Effect.void, counts)
@@ -92,9 +94,15 @@ const hasTimedOut = (circuit: string, exit: Exit.Exit<unknown, unknown>): boolea
   exit.cause.reasons.some((reason) => Cause.isFailReason(reason) && isTimeoutOf(reason.error, circuit))
 
 /** Takes a permit that its scope gives back. */
-export const takeIn = (scope: Scope.Scope, circuit: Circuit, metricsOnly: boolean): Effect.Effect<TakenPermit, any> =>
-  Effect.suspend(() =>
-    admitted(circuit, metricsOnly, (permit, _restore, mayWait) => {
+export const takeIn = (
+  scope: Scope.Scope,
+  circuit: Circuit,
+  metricsOnly: boolean,
+  waits = false
+): Effect.Effect<TakenPermit, any> =>
+  Effect.withFiber((fiber) =>
+    // Who waits for a permit is not rejected, so a refusal is on no span.
+    admitted(circuit, waits ? undefined : fiber, metricsOnly, (permit, _restore, mayWait) => {
       const taken = new TakenPermit(circuit, permit, mayWait)
       return Effect.as(Scope.addFinalizer(scope, taken.release), taken)
     })
@@ -114,8 +122,9 @@ export const permitFrom = (
     const circuit = enforcement === "bypass" ? undefined : find(fiber)
     if (circuit === undefined) return Effect.succeed(bypassed(name()))
     return Effect.flatMap(Effect.scope, (scope) => {
-      const take = takeIn(scope, circuit, enforcement === "metricsOnly")
-      return waits && enforcement === "enforce" ? waiting(circuit, take) : take
+      const isWaiting = waits && enforcement === "enforce"
+      const take = takeIn(scope, circuit, enforcement === "metricsOnly", isWaiting)
+      return isWaiting ? waiting(circuit, take) : take
     })
   })
 

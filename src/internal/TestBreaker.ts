@@ -49,6 +49,7 @@ export const testBreaker = (
     state,
     isolated: state === "Open",
     openings: 0,
+    approach: 0,
     concurrent: 0,
     enforcement,
     statistics: {

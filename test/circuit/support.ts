@@ -24,6 +24,7 @@ import { KeptErrors } from "../../src/internal/KeptErrors.ts"
 import { Meter } from "../../src/internal/Meter.ts"
 import type { Shared } from "../../src/internal/Shared.ts"
 import { Ticker } from "../../src/internal/Ticker.ts"
+import { TransitionLog } from "../../src/internal/TransitionLog.ts"
 
 class Transitions extends Hub {
   readonly seen: Array<readonly [State["_tag"], State["_tag"]]> = []
@@ -70,8 +71,9 @@ export class FakeFleet implements Entry, Fleet {
   readonly requestedAt = -Infinity
   readonly waiting = 0
   readonly lost = 0
-  readonly hasDrifted = false
   readonly requestLease = Effect.void
+  readonly approach = 0
+  readonly drift = undefined
   /** The lease that waits for a call. */
   lease: LeaseName | undefined
   #circuit: Local | undefined
@@ -159,6 +161,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
     probeTimeoutMillis: undefined,
     maxConcurrent: undefined,
     enforcement: "enforce",
+    approachAt: 0.8,
     classify: undefined,
     context: Context.empty(),
     needsPermits: plan.slowerThanMillis !== undefined,
@@ -172,6 +175,9 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
     },
     fleet,
     log: () => {},
+    tracing: "off",
+    transitionLog: new TransitionLog("watched", "only", () => {}),
+    debug: undefined,
     trace: undefined,
     report: () => {}
   }

@@ -1,6 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { type RuleWindow, slowerThanOf, standing, type TripRule, trips, windowsOf } from "../../src/core/TripRule.ts"
+import {
+  approach,
+  type RuleWindow,
+  slowerThanOf,
+  standing,
+  type TripRule,
+  trips,
+  windowsOf
+} from "../../src/core/TripRule.ts"
 import { holds, type Outcome, streakOf, totalsOf, within } from "../circuit/model.ts"
 
 const span = (duration: number): RuleWindow => ({ _tag: "Within", duration })
@@ -45,21 +53,30 @@ const leaf = ({ count, kind, percent, window: index }: typeof Leaf.Type): TripRu
   return rules[kind]!
 }
 
+/** Rules of every kind, alone and combined. */
+const Rule = Schema.Struct({
+  leaves: Schema.Array(Leaf).check(Schema.isMinLength(1), Schema.isMaxLength(4)),
+  shape: upTo(4)
+})
+
+const ruleOf = ({ leaves, shape }: typeof Rule.Type): TripRule => {
+  const policies = leaves.map(leaf)
+  const rest: TripRule = { _tag: "All", policies: policies.slice(1) }
+  return shape < 2
+    ? { _tag: "Any", policies }
+    : shape < 4
+    ? { _tag: "All", policies }
+    : { _tag: "Any", policies: policies.length === 1 ? policies : [policies[0]!, rest] }
+}
+
 describe("a rule and the list of all calls", () => {
   it.prop("a rule and the list of all calls agree whether it trips, and every trip has a reason", [
-    Schema.Array(Leaf).check(Schema.isMinLength(1), Schema.isMaxLength(4)),
-    upTo(4),
+    Rule,
     Schema.Array(Schema.Struct({ wait: upTo(100), failed: Schema.Boolean, slow: Schema.Boolean })).check(
       Schema.isMaxLength(40)
     )
-  ], ([leaves, shape, calls]) => {
-    const policies = leaves.map(leaf)
-    const rest: TripRule = { _tag: "All", policies: policies.slice(1) }
-    const rule: TripRule = shape < 2
-      ? { _tag: "Any", policies }
-      : shape < 4
-      ? { _tag: "All", policies }
-      : { _tag: "Any", policies: policies.length === 1 ? policies : [policies[0]!, rest] }
+  ], ([shape, calls]) => {
+    const rule = ruleOf(shape)
     const outcomes: Array<Outcome> = []
     let now = 0
     for (const { failed, slow, wait } of calls) {
@@ -212,6 +229,69 @@ describe("how far a rule is from tripping", () => {
       standing(failureRate(0.5, 2), none),
       "failure rate 0.00 of the last 0 calls, trips at 0.5 of at least 2"
     )
+  })
+})
+
+describe("how close a rule is to tripping", () => {
+  const Counts = Schema.Struct({ success: upTo(100), failure: upTo(100), slow: upTo(100), streak: upTo(8) })
+
+  /** The evidence of these counts, the same for each window. `failed` and `slow`: with so many calls more. */
+  const evidenceOf = (counts: typeof Counts.Type, more = { failed: 0, slow: 0 }) => {
+    const failure = counts.failure + more.failed
+    const calls = counts.success + failure
+    return {
+      streak: counts.streak + more.failed,
+      totals: () => ({ success: counts.success, failure, slow: Math.min(counts.slow, calls - more.slow) + more.slow })
+    }
+  }
+
+  it.prop("approach is 1 exactly when the rule trips", [Rule, Counts], ([shape, counts]) => {
+    const rule = ruleOf(shape)
+    const evidence = evidenceOf(counts)
+    assert.strictEqual(approach(rule, evidence) === 1, trips(rule, evidence) !== undefined)
+  }, { arbitrary: { runs: 2000 } })
+
+  it.prop(
+    "approach is a share, which grows with failures and with slow failures",
+    [Rule, Counts],
+    ([shape, counts]) => {
+      const rule = ruleOf(shape)
+      let before = 0
+      for (let failed = 0; failed < 10; failed++) {
+        const share = approach(rule, evidenceOf(counts, { failed, slow: failed }))
+        assert.isAtLeast(share, before)
+        assert.isAtMost(share, 1)
+        before = share
+      }
+    },
+    { arbitrary: { runs: 500 } }
+  )
+
+  it("approach is exact for every share of up to 200 calls, and every whole percent", () => {
+    for (let calls = 1; calls <= 200; calls++) {
+      for (let bad = 1; bad <= calls; bad++) {
+        const totals = { success: calls - bad, failure: bad, slow: 0 }
+        for (const percent of [1, 7, 28, 33, 50, 57, 58, 99]) {
+          const rule = failureRate(percent / 100, 20)
+          const evidence = { streak: 0, totals: () => totals }
+          assert.strictEqual(approach(rule, evidence) === 1, trips(rule, evidence) !== undefined, `${bad} of ${calls}`)
+        }
+      }
+    }
+  })
+
+  it("approach is the share of the threshold that is closest", () => {
+    const at = (rule: TripRule, success: number, failure: number, streak = failure) =>
+      approach(rule, { streak, totals: () => ({ success, failure, slow: 0 }) })
+    assert.strictEqual(at(consecutive(5), 0, 4), 0.8)
+    assert.strictEqual(at(failures(10), 90, 7), 0.7)
+    // Of a rate, the share of its minimum of calls counts where that is smaller.
+    assert.strictEqual(at(failureRate(0.5, 20), 0, 5), 0.25)
+    assert.strictEqual(at(failureRate(0.5, 20), 75, 25), 0.5)
+    assert.strictEqual(at(failureRate(0, 20), 20, 0), 0)
+    assert.strictEqual(at(slowCallRate(0.5), 10, 10), 0)
+    assert.strictEqual(at({ _tag: "Any", policies: [consecutive(5), failures(10)] }, 0, 4), 0.8)
+    assert.strictEqual(at({ _tag: "All", policies: [consecutive(5), failures(10)] }, 0, 4), 0.4)
   })
 })
 

@@ -346,7 +346,7 @@ describe("health routes", () => {
       assert.deepStrictEqual(well, {
         status: "pass",
         enforcement: "enforce",
-        circuits: [{ circuit: "orders-health", state: "closed", isolated: false }],
+        circuits: [{ circuit: "orders-health", state: "closed", isolated: false, approach: 0 }],
         keyed: [{ name: "hosts-health", circuits: 0, open: 0 }]
       })
       yield* Effect.exit(orders.wrap(Effect.fail("no")))

@@ -9,7 +9,7 @@ import { join, resolve } from "node:path"
 import { promisify } from "node:util"
 
 const program = `
-import { Effect } from "effect"
+import { Effect, Logger } from "effect"
 import { Breaker, Outcome, Storage, Trip } from "effect-breaker"
 import { MemoryStorageLive } from "effect-breaker/layers/MemoryStorageLive"
 import { layer } from "effect-breaker/Storage/Memory"
@@ -35,7 +35,9 @@ const program = Effect.gen(function*() {
 
 for (const storage of [Storage.MemoryStorageLive, MemoryStorageLive, layer]) {
   console.log(JSON.stringify(
-    await Effect.runPromise(program.pipe(Effect.provide(Payments.layer), Effect.provide(storage)))
+    await Effect.runPromise(
+      program.pipe(Effect.provide(Payments.layer), Effect.provide(storage), Effect.provide(Logger.layer([])))
+    )
   ))
 }
 `

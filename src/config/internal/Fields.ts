@@ -31,6 +31,8 @@ const about: Readonly<Record<string, string>> = {
   evidence: "Whose outcomes open the circuit for the fleet.",
   onStorageError: "What a call does whose request to the storage fails. Default allow.",
   enforcement: "enforce (the default), or metricsOnly: every call runs, and is recorded.",
+  approachAt:
+    "At this share of a threshold the circuit is told to come close to opening; false for never. Default 0.8.",
   syncEvery: "The interval between reports to the storage. Default 1 second.",
   capacity: "The most circuits at once, of a keyed breaker. Default 10000.",
   idleTimeToLive: "A keyed breaker forgets a circuit that was not used for this long. Default 1 hour.",

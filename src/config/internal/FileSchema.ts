@@ -29,6 +29,10 @@ export interface File {
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
 const Rate = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
+const ShareOrFalse = Schema.Union([
+  Schema.Finite.check(Schema.isGreaterThan(0), Schema.isLessThanOrEqualTo(1)),
+  Schema.Literal(false)
+])
 const InSeconds = Schema.Union([Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)), Schema.String])
 
 const Window = Schema.Union([
@@ -65,6 +69,8 @@ const schemaOf = (kind: Kind): Schema.Codec<unknown, unknown> => {
       return Count
     case "rate":
       return Rate
+    case "share or false":
+      return ShareOrFalse
     case "trip":
       return Trip
     default:

@@ -16,6 +16,8 @@ export const allowedFor = (kind: Kind): string => {
       return "a whole number of at least 1"
     case "rate":
       return "a rate in [0, 1]"
+    case "share or false":
+      return "a share above 0 and up to 1, or false"
     case "trip":
       return "a trip policy: an object with _tag and its fields"
     default:
@@ -39,6 +41,11 @@ export const readValue = (kind: Kind, at: At, origin: Origin, inside: Inside): R
     }
     case "count":
     case "rate": {
+      const number = numberOf(at.value, origin)
+      return number === undefined ? refused(at, allowedFor(kind)) : { value: number }
+    }
+    case "share or false": {
+      if (at.value === false || (origin === "environment" && at.value === "false")) return { value: false }
       const number = numberOf(at.value, origin)
       return number === undefined ? refused(at, allowedFor(kind)) : { value: number }
     }

@@ -73,8 +73,10 @@ export interface Fleet {
   readonly waiting: number
   /** Outcomes that were given up. */
   readonly lost: number
-  /** Whether the last change was made under another policy than this breaker's. */
-  readonly hasDrifted: boolean
+  /** The fingerprint of the policy that last changed the circuit, where this breaker neither has it nor had it then. */
+  readonly drift: string | undefined
+  /** How close the fleet's circuit is to opening on pooled evidence: in [0, 1], and 0 where that does not open it. */
+  readonly approach: number
 }
 
 /** The breaker's part in the fleet, from which each circuit gets its membership once there is something to know. */
@@ -119,6 +121,8 @@ export interface Local {
   readonly adopt: (view: FleetView, now: LocalMillis) => Counted
   /** Takes over how far the state that was adopted has come, and until when its override holds. */
   readonly refresh: (state: FleetState, overrideUntil: LocalMillis) => void
+  /** The fleet's evidence was read: tells its listeners if the circuit comes close to opening. */
+  readonly evidenceRead: (now: LocalMillis) => void
   /** Judges a probe that had a lease by itself, because the storage does not answer. */
   readonly judgeAlone: (outcome: Settlement["outcome"], hintMillis: number, now: LocalMillis) => void
 }

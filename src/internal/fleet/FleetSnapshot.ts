@@ -14,6 +14,7 @@ interface Source extends Evidence {
   readonly answeredAt: LocalMillis
   readonly requestedAt: LocalMillis
   readonly isAway: boolean
+  readonly drift: string | undefined
   readonly lagMillis: number | undefined
   /** Outcomes that the storage has not acknowledged. */
   readonly waiting: number
@@ -41,6 +42,7 @@ export const fleetSnapshotOf = (member: Source, now: LocalMillis): FleetSnapshot
     why: snapshot.why?.reason,
     evidence: snapshot.why?.evidence,
     whyNot: membership.isPooled && isClosed ? standing(membership.plan.rule, member) : undefined,
+    drift: member.drift,
     consecutiveFailures: snapshot.streak,
     windows: snapshot.totals.map((totals, i) =>
       windowSnapshot({ _tag: "Within", duration: membership.withins[i]! }, totals)

@@ -18,7 +18,7 @@ import { noCounts } from "../../core/Delta.ts"
 import type { Permit, Settlement } from "../../core/Permit.ts"
 import { type LeaseName, snapshot as snapshotOf, type Why } from "../../core/Record.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
-import { type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
+import { approach, type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
 import type {
   Announcement,
@@ -164,6 +164,17 @@ export class Member implements Fleet, Evidence, Participant {
     return this.snapshot.totals[i] ?? noCounts
   }
 
+  /** The fingerprint of the policy that made the last change, where this breaker neither has it nor had it then. */
+  get drift(): string | undefined {
+    const { elapsed = 0, fingerprint } = this.snapshot
+    return this.membership.drift.differs(fingerprint, this.requestedAt - elapsed) ? fingerprint : undefined
+  }
+
+  get approach(): number {
+    const { isPooled, plan } = this.membership
+    return isPooled && this.snapshot.state._tag === "Closed" ? approach(plan.rule, this) : 0
+  }
+
   fleetSnapshot(now: LocalMillis): FleetSnapshot {
     return fleetSnapshotOf(this, now)
   }
@@ -174,11 +185,6 @@ export class Member implements Fleet, Evidence, Participant {
 
   get lost(): number {
     return this.#reports.lost
-  }
-
-  get hasDrifted(): boolean {
-    const { elapsed = 0, fingerprint } = this.snapshot
-    return this.membership.drift.differs(fingerprint, this.requestedAt - elapsed)
   }
 
   // -----------------------------------------------------------------------------
@@ -393,6 +399,7 @@ export class Member implements Fleet, Evidence, Participant {
     this.#reports.acknowledged(report, result.success)
     this.accept(snapshot, report.knewGeneration, report.requestedAt)
     if (isFirst) this.#logRestored(snapshot)
+    this.local.evidenceRead(this.answeredAt)
     if (isCurrent && this.requestedAt === report.requestedAt) this.#proposals.judge(report.requestedAt)
     // The first answer brought the storage's clock, without which no outcomes were sent.
     if (isFirst && !this.#reports.outbox.isEmpty) this.membership.batches.sendNow(this)

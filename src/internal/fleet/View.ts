@@ -50,6 +50,7 @@ export const fleetViewOf = (
       actor: override.actor,
       until: overrideUntil(snapshot, now)
     },
+    evidence,
     operator
   }
 }

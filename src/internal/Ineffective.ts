@@ -1,0 +1,52 @@
+/** What a policy asks for and does not get: it is said once, when the breaker is made, because nothing else would show it. */
+import * as Effect from "effect/Effect"
+import type { Storage } from "../Storage/Storage.ts"
+import { logged } from "./Log.ts"
+import { messages } from "./Messages.ts"
+import type { Policy } from "./PolicyModel.ts"
+import type { Resolved } from "./ResolvedPolicy.ts"
+
+export const reportIneffective = (
+  circuit: string,
+  policy: Policy,
+  resolved: Resolved,
+  storage: Storage
+): Effect.Effect<void> =>
+  Effect.andThen(
+    reportUnfenced(circuit, policy, storage),
+    Effect.forEach(
+      ineffective(policy, resolved, storage),
+      ([field, because]) => logged(messages.fieldIneffective, { circuit, field, because }),
+      { discard: true }
+    )
+  )
+
+/** The fields that need a storage which can decide between instances. */
+const reportUnfenced = (
+  circuit: string,
+  { consistency = "local", evidence, onStorageError }: Policy,
+  { backend, capabilities }: Storage
+): Effect.Effect<void> => {
+  const fields = [
+    ...(consistency === "local" ? [] : ["consistency"]),
+    ...(onStorageError === "fail" ? ["onStorageError"] : []),
+    ...(evidence === "pooled" ? ["evidence"] : [])
+  ]
+  return capabilities.fences || fields.length === 0
+    ? Effect.void
+    : logged(messages.notFenced, { circuit, backend, fields: fields.join(", ") })
+}
+
+/** The fields that other fields of the policy leave without an effect, and why. */
+const ineffective = (
+  { consistency = "local", onStorageError }: Policy,
+  { slowerThanMillis = 0, timeoutMillis = Infinity }: Resolved,
+  { capabilities }: Storage
+): ReadonlyArray<readonly [field: string, because: string]> => [
+  ...(onStorageError === "fail" && consistency === "local" && capabilities.fences
+    ? [["onStorageError", "under consistency local no call waits for the storage"]] as const
+    : []),
+  ...(slowerThanMillis > timeoutMillis
+    ? [["trip.slowerThan", "a call ends at its timeout, before it is slow"]] as const
+    : [])
+]
