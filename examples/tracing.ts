@@ -15,7 +15,8 @@ class PrintedSpan extends Tracer.NativeSpan {
   override end(...args: Parameters<Tracer.NativeSpan["end"]>): void {
     super.end(...args)
     for (const [event, , { from, to }] of this.events) {
-      console.log(`  span ${this.name}: ${event}${from === undefined ? "" : `, ${String(from)} to ${String(to)}`}`)
+      const change = typeof from === "string" && typeof to === "string" ? `, ${from} to ${to}` : ""
+      console.log(`  span ${this.name}: ${event}${change}`)
     }
   }
 }

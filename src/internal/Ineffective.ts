@@ -21,17 +21,15 @@ export const reportIneffective = (
     )
   )
 
-/** The fields that need a storage which can decide between instances. */
-const reportUnfenced = (
-  circuit: string,
-  { consistency = "local", evidence, onStorageError }: Policy,
-  { backend, capabilities }: Storage
-): Effect.Effect<void> => {
-  const fields = [
-    ...(consistency === "local" ? [] : ["consistency"]),
-    ...(onStorageError === "fail" ? ["onStorageError"] : []),
-    ...(evidence === "pooled" ? ["evidence"] : [])
-  ]
+/** The fields of a policy that need a storage which can decide between instances. */
+export const unfencedFields = ({ consistency = "local", evidence, onStorageError }: Policy): ReadonlyArray<string> => [
+  ...(consistency === "local" ? [] : ["consistency"]),
+  ...(onStorageError === "fail" ? ["onStorageError"] : []),
+  ...(evidence === "pooled" ? ["evidence"] : [])
+]
+
+const reportUnfenced = (circuit: string, policy: Policy, { backend, capabilities }: Storage): Effect.Effect<void> => {
+  const fields = unfencedFields(policy)
   return capabilities.fences || fields.length === 0
     ? Effect.void
     : logged(messages.notFenced, { circuit, backend, fields: fields.join(", ") })

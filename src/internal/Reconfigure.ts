@@ -3,6 +3,7 @@ import type { LocalMillis } from "../core/Time.ts"
 import type { PolicyChange } from "../Event.ts"
 import type { Storage } from "../Storage/Storage.ts"
 import type { Circuit } from "./Circuit.ts"
+import { unfencedFields } from "./Ineffective.ts"
 import type { Keys } from "./Keys.ts"
 import { messages } from "./Messages.ts"
 import type { Put } from "./PolicyInForce.ts"
@@ -54,10 +55,3 @@ const tell = (
   const snapshot = "circuit" in circuits ? circuits.circuit.snapshot(now) : undefined
   hub.publish({ _tag: "Reconfigured", circuit: name, changed, snapshot })
 }
-
-/** The fields of a policy that need a storage which can decide between instances. */
-export const unfencedFields = ({ consistency = "local", evidence, onStorageError }: Policy): ReadonlyArray<string> => [
-  ...(consistency === "local" ? [] : ["consistency"]),
-  ...(onStorageError === "fail" ? ["onStorageError"] : []),
-  ...(evidence === "pooled" ? ["evidence"] : [])
-]

@@ -21,6 +21,7 @@ const sampleOf = ({ kind }: Field, i: number): readonly [written: unknown, value
     case "count":
       return [2 + i, 2 + i]
     case "rate":
+    case "share or false":
       return [0.1 + i / 10, 0.1 + i / 10]
     case "trip": {
       const trip = { _tag: "ConsecutiveFailures", failures: 2 + i }

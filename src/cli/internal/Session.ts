@@ -136,5 +136,3 @@ export const print = (text: string): Effect.Effect<void, never, Terminal.Termina
     Terminal.Terminal,
     ({ display }) => display(`${text}\n`).pipe(Effect.catch(() => Effect.interrupt))
   )
-
-const optionOf = <A>(option: Option.Option<A>): A | undefined => Option.getOrUndefined(option)
