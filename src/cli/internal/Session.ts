@@ -5,7 +5,6 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
 import { layer as operatorLayer, Operator, type Operator as OperatorService } from "../../Operator.ts"
@@ -136,5 +135,3 @@ export const print = (text: string): Effect.Effect<void, never, Terminal.Termina
     Terminal.Terminal,
     ({ display }) => display(`${text}\n`).pipe(Effect.catch(() => Effect.interrupt))
   )
-
-export const optionOf = <A>(option: Option.Option<A>): A | undefined => Option.getOrUndefined(option)
