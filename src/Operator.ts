@@ -179,7 +179,8 @@ export interface WatchOptions {
   readonly prefix?: string | undefined
   /**
    * How often all circuits are read anew, from 10 ms to an hour. Default 1 second where the storage does not push changes; else 10
-   * seconds, because counts and expired overrides are not pushed.
+   * seconds, because counts and expired overrides are not pushed. Where the reading takes longer than a quarter of it, the interval is
+   * four times as long as the reading.
    */
   readonly every?: Duration.Input | undefined
 }
@@ -258,6 +259,8 @@ const MOST_CHANGES = 10_000
 const MOST_IN_VAIN = 3
 /** Changes are collected for so long before their circuits are read, so that a burst costs one request. */
 const COLLECT_MILLIS = 100
+/** After reading all circuits a watch pauses for at least so many times as long as that took. */
+const PAUSES = 3
 /** The pause before a storage that did not answer is asked again. */
 const AGAIN_MILLIS = 1000
 
@@ -517,9 +520,15 @@ const follow = (
       if (storage.capabilities.pushes) yield* Effect.forkScoped(subscribe)
 
       const list = Effect.suspend(() => {
-        listAt = now() + intervalMillis
+        const startedAt = now()
+        const planned = startedAt + intervalMillis
+        listAt = planned
         announced.clear()
-        return listing
+        return Effect.tap(listing, () =>
+          Effect.sync(() => {
+            // Changes that were missed meanwhile are read at once.
+            if (listAt === planned) listAt = Math.max(planned, now() + PAUSES * (now() - startedAt))
+          }))
       })
       const readAnnounced = Effect.suspend(() => {
         const circuits = [...announced].slice(0, CIRCUITS_PER_REQUEST)
