@@ -68,7 +68,7 @@ import { makeFork } from "./internal/Fork.ts"
 import { randomId } from "./internal/Ids.ts"
 import { actProblems, overrideProblems } from "./internal/OperatorInput.ts"
 import { Requests } from "./internal/Request.ts"
-import { failure } from "./internal/StorageErrors.ts"
+import { failure, isUnreachable } from "./internal/StorageErrors.ts"
 import {
   type Capabilities,
   type CircuitReport,
@@ -179,7 +179,8 @@ export interface WatchOptions {
   readonly prefix?: string | undefined
   /**
    * How often all circuits are read anew, from 10 ms to an hour. Default 1 second where the storage does not push changes; else 10
-   * seconds, because counts and expired overrides are not pushed.
+   * seconds, because counts and expired overrides are not pushed. Where the reading takes longer than a quarter of it, the interval is
+   * four times as long as the reading.
    */
   readonly every?: Duration.Input | undefined
 }
@@ -254,8 +255,12 @@ export interface Options {
 
 const HOUR_MILLIS = 60 * 60 * 1000
 const MOST_CHANGES = 10_000
+/** So often circuits are asked for once more in vain, in one list, before those that are late are taken as they are. */
+const MOST_IN_VAIN = 3
 /** Changes are collected for so long before their circuits are read, so that a burst costs one request. */
 const COLLECT_MILLIS = 100
+/** After reading all circuits a watch pauses for at least so many times as long as that took. */
+const PAUSES = 3
 /** The pause before a storage that did not answer is asked again. */
 const AGAIN_MILLIS = 1000
 
@@ -309,13 +314,16 @@ class StorageOperator implements Operator {
 
   list({ prefix = "", states }: ListOptions = {}): Stream.Stream<Entry, StorageError> {
     refuse("list", (states ?? []).flatMap((state) => oneOf("states", state, STATES)))
-    return this.#storage.list.pipe(
-      Stream.filter((circuit) => circuit.startsWith(prefix)),
-      Stream.grouped(CIRCUITS_PER_REQUEST),
-      Stream.mapEffect((circuits) => this.#read(circuits)),
-      Stream.flattenIterable,
-      Stream.filter(({ result }) => states === undefined || Result.isFailure(result) || isIn(result.success, states))
-    )
+    return Stream.suspend(() => {
+      const patience = { left: MOST_IN_VAIN }
+      return this.#storage.list.pipe(
+        Stream.filter((circuit) => circuit.startsWith(prefix)),
+        Stream.grouped(CIRCUITS_PER_REQUEST),
+        Stream.mapEffect((circuits) => this.#read(circuits, patience)),
+        Stream.flattenIterable,
+        Stream.filter(({ result }) => states === undefined || Result.isFailure(result) || isIn(result.success, states))
+      )
+    })
   }
 
   get(
@@ -371,7 +379,10 @@ class StorageOperator implements Operator {
       (entries): Watched => ({ _tag: "Listed", entries })
     )
     const read = (circuits: ReadonlyArray<string>) =>
-      Effect.map(this.#read(circuits), (entries): Watched => ({ _tag: "Changed", entries }))
+      Effect.map(
+        this.#read(circuits, { left: MOST_IN_VAIN }),
+        (entries): Watched => ({ _tag: "Changed", entries })
+      )
     return follow(this.#storage, {
       listing,
       read,
@@ -388,7 +399,29 @@ class StorageOperator implements Operator {
     return this.#requests.effect({ operation, circuit }, request, this.#deadlineMillis)
   }
 
-  #read(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Entry>, StorageError> {
+  /**
+   * Reads circuits. Those that were not answered for are asked for once more, because a storage gives up what comes later than the
+   * rest of a batch; but not where that is in vain again and again, as with a server of a Cluster that is down.
+   */
+  #read(
+    circuits: ReadonlyArray<string>,
+    patience: { left: number }
+  ): Effect.Effect<ReadonlyArray<Entry>, StorageError> {
+    return Effect.gen({ self: this }, function*() {
+      const first = yield* this.#readOnce(circuits)
+      const late = first.filter(isLate).map(({ circuit }) => circuit)
+      if (late.length === 0 || patience.left === 0) return first
+      const second = yield* this.#readOnce(late).pipe(Effect.catch(() => Effect.succeed([])))
+      if (second.every(isLate)) patience.left--
+      const again = new Map(second.map((entry) => [entry.circuit, entry]))
+      return first.map((entry) => again.get(entry.circuit) ?? entry)
+    }).pipe(
+      // A circuit may have been forgotten since it was listed.
+      Effect.map((entries) => entries.filter(({ result }) => Result.isFailure(result) || !isBlank(result.success)))
+    )
+  }
+
+  #readOnce(circuits: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<Entry>, StorageError> {
     return Effect.map(
       this.#request("sync", undefined, () => this.#storage.sync(circuits.map((circuit) => reading(circuit)))),
       (synced) =>
@@ -398,8 +431,7 @@ class StorageOperator implements Operator {
             synced[index]?.result ?? Result.fail(failure({ operation: "sync", circuit }, "Invalid", "no answer")),
             ({ snapshot }) => snapshot
           )
-          // A circuit may have been forgotten since it was listed.
-        })).filter(({ result }) => Result.isFailure(result) || !isBlank(result.success))
+        }))
     )
   }
 
@@ -444,6 +476,8 @@ const whyOf = (act: string, options: ActOptions, usual: string): Why => {
   return { reason, actor }
 }
 
+const isLate = ({ result }: Entry): boolean => Result.isFailure(result) && isUnreachable(result.failure)
+
 const isIn = ({ override, state }: Snapshot, states: ReadonlyArray<StateFilter>): boolean =>
   states.includes(state._tag) || (override !== undefined && states.includes(override.kind))
 
@@ -486,9 +520,15 @@ const follow = (
       if (storage.capabilities.pushes) yield* Effect.forkScoped(subscribe)
 
       const list = Effect.suspend(() => {
-        listAt = now() + intervalMillis
+        const startedAt = now()
+        const planned = startedAt + intervalMillis
+        listAt = planned
         announced.clear()
-        return listing
+        return Effect.tap(listing, () =>
+          Effect.sync(() => {
+            // Changes that were missed meanwhile are read at once.
+            if (listAt === planned) listAt = Math.max(planned, now() + PAUSES * (now() - startedAt))
+          }))
       })
       const readAnnounced = Effect.suspend(() => {
         const circuits = [...announced].slice(0, CIRCUITS_PER_REQUEST)

@@ -62,6 +62,40 @@ describe("an operator", () => {
       assert.isTrue(link.reports.every(({ delta }) => delta.buckets.length === 0 && delta.lifetime.failure === 0))
     }))
 
+  it.effect("asks once more for what was late, and not again and again for what does not come", () =>
+    Effect.gen(function*() {
+      const of = yield* memory
+      for (let i = 0; i < 1000; i++) yield* circuitOf(of, `c${i}`).report(failures(1))
+      const asked = new Map<string, number>()
+      const late = new StorageError({ operation: "sync", reason: "Deadline", cause: "late" })
+      const operator = yield* on({
+        ...of,
+        sync: (reports) =>
+          Effect.map(of.sync(reports), (synced) =>
+            synced.map(({ circuit, result }) => {
+              const times = (asked.get(circuit) ?? 0) + 1
+              asked.set(circuit, times)
+              const isDown = circuit.endsWith("7")
+              return { circuit, result: isDown || (circuit.endsWith("5") && times === 1) ? Result.fail(late) : result }
+            }))
+      })
+      const entries = yield* Stream.runCollect(operator.list())
+      const failed = entries.filter(({ result }) => Result.isFailure(result)).map(({ circuit }) => circuit)
+      assert.deepStrictEqual(failed.toSorted(), [...asked.keys()].filter((circuit) => circuit.endsWith("7")).toSorted())
+      const down = yield* on({
+        ...of,
+        sync: (reports) =>
+          Effect.map(of.sync(reports), (synced) =>
+            synced.map(({ circuit, result }) => {
+              asked.set(circuit, (asked.get(circuit) ?? 0) + 1)
+              return { circuit, result: circuit.endsWith("7") ? Result.fail(late) : result }
+            }))
+      })
+      asked.clear()
+      assert.lengthOf(yield* Stream.runCollect(down.list()), 1000)
+      assert.strictEqual([...asked.values()].filter((times) => times > 1).length, 3 * 10)
+    }))
+
   it.effect("a request ends at its deadline", () =>
     Effect.gen(function*() {
       const [link] = [new Link(yield* memory)]
