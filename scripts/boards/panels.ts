@@ -167,6 +167,14 @@ export const rows: ReadonlyArray<PanelRow> = [
         ]
       },
       {
+        title: "How close to opening",
+        kind: "timeseries",
+        description: "Of the threshold that is closest, by each instance's own view.",
+        width: 12,
+        unit: "percentunit",
+        queries: [{ expr: of(metric.approach), legend: "{{circuit}} {{instance}}" }]
+      },
+      {
         title: "Failures in a row, slow calls",
         kind: "timeseries",
         description: "The evidence of the other trip policies.",

@@ -16,6 +16,8 @@ export interface Listener {
   readonly moved?: (() => void) | undefined
   /** The circuit of a key was evicted. */
   readonly evicted?: ((circuit: object) => void) | undefined
+  /** The breaker has another policy. */
+  readonly reconfigured?: (() => void) | undefined
 }
 
 export class Meter {
@@ -51,5 +53,9 @@ export class Meter {
 
   evicted(circuit: object): void {
     for (const { evicted } of this.#listeners) evicted?.(circuit)
+  }
+
+  reconfigured(): void {
+    for (const { reconfigured } of this.#listeners) reconfigured?.()
   }
 }

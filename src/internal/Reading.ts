@@ -7,6 +7,7 @@ import type { LocalMillis } from "../core/Time.ts"
 import type { RuleWindow } from "../core/TripRule.ts"
 import type { Circuit } from "./Circuit.ts"
 import { Counts, stateName } from "./Counts.ts"
+import { approachOf } from "./Snapshot.ts"
 
 /** The states as metrics name them, from the one that harms callers the least to the worst. */
 export const STATES = ["closed", "metrics_only", "disabled", "half_open", "open", "forced_open"] as const
@@ -53,8 +54,7 @@ export class Reading {
   waiting = 0
   hasDrifted = false
 
-  /** `reads`: whether to read how close each circuit is to opening, too. */
-  add({ bypasses, circuits, shared }: Source, reads: { readonly approach: boolean }): void {
+  add({ bypasses, circuits, shared }: Source): void {
     const now = shared.ticker.exact()
     const sums = shared.windows.map((window) => this.#sumsOf(windowLabel(window)))
     for (const circuit of circuits()) {
@@ -66,7 +66,8 @@ export class Reading {
       this.consecutiveFailures = Math.max(this.consecutiveFailures, circuit.streak)
       addWindows(sums, circuit, now)
       if (circuit.fleet !== undefined) this.#addFleet(circuit.fleet, now)
-      if (reads.approach) this.approach = Math.max(this.approach, approachOf(circuit, now))
+      // The windows have been moved to now.
+      this.approach = Math.max(this.approach, approachOf(circuit))
     }
   }
 
@@ -123,13 +124,6 @@ const retryAfter = (
 ): number => {
   if (override === undefined) return Math.max(0, (retryAt(shared, state, now) ?? now) - now)
   return override.mode === "ForcedOpen" && override.until !== Infinity ? override.until - now : 0
-}
-
-/** How close a circuit is to opening, from its snapshot. */
-const approachOf = (circuit: Circuit, now: LocalMillis): number => {
-  // A snapshot takes long to make, and there may be 100,000 circuits.
-  if (circuit.state === "Closed" && recentTrouble(circuit, now) === 0) return 0
-  return (circuit.snapshot(now) as { readonly approach?: number | undefined }).approach ?? 0
 }
 
 /** The failures, or slow calls, in the circuit's window with the most of them, or the failures in a row. */

@@ -36,6 +36,7 @@ export const reconfigure = (parts: Parts, { changed, fingerprint, policy, resolv
     const { capacity, overflow } = keyedParts(policy)
     circuits.configure(capacity, idleMillisOf(policy), overflow)
   }
+  shared.meter.reconfigured()
   tell(parts, changed, now)
   const fields = unfencedFields(policy)
   if (storage.capabilities.fences || !changed.some(({ field }) => fields.includes(field))) return

@@ -102,8 +102,8 @@ describe("the boards", () => {
     const missing = Object.values(table).map(({ name }) => name).filter((name) =>
       !shown.has(BreakerMetrics.prometheusName(name))
     )
-    // `approach` waits for snapshots that have it. The state as a number is for boards that cannot make one of six series.
-    assert.deepStrictEqual(missing, [table.approach.name, table.stateCode.name])
+    // The state as a number is for boards that cannot make one of six series.
+    assert.deepStrictEqual(missing, [table.stateCode.name])
   })
 
   it("the dashboard's panels have an id and a place of their own, and its queries use its variables alone", () => {

@@ -9,14 +9,14 @@ import type { AddressInfo } from "node:net"
 import { type Row, table } from "../../src/internal/MetricTable.ts"
 import * as BreakerMetrics from "../../src/observability/BreakerMetrics.ts"
 import { metered, samplesIn, scrape } from "./support.ts"
-import { knowsApproach, options, world } from "./world.ts"
+import { options, world } from "./world.ts"
 
 type Key = keyof typeof table
 
 const rows = Object.entries(table) as ReadonlyArray<readonly [Key, Row]>
 
 /** What the world's series are that are not 0, by the key of the metric, without the circuit's own labels where there are none. */
-const expected: Record<Exclude<Key, "approach">, Record<string, number>> = {
+const expected: Record<Key, Record<string, number>> = {
   state: {
     "lossy state=open": 1,
     "payments state=open": 1,
@@ -54,6 +54,7 @@ const expected: Record<Exclude<Key, "approach">, Record<string, number>> = {
   failureRatio: { "orders window=60s": 0.5 },
   slowRatio: {},
   consecutiveFailures: { "orders": 1 },
+  approach: { "orders": 0.5 },
   concurrent: { "orders": 1 },
   concurrentLimit: { "payments": 4 },
   retryAfter: { "payments": 20, "hosts": 52, "hosts/bad": 52, "search": 3600 },
@@ -188,9 +189,7 @@ describe("the exporters", () => {
       yield* world
       const text = yield* scrape
       const prometheus = fromPrometheus(text)
-      const isKnown = yield* knowsApproach
-      const wanted = rows.filter(([key]) => key !== "approach" || isKnown)
-      for (const [key, row] of wanted) {
+      for (const [key, row] of rows) {
         assert.isAbove(prometheus[key].length, 0, `${row.name} has no series`)
         const name = BreakerMetrics.prometheusName(row.name)
         assert.include(text, `# HELP ${name} ${row.description}\n# TYPE ${name} ${row.type}\n`)
@@ -202,7 +201,7 @@ describe("the exporters", () => {
         else assert.deepStrictEqual(Object.fromEntries(nonZero), values, key)
       }
       const received = new Map((yield* exported).map((metric) => [metric.name, metric]))
-      for (const [key, row] of wanted) {
+      for (const [key, row] of rows) {
         const metric = received.get(row.name)
         assert.isDefined(metric, `${row.name} was not received`)
         assert.deepStrictEqual([metric!.unit, metric!.description], [row.unit, row.description])

@@ -325,6 +325,22 @@ describe("several instances, and their ends", () => {
       assert.strictEqual(yield* scrape, "")
     }).pipe(apart))
 
+  it.effect("a breaker that is reconfigured has the series of its new policy, and its counts go on", () =>
+    Effect.gen(function*() {
+      const windowed = (within: `${number} seconds`) => Trip.failureRate({ threshold: 0.5, within })
+      const breaker = yield* make("payments", {
+        trip: windowed("60 seconds"),
+        maxConcurrent: Breaker.unset<number>()
+      })
+      yield* failTimes(breaker, 1)
+      const ratio = (window: string) => count(`circuit_breaker_failure_ratio{circuit="payments",window="${window}"}`)
+      assert.deepStrictEqual([yield* ratio("60s"), yield* ratio("30s")], [1, undefined])
+      yield* breaker.reconfigure({ trip: windowed("30 seconds"), maxConcurrent: 4 })
+      assert.deepStrictEqual([yield* ratio("60s"), yield* ratio("30s")], [undefined, 0])
+      assert.strictEqual(yield* count(`circuit_breaker_concurrent_limit{circuit="payments"}`), 4)
+      assert.strictEqual(yield* count(`circuit_breaker_calls_total{circuit="payments",outcome="failure"}`), 1)
+    }).pipe(metered()))
+
   it.effect("include chooses breakers by name, and one that throws harms no breaker", () =>
     withReports((reports) =>
       Effect.gen(function*() {

@@ -154,9 +154,3 @@ export const world = Effect.gen(function*() {
   yield* storages
   yield* untilQuiet
 })
-
-/** Whether snapshots say how close a circuit is to opening. */
-export const knowsApproach: Effect.Effect<boolean> = Effect.map(
-  Registry.snapshots,
-  (snapshots) => Option.isSome(Option.fromNullishOr(snapshots[0])) && "approach" in snapshots[0]!
-)

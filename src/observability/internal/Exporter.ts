@@ -6,7 +6,6 @@
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import type * as Metric from "effect/Metric"
-import { Circuit } from "../../internal/Circuit.ts"
 import { makeFork } from "../../internal/Fork.ts"
 import { unhandled } from "../../internal/Log.ts"
 import { messages } from "../../internal/Messages.ts"
@@ -129,7 +128,5 @@ const sourceOf = ({ isKeyed, made: { bypasses, circuits, shared } }: Entry): Sou
   _tag: isKeyed ? "Keys" : "Instance",
   shared,
   bypasses,
-  circuits: () => circuits.all(),
-  // A circuit that is never called says what all of them know.
-  knowsApproach: "approach" in new Circuit(shared, undefined).snapshot(shared.ticker.exact())
+  circuits: () => circuits.all()
 })

@@ -23,7 +23,6 @@ import { turn } from "./Turn.ts"
 /** An instance, a keyed breaker, or the circuit of one of its keys. */
 export interface Source extends Circuits {
   readonly _tag: "Instance" | "Keys" | "Key"
-  readonly knowsApproach: boolean
   /** What was counted before the source was added, and is not to be exported. */
   readonly base?: Counts | undefined
 }
@@ -107,6 +106,8 @@ export class Group {
     return {
       took: durations && ((outcome: CallOutcome, millis: number) => durations.add(outcome, millis)),
       failed: errors && ((error: unknown) => errors.add(error)),
+      // The policy decides which series there are.
+      reconfigured: () => this.#register(),
       moved: _tag === "Keys" || !this.#options.stateCode ? undefined : () => this.#registerCode()
     }
   }
@@ -159,7 +160,7 @@ export class Group {
     const reading = new Reading()
     reading.counts.add(this.#ended)
     for (const source of this.#sources.keys()) {
-      reading.add(source, { approach: source.knowsApproach })
+      reading.add(source)
       if (source._tag === "Keys") reading.counts.add(source.shared.meter.gone)
       if (source.base !== undefined) reading.counts.add(source.base, -1)
     }
@@ -188,7 +189,6 @@ const shapeOf = (sources: ReadonlyArray<Source>): Shape => {
     countsSlow: all.some(({ slowerThanMillis }) => slowerThanMillis !== undefined),
     hasLimit: all.some(({ maxConcurrent }) => maxConcurrent !== undefined),
     hasFleet: all.some(({ fleet }) => fleet !== undefined),
-    knowsApproach: sources.some(({ knowsApproach }) => knowsApproach),
     failureWindows: [...new Set(windows.flatMap(({ failure }) => [...failure]))],
     slowWindows: [...new Set(windows.flatMap(({ slow }) => [...slow]))]
   }

@@ -10,7 +10,6 @@ export interface Shape {
   readonly countsSlow: boolean
   readonly hasLimit: boolean
   readonly hasFleet: boolean
-  readonly knowsApproach: boolean
   readonly failureWindows: ReadonlyArray<string>
   readonly slowWindows: ReadonlyArray<string>
 }
@@ -41,7 +40,7 @@ const listOf = (shape: Shape): ReadonlyArray<Series> => [
   of(table.concurrent, ({ concurrent }) => concurrent),
   of(table.retryAfter, ({ retryAfterMillis }) => retryAfterMillis / 1000),
   ...byPolicy(shape),
-  ...(shape.knowsApproach ? [of(table.approach, ({ approach }) => approach)] : []),
+  of(table.approach, ({ approach }) => approach),
   ...(shape.isSum ? [of(table.circuits, ({ circuits }) => circuits)] : []),
   ...(shape.hasFleet ? fleet : [])
 ]
