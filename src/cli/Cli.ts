@@ -248,6 +248,37 @@ const health = Command.make(
   () => withFlags((flags) => later(() => import("./internal/Health.ts"), (module) => module.health(flags)))
 ).pipe(Command.withDescription("Writes a record of its own to the storage and reads it back"))
 
+const dashboard = Command.make(
+  "dashboard",
+  {
+    port: Flag.Int("port").pipe(
+      Flag.withDescription("The port. Default 4444; 0 is a free one"),
+      Flag.withDefault(4444)
+    ),
+    host: Flag.String("host").pipe(
+      Flag.withDescription("The address to listen on. Default 127.0.0.1, this machine alone"),
+      Flag.withDefault("127.0.0.1")
+    )
+  },
+  (options) =>
+    withFlags((flags) => later(() => import("./internal/Dashboard.ts"), (module) => module.dashboard(flags, options)))
+).pipe(Command.withDescription(
+  "Serves the page of all circuits. CIRCUIT_BREAKER_DASHBOARD_TOKEN is the token of those who may act, " +
+    "CIRCUIT_BREAKER_DASHBOARD_READ_TOKEN of those who may read"
+))
+
+const configCheck = Command.make(
+  "check",
+  { file: Argument.String("file") },
+  ({ file }) =>
+    withFlags((flags) => later(() => import("./internal/ConfigCheck.ts"), (module) => module.checkConfig(flags, file)))
+).pipe(Command.withDescription("Prints every problem of a configuration file, or what each service would go by"))
+
+const config = Command.make("config").pipe(
+  Command.withDescription("Configuration files"),
+  Command.withSubcommands([configCheck])
+)
+
 const record = Command.make(
   "record",
   {
@@ -396,6 +427,8 @@ export const command = root.pipe(
     exporting,
     importing,
     health,
+    config,
+    dashboard,
     record,
     whatIf,
     schema,
@@ -435,11 +468,8 @@ const codeOf = (error: CliFailure | CliError.CliError): Effect.Effect<ExitCode> 
   return error.text === undefined ? Effect.succeed(error.code) : Effect.as(Console.error(error.text), error.code)
 }
 
-/** An interrupt at a prompt, by Escape or Ctrl-C, or a reader of stdout that has gone. */
-const INTERRUPTED = 130
-
 /**
- * Runs the command line, and succeeds with its exit code. It never fails.
+ * Runs the command line, and succeeds with its exit code. It never fails, and is interrupted where a prompt is.
  *
  * `storage` is used in place of the storage that flags and environment name. `argv` are the arguments after the program's name; by
  * default those of the process. Where `@effect/platform-node` is not installed, a message names the command that installs it.
@@ -450,7 +480,7 @@ const INTERRUPTED = 130
 export const run = (options: {
   readonly storage?: Layer.Layer<Storage, unknown> | undefined
   readonly argv?: ReadonlyArray<string> | undefined
-} = {}): Effect.Effect<ExitCode | typeof INTERRUPTED> =>
+} = {}): Effect.Effect<ExitCode> =>
   Effect.gen(function*() {
     const services = yield* Effect.mapError(nodeServices, (error) =>
       new CliFailure({ code: exitCodes.usage, text: error.message }))
@@ -466,8 +496,9 @@ export const run = (options: {
     Effect.catch((error): Effect.Effect<ExitCode> =>
       codeOf(error)
     ),
-    Effect.catchCause((cause): Effect.Effect<ExitCode | typeof INTERRUPTED> => {
-      if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(INTERRUPTED)
+    Effect.catchCause((cause): Effect.Effect<ExitCode> => {
+      // At a prompt, by Escape or Ctrl-C, or because a reader of stdout has gone.
+      if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
       const error = Cause.squash(cause)
       // What an operator or a storage refuses of its options.
       if (error instanceof RangeError) return Effect.as(Console.error(safe(error.message)), exitCodes.usage)

@@ -90,6 +90,22 @@ export declare namespace Output {
     readonly before: Circuit
     readonly after: Circuit
   }
+  interface ConfigCheck {
+    readonly file: string
+    readonly problems: ReadonlyArray<
+      {
+        readonly source: string
+        readonly line?: number | undefined
+        readonly path: string
+        readonly got: unknown
+        readonly allowed: string
+      }
+    >
+    /** What each service of the file would go by, with the source of each field. Durations in `policy` are milliseconds. */
+    readonly services: ReadonlyArray<
+      { readonly service: string; readonly policy: unknown; readonly from: Readonly<Record<string, string>> }
+    >
+  }
   interface Health {
     readonly backend: string
     readonly healthy: boolean

@@ -50,6 +50,75 @@ const before = async (name: string, source: string): Promise<Readonly<Record<str
   return { NODE_OPTIONS: `--import ${module}` }
 }
 
+describe("config check", () => {
+  const check = async (name: string, text: string, ...flags: ReadonlyArray<string>) => {
+    const path = join(directory, name)
+    await writeFile(path, text)
+    const { code, stdout } = await cli(target, ["config", "check", path, ...flags])
+    return { code, lines: stdout.trimEnd().replaceAll(`${directory}/`, "").split("\n") }
+  }
+
+  it("prints what each service would go by, and where that is from", async () => {
+    const text = `circuit_breaker:
+  services:
+    payments: { failure_threshold: 5, half_open: { probes: 2 } }
+    hosts: { capacity: 1000, idle_time_to_live: 60 }
+`
+    const { code, lines } = await check("right.yaml", text)
+    assert.deepStrictEqual({ code, lines }, {
+      code: 0,
+      lines: [
+        `"right.yaml" is right.`,
+        "payments",
+        `  trip {"_tag":"ConsecutiveFailures","failures":5}  (right.yaml:3)`,
+        "  halfOpen.probes 2  (right.yaml:3)",
+        "hosts",
+        "  capacity 1000  (right.yaml:4)",
+        "  idleTimeToLive 60000  (right.yaml:4)"
+      ]
+    })
+    const json = await check("right.yaml", text, "--json")
+    assert.deepInclude(JSON.parse(json.lines[0]!).services[1], {
+      service: "hosts",
+      policy: { capacity: 1000, idleTimeToLive: 60_000 }
+    })
+  })
+
+  it("prints every problem with its line, and ends with 1", async () => {
+    const { code, lines } = await check(
+      "wrong.yaml",
+      "circuit_breaker:\n  services:\n    a: { timout: 1 }\n    b: { open_for: -1 }\n"
+    )
+    assert.strictEqual(code, 1)
+    assert.match(lines[0]!, /^wrong\.yaml:3: .*did you mean timeout/)
+    assert.match(lines[1]!, /^wrong\.yaml:4: circuit_breaker\.services\.b\.open_for must be /)
+    assert.lengthOf(lines, 2)
+  })
+})
+
+describe("the dashboard's command", () => {
+  it("serves the page over the storage that is named, with the tokens of the environment, until it is interrupted", async () => {
+    const child = spawn(process.execPath, [BIN, "dashboard", "--port", "0", "--json"], {
+      env: {
+        ...process.env,
+        CIRCUIT_BREAKER_STORAGE: target.url,
+        CIRCUIT_BREAKER_DASHBOARD_READ_TOKEN: "secret"
+      },
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    const [line] = await once(child.stdout.setEncoding("utf8"), "data") as [string]
+    const { url } = JSON.parse(line) as { readonly url: string }
+    const circuits = (headers: Record<string, string>) => fetch(`${url}/api/circuits`, { headers })
+    assert.strictEqual((await fetch(url)).status, 200)
+    assert.strictEqual((await circuits({})).status, 401)
+    const found = await (await circuits({ authorization: "Bearer secret" })).json() as Cli.Output.Ls
+    assert.isTrue(found.circuits.some(({ circuit, state }) => circuit === "payments" && state === "open"))
+    const closed = once(child, "close")
+    child.kill("SIGINT")
+    assert.deepStrictEqual(await closed, [130, null])
+  })
+})
+
 describe("the command line", () => {
   it("refuses a storage that cannot be meant, and creates none", async () => {
     const nowhere = join(directory, "nowhere.db")
