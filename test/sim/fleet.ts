@@ -231,8 +231,10 @@ export class Process {
     const policy = { ...this.policies[circuit]!, ...change }
     this.policies[circuit] = policy
     this.former[circuit]!.push(policy)
-    valueOf(this.machine.fork(Effect.orDie(this.breakers[circuit]!.reconfigure(change)), Context.empty()))
-    this.fleet.notify("reconfigured", this, circuit)
+    const reconfigured = Effect.orDie(this.breakers[circuit]!.reconfigure(change))
+    const changed = valueOf(this.machine.fork(reconfigured, Context.empty()))
+    // An equal policy is no change.
+    if (changed.length > 0) this.fleet.notify("reconfigured", this, circuit)
   }
 
   /** Shuts down in order: the scope of its breakers closes, which sends their last reports. */

@@ -515,6 +515,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     ).length
   }
 
+  /** Whether a hint of an ignored call of its own holds the probes of a process back. It lasts longer where its machine sleeps. */
+  #wasTold(process: Process, circuit: number): boolean {
+    const until = this.#toldUntil.get(`${process.index} ${circuit}`)
+    return until !== undefined && (this.#fleet.world.now < until || !process.machine.isPunctual)
+  }
+
   /** Whether an answer of the server may no longer hold, because it lost data or its clock was moved. */
   #isUpset({ circuit, process }: Call): boolean {
     // After its machine slept, a process may take a lease for valid that has lapsed.
@@ -571,9 +577,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       )
       const isIsolated = process.isAlive && state === "HalfOpen" && override === undefined &&
         snapshot.fleet?.state === "Closed"
+      // The clock of a machine that slept stood still, so that its round began later than by the world's.
       this.#check(
-        !isIsolated || this.#ownProbes(call, snapshot) > 0 ||
-          this.#fleet.world.now < (this.#toldUntil.get(`${process.index} ${circuit}`) ?? -Infinity),
+        !isIsolated || this.#ownProbes(call, snapshot) > 0 || this.#wasTold(process, circuit) || this.#isUpset(call),
         () => `process ${process.index} rejected a call to ${name}, and no probe of its own holds a place`
       )
       return
