@@ -14,6 +14,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Scope from "effect/Scope"
 import { make } from "../../Breaker.ts"
 import type { Breaker } from "../../Breaker.ts"
@@ -163,7 +164,11 @@ export const replay = (
       Effect.provideService(Registry, Context.get(context, Registry))
     )
     return yield* run(policy, breaker, clock, calls, end)
-  })).pipe(Effect.provideService(ClockService.Clock, clock))
+  })).pipe(
+    Effect.provideService(ClockService.Clock, clock),
+    // Its changes of state are what is shown, and not news of now.
+    Effect.provide(Logger.layer([]))
+  )
 }
 
 const run = (
