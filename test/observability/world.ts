@@ -1,10 +1,9 @@
 /** A process in which every metric of the table has a series, at a moment at which nothing moves. */
-import { Duration, Effect, Exit, Option, Scope } from "effect"
+import { Duration, Effect, Exit, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { circuitOf } from "../../src/conformance/Law.ts"
 import { Breaker, Trip } from "../../src/index.ts"
 import type * as BreakerMetrics from "../../src/observability/BreakerMetrics.ts"
-import * as Registry from "../../src/Registry.ts"
 import * as Fallback from "../../src/Storage/Fallback.ts"
 import * as Health from "../../src/Storage/Health.ts"
 import * as Migration from "../../src/Storage/Migration.ts"
