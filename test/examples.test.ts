@@ -11,6 +11,7 @@ import { join } from "node:path"
 import type { TestContext } from "vitest"
 import type { Report } from "../examples/gateway/Report.ts"
 import { picture } from "../examples/gateway/Screen.ts"
+import type { Output } from "../src/cli/Output.ts"
 import type { HealthReport } from "../src/http/HttpServer.ts"
 import type { Breaker } from "../src/index.ts"
 import * as Machine from "./support/machine.ts"
@@ -304,6 +305,7 @@ describe.concurrent("the gateway", () => {
     const [, healthy = ""] = await prints(gateway, /Heal it: +curl -X POST (\S+)/)
     const [, orders = ""] = await prints(gateway, /Call it: +curl -i (\S+)/)
     await prints(gateway, /Read it: +curl \S+\/health\n/)
+    const [, circuits = ""] = await prints(gateway, /See it: +(\S+) in a browser\n/)
     const [, metrics = ""] = await prints(gateway, /curl (\S+\/metrics)\n/)
     const ordersAre = (state: string) =>
       Machine.until(`orders ${state}`, async () => await stateIn(url, "orders") === state)
@@ -320,11 +322,14 @@ describe.concurrent("the gateway", () => {
     const body = await refused.json() as Record<string, unknown>
     assert.deepStrictEqual([body["circuit"], body["code"]], ["orders", "circuit_open"])
     assert.strictEqual(String(body["retry_after"]), refused.headers.get("retry-after"))
+    assert.include(await fetch(circuits).then((response) => response.text()), "<title>Circuits</title>")
+    const listed = await fetch(`${circuits}/api/circuits`).then((response) => response.json()) as Output.Ls
+    assert.isTrue(listed.circuits.some(({ circuit, state }) => circuit === "orders" && state === "open"))
     const scraped = await fetch(metrics).then((response) => response.text())
     assert.match(scraped, /^circuit_breaker_transitions_total\{circuit="orders",from="closed",to="open".*\} [1-9]\d*$/m)
     assert.match(
       scraped,
-      /^circuit_breaker_call_duration_seconds_count\{circuit="search",outcome="success"\} [1-9]\d*$/m
+      /^circuit_breaker_call_duration_seconds_count\{circuit="orders",outcome="success"\} [1-9]\d*$/m
     )
 
     await fetch(healthy, { method: "POST" })

@@ -55,7 +55,7 @@ export const Circuits = Layer.mergeAll(
   BreakerConfig.layerFor(Search),
   Told
 ).pipe(
-  Layer.provide(CircuitStorage),
+  Layer.provideMerge(CircuitStorage),
   Layer.provide(Configuration),
   Layer.provide(withDefaults({ SQLITE_FILE: ".circuit_breaker/gateway.sqlite" }))
 )

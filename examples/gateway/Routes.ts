@@ -3,6 +3,7 @@ import { Effect, Layer, Schema } from "effect"
 import { HttpRouter, HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { HttpClientError } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
+import * as Dashboard from "../../src/dashboard/Dashboard.ts"
 import * as BreakerHttpServer from "../../src/http/HttpServer.ts"
 import type { Breaker } from "../../src/index.ts"
 import * as BreakerMetrics from "../../src/observability/BreakerMetrics.ts"
@@ -18,6 +19,7 @@ export const curls = (url: string): ReadonlyArray<string> => [
   `           curl -X POST ${url}/upstream/dead`,
   `Heal it:   curl -X POST ${url}/upstream/healthy`,
   `Call it:   curl -i ${url}/orders`,
+  `See it:    ${url}/circuits in a browser`,
   `Read it:   curl ${url}/health`,
   `           curl ${url}/metrics`
 ]
@@ -84,4 +86,10 @@ const Demo = HttpRouter.use((router) =>
 
 const Metrics = PrometheusMetrics.layerHttp({ metricNameMapper: BreakerMetrics.prometheusName })
 
-export const Routes = Layer.mergeAll(Calls, Demo, Metrics, BreakerHttpServer.healthLayer())
+/** The demo is for this machine alone, so that no secret is needed to act on its circuits. */
+const Circuits = Dashboard.layerWith({
+  title: "Circuits of the gateway",
+  authorize: () => Effect.succeed({ actor: "demo", may: "act" })
+})
+
+export const Routes = Layer.mergeAll(Calls, Demo, Metrics, Circuits, BreakerHttpServer.healthLayer())
