@@ -29,10 +29,10 @@ describe("a change of state", () => {
         yield* breaker.wrap(Effect.void)
         assert.deepStrictEqual(inBrief(lines), [
           ["Warn", "The circuit has opened", "2 consecutive failures"],
-          ["Info", "The circuit is half-open and takes probes", "the open time is over"],
+          ["Warn", "The circuit is half-open and takes probes", "the open time is over"],
           ["Warn", "The circuit has opened", "a probe failed"],
-          ["Info", "The circuit is half-open and takes probes", "the open time is over"],
-          ["Info", "The circuit has closed", "1 of 1 probes succeeded"]
+          ["Warn", "The circuit is half-open and takes probes", "the open time is over"],
+          ["Warn", "The circuit has closed", "1 of 1 probes succeeded"]
         ])
         for (const { fields } of lines) {
           assert.strictEqual(fields.circuit, "life")

@@ -119,7 +119,7 @@ export const messages = {
     "evidence"
   ),
   halfOpened: line(
-    "Info",
+    "Warn",
     "The circuit is half-open and takes probes",
     "circuit",
     "from",
@@ -127,7 +127,7 @@ export const messages = {
     "instance",
     "evidence"
   ),
-  closed: line("Info", "The circuit has closed", "circuit", "from", "reason", "instance", "evidence"),
+  closed: line("Warn", "The circuit has closed", "circuit", "from", "reason", "instance", "evidence"),
   overrideSet: line("Warn", "An operator has set an override", "circuit", "mode", "reason", "actor", "instance"),
   overrideEnded: line("Info", "An override has ended", "circuit", "mode", "reason", "actor", "instance", "change"),
   changesOmitted: line(

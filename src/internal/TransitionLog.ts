@@ -1,8 +1,7 @@
 /**
  * The log lines of a breaker's changes: each change of state, and each override.
  *
- * An opening is logged at `Warn`, because calls are refused from then on. What ends it is logged at `Info`, as the end of an outage
- * of the storage is.
+ * Each change of state is logged at `Warn`, so that whoever sees a circuit open also sees it close.
  *
  * **Invariants**
  *
