@@ -618,7 +618,8 @@ export class Circuit implements Local, Evidence {
     this.windows = carriedOver(before, this.windows, this.shared)
     const next = State.reramped(this.#state, before.rampMillis, rampMillis, now)
     if (next !== this.#state) this.#amend(next)
-    if (slowerThanMillis !== undefined || this.#trouble === undefined) return
+    const stopsMeasuring = before.slowerThanMillis !== undefined && slowerThanMillis === undefined
+    if (!stopsMeasuring || this.#trouble === undefined) return
     this.#trouble.lastSuccessMillis = this.#trouble.lastFailureMillis = undefined
   }
 

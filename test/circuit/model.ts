@@ -483,9 +483,11 @@ export class Model {
     }
   }
 
-  /** How long the last of these calls took that was measured, since the policy last began to measure none. */
+  /** How long the last of these calls took that was measured, since the policy last stopped measuring. */
   #tookMillis(ended: ReadonlyArray<Ended>): number | undefined {
-    const since = this.#lastChange((_, plan) => plan.slowerThanMillis === undefined)
+    const since = this.#lastChange((before, plan) =>
+      before.slowerThanMillis !== undefined && plan.slowerThanMillis === undefined
+    )
     const last = ended.findLast((fact) =>
       this.facts.indexOf(fact) > since && this.#before(fact.call).plan.slowerThanMillis !== undefined
     )
