@@ -145,6 +145,14 @@ export interface Data {
    * evidence, than the shortest window of `trip`.
    */
   readonly syncEvery?: Duration.Input | undefined
+  /**
+   * `quiet` (the default): where the storage has bells, a healthy circuit is reported every 10 to 30 seconds, and a failure is
+   * only if the fleet could open on it. Then all instances report once per `syncEvery`, until the fleet has opened or is healthy.
+   * `every interval`: each circuit in use is reported once per `syncEvery`, healthy or not.
+   *
+   * Either way the fleet opens on the same evidence. Where the storage has no bells, and under `strict`, it makes no difference.
+   */
+  readonly reports?: "quiet" | "every interval" | undefined
 }
 
 /**

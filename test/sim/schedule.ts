@@ -52,6 +52,7 @@ export interface Schedule {
   readonly circuits: ReadonlyArray<CircuitPlan>
   readonly processes: number
   readonly pushes: boolean
+  readonly bells: boolean
   readonly idleTimeToLive: number
   readonly quality: Quality
   readonly steps: ReadonlyArray<Step>
@@ -219,6 +220,7 @@ export const scheduleFrom = (seed: number): Schedule => {
     circuits,
     processes,
     pushes: rng.chance(0.4),
+    bells: hints.chance(0.6),
     // A pooled window is no longer than the idle time.
     idleTimeToLive: rng.chance(0.1) || idlesSoon
       ? Math.max(
