@@ -49,7 +49,7 @@ import { Proposals } from "./Proposals.ts"
 import { Reports, type Waiter } from "./Reports.ts"
 import type { Participant } from "./Rounds.ts"
 import { fleetStateOf, fleetViewOf, overrideUntil } from "./View.ts"
-import { alertMillisOf, isUrgent, Vigil } from "./Vigil.ts"
+import { alertMillisOf, isUrgent, LOOKS_AN_INTERVAL, membersOf, Vigil } from "./Vigil.ts"
 
 const nothingKnown: Snapshot = snapshotOf(undefined, [], 0, 0)
 
@@ -240,9 +240,10 @@ export class Member implements Fleet, Evidence, Participant {
     if (this.isSending) return undefined
     const isHurried = this.#isHurried
     this.#isHurried = false
-    if (this.#hasToTell(now) || this.#wantsToKnow(now)) {
+    const hasToTell = this.#hasToTell(now)
+    if (hasToTell || this.#wantsToKnow(now)) {
       if (isHurried) this.#hurry?.sent(now, this.membership.rounds.intervalMillis)
-      return this.beginReport()
+      return this.#begin(hasToTell)
     }
     if (!this.#isBusy() && !this.#staysAwake(now)) this.#goIdle()
     return undefined
@@ -265,18 +266,33 @@ export class Member implements Fleet, Evidence, Participant {
 
   #isUrgent(now: LocalMillis): boolean {
     const { alerts, plan } = this.membership
-    if (!alerts || this.#isUnjudged(now)) return false
+    if (!alerts || this.snapshot.state._tag !== "Closed" || this.#isUnjudged(now)) return false
     const own = this.#reports.outbox.unacknowledged(now)
     const { answeredAt, snapshot } = this
     return own !== undefined &&
       isUrgent(plan.rule, { answeredAt, snapshot, totals: (window) => this.totals(window) }, own, now)
   }
 
-  /** Whether the circuit is healthy, and a change elsewhere would be heard of. */
+  /** Whether nothing that is not told yet could matter, and a change elsewhere would be heard of. */
   #isQuiet(now: LocalMillis): boolean {
     const { connection: { bell }, isQuiet } = this.membership
     if (!isQuiet || bell?.isWorking !== true || !this.#isLoaded || this.isAway) return false
-    return (this.snapshot.state._tag === "Closed" || this.#isUnjudged(now)) && this.#vigil?.isAlert(now) !== true
+    const { state } = this.snapshot
+    const isSettled = state._tag === "Closed" || this.#isOpenAt(now) || this.#isUnjudged(now)
+    return isSettled && this.#vigil?.isAlert(now) !== true
+  }
+
+  /** Whether the fleet's open time runs. */
+  #isOpenAt(now: LocalMillis): boolean {
+    const { state } = this.snapshot
+    return state._tag === "Open" && now < this.answeredAt + state.remaining
+  }
+
+  /** An open circuit is looked at by some instance, so that it is put back where the storage has lost this circuit alone. */
+  #isDueToLook(now: LocalMillis): boolean {
+    const { intervalMillis } = this.membership.rounds
+    const lookMillis = intervalMillis * Math.max(1, membersOf(this.snapshot) / LOOKS_AN_INTERVAL)
+    return this.#isOpenAt(now) && now - this.requestedAt >= lookMillis - intervalMillis / 2
   }
 
   /** Whether an override is in force under which nothing is judged. */
@@ -287,14 +303,19 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   beginReport(): CircuitReport {
+    return this.#begin(true)
+  }
+
+  /** Without `hasToTell` it is a look, and what is not urgent stays here. */
+  #begin(hasToTell: boolean): CircuitReport {
     const now = this.#now()
     this.#collect(now)
     // While the storage is away a read finds out whether it answers, before anything is sent that must not be sent twice. Before
     // the first answer its clock is not known, by which it sees how late a report is.
-    const isRead = this.isAway || !this.#isLoaded
+    const isRead = this.isAway || !this.#isLoaded || !hasToTell
     const { connection: { bell }, isQuiet, lazyMillis, rounds } = this.membership
     this.#gapAsked = bell?.gaps ?? -1
-    if (isQuiet) this.#lazyRound = rounds.lazyRound(lazyMillis)
+    if (isQuiet && !isRead) this.#lazyRound = rounds.lazyRound(lazyMillis)
     return this.#reports.begin(this.snapshot.generation, isRead ? undefined : (at) => this.storageTime(at), {
       now,
       isLazy: this.#isQuiet(now),
@@ -307,7 +328,7 @@ export class Member implements Fleet, Evidence, Participant {
       return true
     }
     if (!this.membership.polls) return false
-    if (this.#isQuiet(now)) return this.#gap !== this.membership.connection.bell?.gaps
+    if (this.#isQuiet(now)) return this.#gap !== this.membership.connection.bell?.gaps || this.#isDueToLook(now)
     return this.#reports.isCalled || this.#staysAwake(now)
   }
 

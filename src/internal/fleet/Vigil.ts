@@ -28,6 +28,9 @@ const LONGEST_LAZY_MILLIS = 30_000
 /** How many instances are supposed where the storage does not count them. More cost a few reports too many, fewer a late alert. */
 const SUPPOSED_MEMBERS = 40
 
+/** How many looks at an open circuit a large fleet makes in an interval. */
+export const LOOKS_AN_INTERVAL = 40
+
 export const alertMillisOf = (intervalMillis: number): number => ALERT_INTERVALS * intervalMillis
 
 /** How long a healthy circuit is silent: a third of its shortest window, so that what it has not said stays a small part. */
