@@ -45,7 +45,10 @@ export const lazyMillisOf = (
 export const answerMillisOf = (intervalMillis: number, roundTripMillis: number): number =>
   1.25 * intervalMillis + 2 * roundTripMillis
 
-export const membersOf = ({ members = SUPPOSED_MEMBERS }: Snapshot): number => Math.max(1, members)
+/** How many instances are supposed at least, because who reports first sees a fleet of one. */
+const LEAST_MEMBERS = 3
+
+export const membersOf = ({ members = SUPPOSED_MEMBERS }: Snapshot): number => Math.max(LEAST_MEMBERS, members)
 
 /** What is known of the fleet, and the local time when it was answered. */
 export interface Known {
