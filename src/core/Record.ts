@@ -434,7 +434,7 @@ export const snapshot = (
     totals: totals(record.window, withins, now),
     streak: record.streak,
     ...alertSnapshot(record, now),
-    ...membersOf(record)
+    ...membersOf(record, now, idleTimeToLive)
   }
 }
 
@@ -443,8 +443,8 @@ const alertSnapshot = (record: CircuitRecord, now: StorageMillis): Pick<Snapshot
   return alert === undefined ? {} : { alert: { remaining: alert.until - now, since: now - alert.calledAt } }
 }
 
-const membersOf = ({ seen }: CircuitRecord): Pick<Snapshot, "members"> => {
-  const members = seen.filter(({ kind }) => kind === "report").length
+const membersOf = ({ seen }: CircuitRecord, now: StorageMillis, idleTimeToLive: number): Pick<Snapshot, "members"> => {
+  const members = seen.filter(({ at, kind }) => kind === "report" && now < at + idleTimeToLive).length
   return members === 0 ? {} : { members }
 }
 
