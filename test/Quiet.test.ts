@@ -8,7 +8,8 @@ import { failTimes, untilQuiet } from "./utils.ts"
 
 const rate = {
   trip: Trip.failureRate({ threshold: 0.5, within: "30 seconds", minimumCalls: 4 }),
-  evidence: "pooled"
+  evidence: "pooled",
+  reports: "quiet"
 } as const
 
 const seconds = (count: number, each: Effect.Effect<unknown> = Effect.void) =>
@@ -28,8 +29,8 @@ const stored = (link: Link) =>
 const twoOn = <const P extends Breaker.Policy>(policy: P, capabilities = {}) =>
   Effect.gen(function*() {
     const [linkA, linkB] = yield* processes(2, { bells: true, ...capabilities })
-    const a = yield* linkA!.make("quiet", policy)
-    const b = yield* linkB!.make("quiet", policy)
+    const a = yield* linkA!.make("quiet", { reports: "quiet", ...policy })
+    const b = yield* linkB!.make("quiet", { reports: "quiet", ...policy })
     return { a, b, linkA: linkA!, linkB: linkB!, both: Effect.andThen(succeeds(a), succeeds(b)) }
   })
 
@@ -117,7 +118,7 @@ describe("an alert", () => {
     it.effect(`brings what is unsaid, so that two bad nodes do not open the fleet, ${pushes ? "with" : "without"} pushes`, () =>
       Effect.gen(function*() {
         const links = yield* processes(3, { bells: true, pushes })
-        const policy = { trip: Trip.consecutiveFailures(6), evidence: "pooled" } as const
+        const policy = { trip: Trip.consecutiveFailures(6), evidence: "pooled", reports: "quiet" } as const
         // The seed decides when the second one reports by itself: not within the seconds that matter.
         const [a, b, c] = yield* Effect.forEach(links, (link) => Random.withSeed(link.make("quiet", policy), "quiet"))
         yield* seconds(5, Effect.forEach([a!, b!, c!], succeeds))

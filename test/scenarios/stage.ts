@@ -363,7 +363,8 @@ const policyOf = (command: Command): Breaker.Data => {
       ? consistency
       : { maxAge: millisOf(consistency) },
     onStorageError: command.option("onStorageError"),
-    syncEvery: command.millis("syncEvery")
+    syncEvery: command.millis("syncEvery"),
+    reports: command.option("reports")
   }
   return Schema.decodeUnknownSync(Breaker.Data)(defined(policy))
 }

@@ -18,7 +18,8 @@ const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
 
 const policy: Breaker.Data = {
   trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window: { _tag: "Within", duration: 30_000 } },
-  evidence: "pooled"
+  evidence: "pooled",
+  reports: "quiet"
 }
 
 /** Whether the circuit opened for all. There are no pushes, and each message takes 200 ms. */
