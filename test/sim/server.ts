@@ -36,7 +36,7 @@ export class Server {
   readonly subscribers = new Set<(announcement: Changed) => void>()
   #handled: (handled: Handled) => void
   #offset = 1.6e12
-  #reads = 0
+  #lastRead = -Infinity
   // The documents of a replica at each time, newest last.
   readonly #copies: Array<
     { readonly at: number; readonly documents: ReadonlyMap<string, Document>; readonly epoch: number }
@@ -95,13 +95,15 @@ export class Server {
     })
   }
 
-  /** The server's clock. No two readings are equal. */
+  /** The server's clock. No two readings are equal, and only `stepClock` sets it back. */
   now(): number {
-    return this.#offset + this.world.now + (++this.#reads % 1000) / 1000
+    this.#lastRead = Math.max(this.#offset + this.world.now, this.#lastRead + 0.001)
+    return this.#lastRead
   }
 
   stepClock(by: number): void {
     this.#offset += by
+    this.#lastRead = -Infinity
     // The storage forgets acknowledged messages (`seen`) while their senders may still repeat them.
     if (by >= Duration.toMillis(this.storage.idleTimeToLive) / 2) this.losses++
   }
