@@ -140,10 +140,11 @@ const badQualityFrom = (rng: Rng): Quality => ({
 export const scheduleFrom = (seed: number): Schedule => {
   const rng = new Rng(seed)
   const processes = rng.weighted([[3, 2], [4, 3], [2, 4], [1, 6]])
-  // Whether healthy circuits report rarely, where the storage has bells. Circuits of both kinds are mixed.
-  const reports = new Rng(seed, 4)
+  // Whether the storage has bells, and which circuits report rarely where it does. Policies of both kinds are mixed.
+  const quiet = new Rng(seed, 4)
+  const bells = quiet.chance(0.5)
   const withReports = (policy: Breaker.Data): Breaker.Data =>
-    reports.chance(0.6) ? { ...policy, reports: "quiet" } : policy
+    quiet.chance(0.6) ? { ...policy, reports: "quiet" } : policy
   const circuits = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({
     name: `c${i}`,
     policy: withReports(policyFrom(rng))
@@ -229,7 +230,7 @@ export const scheduleFrom = (seed: number): Schedule => {
     circuits,
     processes,
     pushes: rng.chance(0.4),
-    bells: hints.chance(0.6),
+    bells,
     // A pooled window is no longer than the idle time.
     idleTimeToLive: rng.chance(0.1) || idlesSoon
       ? Math.max(
