@@ -123,5 +123,6 @@ export const Data: Schema.Codec<Data, unknown> = StructWithUnknown({
   onStorageError: Schema.optional(Schema.Literals(["allow", "fail"])),
   enforcement: Schema.optional(Schema.Literals(["enforce", "metricsOnly"])),
   approachAt: Schema.optional(Schema.Union([Schema.Finite, Schema.Literal(false)])),
-  syncEvery: Schema.optional(DurationInput)
+  syncEvery: Schema.optional(DurationInput),
+  reports: Schema.optional(Schema.Literals(["quiet", "every interval"]))
 }).check(validPolicy)

@@ -35,6 +35,7 @@ describe("Breaker.config", () => {
         PAYMENTS_MAX_CONCURRENT: "5",
         PAYMENTS_ENFORCEMENT: "metricsOnly",
         PAYMENTS_APPROACH_AT: "0.5",
+        PAYMENTS_REPORTS: "quiet",
         PAYMENTS_HALF_OPEN_PROBES: "2",
         PAYMENTS_HALF_OPEN_SUCCESSES: "3",
         PAYMENTS_HALF_OPEN_LEASE: "4 seconds",
@@ -43,6 +44,7 @@ describe("Breaker.config", () => {
         PAYMENTS_UNKNOWN: "?"
       })
       assert.strictEqual(policy.approachAt, 0.5)
+      assert.strictEqual(policy.reports, "quiet")
       assert.strictEqual((yield* read({ PAYMENTS_APPROACH_AT: "false" })).approachAt, false)
       assert.strictEqual(
         Breaker.fingerprint(policy),

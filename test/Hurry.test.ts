@@ -13,11 +13,17 @@ describe("hurried reports", () => {
     const delays = Array.from({ length: 8 }, () => {
       const delay = hurry.next(now, 1000) - now
       now += delay
+      hurry.sent(now, 1000)
       return delay
     })
     assert.deepStrictEqual(delays, [50, 100, 200, 400, 800, 1000, 1000, 1000])
     assert.strictEqual(hurry.next(now + 2000, 1000), now + 3000)
-    assert.strictEqual(hurry.next(now + 5001, 1000), now + 5051)
+    assert.strictEqual(hurry.next(now + 2001, 1000), now + 2051)
+  })
+
+  it("a failure that is not reported makes no other wait", () => {
+    const hurry = new Hurry()
+    for (let now = 0; now < 1000; now += 50) assert.strictEqual(hurry.next(now, 1000), now + 50)
   })
 
   it("none waits longer than an interval", () => {

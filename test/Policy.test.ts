@@ -306,7 +306,8 @@ const full: Breaker.Data = {
   onStorageError: "fail",
   enforcement: "metricsOnly",
   approachAt: false,
-  syncEvery: 250
+  syncEvery: 250,
+  reports: "quiet"
 }
 
 describe("a policy as data", () => {

@@ -223,12 +223,17 @@ describe("what a policy asks for and does not get", () => {
         const trip = Trip.slowCallRate({ threshold: 0.5, slowerThan: "3 seconds", within: "1 minute" })
         yield* make("slow", { trip, timeout: "2 seconds" })
         yield* make("as slow", { trip, timeout: "3 seconds" })
+        yield* make("quiet", { ...two, reports: "quiet" })
+        yield* make("strict", { ...two, consistency: "strict", reports: "quiet" })
+        yield* onNothing(Breaker.make("silent", { reports: "quiet" }))
         yield* onNothing(Breaker.make("null", { consistency: "strict", onStorageError: "fail", evidence: "pooled" }))
         assert.deepStrictEqual(
           lines.map(({ fields, level, text }) => [level, text, fields.circuit, fields.field ?? fields.fields]),
           [
             ["Warn", "A field of the policy has no effect", "fail", "onStorageError"],
             ["Warn", "A field of the policy has no effect", "slow", "trip.slowerThan"],
+            ["Warn", "A field of the policy has no effect", "strict", "reports"],
+            ["Warn", "A field of the policy has no effect", "silent", "reports"],
             ["Warn", messages.notFenced.text, "null", "consistency, onStorageError, evidence"]
           ]
         )

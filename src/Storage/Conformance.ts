@@ -44,6 +44,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import { bells } from "../conformance/Bells.ts"
 import { losses, transitions } from "../conformance/Changes.ts"
 import { show, type Unmet, unmet } from "../conformance/Claim.ts"
 import { all } from "../conformance/Histories.ts"
@@ -155,7 +156,7 @@ export const laws = <E = never, R = never, RH = never>(params: Params<E, R, RH>)
       check: checkOf(definition, params)
     }))
 
-const CAPABILITIES = ["shared", "durable", "pushes", "history", "fences"] as const
+const CAPABILITIES = ["shared", "durable", "pushes", "history", "fences", "bells"] as const
 
 /** How often a law about time is tried again if it fails while the machine was stalled. */
 const MOST_TRIES = 5
@@ -251,6 +252,7 @@ const definitions: ReadonlyArray<Definition> = [
   ...expiry,
   ...operators,
   ...announcements,
+  ...bells,
   ...machine,
   ...outages,
   ...formats,

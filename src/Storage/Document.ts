@@ -13,6 +13,7 @@ import * as Stream from "effect/Stream"
 import { type Change, change, historyWhy } from "../core/Change.ts"
 import { ask, settle } from "../core/Lease.ts"
 import {
+  beginsAlert,
   type CircuitRecord,
   expired,
   expiresAt,
@@ -29,6 +30,7 @@ import { failIfUnreachable, operationDenied } from "../internal/StorageErrors.ts
 import { checkerOf, readerOf } from "../internal/StoredJson.ts"
 import {
   type Announcement,
+  type Bells,
   type Capabilities,
   type Changed,
   type HistoryEntry,
@@ -52,6 +54,19 @@ export interface Document {
   /** Newest first, at most 32. */
   readonly history: ReadonlyArray<HistoryEntry>
   readonly expiresAt?: StorageMillis | undefined
+  /** When it last got a new generation or an alert, where the storage has `bells`. */
+  readonly rungAt?: StorageMillis | undefined
+}
+
+/**
+ * What `bells` of a storage that is made from documents answers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DocumentBells extends Omit<Bells, "rung"> {
+  /** The circuits whose document has a `rungAt` of that time or later, with their documents. It may have others, too. */
+  readonly rung: "all" | ReadonlyArray<readonly [circuit: string, document: Document]>
 }
 
 /**
@@ -105,6 +120,11 @@ export interface DocumentOptions {
      */
     readonly changes: Stream.Stream<Announcement, StorageError>
   } | undefined
+  /**
+   * Finds what has rung since a time of the storage's clock: see `bells` of `Storage`. Set `capabilities.bells` with it. Without
+   * it every instance reports all of its circuits once an interval.
+   */
+  readonly bells?: ((since: StorageMillis | undefined) => Effect.Effect<DocumentBells, StorageError>) | undefined
 }
 
 const MOST_HISTORY = 32
@@ -175,7 +195,7 @@ export const idleTime = (backend: string, idleTimeToLive: Duration.Input = "1 ho
  * @since 0.1.0
  */
 export const fromDocument = (options: DocumentOptions): Storage => {
-  const { backend, capabilities, names, push } = options
+  const { backend, bells, capabilities, names, push } = options
   const idleTimeToLive = idleTime(backend, options.idleTimeToLive)
   const circuits = new Circuits(options, Duration.toMillis(idleTimeToLive))
   return {
@@ -191,6 +211,7 @@ export const fromDocument = (options: DocumentOptions): Storage => {
       ).pipe(Effect.tap(failIfUnreachable)),
     change: (circuit, input) => circuits.change(circuit, input),
     probe: (circuit, input) => circuits.probe(circuit, input),
+    ...(bells === undefined ? {} : { bells: (since) => Effect.map(bells(since), bellsOf) }),
     changes: push?.changes ?? Stream.empty,
     list: names.pipe(
       Stream.filter((name) => !isReserved(name)),
@@ -199,6 +220,14 @@ export const fromDocument = (options: DocumentOptions): Storage => {
     history: (circuit, { limit = 20 } = {}) => circuits.history(circuit, limit)
   }
 }
+
+const bellsOf = ({ rung, ...bells }: DocumentBells): Bells => ({
+  ...bells,
+  rung: rung === "all" ? rung : rung.map(([circuit, { record }]) => {
+    const { alert, generation } = snapshot(record, [], bells.now, Infinity)
+    return { circuit, generation, ...(alert === undefined ? {} : { alert }) }
+  })
+})
 
 /** A pure transition: the record after it, which is the given one if nothing changed, and the answer. */
 type Transition<A> = (
@@ -216,11 +245,13 @@ type Transition<A> = (
 class Circuits {
   readonly #modify: Modify
   readonly #push: DocumentOptions["push"]
+  readonly #rings: boolean
   readonly #idleMillis: number
 
-  constructor({ modify, push }: Pick<DocumentOptions, "modify" | "push">, idleMillis: number) {
+  constructor({ bells, modify, push }: Pick<DocumentOptions, "bells" | "modify" | "push">, idleMillis: number) {
     this.#modify = modify
     this.#push = push
+    this.#rings = bells !== undefined
     this.#idleMillis = idleMillis
   }
 
@@ -275,15 +306,17 @@ class Circuits {
       const before = document?.record
       const [record, answer] = transition(before, now)
       const view = { ...answer, snapshot: snapshot(record, withins, now, this.#idleMillis) }
-      if (record === undefined || record === before) return [{ view, isChange: false }, document]
+      if (record === undefined || record === before) return [{ view, rings: false }, document]
       const isChange = record.generation !== (before?.generation ?? 0)
-      const next = withRecord(document, record, this.#idleMillis)
+      const rings = isChange || beginsAlert(before, record)
+      const kept = withRecord(document, record, this.#idleMillis)
+      const next = this.#rings && rings ? { ...kept, rungAt: now } : kept
       return [
-        { view, isChange },
+        { view, rings },
         isChange ? withHistory(next, historyEntry(before, record, why, now)) : next
       ]
     }).pipe(
-      Effect.tap(({ isChange, view }) => isChange ? this.#announce(circuit, view.snapshot) : Effect.void),
+      Effect.tap(({ rings, view }) => rings ? this.#announce(circuit, view.snapshot) : Effect.void),
       Effect.map(({ view }) => view)
     )
   }
@@ -311,8 +344,11 @@ class Circuits {
   }
 
   #announce(circuit: string, snapshot: Snapshot): Effect.Effect<void> {
+    const { alert, generation } = snapshot
+    // A snapshot that comes with an alert has totals over the reporter's own spans of time alone.
+    const announcement = alert === undefined ? { generation, snapshot } : { generation, alert }
     return this.#push === undefined ? Effect.void : Effect.ignore(
-      this.#push.announce({ _tag: "Changed", circuit, generation: snapshot.generation, snapshot }),
+      this.#push.announce({ _tag: "Changed", circuit, ...announcement }),
       { log: "Unhandled" }
     )
   }
@@ -401,6 +437,7 @@ const Document: Schema.Codec<Document> = Schema.Struct({
       kind: Schema.Literals(["report", "ask", "operation"]),
       at: Time
     })),
+    alert: Schema.optional(Schema.Struct({ calledAt: Time, until: Time })),
     usedAt: Time
   }),
   history: Schema.Array(Schema.Struct({
@@ -411,7 +448,8 @@ const Document: Schema.Codec<Document> = Schema.Struct({
     override: Schema.optional(Schema.String),
     why: Why
   })),
-  expiresAt: Schema.optional(Time)
+  expiresAt: Schema.optional(Time),
+  rungAt: Schema.optional(Time)
 })
 
 const checkDocument = checkerOf(Document)

@@ -10,11 +10,45 @@ import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import type { StorageMillis } from "../core/Time.ts"
-import { type Document, fromDocument, idleTime } from "./Document.ts"
+import { newId } from "../internal/Ids.ts"
+import { type Document, type DocumentBells, fromDocument, idleTime } from "./Document.ts"
 import { type Announcement, Storage } from "./Storage.ts"
 
 /** How many changes are buffered for a slow subscriber before the oldest is dropped. */
 const CAPACITY = 1024
+
+/** Changes that are older than this are not told to who polls. */
+const BELL_MILLIS = 60_000
+
+/** The circuits that rang in the last minute, and when. */
+class Rung {
+  readonly #epoch = newId()
+  /** In the order in which they rang. */
+  readonly #times = new Map<string, StorageMillis>()
+  #lastRungAt: StorageMillis = 0
+
+  ring(circuit: string, now: StorageMillis): void {
+    this.#times.delete(circuit)
+    this.#times.set(circuit, now)
+    this.#lastRungAt = now
+    for (const [oldest, rungAt] of this.#times) {
+      if (now - rungAt <= BELL_MILLIS) return
+      this.#times.delete(oldest)
+    }
+  }
+
+  since(
+    from: StorageMillis | undefined,
+    now: StorageMillis,
+    documentOf: (circuit: string) => Document | undefined
+  ): DocumentBells {
+    const found = from === undefined || now - from > BELL_MILLIS ? "all" : [...this.#times].flatMap(([circuit, at]) => {
+      const document = at < from ? undefined : documentOf(circuit)
+      return document === undefined ? [] : [[circuit, document] as const]
+    })
+    return { epoch: this.#epoch, now, lastRungAt: this.#lastRungAt, rung: found }
+  }
+}
 
 /** An announcement with its number. A gap in the numbers tells a subscriber that announcements were dropped. */
 interface Numbered {
@@ -71,19 +105,23 @@ export const make = (options: Options = {}): Effect.Effect<Storage> => {
       }
     }
 
+    const rung = new Rung()
     const pubsub = yield* PubSub.sliding<Numbered>(CAPACITY)
     let announced = 0
 
     return fromDocument({
       backend: "memory",
-      capabilities: { shared: false, durable: false, pushes: true, history: true, fences: true },
+      capabilities: { shared: false, durable: false, pushes: true, history: true, fences: true, bells: true },
       idleTimeToLive,
       modify: (circuit, f) =>
         Effect.sync(() => {
           const now = time()
           deleteSomeExpired(now)
-          const [result, document] = f(documents.get(circuit), now)
-          if (document !== undefined) documents.set(circuit, document)
+          const before = documents.get(circuit)
+          const [result, document] = f(before, now)
+          if (document === undefined) return result
+          documents.set(circuit, document)
+          if (document.rungAt !== before?.rungAt) rung.ring(circuit, now)
           return result
         }),
       names: Stream.suspend(() => {
@@ -92,6 +130,7 @@ export const make = (options: Options = {}): Effect.Effect<Storage> => {
           [...documents].flatMap(([name, document]) => isExpired(document, now) ? [] : [name])
         )
       }),
+      bells: (since) => Effect.sync(() => rung.since(since, time(), (circuit) => documents.get(circuit))),
       push: {
         announce: (announcement) => Effect.suspend(() => PubSub.publish(pubsub, { announcement, number: announced++ })),
         changes: Stream.unwrap(Effect.map(PubSub.subscribe(pubsub), (subscription) => {

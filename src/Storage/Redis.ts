@@ -31,8 +31,8 @@
  * A user of Redis needs only these rights. The last ones are for clients, which use them when they connect:
  *
  * ```
- * ~circuit_breaker:* &circuit_breaker:changes -@all +eval +evalsha +time +exists +hmget +hget +hset +hdel +hrandfield
- * +zadd +zrem +zrange +zrangebyscore +zremrangebyscore +zcard +lpush +ltrim +lrange +llen +del +persist +pexpireat +pttl
+ * ~circuit_breaker:* &circuit_breaker:changes -@all +eval +evalsha +time +exists +hmget +hget +hset +hdel +hlen
+ * +hrandfield +zadd +zrem +zrange +zrangebyscore +zremrangebyscore +zcard +lpush +ltrim +lrange +llen +del +persist +pexpireat +pttl
  * +publish +subscribe +scan +ping +info +cluster|slots +cluster|info +asking
  * ```
  *
@@ -164,11 +164,12 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, Redis
   return Effect.map(circuitsOf(settings), (circuits) =>
     Storage.of({
       backend: "redis",
-      capabilities: { shared: true, durable: true, pushes: true, history: true, fences: true },
+      capabilities: { shared: true, durable: true, pushes: true, history: true, fences: true, bells: true },
       idleTimeToLive: settings.idleTimeToLive,
       sync: (reports) => circuits.sync(reports),
       change: (circuit, change) => circuits.change(circuit, change),
       probe: (circuit, probe) => circuits.probe(circuit, probe),
+      bells: (since) => circuits.bells(since),
       changes: circuits.changes,
       list: circuits.list,
       history: (circuit, { limit = 20 } = {}) => circuits.history(circuit, limit)

@@ -34,7 +34,7 @@ import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type { Change } from "../core/Change.ts"
 import type { Ask, Settle } from "../core/Lease.ts"
-import type { Snapshot, Why } from "../core/Record.ts"
+import type { Snapshot, SnapshotAlert, Why } from "../core/Record.ts"
 import type { Report, Reported } from "../core/Report.ts"
 
 export type { Change, Operation, OperationTo, PutBack, Trip } from "../core/Change.ts"
@@ -45,6 +45,7 @@ export type {
   LeaseName,
   Opening,
   Snapshot,
+  SnapshotAlert,
   SnapshotLifetime,
   SnapshotOverride,
   SnapshotState,
@@ -133,6 +134,8 @@ export interface Capabilities {
    * alone.
    */
   readonly fences: boolean
+  /** `bells` tells what was changed, and reports that suspect a trip begin an alert. Default `false`. */
+  readonly bells?: boolean | undefined
 }
 
 /**
@@ -189,7 +192,8 @@ export interface Probed {
 
 /**
  * An element of `changes`. `Subscribed`: from here on every change is emitted. It comes first, and again whenever
- * changes may have been missed. `Changed`: a circuit has a new generation.
+ * changes may have been missed. `Changed`: a circuit has a new generation. With `alert` an instance has called for the counts of
+ * all, and the generation may be known already.
  *
  * @category models
  * @since 0.1.0
@@ -201,7 +205,25 @@ export type Announcement =
     readonly circuit: string
     readonly generation: number
     readonly snapshot?: Snapshot | undefined
+    readonly alert?: SnapshotAlert | undefined
   }
+
+/**
+ * What a storage tells who polls it: the circuits that have a new generation, or for which an alert was called.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Bells {
+  /** Names the storage's data: another one after a loss of all of it. */
+  readonly epoch: string
+  /** The storage's clock. */
+  readonly now: number
+  /** When a circuit rang last; 0 for never. An earlier time than before tells that the storage has lost what was newer. */
+  readonly lastRungAt: number
+  /** `"all"`: any circuit may have changed, because the time that was asked for is too long ago. */
+  readonly rung: "all" | ReadonlyArray<Omit<Extract<Announcement, { readonly _tag: "Changed" }>, "_tag" | "snapshot">>
+}
 
 /**
  * A change of a circuit, as its history keeps it. `at` is Unix milliseconds of the storage's clock.
@@ -254,6 +276,11 @@ export interface Storage {
    * is over. A lease holds a place for its duration, and can be settled until its generation ends.
    */
   readonly probe: (circuit: string, probe: Probe) => Effect.Effect<Probed, StorageError>
+  /**
+   * Where `capabilities.bells` is `true`: what has changed, or was called, since this time of the storage's clock. It is
+   * answered with `"all"` if that is more than a minute ago, and if no time is given. It may tell more than that, and reads alone.
+   */
+  readonly bells?: ((since: number | undefined) => Effect.Effect<Bells, StorageError>) | undefined
   /** All changes as they are made; empty if the storage does not push. It may lose, repeat and reorder changes. */
   readonly changes: Stream.Stream<Announcement, StorageError>
   /**

@@ -57,7 +57,8 @@ export const makeChain = Effect.fnUntraced(function*(
   yield* copies.run
   return {
     backend: `${options.kind}(${hops.names})`,
-    capabilities: hops.at(0).storage.capabilities,
+    // It does not ring for what another storage decided, so each circuit in use is reported every interval.
+    capabilities: { ...hops.at(0).storage.capabilities, bells: false },
     idleTimeToLive: hops.storages.map(({ storage }) => storage.idleTimeToLive).reduce((a, b) => Duration.min(a, b)),
     ...requestsOf(parts),
     ...streamsOf(parts),

@@ -84,7 +84,7 @@ export const later = (seen: Snapshot, asOf: number) => {
   const by = asOf - seen.asOf
   const left = (millis: number | undefined) => millis === undefined ? undefined : near(Math.max(0, millis - by))
   const age = (millis: number | undefined) => millis === undefined ? undefined : near(millis + by)
-  const { lifetime, override, state } = seen
+  const { alert, lifetime, override, state } = seen
   return {
     format: seen.format,
     generation: seen.generation,
@@ -106,7 +106,10 @@ export const later = (seen: Snapshot, asOf: number) => {
       lastFailureAge: age(lifetime.lastFailureAge),
       lastOpenedAge: age(lifetime.lastOpenedAge)
     },
-    streak: seen.streak
+    streak: seen.streak,
+    alert: alert === undefined || by > alert.remaining + SLACK_MILLIS
+      ? undefined
+      : { remaining: left(alert.remaining), since: age(alert.since) }
   }
 }
 

@@ -104,6 +104,7 @@ class History {
   readonly #unit: number
   readonly #seed: number
   readonly #random: (below: number) => number
+  readonly #rings: boolean
   readonly #reports: Array<Report> = []
   readonly #leases: Array<Held> = []
   readonly #views: Array<Snapshot>
@@ -111,7 +112,13 @@ class History {
   #record: CircuitRecord | undefined
   #sequence = 0
 
-  private constructor(circuit: Circuit, { idleTimeToLive, unit }: Subject, seed: number, first: Snapshot) {
+  private constructor(
+    circuit: Circuit,
+    { capabilities, idleTimeToLive, unit }: Subject,
+    seed: number,
+    first: Snapshot
+  ) {
+    this.#rings = capabilities.bells === true
     this.#circuit = circuit
     this.#idleTimeToLive = idleTimeToLive
     this.#unit = unit
@@ -188,7 +195,8 @@ class History {
         hint: this.#one(0, 0, 5 * this.#unit)
       },
       withins: this.#one([30_000], [5000, 300_000], [300_000], []),
-      asOf: this.#one(undefined, this.#last.asOf, this.#last.asOf - 2500)
+      asOf: this.#one(undefined, this.#last.asOf, this.#last.asOf - 2500),
+      ...(this.#rings ? { suspect: this.#one(undefined, undefined, undefined, 3 * this.#unit, 20 * this.#unit) } : {})
     }
     this.#reports.push(input)
     return reporting(this.#circuit, input)

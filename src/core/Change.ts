@@ -22,7 +22,8 @@ import {
   type SnapshotOverride,
   unexpired,
   type Why,
-  withLastCalls
+  withLastCalls,
+  withoutEvidence
 } from "./Record.ts"
 import type { StorageMillis } from "./Time.ts"
 
@@ -170,7 +171,7 @@ const putBack = (
     // override is the snapshot's: it is the newer one, and an operator's act must not be undone.
     const generation = nextGeneration(record, snapshot.generation, now)
     const override = overrideFrom(snapshot.override, age, now)
-    return { record: { ...record, generation, override, window: [], streak: 0, usedAt: now }, committed: false }
+    return { record: { ...withoutEvidence(record), generation, override, usedAt: now }, committed: false }
   }
   const restored = restore(record, snapshot.generation, snapshot, age, now)
   if (restored.state._tag !== "HalfOpen") return { record: restored, committed: true }
@@ -185,13 +186,11 @@ const operate = (record: CircuitRecord, { known, to, why }: Operation, now: Stor
     case "ClearOverride": {
       const { state } = record
       return {
-        ...record,
+        ...withoutEvidence(record),
         generation,
         // A lease belongs to its generation: in the new one it could be neither settled nor counted.
         state: state._tag === "HalfOpen" ? { ...state, leases: [] } : state,
-        override: to._tag === "Override" ? overrideFrom(to, 0, now) : undefined,
-        window: [],
-        streak: 0
+        override: to._tag === "Override" ? overrideFrom(to, 0, now) : undefined
       }
     }
     case "Reset":
@@ -220,7 +219,7 @@ const restore = (
   age: number,
   now: StorageMillis
 ): CircuitRecord => ({
-  ...record,
+  ...withoutEvidence(record),
   generation,
   state: stateFrom(snapshot, age, now),
   changedAt: snapshot.elapsed === undefined ? undefined : now - age - snapshot.elapsed,
@@ -231,8 +230,6 @@ const restore = (
   why: snapshot.why,
   fingerprint: snapshot.fingerprint,
   lifetime: restoreLifetime(record.lifetime, snapshot.lifetime, age, now),
-  window: [],
-  streak: 0,
   usedAt: now
 })
 

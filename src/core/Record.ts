@@ -97,6 +97,15 @@ export interface Seen extends Message {
   readonly at: StorageMillis
 }
 
+/**
+ * An instance suspects that the evidence trips, and has called for the counts of all. It ends by itself at `until`, or with
+ * the generation.
+ */
+export interface Alert {
+  readonly calledAt: StorageMillis
+  readonly until: StorageMillis
+}
+
 export interface CircuitRecord {
   readonly format: number
   /** Grows with every change that other instances must see; 0 if there was none. */
@@ -120,6 +129,8 @@ export interface CircuitRecord {
   /** Consecutive failures of this generation, in the order of the reports. */
   readonly streak: number
   readonly seen: ReadonlyArray<Seen>
+  /** The last alert of this generation, which may be over. */
+  readonly alert?: Alert | undefined
   /** The storage's clock when the record was last written. It is later than now only if the clock was set back since. */
   readonly usedAt: StorageMillis
 }
@@ -209,9 +220,12 @@ export const unexpired = (
 const setBack = (record: CircuitRecord, now: StorageMillis): CircuitRecord => {
   const aheadMillis = record.usedAt - now
   if (aheadMillis <= 0 || !isWritable(record)) return record
-  const { changedAt, hintUntil, override, state } = record
+  const { alert, changedAt, hintUntil, override, state } = record
   return {
     ...record,
+    ...(alert === undefined
+      ? {}
+      : { alert: { calledAt: alert.calledAt - aheadMillis, until: alert.until - aheadMillis } }),
     state: state._tag === "Closed"
       ? state
       : state._tag === "Open"
@@ -253,6 +267,27 @@ export const acknowledged = (
   return { ...record, usedAt: now, seen: [...others, { kind, instance, sequence, at: now }] }
 }
 
+/** The alert that runs. */
+export const alertAt = ({ alert }: CircuitRecord, now: StorageMillis): Alert | undefined =>
+  alert !== undefined && now < alert.until ? alert : undefined
+
+/** The record after an instance has called for the counts of all: an alert that runs is made longer, and else one begins. */
+export const alerted = (record: CircuitRecord, millis: number, now: StorageMillis): CircuitRecord => {
+  const { calledAt = now, until = -Infinity } = alertAt(record, now) ?? {}
+  return { ...record, alert: { calledAt, until: Math.max(until, now + millis) }, usedAt: now }
+}
+
+/** Whether an alert begins with this record, so that it is announced. */
+export const beginsAlert = (before: CircuitRecord | undefined, after: CircuitRecord): boolean =>
+  after.alert !== undefined && after.alert.calledAt !== before?.alert?.calledAt
+
+/** A record without its evidence, as each new generation begins. */
+export const withoutEvidence = ({ alert: _, ...record }: CircuitRecord): CircuitRecord => ({
+  ...record,
+  window: [],
+  streak: 0
+})
+
 /** The cause of a change, and the fingerprint of the policy that made it. */
 export interface Author {
   readonly why: Why
@@ -273,7 +308,7 @@ export const changed = (
   { fingerprint, why }: Author,
   now: StorageMillis
 ): CircuitRecord => ({
-  ...record,
+  ...withoutEvidence(record),
   generation,
   state,
   // In metrics-only, Closed follows Closed: the state has not changed, and its backoff ends when it would have.
@@ -284,8 +319,6 @@ export const changed = (
   hintUntil: state._tag === "Closed" ? 0 : record.hintUntil,
   why,
   fingerprint: fingerprint ?? record.fingerprint,
-  window: [],
-  streak: 0,
   usedAt: now
 })
 
@@ -325,6 +358,14 @@ export interface SnapshotOverride extends Omit<RecordOverride, "until"> {
   readonly remaining?: number | undefined
 }
 
+/** An alert as other machines read it. */
+export interface SnapshotAlert {
+  /** How long it still lasts. */
+  readonly remaining: number
+  /** How long ago it was called. */
+  readonly since: number
+}
+
 export interface SnapshotLifetime extends LifetimeCounts, LastCalls {
   readonly opened: number
   readonly lastOpenedAge?: number | undefined
@@ -352,6 +393,10 @@ export interface Snapshot {
   /** Counts over each requested `within`. Zero where no instance has reported in buckets of that span's width. */
   readonly totals: ReadonlyArray<Counts>
   readonly streak: number
+  /** Absent if none runs. */
+  readonly alert?: SnapshotAlert | undefined
+  /** How many instances have reported within the idle time, or some more. Absent where the storage does not count them. */
+  readonly members?: number | undefined
 }
 
 /** Whether the snapshot is that of a circuit without a record: it was never written, or is forgotten. */
@@ -387,8 +432,20 @@ export const snapshot = (
       lastOpenedAge: ageOf(lastOpenedAt, now)
     },
     totals: totals(record.window, withins, now),
-    streak: record.streak
+    streak: record.streak,
+    ...alertSnapshot(record, now),
+    ...membersOf(record, now, idleTimeToLive)
   }
+}
+
+const alertSnapshot = (record: CircuitRecord, now: StorageMillis): Pick<Snapshot, "alert"> => {
+  const alert = alertAt(record, now)
+  return alert === undefined ? {} : { alert: { remaining: alert.until - now, since: now - alert.calledAt } }
+}
+
+const membersOf = ({ seen }: CircuitRecord, now: StorageMillis, idleTimeToLive: number): Pick<Snapshot, "members"> => {
+  const members = seen.filter(({ at, kind }) => kind === "report" && now < at + idleTimeToLive).length
+  return members === 0 ? {} : { members }
 }
 
 const ageOf = (at: StorageMillis | undefined, now: StorageMillis): number | undefined =>

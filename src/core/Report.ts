@@ -3,6 +3,7 @@ import { addCounts } from "./Buckets.ts"
 import { addLifetime, aged, type Delta, extendRun, isEmpty, type LifetimeDelta } from "./Delta.ts"
 import {
   acknowledged,
+  alerted,
   type CircuitRecord,
   created,
   isRepeat,
@@ -39,6 +40,11 @@ export interface Report {
    * first sent, and the time since by the sender's clock. Absent if the sender has not heard of the storage before.
    */
   readonly asOf?: StorageMillis | undefined
+  /**
+   * Set where its sender suspects that the fleet's evidence trips: for how long it calls for the counts of all. It takes
+   * effect without outcomes, too, and also if it arrives twice.
+   */
+  readonly suspect?: number | undefined
 }
 
 /** The report and the answer before it may each have been under way for a second, the deadline of a request. */
@@ -66,8 +72,25 @@ export const arrived = (report: Pick<Report, "asOf" | "delta">, now: StorageMill
  */
 export type Reported = "Counted" | "Behind" | "Refused"
 
-/** Adds a report once per instance and sequence. Only outcomes of the record's generation enter the evidence. */
+/**
+ * Adds a report once per instance and sequence. Only outcomes of the record's generation enter the evidence, and only a
+ * suspicion in it begins an alert.
+ */
 export const report = (
+  stored: CircuitRecord | undefined,
+  input: Report,
+  now: StorageMillis,
+  idleTimeToLive: number
+): { readonly record: CircuitRecord | undefined; readonly reported: Reported } => {
+  const counted = count(stored, input, now, idleTimeToLive)
+  const record = unexpired(counted.record, idleTimeToLive, now)
+  const { generation, suspect = 0 } = input
+  const isCalled = suspect > 0 && record?.generation === generation && record.state._tag === "Closed" &&
+    isWritable(record)
+  return isCalled ? { ...counted, record: alerted(record, suspect, now) } : counted
+}
+
+const count = (
   stored: CircuitRecord | undefined,
   input: Report,
   now: StorageMillis,

@@ -31,6 +31,8 @@ export type TripRule =
   }
   | { readonly _tag: "Any" | "All"; readonly policies: ReadonlyArray<TripRule> }
 
+type RateRule = Pick<Extract<TripRule, { readonly _tag: "FailureRate" }>, "threshold" | "minimumCalls">
+
 /** The counts of a window: successes, failures, and how many of both were slow. */
 export interface Totals {
   readonly success: number
@@ -109,6 +111,33 @@ export const trips = (rule: TripRule, evidence: Evidence): string | undefined =>
       const reasons = rule.policies.map((policy) => trips(policy, evidence))
       return reasons.every((reason) => reason !== undefined) ? reasons.join(" and ") : undefined
     }
+  }
+}
+
+/**
+ * Whether the rule could trip on evidence of which a part is not known yet: its thresholds are multiplied by `early`. What is
+ * not known may be successes, which lower a rate and fill its minimum. So a rate is of at least its `minimumCalls`.
+ */
+export const couldTrip = (rule: TripRule, evidence: Evidence, early: number): boolean => {
+  const rateCould = (bad: number, { failure, success }: Totals, { minimumCalls, threshold }: RateRule): boolean =>
+    bad > 0 && bad / Math.max(success + failure, minimumCalls) >= threshold * early
+  switch (rule._tag) {
+    case "ConsecutiveFailures":
+      return evidence.streak >= Math.ceil(rule.failures * early)
+    case "Failures":
+      return evidence.totals(rule.window).failure >= Math.ceil(rule.count * early)
+    case "FailureRate": {
+      const totals = evidence.totals(rule.window)
+      return rateCould(totals.failure, totals, rule)
+    }
+    case "SlowCallRate": {
+      const totals = evidence.totals(rule.window)
+      return rateCould(totals.slow, totals, rule)
+    }
+    case "Any":
+      return rule.policies.some((policy) => couldTrip(policy, evidence, early))
+    case "All":
+      return rule.policies.every((policy) => couldTrip(policy, evidence, early))
   }
 }
 

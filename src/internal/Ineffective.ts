@@ -35,14 +35,24 @@ const reportUnfenced = (circuit: string, policy: Policy, { backend, capabilities
     : logged(messages.notFenced, { circuit, backend, fields: fields.join(", ") })
 }
 
-/** The fields that other fields of the policy leave without an effect, and why. */
+/** Whether instances may be quiet on it. */
+const hasBells = ({ bells, capabilities }: Pick<Storage, "bells" | "capabilities">): boolean =>
+  capabilities.bells === true && bells !== undefined
+
+/** The fields that other fields of the policy, or the storage, leave without an effect, and why. */
 const ineffective = (
-  { consistency = "local", onStorageError }: Policy,
+  { consistency = "local", onStorageError, reports }: Policy,
   { slowerThanMillis = 0, timeoutMillis = Infinity }: Resolved,
-  { capabilities }: Storage
+  { backend, bells, capabilities }: Storage
 ): ReadonlyArray<readonly [field: string, because: string]> => [
   ...(onStorageError === "fail" && consistency === "local" && capabilities.fences
     ? [["onStorageError", "under consistency local no call waits for the storage"]] as const
+    : []),
+  ...(reports === "quiet" && !hasBells({ bells, capabilities })
+    ? [["reports", `${backend} has no bells, so each circuit in use is reported every interval`]] as const
+    : []),
+  ...(reports === "quiet" && consistency === "strict"
+    ? [["reports", "under consistency strict each call waits for its report"]] as const
     : []),
   ...(slowerThanMillis > timeoutMillis
     ? [["trip.slowerThan", "a call ends at its timeout, before it is slow"]] as const

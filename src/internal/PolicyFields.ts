@@ -32,7 +32,8 @@ const kinds = {
   onStorageError: ["allow", "fail"],
   enforcement: ["enforce", "metricsOnly"],
   approachAt: "share or false",
-  syncEvery: "duration"
+  syncEvery: "duration",
+  reports: ["quiet", "every interval"]
 } as const satisfies { readonly [K in keyof Data]-?: Kind | Readonly<Record<string, Kind>> }
 
 const keyedKinds = {

@@ -165,7 +165,8 @@ const fieldsOf = (policy: Policy, resolved: Resolved): Fields => {
     onStorageError: policy.onStorageError ?? "allow",
     enforcement: resolved.enforcement,
     approachAt: `${resolved.approachAt ?? "never"}`,
-    syncEvery: formatMillis(fleet.syncEveryMillis)
+    syncEvery: formatMillis(fleet.syncEveryMillis),
+    reports: fleet.isQuiet ? "quiet" : "every interval"
   }
 }
 

@@ -145,6 +145,18 @@ export interface Data {
    * evidence, than the shortest window of `trip`.
    */
   readonly syncEvery?: Duration.Input | undefined
+  /**
+   * How often healthy circuits are reported. `every interval` (the default): each circuit in use once per `syncEvery`. `quiet`,
+   * where the storage has bells: every 10 to 30 seconds, and a failure at once if the fleet could open on it. Then all instances
+   * report once per `syncEvery`, until the fleet has opened or is healthy.
+   *
+   * With either the fleet opens on the same evidence, because whoever suspects that it trips calls for the counts of all, and
+   * all answer. An instance whose storage has no bells does not call, and neither does one of a version without this field: it
+   * may open the fleet on what the quiet ones have not said. So first deploy every process with `every interval`, and set
+   * `quiet` once all of them use the storage with its bells. Memory and Redis have bells; SQL, files, and the storages that
+   * `combine` makes have none, so there, and under `strict`, `quiet` has no effect, which a Warn says.
+   */
+  readonly reports?: "quiet" | "every interval" | undefined
 }
 
 /**

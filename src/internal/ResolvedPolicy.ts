@@ -49,6 +49,8 @@ export interface FleetPolicy {
   readonly failsWithStorage: boolean
   /** Whether it proposes trips to the fleet: not under `metricsOnly`. */
   readonly proposes: boolean
+  /** Whether healthy circuits report rarely, where the storage has bells. */
+  readonly isQuiet: boolean
 }
 
 /** Every field of a type, once: a field that is added to the type and not here does not compile. */
@@ -70,7 +72,8 @@ export const dataFields = fieldsOf<Data>()([
   "onStorageError",
   "enforcement",
   "approachAt",
-  "syncEvery"
+  "syncEvery",
+  "reports"
 ])
 
 const policyFields = fieldsOf<Policy>()([...dataFields, "classify"])
@@ -131,6 +134,7 @@ const valueProblems = (policy: Policy): ReadonlyArray<Problem> => {
     ...consistencyProblems(policy),
     ...evidenceProblems(policy),
     ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"]),
+    ...oneOf("reports", policy.reports ?? "every interval", ["quiet", "every interval"]),
     ...oneOf("enforcement", policy.enforcement ?? "enforce", ["enforce", "metricsOnly"]),
     ...approachProblems(policy),
     ...(classify === undefined || typeof classify === "function"
@@ -219,7 +223,8 @@ export const withDefaults = (policy: Policy): Resolved => {
       maxAgeMillis: consistency === "local" ? Infinity : consistency === "strict" ? 0 : millis(consistency.maxAge),
       evidence: looksAtCalls(rule) ? "any" : policy.evidence,
       failsWithStorage: policy.onStorageError === "fail" && enforcement === "enforce",
-      proposes: enforcement === "enforce"
+      proposes: enforcement === "enforce",
+      isQuiet: policy.reports === "quiet"
     }
   }
 }

@@ -27,17 +27,20 @@ import {
 } from "../internal/StorageErrors.ts"
 import type {
   Announcement,
+  Bells,
   Change,
   Changed,
   CircuitReport,
   HistoryEntry,
   Probe,
   Probed,
+  Snapshot,
   StorageError,
   Synced
 } from "../Storage/Storage.ts"
 import {
   decodeAnnouncement,
+  decodeBells,
   decodeHistory,
   decodePage,
   decodePrefix,
@@ -209,13 +212,46 @@ export class Circuits {
     withins: ReadonlyArray<number> = []
   ): Effect.Effect<Reply<O>, StorageError> {
     const { idleMillis, names: { channel } } = this.#options
-    return this.#request(
+    const request = this.#request(
       operation,
       circuit,
       scripts[operation],
       { ...input, channel },
       (reply) => decodeReply(operation, circuit, reply, withins, idleMillis)
     )
+    return Effect.tap(request, ({ rings, snapshot }) => rings ? this.#ring(circuit, snapshot) : Effect.void)
+  }
+
+  /**
+   * Rings the bell, which is on one server of a Cluster: what was written is not undone if that server is silent. Others then
+   * learn of it by push, or with their next report.
+   */
+  #ring(circuit: string, { alert, generation }: Snapshot): Effect.Effect<void> {
+    const input = { circuit, generation, alert, epoch: this.#sender }
+    return this.#bell("ring", scripts.ring, input, () => undefined).pipe(
+      Effect.timeoutOption(STRAGGLER_MILLIS),
+      Effect.ignore
+    )
+  }
+
+  bells(since: number | undefined): Effect.Effect<Bells, StorageError> {
+    return this.#bell("bells", scripts.poll, { since, epoch: this.#sender }, decodeBells)
+  }
+
+  #bell<A>(
+    operation: string,
+    script: Script,
+    input: object,
+    decode: (reply: ReadonlyArray<unknown>) => A
+  ): Effect.Effect<A, StorageError> {
+    return Effect.suspend(() => {
+      const request = `${this.#sender}.${++this.#requests}`
+      const sent = this.#sendTo(this.#options.names.bell, script, { ...input, request })
+      return Effect.flatMap(
+        Effect.mapError(sent, storageErrorOf(operation)),
+        (reply) => this.#decoded({ operation }, () => decode(replyTo(operation, request, reply)))
+      )
+    })
   }
 
   /** Runs a script on a circuit, and decodes its reply. */
@@ -247,8 +283,15 @@ export class Circuits {
 
   #send(circuit: string, { digest, lua }: Script, input: object): Effect.Effect<unknown, Redis.RedisError> {
     const { idleMillis, names } = this.#options
-    const keys = names.of(circuit)
-    const text = JSON.stringify({ ...input, circuit, idle: idleMillis })
+    return this.#sendTo(names.of(circuit), { digest, lua }, { ...input, circuit, idle: idleMillis })
+  }
+
+  #sendTo(
+    keys: ReadonlyArray<string>,
+    { digest, lua }: Script,
+    input: object
+  ): Effect.Effect<unknown, Redis.RedisError> {
+    const text = JSON.stringify(input)
     const send = (command: string, script: string) =>
       this.#redis.send(command, script, String(keys.length), ...keys, text)
     // `EVAL` goes to the server of the keys, as `EVALSHA` does. `SCRIPT LOAD` would go to any server of a Cluster.

@@ -5,7 +5,7 @@
 import { type CircuitRecord, type RecordState, type Snapshot, snapshot, type Why } from "../core/Record.ts"
 import { overrideWord, stateWord } from "../core/Words.ts"
 import { shown } from "../internal/Check.ts"
-import type { Announcement, HistoryEntry } from "../Storage/Storage.ts"
+import type { Announcement, Bells, HistoryEntry, SnapshotAlert } from "../Storage/Storage.ts"
 import { type Field, FIELDS } from "./Fields.ts"
 
 /** Redis holds or answered something else than expected. `place` says where. */
@@ -80,13 +80,15 @@ export const replyTo = (operation: string, request: string, reply: unknown): Rea
 export interface Reply<O extends Operation> {
   readonly answer: typeof ANSWERS[O][number]
   readonly snapshot: Snapshot
+  /** Whether others must hear of what was written. */
+  readonly rings: boolean
 }
 
 /** Decodes the reply of a script behind the name of its request. Throws if it is invalid. */
 export const decodeReply = <O extends Operation>(
   operation: O,
   circuit: string,
-  [word, time, fields, leases, sums]: ReadonlyArray<unknown>,
+  [word, time, fields, leases, sums, rang, count]: ReadonlyArray<unknown>,
   withins: ReadonlyArray<number>,
   idleMillis: number
 ): Reply<O> => {
@@ -98,10 +100,13 @@ export const decodeReply = <O extends Operation>(
   const record = values.length === 0 ? undefined : recordOf(circuit, values, arrayIn(place, leases))
   const totals = arrayIn(place, sums).map((sum) => numberIn(place, sum))
   if (totals.length !== 3 * withins.length) return fail(place, sums, `${3 * withins.length} totals`)
+  const members = numberIn(place, count)
   return {
     answer,
+    rings: numberIn(place, rang) === 1,
     snapshot: {
       ...snapshot(record, [], now, idleMillis),
+      ...(members === 0 ? {} : { members }),
       totals: withins.map((_, i) => ({
         success: totals[3 * i]!,
         failure: totals[3 * i + 1]!,
@@ -182,6 +187,7 @@ const recordOf = (
     window: [],
     streak: fields.number("consecutive_failures"),
     seen: [],
+    alert: alertOf(fields),
     usedAt: fields.number("updated_at")
   }
 }
@@ -205,6 +211,11 @@ const stateOf = (fields: Values, leases: ReadonlyArray<unknown>): RecordState =>
         probesFrom: fields.optionalNumber("probes_from")
       }
   }
+}
+
+const alertOf = (fields: Values): CircuitRecord["alert"] => {
+  const until = fields.optionalNumber("alert_until")
+  return until === undefined ? undefined : { until, calledAt: fields.number("called_at") }
 }
 
 const whyOf = (fields: Values): Why => {
@@ -244,13 +255,41 @@ export const decodeHistory = (circuit: string, reply: unknown): ReadonlyArray<Hi
 /** Decodes a published message. Empty if it is not an announcement, because any client may publish anything. */
 export const decodeAnnouncement = (message: string): ReadonlyArray<Announcement> => {
   try {
-    const { circuit, generation } = JSON.parse(message)
+    const { alert, circuit, generation } = JSON.parse(message)
     const known = Number(generation)
     return typeof circuit === "string" && Number.isSafeInteger(known)
-      ? [{ _tag: "Changed", circuit, generation: known }]
+      ? [{ _tag: "Changed", circuit, generation: known, ...(isAlert(alert) ? { alert } : {}) }]
       : []
   } catch {
     return []
+  }
+}
+
+const isAlert = (value: unknown): value is SnapshotAlert => {
+  const { remaining, since } = (value ?? {}) as Partial<SnapshotAlert>
+  return typeof remaining === "number" && typeof since === "number"
+}
+
+/** Decodes the answer to a poll of the bell. Throws if it is invalid. */
+export const decodeBells = ([epoch, time, last, circuits, told]: ReadonlyArray<unknown>): Bells => {
+  const place = "reply to bells"
+  const now = numberIn(place, time)
+  const bells = { epoch: textIn(place, epoch), now, lastRungAt: numberIn(place, last) }
+  if (circuits === undefined) return { ...bells, rung: "all" }
+  const texts = arrayIn(place, told)
+  return {
+    ...bells,
+    rung: arrayIn(place, circuits).flatMap((circuit, i) => {
+      // Of a circuit whose field was lost alone it is only known that it rang.
+      const [generation, until, calledAt] = texts[i] === "" ? [Number.MAX_SAFE_INTEGER, 0, 0] : textIn(place, texts[i])
+        .split(" ").map((text) => numberIn(place, text))
+      const alert = { remaining: until! - now, since: Math.max(0, now - calledAt!) }
+      return [{
+        circuit: textIn(place, circuit),
+        generation: generation!,
+        ...(alert.remaining > 0 ? { alert } : {})
+      }]
+    })
   }
 }
 

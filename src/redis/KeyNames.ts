@@ -41,6 +41,12 @@ export class KeyNames {
     return `${this.recordPattern(clientPrefix)}*`
   }
 
+  /** The keys of the bell, in one slot: the times at which circuits rang, and what they told. No circuit has such a key. */
+  get bell(): readonly [times: string, told: string] {
+    const times = `${this.#prefix}bell{bell}`
+    return [times, `${times}:told`]
+  }
+
   of(circuit: string): CircuitKeys {
     const record = `${this.#prefix}{${circuit === "" ? EMPTY : escape(circuit)}}`
     return [record, `${record}:window`, `${record}:leases`, `${record}:instances`, `${record}:history`]

@@ -158,6 +158,8 @@ local r = load()
 local known = r ~= nil
 local was = { generation = known and r.generation or 0, state = known and r.state or 'closed' }
 local cleared, leased, removed, entry = false, false, false, nil
+-- Whether an alert begins, and whether something was written that others must hear of.
+local called, rang = false, false
 local outdated = {}
 
 -- How far the clock was set back since the last write. The circuit's times are moved back with it.
@@ -166,7 +168,8 @@ local ahead = known and writable(r) and math.max(0, r.updated_at - now) or 0
 local stored_leases = known and r.leases or {}
 
 if ahead > 0 then
-  for _, field in ipairs({ 'state_since', 'open_until', 'probes_from', 'override_until', 'retry_after_until' }) do
+  for _, field in ipairs({ 'state_since', 'open_until', 'probes_from', 'override_until', 'retry_after_until',
+    'alert_until', 'called_at' }) do
     if r[field] then r[field] = r[field] - ahead end
   end
   r.leases, r.updated_at, leased = {}, now, #stored_leases > 0
@@ -212,6 +215,14 @@ end
 
 local function clear_evidence()
   r.consecutive_failures, cleared = 0, true
+  r.alert_until, r.called_at = false, false
+end
+
+-- As \`alerted\` in \`core/Record.ts\`.
+local function alert(suspect)
+  local runs = r.alert_until and now < r.alert_until
+  if not runs then r.called_at, called = now, true end
+  r.alert_until, r.updated_at = math.max(runs and r.alert_until or 0, now + suspect), now
 end
 
 local function next_generation(author)
@@ -491,23 +502,27 @@ local function save()
   if entry then save_instance() end
   if is_change then save_history() end
   save_expiry()
-  if is_change then
+  rang = is_change or called
+  if rang then
+    local alert = called and { remaining = r.alert_until - now, since = 0 } or nil
+    local message = cjson.encode({ circuit = input.circuit, generation = text(r.generation), alert = alert })
     -- The user may lack the right to publish. Other instances then learn of the change from their next report.
-    redis.pcall('PUBLISH', input.channel, cjson.encode({ circuit = input.circuit, generation = text(r.generation) }))
+    redis.pcall('PUBLISH', input.channel, message)
   end
 end
 `
 
 /**
- * The reply: the request, the answer, the time, the fields and the ends of the leases as they are in Redis now, and the
- * totals of the window.
+ * The reply: the request, the answer, the time, the fields and the ends of the leases as they are in Redis now, the
+ * totals of the window, whether others must hear of it, and how many instances have sent something.
  */
 const reply = `
 local function reply(answer, sums)
-  if r == nil then return { input.request, answer, text(now), {}, {}, sums } end
+  if r == nil then return { input.request, answer, text(now), {}, {}, sums, 0, 0 } end
   local leases = {}
   for i, lease in ipairs(saved and r.leases or stored_leases) do leases[i] = text(lease.ends) end
-  return { input.request, answer, text(now), values, leases, sums }
+  local members = input.withins and redis.call('HLEN', INSTANCES) or 0
+  return { input.request, answer, text(now), values, leases, sums, rang and 1 or 0, members }
 end
 `
 

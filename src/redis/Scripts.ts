@@ -24,6 +24,7 @@ local answer = 'Counted'
 local late = late_by(input.asOf)
 for _, counted in ipairs(input.buckets or {}) do counted.age = counted.age + late end
 read_window(input.buckets or {})
+local counted = false
 if input.counts and not is_repeat('report', input.instance, input.sequence) then
   if (r and not writable(r)) or late > input.idle / 2 then
     answer = 'Refused'
@@ -43,9 +44,12 @@ if input.counts and not is_repeat('report', input.instance, input.sequence) then
       r.consecutive_failures = streak.trailing + (streak.sawSuccess and 0 or r.consecutive_failures)
       if input.hint > late then r.retry_after_until = math.max(r.retry_after_until, now + (input.hint - late)) end
     end
-    save()
+    counted = true
   end
 end
+local suspects = input.suspect and r and writable(r) and r.generation == input.generation and r.state == 'closed'
+if suspects then alert(input.suspect) end
+if counted or suspects then save() end
 return reply(answer, totals())
 `
 
@@ -256,6 +260,43 @@ const key = `
 return { input.request, RECORD }
 `
 
+const BELL_MILLIS = 60000
+
+/** Rings the bell for a circuit. What rang more than a minute ago is forgotten, at most a hundred at once. */
+const ring = `
+local TIMES, TOLD = unpack(KEYS)
+if not redis.call('HGET', TOLD, 'epoch') then redis.call('HSET', TOLD, 'epoch', input.epoch) end
+local told = redis.call('HGET', TOLD, ':' .. input.circuit)
+local generation = told and tonumber(string.match(told, '^(%S+)')) or 0
+if input.generation >= generation then
+  local until_, called = 0, 0
+  if input.alert then until_, called = now + input.alert.remaining, now - input.alert.since end
+  redis.call('HSET', TOLD, 'last', string.format('%.3f', now), ':' .. input.circuit,
+    string.format('%.0f %.3f %.3f', input.generation, until_, called))
+  redis.call('ZADD', TIMES, string.format('%.3f', now), input.circuit)
+end
+for _, circuit in ipairs(redis.call('ZRANGEBYSCORE', TIMES, '-inf', string.format('(%.3f', now - ${BELL_MILLIS}),
+  'LIMIT', 0, 100)) do
+  redis.call('ZREM', TIMES, circuit)
+  redis.call('HDEL', TOLD, ':' .. circuit)
+end
+return { input.request }
+`
+
+/** What rang since a time: circuits, and what each told. Without a time, and of more than a minute ago, anything may have. */
+const poll = `
+local TIMES, TOLD = unpack(KEYS)
+if not redis.call('HGET', TOLD, 'epoch') then redis.call('HSET', TOLD, 'epoch', input.epoch) end
+local known = redis.call('HMGET', TOLD, 'epoch', 'last')
+local reply = { input.request, known[1], string.format('%.3f', now), known[2] or '0' }
+if not input.since or now - input.since > ${BELL_MILLIS} then return reply end
+local circuits = redis.call('ZRANGEBYSCORE', TIMES, string.format('%.3f', input.since), '+inf')
+local told = {}
+for i, circuit in ipairs(circuits) do told[i] = redis.call('HGET', TOLD, ':' .. circuit) or '' end
+reply[5], reply[6] = circuits, told
+return reply
+`
+
 const scriptOf = (body: string, beginning: string = prelude): Script => {
   // Comments and indentation are not sent.
   const lua = (beginning + body).replaceAll(/^\s*(?:--.*)?/gm, "").replaceAll(/\n+/g, "\n")
@@ -269,5 +310,7 @@ export const scripts = {
   probe: scriptOf(probe),
   repair: scriptOf(repair),
   history: scriptOf(history, inputOnly),
-  key: scriptOf(key, inputOnly)
+  key: scriptOf(key, inputOnly),
+  ring: scriptOf(ring, inputOnly),
+  poll: scriptOf(poll, inputOnly)
 }

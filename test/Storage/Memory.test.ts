@@ -69,7 +69,8 @@ describe("memory", () => {
         durable: false,
         pushes: true,
         history: true,
-        fences: true
+        fences: true,
+        bells: true
       })
     }))
 

@@ -14,7 +14,14 @@ import * as Table from "./table.ts"
 
 type Params = Conformance.Params
 
-const capabilities: Capabilities = { shared: false, durable: false, pushes: true, history: true, fences: true }
+const capabilities: Capabilities = {
+  shared: false,
+  durable: false,
+  pushes: true,
+  history: true,
+  fences: true,
+  bells: true
+}
 
 /** Memory without a defect. */
 export const memory: Params = {
@@ -282,6 +289,17 @@ export const broken: Record<string, Params> = {
   ),
   "after an ignored probe with a hint no lease is granted before the hint is over, and none sooner for a failure since":
     settles((settle) => settle.outcome._tag === "Ignored" ? { ...settle, outcome: { _tag: "Ignored" } } : settle),
+  "a change rings, and so does an alert; a report that suspects nothing rings nothing": reports((report) => ({
+    ...report,
+    suspect: 60_000
+  })),
+  "an alert begins with a suspicion, is made longer by the next, and ends by itself or with its generation": reports(
+    ({ suspect: _, ...report }) => report
+  ),
+  "an alert is announced once": but((storage) => ({
+    ...storage,
+    changes: Stream.filter(storage.changes, (one) => one._tag === "Subscribed" || one.alert === undefined)
+  })),
   "a lease belongs to its generation, and an Ask from a newer generation is denied": asks((ask, circuit, storage) =>
     storage.probe(circuit, { _tag: "Ask", ...ask, generation: 0 })
   ),

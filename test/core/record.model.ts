@@ -278,6 +278,14 @@ export class Model {
     }
   }
 
+  /** The instances that have reported within the idle time. */
+  members(now: number) {
+    const heard = this.facts.flatMap((fact) =>
+      fact.is === "report" && now < fact.at + this.idle ? [fact.report.instance] : []
+    )
+    return heard.length === 0 ? {} : { members: new Set(heard).size }
+  }
+
   snapshot(withins: ReadonlyArray<number>, now: number): Snapshot {
     this.expire(now)
     const story = this.story(now)
@@ -309,7 +317,8 @@ export class Model {
       fingerprint: story.fingerprint,
       lifetime: this.lifetime(now),
       totals: this.totals(withins, now),
-      streak: this.streak()
+      streak: this.streak(),
+      ...this.members(now)
     }
   }
 

@@ -154,7 +154,7 @@ describe("docs/redis.md", () => {
       })
       const calls = failures(5)
       const lasts = { lastSuccessAge: 1, lastSuccessDuration: 2, lastFailureAge: 0, lastFailureDuration: 3 }
-      yield* it.report({ ...calls, lifetime: { ...calls.lifetime, success: 1, ...lasts } })
+      yield* it.report({ ...calls, lifetime: { ...calls.lifetime, success: 1, ...lasts } }, { suspect: MINUTE })
       yield* look
       yield* it.open()
       yield* look

@@ -7,7 +7,7 @@ import * as Conformance from "../../src/Storage/Conformance.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { retryWhenLate, scaledMillis } from "../support/machine.ts"
 
-export const capabilities = { shared: true, durable: true, pushes: true, history: true, fences: true }
+export const capabilities = { shared: true, durable: true, pushes: true, history: true, fences: true, bells: true }
 
 type Fields = Readonly<Record<string, unknown>>
 

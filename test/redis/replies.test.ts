@@ -194,7 +194,7 @@ describe("a Redis that never answers", () => {
       send: <A>(_: string, ...args: ReadonlyArray<string>) =>
         isSilent(args)
           ? Effect.never
-          : Effect.succeed([JSON.parse(args.at(-1)!).request, "Counted", "1732188600000", [], [], []] as A)
+          : Effect.succeed([JSON.parse(args.at(-1)!).request, "Counted", "1732188600000", [], [], [], 0, 0] as A)
     })
     return Effect.gen(function*() {
       const storage = yield* Storage

@@ -14,7 +14,7 @@
  *     fleet a b c [evidence=pooled|any] [trip=consecutive(5)|failures(3,1m)|rate(0.5,10s,20)]
  *                 [openFor=10s] [maxOpenFor=1m] [probes=1] [successes=1] [lease=30s] [timeout=2s]
  *                 [consistency=local|strict|300ms] [onStorageError=fail]
- *                 [syncEvery=1s] [pushes=yes] [idle=1h] [storages=primary,secondary]
+ *                 [syncEvery=1s] [pushes=yes] [bells=yes] [reports=quiet] [idle=1h] [storages=primary,secondary]
  *     start d [the policy's options, where they are not the fleet's]
  *
  * Events and commands (`[x5]` repeats, `every=` apart or at once; a duration is `50ms`, `1s`, `2m`, `1h`):

@@ -159,6 +159,7 @@ export class Stage {
       seed: 1,
       circuits: [{ name: CIRCUIT, policy: this.#policy }],
       pushes: command.option("pushes") === "yes",
+      bells: command.option("bells") === "yes",
       idleTimeToLive: idle,
       backends
     })
@@ -232,7 +233,7 @@ export class Stage {
     fleet.watchers.push({
       sent: (process, exchange) => {
         this.#learn(process, exchange)
-        if (isRead(exchange)) return
+        if (isRead(exchange) || exchange.kind === "bells") return
         const request = this.#words.request(exchange, (instance) => this.#instances.get(instance) ?? "another")
         this.#tell(this.#nameOf(process), `->${to(exchange)} ${request}`)
       },
@@ -240,6 +241,11 @@ export class Stage {
         const who = this.#nameOf(process)
         const { now } = fleet.world
         const known = `${who} ${exchange.to}`
+        if (exchange.kind === "bells") {
+          const told = `<-${to(exchange)} ${this.#words.answer(exchange, exit, now)}`
+          // Nothing is told of polls that bring nothing.
+          return told.endsWith("nothing") ? undefined : this.#tell(who, told)
+        }
         if (exchange.kind !== "sync") {
           this.#read.delete(known)
           return this.#tell(who, `<-${to(exchange)} ${this.#words.answer(exchange, exit, now)}`)
@@ -251,8 +257,8 @@ export class Stage {
       },
       pushed: (process, announcement) => {
         if (announcement._tag === "Subscribed") return
-        const { generation, snapshot } = announcement
-        const pushed = snapshot === undefined ? this.#words.generation(generation) : this.#words.snapshot(snapshot)
+        const { snapshot } = announcement
+        const pushed = snapshot === undefined ? this.#words.pushed(announcement) : this.#words.snapshot(snapshot)
         this.#tell(this.#nameOf(process), `<~ ${pushed}`)
       },
       chained: (process, event) => this.#tell(this.#nameOf(process), chainInWords(event)),
@@ -291,8 +297,9 @@ const seconds = (millis: number): string => (millis / 1000).toFixed(3)
 /** A read without its durations, because those change with the clock alone. */
 const gistOf = (read: string): string => read.replaceAll(/ for [\d.]+ \w+| in [\d.]+ \w+|, its time is up/g, "")
 
-const isRead = ({ inputs }: Exchange): boolean =>
-  [...inputs.values()].every((input) => input._tag === "Report" && isEmpty(input.delta))
+const isRead = ({ inputs, kind }: Exchange): boolean =>
+  kind !== "bells" &&
+  [...inputs.values()].every((input) => input._tag === "Report" && isEmpty(input.delta) && input.suspect === undefined)
 
 const reasonOf = (exit: Exit.Failure<unknown, unknown>): string => {
   const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
@@ -356,7 +363,8 @@ const policyOf = (command: Command): Breaker.Data => {
       ? consistency
       : { maxAge: millisOf(consistency) },
     onStorageError: command.option("onStorageError"),
-    syncEvery: command.millis("syncEvery")
+    syncEvery: command.millis("syncEvery"),
+    reports: command.option("reports")
   }
   return Schema.decodeUnknownSync(Breaker.Data)(defined(policy))
 }

@@ -1,10 +1,10 @@
 /** The words of a scenario's trace: requests, answers, records and states, each on one line. */
 import { Duration, type Exit, Result } from "effect"
-import type { Delta, LifetimeCounts } from "../../src/core/Delta.ts"
+import { type Delta, isEmpty, type LifetimeCounts } from "../../src/core/Delta.ts"
 import { type CircuitRecord, type Snapshot, snapshot as snapshotOf, type SnapshotState } from "../../src/core/Record.ts"
 import type { Breaker } from "../../src/index.ts"
 import type { ChainEvent } from "../../src/Storage/Fallback.ts"
-import type { Changed, Probed, StorageError, Synced } from "../../src/Storage/Storage.ts"
+import type { Bells, Changed, Probed, SnapshotAlert, StorageError, Synced } from "../../src/Storage/Storage.ts"
 import type { Exchange } from "../sim/link.ts"
 import type { Input } from "../sim/server.ts"
 
@@ -28,6 +28,9 @@ const counts = ({ failure, ignored, rejected, success }: LifetimeCounts): string
     rejected > 0 && `${rejected} rejected`
   )
 
+const alertInWords = ({ remaining, since }: SnapshotAlert): string =>
+  `alert called ${inWords(since)} ago, ${inWords(remaining)} left`
+
 export class Words {
   /** Numbers of generations in the order in which they appear, because real generations have sixteen digits. */
   readonly #generations = new Map<number, string>([[0, "0"]])
@@ -39,6 +42,7 @@ export class Words {
   }
 
   request({ inputs, kind }: Exchange, nameOf: (instance: string) => string): string {
+    if (kind === "bells") return kind
     const input = [...inputs.values()][0]!
     return `${kind} ${this.#input(input, nameOf)}`
   }
@@ -47,7 +51,11 @@ export class Words {
     switch (input._tag) {
       case "Report":
         return `report ${input.sequence} of ${this.generation(input.generation)}: ${
-          joined(counts(input.delta.lifetime), hasNoEvidence(input.delta) && "no evidence")
+          joined(
+            counts(input.delta.lifetime),
+            hasNoEvidence(input.delta) && !isEmpty(input.delta) && "no evidence",
+            input.suspect !== undefined && `suspects for ${inWords(input.suspect)}`
+          )
         }`
       case "Trip":
         return `Trip of ${this.generation(input.generation)}: ${
@@ -96,6 +104,11 @@ export class Words {
         const verdict = isAsk ? (granted ? "granted" : "denied") : granted ? "settled" : "not settled"
         return `probe: ${verdict}, ${this.snapshot(snapshot)}`
       }
+      case "bells": {
+        const { rung } = exit.value as Bells
+        const told = rung === "all" ? ["all"] : rung.map(({ alert, generation }) => this.#rung(generation, alert))
+        return `bells: ${told.length === 0 ? "nothing" : joined(...told)}`
+      }
     }
   }
 
@@ -110,16 +123,26 @@ export class Words {
     })
   }
 
+  #rung(generation: number, alert: SnapshotAlert | undefined): string {
+    return `${this.generation(generation)}${alert === undefined ? "" : `, ${alertInWords(alert)}`}`
+  }
+
   snapshot(snapshot: Snapshot): string {
-    const { generation, override, state, streak, totals } = snapshot
+    const { alert, generation, override, state, streak, totals } = snapshot
     return joined(
       `${state._tag} at ${this.generation(generation)}${stateInWords(state)}`,
       state._tag === "Closed" && streak > 0 && `streak ${streak}`,
       ...totals.map(({ failure, success }) =>
         state._tag === "Closed" && failure + success > 0 && `${failure} of ${failure + success} failed`
       ),
-      override && overrideInWords(override, override.remaining)
+      override && overrideInWords(override, override.remaining),
+      alert && alertInWords(alert)
     )
+  }
+
+  /** What a push tells that comes without a snapshot. */
+  pushed({ alert, generation }: { readonly alert?: SnapshotAlert | undefined; readonly generation: number }): string {
+    return this.#rung(generation, alert)
   }
 
   record(record: CircuitRecord | undefined, now: number): string {

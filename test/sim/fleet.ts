@@ -40,6 +40,8 @@ export interface FleetOptions {
   readonly circuits: ReadonlyArray<CircuitPlan>
   readonly idleTimeToLive?: number | undefined
   readonly pushes?: boolean | undefined
+  /** Whether the storage has bells, so that instances are quiet. */
+  readonly bells?: boolean | undefined
   /** Names of the storages, when a process falls back from each to the next. By default there is one, `simulated`. */
   readonly backends?: ReadonlyArray<string> | undefined
 }
@@ -76,6 +78,7 @@ export class Fleet {
         backend,
         idleTimeToLive: options.idleTimeToLive ?? 60 * 60 * 1000,
         pushes: options.pushes ?? false,
+        bells: options.bells ?? false,
         handled: (handled) => this.notify("handled", handled)
       })
     )

@@ -50,7 +50,7 @@ interface View {
 interface Verdicts {
   /** Since when all snapshots of this generation have tripped: the time of the first request, by both clocks. */
   since: { readonly asOf: number; readonly at: number } | undefined
-  last: { readonly asOf: number; readonly at: number } | undefined
+  last: { readonly asOf: number; readonly at: number; readonly alertedFor: number } | undefined
   generation: number
 }
 
@@ -352,6 +352,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
             (last?.at ?? 0) - (since?.at ?? 0)
           } ms, since ${sentAt}`
       )
+      this.#check(
+        this.#fleet.options.bells !== true || (last?.alertedFor ?? -Infinity) >= 1.25 * interval - 0.001,
+        () => `process ${process.index} trips ${name} ${last?.alertedFor} ms after the fleet was called`
+      )
     }
   }
 
@@ -434,7 +438,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     if (snapshot.generation < verdicts.generation || (verdicts.last !== undefined && sentAt < verdicts.last.at)) return
     const circuit = this.#circuit(name)
     const { withins } = inputs.get(name) as CircuitReport
-    const moment = { asOf: snapshot.asOf, at: sentAt }
+    const moment = { asOf: snapshot.asOf, at: sentAt, alertedFor: snapshot.alert?.since ?? -Infinity }
     const trip = tripOf(process, circuit)
     // The spans of an answer are those of the policy in force when it was requested.
     const isTripping = snapshot.state._tag === "Closed" && hasSpans(trip, withins) && trips(trip, snapshot, withins)
@@ -579,7 +583,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         snapshot.fleet?.state === "Closed"
       // The clock of a machine that slept stood still, so that its round began later than by the world's.
       this.#check(
-        !isIsolated || this.#ownProbes(call, snapshot) > 0 || this.#wasTold(process, circuit) || this.#isUpset(call),
+        !isIsolated || this.#ownProbes(call, snapshot) > 0 || this.#isUpset(call) ||
+          this.#wasTold(process, circuit),
         () => `process ${process.index} rejected a call to ${name}, and no probe of its own holds a place`
       )
       return

@@ -28,7 +28,7 @@ export const perfect: Quality = { latency: 1, jitter: 0, losesRequest: 0, losesR
 export interface Exchange {
   /** The backend it is sent to. */
   readonly to: string
-  readonly kind: "sync" | "change" | "probe"
+  readonly kind: "sync" | "change" | "probe" | "bells"
   readonly inputs: ReadonlyMap<string, Input>
   readonly sentAt: number
   readonly sent: number
@@ -44,6 +44,8 @@ export interface Watcher {
 export class Link {
   readonly storage: Storage
   quality: Quality
+  /** Whether all pushes are lost. */
+  isDeaf = false
   /** When it last delayed, lost or duplicated a message, as a perfect link would not. */
   hurtAt = -Infinity
   readonly #server: Server
@@ -78,6 +80,9 @@ export class Link {
         const sent = plain(probe)
         return this.#request("probe", new Map([[circuit, sent]]), storage.probe(circuit, sent))
       },
+      ...(storage.bells === undefined
+        ? {}
+        : { bells: (since) => this.#request("bells", new Map(), storage.bells!(since)) }),
       changes: this.#changes()
     }
   }
@@ -134,7 +139,7 @@ export class Link {
   #changes(): Stream.Stream<Announcement, StorageError> {
     return Stream.callback<Announcement, StorageError>((queue) => {
       const subscriber = (announcement: Announcement): void =>
-        this.#transmit(this.quality.losesReply, () =>
+        this.isDeaf ? undefined : this.#transmit(this.quality.losesReply, () =>
           this.#machine.deliver(() => {
             this.#watcher.pushed(announcement)
             Queue.offerUnsafe(queue, announcement)

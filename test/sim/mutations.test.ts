@@ -17,7 +17,8 @@ const without = async (mutation: number, ...program: ReadonlyArray<string>): Pro
 }
 
 describe.concurrent("mutations of the protocol", () => {
-  for (const [i, { rule }] of mutations.entries()) {
+  for (const [i, { by, rule }] of mutations.entries()) {
+    if (by !== undefined) continue
     it(`a schedule fails without the rule that ${rule}`, async () => {
       const found = await without(i, fileOf("./main.ts"), "--first", "--schedules", "1000")
       assert.match(found, /^Seed \d+ fails: \d+ ms: /)
@@ -33,4 +34,15 @@ describe("mutations of strict calls", () => {
 console.log(firstInexplicable(500))`
     assert.match(await without(mutation, "--input-type=module", "--eval", program), /^\d+$/m)
   })
+})
+
+describe.concurrent("mutations of alerts", () => {
+  for (const [i, { by, rule }] of mutations.entries()) {
+    if (by !== "bad nodes") continue
+    it(`bad nodes open the circuit for a healthy fleet without the rule that ${rule}`, async () => {
+      const program = `import { openedByBadNodes } from ${JSON.stringify(new URL("./quiet.ts", import.meta.url).href)}
+console.log(openedByBadNodes(10))`
+      assert.match(await without(i, "--input-type=module", "--eval", program), /^[1-9]\d*$/m)
+    })
+  }
 })

@@ -3,9 +3,34 @@ export interface Mutation {
   readonly rule: string
   readonly from: string
   readonly to: string
+  /** Found by three bad nodes of a silent fleet (`quiet.ts`), and not by random schedules. */
+  readonly by?: "bad nodes" | undefined
 }
 
 export const mutations: ReadonlyArray<Mutation> = [
+  {
+    rule: "evidence trips only in an alert that all had time to answer",
+    from: "const isAnswered = !alerts || (alert !== undefined && alert.since >= answerMillis)",
+    to: "const isAnswered = true"
+  },
+  {
+    rule: "who hears of an alert reports what is unsaid",
+    from: "const isNews = this.#vigilOf().hear(alert.remaining, now)",
+    to: "const isNews = false",
+    by: "bad nodes"
+  },
+  {
+    rule: "the bell is polled",
+    from: "if (rung !== \"all\") { for (const one of rung) this.#heard(one) }",
+    to: "",
+    by: "bad nodes"
+  },
+  {
+    rule: "who judges waits for the answers to an alert",
+    from: "1.25 * intervalMillis + 2 * roundTripMillis",
+    to: "0 * roundTripMillis",
+    by: "bad nodes"
+  },
   {
     rule: "reports of an older generation are no evidence",
     from: "if (generation < record.generation) return",

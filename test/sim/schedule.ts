@@ -52,6 +52,7 @@ export interface Schedule {
   readonly circuits: ReadonlyArray<CircuitPlan>
   readonly processes: number
   readonly pushes: boolean
+  readonly bells: boolean
   readonly idleTimeToLive: number
   readonly quality: Quality
   readonly steps: ReadonlyArray<Step>
@@ -139,7 +140,15 @@ const badQualityFrom = (rng: Rng): Quality => ({
 export const scheduleFrom = (seed: number): Schedule => {
   const rng = new Rng(seed)
   const processes = rng.weighted([[3, 2], [4, 3], [2, 4], [1, 6]])
-  const circuits = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({ name: `c${i}`, policy: policyFrom(rng) }))
+  // Whether the storage has bells, and which circuits report rarely where it does. Policies of both kinds are mixed.
+  const quiet = new Rng(seed, 4)
+  const bells = quiet.chance(0.5)
+  const withReports = (policy: Breaker.Data): Breaker.Data =>
+    quiet.chance(0.6) ? { ...policy, reports: "quiet" } : policy
+  const circuits = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({
+    name: `c${i}`,
+    policy: withReports(policyFrom(rng))
+  }))
   const quality = rng.chance(0.7) ? qualityFrom(rng) : perfect
   // Each kind of fault is left out of some schedules, because it hides others: a loss of data hides wrong counts.
   const losesData = rng.chance(0.35)
@@ -155,7 +164,9 @@ export const scheduleFrom = (seed: number): Schedule => {
   const isLimited = hints.chance(0.3)
   const idlesSoon = suspends && sleep.chance(0.5)
   const change = new Rng(seed, 3)
-  const changes = change.chance(0.4) ? Array.from({ length: change.int(1, 3) }, () => changeFrom(change)) : []
+  const changes = change.chance(0.4)
+    ? Array.from({ length: change.int(1, 3) }, () => withReports(changeFrom(change)))
+    : []
   const down = circuits.map(() => rng.chance(0.5))
   const process = (): number => rng.int(0, processes - 1)
   const circuit = (): number => rng.int(0, circuits.length - 1)
@@ -219,6 +230,7 @@ export const scheduleFrom = (seed: number): Schedule => {
     circuits,
     processes,
     pushes: rng.chance(0.4),
+    bells,
     // A pooled window is no longer than the idle time.
     idleTimeToLive: rng.chance(0.1) || idlesSoon
       ? Math.max(

@@ -1,6 +1,6 @@
 /** The storage that the fleet shares: documents in a map, a clock of its own, and the faults of a server. */
 import { Duration, Effect, type Exit, Stream } from "effect"
-import { type Document, fromDocument } from "../../src/Storage/Document.ts"
+import { type Document, type DocumentBells, fromDocument } from "../../src/Storage/Document.ts"
 import type { Announcement, Change, CircuitReport, Probe, Storage } from "../../src/Storage/Storage.ts"
 import { StorageError } from "../../src/Storage/Storage.ts"
 import type { World } from "./world.ts"
@@ -36,22 +36,34 @@ export class Server {
   readonly subscribers = new Set<(announcement: Changed) => void>()
   #handled: (handled: Handled) => void
   #offset = 1.6e12
-  #reads = 0
+  #lastRead = -Infinity
   // The documents of a replica at each time, newest last.
-  readonly #copies: Array<{ readonly at: number; readonly documents: ReadonlyMap<string, Document> }> = []
+  readonly #copies: Array<
+    { readonly at: number; readonly documents: ReadonlyMap<string, Document>; readonly epoch: number }
+  > = []
+  /** How often the data was lost as a whole, which a replica that is behind does not know. */
+  #epoch = 0
   #request: { readonly from: number; readonly inputs: ReadonlyMap<string, Input> } | undefined
 
   constructor(world: World, options: {
     readonly backend?: string
     readonly idleTimeToLive: number
     readonly pushes: boolean
+    readonly bells?: boolean
     readonly handled?: (handled: Handled) => void
   }) {
     this.world = world
     this.#handled = options.handled ?? (() => {})
     this.storage = fromDocument({
       backend: options.backend ?? "simulated",
-      capabilities: { shared: true, durable: true, pushes: options.pushes, history: true, fences: true },
+      capabilities: {
+        shared: true,
+        durable: true,
+        pushes: options.pushes,
+        history: true,
+        fences: true,
+        bells: options.bells ?? false
+      },
       idleTimeToLive: options.idleTimeToLive,
       modify: (circuit, f) =>
         Effect.suspend(() => {
@@ -68,6 +80,7 @@ export class Server {
           return Effect.succeed(result)
         }),
       names: Stream.suspend(() => Stream.fromIterable(this.documents.keys())),
+      ...(options.bells === true ? { bells: (since) => Effect.sync(() => this.#bells(since)) } : {}),
       ...(options.pushes ?
         {
           push: {
@@ -82,13 +95,15 @@ export class Server {
     })
   }
 
-  /** The server's clock. No two readings are equal. */
+  /** The server's clock. No two readings are equal, and only `stepClock` sets it back. */
   now(): number {
-    return this.#offset + this.world.now + (++this.#reads % 1000) / 1000
+    this.#lastRead = Math.max(this.#offset + this.world.now, this.#lastRead + 0.001)
+    return this.#lastRead
   }
 
   stepClock(by: number): void {
     this.#offset += by
+    this.#lastRead = -Infinity
     // The storage forgets acknowledged messages (`seen`) while their senders may still repeat them.
     if (by >= Duration.toMillis(this.storage.idleTimeToLive) / 2) this.losses++
   }
@@ -110,15 +125,30 @@ export class Server {
     return Math.max(0, ...[...circuits].map((circuit) => (this.lockedUntil.get(circuit) ?? 0) - this.world.now))
   }
 
+  #bells(since: number | undefined): DocumentBells {
+    const now = this.now()
+    return {
+      epoch: `${this.#epoch}`,
+      now,
+      lastRungAt: Math.max(0, ...[...this.documents.values()].map(({ rungAt = 0 }) => rungAt)),
+      rung: since === undefined || now - since > 60_000
+        ? "all"
+        : [...this.documents].filter(([, { rungAt = -Infinity }]) => rungAt >= since)
+    }
+  }
+
   wipe(): void {
     this.losses++
+    this.#epoch++
     this.#keep(new Map())
   }
 
   /** A replica takes over whose data is so many milliseconds old. */
   failover(behind: number): void {
     const then = this.world.now - behind
-    const copy = this.#copies.findLast(({ at }) => at <= then)?.documents ?? new Map()
+    const found = this.#copies.findLast(({ at }) => at <= then)
+    const copy = found?.documents ?? new Map()
+    this.#epoch = found?.epoch ?? this.#epoch + 1
     if (copy !== this.documents) this.losses++
     this.#keep(copy)
   }
@@ -127,7 +157,7 @@ export class Server {
     this.documents = documents
     const copies = this.#copies
     if (copies.at(-1)?.at === this.world.now) copies.pop()
-    copies.push({ at: this.world.now, documents })
+    copies.push({ at: this.world.now, documents, epoch: this.#epoch })
     while (copies.length > 1 && copies[1]!.at < this.world.now - DAY) copies.shift()
   }
 }

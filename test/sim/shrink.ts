@@ -22,6 +22,7 @@ export const shrink = (schedule: Schedule, fails: (schedule: Schedule) => boolea
     }
     attempt({ ...smallest, quality: perfect })
     attempt({ ...smallest, pushes: false })
+    attempt({ ...smallest, bells: false })
     if (smallest.processes > 1) attempt({ ...smallest, processes: smallest.processes - 1 })
   }
   return smallest

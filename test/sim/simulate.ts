@@ -18,9 +18,9 @@ export const simulate = (schedule: Schedule): Failure | undefined => {
 }
 
 const run = (
-  { circuits, idleTimeToLive, processes, pushes, quality, seed, steps }: Schedule
+  { bells, circuits, idleTimeToLive, processes, pushes, quality, seed, steps }: Schedule
 ): Failure | undefined => {
-  const fleet = new Fleet({ seed, circuits, idleTimeToLive, pushes })
+  const fleet = new Fleet({ seed, circuits, idleTimeToLive, pushes, bells })
   const invariants = new Invariants(fleet)
   for (let i = 0; i < processes; i++) fleet.start({ quality })
   const failedAt = (step: number): Failure | undefined => {
@@ -40,7 +40,8 @@ const run = (
   for (let second = 0; second < LONGEST_CALL / 1000 && failure === undefined && isCalling(fleet); second++) {
     failure = rest(fleet, 1, check)
   }
-  failure ??= rest(fleet, 12, check)
+  // A healthy circuit tells its last outcomes within the longest silence.
+  failure ??= rest(fleet, bells ? 42 : 12, check)
   if (failure !== undefined) return failure
   const didExpire = fleet.world.now >= idleTimeToLive
   const didDie = fleet.processes.some(({ isAlive }) => !isAlive)

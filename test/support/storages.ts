@@ -7,7 +7,7 @@ import * as Memory from "../../src/Storage/Memory.ts"
 import * as Storage from "../../src/Storage/Storage.ts"
 import { temporaryDirectory } from "./servers/processes.ts"
 
-export type Operation = "sync" | "change" | "probe"
+export type Operation = "sync" | "change" | "probe" | "bells"
 
 /** Replaces a request that a link would pass on. */
 export type Fault = <A>(request: Effect.Effect<A, Storage.StorageError>) => Effect.Effect<A, Storage.StorageError>
@@ -34,7 +34,8 @@ export class Link {
       })
     this.storage = {
       ...of,
-      capabilities: { ...of.capabilities, shared: true, ...capabilities },
+      // Without bells each circuit in use is reported once an interval, which most tests count on.
+      capabilities: { ...of.capabilities, shared: true, bells: false, ...capabilities },
       changes: capabilities.pushes === false ? Stream.empty : of.changes,
       sync: (reports) => {
         this.reports.push(...reports)
@@ -47,14 +48,15 @@ export class Link {
       probe: (circuit, probe) => {
         this.probes.push(probe)
         return through("probe", this.#of.probe(circuit, probe))
-      }
+      },
+      ...(of.bells === undefined ? {} : { bells: (since) => through("bells", this.#of.bells!(since)) })
     }
     this.layer = Layer.succeed(Storage.Storage, this.storage)
   }
 
   /** Applies a fault to these operations, or to all, from now on. `undefined` ends the fault. */
   fault(fault: Fault | undefined, ...operations: ReadonlyArray<Operation>): void {
-    const named = operations.length === 0 ? ["sync", "change", "probe"] as const : operations
+    const named = operations.length === 0 ? ["sync", "change", "probe", "bells"] as const : operations
     this.#faults = { ...this.#faults, ...Object.fromEntries(named.map((operation) => [operation, fault])) }
   }
 

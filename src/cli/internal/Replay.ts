@@ -147,8 +147,9 @@ interface Running {
 const OUTCOMES = { success, failure: failure(), ignored } as const
 
 /** What a replay needs of a policy. What concerns a fleet has no effect on one instance. */
-const ownPart = ({ consistency: _, evidence: __, onStorageError: ___, syncEvery: ____, ...policy }: Data): Data =>
-  policy
+const ownPart = (
+  { consistency: _, evidence: __, onStorageError: ___, reports: ____, syncEvery: _____, ...policy }: Data
+): Data => policy
 
 /** Replays the calls, which are sorted by their start, until `end` or a later end of one of them. Throws a `RangeError` for a policy that makes no sense. */
 export const replay = (

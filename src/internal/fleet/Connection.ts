@@ -26,6 +26,7 @@ import type { Log } from "../Log.ts"
 import { type Message, messages } from "../Messages.ts"
 import { Requests } from "../Request.ts"
 import { isInterruption, isUnreachable, type RequestName } from "../StorageErrors.ts"
+import type { Bell } from "./Bell.ts"
 import { Sleeps } from "./Sleeps.ts"
 
 /** A line that names one circuit and why its request failed. */
@@ -41,6 +42,8 @@ export class Connection {
   readonly storage: Storage
   /** Set by the engine; `undefined` where the storage does not push, or was not used yet. */
   subscription: Subscription | undefined = undefined
+  /** Set by the engine; `undefined` where the storage has no bells. */
+  bell: Bell | undefined = undefined
   readonly idleTimeToLiveMillis: number
   /** Logs a line about the storage to the loggers of every breaker on it. */
   readonly log: Log
@@ -200,6 +203,11 @@ export class Connection {
     return this.#failuresInARow === 0
       ? intervalMillis
       : intervalMillis * (0.5 + this.#random.nextDoubleUnsafe() / 2)
+  }
+
+  /** A random number from 0 to 1. */
+  random(): number {
+    return this.#random.nextDoubleUnsafe()
   }
 
   /** A sleep that does not keep the process alive, because no call waits for it. */

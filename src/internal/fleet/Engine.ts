@@ -24,12 +24,14 @@ import { type Log, makeLog } from "../Log.ts"
 import { messages } from "../Messages.ts"
 import type { Resolved } from "../ResolvedPolicy.ts"
 import { isUnreachable } from "../StorageErrors.ts"
+import { Bell } from "./Bell.ts"
 import { Connection } from "./Connection.ts"
 import { Drift } from "./Drift.ts"
 import { type Circuits, type Entry, GATE_IDLE, type Local } from "./Fleet.ts"
 import { Member } from "./Member.ts"
 import { type InForce, isPooled, type Membership, withinsOf } from "./Membership.ts"
 import { Batches, type Participant, Rounds } from "./Rounds.ts"
+import { lazyMillisOf } from "./Vigil.ts"
 
 /** A breaker that ends sends its pending reports in at most so many rounds. */
 const MOST_FLUSHES = 3
@@ -65,6 +67,12 @@ class Engine {
     const kept = Context.omit(CurrentLoggers, Scope.Scope, Tracer.ParentSpan)(context)
     this.connection = new Connection(storage, clock, kept, this.#log, () => this.#loggers)
     this.batches = new Batches(this.connection)
+    const { bells, capabilities } = storage
+    if (capabilities.bells === true && bells !== undefined) {
+      this.connection.bell = new Bell(this.connection, bells, (rung) => {
+        this.#inUse(rung.circuit, (member) => member.rung(rung))
+      })
+    }
   }
 
   /** Of breakers with the same loggers, the one with the lowest minimum level logs the line. */
@@ -213,11 +221,21 @@ class Engine {
   }
 
   #announced(announcement: Announcement): void {
-    if (announcement._tag === "Subscribed") this.#subscribed()
+    if (announcement._tag === "Changed") {
+      return this.#inUse(announcement.circuit, (member) => member.announced(announcement))
+    }
+    this.#subscribed()
     for (const { circuits } of this.#joined.values()) {
-      if (announcement._tag === "Changed") memberInUse(circuits.find(announcement.circuit))?.announced(announcement)
       // Changes before the subscription may have been missed.
-      else for (const { fleet } of circuits.all()) if (isMember(fleet)) fleet.reread()
+      for (const { fleet } of circuits.all()) if (isMember(fleet)) fleet.reread()
+    }
+  }
+
+  /** The members of a circuit that is in use, one for each breaker. */
+  #inUse(circuit: string, f: (member: Member) => void): void {
+    for (const { circuits } of this.#joined.values()) {
+      const member = memberInUse(circuits.find(circuit))
+      if (member !== undefined) f(member)
     }
   }
 }
@@ -319,12 +337,17 @@ const inForce = (
   const isSame = withins.length === known.length && withins.every((within, i) => within === known[i])
   const { pushes, shared } = connection.storage.capabilities
   const pooled = isPooled(policy, connection.storage)
+  const polls = pooled || shared || !pushes || policy.maxAgeMillis !== Infinity
+  const isQuiet = policy.isQuiet && polls && connection.bell !== undefined && policy.maxAgeMillis > 0
   return {
     rounds: rounds(policy.syncEveryMillis),
     policy,
     plan: { rule, probes, successes, leaseMillis, maxOpenForMillis },
     isPooled: pooled,
-    polls: pooled || shared || !pushes || policy.maxAgeMillis !== Infinity,
+    polls,
+    alerts: pooled && connection.bell !== undefined && policy.maxAgeMillis > 0,
+    isQuiet,
+    lazyMillis: lazyMillisOf(withins, policy.syncEveryMillis, connection.idleTimeToLiveMillis),
     withins: isSame ? known : withins
   }
 }

@@ -7,14 +7,18 @@ import type { LocalMillis } from "../../core/Time.ts"
 import { FAILURE_DELAY_MILLIS } from "../Bounds.ts"
 
 export class Hurry {
-  #delayMillis = 0
-  #dueAt: LocalMillis = -Infinity
+  #delayMillis = FAILURE_DELAY_MILLIS
+  #sentAt: LocalMillis = -Infinity
 
   /** When the report is due that a failure of now hurries. */
   next(now: LocalMillis, intervalMillis: number): LocalMillis {
-    const isRested = now - this.#dueAt > 2 * intervalMillis
-    this.#delayMillis = Math.min(intervalMillis, isRested ? FAILURE_DELAY_MILLIS : 2 * this.#delayMillis)
-    this.#dueAt = now + this.#delayMillis
-    return this.#dueAt
+    if (now - this.#sentAt > 2 * intervalMillis) this.#delayMillis = FAILURE_DELAY_MILLIS
+    return now + Math.min(intervalMillis, this.#delayMillis)
+  }
+
+  /** A report was sent that a failure has hurried. */
+  sent(now: LocalMillis, intervalMillis: number): void {
+    this.#sentAt = now
+    this.#delayMillis = Math.min(intervalMillis, 2 * this.#delayMillis)
   }
 }

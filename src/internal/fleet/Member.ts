@@ -29,6 +29,7 @@ import type {
   Probe,
   Probed,
   Snapshot,
+  SnapshotAlert,
   StorageError,
   Synced
 } from "../../Storage/Storage.ts"
@@ -37,6 +38,7 @@ import { randomId } from "../Ids.ts"
 import { messages } from "../Messages.ts"
 import { deadlineExceeded } from "../StorageErrors.ts"
 import { isSnapshot } from "./Answers.ts"
+import { isAlert, type Rung } from "./Bell.ts"
 import { Exchange } from "./Exchange.ts"
 import { type Counted, type Fleet, GATE_IDLE, type Leave, type Local } from "./Fleet.ts"
 import { fleetSnapshotOf } from "./FleetSnapshot.ts"
@@ -47,6 +49,7 @@ import { Proposals } from "./Proposals.ts"
 import { Reports, type Waiter } from "./Reports.ts"
 import type { Participant } from "./Rounds.ts"
 import { fleetStateOf, fleetViewOf, overrideUntil } from "./View.ts"
+import { alertMillisOf, isUrgent, LOOKS_AN_INTERVAL, membersOf, Vigil } from "./Vigil.ts"
 
 const nothingKnown: Snapshot = snapshotOf(undefined, [], 0, 0)
 
@@ -73,6 +76,17 @@ export class Member implements Fleet, Evidence, Participant {
   readonly #exchange: Exchange
   /** Made with the first failure. */
   #hurry: Hurry | undefined = undefined
+  /** Whether a failure waits for a hurried report. */
+  #isHurried = false
+  /** Made with the first suspicion or alert. */
+  #vigil: Vigil | undefined = undefined
+  /** The gap of the bell up to which the view is up to date, and that of the report in flight. */
+  #gap = -1
+  #gapAsked = -1
+  /** Whether the bell told of a newer generation than is known. */
+  #isBehind = false
+  /** The lazy round in which it reported last. */
+  #lazyRound: number
   readonly #proposals: Proposals
   /** Made with the first request for a lease. */
   #leases: Leases | undefined = undefined
@@ -85,6 +99,11 @@ export class Member implements Fleet, Evidence, Participant {
     this.#reports = new Reports(local, membership, this.#since)
     this.#exchange = new Exchange(local, membership)
     this.#proposals = new Proposals(this)
+    this.#lazyRound = membership.isQuiet ? membership.rounds.lazyRound(membership.lazyMillis) : 0
+  }
+
+  get hears(): boolean {
+    return this.membership.isQuiet
   }
 
   #now(): LocalMillis {
@@ -206,6 +225,7 @@ export class Member implements Fleet, Evidence, Participant {
     const { rounds } = this.membership
     if (this.isAway) this.schedule()
     else if (!rounds.isHurried(this)) {
+      this.#isHurried = true
       this.#hurry ??= new Hurry()
       rounds.hurry(this, this.#hurry.next(this.#now(), rounds.intervalMillis))
     }
@@ -218,18 +238,89 @@ export class Member implements Fleet, Evidence, Participant {
     const wantsToProbe = this.#isClosedAhead() && this.#reports.isCalled
     if (wantsToProbe && this.leave(now) === "Ask") this.#leasesOf().requestAhead()
     if (this.isSending) return undefined
-    if (!this.#reports.outbox.isEmpty || this.#wantsToKnow(now)) return this.beginReport()
-    if (!this.#isBusy()) this.#goIdle()
+    const isHurried = this.#isHurried
+    this.#isHurried = false
+    const hasToTell = this.#hasToTell(now)
+    if (hasToTell || this.#wantsToKnow(now)) {
+      if (isHurried) this.#hurry?.sent(now, this.membership.rounds.intervalMillis)
+      return this.#begin(hasToTell)
+    }
+    if (!this.#isBusy() && !this.#staysAwake(now)) this.#goIdle()
     return undefined
   }
 
+  /** Whether it follows changes without calls: an open circuit that nobody calls is polled for the idle time. */
+  #staysAwake(now: LocalMillis): boolean {
+    return this.membership.polls && this.#isOpenAnywhere() &&
+      this.#reports.idleMillis(now) < this.membership.connection.idleTimeToLiveMillis
+  }
+
+  /** Whether there are outcomes to report now. A healthy circuit keeps them until its next lazy round, unless they are urgent. */
+  #hasToTell(now: LocalMillis): boolean {
+    const { outbox } = this.#reports
+    if (outbox.isEmpty) return false
+    if (!this.#isQuiet(now)) return true
+    const { lazyMillis, rounds } = this.membership
+    return outbox.pending !== undefined || this.#lazyRound !== rounds.lazyRound(lazyMillis) || this.#isUrgent(now)
+  }
+
+  #isUrgent(now: LocalMillis): boolean {
+    const { alerts, plan } = this.membership
+    if (!alerts || this.snapshot.state._tag !== "Closed" || this.#isUnjudged(now)) return false
+    const own = this.#reports.outbox.unacknowledged(now)
+    const { answeredAt, snapshot } = this
+    return own !== undefined &&
+      isUrgent(plan.rule, { answeredAt, snapshot, totals: (window) => this.totals(window) }, own, now)
+  }
+
+  /** Whether nothing that is not told yet could matter, and a change elsewhere would be heard of. */
+  #isQuiet(now: LocalMillis): boolean {
+    const { connection: { bell }, isQuiet } = this.membership
+    if (!isQuiet || bell?.isWorking !== true || !this.#isLoaded || this.isAway) return false
+    const { state } = this.snapshot
+    const isSettled = state._tag === "Closed" || this.#isOpenAt(now) || this.#isUnjudged(now)
+    return isSettled && this.#vigil?.isAlert(now) !== true
+  }
+
+  /** Whether the fleet's open time runs. */
+  #isOpenAt(now: LocalMillis): boolean {
+    const { state } = this.snapshot
+    return state._tag === "Open" && now < this.answeredAt + state.remaining
+  }
+
+  /** An open circuit is looked at by some instance, so that it is put back where the storage has lost this circuit alone. */
+  #isDueToLook(now: LocalMillis): boolean {
+    const { intervalMillis } = this.membership.rounds
+    const lookMillis = intervalMillis * Math.max(1, membersOf(this.snapshot) / LOOKS_AN_INTERVAL)
+    return this.#isOpenAt(now) && now - this.requestedAt >= lookMillis - intervalMillis / 2
+  }
+
+  /** Whether an override is in force under which nothing is judged. */
+  #isUnjudged(now: LocalMillis): boolean {
+    const { override } = this.snapshot
+    if (override === undefined || override.kind === "MetricsOnly") return false
+    return now < this.answeredAt + (override.remaining ?? Infinity)
+  }
+
   beginReport(): CircuitReport {
+    return this.#begin(true)
+  }
+
+  /** Without `hasToTell` it is a look, and what is not urgent stays here. */
+  #begin(hasToTell: boolean): CircuitReport {
     const now = this.#now()
     this.#collect(now)
     // While the storage is away a read finds out whether it answers, before anything is sent that must not be sent twice. Before
     // the first answer its clock is not known, by which it sees how late a report is.
-    const isRead = this.isAway || !this.#isLoaded
-    return this.#reports.begin(this.snapshot.generation, isRead ? undefined : (at) => this.storageTime(at), now)
+    const isRead = this.isAway || !this.#isLoaded || !hasToTell
+    const { connection: { bell }, isQuiet, lazyMillis, rounds } = this.membership
+    this.#gapAsked = bell?.gaps ?? -1
+    if (isQuiet && !isRead) this.#lazyRound = rounds.lazyRound(lazyMillis)
+    return this.#reports.begin(this.snapshot.generation, isRead ? undefined : (at) => this.storageTime(at), {
+      now,
+      isLazy: this.#isQuiet(now),
+      suspect: this.#proposals.suspects ? alertMillisOf(rounds.intervalMillis) : undefined
+    })
   }
 
   #wantsToKnow(now: LocalMillis): boolean {
@@ -237,8 +328,8 @@ export class Member implements Fleet, Evidence, Participant {
       return true
     }
     if (!this.membership.polls) return false
-    return this.#reports.isCalled ||
-      (this.#isOpenAnywhere() && this.#reports.idleMillis(now) < this.membership.connection.idleTimeToLiveMillis)
+    if (this.#isQuiet(now)) return this.#gap !== this.membership.connection.bell?.gaps || this.#isDueToLook(now)
+    return this.#reports.isCalled || this.#staysAwake(now)
   }
 
   #isOpenAnywhere(): boolean {
@@ -325,9 +416,12 @@ export class Member implements Fleet, Evidence, Participant {
     })
   }
 
-  /** How old the view is. If the wall clock was set forward, it is loaded once too often. */
+  /** How old the view is, which a poll of the bell renews. If the wall clock was set forward, it is loaded once too often. */
   #viewMillis(): number {
-    return this.#now() - this.requestedAt + this.#sleptMillis()
+    const { connection: { bell }, isQuiet } = this.membership
+    const isConfirmed = isQuiet && bell?.isWorking === true && this.#gap === bell.gaps && !this.#isBehind
+    const confirmedAt = isConfirmed ? Math.max(this.requestedAt, bell.confirmedAt) : this.requestedAt
+    return this.#now() - confirmedAt + this.#sleptMillis()
   }
 
   /** For a call that was admitted under `strict`: waits until the storage has the outcomes of now, and the change that follows from them is made. */
@@ -395,6 +489,7 @@ export class Member implements Fleet, Evidence, Participant {
     const isCurrent = report.withins === this.membership.withins
     const snapshot = isCurrent ? result.success.snapshot : { ...result.success.snapshot, totals: [] }
     this.#exchange.noteAnswer()
+    this.#gap = this.#gapAsked
     const isFirst = !this.#isLoaded
     this.#reports.acknowledged(report, result.success)
     this.accept(snapshot, report.knewGeneration, report.requestedAt)
@@ -404,6 +499,7 @@ export class Member implements Fleet, Evidence, Participant {
     // The first answer brought the storage's clock, without which no outcomes were sent.
     if (isFirst && !this.#reports.outbox.isEmpty) this.membership.batches.sendNow(this)
     else this.#proposeOwn()
+    this.#call()
     const isAll = report.isAll && reported !== "Behind"
     this.whenNothingChanges(() => {
       for (const waiter of report.waiters) waiter(Result.void, isAll)
@@ -411,8 +507,49 @@ export class Member implements Fleet, Evidence, Participant {
     if (!this.membership.polls && !this.#isBusy() && !this.#wantsToKnow(this.answeredAt)) this.#goIdle()
   }
 
-  /** Another instance changed the circuit, by a push of the storage. */
-  announced({ generation, snapshot }: Extract<Announcement, { readonly _tag: "Changed" }>): void {
+  /** Calls for the counts of all, if the rule could trip and too little of an alert is left. */
+  #call(): void {
+    if (!this.#proposals.suspects) return
+    const { batches, rounds } = this.membership
+    const now = this.#now()
+    const vigil = this.#vigilOf()
+    if (vigil.calls(rounds.intervalMillis, now)) {
+      this.addToRound()
+      return batches.sendNow(this)
+    }
+    // Of the whole fleet, who has called looks again as soon as the evidence may trip.
+    const lastsAt = this.#proposals.lastsAt(this.answeredAt, this.requestedAt)
+    if (lastsAt !== undefined && lastsAt > now && vigil.hasCalled(rounds.intervalMillis, now)) {
+      rounds.hurry(this, lastsAt)
+    }
+  }
+
+  /** An instance has called for the counts of all. They come after a random part of this time, so that they do not come at once. */
+  #hearAlert(alert: SnapshotAlert | undefined, withinMillis: number): void {
+    const { alerts, connection, rounds } = this.membership
+    if (!alerts || !isAlert(alert)) return
+    const now = this.#now()
+    const isNews = this.#vigilOf().hear(alert.remaining, now)
+    if (isNews && rounds.scheduled.has(this)) rounds.hurry(this, now + withinMillis * connection.random())
+  }
+
+  #vigilOf(): Vigil {
+    return this.#vigil ??= new Vigil()
+  }
+
+  /** The circuit has rung the bell of the storage. */
+  rung({ alert, generation }: Rung): void {
+    const { generation: known } = this.snapshot
+    if (generation === known) this.#hearAlert(alert, this.membership.rounds.intervalMillis / 10)
+    else if (generation > known) {
+      this.#isBehind = true
+      this.reread()
+    }
+  }
+
+  /** Another instance changed the circuit or called for the counts of all, by a push of the storage. */
+  announced({ alert, generation, snapshot }: Extract<Announcement, { readonly _tag: "Changed" }>): void {
+    if (generation === this.snapshot.generation) this.#hearAlert(alert, this.membership.rounds.intervalMillis / 2)
     if (generation <= this.snapshot.generation) return
     if (snapshot !== undefined && isSnapshot(snapshot)) this.accept(snapshot, -1, this.#now())
     else this.reread()
@@ -439,6 +576,7 @@ export class Member implements Fleet, Evidence, Participant {
     const believed = { ...snapshot, state: this.#believed(snapshot.state, now), totals }
     this.#know(believed, requestedAt, now)
     this.local.refresh(fleetStateOf(believed, probes, now), overrideUntil(believed, now))
+    this.#hearAlert(snapshot.alert, 0)
     const { state } = snapshot
     if (state._tag === "HalfOpen" && state.live < probes && state.probesIn === undefined) this.#leases?.free()
   }
@@ -456,6 +594,7 @@ export class Member implements Fleet, Evidence, Participant {
     if (sleptMillis > 0) this.#reports.outbox.slept(sleptMillis, this.local.counted(), now)
     if (snapshot.asOf > 0) this.#clock = { asOf: snapshot.asOf, at: now }
     this.snapshot = snapshot
+    this.#isBehind = false
     this.requestedAt = requestedAt
     this.answeredAt = now
   }
@@ -471,6 +610,8 @@ export class Member implements Fleet, Evidence, Participant {
     if (this.snapshot.state._tag !== state._tag) this.lagMillis = elapsed
     this.#know(snapshot, requestedAt, now)
     this.#proposals.forget()
+    this.#vigil?.forget()
+    this.#hearAlert(snapshot.alert, 0)
     this.#leases?.forgetBefore(generation)
     this.membership.log(messages.adopted, { circuit: this.local.name, state: state._tag, generation })
     this.membership.drift.compare(this.local.name, fingerprint)
@@ -548,9 +689,13 @@ export class Member implements Fleet, Evidence, Participant {
 
   /** This instance tripped. Under `evidence: any` it proposes the trip to the fleet, after the circuit is loaded. */
   tripped(reason: string, now: LocalMillis): void {
-    const { batches, hasLeft, isPooled, log, policy } = this.membership
+    const { batches, hasLeft, isPooled, isQuiet, log, policy } = this.membership
     log(messages.tripped, { circuit: this.local.name, reason })
-    if (isPooled || hasLeft || !policy.proposes) return
+    if (hasLeft || !policy.proposes) return
+    if (isPooled) {
+      if (isQuiet) batches.sendNow(this)
+      return
+    }
     if (!this.#isLoaded) {
       batches.sendNow(this)
       this.addToRound()

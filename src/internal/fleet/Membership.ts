@@ -63,6 +63,12 @@ export interface InForce {
   readonly isPooled: boolean
   /** Whether successes are reported and changes polled for. Not so on memory with `any` and `local`: nobody else needs them. */
   readonly polls: boolean
+  /** Whether the fleet trips in an alert alone: on pooled evidence, where the storage has bells. Not so under `strict`. */
+  readonly alerts: boolean
+  /** Whether its healthy circuits report rarely, as long as the storage's bell works. */
+  readonly isQuiet: boolean
+  /** How long a healthy circuit is silent then. */
+  readonly lazyMillis: number
   /** The `within`s of the rule, in milliseconds. */
   readonly withins: ReadonlyArray<number>
 }

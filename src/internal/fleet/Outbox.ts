@@ -13,12 +13,24 @@
  *   they were right, so that the storage itself sees how late a report is.
  */
 import { widthsFor } from "../../core/Buckets.ts"
-import { add, aged, type Delta, type LifetimeCounts, merge, noDelta, noLifetimeCounts } from "../../core/Delta.ts"
+import {
+  add,
+  aged,
+  type Delta,
+  type LifetimeCounts,
+  merge,
+  noCounts,
+  noDelta,
+  noLifetimeCounts
+} from "../../core/Delta.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
 import type { Counted } from "./Fleet.ts"
 
 /** A storage keeps no more buckets of one width than these. */
 const MOST_BUCKETS = 60
+
+/** The most buckets of a report of a healthy circuit, because a storage works as long on one as on the rest of the report. */
+const LAZY_BUCKETS = 10
 
 /** A report that was sent: only its ages change until it is acknowledged. */
 export interface Pending {
@@ -61,6 +73,14 @@ export class Outbox {
 
   get isEmpty(): boolean {
     return this.pending === undefined && this.#delta === undefined
+  }
+
+  /** All outcomes up to the last collection that are not acknowledged, with their ages of now. */
+  unacknowledged(now: LocalMillis): Delta | undefined {
+    const { pending } = this
+    const older = pending === undefined ? undefined : aged(pending.delta, now - pending.at)
+    const newer = this.#delta === undefined ? undefined : aged(this.#delta, now - this.#at)
+    return older === undefined || newer === undefined ? older ?? newer : merge(older, newer)
   }
 
   /** Whether there is more than the pending report. */
@@ -189,12 +209,30 @@ export class Outbox {
   freeze(
     generation: number,
     nextSequence: () => number,
-    storageTime: (at: LocalMillis) => StorageMillis | undefined
+    storageTime: (at: LocalMillis) => StorageMillis | undefined,
+    isLazy = false
   ): void {
     if (this.pending !== undefined || this.#delta === undefined) return
     const at = this.#at
-    this.pending = { sequence: nextSequence(), delta: this.#delta, at, asOf: storageTime(at), generation }
+    const delta = isLazy ? coarser(this.#delta) : this.#delta
+    this.pending = { sequence: nextSequence(), delta, at, asOf: storageTime(at), generation }
     this.#delta = undefined
+  }
+}
+
+/** A delta with at most `LAZY_BUCKETS`, each as old as the oldest outcome in it. */
+const coarser = (delta: Delta): Delta => {
+  const { buckets } = delta
+  if (buckets.length <= LAZY_BUCKETS) return delta
+  const oldest = buckets[0]!.age
+  const widthMillis = (oldest - buckets.at(-1)!.age) / (LAZY_BUCKETS - 1)
+  const groups = Map.groupBy(buckets, ({ age }) => Math.floor((oldest - age) / widthMillis))
+  return {
+    ...delta,
+    buckets: [...groups.values()].map((group) => ({
+      ...group.reduce((sum, bucket) => add(sum, bucket), noCounts),
+      age: group[0]!.age
+    }))
   }
 }
 

@@ -2,7 +2,7 @@
  * The trips that one instance proposes to its fleet.
  *
  * The fleet opens on pooled evidence that trips the rule in two snapshots at least an interval apart, and in each between
- * (under `strict`, in one). One sick node must not open it for all: batches of reports are concatenated, not interleaved, so a
+ * (under `strict`, in one). Where instances may be silent it does so only in an alert, once all had time to answer it. One sick node must not open it for all: batches of reports are concatenated, not interleaved, so a
  * single snapshot may show its failures without the others' successes. Under `evidence: any`, whichever instance trips opens it.
  *
  * **Invariants**
@@ -13,11 +13,12 @@
 import type { Opening, Why } from "../../core/Record.ts"
 import { isWritable } from "../../core/Record.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
-import { type Evidence, trips } from "../../core/TripRule.ts"
+import { couldTrip, type Evidence, trips } from "../../core/TripRule.ts"
 import type { Change, Changed, Snapshot } from "../../Storage/Storage.ts"
 import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import type { Local } from "./Fleet.ts"
 import type { Membership } from "./Membership.ts"
+import { answerMillisOf, EARLY } from "./Vigil.ts"
 
 /** The membership that proposes. It is the fleet's evidence, too. */
 interface Proposer extends Evidence {
@@ -33,6 +34,8 @@ interface Proposer extends Evidence {
 
 export class Proposals {
   readonly #proposer: Proposer
+  /** Whether the rule could trip on the last snapshot. */
+  suspects = false
   #tripsSince: { readonly asOf: StorageMillis; readonly requestedAt: LocalMillis } | undefined = undefined
 
   constructor(proposer: Proposer) {
@@ -44,22 +47,37 @@ export class Proposals {
     return this.#tripsSince !== undefined
   }
 
-  forget(): void {
-    this.#tripsSince = undefined
+  /** When a snapshot could be the last that is needed; `undefined` where nothing is suspected, and no alert runs. */
+  lastsAt(answeredAt: LocalMillis, requestedAt: LocalMillis): LocalMillis | undefined {
+    const { membership: { rounds: { intervalMillis } }, snapshot: { alert } } = this.#proposer
+    if (this.#tripsSince === undefined || alert === undefined) return undefined
+    const answeredIn = answerMillisOf(intervalMillis, answeredAt - requestedAt) - alert.since
+    return Math.max(this.#tripsSince.requestedAt + intervalMillis, answeredAt + answeredIn) + 1
   }
 
-  /** Judges a snapshot of the pooled evidence that was requested at this time. */
+  forget(): void {
+    this.#tripsSince = undefined
+    this.suspects = false
+  }
+
+  /** Judges a snapshot of the pooled evidence that was requested at this time and answered now. */
   judge(requestedAt: LocalMillis): void {
-    const { local, membership: { connection, isPooled, plan, policy, rounds }, snapshot } = this.#proposer
+    const { local, membership: { alerts, connection, isPooled, plan, policy, rounds }, snapshot } = this.#proposer
     const mode = snapshot.override?.kind
     const isJudged = isPooled && policy.proposes && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" &&
       mode !== "Disabled"
+    this.suspects = isJudged && alerts && couldTrip(plan.rule, this.#proposer, EARLY)
     const reason = isJudged ? trips(plan.rule, this.#proposer) : undefined
-    if (reason === undefined) return this.forget()
-    const { asOf, streak, totals } = snapshot
+    if (reason === undefined) {
+      this.#tripsSince = undefined
+      return
+    }
+    const { alert, asOf, streak, totals } = snapshot
     const { intervalMillis } = rounds
+    const answerMillis = answerMillisOf(intervalMillis, connection.now() - requestedAt)
     this.#tripsSince ??= { asOf, requestedAt }
-    const lasts = asOf - this.#tripsSince.asOf >= intervalMillis &&
+    const isAnswered = !alerts || (alert !== undefined && alert.since >= answerMillis)
+    const lasts = isAnswered && asOf - this.#tripsSince.asOf >= intervalMillis &&
       requestedAt - this.#tripsSince.requestedAt >= intervalMillis
     if (!lasts && policy.maxAgeMillis > 0) {
       this.#proposer.addToRound()

@@ -104,11 +104,16 @@ export class Reports {
   begin(
     generation: number,
     storageTime: ((at: LocalMillis) => StorageMillis | undefined) | undefined,
-    now: LocalMillis
+    { isLazy, now, suspect }: {
+      readonly now: LocalMillis
+      /** Whether its outcomes may be of a long time. */
+      readonly isLazy: boolean
+      readonly suspect: number | undefined
+    }
   ): CircuitReport {
     const { connection, instance, withins } = this.#membership
     this.#giveUpOld(now)
-    if (storageTime !== undefined) this.outbox.freeze(generation, () => connection.nextSequence(), storageTime)
+    if (storageTime !== undefined) this.outbox.freeze(generation, () => connection.nextSequence(), storageTime, isLazy)
     const { hasMore, pending } = this.outbox
     this.#isCalled = false
     const waiters = this.#waiters.splice(0)
@@ -120,7 +125,8 @@ export class Reports {
       generation: pending?.generation ?? generation,
       delta: pending === undefined ? noDelta : aged(pending.delta, now - pending.at),
       withins,
-      asOf: pending?.asOf === undefined ? undefined : pending.asOf + (now - pending.at)
+      asOf: pending?.asOf === undefined ? undefined : pending.asOf + (now - pending.at),
+      ...(suspect === undefined ? {} : { suspect })
     }
   }
 

@@ -19,6 +19,8 @@ import type { Connection } from "./Connection.ts"
 /** A circuit that takes part in rounds. */
 export interface Participant {
   readonly isSending: boolean
+  /** Whether it learns of changes by polls of the bell. */
+  readonly hears: boolean
   /** Its report, which is in flight from here on. */
   readonly beginReport: () => CircuitReport
   /** The same in a round; `undefined` where it has nothing to report and nothing to learn. */
@@ -110,6 +112,12 @@ const answerTo = (
     : Result.fail(failure({ operation: "sync", circuit }, "Invalid", "the storage did not answer for the circuit"))
 }
 
+/** The rounds in which healthy circuits report that are silent for equally long: all of a process together. */
+interface Lazy {
+  number: number
+  nextAt: LocalMillis
+}
+
 /** The rounds of all circuits that share an interval. */
 export class Rounds {
   readonly intervalMillis: number
@@ -120,6 +128,7 @@ export class Rounds {
   readonly #hurried = new Map<Participant, LocalMillis>()
   /** When the timer for hurried circuits fires; `Infinity` without one. */
   #hurriedAt: LocalMillis = Infinity
+  readonly #lazies = new Map<number, Lazy>()
   #isArmed = false
 
   constructor(connection: Connection, batches: Batches, intervalMillis: number) {
@@ -158,7 +167,8 @@ export class Rounds {
   /** Adds a round for a circuit that must not wait for the interval. Circuits that are due within `FAILURE_DELAY_MILLIS` share one. */
   hurry(participant: Participant, dueAt: LocalMillis): void {
     this.add(participant)
-    this.#hurried.set(participant, dueAt)
+    // What is due sooner is not put off, such as the report of a failure by an alert.
+    this.#hurried.set(participant, Math.min(dueAt, this.#hurried.get(participant) ?? Infinity))
     this.#armFor(dueAt)
   }
 
@@ -177,6 +187,26 @@ export class Rounds {
     return this.#batches.round(due)
   })
 
+  /** The number of the last lazy round of circuits that are silent for so long. */
+  lazyRound(lazyMillis: number): number {
+    let lazy = this.#lazies.get(lazyMillis)
+    if (lazy === undefined) {
+      lazy = { number: 0, nextAt: this.#connection.now() + lazyMillis * this.#connection.random() }
+      this.#lazies.set(lazyMillis, lazy)
+    }
+    return lazy.number
+  }
+
+  #beginLazyRounds(): void {
+    const now = this.#connection.now()
+    for (const [lazyMillis, lazy] of this.#lazies) {
+      if (now < lazy.nextAt) continue
+      lazy.number++
+      // At random, so that the processes of a fleet do not report together.
+      lazy.nextAt = now + lazyMillis * (0.75 + this.#connection.random() / 2)
+    }
+  }
+
   #arm(): void {
     if (this.#isArmed || this.scheduled.size === 0) return
     this.#isArmed = true
@@ -188,6 +218,8 @@ export class Rounds {
     this.#isArmed = false
     this.#arm()
     const participants = [...this.scheduled]
+    this.#beginLazyRounds()
+    if (participants.some(({ hears }) => hears)) this.#connection.bell?.tick(this.intervalMillis)
     for (const participant of participants) if (!participant.isSending) this.#hurried.delete(participant)
     return this.#batches.round(participants)
   })

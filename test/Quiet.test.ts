@@ -1,0 +1,171 @@
+/** A healthy fleet is silent where its storage has bells. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Random, Result } from "effect"
+import { TestClock } from "effect/testing"
+import { type Breaker, Trip } from "../src/index.ts"
+import { failing, type Link, memory, processes } from "./support/storages.ts"
+import { failTimes, untilQuiet } from "./utils.ts"
+
+const rate = {
+  trip: Trip.failureRate({ threshold: 0.5, within: "30 seconds", minimumCalls: 4 }),
+  evidence: "pooled",
+  reports: "quiet"
+} as const
+
+const seconds = (count: number, each: Effect.Effect<unknown> = Effect.void) =>
+  Effect.repeat(Effect.andThen(Effect.andThen(each, TestClock.adjust("1 second")), untilQuiet), { times: count - 1 })
+
+const succeeds = <Err>(breaker: Breaker.Breaker<Err>) => Effect.ignore(breaker.wrap(Effect.void))
+
+const countOf = ({ sent }: Link, operation: string) => sent.filter((one) => one === operation).length
+
+/** What the storage holds of the circuit. */
+const stored = (link: Link) =>
+  Effect.map(
+    link.storage.sync([{ ...link.reports[0]!, instance: "reader" }]),
+    ([answer]) => Result.getOrThrow(answer!.result).snapshot
+  )
+
+const twoOn = <const P extends Breaker.Policy>(policy: P, capabilities = {}) =>
+  Effect.gen(function*() {
+    const [linkA, linkB] = yield* processes(2, { bells: true, ...capabilities })
+    const a = yield* linkA!.make("quiet", { reports: "quiet", ...policy })
+    const b = yield* linkB!.make("quiet", { reports: "quiet", ...policy })
+    return { a, b, linkA: linkA!, linkB: linkB!, both: Effect.andThen(succeeds(a), succeeds(b)) }
+  })
+
+describe("a healthy circuit", () => {
+  it.effect("is reported about three times a window, by a process that polls once an interval, and nothing is lost", () =>
+    Effect.gen(function*() {
+      const { both, linkA } = yield* twoOn(rate)
+      yield* seconds(3, both)
+      const [reports, polls] = [countOf(linkA, "sync"), countOf(linkA, "bells")]
+      yield* seconds(60, both)
+      assert.isAtMost(countOf(linkA, "sync") - reports, 9)
+      assert.isAtLeast(countOf(linkA, "sync") - reports, 4)
+      assert.isAtMost(countOf(linkA, "bells") - polls, 61)
+      assert.isAtLeast(countOf(linkA, "bells") - polls, 59)
+      yield* seconds(40)
+      yield* seconds(1, both)
+      yield* seconds(40)
+      assert.strictEqual((yield* stored(linkA)).lifetime.success, 2 * (3 + 60 + 1))
+    }))
+
+  it.effect("is reported once an interval with reports: \"every interval\", while polls fail, and without bells", () =>
+    Effect.gen(function*() {
+      for (const kind of ["every interval", "polls fail", "no bells"] as const) {
+        const policy = { ...rate, ...(kind === "every interval" ? { reports: kind } : {}) }
+        const { both, linkA } = yield* twoOn(policy, kind === "no bells" ? { bells: false } : {})
+        if (kind === "polls fail") linkA.fault(failing("Invalid"), "bells")
+        yield* seconds(3, both)
+        const reports = countOf(linkA, "sync")
+        yield* seconds(20, both)
+        assert.isAtLeast(countOf(linkA, "sync") - reports, 19, kind)
+      }
+    }))
+
+  it.effect("is silent with any evidence, too, and a trip elsewhere rings", () =>
+    Effect.gen(function*() {
+      const policy = { trip: Trip.consecutiveFailures(2), evidence: "any" } as const
+      const { a, b, both, linkB } = yield* twoOn(policy, { pushes: false })
+      yield* seconds(5, both)
+      const reports = countOf(linkB, "sync")
+      yield* seconds(10, both)
+      assert.isAtMost(countOf(linkB, "sync") - reports, 1)
+      yield* failTimes(a, 2)
+      yield* seconds(2, succeeds(b))
+      assert.strictEqual(yield* b.state, "Open")
+    }))
+
+  it.effect("polls nothing and arms no timer once nobody calls it", () =>
+    Effect.gen(function*() {
+      const { both, linkA } = yield* twoOn(rate)
+      yield* seconds(3, both)
+      yield* seconds(30)
+      const sent = linkA.sent.length
+      yield* seconds(60)
+      assert.strictEqual(linkA.sent.length, sent)
+    }))
+})
+
+describe("a failure", () => {
+  it.effect("on which the fleet could open is reported within 50 ms, and one that could not matter waits", () =>
+    Effect.gen(function*() {
+      const { a, both, linkA } = yield* twoOn({ trip: Trip.consecutiveFailures(6), evidence: "pooled" })
+      yield* seconds(40, both)
+      const reports = countOf(linkA, "sync")
+      yield* failTimes(a, 1)
+      yield* Effect.andThen(TestClock.adjust("60 millis"), untilQuiet)
+      assert.strictEqual(countOf(linkA, "sync"), reports)
+      yield* failTimes(a, 2)
+      yield* Effect.andThen(TestClock.adjust("60 millis"), untilQuiet)
+      assert.isAbove(countOf(linkA, "sync"), reports)
+    }))
+
+  it.effect("that trips its own instance is reported at once", () =>
+    Effect.gen(function*() {
+      const { a, both, linkA } = yield* twoOn({ trip: Trip.consecutiveFailures(3), evidence: "pooled" })
+      yield* seconds(5, both)
+      const reports = countOf(linkA, "sync")
+      yield* failTimes(a, 3)
+      yield* untilQuiet
+      assert.isAbove(countOf(linkA, "sync"), reports)
+    }))
+})
+
+describe("an alert", () => {
+  for (const pushes of [true, false]) {
+    it.effect(`brings what is unsaid, so that two bad nodes do not open the fleet, ${pushes ? "with" : "without"} pushes`, () =>
+      Effect.gen(function*() {
+        const links = yield* processes(3, { bells: true, pushes })
+        const policy = { trip: Trip.consecutiveFailures(6), evidence: "pooled", reports: "quiet" } as const
+        // The seed decides when the second one reports by itself: not within the seconds that matter.
+        const [a, b, c] = yield* Effect.forEach(links, (link) => Random.withSeed(link.make("quiet", policy), "quiet"))
+        yield* seconds(5, Effect.forEach([a!, b!, c!], succeeds))
+        yield* seconds(40, succeeds(b!))
+        const reports = countOf(links[1]!, "sync")
+        // Neither trips alone, and together they have as many as the rule needs.
+        yield* Effect.all([failTimes(a!, 3), failTimes(c!, 3)])
+        yield* seconds(5)
+        assert.isAbove(countOf(links[1]!, "sync"), reports)
+        assert.strictEqual((yield* stored(links[0]!)).lifetime.opened, 0)
+      }))
+
+    it.effect(`opens a fleet whose dependency fails, ${pushes ? "with" : "without"} pushes`, () =>
+      Effect.gen(function*() {
+        const { a, b, both } = yield* twoOn(rate, { pushes })
+        yield* seconds(20, both)
+        yield* seconds(30, Effect.andThen(failTimes(a, 1), failTimes(b, 1)))
+        assert.strictEqual((yield* a.snapshot).fleet?.state, "Open")
+        assert.strictEqual((yield* b.snapshot).fleet?.state, "Open")
+      }))
+  }
+})
+
+describe("a bell", () => {
+  it.effect("of other data makes every circuit be looked at, and what was lost is put back", () =>
+    Effect.gen(function*() {
+      const { a, both, linkA } = yield* twoOn({ ...rate, openFor: "10 minutes" })
+      yield* seconds(3, both)
+      yield* a.override({ mode: "ForcedOpen", reason: "drill", actor: "ann" })
+      yield* seconds(3, both)
+      linkA.moveTo(yield* memory)
+      yield* seconds(3, both)
+      assert.strictEqual((yield* stored(linkA)).override?.kind, "ForcedOpen")
+    }))
+
+  it.effect("renews a view, so that maxAge loads nothing while it says that nothing changed", () =>
+    Effect.gen(function*() {
+      const { both, linkA, linkB, b } = yield* twoOn({ ...rate, consistency: { maxAge: "2 seconds" } }, {
+        pushes: false
+      })
+      yield* seconds(5, both)
+      const reports = countOf(linkA, "sync")
+      yield* seconds(20, both)
+      assert.isAtMost(countOf(linkA, "sync") - reports, 4)
+      yield* b.override({ mode: "ForcedOpen", reason: "drill", actor: "ann" })
+      yield* seconds(2, both)
+      assert.isAbove(countOf(linkA, "sync") - reports, 1)
+      assert.isAbove(countOf(linkB, "change"), 0)
+    }))
+})

@@ -1,0 +1,48 @@
+/**
+ * Three bad nodes in a fleet of ten that was healthy and silent, and whose traffic is nearly all in one healthy node. What that node
+ * has not said yet decides whether the circuit opens, which must not be.
+ */
+import type { Breaker } from "../../src/index.ts"
+import { type Behaviour, Fleet } from "./fleet.ts"
+import { perfect } from "./link.ts"
+import { Rng } from "./random.ts"
+
+const NODES = 10
+const BAD = 3
+const CALM_MILLIS = 4000
+const TROUBLE_MILLIS = 8000
+const BUSY_EVERY_MILLIS = 5
+
+const fails: Behaviour = { ends: "fails", takes: 0 }
+const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
+
+const policy: Breaker.Data = {
+  trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window: { _tag: "Within", duration: 30_000 } },
+  evidence: "pooled",
+  reports: "quiet"
+}
+
+/** Whether the circuit opened for all. There are no pushes, and each message takes 200 ms. */
+const opensByBadNodes = (seed: number): boolean => {
+  const rng = new Rng(seed)
+  const fleet = new Fleet({ seed, circuits: [{ name: "c", policy }], bells: true })
+  const nodes = Array.from({ length: NODES }, () => {
+    fleet.advance(rng.int(0, 100))
+    return fleet.start({ quality: { ...perfect, latency: 200 } })
+  })
+  for (const node of nodes) node.call(0, succeeds)
+  fleet.advance(CALM_MILLIS)
+  const from = rng.int(0, 1000)
+  for (const bad of nodes.slice(0, BAD)) {
+    for (let i = 0; i < 30; i++) fleet.world.after(from + rng.int(0, 200), () => bad.call(0, fails))
+  }
+  for (let at = 0; at < TROUBLE_MILLIS; at += BUSY_EVERY_MILLIS) {
+    fleet.world.after(from + at, () => nodes.at(-1)!.call(0, succeeds))
+  }
+  fleet.advance(TROUBLE_MILLIS)
+  return (fleet.server.documents.get("c")?.record.lifetime.opened ?? 0) > 0
+}
+
+/** In how many of so many fleets the bad nodes opened the circuit. */
+export const openedByBadNodes = (fleets: number): number =>
+  Array.from({ length: fleets }, (_, seed) => opensByBadNodes(seed + 1)).filter(Boolean).length
