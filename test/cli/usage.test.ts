@@ -96,6 +96,38 @@ describe("config check", () => {
   })
 })
 
+describe("without a terminal", () => {
+  it("watch prints a line of JSON for each change, until it is interrupted", async () => {
+    const child = spawn(process.execPath, [BIN, "watch", "--json"], {
+      env: { ...process.env, CIRCUIT_BREAKER_STORAGE: target.url },
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    let printed = ""
+    child.stdout.setEncoding("utf8").on("data", (text: string) => printed += text)
+    const closed = once(child, "close")
+    // What was changed before it looked is no change to it.
+    await until("the change is printed", async () => {
+      const { code } = await cli(target, ["override", "payments", "--mode", "disabled", "--reason", "a drill", "--yes"])
+      assert.strictEqual(code, 0)
+      return printed.includes("\n")
+    })
+    child.kill("SIGINT")
+    assert.deepStrictEqual(await closed, [130, null])
+    const change: Cli.Output.Change = JSON.parse(printed.split("\n")[0]!)
+    assert.deepInclude(change, { circuit: "payments", override: "disabled", reason: "a drill" })
+    assert.strictEqual((await cli(target, ["clear", "payments", "--yes"])).code, 0)
+  })
+
+  it("show says whether a policy is the one that last changed the circuit", async () => {
+    const policy = join(directory, "policy.json")
+    await writeFile(policy, JSON.stringify({ openFor: 1000 }))
+    const { stdout } = await cli(target, ["show", "payments", "--policy", policy, "--json"])
+    const shown: Cli.Output.Show = JSON.parse(stdout)
+    assert.isFalse(shown.policy?.matches ?? false)
+    assert.match(shown.policy?.fingerprint ?? "", /^[0-9a-f]{16}$/)
+  })
+})
+
 describe("the dashboard's command", () => {
   it("serves the page over the storage that is named, with the tokens of the environment, until it is interrupted", async () => {
     const child = spawn(process.execPath, [BIN, "dashboard", "--port", "0", "--json"], {
