@@ -14,6 +14,7 @@ import { picture } from "../examples/gateway/Screen.ts"
 import type { Output } from "../src/cli/Output.ts"
 import type { HealthReport } from "../src/http/HttpServer.ts"
 import type { Breaker } from "../src/index.ts"
+import { LOG_LINE } from "./support/logs.ts"
 import * as Machine from "./support/machine.ts"
 import "../examples/testing.test.ts"
 
@@ -36,9 +37,6 @@ const start = (example: string, env: Record<string, string> = {}): Running => {
   child.stderr.setEncoding("utf8").on("data", (text: string) => err += text)
   return { child, out: () => out, err: () => err, closed: once(child, "close").then(([code]) => code) }
 }
-
-/** A line of Effect's default logger, with its fields on lines of their own where they are many. */
-const LOG_LINE = /^\[[\d:.]+\] [A-Z]+ \(#\d+\): .*\n(?: {2}.*\n|\}\n)*/gm
 
 /** The output lines of an example that ends by itself with exit code 0, without what is logged. */
 const linesOf = async (example: string, env: Record<string, string> = {}): Promise<ReadonlyArray<string>> => {

@@ -27,3 +27,6 @@ export const withLogs = <A, E, R>(
       Effect.provideService(References.MinimumLogLevel, level)
     )
   })
+
+/** A line of Effect's default logger, with its fields on lines of their own where they are many. */
+export const LOG_LINE = /^\[[\d:.]+\] [A-Z]+ \(#\d+\): .*\n(?: {2}.*\n|\}\n)*/gm

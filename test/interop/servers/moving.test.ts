@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { inject } from "vitest"
+import { LOG_LINE } from "../../support/logs.ts"
 import { retryWhenLate } from "../../support/machine.ts"
 
 const root = join(import.meta.dirname, "../../..")
@@ -16,7 +17,7 @@ const run = async (step: string, env: Record<string, string>): Promise<string> =
   const options = { cwd: root, env: { ...process.env, REDIS_URL: inject("redisUrl"), ...env } }
   const { stderr, stdout } = await promisify(execFile)(process.execPath, [join(folder, step)], options)
   assert.strictEqual(stderr, "")
-  return stdout.trimEnd()
+  return stdout.replaceAll(LOG_LINE, "").trimEnd()
 }
 
 const readme = readFileSync(join(root, folder, "README.md"), "utf8")
