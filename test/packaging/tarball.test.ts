@@ -39,6 +39,7 @@ describe("the tarball", () => {
     const entrypoints = Object.values<string | null>(manifest.exports).flatMap((target) =>
       target?.endsWith(".js") === true && target !== "./dist/index.js" ? globSync(target, { cwd: packed }) : []
     ).map((file) => file.slice("dist/".length, -".js".length))
+      .filter((name) => manifest.exports[`./${name}`] !== null)
     const attw = [
       "--profile",
       "esm-only",

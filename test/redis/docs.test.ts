@@ -13,7 +13,7 @@ import { FIELDS } from "../../src/redis/Fields.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import { root } from "../support/docs.ts"
-import { eventually } from "../support/machine.ts"
+import * as Machine from "../support/machine.ts"
 import { run, temporaryDirectory } from "../support/servers/processes.ts"
 import { RedisServer } from "../support/servers/redis.ts"
 import { failTimes } from "../utils.ts"
@@ -55,6 +55,7 @@ beforeAll(async () => {
   // A Cluster of one node.
   node = await RedisServer.start("--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1")
   await node.cli("cluster", "addslotsrange", "0", "16383")
+  await Machine.until("the Cluster is ready", async () => /cluster_state:ok/.test(await node.cli("cluster", "info")))
 })
 afterAll(async () => {
   await Promise.all([server.stop(), node.stop()])
@@ -96,7 +97,7 @@ type Needs = Storage | Redis.Redis | IoRedis.IoRedis
 const onServer = <A, E>(effect: Effect.Effect<A, E, Needs>, client: IoRedis.Options = {}) =>
   Effect.provide(effect, layerOn({ host: "127.0.0.1", port: server.port, ...client }))
 
-const until = (event: string, isSo: () => Promise<boolean>) => eventually(event, Effect.promise(isSo))
+const until = (event: string, isSo: () => Promise<boolean>) => Machine.eventually(event, Effect.promise(isSo))
 
 /** Creates the circuits of the page, and closes the breakers that did it. */
 const circuits = Effect.scoped(Effect.gen(function*() {
@@ -121,7 +122,7 @@ describe("docs/redis.md", () => {
       yield* onServer(circuits)
       yield* Effect.provide(
         Effect.flatMap(circuit("payments"), (it) => it.report(failures(1))),
-        layerOn({ cluster: [{ host: "127.0.0.1", port: node.port }] })
+        layerOn({ cluster: [{ host: "127.0.0.1", port: node.port }], connectTimeout: "1 minute" })
       )
       assert.isAbove(commands.length, 10)
       for (const fence of commands) {
