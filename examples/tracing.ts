@@ -1,5 +1,5 @@
 /**
- * What a breaker tells on the spans of its callers, and what it logs: a tracer and a logger that print take the place of yours.
+ * The events that a breaker adds to the spans of its callers, and its log lines: a tracer and a logger that print take the place of yours.
  */
 import { Console, Effect, Layer, Logger, References, Tracer } from "effect"
 import { TestClock } from "effect/testing"

@@ -61,7 +61,7 @@ const dashboard = async (): Promise<string> => {
   ].join("\n")
 }
 
-/** What is made, by its path from the repository's root. */
+/** The files that this program writes, by their path from the repository's root. */
 export const made: Readonly<Record<string, () => Promise<string>>> = {
   "src/dashboard/internal/page.ts": dashboard,
   "docs/playground/index.html": async () => (await pageOf("playground")).html

@@ -46,7 +46,7 @@ export const Enforcement: Context.Reference<EnforcementMode> = Context.Reference
   { defaultValue: () => "enforce" }
 )
 
-/** Whether breakers are enabled, and the name of who says so. */
+/** Whether breakers are enabled, and the name of the variable or file that says so. */
 interface Said {
   readonly enabled: boolean
   readonly source: string

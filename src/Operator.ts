@@ -103,7 +103,7 @@ export interface Entry {
 }
 
 /**
- * What a list can be limited to: a state, or the mode of an override in force.
+ * A limit of a list: a state, or the mode of an override in force.
  *
  * @category models
  * @since 0.1.0
@@ -125,7 +125,7 @@ export interface ListOptions {
 }
 
 /**
- * Who acts, and why. Both are one line without control characters, of at most 200 and 1,000 characters. Anything else is refused at
+ * The person who acts, and the reason. Both are one line without control characters, of at most 200 and 1,000 characters. Anything else is refused at
  * once with a `RangeError`, before a request is sent.
  *
  * @category models

@@ -13,7 +13,7 @@ export interface Rejected {
 export interface Breakers {
   readonly prices: Guarded
   readonly stock: Guarded
-  /** What an error says, if it is a rejection. */
+  /** The rejection that an error is, if it is one. */
   readonly rejected: (error: unknown) => Rejected | undefined
 }
 

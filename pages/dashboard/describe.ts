@@ -6,7 +6,7 @@ import { type Row, STATUS_NAMES } from "./model.ts"
 const left = (millis: number | null, since: number, now: number): number | undefined =>
   millis === null ? undefined : Math.max(0, millis - (now - since))
 
-/** What happens next, and when. */
+/** The next event of a circuit, and when it is due. */
 export const next = ({ at, circuit: { override, remaining, state } }: Row, now: number): string => {
   if (override !== null) {
     const rest = left(override.remaining, at, now)
@@ -39,7 +39,7 @@ export const evidence = (value: unknown): string => {
     .join(", ")
 }
 
-/** What an act will do, before it is done. */
+/** The consequence of an act, shown before it is done. */
 export const consequence = (row: Row, { act, forMillis, mode }: Act): string => {
   const name = visible(row.circuit.circuit)
   const now = `It is ${STATUS_NAMES[row.status].toLowerCase()} now.`

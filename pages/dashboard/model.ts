@@ -1,5 +1,5 @@
 /**
- * What the page knows of the circuits.
+ * The circuits as the page knows them.
  *
  * Invariants: a circuit's samples are in the order of time and none is older than `KEPT_MILLIS`; times are the browser's, from when an
  * update arrived, because its clock may differ from the server's.

@@ -1,4 +1,4 @@
-/** What needs attention, in the order in which a person on call asks for it. */
+/** The circuits that need attention, in the order in which a person on call asks for them. */
 import { byId, h, setText } from "../shared/dom.ts"
 import { clockTime, duration, visible } from "../shared/text.ts"
 import { age, because, evidence, next } from "./describe.ts"

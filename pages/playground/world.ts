@@ -25,7 +25,7 @@ export interface Settings {
   readonly evidence: "pooled" | "any"
 }
 
-/** What became of a call. */
+/** The end of a call. */
 export type Call = "succeeded" | "failed" | "rejected"
 
 const policyOf = ({ evidence, openForSeconds, trip }: Settings) => ({

@@ -8,7 +8,7 @@ export interface Alert {
   readonly for: string
   readonly severity: "critical" | "warning" | "info"
   readonly summary: string
-  /** What it means, and what to do. */
+  /** The text of the alert: its meaning, and the next step of the person on call. */
   readonly description: string
 }
 

@@ -4,7 +4,7 @@ import { metric } from "./names.ts"
 export interface Panel {
   readonly title: string
   readonly kind: "stat" | "table" | "timeseries" | "state-timeline"
-  /** What it shows and how to read it. */
+  /** The text of the panel: its content, and how to read it. */
   readonly description: string
   readonly width: number
   readonly unit?: "short" | "percentunit" | "s" | "reqps"
