@@ -17,8 +17,8 @@ export interface Bucket extends Counts {
   readonly index: number
 }
 
-const MOST_BUCKETS = 60
-const WIDTHS = [1000, 10_000, 60_000, 600_000] as const
+export const MOST_BUCKETS = 60
+export const WIDTHS = [1000, 10_000, 60_000, 600_000] as const
 
 /** The width of the buckets that this span is counted in. */
 export const widthFor = (within: number): number =>

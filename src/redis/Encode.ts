@@ -1,15 +1,12 @@
 /** Encodes requests as the input of the scripts, which they decode with `cjson`. */
-import { widthFor } from "../core/Buckets.ts"
 import { historyWhy } from "../core/Change.ts"
 import { isEmpty } from "../core/Delta.ts"
 import { overrideWord, stateWord } from "../core/Words.ts"
 import type { Change, LeaseName, Probe, Report, Snapshot } from "../Storage/Storage.ts"
 
 /** A report without counts is a pure read, and carries no delta. */
-export const encodeReport = ({ delta, withins, ...report }: Report): object => ({
+export const encodeReport = ({ delta, ...report }: Report): object => ({
   ...report,
-  withins,
-  widths: withins.map(widthFor),
   ...isEmpty(delta) ? {} : { ...delta, counts: true }
 })
 

@@ -39,6 +39,7 @@ export const TEXTS = [
   "override_actor",
   "why",
   "fingerprint",
+  "window_totals",
   "companions"
 ] as const
 
@@ -54,6 +55,7 @@ export const OPTIONAL = [
   "override_until",
   "why",
   "fingerprint",
+  "window_totals",
   "companions",
   "alert_until",
   "called_at",
@@ -65,9 +67,25 @@ export const OPTIONAL = [
   "opened_at"
 ] as const
 
-export const FIELDS = [...TEXTS, ...NUMBERS] as const
+export type Field = typeof TEXTS[number] | typeof NUMBERS[number]
 
-export type Field = typeof FIELDS[number]
+/** What a Closed or Open circuit without an override lacks, or no reader of it needs. */
+const PLAINLY_UNUSED: ReadonlyArray<Field> = [
+  "probe_successes",
+  "probes_from",
+  "override_reason",
+  "override_actor",
+  "override_until",
+  "total_requests",
+  "companions"
+]
+
+/** The fields that a plain report needs: see `LuaPlainReport.ts`. They are the first of `FIELDS`. */
+export const PLAIN_FIELDS: ReadonlyArray<Field> = [...TEXTS, ...NUMBERS].filter((field) =>
+  !PLAINLY_UNUSED.includes(field)
+)
+
+export const FIELDS: ReadonlyArray<Field> = [...PLAIN_FIELDS, ...PLAINLY_UNUSED]
 
 /** The longest value of a field. The scripts neither write nor read a longer one. */
 export const LONGEST_VALUE_BYTES = 65_536

@@ -1,23 +1,19 @@
 /**
- * The part that all scripts begin with: the transitions of `core/Record.ts` and the window of `core/Buckets.ts`, in
- * Lua, by the server's clock. A law of the conformance suite compares both on random histories: change them together.
+ * The part that all scripts begin with: the transitions of `core/Record.ts` in Lua, by the server's clock. A law of the conformance suite compares both on random histories: change them together.
  *
  * Invariants:
  *
  * - A script reads and checks first, and writes in `save` alone: a script that fails has written nothing.
  * - `r` is the circuit, or `nil` if there is none. `stored` has its fields as they are in Redis, so `save` writes only
  *   those that changed.
- * - `cleared`, `leased`, `removed`, `entry`, `outdated` and what is entered in the widths of the window are what `save`
- *   has to write beside the hash.
+ * - `cleared`, `leased`, `removed`, `entry`, `spans`, `entered` and `outdated` are what `save` has to write beside the
+ *   hash.
  */
 import { MOST_LAPSED_LEASES } from "../core/Lease.ts"
 import { FORMAT } from "../core/Record.ts"
-import { TRANSIT_MILLIS } from "../core/Report.ts"
 import { overrideWord } from "../core/Words.ts"
 import { FIELDS, LONGEST_VALUE_BYTES, MOST_HISTORY, NUMBERS, OPTIONAL, TEXTS } from "./Fields.ts"
-
-/** How many buckets of a width the window keeps, as in `core/Buckets.ts`. */
-const MOST_BUCKETS = 60
+import { window } from "./LuaWindow.ts"
 
 const list = (words: ReadonlyArray<string>) => `{${words.map((word) => `'${word}'`).join(", ")}}`
 const set = (words: ReadonlyArray<string>) => `{${words.map((word) => `${word} = true`).join(", ")}}`
@@ -160,7 +156,8 @@ local was = { generation = known and r.generation or 0, state = known and r.stat
 local cleared, leased, removed, entry = false, false, false, nil
 -- Whether an alert begins, and whether something was written that others must hear of.
 local called, rang = false, false
-local outdated = {}
+-- The spans whose totals hold after this write.
+local spans = {}
 
 -- How far the clock was set back since the last write. The circuit's times are moved back with it.
 local ahead = known and writable(r) and math.max(0, r.updated_at - now) or 0
@@ -294,9 +291,20 @@ end
 `
 
 /**
- * The newest message of each instance, so that none counts twice. An instance that was silent for the idle time is
- * forgotten: two random entries are checked for each that may have been added, so the hash does not grow without end.
+ * An instance that was silent for the idle time is forgotten: two random entries are checked for each that may have been
+ * added, so the hash does not grow without end.
  */
+const forgetting = `
+local function forget_instances()
+  local some = redis.call('HRANDFIELD', INSTANCES, 2, 'WITHVALUES')
+  for i = 1, #some, 2 do
+    local at = tonumber(string.match(some[i + 1], ' (%S+)$'))
+    if not at or now >= at + input.idle then redis.call('HDEL', INSTANCES, some[i]) end
+  end
+end
+`
+
+/** The newest message of each instance, so that none counts twice. */
 const instances = `
 local function is_repeat(kind, instance, sequence)
   local field = kind .. ':' .. instance
@@ -315,110 +323,7 @@ end
 
 local function save_instance()
   redis.call('HSET', INSTANCES, entry[1], entry[2])
-  local some = redis.call('HRANDFIELD', INSTANCES, 2, 'WITHVALUES')
-  for i = 1, #some, 2 do
-    local at = tonumber(string.match(some[i + 1], ' (%S+)$'))
-    if not at or now >= at + input.idle then redis.call('HDEL', INSTANCES, some[i]) end
-  end
-end
-`
-
-/**
- * The window. A bucket is a member `start width success failure slow`, scored by the time at which it leaves the
- * window: buckets of several widths are side by side in it, and each leaves in its time. A report counts once in each
- * of the widths that its policy looks at.
- */
-const window = `
--- The spans of the policy, and the buckets of their width: \`members\` are in Redis, \`entered\` are to be written.
-local sums, widths = {}, {}
-
-do
-  local of = {}
-  for i, within in ipairs(input.withins or {}) do
-    local width = input.widths[i]
-    local w = of[width]
-    if not w then
-      w = { width = width, kept = ${MOST_BUCKETS} * width, oldest = width, bounds = {}, members = {}, entered = {} }
-      w.pattern = '^(%-?%d+) ' .. text(width) .. ' (%d+) (%d+) (%d+)$'
-      of[width], widths[#widths + 1] = w, w
-    end
-    -- A span that is shorter than a bucket is as long as one.
-    local span = math.max(within, width)
-    w.bounds[i], w.oldest = now - span, math.max(w.oldest, span)
-    sums[3 * i - 2], sums[3 * i - 1], sums[3 * i] = 0, 0, 0
-  end
-end
-
-local function add(w, start, success, failure, slow)
-  for i, bound in pairs(w.bounds) do
-    if start > bound then
-      local at = 3 * i
-      sums[at - 2], sums[at - 1], sums[at] = sums[at - 2] + success, sums[at - 1] + failure, sums[at] + slow
-    end
-  end
-end
-
--- Sums the counts of each span, and finds the buckets that the report may count in.
-local function read_window(counts)
-  for _, w in ipairs(known and not cleared and widths or {}) do
-    local oldest = w.oldest
-    for _, counted in ipairs(counts) do oldest = math.max(oldest, counted.age + w.width) end
-    local found = redis.call('ZRANGEBYSCORE', WINDOW, '(' .. text(now - oldest + w.kept), text(now + w.kept))
-    for _, member in ipairs(found) do
-      local start, success, failure, slow = string.match(member, w.pattern)
-      if start then
-        start = start + 0
-        w.members[start] = member
-        add(w, start, success, failure, slow)
-      end
-    end
-  end
-end
-
-local function enter_in(w, counted)
-  -- An age below zero comes from a clock that was set back, and nothing ends in the future.
-  local start = math.floor((now - math.max(0, counted.age)) / w.width) * w.width
-  if start + w.kept <= now then return end
-  local bucket = w.entered[start] or { 0, 0, 0 }
-  if w.members[start] then
-    local _, success, failure, slow = string.match(w.members[start], w.pattern)
-    bucket = { success + 0, failure + 0, slow + 0 }
-    outdated[#outdated + 1], w.members[start] = w.members[start], nil
-  end
-  bucket[1], bucket[2] = bucket[1] + counted.success, bucket[2] + counted.failure
-  bucket[3] = bucket[3] + counted.slow
-  w.entered[start] = bucket
-  add(w, start, counted.success, counted.failure, counted.slow)
-end
-
-local function enter(counts)
-  for _, w in ipairs(widths) do
-    for _, counted in ipairs(counts) do enter_in(w, counted) end
-  end
-end
-
--- As in \`core/Report.ts\`: how much older the outcomes are than the report says.
-local function late_by(as_of)
-  return as_of and now - as_of > ${TRANSIT_MILLIS} and now - as_of or 0
-end
-
-local function totals()
-  for i, sum in ipairs(sums) do sums[i] = text(sum) end
-  return sums
-end
-
-local function save_window()
-  if cleared then redis.call('DEL', WINDOW) end
-  redis.call('ZREMRANGEBYSCORE', WINDOW, '-inf', text(now))
-  if #outdated > 0 then redis.call('ZREM', WINDOW, unpack(outdated)) end
-  local added = {}
-  for _, w in ipairs(widths) do
-    for start, bucket in pairs(w.entered) do
-      added[#added + 1] = text(start + w.kept)
-      added[#added + 1] = string.format('%.0f %.0f %.0f %.0f %.0f', start, w.width, bucket[1], bucket[2], bucket[3])
-    end
-  end
-  if #added > 0 then redis.call('ZADD', WINDOW, unpack(added)) end
+  forget_instances()
 end
 `
 
@@ -476,12 +381,21 @@ local function save_expiry()
   end
 end
 
+-- The number of buckets is known once they are written.
+local function save_totals()
+  if #spans == 0 then return end
+  local value = window_totals_of(spans, text(r.updated_at))
+  redis.call('HSET', RECORD, 'window_totals', value)
+  values[${FIELDS.indexOf("window_totals") + 1}] = value
+end
+
 local saved = false
 
 local function save()
   saved = true
   r.total_requests = r.success_count + r.failure_count + r.ignored_count
   r.companions = companions()
+  if #spans == 0 then r.window_totals = false end
   local is_change = r.generation ~= was.generation
   local written, dropped = changed_fields()
   check_before_writing(is_change)
@@ -494,7 +408,9 @@ local function save()
   elseif #dropped > 0 then
     redis.call('HDEL', RECORD, unpack(dropped))
   end
-  save_window()
+  if cleared then redis.call('DEL', WINDOW) end
+  save_window(true)
+  save_totals()
   if leased then
     redis.call('DEL', LEASES)
     for _, lease in ipairs(r.leases) do redis.call('ZADD', LEASES, text(lease.ends), lease.name) end
@@ -526,7 +442,9 @@ local function reply(answer, sums)
 end
 `
 
-export const prelude = [input, numbers, load, companions, transitions, instances, window, save, reply].join("")
+/** What a script begins with. `short` may answer before the circuit is loaded as a whole. */
+export const preludeWith = (short = ""): string =>
+  [input, numbers, forgetting, window, short, load, companions, transitions, instances, save, reply].join("")
 
 /** The part that a script begins with which reads no circuit. */
 export const inputOnly = input

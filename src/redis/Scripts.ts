@@ -10,7 +10,8 @@
  */
 import { createHash } from "node:crypto"
 import { overrideWord } from "../core/Words.ts"
-import { inputOnly, prelude } from "./LuaPrelude.ts"
+import { plainReport } from "./LuaPlainReport.ts"
+import { inputOnly, preludeWith } from "./LuaPrelude.ts"
 
 export interface Script {
   readonly lua: string
@@ -18,12 +19,12 @@ export interface Script {
   readonly digest: string
 }
 
-/** `core/Report.ts`: counts a report, and sums the window. */
+/** `core/Report.ts`: counts a report, and sums the window. Most reports go the short way, of `LuaPlainReport.ts`. */
 const sync = `
 local answer = 'Counted'
 local late = late_by(input.asOf)
-for _, counted in ipairs(input.buckets or {}) do counted.age = counted.age + late end
-read_window(input.buckets or {})
+local readable = known and not cleared
+spans = sum_anew(input.withins, r and r.window_totals and stored_spans(r.window_totals) or {}, readable)
 local counted = false
 if input.counts and not is_repeat('report', input.instance, input.sequence) then
   if (r and not writable(r)) or late > input.idle / 2 then
@@ -39,7 +40,8 @@ if input.counts and not is_repeat('report', input.instance, input.sequence) then
     end
     set_last_calls(delta, function(age) return now - math.max(0, age + late) end)
     if input.generation == r.generation then
-      enter(input.buckets)
+      for _, bucket in ipairs(input.buckets) do bucket.age = bucket.age + late end
+      enter(spans, input.withins, input.buckets, readable)
       local streak = input.streak
       r.consecutive_failures = streak.trailing + (streak.sawSuccess and 0 or r.consecutive_failures)
       if input.hint > late then r.retry_after_until = math.max(r.retry_after_until, now + (input.hint - late)) end
@@ -50,7 +52,7 @@ end
 local suspects = input.suspect and r and writable(r) and r.generation == input.generation and r.state == 'closed'
 if suspects then alert(input.suspect) end
 if counted or suspects then save() end
-return reply(answer, totals())
+return reply(answer, totals(spans_within(spans, input.withins)))
 `
 
 /** `core/Change.ts`: trips, what operators do, and putting back. */
@@ -297,7 +299,7 @@ reply[5], reply[6] = circuits, told
 return reply
 `
 
-const scriptOf = (body: string, beginning: string = prelude): Script => {
+const scriptOf = (body: string, beginning: string = preludeWith()): Script => {
   // Comments and indentation are not sent.
   const lua = (beginning + body).replaceAll(/^\s*(?:--.*)?/gm, "").replaceAll(/\n+/g, "\n")
   return { lua, digest: createHash("sha1").update(lua).digest("hex") }
@@ -305,7 +307,7 @@ const scriptOf = (body: string, beginning: string = prelude): Script => {
 
 /** By operation. */
 export const scripts = {
-  sync: scriptOf(sync),
+  sync: scriptOf(sync, preludeWith(plainReport)),
   change: scriptOf(change),
   probe: scriptOf(probe),
   repair: scriptOf(repair),

@@ -1,0 +1,153 @@
+/**
+ * The short way of a report, in Lua: most reports are of the circuit's generation, arrive in time, and meet a Closed or
+ * Open circuit without an override. For these it does what `sync` in `Scripts.ts` does, and reads and writes no more than
+ * they need. A law of the conformance suite compares both ways with `core/Report.ts`: change them together.
+ *
+ * **Invariants**
+ *
+ * - It answers only where it is sure, and has written nothing where it does not answer. Whatever is unusual, broken or
+ *   unknown goes the long way, which also says what is wrong.
+ * - The keys may expire later than the circuit does, by an eighth of the idle time, because not every report renews their
+ *   expiry. A circuit that has expired is no circuit, whether Redis has removed its keys or not.
+ */
+import { FORMAT } from "../core/Record.ts"
+import { TRANSIT_MILLIS } from "../core/Report.ts"
+import { type Field, LONGEST_VALUE_BYTES, NUMBERS, OPTIONAL, PLAIN_FIELDS } from "./Fields.ts"
+
+const numbers = PLAIN_FIELDS.filter((field) => (NUMBERS as ReadonlyArray<string>).includes(field))
+const isOptional = (field: Field) => (OPTIONAL as ReadonlyArray<string>).includes(field)
+const needed = numbers.filter((field) => !isOptional(field))
+const optional = numbers.filter(isOptional)
+
+/** The place of a field in the values that are read. */
+const at = (field: Field): number => PLAIN_FIELDS.indexOf(field) + 1
+
+const LIFETIME = ["success", "failure", "ignored", "timeout", "slow", "rejected"] as const
+
+/** Of how many reports one looks for instances that report no more, beside each report of a new instance. */
+const FORGET_EVERY = 8
+
+export const plainReport = `
+-- As in \`core/Report.ts\`: how much older the outcomes are than the report says.
+local function late_by(as_of)
+  return as_of and now - as_of > ${TRANSIT_MILLIS} and now - as_of or 0
+end
+
+local function plain_report()
+  local values = redis.call('HMGET', RECORD, ${PLAIN_FIELDS.map((field) => `'${field}'`).join(", ")})
+  local ${PLAIN_FIELDS.join(", ")} = unpack(values, 1, ${PLAIN_FIELDS.length})
+
+  -- Whether the circuit is plain, and can be read.
+  if override or not (state == 'closed' or (state == 'open' and open_until)) then return end
+  for _, text in ipairs({ why or '', fingerprint or '', window_totals or '' }) do
+    if #text > ${LONGEST_VALUE_BYTES} then return end
+  end
+  if why and not string.find(why, '^{"reason":".*}$') then return end
+  if not (${needed.join(" and ")}) then return end
+  local digits = ${[...needed, ...optional.map((field) => `(${field} or '0')`)].join(" .. ' ' .. ")}
+  if #digits > 1000 or string.find(digits, '[^%d.e+ -]') then return end
+  ${optional.map((field) => `if ${field} and not tonumber(${field}) then return end`).join("\n  ")}
+  ${numbers.map((field) => `${field} = tonumber(${field})`).join("\n  ")}
+  if not (${needed.join(" and ")}) then return end
+  local sum = ${needed.join(" + ")}
+  if sum - sum ~= 0 or format > ${FORMAT} then return end
+
+  -- Whether the report is plain.
+  if now < updated_at or now >= updated_at + input.idle then return end
+  if input.counts and (generation ~= input.generation or late_by(input.asOf) > 0) then return end
+  local members = redis.call('HLEN', INSTANCES)
+  if members == 0 then return end
+  local suspects = input.suspect and state == 'closed' and generation == input.generation
+  if suspects and not (alert_until and now < alert_until) then return end
+
+  local spans, buckets, slid = {}, 0, false
+  if window_totals then
+    local at, of_buckets
+    spans, at, of_buckets = stored_spans(window_totals)
+    buckets = redis.call('ZCARD', WINDOW)
+    if at ~= updated_at or of_buckets ~= buckets then return end
+    slid = slide(spans)
+  end
+  local asked = spans_within(spans, input.withins)
+  if not asked then return end
+
+  local counted = input.counts
+  if counted then
+    local seen = redis.call('HGET', INSTANCES, 'report:' .. input.instance)
+    if seen then
+      local sequence, at = string.match(seen, '^(%d+) (%d[%d.]*)$')
+      if not sequence then return end
+      counted = now >= at + input.idle or input.sequence > sequence + 0
+    end
+  end
+
+  local written = {}
+  local function write(place, field, value)
+    if value == values[place] then return end
+    values[place] = value
+    written[#written + 1], written[#written + 2] = field, value
+  end
+
+  if counted then
+    local delta = input.lifetime
+    ${
+  LIFETIME.map((kind) =>
+    `if delta.${kind} ~= 0 then write(${at(`${kind}_count`)}, '${kind}_count', text(${kind}_count + delta.${kind})) end`
+  ).join("\n    ")
+}
+    written[#written + 1] = 'total_requests'
+    written[#written + 1] = text(success_count + failure_count + ignored_count + delta.success + delta.failure + delta.ignored)
+    ${
+  (["success", "failure"] as const).map((of) => {
+    const [time, duration] = [`last_${of}_time`, `last_${of}_duration`] as const
+    const name = of === "success" ? "Success" : "Failure"
+    return `if delta.last${name}Age then
+      local at = now - math.max(0, delta.last${name}Age)
+      if at >= (${time} or -math.huge) then
+        if ${duration} and not delta.last${name}Duration then return end
+        write(${at(time)}, '${time}', text(at))
+        if delta.last${name}Duration then write(${at(duration)}, '${duration}', text(delta.last${name}Duration)) end
+      end
+    end`
+  }).join("\n    ")
+}
+    local streak = input.streak.trailing + (input.streak.sawSuccess and 0 or consecutive_failures)
+    write(${at("consecutive_failures")}, 'consecutive_failures', text(streak))
+    if input.hint > 0 and now + input.hint > retry_after_until then
+      write(${at("retry_after_until")}, 'retry_after_until', text(now + input.hint))
+    end
+    enter(spans, input.withins, input.buckets, true)
+  end
+  if suspects then
+    write(${at("alert_until")}, 'alert_until', text(math.max(alert_until, now + input.suspect)))
+  end
+  local time = text(now)
+  local reply = { input.request, 'Counted', time, values, {}, totals(asked), 0, members }
+  if #written == 0 then return reply end
+
+  -- From here on it writes.
+  if #entered > 0 then save_window(slid) end
+  write(${at("updated_at")}, 'updated_at', time)
+  written[#written + 1], written[#written + 2] = 'companions', '1 0 0 ' .. time
+  if #spans > 0 then write(${at("window_totals")}, 'window_totals', window_totals_of(spans, time)) end
+  redis.call('HSET', RECORD, unpack(written))
+  if counted then
+    local is_new = redis.call('HSET', INSTANCES, 'report:' .. input.instance, text(input.sequence) .. ' ' .. time) == 1
+    if is_new then reply[8] = members + 1 end
+    if is_new or input.sequence % ${FORGET_EVERY} == 0 then forget_instances() end
+  end
+  local ends = now + input.idle
+  if consecutive_openings > 0 then
+    ends = math.max(ends, (state == 'open' and open_until or state_since or 0) + open_for)
+  end
+  if (#entered > 0 and buckets == 0) or redis.call('PTTL', RECORD) < ends - now then
+    local late = text(math.ceil(ends + input.idle / 8))
+    for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, late) end
+  end
+  return reply
+end
+
+local answered = plain_report()
+if answered then return answered end
+entered, outdated = {}, {}
+`

@@ -1,0 +1,186 @@
+/**
+ * The window of `core/Buckets.ts`, in Lua. A bucket is a member `start width success failure slow` of a sorted set,
+ * scored by the time at which it leaves the window: buckets of several widths are side by side in it, and each leaves in
+ * its time. A report counts once in each of the widths that its policy looks at.
+ *
+ * The field `window_totals` has the totals over each span that a policy asked for, so that a report reads only the
+ * buckets that it adds to and those that have left a span since.
+ *
+ * **Invariants**
+ *
+ * - The totals hold as of the last write, and for the number of buckets that they name. Where the circuit was written
+ *   since by a version that does not know them, or buckets were lost, they are summed anew from all buckets.
+ * - A bucket that begins after now, which a clock that was set back leaves, is in no totals. It is removed when they are
+ *   summed anew, because it would come into the span unnoticed.
+ * - A bucket is removed only when every span of the totals has left it behind.
+ */
+import { MOST_BUCKETS, WIDTHS } from "../core/Buckets.ts"
+
+/** Other spans of which the totals are kept beside those of the report: policies differ while one is deployed. */
+const MOST_OTHER_SPANS = 3
+
+const widths = WIDTHS.slice(0, -1).map((width) => `if within <= ${MOST_BUCKETS * width} then return ${width} end`)
+
+export const window = `
+-- What is to be written: arguments of ZADD, and the members that they replace.
+local entered, outdated = {}, {}
+
+local function width_of(within)
+  ${widths.join("\n  ")}
+  return ${WIDTHS.at(-1)}
+end
+
+local function pattern_of(width)
+  return '^(%-?%d+) ' .. width .. ' (%d+) (%d+) (%d+)$'
+end
+
+-- The start of the oldest bucket within the span.
+local function first_of(span)
+  return math.floor((now - math.max(span.within, span.width)) / span.width) * span.width + span.width
+end
+
+local function span_of(within)
+  local width = width_of(within)
+  local span = { within = within, width = width, kept = ${MOST_BUCKETS} * width, pattern = pattern_of(width),
+    success = 0, failure = 0, slow = 0 }
+  span.first = first_of(span)
+  return span
+end
+
+local function add(span, success, failure, slow)
+  span.success, span.failure, span.slow = span.success + success, span.failure + failure, span.slow + slow
+end
+
+-- The totals as they are stored: the spans, when they were written, and for how many buckets.
+local function stored_spans(window_totals)
+  local words, spans = {}, {}
+  for word in string.gmatch(window_totals, '%S+') do words[#words + 1] = tonumber(word) or 0 end
+  for i = 3, #words - 4, 5 do
+    local span = span_of(words[i])
+    span.first = words[i + 1]
+    add(span, words[i + 2], words[i + 3], words[i + 4])
+    spans[#spans + 1] = span
+  end
+  return spans, words[1], words[2]
+end
+
+-- The spans with these lengths, of some spans. \`nil\` if one is missing.
+local function spans_within(spans, withins)
+  local found = {}
+  for i, within in ipairs(withins) do
+    for _, span in ipairs(spans) do
+      if span.within == within then found[i] = span end
+    end
+    if not found[i] then return nil end
+  end
+  return found
+end
+
+-- Moves the spans on to now. Returns whether a bucket may have left one.
+local function slide(spans)
+  local slid = false
+  for _, span in ipairs(spans) do
+    local first = first_of(span)
+    if first > span.first then
+      local left = redis.call('ZRANGEBYSCORE', WINDOW, text(span.first + span.kept), text(first - span.width + span.kept))
+      for _, member in ipairs(left) do
+        local start, success, failure, slow = string.match(member, span.pattern)
+        if start then add(span, -success, -failure, -slow) end
+      end
+      span.first, slid = first, true
+    end
+  end
+  return slid
+end
+
+-- The spans of a report, and those of others that are stored, summed from the buckets.
+local function sum_anew(withins, others, readable)
+  local spans, known_within = {}, {}
+  for _, within in ipairs(withins) do
+    if not known_within[within] then spans[#spans + 1], known_within[within] = span_of(within), true end
+  end
+  for i = 1, math.min(#others, ${MOST_OTHER_SPANS}) do
+    local within = others[i].within
+    if not known_within[within] then spans[#spans + 1], known_within[within] = span_of(within), true end
+  end
+  for _, span in ipairs(readable and spans or {}) do
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', WINDOW, text(span.first + span.kept), '+inf')) do
+      local start, success, failure, slow = string.match(member, span.pattern)
+      if start and start + 0 > now then
+        outdated[#outdated + 1] = member
+      elseif start then
+        add(span, success, failure, slow)
+      end
+    end
+  end
+  return spans
+end
+
+local function enter_in(spans, width, counts, readable)
+  local kept, pattern, buckets = ${MOST_BUCKETS} * width, pattern_of(width), {}
+  for _, counted in ipairs(counts) do
+    -- An age below zero comes from a clock that was set back, and nothing ends in the future.
+    local start = math.floor((now - math.max(0, counted.age)) / width) * width
+    if start + kept > now then
+      local bucket = buckets[start] or { success = 0, failure = 0, slow = 0 }
+      add(bucket, counted.success, counted.failure, counted.slow)
+      buckets[start] = bucket
+      for _, span in ipairs(spans) do
+        if span.width == width and start >= span.first then
+          add(span, counted.success, counted.failure, counted.slow)
+        end
+      end
+    end
+  end
+  for start, bucket in pairs(buckets) do
+    local score, before = text(start + kept), {}
+    for _, member in ipairs(readable and redis.call('ZRANGEBYSCORE', WINDOW, score, score) or {}) do
+      local found, success, failure, slow = string.match(member, pattern)
+      if found then
+        add(bucket, success, failure, slow)
+        before[#before + 1] = member
+      end
+    end
+    local after = string.format('%.0f %.0f %.0f %.0f %.0f', start, width, bucket.success, bucket.failure, bucket.slow)
+    entered[#entered + 1], entered[#entered + 2] = score, after
+    for _, member in ipairs(before) do
+      if member ~= after then outdated[#outdated + 1] = member end
+    end
+  end
+end
+
+-- Counts once in each width of the report's spans, and in all spans of these widths.
+local function enter(spans, withins, counts, readable)
+  local done = {}
+  for _, within in ipairs(withins) do
+    local width = width_of(within)
+    if not done[width] then enter_in(spans, width, counts, readable) end
+    done[width] = true
+  end
+end
+
+local function totals(spans)
+  local sums = {}
+  for _, span in ipairs(spans) do
+    sums[#sums + 1], sums[#sums + 2], sums[#sums + 3] = text(span.success), text(span.failure), text(span.slow)
+  end
+  return sums
+end
+
+local function window_totals_of(spans, written_at)
+  local words = { written_at, redis.call('ZCARD', WINDOW) }
+  for _, span in ipairs(spans) do
+    for _, n in ipairs({ span.within, span.first, span.success, span.failure, span.slow }) do
+      words[#words + 1] = text(n)
+    end
+  end
+  return table.concat(words, ' ')
+end
+
+local function save_window(slid)
+  -- Without memory Redis refuses this write, and would refuse none behind one that it has allowed.
+  if #entered > 0 then redis.call('ZADD', WINDOW, unpack(entered)) end
+  if #outdated > 0 then redis.call('ZREM', WINDOW, unpack(outdated)) end
+  if slid then redis.call('ZREMRANGEBYSCORE', WINDOW, '-inf', text(now)) end
+end
+`
