@@ -10,7 +10,7 @@ export interface Result {
 
 export type Measure = (progress: (text: string) => void) => Promise<ReadonlyArray<Result>>
 
-const toJson = (results: ReadonlyArray<Result>): string =>
+export const toJson = (results: ReadonlyArray<Result>): string =>
   JSON.stringify(results.map((result) => ({ ...result, value: Number(result.value.toPrecision(4)) })), undefined, 2)
 
 const toTable = (results: ReadonlyArray<Result>): string =>
@@ -25,10 +25,10 @@ const toTable = (results: ReadonlyArray<Result>): string =>
     ]
   }))
 
-const format = (value: number): string =>
+export const format = (value: number): string =>
   value.toLocaleString("en-US", { maximumFractionDigits: value < 1 ? 3 : value < 100 ? 1 : 0 })
 
-const align = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+export const align = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
   return rows
     .map((row) =>
