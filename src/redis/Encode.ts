@@ -4,11 +4,23 @@ import { isEmpty } from "../core/Delta.ts"
 import { overrideWord, stateWord } from "../core/Words.ts"
 import type { Change, LeaseName, Probe, Report, Snapshot } from "../Storage/Storage.ts"
 
-/** A report without counts is a pure read, and carries no delta. */
-export const encodeReport = ({ delta, ...report }: Report): object => ({
-  ...report,
-  ...isEmpty(delta) ? {} : { ...delta, counts: true }
-})
+/**
+ * A report without counts is a pure read, and carries no delta. Of the delta, counts of zero and what a storage does not need
+ * are left out, because the script decodes whatever it is sent.
+ */
+export const encodeReport = ({ delta, ...report }: Report): object => {
+  if (isEmpty(delta)) return report
+  const { buckets, hint, lifetime, streak: { sawSuccess, trailing } } = delta
+  const counted = Object.entries(lifetime).filter(([what, value]) => value !== 0 || what.startsWith("last"))
+  return {
+    ...report,
+    counts: true,
+    buckets,
+    hint,
+    lifetime: Object.fromEntries(counted),
+    streak: { sawSuccess, trailing }
+  }
+}
 
 /** `why` is stored in the record, `row` in the history. Both are JSON already, because `cjson` would change it. */
 export const encodeChange = (change: Change): object => {

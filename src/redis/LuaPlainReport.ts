@@ -20,7 +20,7 @@ const needed = numbers.filter((field) => !isOptional(field))
 const optional = numbers.filter(isOptional)
 
 /** The place of a field in the values that are read. */
-const at = (field: Field): number => PLAIN_FIELDS.indexOf(field) + 1
+const placeOf = (field: Field): number => PLAIN_FIELDS.indexOf(field) + 1
 
 const LIFETIME = ["success", "failure", "ignored", "timeout", "slow", "rejected"] as const
 
@@ -39,33 +39,32 @@ local function plain_report()
 
   -- Whether the circuit is plain, and can be read.
   if override or not (state == 'closed' or (state == 'open' and open_until)) then return end
-  for _, text in ipairs({ why or '', fingerprint or '', window_totals or '' }) do
-    if #text > ${LONGEST_VALUE_BYTES} then return end
-  end
-  if why and not string.find(why, '^{"reason":".*}$') then return end
   if not (${needed.join(" and ")}) then return end
+  if why and (#why > ${LONGEST_VALUE_BYTES} or not string.find(why, '^{"reason":".*}$')) then return end
+  if #(fingerprint or '') > ${LONGEST_VALUE_BYTES} or #(window_totals or '') > 1000 then return end
   local digits = ${[...needed, ...optional.map((field) => `(${field} or '0')`)].join(" .. ' ' .. ")}
   if #digits > 1000 or string.find(digits, '[^%d.e+ -]') then return end
-  ${optional.map((field) => `if ${field} and not tonumber(${field}) then return end`).join("\n  ")}
-  ${numbers.map((field) => `${field} = tonumber(${field})`).join("\n  ")}
-  if not (${needed.join(" and ")}) then return end
-  local sum = ${needed.join(" + ")}
+  local at = tonumber(updated_at)
+  ${needed.filter((f) => f !== "updated_at").map((field) => `${field} = tonumber(${field})`).join("\n  ")}
+  if not (at and ${needed.join(" and ")}) then return end
+  local sum = at + ${needed.filter((field) => field !== "updated_at").join(" + ")}
   if sum - sum ~= 0 or format > ${FORMAT} then return end
+  ${optional.map((field) => `if ${field} and not tonumber(${field}) then return end`).join("\n  ")}
 
   -- Whether the report is plain.
-  if now < updated_at or now >= updated_at + input.idle then return end
+  if now < at or now >= at + input.idle then return end
   if input.counts and (generation ~= input.generation or late_by(input.asOf) > 0) then return end
   local members = redis.call('HLEN', INSTANCES)
   if members == 0 then return end
   local suspects = input.suspect and state == 'closed' and generation == input.generation
-  if suspects and not (alert_until and now < alert_until) then return end
+  if suspects and not (alert_until and now < tonumber(alert_until)) then return end
 
   local spans, buckets, slid = {}, 0, false
   if window_totals then
-    local at, of_buckets
-    spans, at, of_buckets = stored_spans(window_totals)
+    local written_at, of_buckets
+    spans, written_at, of_buckets = stored_spans(window_totals)
     buckets = redis.call('ZCARD', WINDOW)
-    if at ~= updated_at or of_buckets ~= buckets then return end
+    if written_at ~= updated_at or of_buckets ~= buckets then return end
     slid = slide(spans)
   end
   local asked = spans_within(spans, input.withins)
@@ -75,9 +74,9 @@ local function plain_report()
   if counted then
     local seen = redis.call('HGET', INSTANCES, 'report:' .. input.instance)
     if seen then
-      local sequence, at = string.match(seen, '^(%d+) (%d[%d.]*)$')
+      local sequence, seen_at = string.match(seen, '^(%d+) (%d[%d.]*)$')
       if not sequence then return end
-      counted = now >= at + input.idle or input.sequence > sequence + 0
+      counted = now >= (tonumber(seen_at) or 0) + input.idle or input.sequence > sequence + 0
     end
   end
 
@@ -92,47 +91,56 @@ local function plain_report()
     local delta = input.lifetime
     ${
   LIFETIME.map((kind) =>
-    `if delta.${kind} ~= 0 then write(${at(`${kind}_count`)}, '${kind}_count', text(${kind}_count + delta.${kind})) end`
+    `if delta.${kind} then write(${
+      placeOf(`${kind}_count`)
+    }, '${kind}_count', whole(${kind}_count + delta.${kind})) end`
   ).join("\n    ")
 }
     written[#written + 1] = 'total_requests'
-    written[#written + 1] = text(success_count + failure_count + ignored_count + delta.success + delta.failure + delta.ignored)
+    written[#written + 1] = whole(success_count + failure_count + ignored_count +
+      (delta.success or 0) + (delta.failure or 0) + (delta.ignored or 0))
     ${
   (["success", "failure"] as const).map((of) => {
     const [time, duration] = [`last_${of}_time`, `last_${of}_duration`] as const
     const name = of === "success" ? "Success" : "Failure"
     return `if delta.last${name}Age then
-      local at = now - math.max(0, delta.last${name}Age)
-      if at >= (${time} or -math.huge) then
+      local ended_at = now - math.max(0, delta.last${name}Age)
+      if ended_at >= (${time} and tonumber(${time}) or -math.huge) then
         if ${duration} and not delta.last${name}Duration then return end
-        write(${at(time)}, '${time}', text(at))
-        if delta.last${name}Duration then write(${at(duration)}, '${duration}', text(delta.last${name}Duration)) end
+        write(${placeOf(time)}, '${time}', string.format('%.3f', ended_at))
+        if delta.last${name}Duration then write(${
+      placeOf(duration)
+    }, '${duration}', text(delta.last${name}Duration)) end
       end
     end`
   }).join("\n    ")
 }
     local streak = input.streak.trailing + (input.streak.sawSuccess and 0 or consecutive_failures)
-    write(${at("consecutive_failures")}, 'consecutive_failures', text(streak))
+    write(${placeOf("consecutive_failures")}, 'consecutive_failures', whole(streak))
     if input.hint > 0 and now + input.hint > retry_after_until then
-      write(${at("retry_after_until")}, 'retry_after_until', text(now + input.hint))
+      write(${placeOf("retry_after_until")}, 'retry_after_until', text(now + input.hint))
     end
     enter(spans, input.withins, input.buckets, true)
   end
   if suspects then
-    write(${at("alert_until")}, 'alert_until', text(math.max(alert_until, now + input.suspect)))
+    write(${placeOf("alert_until")}, 'alert_until', text(math.max(tonumber(alert_until), now + input.suspect)))
   end
-  local time = text(now)
+  local time = string.format('%.3f', now)
   local reply = { input.request, 'Counted', time, values, {}, totals(asked), 0, members }
   if #written == 0 then return reply end
 
   -- From here on it writes.
+  local is_first_bucket = buckets == 0 and #entered > 0
   if #entered > 0 then save_window(slid) end
-  write(${at("updated_at")}, 'updated_at', time)
+  write(${placeOf("updated_at")}, 'updated_at', time)
   written[#written + 1], written[#written + 2] = 'companions', '1 0 0 ' .. time
-  if #spans > 0 then write(${at("window_totals")}, 'window_totals', window_totals_of(spans, time)) end
+  if #spans > 0 then
+    buckets = slid and redis.call('ZCARD', WINDOW) or buckets + #entered / 2 - #outdated
+    write(${placeOf("window_totals")}, 'window_totals', window_totals_of(spans, time, buckets))
+  end
   redis.call('HSET', RECORD, unpack(written))
   if counted then
-    local is_new = redis.call('HSET', INSTANCES, 'report:' .. input.instance, text(input.sequence) .. ' ' .. time) == 1
+    local is_new = redis.call('HSET', INSTANCES, 'report:' .. input.instance, whole(input.sequence) .. ' ' .. time) == 1
     if is_new then reply[8] = members + 1 end
     if is_new or input.sequence % ${FORGET_EVERY} == 0 then forget_instances() end
   end
@@ -140,7 +148,7 @@ local function plain_report()
   if consecutive_openings > 0 then
     ends = math.max(ends, (state == 'open' and open_until or state_since or 0) + open_for)
   end
-  if (#entered > 0 and buckets == 0) or redis.call('PTTL', RECORD) < ends - now then
+  if is_first_bucket or redis.call('PTTL', RECORD) < ends - now then
     local late = text(math.ceil(ends + input.idle / 8))
     for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, late) end
   end

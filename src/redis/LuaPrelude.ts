@@ -20,13 +20,40 @@ const set = (words: ReadonlyArray<string>) => `{${words.map((word) => `${word} =
 
 const isOptional = (field: string): boolean => (OPTIONAL as ReadonlyArray<string>).includes(field)
 
-/** The input of the script, the time, and the error that names a field of the circuit and its value. */
+/** The input of the script, and the time. */
 const input = `
 local RECORD, WINDOW, LEASES, INSTANCES, HISTORY = unpack(KEYS)
 local input = cjson.decode(ARGV[1])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+`
 
+/**
+ * Numbers and their texts: the shortest text that is read as the same number, because Lua's own would round
+ * generations.
+ */
+const numbers = `
+local function whole(n)
+  return string.format('%.0f', n)
+end
+
+local function text(n)
+  if n == math.floor(n) and n < 2 ^ 53 and n > -2 ^ 53 then return whole(n) end
+  for digits = 15, 16 do
+    local short = string.format('%.' .. digits .. 'g', n)
+    if tonumber(short) == n then return short end
+  end
+  return string.format('%.17g', n)
+end
+
+local function number(value)
+  local n = string.find(value, '^%-?%d[%d.e+-]*$') and tonumber(value)
+  return n and n - n == 0 and n
+end
+`
+
+/** The fields, and the error that names a field of the circuit and its value. */
+const fields = `
 local FIELDS = ${list(FIELDS)}
 local TEXTS = ${set(TEXTS)}
 local NEEDED = ${set(NUMBERS.filter((field) => !isOptional(field)))}
@@ -42,26 +69,6 @@ end
 
 local function fail_length(field, value)
   fail('field ' .. field, value, 'at most ${LONGEST_VALUE_BYTES} bytes')
-end
-`
-
-/**
- * Numbers and their texts: the shortest text that is read as the same number, because Lua's own would round
- * generations.
- */
-const numbers = `
-local function text(n)
-  if n == math.floor(n) and n < 2 ^ 53 and n > -2 ^ 53 then return string.format('%.0f', n) end
-  for digits = 15, 16 do
-    local short = string.format('%.' .. digits .. 'g', n)
-    if tonumber(short) == n then return short end
-  end
-  return string.format('%.17g', n)
-end
-
-local function number(value)
-  local n = string.find(value, '^%-?%d[%d.e+-]*$') and tonumber(value)
-  return n and n - n == 0 and n
 end
 `
 
@@ -384,7 +391,7 @@ end
 -- The number of buckets is known once they are written.
 local function save_totals()
   if #spans == 0 then return end
-  local value = window_totals_of(spans, text(r.updated_at))
+  local value = window_totals_of(spans, text(r.updated_at), redis.call('ZCARD', WINDOW))
   redis.call('HSET', RECORD, 'window_totals', value)
   values[${FIELDS.indexOf("window_totals") + 1}] = value
 end
@@ -444,7 +451,7 @@ end
 
 /** What a script begins with. `short` may answer before the circuit is loaded as a whole. */
 export const preludeWith = (short = ""): string =>
-  [input, numbers, forgetting, window, short, load, companions, transitions, instances, save, reply].join("")
+  [input, numbers, forgetting, window, short, fields, load, companions, transitions, instances, save, reply].join("")
 
 /** The part that a script begins with which reads no circuit. */
 export const inputOnly = input

@@ -34,17 +34,15 @@ local function pattern_of(width)
   return '^(%-?%d+) ' .. width .. ' (%d+) (%d+) (%d+)$'
 end
 
--- The start of the oldest bucket within the span.
-local function first_of(span)
-  return math.floor((now - math.max(span.within, span.width)) / span.width) * span.width + span.width
+-- The start of the oldest bucket within a span.
+local function first_of(within, width)
+  return math.floor((now - math.max(within, width)) / width) * width + width
 end
 
-local function span_of(within)
+local function span_of(within, first, success, failure, slow)
   local width = width_of(within)
-  local span = { within = within, width = width, kept = ${MOST_BUCKETS} * width, pattern = pattern_of(width),
-    success = 0, failure = 0, slow = 0 }
-  span.first = first_of(span)
-  return span
+  return { within = within, width = width, kept = ${MOST_BUCKETS} * width, first = first or first_of(within, width),
+    success = success or 0, failure = failure or 0, slow = slow or 0 }
 end
 
 local function add(span, success, failure, slow)
@@ -53,15 +51,12 @@ end
 
 -- The totals as they are stored: the spans, when they were written, and for how many buckets.
 local function stored_spans(window_totals)
-  local words, spans = {}, {}
-  for word in string.gmatch(window_totals, '%S+') do words[#words + 1] = tonumber(word) or 0 end
-  for i = 3, #words - 4, 5 do
-    local span = span_of(words[i])
-    span.first = words[i + 1]
-    add(span, words[i + 2], words[i + 3], words[i + 4])
-    spans[#spans + 1] = span
+  local spans = {}
+  local written_at, buckets, rest = string.match(window_totals, '^([%d.]+) (%d+)(.*)$')
+  for within, first, success, failure, slow in string.gmatch(rest or '', ' ([%d.]+) (%d+) (%d+) (%d+) (%d+)') do
+    spans[#spans + 1] = span_of(tonumber(within) or 0, first + 0, success + 0, failure + 0, slow + 0)
   end
-  return spans, words[1], words[2]
+  return spans, written_at, tonumber(buckets)
 end
 
 -- The spans with these lengths, of some spans. \`nil\` if one is missing.
@@ -80,11 +75,12 @@ end
 local function slide(spans)
   local slid = false
   for _, span in ipairs(spans) do
-    local first = first_of(span)
+    local first = first_of(span.within, span.width)
     if first > span.first then
-      local left = redis.call('ZRANGEBYSCORE', WINDOW, text(span.first + span.kept), text(first - span.width + span.kept))
+      local left = redis.call('ZRANGEBYSCORE', WINDOW, whole(span.first + span.kept), whole(first - span.width + span.kept))
+      local pattern = pattern_of(span.width)
       for _, member in ipairs(left) do
-        local start, success, failure, slow = string.match(member, span.pattern)
+        local start, success, failure, slow = string.match(member, pattern)
         if start then add(span, -success, -failure, -slow) end
       end
       span.first, slid = first, true
@@ -104,8 +100,9 @@ local function sum_anew(withins, others, readable)
     if not known_within[within] then spans[#spans + 1], known_within[within] = span_of(within), true end
   end
   for _, span in ipairs(readable and spans or {}) do
-    for _, member in ipairs(redis.call('ZRANGEBYSCORE', WINDOW, text(span.first + span.kept), '+inf')) do
-      local start, success, failure, slow = string.match(member, span.pattern)
+    local pattern = pattern_of(span.width)
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', WINDOW, whole(span.first + span.kept), '+inf')) do
+      local start, success, failure, slow = string.match(member, pattern)
       if start and start + 0 > now then
         outdated[#outdated + 1] = member
       elseif start then
@@ -133,7 +130,7 @@ local function enter_in(spans, width, counts, readable)
     end
   end
   for start, bucket in pairs(buckets) do
-    local score, before = text(start + kept), {}
+    local score, before = whole(start + kept), {}
     for _, member in ipairs(readable and redis.call('ZRANGEBYSCORE', WINDOW, score, score) or {}) do
       local found, success, failure, slow = string.match(member, pattern)
       if found then
@@ -162,17 +159,16 @@ end
 local function totals(spans)
   local sums = {}
   for _, span in ipairs(spans) do
-    sums[#sums + 1], sums[#sums + 2], sums[#sums + 3] = text(span.success), text(span.failure), text(span.slow)
+    sums[#sums + 1], sums[#sums + 2], sums[#sums + 3] = whole(span.success), whole(span.failure), whole(span.slow)
   end
   return sums
 end
 
-local function window_totals_of(spans, written_at)
-  local words = { written_at, redis.call('ZCARD', WINDOW) }
+local function window_totals_of(spans, written_at, buckets)
+  local words = { written_at, buckets }
   for _, span in ipairs(spans) do
-    for _, n in ipairs({ span.within, span.first, span.success, span.failure, span.slow }) do
-      words[#words + 1] = text(n)
-    end
+    words[#words + 1] = string.format('%s %.0f %.0f %.0f %.0f', text(span.within), span.first, span.success,
+      span.failure, span.slow)
   end
   return table.concat(words, ' ')
 end

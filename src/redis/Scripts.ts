@@ -36,7 +36,7 @@ if input.counts and not is_repeat('report', input.instance, input.sequence) then
     acknowledge('report', input.instance, input.sequence)
     local delta = input.lifetime
     for _, kind in ipairs({ 'success', 'failure', 'ignored', 'timeout', 'slow', 'rejected' }) do
-      r[kind .. '_count'] = r[kind .. '_count'] + delta[kind]
+      r[kind .. '_count'] = r[kind .. '_count'] + (delta[kind] or 0)
     end
     set_last_calls(delta, function(age) return now - math.max(0, age + late) end)
     if input.generation == r.generation then
