@@ -58,7 +58,7 @@ export const measureCost = async (
   }))
 }
 
-const percentile = (numbers: ReadonlyArray<number>, share: number): number =>
+export const percentile = (numbers: ReadonlyArray<number>, share: number): number =>
   numbers.toSorted((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(numbers.length * share))]!
 
 interface Changes {
