@@ -42,14 +42,20 @@ local function plain_report()
   if not (${needed.join(" and ")}) then return end
   if why and (#why > ${LONGEST_VALUE_BYTES} or not string.find(why, '^{"reason":".*}$')) then return end
   if #(fingerprint or '') > ${LONGEST_VALUE_BYTES} or #(window_totals or '') > 1000 then return end
-  local digits = ${[...needed, ...optional.map((field) => `(${field} or '0')`)].join(" .. ' ' .. ")}
-  if #digits > 1000 or string.find(digits, '[^%d.e+ -]') then return end
   local at = tonumber(updated_at)
-  ${needed.filter((f) => f !== "updated_at").map((field) => `${field} = tonumber(${field})`).join("\n  ")}
+  ${needed.filter((field) => field !== "updated_at").map((field) => `${field} = tonumber(${field})`).join("\n  ")}
   if not (at and ${needed.join(" and ")}) then return end
+  -- It is no number if one of these is infinite.
   local sum = at + ${needed.filter((field) => field !== "updated_at").join(" + ")}
   if sum - sum ~= 0 or format > ${FORMAT} then return end
-  ${optional.map((field) => `if ${field} and not tonumber(${field}) then return end`).join("\n  ")}
+  ${
+  optional.map((field) =>
+    `if ${field} then
+    ${field} = tonumber(${field})
+    if not ${field} or ${field} - ${field} ~= 0 then return end
+  end`
+  ).join("\n  ")
+}
 
   -- Whether the report is plain.
   if now < at or now >= at + input.idle then return end
@@ -57,7 +63,7 @@ local function plain_report()
   local members = redis.call('HLEN', INSTANCES)
   if members == 0 then return end
   local suspects = input.suspect and state == 'closed' and generation == input.generation
-  if suspects and not (alert_until and now < tonumber(alert_until)) then return end
+  if suspects and not (alert_until and now < alert_until) then return end
 
   local spans, buckets, slid = {}, 0, false
   if window_totals then
@@ -105,7 +111,7 @@ local function plain_report()
     const name = of === "success" ? "Success" : "Failure"
     return `if delta.last${name}Age then
       local ended_at = now - math.max(0, delta.last${name}Age)
-      if ended_at >= (${time} and tonumber(${time}) or -math.huge) then
+      if ended_at >= (${time} or -math.huge) then
         if ${duration} and not delta.last${name}Duration then return end
         write(${placeOf(time)}, '${time}', string.format('%.3f', ended_at))
         if delta.last${name}Duration then write(${
@@ -123,7 +129,7 @@ local function plain_report()
     enter(spans, input.withins, input.buckets, true)
   end
   if suspects then
-    write(${placeOf("alert_until")}, 'alert_until', text(math.max(tonumber(alert_until), now + input.suspect)))
+    write(${placeOf("alert_until")}, 'alert_until', text(math.max(alert_until, now + input.suspect)))
   end
   local time = string.format('%.3f', now)
   local reply = { input.request, 'Counted', time, values, {}, totals(asked), 0, members }
@@ -148,7 +154,7 @@ local function plain_report()
   if consecutive_openings > 0 then
     ends = math.max(ends, (state == 'open' and open_until or state_since or 0) + open_for)
   end
-  if is_first_bucket or redis.call('PTTL', RECORD) < ends - now then
+  if is_first_bucket or redis.call('PTTL', RECORD) <= ends - now then
     local late = text(math.ceil(ends + input.idle / 8))
     for _, key in ipairs(KEYS) do redis.call('PEXPIREAT', key, late) end
   end

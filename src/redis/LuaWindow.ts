@@ -52,8 +52,8 @@ end
 -- The totals as they are stored: the spans, when they were written, and for how many buckets.
 local function stored_spans(window_totals)
   local spans = {}
-  local written_at, buckets, rest = string.match(window_totals, '^([%d.]+) (%d+)(.*)$')
-  for within, first, success, failure, slow in string.gmatch(rest or '', ' ([%d.]+) (%d+) (%d+) (%d+) (%d+)') do
+  local written_at, buckets, rest = string.match(window_totals, '^(%S+) (%S+)(.*)$')
+  for within, first, success, failure, slow in string.gmatch(rest or '', '(%d%S*) (%d+) (%d+) (%d+) (%d+)') do
     spans[#spans + 1] = span_of(tonumber(within) or 0, first + 0, success + 0, failure + 0, slow + 0)
   end
   return spans, written_at, tonumber(buckets)
@@ -114,35 +114,40 @@ local function sum_anew(withins, others, readable)
 end
 
 local function enter_in(spans, width, counts, readable)
-  local kept, pattern, buckets = ${MOST_BUCKETS} * width, pattern_of(width), {}
+  local kept, buckets, oldest, newest = ${MOST_BUCKETS} * width, {}, nil, nil
   for _, counted in ipairs(counts) do
+    local success, failure, slow = counted.success, counted.failure, counted.slow
     -- An age below zero comes from a clock that was set back, and nothing ends in the future.
     local start = math.floor((now - math.max(0, counted.age)) / width) * width
-    if start + kept > now then
-      local bucket = buckets[start] or { success = 0, failure = 0, slow = 0 }
-      add(bucket, counted.success, counted.failure, counted.slow)
-      buckets[start] = bucket
+    if start + kept > now and success + failure + slow > 0 then
+      local bucket = buckets[start]
+      if bucket then
+        add(bucket, success, failure, slow)
+      else
+        buckets[start] = { success = success, failure = failure, slow = slow }
+      end
+      if not oldest or start < oldest then oldest = start end
+      if not newest or start > newest then newest = start end
       for _, span in ipairs(spans) do
-        if span.width == width and start >= span.first then
-          add(span, counted.success, counted.failure, counted.slow)
-        end
+        if span.width == width and start >= span.first then add(span, success, failure, slow) end
       end
     end
   end
+  if not oldest then return end
+  local pattern, from = pattern_of(width), whole(oldest + kept)
+  local to = oldest == newest and from or whole(newest + kept)
+  for _, member in ipairs(readable and redis.call('ZRANGEBYSCORE', WINDOW, from, to) or {}) do
+    local start, success, failure, slow = string.match(member, pattern)
+    local bucket = start and buckets[start + 0]
+    if bucket then
+      add(bucket, success, failure, slow)
+      outdated[#outdated + 1] = member
+    end
+  end
   for start, bucket in pairs(buckets) do
-    local score, before = whole(start + kept), {}
-    for _, member in ipairs(readable and redis.call('ZRANGEBYSCORE', WINDOW, score, score) or {}) do
-      local found, success, failure, slow = string.match(member, pattern)
-      if found then
-        add(bucket, success, failure, slow)
-        before[#before + 1] = member
-      end
-    end
-    local after = string.format('%.0f %.0f %.0f %.0f %.0f', start, width, bucket.success, bucket.failure, bucket.slow)
-    entered[#entered + 1], entered[#entered + 2] = score, after
-    for _, member in ipairs(before) do
-      if member ~= after then outdated[#outdated + 1] = member end
-    end
+    entered[#entered + 1] = whole(start + kept)
+    entered[#entered + 1] = string.format('%.0f %.0f %.0f %.0f %.0f', start, width, bucket.success, bucket.failure,
+      bucket.slow)
   end
 end
 
