@@ -2,7 +2,7 @@
  * `npm run bench:fleet`: what a fleet costs its storage, with `reports: "quiet"` and with `reports: "every interval"` in the
  * same run, and how long it takes to open.
  *
- * --on server     redis (the default) or postgres
+ * --on server     redis (the default), cluster (a Redis Cluster of three masters) or postgres
  * --processes n   processes that the 20 instances are spread over (default 10)
  * --seconds n     how long each case is measured (default 30; at least 30 to see quiet reports)
  * --json          prints one array of { case, contender, value, unit }
@@ -24,7 +24,7 @@ import { byCase, percentile } from "./measure.ts"
 import type { Group, Load, Replies, Requests, Sent, Times } from "./member.ts"
 import { type Bound, print, type Result } from "./report.ts"
 import { simulate } from "./simulated.ts"
-import { startStore, type Store, type Work } from "./stores.ts"
+import { SERVERS, startStore, type Store, type Work } from "./stores.ts"
 
 const { values: options } = parseArgs({
   options: {
@@ -35,8 +35,8 @@ const { values: options } = parseArgs({
   }
 })
 
-const ON = options.on
-if (ON !== "redis" && ON !== "postgres") throw new RangeError("--on: it must be redis or postgres")
+const ON = SERVERS.find((server) => server === options.on)
+if (ON === undefined) throw new RangeError(`--on: it must be one of ${SERVERS.join(", ")}`)
 const SECONDS = Number(options.seconds)
 const PROCESSES = Number(options.processes)
 

@@ -10,11 +10,12 @@ import * as Postgres from "../../src/layers/Postgres.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
 import { Storage as StorageService } from "../../src/Storage/Storage.ts"
+import type { On } from "./stores.ts"
 
 /** Some instances of a contender, each with all of its circuits. */
 export interface Group {
   readonly contender: string
-  readonly on: "redis" | "postgres"
+  readonly on: On
   readonly url: string
   readonly policy: Breaker.Data
   /** Whether the storage tells of changes as they are made. */
@@ -98,12 +99,12 @@ const timesOf = (contender: string, circuit: string): Writable<Times> => {
 }
 
 const storageOn = ({ on, url }: Group): Layer.Layer<Storage.Storage> =>
-  on === "redis"
-    ? Layer.provide(RedisStorage.layer({ prefix: "bench:" }), IoRedis.layer(IoRedis.fromUrl(url)))
-    : Layer.provide(
+  on === "postgres"
+    ? Layer.provide(
       SqlStorage.layer({ prefix: "bench_" }),
       Postgres.layer({ url: Redacted.make(url), maxConnections: 2 })
     )
+    : Layer.provide(RedisStorage.layer({ prefix: "bench:" }), IoRedis.layer(IoRedis.fromUrl(url)))
 
 /** The same storage. What is sent to it is counted, and it may be without pushes. */
 const counted = ({ contender, pushes }: Group, storage: StorageService): StorageService => {

@@ -4,13 +4,17 @@ import { SqlClient } from "effect/sql"
 import { readdirSync, readFileSync } from "node:fs"
 import * as Postgres from "../../src/layers/Postgres.ts"
 import { PostgresServer } from "../../test/support/servers/postgres.ts"
-import { RedisServer } from "../../test/support/servers/redis.ts"
+import { RedisCluster, RedisServer } from "../../test/support/servers/redis.ts"
 
 /** The work of a server since it was started, by what is counted. */
 export type Work = Readonly<Record<string, number>>
 
+export const SERVERS = ["redis", "cluster", "postgres"] as const
+
+export type On = typeof SERVERS[number]
+
 export interface Store {
-  readonly on: "redis" | "postgres"
+  readonly on: On
   readonly url: string
   /** What its work is counted in, per second. */
   readonly units: Readonly<Record<string, string>>
@@ -18,29 +22,52 @@ export interface Store {
   readonly stop: () => Promise<void>
 }
 
+const REDIS_UNITS = {
+  "server-cpu": "ms/s",
+  // Those within scripts, too.
+  commands: "commands/s",
+  "bytes-in": "bytes/s",
+  "bytes-out": "bytes/s"
+}
+
+const workOfRedis = async (server: RedisServer) => {
+  const info = await server.cli("info", "all")
+  const sum = (pattern: RegExp) => [...info.matchAll(pattern)].reduce((total, [, n]) => total + Number(n), 0)
+  return {
+    "server-cpu": 1000 * sum(/^used_cpu_(?:user|sys):([\d.]+)/gm),
+    commands: sum(/^cmdstat_(?!info:)[^:]+:calls=(\d+)/gm),
+    "bytes-in": sum(/^total_net_input_bytes:(\d+)/gm),
+    "bytes-out": sum(/^total_net_output_bytes:(\d+)/gm)
+  }
+}
+
 const startRedis = async (): Promise<Store> => {
   const server = await RedisServer.start()
   return {
     on: "redis",
     url: server.url,
-    units: {
-      "server-cpu": "ms/s",
-      // Those within scripts, too.
-      commands: "commands/s",
-      "bytes-in": "bytes/s",
-      "bytes-out": "bytes/s"
-    },
-    work: async () => {
-      const info = await server.cli("info", "all")
-      const sum = (pattern: RegExp) => [...info.matchAll(pattern)].reduce((total, [, n]) => total + Number(n), 0)
-      return {
-        "server-cpu": 1000 * sum(/^used_cpu_(?:user|sys):([\d.]+)/gm),
-        commands: sum(/^cmdstat_(?!info:)[^:]+:calls=(\d+)/gm),
-        "bytes-in": sum(/^total_net_input_bytes:(\d+)/gm),
-        "bytes-out": sum(/^total_net_output_bytes:(\d+)/gm)
-      }
-    },
+    units: REDIS_UNITS,
+    work: () => workOfRedis(server),
     stop: () => server.stop()
+  }
+}
+
+/** Three masters, each with a replica. The work is that of the masters. */
+const startCluster = async (): Promise<Store> => {
+  const cluster = await RedisCluster.start()
+  const masters = await cluster.masters()
+  const ofMasters = Object.fromEntries(masters.map((_, i) => [`server-cpu-of-master-${i + 1}`, "ms/s"]))
+  return {
+    on: "cluster",
+    url: cluster.url,
+    units: { ...REDIS_UNITS, ...ofMasters },
+    work: async () => {
+      const works: ReadonlyArray<Work> = await Promise.all(masters.map(workOfRedis))
+      const sums = Object.keys(REDIS_UNITS).map((what) => [what, works.reduce((sum, work) => sum + work[what]!, 0)])
+      const each = works.map((work, i) => [`server-cpu-of-master-${i + 1}`, work["server-cpu"]])
+      return Object.fromEntries([...sums, ...each])
+    },
+    stop: () => cluster.stop()
   }
 }
 
@@ -91,4 +118,10 @@ const startPostgres = async (): Promise<Store> => {
   }
 }
 
-export const startStore = (on: Store["on"]): Promise<Store> => on === "redis" ? startRedis() : startPostgres()
+const starts: Readonly<Record<On, () => Promise<Store>>> = {
+  redis: startRedis,
+  cluster: startCluster,
+  postgres: startPostgres
+}
+
+export const startStore = (on: On): Promise<Store> => starts[on]()
