@@ -72,6 +72,7 @@ const run = (logs: ReadonlyArray<ReadonlyArray<Entry>>, of: Partial<Run> = {}): 
   logs,
   faults: [],
   strict: [],
+  quiet: {},
   interval: 1000,
   epoch: 0,
   openFor: 3000,
@@ -79,6 +80,17 @@ const run = (logs: ReadonlyArray<ReadonlyArray<Entry>>, of: Partial<Run> = {}): 
   ...of
 })
 const loss = { what: "Redis starts again empty", from: 2000, to: 2100, losesData: true }
+
+const QUIET = { quiet: { [CIRCUIT]: 4000 } }
+const polled = (at: number, failed = false): Entry => ({ is: "polled", at, failed })
+/** A process that reports a circuit once in so many seconds, and polls each second. */
+const quietly = (seconds: number): ReadonlyArray<Entry> => [
+  call(0),
+  ...exchange(10, {}),
+  call(20),
+  ...Array.from({ length: seconds }, (_, i) => [polled((i + 1) * 1000), call((i + 1) * 1000 + 1)]).flat(),
+  ...exchange(seconds * 1000 + 10, {})
+]
 
 /** A process that knows generation 0 while generation 1 is stored. */
 const behind = (at: number): Sighting => ({ process: 0, circuit: CIRCUIT, stored: 1, known: 0, at, since: 5000 })
@@ -99,6 +111,11 @@ describe("the check of a fleet's logs", () => {
     "and knew 3": [[[...story, call(5000, { before: { ...closed, generation: 2 } })]]],
     "knows generation 0 of payments, and knew 1": [[[...trip(100), call(200)]]],
     "had no answer about payments": [[[call(0), ...exchange(10, {}), call(20), ...exchange(9000, {})]]],
+    "did not hear of payments for 4": [
+      [quietly(5).filter((entry) => entry.is !== "polled" || entry.at === 1000)],
+      QUIET
+    ],
+    "did not report payments": [[quietly(9)], QUIET],
     "is Open (5 failures), and Open (2 failures)": [[story, exchange(2000, {}, { ...tripped, why: "2 failures" })]],
     "received generation 0 of payments after generation 1": [[story, exchange(2000, {})]],
     "no probe has succeeded before it": [[[...exchange(10, {}, healed)]]],
@@ -119,6 +136,12 @@ describe("the check of a fleet's logs", () => {
       assert.isTrue(broken.some((text) => text.includes(message)), broken.join("\n"))
     })
   }
+
+  it("the check of a fleet's logs allows a quiet circuit that is polled, and polls that fail", () => {
+    assert.deepEqual(check(run([quietly(5)], QUIET)), [])
+    assert.notDeepEqual(check(run([quietly(5)])), [])
+    assert.deepEqual(check(run([[...quietly(9), polled(4500, true)]], QUIET)), [])
+  })
 
   // Each log breaks a promise, unless its process was kept from running for `by` milliseconds.
   const late: Readonly<Record<string, readonly [by: number, log: ReadonlyArray<Entry>, of?: Partial<Run>]>> = {

@@ -22,6 +22,8 @@ export interface Run {
   readonly faults: ReadonlyArray<Fault>
   /** The circuits on which calls wait for the storage. */
   readonly strict: ReadonlyArray<string>
+  /** The circuits that a process which polls may leave unreported, and for how many milliseconds at most. */
+  readonly quiet: Readonly<Record<string, number>>
   /** Milliseconds between two round trips. */
   readonly interval: number
   /** The time of the server's clock when the monotonic clock stood at 0. */
@@ -112,10 +114,16 @@ const exchangesOf = (entries: ReadonlyArray<Entry>, process: number): ReadonlyAr
 const callsOf = (entries: ReadonlyArray<Entry>): ReadonlyArray<Call> => entries.filter((entry) => entry.is === "call")
 
 /** The times at which a process's requests failed as a whole. */
-const failuresOf = (process: number, exchanges: ReadonlyArray<Exchange>): ReadonlyArray<number> =>
-  exchanges.flatMap(({ answer, process: of }) =>
+const failuresOf = (
+  process: number,
+  entries: ReadonlyArray<Entry>,
+  exchanges: ReadonlyArray<Exchange>
+): ReadonlyArray<number> => [
+  ...exchanges.flatMap(({ answer, process: of }) =>
     of === process && answer?.seen.every((seen) => seen === null) === true ? [answer.at] : []
-  )
+  ),
+  ...entries.flatMap((entry) => entry.is === "polled" && entry.failed ? [entry.at] : [])
+]
 
 /**
  * The entries of a process that was late, with the sum of the delays before each. A busy machine leaves thousands, so
@@ -192,7 +200,7 @@ const checkCalls = (
   const broken: Array<string> = []
   const own = answers.filter((answer) => answer.process === process)
   const grants = own.filter(({ done, request }) => request.what === "Ask" && done)
-  const failures = failuresOf(process, exchanges)
+  const failures = failuresOf(process, entries, exchanges)
   for (const call of callsOf(entries)) {
     const { at, atOnce, before, circuit, ended, isFirst, startedAt } = call
     const who = `${at.toFixed(0)} ms: a call of process ${process} through ${circuit}`
@@ -254,7 +262,10 @@ const checkViews = (
   })
 }
 
-/** While a circuit is called and the storage is reachable, its process never waits long for an answer. */
+/**
+ * While a circuit is called and the storage is reachable, its process never waits long for an answer. A process that polls
+ * hears of a quiet circuit by its polls, and reports it now and then.
+ */
 const checkRhythm = (
   run: Run,
   process: number,
@@ -262,23 +273,32 @@ const checkRhythm = (
   exchanges: ReadonlyArray<Exchange>
 ): ReadonlyArray<string> => {
   const calls = callsOf(entries)
-  const failures = failuresOf(process, exchanges)
+  const failures = failuresOf(process, entries, exchanges)
+  const polls = entries.flatMap((entry) => entry.is === "polled" && !entry.failed ? [entry.at] : [])
   return [...new Set(calls.map(({ circuit }) => circuit))].flatMap((circuit) => {
-    const answers = exchanges.flatMap(({ answer, process: of, sent }) => {
+    const reports = exchanges.flatMap(({ answer, process: of, sent }) => {
       const i = sent.requests.findIndex((request) => request.circuit === circuit && request.what === "Report")
       return of === process && i !== -1 && answer !== undefined && answer.seen[i] !== null ? [answer.at] : []
     })
     const called = calls.filter((call) => call.circuit === circuit).map(({ at }) => at)
-    return answers.slice(1).flatMap((answer, i) => {
-      const last = answers[i]!
-      // Counts from the first call after an answer, because an instance sends nothing while its circuit is idle.
-      const since = called.find((at) => at > last) ?? Infinity
-      const silence = answer - Math.max(last, since) - lateness(entries, last, answer)
-      return silence <= 2 * run.interval + DEADLINE + SLACK || isHurt(run, process, last, answer) ||
-          failures.some((failed) => failed > last && failed < answer)
-        ? []
-        : [`${answer.toFixed(0)} ms: process ${process} had no answer about ${circuit} for ${silence.toFixed(0)} ms`]
-    })
+    const silences = (what: string, answers: ReadonlyArray<number>, most: number) =>
+      answers.slice(1).flatMap((answer, i) => {
+        const last = answers[i]!
+        // Counts from the first call after an answer, because an instance sends nothing while its circuit is idle.
+        const since = called.find((at) => at > last) ?? Infinity
+        const silence = answer - Math.max(last, since) - lateness(entries, last, answer)
+        return silence <= most + DEADLINE + SLACK || isHurt(run, process, last, answer) ||
+            failures.some((failed) => failed > last && failed < answer)
+          ? []
+          : [`${answer.toFixed(0)} ms: process ${process} ${what} ${circuit} for ${silence.toFixed(0)} ms`]
+      })
+    const { [circuit]: quietMillis } = run.quiet
+    if (quietMillis === undefined) return silences("had no answer about", reports, 2 * run.interval)
+    const heard = [...reports, ...polls].toSorted((a, b) => a - b)
+    return [
+      ...silences("did not hear of", heard, 2 * run.interval),
+      ...silences("did not report", reports, quietMillis + run.interval)
+    ]
   })
 }
 

@@ -94,6 +94,13 @@ export interface Answered {
   readonly error?: string | undefined
 }
 
+/** A poll of what has changed was answered, or failed. */
+export interface Polled {
+  readonly is: "polled"
+  readonly at: number
+  readonly failed: boolean
+}
+
 /** The process was kept from running for `by` milliseconds in all between `since` and `at`. */
 export interface Late {
   readonly is: "late"
@@ -102,7 +109,7 @@ export interface Late {
   readonly by: number
 }
 
-export type Entry = Started | Call | Sent | Answered | Late
+export type Entry = Started | Call | Sent | Answered | Polled | Late
 
 export const now = (): number => Number(process.hrtime.bigint()) / 1e6
 

@@ -35,6 +35,9 @@ export interface Report {
 const INTERVAL = 1000
 const OPEN_FOR = 3000
 const PROCESSES = 8
+const QUIET_WITHIN = 12_000
+/** A quiet circuit is reported after a third of its window, and at most a quarter of that more. */
+const QUIET_MILLIS = QUIET_WITHIN / 3 * 1.25
 /** Hours that the processes' wall clocks are ahead. */
 const SKEWS = [0, 5, -7, 0, 0, 1000, 0, 0]
 
@@ -56,6 +59,18 @@ const policies: Readonly<Record<string, Breaker.Data>> = {
     openFor: OPEN_FOR,
     halfOpen: { probes: 2, successes: 3, lease: 3000 }
   },
+  quiet: {
+    trip: {
+      _tag: "FailureRate",
+      threshold: 0.5,
+      window: { _tag: "Within", duration: QUIET_WITHIN },
+      minimumCalls: 20
+    },
+    evidence: "pooled",
+    reports: "quiet",
+    openFor: OPEN_FOR,
+    halfOpen: { probes: 2, successes: 3, lease: 3000 }
+  },
   strict: {
     trip: { _tag: "ConsecutiveFailures", failures: 5 },
     evidence: "any",
@@ -66,7 +81,7 @@ const policies: Readonly<Record<string, Breaker.Data>> = {
 }
 const CIRCUITS = Object.keys(policies)
 /** Calls per second of each process, by circuit. */
-const LOAD = { any: 60, pooled: 60, strict: 5 }
+const LOAD = { any: 60, pooled: 60, quiet: 60, strict: 5 }
 
 class Drill {
   readonly faults: Array<Fault> = []
@@ -315,7 +330,16 @@ export const runDrill = async (options: Options): Promise<Report> => {
     await server.stop()
   }
   const { broken, faults, sightings } = drill
-  const run = { logs, faults, strict: ["strict"], interval: INTERVAL, epoch, openFor: OPEN_FOR, sightings }
+  const run = {
+    logs,
+    faults,
+    strict: ["strict"],
+    quiet: { quiet: QUIET_MILLIS },
+    interval: INTERVAL,
+    epoch,
+    openFor: OPEN_FOR,
+    sightings
+  }
   return {
     broken: [...broken, ...check(run)],
     calls: logs.map((entries) => entries.filter(({ is }) => is === "call").length),

@@ -102,6 +102,12 @@ const ofProbe = (circuit: string, probe: Probe): Request => ({
   ...probe._tag === "Ask" ? { duration: probe.duration, probes: probe.probes } : {}
 })
 
+const polled = (bells: NonNullable<Storage["bells"]>): NonNullable<Storage["bells"]> => (since) =>
+  Effect.onExit(
+    bells(since),
+    (exit) => Effect.sync(() => log.write({ is: "polled", at: now(), failed: Exit.isFailure(exit) }))
+  )
+
 /** The same storage. Every request and its answer is logged. */
 const watched = (storage: Storage): Storage => ({
   ...storage,
@@ -120,7 +126,8 @@ const watched = (storage: Storage): Storage => ({
     logged([ofProbe(circuit, probe)], storage.probe(circuit, probe), ({ granted, snapshot }) => ({
       seen: [seenOf(circuit, snapshot)],
       done: granted
-    }))
+    })),
+  ...storage.bells === undefined ? {} : { bells: polled(storage.bells) }
 })
 
 // -----------------------------------------------------------------------------
