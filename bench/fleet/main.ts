@@ -9,8 +9,8 @@
  *
  * 20 instances with 50 circuits each are measured. Each has a storage and connections of its own, and calls each circuit at
  * random times: 5 times a second where all is well and where all is sick, 20 times where a share fails. Each contender has a
- * server of its own, so that the processor time of the servers can be told apart, and all run at once, so that the machine is
- * the same for all. A simulation of the same engine counts reports and polls for 20 and for 200 instances.
+ * server of its own, so that the processor time of the servers can be told apart. They run at once, so that the machine is the
+ * same for all; on Postgres, which needs more of it, those of one rule at a time. A simulation of the same engine counts reports and polls for 20 and for 200 instances.
  *
  * A case without a suffix has a failure rate within a minute, one with `-streak` five consecutive failures. `open` is the
  * time from the first failure until the fleet's opening is committed, `rejection` until an instance rejects that had no
@@ -246,14 +246,17 @@ const measureLarge = (results: ReadonlyArray<Result>): ReadonlyArray<Result> =>
 const OPENINGS = 40
 const OPENING_MILLIS = 250
 
-const measureOpening = async (stores: ReadonlyMap<Mode, Store>): Promise<ReadonlyArray<Result>> => {
-  const kinds = modes.flatMap((mode) =>
-    [true, false].map((pushes) => ({ mode, pushes, name: `open-${mode}-${pushes}` }))
-  )
+interface Opening {
+  readonly mode: Mode
+  readonly pushes: boolean
+  readonly name: string
+  readonly url: string
+}
+
+const measureOpening = async (openings: ReadonlyArray<Opening>): Promise<ReadonlyArray<Result>> => {
   const circuits = Array.from({ length: OPENINGS }, (_, i) => `open-${i}`)
-  for (const { mode, name, pushes } of kinds) {
+  for (const { mode, name, pushes, url } of openings) {
     const own = circuits.map((circuit) => `${circuit}-${pushes}`)
-    const { url } = stores.get(mode)!
     await join({ contender: name, url, policy: policyOf(mode, "-streak"), pushes, circuits: own }, true)
     await setLoad([name], own, { rate: 5, failing: 0 })
   }
@@ -261,14 +264,14 @@ const measureOpening = async (stores: ReadonlyMap<Mode, Store>): Promise<Readonl
   await sleep(10_000)
   for (const [i, circuit] of circuits.entries()) {
     progress(`opening ${i + 1} of ${OPENINGS}`)
-    for (const { name, pushes } of kinds) await setLoad([name], [`${circuit}-${pushes}`], { rate: 5, failing: 1 })
+    for (const { name, pushes } of openings) await setLoad([name], [`${circuit}-${pushes}`], { rate: 5, failing: 1 })
     await sleep(OPENING_MILLIS)
   }
   // More than any opening takes.
   await sleep(8000)
   const replies = await all("work", {})
   await all("leave", {})
-  return kinds.flatMap(({ mode, name, pushes }) => {
+  return openings.flatMap(({ mode, name, pushes }) => {
     const times = timesOf(name, replies)
     const suffix = pushes ? "" : "-without-pushes"
     return [
@@ -301,6 +304,19 @@ const boundsOf = (value: (name: string, contender: string) => number): ReadonlyA
   ]
 }
 
+/** What runs at once. */
+const waves = <A>(all: ReadonlyArray<A>, kindOf: (one: A) => unknown): ReadonlyArray<ReadonlyArray<A>> =>
+  ON === "postgres" ? [...new Set(all.map(kindOf))].map((kind) => all.filter((one) => kindOf(one) === kind)) : [all]
+
+const inTurn = async <A>(
+  waves: ReadonlyArray<ReadonlyArray<A>>,
+  measure: (wave: ReadonlyArray<A>) => Promise<ReadonlyArray<Result>>
+): Promise<ReadonlyArray<Result>> => {
+  const results: Array<Result> = []
+  for (const wave of waves) results.push(...await measure(wave))
+  return results
+}
+
 /** Without what no contender did. */
 const withoutZeros = (results: ReadonlyArray<Result>): ReadonlyArray<Result> =>
   results.filter(({ case: name }) => results.some((other) => other.case === name && other.value > 0))
@@ -318,12 +334,17 @@ try {
   for (let i = 0; i < PROCESSES; i++) {
     members.push(await Child.start<Requests, Replies>(`member ${i}`, new URL("./member.ts", import.meta.url), []))
   }
-  const byMode = new Map(contenders.filter(({ rule }) => rule === "-streak").map(({ mode, store }) => [mode, store]))
+  const openings = contenders.filter(({ rule }) => rule === "-streak").flatMap(({ mode, store: { url } }) =>
+    [true, false].map((pushes): Opening => ({ mode, pushes, url, name: `open-${mode}-${pushes}` }))
+  )
   let cost: ReadonlyArray<Result>
   await print([
-    async () => cost = withoutZeros(byCase(await measureCost(contenders))),
+    async () => {
+      const all = await inTurn(waves(contenders, ({ rule }) => rule), measureCost)
+      return cost = withoutZeros(byCase(all))
+    },
     async () => byCase(measureLarge(cost)),
-    async () => byCase(await measureOpening(byMode))
+    async () => byCase(await inTurn(waves(openings, ({ pushes }) => pushes), measureOpening))
   ], boundsOf)
 } finally {
   await Promise.all(members.map((member) => member.stop()))

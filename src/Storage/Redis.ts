@@ -16,7 +16,7 @@
  * In a name, control characters, braces and `%` are written as `%7B` and so on. The empty name is `%`. All keys expire
  * once the circuit may be forgotten. Times are Unix milliseconds by the server's clock.
  *
- * An operation is one script on one circuit, which has the circuit to itself for 0.05 to 0.3 ms, however many calls
+ * An operation is one script on one circuit, which has the circuit to itself for 0.02 to 0.3 ms, however many calls
  * were made. A batch of reports is sent at once, one script per circuit, so it costs one round trip on any number of
  * servers. Scripts are sent by their digest, and in full to a server that does not know them.
  *
