@@ -1,5 +1,5 @@
 /**
- * `node bench/redis/scripts.ts`: the time that Redis's main thread takes for a report and for a look, by the server's own
+ * `npm run bench:redis:scripts`: the time that Redis's main thread takes for a report and for a look, by the server's own
  * statistics. `-- --beside <checkout>` measures the scripts of another checkout in the same run, `-- --json` prints one
  * document. It starts a redis-server.
  *
