@@ -5,7 +5,7 @@ import { clean, fencesOf, root, run, typeErrors } from "./support/docs.ts"
 
 const read = (file: string) => readFileSync(join(root, file), "utf8")
 
-const pages = globSync(["README.md", "CONTRIBUTING.md", "docs/**/*.md"], { cwd: root })
+const pages = globSync(["README.md", "AGENTS.md", "CONTRIBUTING.md", "docs/**/*.md"], { cwd: root })
 const documents = [...pages, ...globSync("src/**/*.ts", { cwd: root })].sort()
 const fences = documents.flatMap((file) => fencesOf(file, read(file)))
 

@@ -1,7 +1,7 @@
 import { assert, describe, inject, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
-import { globSync, readFileSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, globSync, readFileSync } from "node:fs"
+import { dirname, join, relative } from "node:path"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
 
@@ -12,7 +12,7 @@ const files = globSync("**/*", { cwd: packed, exclude: ["node_modules/**"], with
   .map((entry) => join(entry.parentPath, entry.name).slice(packed.length + 1))
 
 describe("the tarball", () => {
-  it("holds the sources, what is built from each, the boards, and the papers", () => {
+  it("holds the sources, what is built from each, the boards, and the documents", () => {
     const modules = globSync("src/**/*.ts").map((file) => file.slice("src/".length, -".ts".length))
     const built = modules.flatMap((module) => [
       `src/${module}.ts`,
@@ -20,7 +20,29 @@ describe("the tarball", () => {
     ])
     assert.include(modules, "index")
     const data = ["config.schema.json", "grafana/effect-breaker.json", "prometheus/effect-breaker.rules.yml"]
-    assert.sameMembers(files, [...built, ...data, "package.json", "README.md", "LICENSE", "CHANGELOG.md"])
+    const documents = globSync(["*.md", "docs/**/*", "examples/**/*", "test/scenarios/*.{md,txt}"], {
+      withFileTypes: true
+    })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(".", join(entry.parentPath, entry.name)))
+    assert.include(documents, "AGENTS.md")
+    assert.sameMembers(files, [...built, ...data, ...documents, "package.json", "LICENSE"])
+  })
+
+  it("has documents whose links lead to files it holds", () => {
+    const broken = files.filter((file) => file.endsWith(".md")).flatMap((file) =>
+      Array.from(
+        readFileSync(join(packed, file), "utf8").matchAll(/\]\((?!https?:)([^)#\s]+)/g),
+        ([, path = ""]) => path
+      )
+        .filter((path) => !existsSync(join(packed, dirname(file), path)))
+        .map((path) => `${file}: ${path}`)
+    )
+    assert.deepEqual(broken, [])
+  })
+
+  it("has a page for coding agents that is read at once: at most 10 kB", () => {
+    assert.isAtMost(readFileSync(join(packed, "AGENTS.md")).byteLength, 10_000)
   })
 
   it("has maps that lead to the sources it holds", () => {
