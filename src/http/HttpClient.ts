@@ -58,13 +58,14 @@ import type * as Schedule from "effect/Schedule"
 import type { BreakerError } from "../BreakerError.ts"
 import type { Guard, KeyedGuard } from "../Guard.ts"
 import { CallDetails } from "../internal/CallDetails.ts"
+import { rejectionIn } from "../internal/CarriedError.ts"
 import type { Outcome } from "../Outcome.ts"
 import type { Classify } from "../Policy.ts"
+import type { Budget } from "../Retry.ts"
 import type { StorageError } from "../Storage/Storage.ts"
 import { classifyBy, quicklyBy, retryAfterAt } from "./internal/Classification.ts"
 import { dressed, type RejectAs } from "./internal/Dressed.ts"
 import { originOf } from "./internal/Origin.ts"
-import { rejectionIn } from "./internal/Rejection.ts"
 import { untilBodyEnds } from "./internal/UntilBodyEnds.ts"
 
 export type { RejectAs } from "./internal/Dressed.ts"
@@ -306,17 +307,20 @@ export const catchRejection =
       return rejection === undefined ? Effect.fail(error as Exclude<E, BreakerError>) : f(rejection)
     }))
 
-/** Hides a rejection from Effect's `retryTransient`. */
-class NotRetried {
-  readonly error: unknown
-  constructor(error: unknown) {
-    this.error = error
+/** Hides an answer from Effect's `retryTransient`: a rejection, or what a budget has no room to retry. */
+class NotRetried<A, E> {
+  readonly answer: Effect.Effect<A, E>
+  constructor(answer: Effect.Effect<A, E>) {
+    this.answer = answer
   }
 }
 
 /**
  * Effect's `HttpClient.retryTransient`, which retries timeouts of a breaker and leaves its rejections alone. Use it with a client of
  * `layer`.
+ *
+ * With a `budget` of `effect-breaker/Retry`, retries stop while more of the calls fail than it allows. The last response or error is
+ * then the answer.
  *
  * @category combinators
  * @since 0.1.0
@@ -330,24 +334,48 @@ export const retryTransient = <E, B2, ES = never, R1 = never>(options: {
   readonly schedule?: Schedule.Schedule<B2, NoInfer<E> | HttpClientResponse, ES, R1> | undefined
   /** The most retries. Default: no limit. */
   readonly times?: number | undefined
+  /** Whether there is room for a retry, by the circuit of the breaker inside: `Retry.budget`. Default: always. */
+  readonly budget?: Pick<Budget, "while"> | undefined
 }) =>
 <R>(self: With<E, R>): With<E | ES, R | R1> => {
-  const hidden = HttpClient.transformResponse(
+  const { budget, ...others } = options
+  type Hidden = NotRetried<HttpClientResponse, E>
+  const hide = (answer: Effect.Effect<HttpClientResponse, E>): Effect.Effect<never, Hidden> =>
+    Effect.fail(new NotRetried(answer))
+  /** The answer of an attempt as Effect's `retryTransient` is to see it. */
+  const withinBudget = (
+    answer: Effect.Effect<HttpClientResponse, E>,
+    of: unknown
+  ): Effect.Effect<HttpClientResponse, E | Hidden> =>
+    budget === undefined ? answer : Effect.gen(function*() {
+      return (yield* budget.while(of)) ? yield* answer : yield* hide(answer)
+    })
+  const hidden: With<E | Hidden, R> = HttpClient.transformResponse(
     self,
-    Effect.mapError((error) => {
-      const rejection = rejectionIn(error)
-      return rejection === undefined || rejection._tag === "BreakerTimeoutError" ? error : new NotRetried(error)
+    Effect.matchEffect({
+      onFailure: (error) => {
+        const rejection = rejectionIn(error)
+        return rejection === undefined || rejection._tag === "BreakerTimeoutError"
+          ? withinBudget(Effect.fail(error), error)
+          : hide(Effect.fail(error))
+      },
+      onSuccess: (response) =>
+        HttpClient.isTransientResponse(response)
+          ? withinBudget(Effect.succeed(response), response)
+          : Effect.succeed(response)
     })
   )
-  const retried: With<E | NotRetried | ES, R | R1> = HttpClient.retryTransient(hidden, {
-    ...(options as object),
+  const retried: With<E | Hidden | ES, R | R1> = HttpClient.retryTransient(hidden, {
+    ...(others as object),
     while: (error: unknown) =>
       !(error instanceof NotRetried) &&
       (rejectionIn(error)?._tag === "BreakerTimeoutError" || options.while?.(error as E) === true)
   })
   return HttpClient.transformResponse(
     retried,
-    Effect.mapError((error) => (error instanceof NotRetried ? error.error : error) as E | ES)
+    Effect.catch((error): Effect.Effect<HttpClientResponse, E | ES> =>
+      error instanceof NotRetried ? error.answer : Effect.fail(error)
+    )
   )
 }
 

@@ -9,8 +9,8 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import type { HttpClientRequest } from "effect/http/HttpClientRequest"
 import type { HttpClientResponse } from "effect/http/HttpClientResponse"
 import * as Result from "effect/Result"
+import { rejectionIn } from "../../internal/CarriedError.ts"
 import * as Outcome from "../../Outcome.ts"
-import { rejectionIn } from "./Rejection.ts"
 
 /** Exceptions to the table, by status and request; `undefined` is no exception. */
 export type Statuses = (status: number, request: HttpClientRequest) => Outcome.Outcome["_tag"] | undefined

@@ -21,6 +21,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { BreakerTimeoutError } from "../../BreakerError.ts"
 import type { Permit } from "../../Guard.ts"
+import { rejectionIn } from "../../internal/CarriedError.ts"
 import { backgroundSleep } from "../../internal/Clock.ts"
 import { unhandled } from "../../internal/Log.ts"
 import { messages } from "../../internal/Messages.ts"
@@ -28,7 +29,6 @@ import { isTimeoutOf } from "../../internal/OwnTimeout.ts"
 import { withoutStack } from "../../internal/WithoutStack.ts"
 import * as Outcome from "../../Outcome.ts"
 import type { Classify } from "../../Policy.ts"
-import { rejectionIn } from "./Rejection.ts"
 
 type Response = HttpClientResponse.HttpClientResponse
 type BodyError = HttpClientError
