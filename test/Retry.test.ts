@@ -185,6 +185,18 @@ describe("a budget", () => {
       assert.strictEqual(yield* budget.tokens, 3)
     }))
 
+  it.effect("takes the failure that opens a circuit for the last outcome, though it ends the streak", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("opening", {
+        trip: Trip.failureRate({ threshold: 0.1, lastCalls: 10, minimumCalls: 10 })
+      })
+      const budget = yield* Retry.budget(breaker)
+      yield* succeedTimes(breaker, 20)
+      yield* failTimes(breaker, 1)
+      assert.strictEqual(yield* breaker.state, "Open")
+      assert.strictEqual(yield* budget.tokens, 9)
+    }))
+
   it.effect("has no room for a rejection, which costs nothing, and counts a timeout as a failure", () =>
     Effect.gen(function*() {
       const breaker = yield* make("no-room", { ...one, timeout: "1 second" })
@@ -217,6 +229,22 @@ describe("a budget", () => {
       assert.strictEqual(yield* budget.tokens, 1000 - (yield* Ref.get(attempts)))
       assert.isAtMost(yield* Ref.get(attempts), 500 + 2 * 100)
       assert.isAtLeast(yield* Ref.get(attempts), 500)
+    }))
+
+  it.effect("reads the counts in the order in which it is asked, however long a reading takes", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("slow-reading", patient)
+      let delay: Duration.Input = 0
+      const budget = yield* Retry.budget({ snapshot: Effect.tap(breaker.snapshot, () => Effect.sleep(delay)) })
+      yield* failTimes(breaker, 3)
+      delay = "2 seconds"
+      const older = yield* Effect.forkChild(budget.tokens, { startImmediately: true })
+      yield* failTimes(breaker, 1)
+      delay = 0
+      const newer = yield* Effect.forkChild(budget.tokens, { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual([yield* Fiber.join(older), yield* Fiber.join(newer)], [7, 6])
+      assert.strictEqual(yield* budget.tokens, 6)
     }))
 
   it.effect("of a key goes on where the key's circuit was evicted and made again", () =>
