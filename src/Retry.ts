@@ -98,9 +98,9 @@ export const afterRejection = <Out, In, E, R>(
 
 /**
  * - `tokens`: the most tokens that a budget has, and how many it has at the start. A failure costs one. While half of them or less are
- *   left, nothing is retried. A whole number of at least 1; default 10.
- * - `perSuccess`: how many tokens a success gives back, in steps of 0.001, which is the least. Default 0.1: in the long run at most one
- *   attempt in eleven may fail before retries stop.
+ *   left, nothing is retried. A whole number from 1 to 1,000,000; default 10.
+ * - `perSuccess`: how many tokens a success gives back, from 0.001 to 1000, in steps of 0.001. Default 0.1: retries stop where, for
+ *   long enough, more than one attempt in eleven fails.
  *
  * @category models
  * @since 0.1.0
@@ -127,7 +127,9 @@ export interface Budget {
 /** Tokens are counted in thousandths, as gRPC does, because sums of 0.1 are not exact. */
 const ONE_TOKEN = 1000
 
+/** In thousandths, they and what is added to them stay safe integers. */
 const MOST_TOKENS = 1_000_000
+const MOST_PER_SUCCESS = 1000
 
 /**
  * A budget of retries from what a circuit counts: retries stop while too many calls fail, and start again by themselves once calls
@@ -183,9 +185,9 @@ const checked = (options: BudgetOptions): BudgetOptions => {
   refuse("Retry.budget", [
     ...fieldsIn("", options, ["tokens", "perSuccess"]),
     ...countIn("tokens", tokens, 1, MOST_TOKENS),
-    ...(Number.isFinite(perSuccess) && perSuccess >= 1 / ONE_TOKEN
+    ...(perSuccess >= 1 / ONE_TOKEN && perSuccess <= MOST_PER_SUCCESS
       ? []
-      : [{ field: "perSuccess", value: perSuccess, range: `a finite number of at least ${1 / ONE_TOKEN}` }])
+      : [{ field: "perSuccess", value: perSuccess, range: `a number from ${1 / ONE_TOKEN} to ${MOST_PER_SUCCESS}` }])
   ])
   return options
 }

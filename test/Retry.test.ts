@@ -276,10 +276,10 @@ describe("a budget", () => {
         yield* refused({ tokens: 0 }),
         "RangeError: Retry.budget: tokens must be a whole number from 1 to 1000000, got 0"
       )
-      for (const perSuccess of [0, -1, Number.NaN, Infinity, 0.0001]) {
+      for (const perSuccess of [0, -1, Number.NaN, Infinity, 1e308, 0.0001]) {
         assert.strictEqual(
           yield* refused({ perSuccess }),
-          `RangeError: Retry.budget: perSuccess must be a finite number of at least 0.001, got ${perSuccess}`
+          `RangeError: Retry.budget: perSuccess must be a number from 0.001 to 1000, got ${perSuccess}`
         )
       }
       assert.include(yield* refused({ token: 5 }), "token")
