@@ -13,7 +13,7 @@ import type * as PolicyModel from "./internal/PolicyModel.ts"
 import { problems } from "./internal/ResolvedPolicy.ts"
 import type { Trip } from "./internal/TripModel.ts"
 
-export type { Classify, Consistency, HalfOpen, Policy } from "./internal/PolicyModel.ts"
+export type { Classify, Consistency, HalfOpen, Policy, Sample } from "./internal/PolicyModel.ts"
 
 /**
  * The part of a policy that is plain data.
@@ -110,6 +110,9 @@ export const Data: Schema.Codec<Data, unknown> = StructWithUnknown({
   halfOpen: Schema.optional(StructWithUnknown({
     probes: Schema.optional(Schema.Finite),
     successes: Schema.optional(Schema.Finite),
+    sample: Schema.optional(
+      StructWithUnknown({ calls: Schema.optional(Schema.Finite), failureRate: Schema.optional(Schema.Finite) })
+    ),
     lease: Schema.optional(DurationInput),
     timeout: Schema.optional(DurationInput),
     ramp: Schema.optional(DurationInput)

@@ -55,6 +55,46 @@ describe("half-open", () => {
       }
     }))
 
+  it.effect("a sample closes where its failures stay below the rate, and reopens where they reach it", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { sample: { calls: 10, failureRate: 0.3 } } })
+      const states = (outcomes: ReadonlyArray<boolean>) =>
+        Effect.forEach(
+          outcomes,
+          (isGood) => Effect.andThen(Effect.exit(breaker.wrap(isGood ? Effect.void : Effect.fail("no"))), breaker.state)
+        )
+      assert.deepStrictEqual(
+        yield* states([true, false, true, true, false, true, true, true, true, true]),
+        [...Array.from({ length: 9 }, () => "HalfOpen"), "Closed"]
+      )
+      assert.strictEqual((yield* breaker.snapshot).why, "8 of 10 probes succeeded")
+      yield* breaker.forceHalfOpen
+      assert.deepStrictEqual(yield* states([false, true, false, false]), ["HalfOpen", "HalfOpen", "HalfOpen", "Open"])
+      assert.strictEqual((yield* breaker.snapshot).why, "3 of 10 probes failed")
+    }))
+
+  it.effect("a sample that only failures of all its calls reopen closes with the first success", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { sample: { calls: 3, failureRate: 1 } } })
+      yield* failTimes(breaker, 2)
+      assert.strictEqual(yield* breaker.state, "HalfOpen")
+      yield* breaker.wrap(Effect.void)
+      assert.strictEqual(yield* breaker.state, "Closed")
+    }))
+
+  it.effect("the hint of a failed probe that does not reopen holds the next probes back", () =>
+    Effect.gen(function*() {
+      const breaker = yield* ready({ halfOpen: { sample: { calls: 4, failureRate: 0.5 } } })
+      yield* Effect.exit(
+        breaker.wrapWith({ classify: () => Outcome.failure({ retryAfter: "5 seconds" }) })(Effect.void)
+      )
+      const error = yield* rejectionOf(breaker)
+      assert.deepStrictEqual([error.state, error.retryAfter], ["HalfOpen", Duration.seconds(5)])
+      yield* TestClock.adjust("5 seconds")
+      yield* failTimes(breaker, 1)
+      assert.strictEqual(yield* breaker.state, "Open")
+    }))
+
   it.effect("half-open reopens on one failure, for a new open time, then with a full round of probes", () =>
     Effect.gen(function*() {
       const breaker = yield* ready({ halfOpen: { probes: 2, successes: 3 } })

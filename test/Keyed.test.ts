@@ -369,6 +369,7 @@ describe("a key that returns after its circuit was evicted", () => {
       maxOpenForMillis: 60_000,
       probes: 1,
       successes: 1,
+      failures: 1,
       leaseMillis: 1000,
       rampMillis: 0
     }

@@ -163,7 +163,10 @@ describe("an unknown field", () => {
     [{ tirp: null }, near("tirp", "trip")],
     [{ timout: undefined }, near("timout", "timeout")],
     [{ retries: 3 }, say("retries", "the only fields are trip, openFor")],
-    [{ halfOpen: { max: 3 } }, say("halfOpen.max", "the only fields are probes, successes, lease, timeout, ramp")],
+    [
+      { halfOpen: { max: 3 } },
+      say("halfOpen.max", "the only fields are probes, successes, sample, lease, timeout, ramp")
+    ],
     [{ halfOpen: { probe: 3 } }, near("halfOpen.probe", "probes")],
     [{ consistency: { maxAge: 500, minAge: 1 } }, near("consistency.minAge", "maxAge")],
     [
@@ -395,6 +398,7 @@ describe("a fingerprint", () => {
       { maxConcurrent: 1 },
       { halfOpen: { probes: 2 } },
       { halfOpen: { successes: 2 } },
+      { halfOpen: { sample: { calls: 3, failureRate: 0.5 } } },
       { halfOpen: { lease: 1000 } },
       { halfOpen: { timeout: 1000 } },
       { halfOpen: { ramp: 1000 } }

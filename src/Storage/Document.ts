@@ -395,6 +395,7 @@ const Document: Schema.Codec<Document> = Schema.Struct({
       Schema.TaggedStruct("HalfOpen", {
         leases: Schema.Array(Schema.Struct({ ...Named, until: Time })),
         successes: Count,
+        failures: Schema.optional(Count),
         probesFrom: Schema.optional(Time)
       })
     ]),

@@ -93,7 +93,7 @@ const Version = Schema.Literal(VERSION).annotate({
 export interface ArchivedSnapshot extends Omit<Snapshot, "asOf" | "state" | "streak" | "totals"> {
   readonly state:
     | Exclude<SnapshotState, { readonly _tag: "HalfOpen" }>
-    | { readonly _tag: "HalfOpen"; readonly successes: number; readonly probesIn?: number | undefined }
+    | Pick<Extract<SnapshotState, { readonly _tag: "HalfOpen" }>, "_tag" | "successes" | "failures" | "probesIn">
 }
 
 /**
@@ -169,7 +169,11 @@ const CircuitSchema: Schema.Codec<ArchivedCircuit> = Schema.Struct({
     state: Schema.Union([
       Schema.TaggedStruct("Closed", {}),
       Schema.TaggedStruct("Open", { remaining: Time }),
-      Schema.TaggedStruct("HalfOpen", { successes: Count, probesIn: Schema.optional(Time) })
+      Schema.TaggedStruct("HalfOpen", {
+        successes: Count,
+        failures: Schema.optional(Count),
+        probesIn: Schema.optional(Time)
+      })
     ]),
     elapsed: Schema.optional(Time),
     openings: Count,

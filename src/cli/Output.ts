@@ -35,7 +35,7 @@ export declare namespace Output {
     readonly open_for: number
     /** What is left of the longest `retryAfter`; 0 if there is none. */
     readonly retry_after: number
-    readonly probes: { readonly running: number; readonly successes: number } | null
+    readonly probes: { readonly running: number; readonly successes: number; readonly failures: number } | null
     readonly consecutive_failures: number
     /** The fingerprint of the policy that last changed the state. */
     readonly fingerprint: string | null

@@ -263,7 +263,12 @@ class History {
     const outcome = this.#one<Settle["outcome"]>(
       success(1 + this.#random(3)),
       success(1 + this.#random(3)),
-      { ...failure, opening: this.#opening(), hint: this.#one(0, 5 * this.#unit) },
+      {
+        ...failure,
+        opening: this.#opening(),
+        hint: this.#one(0, 5 * this.#unit),
+        failures: this.#one(undefined, undefined, 2, 3)
+      },
       { ...IGNORED, hint: this.#one(0, 0, 2 * this.#unit) }
     )
     const lease: LeaseName = { instance: held.instance, sequence: held.sequence }

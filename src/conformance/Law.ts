@@ -114,6 +114,9 @@ export const failure: Extract<Settle["outcome"], { readonly _tag: "Failure" }> =
   why: { reason: "a probe failed" }
 }
 
+/** A failed probe that reopens as the second of its round. */
+export const secondFailure: Settle["outcome"] = { ...failure, failures: 2 }
+
 export const IGNORED: Extract<Settle["outcome"], { readonly _tag: "Ignored" }> = { _tag: "Ignored" }
 
 export const times = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, index) => index)

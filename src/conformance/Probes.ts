@@ -13,6 +13,7 @@ import {
   IGNORED,
   law,
   MINUTE,
+  secondFailure,
   success,
   times
 } from "./Law.ts"
@@ -210,6 +211,46 @@ export const probes: ReadonlyArray<Definition> = [
       const settled = yield* atOnce(19, (index) => it.settle(`at once ${index}`, failure, { generation }))
       yield* is("how many of nineteen failures at once count", settled.filter(({ granted }) => granted).length, 1)
       yield* is("the circuit", yield* it.read, { state: { _tag: "Open" }, lifetime: { opened: 3 } })
+    }
+  ),
+
+  law(
+    "where a sample of probes decides, failures are counted for the fleet, and the last that is needed reopens",
+    FENCED,
+    function*({ circuit, unit }) {
+      const it = circuit()
+      const { snapshot: round } = yield* it.operate({ _tag: "HalfOpen" })
+      for (const instance of ["a", "b", "c", "d"]) yield* it.ask(instance, { probes: 4 })
+      yield* is("the first failure of two", yield* it.settle("a", secondFailure), {
+        granted: true,
+        snapshot: { generation: round.generation, state: { _tag: "HalfOpen", live: 3, successes: 0, failures: 1 } }
+      })
+      yield* is("a success then", yield* it.settle("b", success(2)), {
+        granted: true,
+        snapshot: { state: { _tag: "HalfOpen", live: 2, successes: 1, failures: 1 } }
+      })
+      const { snapshot: known } = yield* it.settle("c", IGNORED)
+      yield* is("an ignored one then", known.state, { _tag: "HalfOpen", live: 1, successes: 1, failures: 1 })
+      yield* is("the second failure", yield* it.settle("d", secondFailure), {
+        granted: true,
+        snapshot: { generation: atLeast(round.generation + 1), state: { _tag: "Open" }, lifetime: { opened: 1 } }
+      })
+      yield* it.operate({ _tag: "HalfOpen" })
+      yield* is("the next round", (yield* it.read).state, { _tag: "HalfOpen", successes: 0, failures: undefined })
+      const other = circuit("put back")
+      yield* other.putBack({ ...known, generation: known.generation + 1 })
+      yield* is("a round that was put back", (yield* other.read).state, { successes: 1, failures: 1 })
+      yield* other.ask("a", { probes: 2 })
+      yield* other.ask("b", { probes: 2 })
+      const hinted = { ...failure, failures: 3, hint: 4 * unit }
+      yield* is("a failure with a hint that does not reopen", yield* other.settle("a", hinted), {
+        snapshot: { state: { _tag: "HalfOpen", live: 1, failures: 2, probesIn: near(4 * unit) } }
+      })
+      yield* is("another instance's Ask, then", yield* other.ask("c", { probes: 2 }), { granted: false })
+      yield* is("one by the policy of an instance without a sample", yield* other.settle("b", failure), {
+        granted: true,
+        snapshot: { state: { _tag: "Open" } }
+      })
     }
   ),
 

@@ -8,6 +8,7 @@ import {
   changed,
   type CircuitRecord,
   created,
+  failedProbes,
   isRepeat,
   isWritable,
   type LeaseName,
@@ -244,6 +245,7 @@ const stateFrom = ({ state }: Snapshot, age: number, now: StorageMillis): Record
         _tag: "HalfOpen",
         leases: [],
         successes: state.successes,
+        ...failedProbes(state.failures),
         ...(state.probesIn === undefined ? {} : { probesFrom: now + state.probesIn - age })
       }
   }

@@ -14,6 +14,7 @@ import {
   type Author,
   changed,
   type CircuitRecord,
+  failedProbes,
   isLive,
   isRepeat,
   isWritable,
@@ -114,7 +115,14 @@ export interface Settle {
   readonly generation: number
   readonly outcome:
     | { readonly _tag: "Success"; readonly successes: number; readonly why: Author["why"] }
-    | { readonly _tag: "Failure"; readonly opening: Opening; readonly hint: number; readonly why: Author["why"] }
+    | {
+      readonly _tag: "Failure"
+      readonly opening: Opening
+      readonly hint: number
+      readonly why: Author["why"]
+      /** At which failed probe of the round the circuit reopens. Default 1. */
+      readonly failures?: number | undefined
+    }
     | {
       readonly _tag: "Ignored"
       /** The remaining time of its `retryAfter`, for which no further probe starts. Default 0. */
@@ -124,12 +132,12 @@ export interface Settle {
 }
 
 /**
- * Frees the lease, and in the same step counts a success, closes at the `successes`-th, reopens on a failure, or holds the
- * next probes back by the hint of an ignored one. A lease
+ * Frees the lease, and in the same step counts a success or a failure, closes at the `successes`-th success, reopens at the
+ * `failures`-th failure, or holds the next probes back by the hint of a probe that does neither. A lease
  * that has lapsed settles like any other. One that was settled before, that is of another generation, or that the record
  * does not know changes nothing (`settled` is `false`).
  *
- * It counts only the successes of the half-open round: a probe enters the lifetime counts by its instance's report, as
+ * It counts only the probes of the half-open round: a probe enters the lifetime counts by its instance's report, as
  * every call does.
  */
 export const settle = (
@@ -144,7 +152,8 @@ export const settle = (
     : undefined
   if (record?.state._tag !== "HalfOpen" || held === undefined) return { record: stored, settled: false }
   const next = nextGeneration(record, generation, now)
-  if (outcome._tag === "Failure") {
+  const failures = (record.state.failures ?? 0) + (outcome._tag === "Failure" ? 1 : 0)
+  if (outcome._tag === "Failure" && failures >= (outcome.failures ?? 1)) {
     const hintUntil = Math.max(record.hintUntil, now + outcome.hint, record.state.probesFrom ?? -Infinity)
     const hinted = { ...record, hintUntil }
     return { record: opened(hinted, next, outcome.opening, { why: outcome.why, fingerprint }, now), settled: true }
@@ -158,7 +167,8 @@ export const settle = (
   }
   const leases = record.state.leases.filter((other) => other !== held)
   const { probesFrom } = record.state
-  const isHinted = outcome._tag === "Ignored" && (outcome.hint ?? 0) > 0
-  const from = isHinted ? { probesFrom: Math.max(probesFrom ?? -Infinity, now + outcome.hint!) } : {}
-  return { record: { ...record, state: { ...record.state, leases, successes, ...from }, usedAt: now }, settled: true }
+  const hint = outcome._tag === "Success" ? 0 : outcome.hint ?? 0
+  const from = hint > 0 ? { probesFrom: Math.max(probesFrom ?? -Infinity, now + hint) } : {}
+  const state = { ...record.state, leases, successes, ...failedProbes(failures), ...from }
+  return { record: { ...record, state, usedAt: now }, settled: true }
 }

@@ -15,6 +15,8 @@ export interface Plan {
   readonly probes: number
   /** How many of them must succeed to close. */
   readonly successes: number
+  /** How many of them must fail to reopen. */
+  readonly failures: number
   /** How long a probe holds its place. */
   readonly leaseMillis: number
   /** How long a growing share of the calls is admitted after closing; 0 for all at once. */

@@ -38,7 +38,9 @@ export type RecordState =
     readonly _tag: "HalfOpen"
     readonly leases: ReadonlyArray<Lease>
     readonly successes: number
-    /** No lease is granted before: the `retryAfter` of an ignored probe. Absent if there was none. */
+    /** Failed probes of this round, where a sample of several decides. Absent if there was none. */
+    readonly failures?: number | undefined
+    /** No lease is granted before: the `retryAfter` of a probe that did not end the round. Absent if there was none. */
     readonly probesFrom?: StorageMillis | undefined
   }
 
@@ -339,6 +341,10 @@ export const opened = (
   }
 }
 
+/** The failed probes of a round, absent where there is none, as earlier versions of the record had it. */
+export const failedProbes = (failures: number | undefined): { readonly failures?: number } =>
+  failures === undefined || failures === 0 ? {} : { failures }
+
 /** A state as other machines read it: in remaining times, because clocks differ. */
 export type SnapshotState =
   | { readonly _tag: "Closed" }
@@ -348,9 +354,11 @@ export type SnapshotState =
     /** Leases that hold a place. A reader may start as many probes more as its own policy's `probes` exceed these. */
     readonly live: number
     readonly successes: number
+    /** Failed probes of this round; absent if there was none. */
+    readonly failures?: number | undefined
     /** Time until the first of these places is free, unless its lease is settled before; absent if there is none. */
     readonly nextLapse?: number | undefined
-    /** Time until a probe may start, because an ignored one had a `retryAfter`; absent if none is running. */
+    /** Time until a probe may start, because one before had a `retryAfter`; absent if none is running. */
     readonly probesIn?: number | undefined
   }
 
@@ -465,6 +473,7 @@ const stateSnapshot = (record: CircuitRecord, now: StorageMillis): SnapshotState
         _tag: "HalfOpen",
         live: left.length,
         successes: state.successes,
+        ...failedProbes(state.failures),
         nextLapse: left.length === 0 ? undefined : Math.min(...left),
         ...(now < probesFrom ? { probesIn: probesFrom - now } : {})
       }

@@ -77,9 +77,11 @@ export interface HalfOpen extends History {
    */
   readonly probes: ReadonlyArray<Permit>
   readonly successes: number
+  /** Failed probes of this round, which are fewer than would reopen. */
+  readonly failures: number
   /** When the fleet has a free probe, as far as is known. */
   readonly freeAt: LocalMillis
-  /** No probe starts before: the `Retry-After` of an ignored one. 0 for none. */
+  /** No probe starts before: the `Retry-After` of one that was ignored, or that failed and did not reopen. 0 for none. */
   readonly probesFrom: LocalMillis
 }
 
@@ -89,7 +91,7 @@ export type State = Closed | Open | HalfOpen
 export type FleetState =
   | { readonly _tag: "Closed" }
   | { readonly _tag: "Open"; readonly until: LocalMillis }
-  | Pick<HalfOpen, "_tag" | "successes" | "freeAt" | "probesFrom">
+  | Pick<HalfOpen, "_tag" | "successes" | "failures" | "freeAt" | "probesFrom">
 
 /** A newer state of the fleet, as an instance adopts it. */
 export interface FleetView
@@ -155,6 +157,7 @@ export const halfOpened = (state: State, reason: string, now: LocalMillis): Half
   _tag: "HalfOpen",
   probes: [],
   successes: 0,
+  failures: 0,
   freeAt: now,
   probesFrom: 0
 })
@@ -216,8 +219,9 @@ export const adopted = (
 }
 
 /**
- * A probe ended. A failure reopens and the last success that is needed closes, each in a new epoch; any other outcome only gives
- * the place back, and the hint of an ignored one holds the next probes back. `permit` is absent for a probe under a lease that the storage never acknowledged.
+ * A probe ended. The last failure that is needed reopens and the last success that is needed closes, each in a new epoch. Any other
+ * outcome gives the place back and is counted, and its hint holds the next probes back. `permit` is absent for a probe under a lease
+ * that the storage never acknowledged.
  */
 export const probeEnded = (
   plan: Plan,
@@ -227,21 +231,37 @@ export const probeEnded = (
   hintMillis: number,
   now: LocalMillis
 ): State => {
-  if (outcome === "Failure") return opened(plan, hinted(plan, state, hintMillis, now), "a probe failed", now)
+  const failures = state.failures + (outcome === "Failure" ? 1 : 0)
+  if (outcome === "Failure" && failures >= plan.failures) {
+    return opened(plan, hinted(plan, state, hintMillis, now), reopenedBecause(plan, failures), now)
+  }
   const probes = state.probes.filter((probe) => probe !== permit)
   const successes = state.successes + (outcome === "Success" ? 1 : 0)
   if (outcome !== "Success" || successes < plan.successes) {
-    const hintUntil = outcome === "Ignored" && hintMillis > 0 ? now + Math.min(hintMillis, plan.maxOpenForMillis) : 0
-    return { ...state, probes, successes, probesFrom: Math.max(state.probesFrom, hintUntil) }
+    const hintUntil = outcome !== "Success" && hintMillis > 0 ? now + Math.min(hintMillis, plan.maxOpenForMillis) : 0
+    return { ...state, probes, successes, failures, probesFrom: Math.max(state.probesFrom, hintUntil) }
   }
   return {
-    ...successor(state, `${successes} of ${plan.successes} probes succeeded`, now),
+    ...successor(state, closedBecause(plan, successes), now),
     _tag: "Closed",
     rampUntil: rampEnd(plan, now),
     credit: 0,
     calmAt: now + state.openForMillis
   }
 }
+
+type Round = Pick<Plan, "successes" | "failures">
+
+/** How many probes decide a round at most: then so many have succeeded that no more can fail, or the other way round. */
+const sizeOf = ({ failures, successes }: Round): number => successes + failures - 1
+
+/** The reason of a close, where so many probes have succeeded. */
+export const closedBecause = (round: Round, successes: number): string =>
+  `${successes} of ${sizeOf(round)} probes succeeded`
+
+/** The reason of an opening, where so many probes have failed. */
+export const reopenedBecause = (round: Round, failures: number): string =>
+  round.failures === 1 ? "a probe failed" : `${failures} of ${sizeOf(round)} probes failed`
 
 /** The history of a state that the circuit comes to by itself. */
 const successor = (state: State, reason: string, now: LocalMillis): History => {
@@ -320,9 +340,10 @@ export const refreshed = (from: State, fleet: FleetState, overrideUntil: LocalMi
     return { ...state, until: fleet.until }
   }
   if (state._tag === "HalfOpen" && fleet._tag === "HalfOpen") {
-    const { freeAt, probesFrom, successes } = fleet
-    const isSame = isClose(freeAt, state.freeAt) && isClose(probesFrom, state.probesFrom)
-    if (successes !== state.successes || !isSame) return { ...state, freeAt, probesFrom, successes }
+    const { failures, freeAt, probesFrom, successes } = fleet
+    const isSame = successes === state.successes && failures === state.failures &&
+      isClose(freeAt, state.freeAt) && isClose(probesFrom, state.probesFrom)
+    if (!isSame) return { ...state, failures, freeAt, probesFrom, successes }
   }
   return state
 }

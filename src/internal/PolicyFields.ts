@@ -2,13 +2,18 @@
  * The fields of a policy and of keyed breakers that config can give, once: `Breaker.config`, files and their environment, and the
  * JSON Schema for editors are all made from this table.
  */
-import type { Consistency, Data, HalfOpen } from "./PolicyModel.ts"
+import type { Consistency, Data, HalfOpen, Sample } from "./PolicyModel.ts"
 import type { keyedFields as keyedNames } from "./ResolvedPolicy.ts"
 
 /** What a field holds; a list of words is those that it takes. */
 export type Kind = "duration" | "count" | "rate" | "share or false" | "trip" | ReadonlyArray<string>
 
-type KindsOf<T> = { readonly [K in keyof T]-?: Kind }
+/** The fields of an object, each with its kind or its own fields. The field `""` is the object as a single value. */
+interface Kinds {
+  readonly [field: string]: Kind | Kinds
+}
+
+type KindsOf<T> = { readonly [K in keyof T]-?: Kind | Kinds }
 
 /** A field of the type that is not in the table does not compile. */
 const kinds = {
@@ -18,6 +23,7 @@ const kinds = {
   halfOpen: {
     probes: "count",
     successes: "count",
+    sample: { calls: "count", failureRate: "rate" } satisfies KindsOf<Sample>,
     lease: "duration",
     timeout: "duration",
     ramp: "duration"
@@ -34,7 +40,7 @@ const kinds = {
   approachAt: "share or false",
   syncEvery: "duration",
   reports: ["quiet", "every interval"]
-} as const satisfies { readonly [K in keyof Data]-?: Kind | Readonly<Record<string, Kind>> }
+} as const satisfies KindsOf<Data>
 
 const keyedKinds = {
   capacity: "count",
@@ -48,15 +54,13 @@ export interface PolicyField {
   readonly kind: Kind
 }
 
-const isKind = (kind: Kind | Readonly<Record<string, Kind>>): kind is Kind =>
-  typeof kind === "string" || Array.isArray(kind)
+const isKind = (kind: Kind | Kinds): kind is Kind => typeof kind === "string" || Array.isArray(kind)
 
-const fieldsOf = (kinds: Readonly<Record<string, Kind | Readonly<Record<string, Kind>>>>): ReadonlyArray<PolicyField> =>
-  Object.entries(kinds).flatMap(([name, kind]) =>
-    isKind(kind)
-      ? [{ path: [name], kind }]
-      : Object.entries(kind).map(([inner, kind]) => ({ path: inner === "" ? [name] : [name, inner], kind }))
-  )
+const fieldsOf = (kinds: Kinds, outer: ReadonlyArray<string> = []): ReadonlyArray<PolicyField> =>
+  Object.entries(kinds).flatMap(([name, kind]) => {
+    const path = name === "" ? outer : [...outer, name]
+    return isKind(kind) ? [{ path, kind }] : fieldsOf(kind, path)
+  })
 
 /** The fields of a policy that is data. */
 export const policyFields: ReadonlyArray<PolicyField> = fieldsOf(kinds)
@@ -93,10 +97,13 @@ export const givenTwice = (
 /** An object with a value at each path. */
 export const nested = (values: ReadonlyArray<Given>): Readonly<Record<string, unknown>> => {
   const whole: Record<string, unknown> = {}
-  for (const { path: [outer, inner], value } of values) {
-    if (outer === undefined) continue
-    const held = whole[outer]
-    whole[outer] = inner === undefined ? value : { ...(typeof held === "object" ? held : {}), [inner]: value }
+  for (const { path, value } of values) {
+    const [last, ...outer] = path.toReversed()
+    const holder = outer.reduceRight<Record<string, unknown>>((held, name) => {
+      const inner = held[name]
+      return held[name] = typeof inner === "object" ? { ...inner } : {}
+    }, whole)
+    holder[last!] = value
   }
   return whole
 }

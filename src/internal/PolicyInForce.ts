@@ -143,6 +143,9 @@ type Fields = Readonly<Record<string, string>>
 
 const orNone = (millis: number | undefined): string => millis === undefined ? "none" : formatMillis(millis)
 
+const sampleInWords = ({ failures, successes }: Resolved): string =>
+  `${failures} failures of ${successes + failures - 1} probes reopen`
+
 const fieldsOf = (policy: Policy, resolved: Resolved): Fields => {
   const { fleet, openFor } = resolved
   return {
@@ -151,6 +154,7 @@ const fieldsOf = (policy: Policy, resolved: Resolved): Fields => {
     maxOpenFor: formatMillis(resolved.maxOpenForMillis),
     "halfOpen.probes": `${resolved.probes}`,
     "halfOpen.successes": `${resolved.successes}`,
+    "halfOpen.sample": policy.halfOpen?.sample === undefined ? "none" : sampleInWords(resolved),
     "halfOpen.lease": formatMillis(resolved.leaseMillis),
     "halfOpen.timeout": orNone(resolved.probeTimeoutMillis),
     "halfOpen.ramp": resolved.rampMillis === 0 ? "none" : formatMillis(resolved.rampMillis),

@@ -35,8 +35,13 @@ interface Classifier<R> {
 export interface HalfOpen {
   /** How many places for probes the whole fleet has. A probe holds one until it ends, or for `lease`. Default 1. */
   readonly probes?: number | undefined
-  /** How many probes, of any instances, must succeed before the circuit closes; one failure reopens it. Default 1. */
+  /**
+   * How many probes, of any instances, must succeed before the circuit closes; one failure reopens it. Default 1. Not besides
+   * `sample`.
+   */
   readonly successes?: number | undefined
+  /** Judges a half-open circuit by the rate of failures among several probes, instead of by the first failure. Default: none. */
+  readonly sample?: Sample | undefined
   /**
    * How long a probe holds its place. After that another probe may run beside it, so that a probe that hangs, or whose
    * instance has died, cannot keep the circuit half-open. It interrupts nothing and counts as nothing: a probe that takes
@@ -50,6 +55,24 @@ export interface HalfOpen {
    * For this long after closing, a growing share of the calls is admitted, beginning with a tenth. Default: no ramp.
    */
   readonly ramp?: Duration.Input | undefined
+}
+
+/**
+ * A sample of probes, of any instances, that decides whether a half-open circuit closes. Once `calls` of them have succeeded or
+ * failed, the circuit closes if the share of failures is below `failureRate`, and else reopens. It does so sooner where the
+ * remaining probes cannot change that: of `{ calls: 10, failureRate: 0.3 }` the third failure reopens and the eighth success closes.
+ *
+ * As many probes run at once as `probes` says. Ignored probes are not in the sample. The `retryAfter` of a probe that fails and does
+ * not reopen the circuit holds the next probes back.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Sample {
+  /** A whole number of at least 1. Default 10. */
+  readonly calls?: number | undefined
+  /** Above 0 and up to 1. Default 0.5. */
+  readonly failureRate?: number | undefined
 }
 
 /**

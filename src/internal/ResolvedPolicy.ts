@@ -5,7 +5,7 @@ import { slowerThanOf, type TripRule, windowsOf } from "../core/TripRule.ts"
 import type { RuleWindow } from "../core/TripRule.ts"
 import { countIn, durationIn, fieldsIn, isObject, oneOf, type Problem, refuse, shown, YEAR_MILLIS } from "./Check.ts"
 import { nameProblems } from "./CircuitName.ts"
-import type { Data, HalfOpen, Overflow, Policy } from "./PolicyModel.ts"
+import type { Data, HalfOpen, Overflow, Policy, Sample } from "./PolicyModel.ts"
 import { problems as tripProblems, toRule } from "./TripCheck.ts"
 import type { Trip } from "./TripModel.ts"
 
@@ -16,6 +16,7 @@ export const defaultMaxOpenForMillis = 60 * 60 * 1000
 export const defaultLeaseMillis = 30_000
 export const defaultSyncEveryMillis = 1000
 export const defaultApproachAt = 0.8
+export const defaultSample = { calls: 10, failureRate: 0.5 }
 const LEASE_AFTER_TIMEOUT_MILLIS = 1000
 
 /** A policy with every default filled in, durations in milliseconds. */
@@ -28,6 +29,7 @@ export interface Resolved {
   readonly maxOpenForMillis: number
   readonly probes: number
   readonly successes: number
+  readonly failures: number
   readonly leaseMillis: number
   readonly probeTimeoutMillis: number | undefined
   readonly rampMillis: number
@@ -57,7 +59,8 @@ export interface FleetPolicy {
 const fieldsOf = <T>() => <const K extends keyof T>(fields: readonly K[] & (keyof T extends K ? unknown : never)) =>
   fields
 
-const halfOpenFields = fieldsOf<HalfOpen>()(["probes", "successes", "lease", "timeout", "ramp"])
+const halfOpenFields = fieldsOf<HalfOpen>()(["probes", "successes", "sample", "lease", "timeout", "ramp"])
+const sampleFields = fieldsOf<Sample>()(["calls", "failureRate"])
 
 /** The fields of a policy that are data. */
 export const dataFields = fieldsOf<Data>()([
@@ -125,6 +128,7 @@ const valueProblems = (policy: Policy): ReadonlyArray<Problem> => {
     ...(halfOpen === undefined ? [] : fieldsIn("halfOpen.", halfOpen, halfOpenFields)),
     ...count("halfOpen.probes", halfOpen?.probes),
     ...count("halfOpen.successes", halfOpen?.successes),
+    ...sampleProblems(halfOpen ?? {}),
     ...duration("halfOpen.lease", halfOpen?.lease, 1),
     ...duration("halfOpen.timeout", halfOpen?.timeout, 1),
     ...duration("halfOpen.ramp", halfOpen?.ramp, 0),
@@ -140,6 +144,27 @@ const valueProblems = (policy: Policy): ReadonlyArray<Problem> => {
     ...(classify === undefined || typeof classify === "function"
       ? []
       : [{ field: "classify", value: classify, range: "a function" }])
+  ]
+}
+
+const sampleProblems = ({ sample, successes }: HalfOpen): ReadonlyArray<Problem> => {
+  if (sample === undefined) return []
+  if (!isObject(sample)) return fieldsIn("halfOpen.sample.", sample, sampleFields)
+  const { calls = defaultSample.calls, failureRate = defaultSample.failureRate } = sample
+  const isRate = typeof failureRate === "number" && failureRate > 0 && failureRate <= 1
+  return [
+    ...fieldsIn("halfOpen.sample.", sample, sampleFields),
+    ...countIn("halfOpen.sample.calls", calls, 1, 1_000_000),
+    ...(isRate
+      ? []
+      : [{ field: "halfOpen.sample.failureRate", value: failureRate, range: "a rate above 0 and up to 1" }]),
+    ...(successes === undefined
+      ? []
+      : [{
+        field: "halfOpen.successes",
+        value: successes,
+        range: "left out, because sample decides when the circuit closes"
+      }])
   ]
 }
 
@@ -207,7 +232,7 @@ export const withDefaults = (policy: Policy): Resolved => {
       Math.max(defaultMaxOpenForMillis, typeof openFor === "number" ? openFor : 0)
     ),
     probes: halfOpen.probes ?? 1,
-    successes: halfOpen.successes ?? 1,
+    ...roundOf(halfOpen),
     leaseMillis: orElse(
       halfOpen.lease,
       probeTimeoutMillis === undefined ? defaultLeaseMillis : probeTimeoutMillis + LEASE_AFTER_TIMEOUT_MILLIS
@@ -227,6 +252,16 @@ export const withDefaults = (policy: Policy): Resolved => {
       isQuiet: policy.reports === "quiet"
     }
   }
+}
+
+/** How many probes must succeed to close, and how many must fail to reopen. */
+const roundOf = ({ sample, successes = 1 }: HalfOpen): Pick<Resolved, "successes" | "failures"> => {
+  if (sample === undefined) return { successes, failures: 1 }
+  const { calls = defaultSample.calls, failureRate = defaultSample.failureRate } = sample
+  // The least number of failures whose share reaches the rate: the product alone may be off by rounding.
+  let failures = Math.max(1, Math.floor(failureRate * calls))
+  while (failures / calls < failureRate) failures++
+  return { successes: calls - failures + 1, failures }
 }
 
 const DECLARED = "declared where the policy is written (Breaker.unset does so without a value)"
@@ -285,8 +320,23 @@ export const dataOf = (policy: Policy): Data =>
 export const merge = <P extends Policy>(policy: P, { halfOpen, ...fields }: Policy): P => ({
   ...policy,
   ...given(fields),
-  ...(halfOpen === undefined ? {} : { halfOpen: { ...policy.halfOpen, ...given(halfOpen) } })
+  ...(halfOpen === undefined ? {} : { halfOpen: mergeHalfOpen(policy.halfOpen, halfOpen) })
 })
+
+/** Of `successes` and `sample` the one that is given replaces the other, because both say when the circuit closes. */
+const mergeHalfOpen = (halfOpen: HalfOpen | undefined, change: HalfOpen): HalfOpen => {
+  const { sample, ...fields } = given(change)
+  const { sample: sampleBefore, successes: successesBefore, ...before } = halfOpen ?? {}
+  const kept = sample === undefined && fields.successes === undefined
+    ? given({ sample: sampleBefore, successes: successesBefore })
+    : {}
+  return {
+    ...before,
+    ...kept,
+    ...fields,
+    ...(sample === undefined ? {} : { sample: { ...sampleBefore, ...given(sample) } })
+  }
+}
 
 /**
  * 16 hex digits, equal for policies whose data decides alike, however they were written. A `Schedule` and `classify` are not
@@ -309,6 +359,7 @@ export const fingerprint = (policy: Policy): string => {
     maxConcurrent: resolved.maxConcurrent,
     openFor: isSchedule(resolved.openFor) ? null : resolved.openFor,
     // Absent by default, so that the digests of earlier versions stay.
+    ...(resolved.failures === 1 ? {} : { failures: resolved.failures }),
     ...(resolved.enforcement === "enforce" ? {} : { enforcement: resolved.enforcement })
   }))
 }

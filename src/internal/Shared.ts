@@ -139,6 +139,7 @@ const inForce = (
   maxOpenForMillis: policy.maxOpenForMillis,
   probes: policy.probes,
   successes: policy.successes,
+  failures: policy.failures,
   leaseMillis: policy.leaseMillis,
   rampMillis: policy.rampMillis,
   timeoutMillis: policy.timeoutMillis,

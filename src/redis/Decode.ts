@@ -208,6 +208,7 @@ const stateOf = (fields: Values, leases: ReadonlyArray<unknown>): RecordState =>
           until: numberIn(fields.placeOf("lease"), until)
         })),
         successes: fields.number("probe_successes"),
+        failures: fields.optionalNumber("probe_failures"),
         probesFrom: fields.optionalNumber("probes_from")
       }
   }

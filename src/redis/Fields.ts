@@ -9,6 +9,7 @@ export const NUMBERS = [
   "open_for",
   "consecutive_openings",
   "probe_successes",
+  "probe_failures",
   "probes_from",
   "override_until",
   "retry_after_until",
@@ -48,6 +49,7 @@ export const OPTIONAL = [
   "state_since",
   "open_until",
   "probe_successes",
+  "probe_failures",
   "probes_from",
   "override",
   "override_reason",
@@ -72,6 +74,7 @@ export type Field = typeof TEXTS[number] | typeof NUMBERS[number]
 /** What a Closed or Open circuit without an override lacks, or no reader of it needs. */
 const PLAINLY_UNUSED: ReadonlyArray<Field> = [
   "probe_successes",
+  "probe_failures",
   "probes_from",
   "override_reason",
   "override_actor",

@@ -255,7 +255,7 @@ end
 
 local function set_state(state)
   r.state, r.open_until, r.probes_from = state, false, false
-  r.probe_successes = state == 'half_open' and 0
+  r.probe_successes, r.probe_failures = state == 'half_open' and 0, false
   set_leases({})
 end
 

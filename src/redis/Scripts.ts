@@ -65,7 +65,8 @@ local function restore(snapshot, generation, age)
   set_state(state.name)
   if state.name == 'open' then r.open_until = now + state.remaining - age end
   if state.name == 'half_open' then
-    r.probe_successes, r.probes_from = state.successes, state.probesIn and now + state.probesIn - age or false
+    r.probe_successes, r.probe_failures = state.successes, (state.failures or 0) > 0 and state.failures
+    r.probes_from = state.probesIn and now + state.probesIn - age or false
   end
   r.state_since = snapshot.elapsed and now - age - snapshot.elapsed or false
   r.consecutive_openings, r.open_for = snapshot.openings, snapshot.openFor
@@ -210,7 +211,8 @@ local function settle()
   answer = 'Granted'
   local outcome = input.outcome
   local author = { why = outcome.why, fingerprint = input.fingerprint }
-  if outcome._tag == 'Failure' then
+  local failures = (r.probe_failures or 0) + (outcome._tag == 'Failure' and 1 or 0)
+  if outcome._tag == 'Failure' and failures >= (outcome.failures or 1) then
     r.retry_after_until = math.max(r.retry_after_until, now + outcome.hint, r.probes_from or 0)
     opened(next_generation(r.generation), outcome.opening, author)
   else
@@ -218,8 +220,8 @@ local function settle()
     if outcome._tag == 'Success' and successes >= outcome.successes then
       changed(next_generation(r.generation), 'closed', author)
     else
-      r.probe_successes, r.updated_at = successes, now
-      local hint = outcome._tag == 'Ignored' and outcome.hint or 0
+      r.probe_successes, r.probe_failures, r.updated_at = successes, failures > 0 and failures, now
+      local hint = outcome._tag ~= 'Success' and outcome.hint or 0
       if hint > 0 then r.probes_from = math.max(r.probes_from or 0, now + hint) end
       set_leases(others)
     end

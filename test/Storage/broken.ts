@@ -287,6 +287,9 @@ export const broken: Record<string, Params> = {
   "the last success closes, a failure reopens, an ignored probe only frees its lease": settles((settle) =>
     settle.outcome._tag === "Success" ? { ...settle, outcome: { ...settle.outcome, successes: 1 } } : settle
   ),
+  "where a sample of probes decides, failures are counted for the fleet, and the last that is needed reopens": settles((
+    settle
+  ) => settle.outcome._tag === "Failure" ? { ...settle, outcome: { ...settle.outcome, failures: 1 } } : settle),
   "after an ignored probe with a hint no lease is granted before the hint is over, and none sooner for a failure since":
     settles((settle) => settle.outcome._tag === "Ignored" ? { ...settle, outcome: { _tag: "Ignored" } } : settle),
   "a change rings, and so does an alert; a report that suspects nothing rings nothing": reports((report) => ({

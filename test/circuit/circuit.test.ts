@@ -52,11 +52,15 @@ const Policy = Schema.Struct({
   shape: upTo(4),
   probes: upTo(2),
   successes: upTo(2),
+  failures: upTo(2),
   ramp: upTo(2),
   recovered: Schema.Boolean
 })
 
-const planOf = ({ leaves, probes, ramp, shape, successes }: typeof Policy.Type, openings: Array<number>): Plan => {
+const planOf = (
+  { failures, leaves, probes, ramp, shape, successes }: typeof Policy.Type,
+  openings: Array<number>
+): Plan => {
   const [a, b, c] = leaves.map(leaf) as [TripRule, TripRule, TripRule]
   const rules: ReadonlyArray<TripRule> = [
     a,
@@ -77,6 +81,7 @@ const planOf = ({ leaves, probes, ramp, shape, successes }: typeof Policy.Type, 
     slowerThanMillis: slowerThanOf(rule),
     probes: 1 + probes,
     successes: 1 + successes,
+    failures: 1 + failures,
     leaseMillis: LEASE,
     rampMillis: RAMPS[ramp]!
   }
@@ -381,6 +386,7 @@ class Pair {
         return {
           _tag: "HalfOpen",
           successes: by % 4,
+          failures: by % 3,
           freeAt: this.now + [0, 99, 400][by % 3]!,
           probesFrom: by % 4 === 3 ? this.now + 500 : 0
         }
@@ -398,6 +404,7 @@ class Pair {
       ? {
         _tag: "HalfOpen",
         successes: leave < 4 ? state.successes : view % 4,
+        failures: leave < 6 ? state.failures : view % 3,
         freeAt: state.freeAt + by,
         probesFrom: Math.max(0, state.probesFrom + by)
       }
@@ -474,6 +481,7 @@ const planWith = (plan: Partial<Plan> & { readonly rule?: TripRule } = {}): Plan
     slowerThanMillis: slowerThanOf(rule),
     probes: 1,
     successes: 1,
+    failures: 1,
     leaseMillis: 30_000,
     rampMillis: 0,
     ...plan
@@ -1107,7 +1115,10 @@ describe("a circuit of a fleet", () => {
 
   it("an ignored probe closes no circuit, although the fleet has seen more successes than this policy needs", () => {
     const bench = new Bench({ successes: 1 }, new FakeFleet())
-    bench.circuit.adopt({ ...view, state: { _tag: "HalfOpen", successes: 2, freeAt: 0, probesFrom: 0 } }, bench.now)
+    bench.circuit.adopt(
+      { ...view, state: { _tag: "HalfOpen", successes: 2, failures: 0, freeAt: 0, probesFrom: 0 } },
+      bench.now
+    )
     assert.strictEqual(bench.calls("Ignored").state, "HalfOpen")
     bench.circuit.judgeAlone("Ignored", 0, bench.now)
     assert.strictEqual(bench.state, "HalfOpen")

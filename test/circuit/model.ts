@@ -109,7 +109,7 @@ interface Adopted {
   readonly reason: string | undefined
   readonly view: FleetView
 }
-/** The fleet's state that was adopted has other times or another count of successes. */
+/** The fleet's state that was adopted has other times or other counts of its probes. */
 interface Refreshed {
   readonly _tag: "Refreshed"
   readonly state: FleetState
@@ -383,21 +383,21 @@ export class Model {
     return this.probes().filter(({ until }) => now < until)
   }
 
-  /** The successes of this round's probes, each in its own epoch: an override in between does not undo them. */
-  #successes(): number {
+  /** How many of this round's probes ended so, each in its own epoch: an override in between does not undo them. */
+  #probesEnded(outcome: "Success" | "Failure"): number {
     const begin = this.#changeIndex()
     return this.facts.reduce((count, fact, i) => {
       if (i < begin) return count
-      if (fact._tag === "Adopted") return successesOf(fact.view.state)
-      if (fact._tag === "Refreshed") return successesOf(fact.state)
-      const isSuccess = fact._tag === "JudgedAlone" && fact.outcome === "Success" ||
-        fact._tag === "Ended" && fact.outcome === "Success" && this.#admission(fact.call).kind === "Probe" &&
+      if (fact._tag === "Adopted") return endedOf(fact.view.state, outcome)
+      if (fact._tag === "Refreshed") return endedOf(fact.state, outcome)
+      const isOne = fact._tag === "JudgedAlone" && fact.outcome === outcome ||
+        fact._tag === "Ended" && judgedOf(fact) === outcome && this.#admission(fact.call).kind === "Probe" &&
           !this.#isLate(fact.call, i)
-      return count + (isSuccess ? 1 : 0)
+      return count + (isOne ? 1 : 0)
     }, 0)
   }
 
-  /** When the longest hint of this round's ignored probes is over, as far as is known. */
+  /** When the longest hint of this round's probes that did not succeed is over, as far as is known. */
   probesFrom(): number {
     const begin = this.#changeIndex()
     const hinted = (hintMillis: number, at: number) => this.#latestHint([{ at, hintMillis }])
@@ -405,8 +405,8 @@ export class Model {
       if (i < begin) return from
       if (fact._tag === "Adopted") return probesFromOf(fact.view.state)
       if (fact._tag === "Refreshed") return probesFromOf(fact.state)
-      const isHint = fact._tag === "JudgedAlone" && fact.outcome === "Ignored" ||
-        fact._tag === "Ended" && fact.outcome === "Ignored" && this.#admission(fact.call).kind === "Probe" &&
+      const isHint = fact._tag === "JudgedAlone" && fact.outcome !== "Success" ||
+        fact._tag === "Ended" && judgedOf(fact) !== "Success" && this.#admission(fact.call).kind === "Probe" &&
           !this.#isLate(fact.call, i)
       return isHint ? Math.max(from, hinted(fact.hintMillis, fact.at)) : from
     }, 0)
@@ -628,7 +628,7 @@ export class Model {
     this.facts.push({ ...settlement, _tag: "Ended", at: now, call })
     if (late) return
     if (this.state === "HalfOpen" && kind === "Probe") {
-      this.#judgeProbe(now, outcome === "Success" && settlement.slow ? "Failure" : outcome, settlement.hintMillis)
+      this.#judgeProbe(now, judgedOf(settlement), settlement.hintMillis)
     } else if (this.state === "Closed" && (kind === "Call" || kind === "MetricsOnly") && outcome !== "Ignored") {
       const evidence = this.evidence()
       if (!holds(this.plan.rule, evidence, now, (window) => this.seenBy(window, now))) return
@@ -640,13 +640,15 @@ export class Model {
   }
 
   #judgeProbe(at: number, outcome: Settlement["outcome"], hintMillis: number): void {
-    const { successes } = this.plan
-    const succeeded = this.#successes()
-    if (outcome === "Failure") {
+    const { failures, successes } = this.plan
+    const sample = failures + successes - 1
+    const [succeeded, failed] = [this.#probesEnded("Success"), this.#probesEnded("Failure")]
+    if (outcome === "Failure" && failed >= failures) {
       const hintUntil = Math.max(this.#latestHint([{ at, hintMillis }]), this.probesFrom())
-      this.#open(at, "probe failed", "a probe failed", hintUntil)
+      const reason = failures === 1 ? "a probe failed" : `${failed} of ${sample} probes failed`
+      this.#open(at, "probe failed", reason, hintUntil)
     } else if (outcome === "Success" && succeeded >= successes) {
-      this.#become(at, "Closed", "recovered", `${succeeded} of ${successes} probes succeeded`)
+      this.#become(at, "Closed", "recovered", `${succeeded} of ${sample} probes succeeded`)
     }
   }
 
@@ -693,7 +695,8 @@ export class Model {
     const hasMoved = known?._tag === "Open" && state._tag === "Open"
       ? differ(known.until, state.until)
       : known?._tag === "HalfOpen" && state._tag === "HalfOpen" &&
-        (this.#successes() !== state.successes || differ(known.freeAt, state.freeAt) ||
+        (this.#probesEnded("Success") !== state.successes || this.#probesEnded("Failure") !== state.failures ||
+          differ(known.freeAt, state.freeAt) ||
           differ(this.probesFrom(), state.probesFrom))
     if (hasMoved) this.facts.push({ _tag: "Refreshed", state })
   }
@@ -709,6 +712,11 @@ const beginsEpoch = ({ _tag }: Fact): boolean => _tag === "Became" || _tag === "
 
 const probesFromOf = (state: FleetState): number => state._tag === "HalfOpen" ? state.probesFrom : 0
 
-const successesOf = (state: FleetState): number => state._tag === "HalfOpen" ? state.successes : 0
+const endedOf = (state: FleetState, outcome: "Success" | "Failure"): number =>
+  state._tag !== "HalfOpen" ? 0 : outcome === "Success" ? state.successes : state.failures
+
+/** A probe that was slow has failed. */
+const judgedOf = ({ outcome, slow }: Pick<Settlement, "outcome" | "slow">): Settlement["outcome"] =>
+  outcome === "Success" && slow ? "Failure" : outcome
 
 const when = (condition: boolean, message: Message): ReadonlyArray<Message> => condition ? [message] : []

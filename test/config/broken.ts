@@ -72,7 +72,7 @@ export const broken: ReadonlyArray<Broken> = [
   {
     what: "a number for an object",
     file: payments("half_open: 5"),
-    message: `${field("half_open")} an object with the keys probes, successes, lease, timeout, ramp, got 5`
+    message: `${field("half_open")} an object with the keys probes, successes, sample, lease, timeout, ramp, got 5`
   },
   {
     what: "a list of services",

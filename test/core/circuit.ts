@@ -89,13 +89,26 @@ export class Circuit {
   settle(
     instance: string,
     tag: "Success" | "Failure" | "Ignored",
-    options: { sequence?: number; generation?: number; successes?: number; hint?: number; opening?: Opening } = {}
+    options: {
+      sequence?: number
+      generation?: number
+      successes?: number
+      failures?: number
+      hint?: number
+      opening?: Opening
+    } = {}
   ): boolean {
     const { generation = this.generation, hint = 0, sequence = 1, successes = 1 } = options
     const outcome = tag === "Success"
       ? { _tag: tag, successes, why: { reason: "recovered" } }
       : tag === "Failure"
-      ? { _tag: tag, opening: options.opening ?? opening, hint, why: { reason: "a probe failed" } }
+      ? {
+        _tag: tag,
+        opening: options.opening ?? opening,
+        hint,
+        failures: options.failures,
+        why: { reason: "a probe failed" }
+      }
       : { _tag: tag, hint }
     const result = settle(this.record, { lease: { instance, sequence }, generation, outcome }, this.now, IDLE)
     this.record = result.record

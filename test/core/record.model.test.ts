@@ -221,6 +221,7 @@ class Pair {
         _tag: "Failure",
         opening: this.opening({ ...step, what: 1 })!,
         hint: step.what === 7 ? 80_000 : 0,
+        ...(step.what === 6 ? {} : { failures: step.what - 6 }),
         why
       } as const
       : { _tag: "Ignored", hint: step.what === 10 ? 7000 : 0 } as const

@@ -46,7 +46,7 @@ type Fact =
     | { readonly is: "restored"; readonly snapshot: Snapshot; readonly age: number; readonly why: Why | undefined }
     | { readonly is: "overridden"; readonly override: SnapshotOverride | undefined; readonly age: number }
     | { readonly is: "granted"; readonly lease: LeaseName; readonly until: number; readonly requested: boolean }
-    | { readonly is: "settled"; readonly lease: LeaseName; readonly success: boolean; readonly hint: number }
+    | { readonly is: "settled"; readonly lease: LeaseName; readonly outcome: string; readonly hint: number }
     | { readonly is: "operated"; readonly id: string }
   )
 
@@ -83,6 +83,7 @@ export class Model {
     let openings = 0
     let openFor = 0
     let successes = 0
+    let failures = 0
     let hintUntil = 0
     let probesFrom = 0
     let override: SnapshotOverride | undefined
@@ -112,7 +113,7 @@ export class Model {
           forgetWhenCalm(at)
           state = "HalfOpen"
           since = at
-          successes = probesFrom = 0
+          successes = failures = probesFrom = 0
           break
         case "closed":
           forgetWhenCalm(at)
@@ -140,6 +141,7 @@ export class Model {
           if (snapshot.state._tag === "HalfOpen") {
             const { probesIn } = snapshot.state
             successes = snapshot.state.successes
+            failures = snapshot.state.failures ?? 0
             if (probesIn !== undefined) probesFrom = at - fact.age + probesIn
           }
           openings = snapshot.openings
@@ -155,7 +157,8 @@ export class Model {
           overrideUntil = at - fact.age + (override?.remaining ?? Infinity)
           break
         case "settled":
-          if (fact.success) successes++
+          if (fact.outcome === "Success") successes++
+          if (fact.outcome === "Failure") failures++
           if (fact.hint > 0) probesFrom = Math.max(probesFrom, at + fact.hint)
       }
       if ("why" in fact) why = fact.why
@@ -170,6 +173,7 @@ export class Model {
       openings,
       openFor,
       successes,
+      failures,
       hintUntil,
       probesFrom,
       override,
@@ -303,6 +307,7 @@ export class Model {
           _tag: "HalfOpen",
           live: left.length,
           successes: story.successes,
+          ...(story.failures > 0 ? { failures: story.failures } : {}),
           nextLapse: left.length === 0 ? undefined : Math.min(...left),
           ...(now < story.probesFrom ? { probesIn: story.probesFrom - now } : {})
         },
@@ -412,9 +417,9 @@ export class Model {
   settle({ fingerprint, generation, lease, outcome }: Settle, now: number): boolean {
     this.expire(now)
     if (generation !== this.generation() || !this.unsettled().some((held) => same(held, lease))) return false
-    const hint = outcome._tag === "Ignored" ? outcome.hint ?? 0 : 0
-    this.happen(now, { is: "settled", lease, success: outcome._tag === "Success", hint })
-    if (outcome._tag === "Failure") {
+    const hint = outcome._tag === "Success" ? 0 : outcome.hint ?? 0
+    this.happen(now, { is: "settled", lease, outcome: outcome._tag, hint })
+    if (outcome._tag === "Failure" && this.story(now).failures >= (outcome.failures ?? 1)) {
       const { hint, opening, why } = outcome
       this.change(now, 0, { is: "opened", opening, hint, why, fingerprint })
     }

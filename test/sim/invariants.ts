@@ -4,7 +4,7 @@
  */
 import { Duration, type Exit, Result } from "effect"
 import { isTagged } from "effect/Predicate"
-import type { Ask } from "../../src/core/Lease.ts"
+import type { Ask, Settle } from "../../src/core/Lease.ts"
 import type { CircuitRecord, LeaseName } from "../../src/core/Record.ts"
 import type { Breaker, Trip } from "../../src/index.ts"
 import type { Changed, CircuitReport, Probed, Snapshot, Synced } from "../../src/Storage/Storage.ts"
@@ -99,6 +99,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #asked = new Map<string, { readonly at: number; readonly duration: number }>()
   /** Leases that the server has granted and that were not settled, since it last lost data. */
   readonly #unsettled = new Set<string>()
+  /** By circuit: how many settled probes have failed since it became half-open. An override does not end the round. */
+  readonly #probesFailed = new Map<string, number>()
   /** By circuit and generation: when the hints of its ignored probes are over, by the server's clock. */
   readonly #hinted = new Map<string, number>()
   /** By process and circuit: when the hints of its own ignored calls are over. */
@@ -201,9 +203,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           (isCurrent && isHeld(old, input.lease)) || record === before?.record,
           () => `a settlement of a lease that is not held changed ${circuit}`
         )
-        const hint = input.outcome._tag === "Ignored" ? input.outcome.hint ?? 0 : 0
+        const round = `${circuit} ${generation}`
+        if (record !== before?.record && input.outcome._tag === "Failure") {
+          this.#checkSample(circuit, input.outcome, record)
+        }
+        const hint = input.outcome._tag === "Success" || record?.state._tag !== "HalfOpen" ? 0 : input.outcome.hint ?? 0
         if (record !== before?.record && hint > 0) {
-          const round = `${circuit} ${generation}`
           this.#hinted.set(round, Math.max(this.#hinted.get(round) ?? -Infinity, now + hint))
         }
         const wasGranted = this.#unsettled.delete(`${circuit} ${input.generation} ${instance} ${sequence}`)
@@ -241,12 +246,28 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         break
     }
     if (record === undefined || record === before?.record) return
+    const isForced = input._tag === "Operation" && input.to._tag === "HalfOpen"
+    if (record.state._tag !== "HalfOpen" || isForced) this.#probesFailed.delete(circuit)
     if (record.state._tag === "HalfOpen") {
       const live = record.state.leases.filter(({ until }) => now < until).length
       const probes = this.#probes(this.#circuit(circuit))
       this.#check(live <= probes, () => `${live} leases of ${circuit} are live, where ${probes} may be`)
     }
     if (record.generation !== before?.record.generation) this.#issue(circuit, generation, record, input, now)
+  }
+
+  /** A failed probe reopens exactly as the last that is needed, by the policy of the instance that settles it. */
+  #checkSample(
+    circuit: string,
+    { failures = 1 }: Extract<Settle["outcome"], { readonly _tag: "Failure" }>,
+    record: CircuitRecord | undefined
+  ): void {
+    const failed = (this.#probesFailed.get(circuit) ?? 0) + 1
+    this.#probesFailed.set(circuit, failed)
+    this.#check(
+      (record?.state._tag === "Open") === (failed >= failures) || this.#fleet.server.losses > 0 || this.#mayForget(),
+      () => `${failed} of the ${failures} failed probes that reopen it left ${circuit} ${record?.state._tag}`
+    )
   }
 
   /** No report makes a process's outcomes younger than they are, by more than a report and an answer may be under way. */
@@ -519,7 +540,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     ).length
   }
 
-  /** Whether a hint of an ignored call of its own holds the probes of a process back. It lasts longer where its machine sleeps. */
+  /** Whether a hint of a call of its own, that did not reopen, holds the probes of a process back. It lasts longer where its machine sleeps. */
   #wasTold(process: Process, circuit: number): boolean {
     const until = this.#toldUntil.get(`${process.index} ${circuit}`)
     return until !== undefined && (this.#fleet.world.now < until || !process.machine.isPunctual)
@@ -543,7 +564,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const who = `${process.index} ${circuit}`
     this.#endedAt.set(who, [...this.#endedAt.get(who) ?? [], this.#fleet.world.now])
     const counts = this.#countsOf(process, circuit)
-    if (behaviour.ends === "isIgnored" && behaviour.hint !== undefined) {
+    const isSampled = process.former[circuit]!.some(({ halfOpen }) => halfOpen?.sample !== undefined)
+    if ((behaviour.ends === "isIgnored" || isSampled) && behaviour.hint !== undefined) {
       const until = this.#fleet.world.now + behaviour.hint
       this.#toldUntil.set(who, Math.max(this.#toldUntil.get(who) ?? -Infinity, until))
     }

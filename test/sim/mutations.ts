@@ -87,6 +87,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     to: ""
   },
   {
+    rule: "failed probes of a round add up until the sample is lost",
+    from: "const failures = (record.state.failures ?? 0) + (outcome._tag === \"Failure\" ? 1 : 0)",
+    to: "const failures = outcome._tag === \"Failure\" ? 1 : 0"
+  },
+  {
     rule: "no lease is granted before the hint of an ignored probe is over",
     from: "if (now < (round.state.probesFrom ?? -Infinity)) return denied",
     to: ""

@@ -109,6 +109,14 @@ const policyFrom = (rng: Rng): Breaker.Data => {
   }
 }
 
+/** The policy with half-open rounds that a sample judges, in some schedules. */
+const sampledFrom = (rng: Rng, policy: Breaker.Data): Breaker.Data => {
+  if (!rng.chance(0.3)) return policy
+  const { successes: _, ...halfOpen } = policy.halfOpen ?? {}
+  const sample = { calls: rng.int(2, 6), failureRate: rng.pick([0.3, 0.5, 0.8]) }
+  return { ...policy, halfOpen: { ...halfOpen, sample } }
+}
+
 /** A change of a policy. How fresh a view must be is not changed, because a call is judged by what it was when it came. */
 const changeFrom = (rng: Rng): Breaker.Data => {
   const { consistency: _, ...policy } = policyFrom(rng)
@@ -145,9 +153,11 @@ export const scheduleFrom = (seed: number): Schedule => {
   const bells = quiet.chance(0.5)
   const withReports = (policy: Breaker.Data): Breaker.Data =>
     quiet.chance(0.6) ? { ...policy, reports: "quiet" } : policy
+  // Whether samples judge half-open rounds.
+  const sampled = new Rng(seed, 5)
   const circuits = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({
     name: `c${i}`,
-    policy: withReports(policyFrom(rng))
+    policy: sampledFrom(sampled, withReports(policyFrom(rng)))
   }))
   const quality = rng.chance(0.7) ? qualityFrom(rng) : perfect
   // Each kind of fault is left out of some schedules, because it hides others: a loss of data hides wrong counts.
@@ -165,7 +175,7 @@ export const scheduleFrom = (seed: number): Schedule => {
   const idlesSoon = suspends && sleep.chance(0.5)
   const change = new Rng(seed, 3)
   const changes = change.chance(0.4)
-    ? Array.from({ length: change.int(1, 3) }, () => withReports(changeFrom(change)))
+    ? Array.from({ length: change.int(1, 3) }, () => sampledFrom(sampled, withReports(changeFrom(change))))
     : []
   const down = circuits.map(() => rng.chance(0.5))
   const process = (): number => rng.int(0, processes - 1)

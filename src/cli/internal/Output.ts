@@ -37,7 +37,9 @@ export const circuitOf = ({ circuit, snapshot }: Read, now: number): Output.Circ
     openings,
     open_for: openFor,
     retry_after: hint,
-    probes: state._tag === "HalfOpen" ? { running: state.live, successes: state.successes } : null,
+    probes: state._tag === "HalfOpen"
+      ? { running: state.live, successes: state.successes, failures: state.failures ?? 0 }
+      : null,
     consecutive_failures: streak,
     fingerprint: fingerprint ?? null,
     lifetime: {

@@ -51,11 +51,13 @@ const stateLine = (snapshot: Snapshot): string => {
     case "Open":
       return `open${since}, ${openings === 1 ? "its first opening" : `${openings} openings in a row`}`
     case "HalfOpen":
-      return `half-open${since}, ${plural(state.live, "probe")} running, ${
-        state.successes === 1 ? "1 has" : `${state.successes} have`
-      } succeeded`
+      return `half-open${since}, ${plural(state.live, "probe")} running, ${have(state.successes)} succeeded${
+        state.failures === undefined ? "" : `, ${have(state.failures)} failed`
+      }`
   }
 }
+
+const have = (probes: number): string => probes === 1 ? "1 has" : `${probes} have`
 
 const nextLine = ({ hint, override, state }: Snapshot): string | undefined => {
   if (override?.kind === "ForcedOpen") return "no probe while it is forced open"

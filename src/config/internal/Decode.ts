@@ -157,8 +157,9 @@ const servicesIn = (
   return { services, serviceKeys }
 }
 
-/** The fields by their first keys: one, or several in an object. `consistency` may be either. */
-const byKey: ReadonlyMap<string, ReadonlyArray<Field>> = Map.groupBy(fields, ({ keys }) => keys[0]!)
+/** Fields by one of their keys: one field, or several in an object. `consistency` may be either. */
+const byKey = (of: ReadonlyArray<Field>, depth: number): ReadonlyMap<string, ReadonlyArray<Field>> =>
+  Map.groupBy(of, ({ keys }) => keys[depth]!)
 
 const settingsIn = (at: At, inside: Inside, found: Found): Settings => {
   const given: Array<Setting> = []
@@ -168,16 +169,16 @@ const settingsIn = (at: At, inside: Inside, found: Found): Settings => {
     if ("problems" in result) found.problems.push(...result.problems)
     else given.push({ field, value: result.value, at })
   }
-  for (const [key, member] of members(at, inside, [...byKey.keys()], found)) {
-    const own = byKey.get(key)!.find(({ keys }) => keys.length === 1)
-    const inner = byKey.get(key)!.filter(({ keys }) => keys.length > 1)
-    if (inner.length === 0 || (own !== undefined && !isObject(member.value))) {
-      read(own!, member)
-      continue
+  const readMembers = (at: At, of: ReadonlyArray<Field>, depth: number): void => {
+    const groups = byKey(of, depth)
+    for (const [key, member] of members(at, inside, [...groups.keys()], found)) {
+      const own = groups.get(key)!.find(({ keys }) => keys.length === depth + 1)
+      const inner = groups.get(key)!.filter(({ keys }) => keys.length > depth + 1)
+      if (inner.length === 0 || (own !== undefined && !isObject(member.value))) read(own!, member)
+      else readMembers(member, inner, depth + 1)
     }
-    const known = inner.map(({ keys }) => keys[1]!)
-    for (const [key, at] of members(member, inside, known, found)) read(inner[known.indexOf(key)]!, at)
   }
+  readMembers(at, fields, 0)
   const settings = settingsFrom(given, found.problems)
   // The checks of a whole policy need values that could be read.
   if (found.problems.length === problems) found.problems.push(...settingsProblems(settings))

@@ -21,6 +21,9 @@ const about: Readonly<Record<string, string>> = {
   maxOpenFor: "The upper limit of an open time. Default 1 hour.",
   "halfOpen.probes": "How many probes the whole fleet runs at once. Default 1.",
   "halfOpen.successes": "How many probes must succeed before the circuit closes. Default 1.",
+  "halfOpen.sample.calls": "How many probes decide whether the circuit closes. Default 10. Not besides successes.",
+  "halfOpen.sample.failureRate":
+    "The circuit reopens where the share of failed probes reaches this. Above 0; default 0.5.",
   "halfOpen.lease": "How long a probe holds its place. Default: the probe's timeout + 1 second, or 30 seconds.",
   "halfOpen.timeout": "The timeout of a probe. Only where the class declares a timeout.",
   "halfOpen.ramp": "For this long after closing, a growing share of the calls is admitted. Default: no ramp.",

@@ -81,19 +81,13 @@ const schemaOf = (kind: Kind): Schema.Codec<unknown, unknown> => {
 const described = ({ description, kind }: Field): Schema.Codec<unknown, unknown> =>
   kind === "trip" ? Trip : schemaOf(kind).annotate({ description })
 
-const serviceSchema = (own: ReadonlyArray<Field>) => {
-  const groups = Map.groupBy(own, ({ keys }) => keys[0]!)
+const serviceSchema = (own: ReadonlyArray<Field>, depth = 0): Schema.Codec<unknown, unknown> => {
+  const groups = Map.groupBy(own, ({ keys }) => keys[depth]!)
   const member = (group: ReadonlyArray<Field>): Schema.Codec<unknown, unknown> => {
-    const [first] = group.filter(({ keys }) => keys.length === 1)
-    const inner = group.filter(({ keys }) => keys.length > 1)
+    const [first] = group.filter(({ keys }) => keys.length === depth + 1)
+    const inner = group.filter(({ keys }) => keys.length > depth + 1)
     const scalar = first === undefined ? [] : [described(first)]
-    const object = inner.length === 0 ?
-      [] :
-      [Schema.Struct(
-        Object.fromEntries(
-          inner.map((field) => [field.keys[1]!, Schema.optionalKey(described(field))] as const)
-        )
-      )]
+    const object = inner.length === 0 ? [] : [serviceSchema(inner, depth + 1)]
     const [only, ...others] = [...scalar, ...object]
     return others.length === 0 ? only! : Schema.Union([...scalar, ...object])
   }

@@ -73,6 +73,10 @@ export const merged = (weaker: Settings, stronger: Settings): Settings => {
   return new Map([...[...weaker].filter(([name]) => !replaced.has(name)), ...stronger])
 }
 
+/** Both say when a half-open circuit closes. */
+const isSample = (path: ReadonlyArray<string>): boolean => path[1] === "sample"
+const isSuccesses = (path: ReadonlyArray<string>): boolean => path[1] === "successes"
+
 /** All names whose values a field replaces: its own names, a whole trip policy its parts, and a part the whole. */
 const fieldsReplacedBy = (field: Field): ReadonlyArray<string> => {
   const [outer] = field.policy ?? ["trip"]
@@ -81,7 +85,8 @@ const fieldsReplacedBy = (field: Field): ReadonlyArray<string> => {
       ? keys.join() === field.keys.join()
       : policy.join() === field.policy.join() ||
         // `consistency: strict` and `consistency.max_age` are one field in two forms.
-        (outer === "consistency" && policy[0] === outer)
+        (outer === "consistency" && policy[0] === outer) ||
+        (isSample(policy) && isSuccesses(field.policy)) || (isSuccesses(policy) && isSample(field.policy))
   ).map(nameOf)
   if (field.policy?.[0] === "trip") return [...names, ...TRIP_PARTS]
   return field.policy === undefined ? [...names, "trip"] : names

@@ -15,7 +15,7 @@ export const isSnapshot = (value: unknown, totals?: number): value is Snapshot =
     case "Open":
       return isNumber(state.remaining)
     case "HalfOpen":
-      return isCount(state.live) && isCount(state.successes)
+      return isCount(state.live) && isCount(state.successes) && isCount(state.failures ?? 0)
     default:
       return false
   }

@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import { keptLeases } from "../../core/Lease.ts"
 import type { Settlement } from "../../core/Permit.ts"
 import type { LeaseName } from "../../core/Record.ts"
+import { closedBecause, reopenedBecause } from "../../core/State.ts"
 import type { LocalMillis } from "../../core/Time.ts"
 import type { Probe, Probed, PutBack, Settle, Snapshot } from "../../Storage/Storage.ts"
 import { messages } from "../Messages.ts"
@@ -224,16 +225,18 @@ export class Leases {
   }
 
   #outcome({ hintMillis, outcome }: Settlement, now: LocalMillis): Settle["outcome"] {
-    const { local, membership: { instance, plan: { maxOpenForMillis, successes } } } = this.#holder
+    const { local, membership: { instance, plan } } = this.#holder
+    const { failures, maxOpenForMillis, successes } = plan
     switch (outcome) {
       case "Success":
-        return { _tag: "Success", successes, why: { reason: `${successes} of ${successes} probes succeeded` } }
+        return { _tag: "Success", successes, why: { reason: closedBecause(plan, successes) } }
       case "Failure":
         return {
           _tag: "Failure",
           opening: { openFor: local.nextOpenForMillis(now), maxOpenFor: maxOpenForMillis },
           hint: Math.min(hintMillis, maxOpenForMillis),
-          why: { reason: "a probe failed", evidence: { by: "instance", instance } }
+          why: { reason: reopenedBecause(plan, failures), evidence: { by: "instance", instance } },
+          ...(failures > 1 ? { failures } : {})
         }
       case "Ignored":
         return { _tag: "Ignored", ...(hintMillis > 0 ? { hint: Math.min(hintMillis, maxOpenForMillis) } : {}) }

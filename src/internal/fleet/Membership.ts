@@ -58,7 +58,7 @@ export interface InForce {
   readonly rounds: Rounds
   readonly policy: FleetPolicy
   /** The part of the plan by which the fleet's evidence is judged and its probes are granted. */
-  readonly plan: Pick<Plan, "rule" | "probes" | "successes" | "leaseMillis" | "maxOpenForMillis">
+  readonly plan: Pick<Plan, "rule" | "probes" | "successes" | "failures" | "leaseMillis" | "maxOpenForMillis">
   /** Whether the fleet opens on pooled evidence, or with whichever instance trips. */
   readonly isPooled: boolean
   /** Whether successes are reported and changes polled for. Not so on memory with `any` and `local`: nobody else needs them. */

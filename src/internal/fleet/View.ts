@@ -12,10 +12,11 @@ export const fleetStateOf = ({ state }: Snapshot, probes: number, now: LocalMill
     case "Open":
       return { _tag: "Open", until: now + state.remaining }
     case "HalfOpen": {
-      const { live, nextLapse = 0, probesIn, successes } = state
+      const { failures = 0, live, nextLapse = 0, probesIn, successes } = state
       return {
         _tag: "HalfOpen",
         successes,
+        failures,
         freeAt: live < probes ? now : now + nextLapse,
         probesFrom: probesIn === undefined ? 0 : now + probesIn
       }
