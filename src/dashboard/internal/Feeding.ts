@@ -31,14 +31,19 @@ interface Options {
   readonly refreshEvery: Duration.Input | undefined
 }
 
-/** The breakers of this process that reject calls on their own evidence. */
-const here: Effect.Effect<ReadonlyArray<Here>> = Effect.gen(function*() {
-  const snapshots = yield* (yield* Registry).snapshots
-  return snapshots.filter(({ isolated }) => isolated).slice(0, MOST_HERE).map(({ circuit, why = "" }) => ({
-    circuit,
-    isolated: why,
-    drift: null
-  }))
+/** The circuits that this process rejects on its own evidence while the fleet does not, and those whose policy differs from the fleet's. */
+export const here: Effect.Effect<ReadonlyArray<Here>> = Effect.gen(function*() {
+  const found: Array<Here> = []
+  for (const { fingerprint, snapshots } of yield* (yield* Registry).breakers) {
+    const ours = yield* fingerprint
+    for (const { circuit, fleet, isolated, why = "" } of yield* snapshots()) {
+      const drift = fleet?.drift === undefined ? null : { here: ours, fleet: fleet.drift }
+      const alone = isolated && fleet?.state !== "Open"
+      if (alone || drift !== null) found.push({ circuit, isolated: alone ? why : null, drift })
+      if (found.length === MOST_HERE) return found
+    }
+  }
+  return found
 })
 
 /** Follows the storage until the scope closes. `ready` is done after the first answer. */
