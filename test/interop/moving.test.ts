@@ -8,7 +8,7 @@ import { join } from "node:path"
 import Opossum from "opossum"
 import { vi } from "vitest"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
-import { defaultTrip, resolve } from "../../src/internal/ResolvedPolicy.ts"
+import { defaultSample, defaultTrip, resolve } from "../../src/internal/ResolvedPolicy.ts"
 import * as Adapter from "../../src/interop/Adapter.ts"
 import { root } from "../support/docs.ts"
 import { make } from "../utils.ts"
@@ -183,6 +183,8 @@ const policyDefaults: Readonly<Record<string, string>> = (() => {
     "maxOpenFor": `${Duration.toHours(policy.maxOpenForMillis)} hour`,
     "halfOpen.probes": String(policy.probes),
     "halfOpen.successes": String(policy.successes),
+    "halfOpen.sample.calls": String(defaultSample.calls),
+    "halfOpen.sample.failureRate": String(defaultSample.failureRate),
     "halfOpen.lease": seconds(policy.leaseMillis),
     "timeout": orNone(policy.timeoutMillis),
     "maxConcurrent": orNone(policy.maxConcurrent),

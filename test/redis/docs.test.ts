@@ -6,7 +6,7 @@ import type * as Redis from "effect/persistence/Redis"
 import { readFileSync } from "node:fs"
 import { mkdir, rm, writeFile } from "node:fs/promises"
 import { delimiter, join } from "node:path"
-import { failures, FORCED, IGNORED, MINUTE, success } from "../../src/conformance/Law.ts"
+import { failures, FORCED, IGNORED, MINUTE, secondFailure, success } from "../../src/conformance/Law.ts"
 import { Breaker, Trip } from "../../src/index.ts"
 import type * as IoRedis from "../../src/layers/IoRedis.ts"
 import { FIELDS } from "../../src/redis/Fields.ts"
@@ -163,9 +163,9 @@ describe("docs/redis.md", () => {
       yield* look
       yield* it.operate({ _tag: "ClearOverride" })
       yield* it.operate({ _tag: "HalfOpen" })
-      yield* it.ask("a", { probes: 2 })
-      yield* it.ask("b", { probes: 2 })
+      for (const probe of ["a", "b", "c"]) yield* it.ask(probe, { probes: 3 })
       yield* look
+      yield* it.settle("c", secondFailure)
       yield* it.settle("b", { ...IGNORED, hint: MINUTE })
       yield* look
       yield* it.settle("a", success())
