@@ -131,7 +131,7 @@ export type {
   WrapWith
 } from "./Guard.ts"
 export type { Outcome } from "./Outcome.ts"
-export { type Classify, type Consistency, Data, type HalfOpen, type Policy } from "./Policy.ts"
+export { type Classify, type Consistency, Data, type HalfOpen, type Policy, type Sample } from "./Policy.ts"
 
 // -----------------------------------------------------------------------------
 // which errors can happen
