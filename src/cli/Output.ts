@@ -78,6 +78,8 @@ export declare namespace Output {
       { readonly within: number; readonly success: number; readonly failure: number; readonly slow: number }
     >
     readonly changes: ReadonlyArray<Change>
+    /** How many instances have reported within the idle time, or some more. `null` where none has, and where the storage does not count them. */
+    readonly instances: number | null
     /** Whether the given policy is the one that last changed the state; `null` where none is given or none has. */
     readonly policy: { readonly fingerprint: string; readonly matches: boolean } | null
   }

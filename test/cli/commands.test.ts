@@ -10,9 +10,14 @@ afterAll(() => rm(directory, { recursive: true, force: true }))
 
 describe("the command line", () => {
   commandLine([
-    { name: "SQLite", target: () => Promise.resolve({ url: `sqlite:${join(directory, "circuits.db")}` }) },
+    {
+      name: "SQLite",
+      target: () => Promise.resolve({ url: `sqlite:${join(directory, "circuits.db")}` }),
+      countsInstances: false
+    },
     {
       name: "files",
+      countsInstances: true,
       target: async () => {
         const circuits = join(directory, "circuits")
         await mkdir(circuits)

@@ -7,8 +7,8 @@ const at = (url: () => string) => () => Promise.resolve({ url: url(), prefix: fr
 
 describe("the command line on servers", () => {
   commandLine([
-    { name: "Redis", target: at(() => inject("redisUrl")) },
-    { name: "Postgres", target: at(() => inject("databaseUrl")) },
-    { name: "MariaDB", target: at(() => inject("mysqlUrl")) }
+    { name: "Redis", target: at(() => inject("redisUrl")), countsInstances: true },
+    { name: "Postgres", target: at(() => inject("databaseUrl")), countsInstances: false },
+    { name: "MariaDB", target: at(() => inject("mysqlUrl")), countsInstances: false }
   ])
 })

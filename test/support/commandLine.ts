@@ -9,6 +9,8 @@ import { cli, Pty, type Target } from "./terminal.ts"
 export interface CommandLinePlace {
   readonly name: string
   readonly target: () => Promise<Target>
+  /** Whether the storage knows how many instances have reported. */
+  readonly countsInstances: boolean
 }
 
 const service = ({ prefix = "", url }: Target) =>
@@ -29,7 +31,7 @@ const CONTROLS = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u
 const isTame = (output: string): boolean => output.split("\n").every((line) => !CONTROLS.test(line))
 
 export const commandLine = (places: ReadonlyArray<CommandLinePlace>) => {
-  describe.each(places)("on $name", ({ target: makeTarget }) => {
+  describe.each(places)("on $name", ({ countsInstances, target: makeTarget }) => {
     let target: Target
     let child: Awaited<ReturnType<typeof service>>
 
@@ -64,7 +66,9 @@ export const commandLine = (places: ReadonlyArray<CommandLinePlace>) => {
       assert.isAbove(shown.remaining!, 0)
       assert.isNotNull(shown.evidence)
       assert.strictEqual(shown.lifetime.times_opened, 1)
+      assert.strictEqual(shown.instances, countsInstances ? 1 : null)
       const { stdout } = await cli(target, ["show", "payments"])
+      assert.strictEqual(/^ {2}instances 1 reported within the idle time$/m.test(stdout), countsInstances)
       for (const part of [/state +open for .*first opening/, /next +a probe in/, /opened once/]) {
         assert.match(stdout, part)
       }

@@ -104,7 +104,7 @@ const windowsOf = ({ totals }: Snapshot): Output.Show["windows"] =>
 
 /** The lines of a circuit, as `show` prints them and as it is shown before an act. */
 export const linesOf = ({ circuit, snapshot }: Circuit, colours: boolean): ReadonlyArray<string> => {
-  const { fingerprint, override, why } = snapshot
+  const { fingerprint, members, override, why } = snapshot
   const evidence = why?.evidence === undefined ? undefined : jsonOf(why.evidence)
   const fields: ReadonlyArray<readonly [name: string, text: string | undefined]> = [
     ["state", painted(stateLine(snapshot), paintOf({ ...snapshot, override: undefined }), colours)],
@@ -133,7 +133,8 @@ export const linesOf = ({ circuit, snapshot }: Circuit, colours: boolean): Reado
       ] as const
     ),
     ["streak", snapshot.streak === 0 ? undefined : `${plural(snapshot.streak, "consecutive failure")}`],
-    ["policy", fingerprint === undefined ? undefined : safe(fingerprint)]
+    ["policy", fingerprint === undefined ? undefined : safe(fingerprint)],
+    ["instances", members === undefined ? undefined : `${members.toLocaleString("en")} reported within the idle time`]
   ]
   return [
     painted(cut(safe(circuit), LONGEST_LINE), "bold", colours),
@@ -183,6 +184,7 @@ export const show = (flags: Flags, circuit: string, given: string | undefined) =
           at: isoOf(now),
           windows: windowsOf(snapshot),
           changes: changes.map((entry) => changeOf(circuit, entry)),
+          instances: snapshot.members ?? null,
           policy: given === undefined ? null : { fingerprint: given, matches }
         }
         return yield* print(jsonOf(output))
