@@ -110,10 +110,10 @@ const ls = Command.make(
     )
 ).pipe(Command.withDescription("Lists circuits: state, override, what is left of it, since when, and why"))
 
-const fingerprintOf = (policy: Option.Option<string>) =>
+const fingerprintOf = (policy: Option.Option<string>, circuit: string) =>
   Option.match(policy, {
     onNone: () => Effect.undefined,
-    onSome: (file) => later(() => import("./internal/PolicyFile.ts"), (module) => module.fingerprintOf(file))
+    onSome: (file) => later(() => import("./internal/PolicyFile.ts"), (module) => module.fingerprintOf(file, circuit))
   })
 
 const show = Command.make(
@@ -122,14 +122,16 @@ const show = Command.make(
     circuit: circuitArgument,
     policy: Flag.String("policy").pipe(
       Flag.withMetavar("file"),
-      Flag.withDescription("A policy as JSON, YAML or TOML, to tell whether it is the one that last changed the state"),
+      Flag.withDescription(
+        "A policy or a configuration file, to tell whether its policy is the one that last changed the state"
+      ),
       Flag.optional
     )
   },
   ({ circuit, policy }) =>
     withFlags((flags) =>
       Effect.flatMap(
-        fingerprintOf(policy),
+        fingerprintOf(policy, circuit),
         (fingerprint) => later(() => import("./internal/Show.ts"), (module) => module.show(flags, circuit, fingerprint))
       )
     )
@@ -317,7 +319,7 @@ const whatIf = Command.make(
     ),
     policies: Flag.String("policy").pipe(
       Flag.withMetavar("file"),
-      Flag.withDescription("A policy as JSON, YAML or TOML. Several are shown side by side"),
+      Flag.withDescription("A policy as JSON, YAML or TOML, or a configuration file. Several are shown side by side"),
       Flag.atLeast(0)
     ),
     svg: Flag.String("svg").pipe(

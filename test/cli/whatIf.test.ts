@@ -1,4 +1,5 @@
 /** Recordings, and their replay through the breaker under other policies. */
+import { NodeFileSystem } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { TestClock } from "effect/testing"
@@ -6,12 +7,13 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll } from "vitest"
+import { readPolicy } from "../../src/cli/internal/PolicyFile.ts"
 import { parseRecording, recordingFrom, spansMillis } from "../../src/cli/internal/Recording.ts"
 import { type Call, replay } from "../../src/cli/internal/Replay.ts"
 import { svgOf } from "../../src/cli/internal/Timeline.ts"
 import { circuitOf } from "../../src/conformance/Law.ts"
 import { noCounts, noDelta, noLifetimeCounts } from "../../src/core/Delta.ts"
-import { type Breaker, Trip } from "../../src/index.ts"
+import { Breaker, Trip } from "../../src/index.ts"
 import { memory } from "../support/storages.ts"
 import { cli } from "../support/terminal.ts"
 import { make } from "../utils.ts"
@@ -261,6 +263,105 @@ describe("what-if", () => {
       failures_spared: 11,
       successes_rejected: 7,
       not_closed: 20_000
+    })
+  })
+
+  describe("with a configuration file", () => {
+    const policiesOf = async (circuit: string, ...files: ReadonlyArray<readonly [name: string, text: string]>) => {
+      const read = await Promise.all(files.map(async ([name, text]) => readPolicy(await fileOf(name, text), circuit)))
+      return Effect.runPromise(Effect.provide(Effect.all(read), NodeFileSystem.layer))
+    }
+
+    it("takes the circuit's service over the defaults, in each format, where a bare number is seconds", async () => {
+      const policies = await policiesOf(
+        "payments",
+        [
+          "one.yaml",
+          "circuit_breaker:\n  defaults: { open_for: 30, timeout: 2 }\n" +
+          "  services:\n    payments: { failure_threshold: 3, recovery_timeout: 10 }\n"
+        ],
+        [
+          "two.toml",
+          "[circuit_breaker.defaults]\nopen_for = 30\ntimeout = 2\n[circuit_breaker.services.payments]\nfailure_threshold = 3\nopen_for = 10\n"
+        ],
+        [
+          "three.json",
+          JSON.stringify({
+            redis: {},
+            circuit_breaker: {
+              defaults: { timeout: 2, open_for: 30, failure_threshold: 9, idle_time_to_live: 60 },
+              services: { payments: { failure_threshold: 3, open_for: "10 seconds", capacity: 10 } }
+            }
+          })
+        ]
+      )
+      const data = { trip: Trip.consecutiveFailures(3), openFor: "10 seconds", timeout: "2 seconds" } as const
+      assert.deepStrictEqual(policies.map(({ name }) => name), ["one (payments)", "two (payments)", "three (payments)"])
+      assert.deepStrictEqual(
+        policies.map(({ data }) => Breaker.fingerprint(data)),
+        policies.map(() => Breaker.fingerprint(data))
+      )
+      for (const { data } of policies) assert.sameMembers(Object.keys(data), ["trip", "openFor", "timeout"])
+    })
+
+    it("finds the service of a keyed breaker's circuit, and else has the defaults", async () => {
+      const text = "circuit_breaker: { defaults: { open_for: 7 }, services: { http/eu: { failure_threshold: 2 } } }"
+      const nameFor = async (circuit: string) => (await policiesOf(circuit, ["keyed.yaml", text]))[0]!.name
+      assert.strictEqual(await nameFor("http~1eu/example.org"), "keyed (http/eu)")
+      assert.strictEqual(await nameFor("http~1eu~overflow"), "keyed (http/eu)")
+      assert.strictEqual(await nameFor("http/eu"), "keyed (http/eu)")
+      assert.strictEqual(await nameFor("http"), "keyed (defaults)")
+    })
+
+    it("says what is wrong with it", async () => {
+      const wrong = async (document: object) => {
+        const file = await fileOf("wrong.json", JSON.stringify({ circuit_breaker: document }))
+        const { code, text } = await Effect.runPromise(
+          Effect.provide(Effect.flip(readPolicy(file, "payments")), NodeFileSystem.layer)
+        )
+        assert.strictEqual(code, 2)
+        return text!
+      }
+      assert.match(
+        await wrong({ services: { a: { openFor: 1 }, b: { open_for: -1 } } }),
+        /wrong\.json" is no configuration: .*services\.b\.open_for must be .*\n.*services\.a\.openFor must be left out.*did you mean open_for/
+      )
+      assert.match(
+        await wrong({ services: { a: {}, "b\u001b": {} } }),
+        /has no policy for "payments": it has no defaults, and its services are "a", "b\\u001b"$/
+      )
+      assert.match(await wrong({}), /has no policy for "payments": it has no defaults, and no services$/)
+      assert.match(
+        await wrong({
+          defaults: { max_open_for: 10 },
+          services: { payments: { open_for: 20 } }
+        }),
+        /has no policy for "payments": maxOpenFor must be .*from 20000 ms/
+      )
+    })
+
+    it("replays its policy beside others", async () => {
+      const from = await fileOf("calls.ndjson", recording)
+      const config = await fileOf(
+        "breakers.yaml",
+        "circuit_breaker:\n  services:\n    a: { failure_threshold: 3, open_for: 10 }\n"
+      )
+      const plain = await fileOf(
+        "plain.yaml",
+        "trip:\n  _tag: ConsecutiveFailures\n  failures: 3\nopenFor: 10 seconds\n"
+      )
+      const { code, stderr, stdout } = await cli(target, [
+        "what-if",
+        "--from",
+        from,
+        "--policy",
+        config,
+        "--policy",
+        plain
+      ])
+      assert.strictEqual(code, 0, stderr)
+      assert.match(stdout, /^breakers \(a\) +2× +20s +18 of 30 +11 +7/m)
+      assert.match(stdout, /^plain +2× +20s +18 of 30 +11 +7/m)
     })
   })
 

@@ -159,8 +159,8 @@ const textAnswer = ({ from, recording, replays, to }: Answer) =>
 export const whatIf = (flags: Flags, options: WhatIfFlags) =>
   Effect.gen(function*() {
     if (options.policies.length === 0) return yield* usage("Under which policy? Give one or more by --policy FILE")
-    const policies = yield* Effect.forEach(options.policies, readPolicy)
     const recording = yield* recordingOf(flags, options)
+    const policies = yield* Effect.forEach(options.policies, (file) => readPolicy(file, recording.circuit))
     const replays = yield* Effect.forEach(policies, (policy) => replay(policy, recording.calls, recording.end))
     const from = recording.calls[0]!.startedAt
     const ends = replays.flatMap(({ segments }) => segments.map(({ to }) => to))
