@@ -1,6 +1,14 @@
 /** The command line on Redis, Postgres and MariaDB. */
-import { describe, inject } from "vitest"
+import { Context, Effect, Layer } from "effect"
+import { assert, beforeAll, describe, inject, it } from "vitest"
+import type { Output } from "../../src/cli/Output.ts"
+import { circuitOf, failures } from "../../src/conformance/Law.ts"
+import * as IoRedis from "../../src/layers/IoRedis.ts"
+import * as RedisStorageLive from "../../src/layers/RedisStorageLive.ts"
+import { Storage } from "../../src/Storage/Storage.ts"
 import { commandLine } from "../support/commandLine.ts"
+import { cli as redisCli } from "../support/servers/redis.ts"
+import { cli } from "../support/terminal.ts"
 import { freshPrefix } from "./databases.ts"
 
 const at = (url: () => string) => () => Promise.resolve({ url: url(), prefix: freshPrefix() })
@@ -11,4 +19,51 @@ describe("the command line on servers", () => {
     { name: "Postgres", target: at(() => inject("databaseUrl")), countsInstances: false },
     { name: "MariaDB", target: at(() => inject("mysqlUrl")), countsInstances: false }
   ])
+})
+
+describe("circuits on Redis", () => {
+  const prefix = freshPrefix()
+  const run = (url: string, ...args: ReadonlyArray<string>) =>
+    cli({ url }, [...args, "--storage-prefix", prefix, "--deadline", "1m"])
+
+  beforeAll(() =>
+    Effect.gen(function*() {
+      const storage = Context.get(
+        yield* Layer.build(RedisStorageLive.layer({ ...IoRedis.fromUrl(inject("redisUrl")), prefix })),
+        Storage
+      )
+      yield* circuitOf(storage, "payments").open()
+      yield* circuitOf(storage, "users").report(failures(1))
+    }).pipe(Effect.scoped, Effect.runPromise)
+  )
+
+  it("get back the expiry that their keys have lost, by clean-up and a yes", async () => {
+    const [url, key] = [inject("redisUrl"), `${prefix}{users}`]
+    const redis = (...command: ReadonlyArray<string>) => redisCli(Number(new URL(url).port), ...command)
+    assert.strictEqual(await redis("PERSIST", key), "1")
+    assert.strictEqual((await run(url, "clean-up")).code, 4)
+    assert.strictEqual(await redis("TTL", key), "-1")
+    const { code, stderr, stdout } = await run(url, "clean-up", "--yes")
+    assert.deepStrictEqual([code, stdout], [0, "1 keys\n"], stderr)
+    assert.isAbove(Number(await redis("TTL", key)), 0)
+  })
+
+  it("move to Postgres by migrate, phase by phase", async () => {
+    const [from, to] = [inject("redisUrl"), inject("databaseUrl")]
+    const migrate = async (...args: ReadonlyArray<string>) => {
+      const { code, stderr, stdout } = await run(from, "migrate", ...args, "--to", to, "--name", "to-postgres")
+      assert.strictEqual(code, 0, stderr)
+      return stdout
+    }
+    assert.strictEqual(await migrate("backfill", "--yes"), "2 circuits compared, 2 carried\n")
+    assert.strictEqual(await migrate("compare"), "2 circuits, 0 differ\n")
+    for (const phase of ["read-both-write-both", "read-new-write-both", "read-new-write-new"]) {
+      assert.match(await migrate("switch", phase, "--yes"), new RegExp(`^"to-postgres": ${phase}, was `))
+    }
+    const { circuits }: Output.Ls = JSON.parse((await run(to, "ls", "--json")).stdout)
+    assert.deepStrictEqual(circuits.map(({ circuit, state }) => [circuit, state]), [
+      ["payments", "open"],
+      ["users", "closed"]
+    ])
+  })
 })
