@@ -1,6 +1,6 @@
 /**
- * `ls`: the circuits of a storage. Up to a thousand are sorted; of more, each is printed as it is read, so that the memory that the
- * command takes does not grow with their number.
+ * `ls`: the circuits of a storage. Up to a thousand are sorted; of more, each is printed as it is read, so that the command does
+ * not keep them. The list of Redis keeps the names that it has given, because `SCAN` may give one twice.
  */
 import * as Clock from "effect/Clock"
 import * as Console from "effect/Console"
