@@ -7,6 +7,7 @@ import * as Dashboard from "../../src/dashboard/Dashboard.ts"
 import type { Session, Update } from "../../src/dashboard/internal/Feed.ts"
 import { isSameToken } from "../../src/dashboard/internal/Tokens.ts"
 import { Storage, Trip } from "../../src/index.ts"
+import { type Entry, Registry } from "../../src/Registry.ts"
 import { Storage as StorageService } from "../../src/Storage/Storage.ts"
 import { make } from "../utils.ts"
 
@@ -142,6 +143,22 @@ describe("reading", () => {
       yield* until(({ reset, statuses }) => reset && statuses.disabled === 1)
       yield* payments.clearOverride({ actor: "ann" })
       yield* until(({ circuits }) => circuits.some(({ override }) => override === null))
+      yield* Effect.promise(() => reader.cancel())
+    }).pipe(Effect.scoped, Effect.provide(Storage.MemoryStorageLive)))
+
+  it.live("sends the circuits whose policy here differs from that of the fleet", () =>
+    Effect.gen(function*() {
+      const snapshot = { circuit: "payments", isolated: false, fleet: { state: "Closed", drift: "theirs" } }
+      const entry = { fingerprint: Effect.succeed("ours"), snapshots: () => Effect.succeed([snapshot]) }
+      const registry = { ...yield* Registry, breakers: Effect.succeed([entry as unknown as Entry]) }
+      const get = yield* serve(Dashboard.layer()).pipe(Effect.provideService(Registry, registry))
+      const response = yield* get("/circuits/api/events")
+      const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader()
+      const { value } = yield* Effect.promise(() => reader.read())
+      const { here }: Update = JSON.parse(value!.slice("data: ".length))
+      assert.deepStrictEqual(here, [
+        { circuit: "payments", isolated: null, drift: { here: "ours", fleet: "theirs" } }
+      ])
       yield* Effect.promise(() => reader.cancel())
     }).pipe(Effect.scoped, Effect.provide(Storage.MemoryStorageLive)))
 })

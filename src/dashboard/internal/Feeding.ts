@@ -84,6 +84,8 @@ export const makeFeed = (
   options: Options
 ): Effect.Effect<Stream.Stream<Uint8Array>, never, Scope.Scope> =>
   Effect.gen(function*() {
+    // A request runs without the references of the layer.
+    const hereNow = Effect.provideService(here, Registry, yield* Registry)
     const following = yield* RcRef.make({ acquire: follow(operator, options), idleTimeToLive: KEPT })
     return Stream.unwrap(Effect.gen(function*() {
       const { board, ready } = yield* RcRef.get(following)
@@ -96,7 +98,7 @@ export const makeFeed = (
           const at = yield* Clock.currentTimeMillis
           if (at - lookedAt >= HERE_MILLIS) {
             lookedAt = at
-            around = yield* here
+            around = yield* hereNow
           }
           if (board.version > viewer.version || at - sentAt >= ALIVE_MILLIS) {
             sentAt = at
