@@ -1,7 +1,7 @@
 /**
  * Prints how large each import of the package is in a bundle: its own code, minified and compressed, without Effect and the drivers.
- * What an import loads only later is counted, too. `-- --json` prints only the results; `-- --accept` writes the bounds that a
- * test holds, 10 % above what was found.
+ * Modules that an import loads later, by `import()`, are included. `-- --json` prints only the results. `-- --accept` writes the
+ * bounds that a test holds, 10 % above the sizes.
  */
 import { build } from "esbuild"
 import { globSync, readFileSync, writeFileSync } from "node:fs"

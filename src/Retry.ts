@@ -41,8 +41,9 @@ import { countIn, fieldsIn, refuse } from "./internal/Check.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * Whether the call was made, for `Effect.retry({ while: Retry.notRejected })`: what the call failed with is retried, and so is a
- * timeout of the breaker. An open circuit, a full bulkhead and a `StorageError` are not, also as the cause of another error.
+ * Whether an error is no rejection, for `Effect.retry({ while: Retry.notRejected })`. The call's own errors and a timeout of the
+ * breaker are retried. A `BreakerOpenError`, a `BulkheadFullError` and a `StorageError` are not, because the call was not made; nor
+ * is an error that carries one of them as its cause.
  *
  * @category guards
  * @since 0.1.0
@@ -157,7 +158,7 @@ export const budget = (
   options: BudgetOptions = {}
 ): Effect.Effect<Budget> =>
   Effect.gen(function*() {
-    const { perSuccess = 0.1, tokens = 10 } = checked(options)
+    const { perSuccess, tokens } = checked(options)
     const most = tokens * ONE_TOKEN
     const gain = Math.round(perSuccess * ONE_TOKEN)
     const within = (amount: number): number => Math.min(most, Math.max(0, amount))
@@ -180,7 +181,7 @@ export const budget = (
     }
   })
 
-const checked = (options: BudgetOptions): BudgetOptions => {
+const checked = (options: BudgetOptions): { readonly tokens: number; readonly perSuccess: number } => {
   const { perSuccess = 0.1, tokens = 10 } = options
   refuse("Retry.budget", [
     ...fieldsIn("", options, ["tokens", "perSuccess"]),
@@ -189,7 +190,7 @@ const checked = (options: BudgetOptions): BudgetOptions => {
       ? []
       : [{ field: "perSuccess", value: perSuccess, range: `a number from ${1 / ONE_TOKEN} to ${MOST_PER_SUCCESS}` }])
   ])
-  return options
+  return { tokens, perSuccess }
 }
 
 /** The outcomes between two readings, and how many of them, at the end, were all failures or all successes. */

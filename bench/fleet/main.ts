@@ -9,8 +9,9 @@
  *
  * 20 instances with 50 circuits each are measured. Each has a storage and connections of its own, and calls each circuit at
  * random times: 5 times a second where all is well and where all is sick, 20 times where a share fails. Each contender has a
- * server of its own, so that the processor time of the servers can be told apart. They run at once, so that the machine is the
- * same for all; on Postgres, which needs more of it, those of one rule at a time. A simulation of the same engine counts reports and polls for 20 and for 200 instances.
+ * server of its own, so that the processor time of the servers can be told apart. All contenders run at once, so that the machine
+ * is the same for all. On Postgres, which needs more processor time, only the contenders of one trip rule run at once. A simulation
+ * of the same engine counts reports and polls for 20 and for 200 instances.
  *
  * A case without a suffix has a failure rate within a minute, one with `-streak` five consecutive failures. `open` is the
  * time from the first failure until the fleet's opening is committed, `rejection` until an instance rejects that had no
@@ -36,11 +37,18 @@ const { values: options } = parseArgs({
 })
 
 const ON = SERVERS.find((server) => server === options.on)
-if (ON === undefined) throw new RangeError(`--on: it must be one of ${SERVERS.join(", ")}`)
-const SECONDS = Number(options.seconds)
-const PROCESSES = Number(options.processes)
+if (ON === undefined) throw new RangeError(`--on must be one of ${SERVERS.join(", ")}, and is ${options.on}`)
 
 const INSTANCES = 20
+
+const countOf = (name: "processes" | "seconds", most: number): number => {
+  const value = Number(options[name])
+  if (Number.isInteger(value) && value >= 1 && value <= most) return value
+  throw new RangeError(`--${name} must be a whole number from 1 to ${most}, and is ${options[name]}`)
+}
+const SECONDS = countOf("seconds", 3600)
+const PROCESSES = countOf("processes", INSTANCES)
+
 const CIRCUITS = 50
 const LARGE = 200
 
@@ -79,6 +87,7 @@ const cases: ReadonlyArray<Case> = [
 ]
 
 const progress = (text: string): void => {
+  // On the error output, because the results may be read by a program.
   if (process.stderr.isTTY) console.error(`… ${text}`)
 }
 
@@ -102,7 +111,7 @@ const join = async (group: Omit<Group, "instances" | "on" | "watches">, isWatche
 
 const NOTHING: Sent = { reports: 0, looks: 0, polls: 0, changes: 0, probes: 0 }
 
-/** What a contender has sent to its storage so far. */
+/** How many requests all instances of a contender have sent to its storage so far, by kind. */
 const sentBy = (contender: string, replies: ReadonlyArray<Replies["work"]>): Sent =>
   replies.reduce((sum, { sent: { [contender]: sent = NOTHING } }) => ({
     reports: sum.reports + sent.reports,
@@ -304,7 +313,7 @@ const boundsOf = (value: (name: string, contender: string) => number): ReadonlyA
   ]
 }
 
-/** What runs at once. */
+/** Groups that run one after the other: on Postgres one group of each kind, elsewhere a single one. */
 const waves = <A>(all: ReadonlyArray<A>, kindOf: (one: A) => unknown): ReadonlyArray<ReadonlyArray<A>> =>
   ON === "postgres" ? [...new Set(all.map(kindOf))].map((kind) => all.filter((one) => kindOf(one) === kind)) : [all]
 
@@ -317,7 +326,7 @@ const inTurn = async <A>(
   return results
 }
 
-/** Without what no contender did. */
+/** Leaves out the cases in which the value of every contender is zero. */
 const withoutZeros = (results: ReadonlyArray<Result>): ReadonlyArray<Result> =>
   results.filter(({ case: name }) => results.some((other) => other.case === name && other.value > 0))
 

@@ -18,7 +18,7 @@ export interface Group {
   readonly on: On
   readonly url: string
   readonly policy: Breaker.Data
-  /** Whether the storage tells of changes as they are made. */
+  /** If false, the storage pushes no changes, and instances hear of them by their reports and polls. */
   readonly pushes: boolean
   readonly instances: number
   readonly circuits: ReadonlyArray<string>
@@ -33,7 +33,7 @@ export interface Load {
   readonly failing: number
 }
 
-/** What was sent to the storage so far. */
+/** The number of requests that were sent to the storage so far, by kind. */
 export interface Sent {
   readonly reports: number
   readonly looks: number
@@ -106,7 +106,7 @@ const storageOn = ({ on, url }: Group): Layer.Layer<Storage.Storage> =>
     )
     : Layer.provide(RedisStorage.layer({ prefix: "bench:" }), IoRedis.layer(IoRedis.fromUrl(url)))
 
-/** The same storage. What is sent to it is counted, and it may be without pushes. */
+/** A storage that counts the requests to the given one, and pushes changes only if the group has pushes. */
 const counted = ({ contender, pushes }: Group, storage: StorageService): StorageService => {
   const counts = sent.get(contender) ?? { reports: 0, looks: 0, polls: 0, changes: 0, probes: 0 }
   sent.set(contender, counts)

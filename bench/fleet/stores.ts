@@ -16,7 +16,7 @@ export type On = typeof SERVERS[number]
 export interface Store {
   readonly on: On
   readonly url: string
-  /** What its work is counted in, per second. */
+  /** The unit of each count of `work`, per second. */
   readonly units: Readonly<Record<string, string>>
   readonly work: () => Promise<Work>
   readonly stop: () => Promise<void>
@@ -24,7 +24,7 @@ export interface Store {
 
 const REDIS_UNITS = {
   "server-cpu": "ms/s",
-  // Those within scripts, too.
+  // The commands that scripts call are included.
   commands: "commands/s",
   "bytes-in": "bytes/s",
   "bytes-out": "bytes/s"

@@ -334,7 +334,7 @@ export const retryTransient = <E, B2, ES = never, R1 = never>(options: {
   readonly schedule?: Schedule.Schedule<B2, NoInfer<E> | HttpClientResponse, ES, R1> | undefined
   /** The most retries. Default: no limit. */
   readonly times?: number | undefined
-  /** Whether there is room for a retry, by the circuit of the breaker inside: `Retry.budget`. Default: always. */
+  /** The `Retry.budget` of the breaker inside. Without it, retries are bounded only by `times` and `schedule`. */
   readonly budget?: Pick<Budget, "while"> | undefined
 }) =>
 <R>(self: With<E, R>): With<E | ES, R | R1> => {

@@ -71,7 +71,7 @@ export const OPTIONAL = [
 
 export type Field = typeof TEXTS[number] | typeof NUMBERS[number]
 
-/** What a Closed or Open circuit without an override lacks, or no reader of it needs. */
+/** The fields that a Closed or Open circuit without an override does not have, or that a report of it does not read. */
 const PLAINLY_UNUSED: ReadonlyArray<Field> = [
   "probe_successes",
   "probe_failures",

@@ -449,7 +449,7 @@ local function reply(answer, sums)
 end
 `
 
-/** What a script begins with. `short` may answer before the circuit is loaded as a whole. */
+/** The beginning of a script, which loads the circuit. The Lua code `short` runs before that, and may return the answer. */
 export const preludeWith = (short = ""): string =>
   [input, numbers, forgetting, window, short, fields, load, companions, transitions, instances, save, reply].join("")
 

@@ -1,4 +1,4 @@
-/** What a report does in Redis: the running totals of its window, its short way, and older versions on the same keys. */
+/** Reports on Redis: the running totals of the window, the short way, and the script of the former version on the same keys. */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type * as Redis from "effect/persistence/Redis"

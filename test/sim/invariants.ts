@@ -540,7 +540,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     ).length
   }
 
-  /** Whether a hint of a call of its own, that did not reopen, holds the probes of a process back. It lasts longer where its machine sleeps. */
+  /**
+   * Whether a process starts no probe yet, because a probe of its own that did not reopen had a `retryAfter`. It waits longer
+   * where its machine sleeps.
+   */
   #wasTold(process: Process, circuit: number): boolean {
     const until = this.#toldUntil.get(`${process.index} ${circuit}`)
     return until !== undefined && (this.#fleet.world.now < until || !process.machine.isPunctual)

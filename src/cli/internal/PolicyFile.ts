@@ -2,10 +2,9 @@
 import * as Effect from "effect/Effect"
 import type { FileSystem } from "effect/FileSystem"
 import * as Schema from "effect/Schema"
-import type { KeyedOptions } from "../../Breaker.ts"
 import { isObject, refuse } from "../../internal/Check.ts"
 import { prefixIn, prefixOf } from "../../internal/CircuitName.ts"
-import { fingerprint, merge, problems } from "../../internal/ResolvedPolicy.ts"
+import { dataOf, fingerprint, merge, problems } from "../../internal/ResolvedPolicy.ts"
 import { Data } from "../../Policy.ts"
 import { type CliFailure, usage } from "./Failure.ts"
 import { readText } from "./Files.ts"
@@ -34,7 +33,7 @@ const parsed = (file: string, text: string): Effect.Effect<unknown, CliFailure> 
   return Effect.try({ try: (): unknown => JSON.parse(text), catch: wrong })
 }
 
-/** Whether the document is a configuration file. A policy has no such field. */
+/** A configuration file has the key `circuit_breaker`, which is no field of a policy. */
 const isConfiguration = (document: unknown): boolean => isObject(document) && Object.hasOwn(document, "circuit_breaker")
 
 const MOST_NAMED = 10
@@ -43,7 +42,7 @@ const MOST_NAMED = 10
 const serviceOf = (services: ReadonlyArray<string>, circuit: string): string | undefined =>
   services.includes(circuit) ? circuit : services.find((service) => prefixOf(service) === prefixIn(circuit))
 
-/** What a configuration file says of a circuit: the service's fields over the defaults. */
+/** The policy of a circuit by a configuration file: the fields of its service, over the defaults. */
 const configured = (file: string, document: unknown, circuit: string) =>
   Effect.gen(function*() {
     const { File } = yield* Effect.promise(() => import("../../config/BreakerConfig.ts"))
@@ -61,10 +60,8 @@ const configured = (file: string, document: unknown, circuit: string) =>
         }`
       )
     }
-    const { capacity: _, idleTimeToLive: __, overflow: ___, ...data } = merge<Data & KeyedOptions>(
-      defaults ?? {},
-      service === undefined ? {} : services[service]!
-    )
+    // Without what only keyed breakers have.
+    const data = dataOf(merge<Data>(defaults ?? {}, service === undefined ? {} : services[service]!))
     yield* Effect.try({
       try: () => refuse(`${nameOf(file)} has no policy for ${nameOf(circuit)}`, problems(data)),
       catch: (error) => usage(safe((error as RangeError).message))

@@ -84,7 +84,7 @@ export const makeFeed = (
   options: Options
 ): Effect.Effect<Stream.Stream<Uint8Array>, never, Scope.Scope> =>
   Effect.gen(function*() {
-    // A request runs without the references of the layer.
+    // The stream runs in the fiber of a request, which does not have the `Registry` that the layer was given.
     const hereNow = Effect.provideService(here, Registry, yield* Registry)
     const following = yield* RcRef.make({ acquire: follow(operator, options), idleTimeToLive: KEPT })
     return Stream.unwrap(Effect.gen(function*() {
