@@ -21,6 +21,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import type { Breaker } from "../../src/index.ts"
 import { Child } from "../../test/support/children.ts"
+import { wholeNumber } from "../../test/support/options.ts"
 import { byCase, percentile } from "./measure.ts"
 import type { Group, Load, Replies, Requests, Sent, Times } from "./member.ts"
 import { type Bound, print, type Result } from "./report.ts"
@@ -41,13 +42,8 @@ if (ON === undefined) throw new RangeError(`--on must be one of ${SERVERS.join("
 
 const INSTANCES = 20
 
-const countOf = (name: "processes" | "seconds", most: number): number => {
-  const value = Number(options[name])
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value
-  throw new RangeError(`--${name} must be a whole number from 1 to ${most}, and is ${options[name]}`)
-}
-const SECONDS = countOf("seconds", 3600)
-const PROCESSES = countOf("processes", INSTANCES)
+const SECONDS = wholeNumber("seconds", options.seconds, { least: 1 })
+const PROCESSES = wholeNumber("processes", options.processes, { least: 1, most: INSTANCES })
 
 const CIRCUITS = 50
 const LARGE = 200

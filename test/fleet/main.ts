@@ -7,6 +7,7 @@
  * --seconds n   duration of each of a drill's two parts (default 40)
  */
 import { parseArgs } from "node:util"
+import { wholeNumber } from "../support/options.ts"
 import { startPostgres } from "./postgres.ts"
 import { startRedis } from "./redis.ts"
 import { runDrill } from "./run.ts"
@@ -22,16 +23,20 @@ const { values } = parseArgs({
 
 const servers = { redis: startRedis, postgres: startPostgres }
 const isServer = (name: string): name is keyof typeof servers => Object.hasOwn(servers, name)
-if (!isServer(values.on)) throw new RangeError(`--on: it must be one of ${Object.keys(servers).join(", ")}`)
+if (!isServer(values.on)) {
+  throw new RangeError(`--on must be one of ${Object.keys(servers).join(", ")}, and is ${values.on}`)
+}
 
-const first = Number(values.seed)
-for (let seed = first; seed < first + Number(values.rounds); seed++) {
+const first = wholeNumber("seed", values.seed, { least: 0 })
+const rounds = wholeNumber("rounds", values.rounds, { least: 1 })
+const seconds = wholeNumber("seconds", values.seconds, { least: 1 })
+for (let seed = first; seed < first + rounds; seed++) {
   console.log(`seed ${seed}`)
   const start = performance.now()
   const { agreedAfter, broken, calls, faults, late } = await runDrill({
     start: servers[values.on],
     seed,
-    seconds: Number(values.seconds),
+    seconds,
     progress: (text) => console.log(`  ${((performance.now() - start) / 1000).toFixed(1).padStart(6)} s  ${text}`)
   })
   const total = calls.reduce((sum, count) => sum + count, 0)

@@ -9,6 +9,7 @@
 import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads"
+import { wholeNumber } from "../support/options.ts"
 import { explain } from "./explain.ts"
 import { scheduleFrom } from "./schedule.ts"
 import { simulate } from "./simulate.ts"
@@ -57,10 +58,10 @@ if (isMainThread) {
       first: { type: "boolean", default: false }
     }
   })
-  const first = Number(values.from)
-  const schedules = Number(values.schedules)
+  const first = wholeNumber("from", values.from, { least: 0 })
+  const schedules = wholeNumber("schedules", values.schedules, { least: 1 })
   if (values.seed !== undefined) {
-    const explanation = explain(Number(values.seed))
+    const explanation = explain(wholeNumber("seed", values.seed, { least: 0 }))
     console.log(explanation ?? `Seed ${values.seed}: all holds`)
     process.exitCode = explanation === undefined ? 0 : 1
   } else if (values.first) {
