@@ -327,6 +327,22 @@ export default defineConfig({
       rules: only(notInstalled, { regex: "^(\\.\\./)+(redis|file|combine|conformance)/", message: inward })
     },
     {
+      // The simulator makes its servers from documents, and its chains from `Fallback`.
+      files: ["src/testing/**/*.ts"],
+      rules: only(
+        {
+          regex:
+            "^(\\.\\./)+(cli|combine|config|conformance|core|dashboard|file|http|interop|layers|observability|redis|rpc|sql)/",
+          message: inward
+        },
+        {
+          group: ["**/Storage/*", ...["Storage", "Document", "Fallback"].map((name) => `!**/Storage/${name}.ts`)],
+          message: inward
+        },
+        noDriver
+      )
+    },
+    {
       files: ["src/layers/**/*.ts"],
       rules: only(notInstalled, onlyUp(...layers))
     },

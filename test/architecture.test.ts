@@ -111,6 +111,14 @@ const refused = {
     `import "@effect/platform-node/NodeServices"`,
     `import "ioredis"`
   ],
+  "src/testing": [
+    `import "../layers/MemoryStorageLive.ts"`,
+    `import "../Storage/Redis.ts"`,
+    `import "../core/State.ts"`,
+    `import "../index.ts"`,
+    `import "vitest"`
+  ],
+  "src/testing/internal": [`import "../../Storage/Memory.ts"`, `import "../../../test/sim/schedule.ts"`],
   "src/internal/drivers": [`import "../Call.ts"`, `import "../../layers/IoRedis.ts"`]
 }
 
@@ -172,6 +180,8 @@ const accepted = {
     `import type {} from "ioredis"`,
     `import "effect/persistence/Redis"`
   ],
+  "src/testing": [`import "../Breaker.ts"`, `import "../Storage/Storage.ts"`, `import "effect/testing/TestClock"`],
+  "src/testing/internal": [`import "../../Breaker.ts"`, `import "../../Storage/Document.ts"`, `import "./World.ts"`],
   "src/internal/drivers": [`import "../ConfigErrors.ts"`, `await import("ioredis")`]
 }
 

@@ -1,7 +1,7 @@
 /** How much a simulated fleet sends, on the same engine, with a clock of its own. */
 import type { Breaker } from "../../src/index.ts"
-import { type Behaviour, Fleet } from "../../test/sim/fleet.ts"
-import { Rng } from "../../test/sim/random.ts"
+import { type Behaviour, Fleet } from "../../src/testing/internal/Fleet.ts"
+import { Rng } from "../../src/testing/internal/Random.ts"
 import type { Load } from "./member.ts"
 
 export interface Simulated {

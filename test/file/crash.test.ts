@@ -4,7 +4,7 @@ import { Effect, Result } from "effect"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
 import * as FileStorage from "../../src/Storage/File.ts"
 import type { Storage, StorageError } from "../../src/Storage/Storage.ts"
-import { Rng } from "../sim/random.ts"
+import { Rng } from "../../src/testing/internal/Random.ts"
 import { clockAt, DIRECTORY, Disk, storageOn, type Weakness } from "./disk.ts"
 import { failure } from "./support.ts"
 

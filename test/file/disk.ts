@@ -7,7 +7,7 @@
 import { ByteSize, Clock, Effect, FileSystem, Layer, Path, type PlatformError } from "effect"
 import type { RemoveEmptyDirectory } from "../../src/file/Directory.ts"
 import * as FileStorage from "../../src/Storage/File.ts"
-import type { Rng } from "../sim/random.ts"
+import type { Rng } from "../../src/testing/internal/Random.ts"
 import { build, failure } from "./support.ts"
 
 export const DIRECTORY = "/var/circuits"

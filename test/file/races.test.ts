@@ -4,7 +4,7 @@ import { Effect, Fiber, Latch } from "effect"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
 import { Circuits } from "../../src/file/Circuits.ts"
 import { Directory } from "../../src/file/Directory.ts"
-import { Rng } from "../sim/random.ts"
+import { Rng } from "../../src/testing/internal/Random.ts"
 import { clockAt, DIRECTORY, Disk, storageOn, type Weakness } from "./disk.ts"
 
 const START = 1_700_000_000_000

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Breaker } from "../../src/index.ts"
-import { Rng } from "../sim/random.ts"
+import { Rng } from "../../src/testing/internal/Random.ts"
 import { until } from "../support/machine.ts"
 import { check, type Fault, lateness, type Sighting } from "./check.ts"
 import { Fleet, type Process } from "./fleet.ts"

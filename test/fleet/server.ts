@@ -1,5 +1,5 @@
 /** The server that stores a fleet's circuits: a drill reads its counts and inflicts its faults. */
-import type { Rng } from "../sim/random.ts"
+import type { Rng } from "../../src/testing/internal/Random.ts"
 import type { Counts } from "./log.ts"
 import type { Setup } from "./worker.ts"
 

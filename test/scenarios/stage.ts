@@ -2,9 +2,9 @@
 import { Effect, type Exit, Schema, Stream } from "effect"
 import { isEmpty } from "../../src/core/Delta.ts"
 import { Breaker } from "../../src/index.ts"
-import { type Behaviour, type Call, Fleet, type Process } from "../sim/fleet.ts"
+import { type Behaviour, type Call, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
+import { type Exchange, perfect } from "../../src/testing/internal/Link.ts"
 import { Invariants } from "../sim/invariants.ts"
-import { type Exchange, perfect } from "../sim/link.ts"
 import { Command, millisOf } from "./command.ts"
 import { chainInWords, eventInWords, inWords, rejectionInWords, Words } from "./trace.ts"
 

@@ -5,8 +5,8 @@ import { type CircuitRecord, type Snapshot, snapshot as snapshotOf, type Snapsho
 import type { Breaker } from "../../src/index.ts"
 import type { ChainEvent } from "../../src/Storage/Fallback.ts"
 import type { Bells, Changed, Probed, SnapshotAlert, StorageError, Synced } from "../../src/Storage/Storage.ts"
-import type { Exchange } from "../sim/link.ts"
-import type { Input } from "../sim/server.ts"
+import type { Exchange } from "../../src/testing/internal/Link.ts"
+import type { Input } from "../../src/testing/internal/Server.ts"
 
 const decimals = (value: number): string => String(Math.round(value * 100) / 100)
 

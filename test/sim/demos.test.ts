@@ -1,7 +1,7 @@
 /** The two promises of a fleet, with a realistic number of instances. */
 import { assert, describe, it } from "@effect/vitest"
 import type { Breaker } from "../../src/index.ts"
-import { type Behaviour, Fleet, type Process } from "./fleet.ts"
+import { type Behaviour, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
 
 const INSTANCES = 40
 

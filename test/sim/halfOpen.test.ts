@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Breaker } from "../../src/index.ts"
-import { type Behaviour, Fleet, type Process } from "./fleet.ts"
+import { type Behaviour, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
 
 const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
 const takes = (takes: number): Behaviour => ({ ends: "succeeds", takes })

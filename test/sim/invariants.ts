@@ -8,9 +8,9 @@ import type { Ask, Settle } from "../../src/core/Lease.ts"
 import type { CircuitRecord, LeaseName } from "../../src/core/Record.ts"
 import type { Breaker, Trip } from "../../src/index.ts"
 import type { Changed, CircuitReport, Probed, Snapshot, Synced } from "../../src/Storage/Storage.ts"
-import type { Call, Fleet, Process, Watcher } from "./fleet.ts"
-import type { Exchange } from "./link.ts"
-import type { Handled, Input } from "./server.ts"
+import type { Call, Fleet, Process, Watcher } from "../../src/testing/internal/Fleet.ts"
+import type { Exchange } from "../../src/testing/internal/Link.ts"
+import type { Handled, Input } from "../../src/testing/internal/Server.ts"
 
 /** The longest a call waits for its load or its lease. */
 const PATIENCE = 100

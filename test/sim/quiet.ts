@@ -3,9 +3,9 @@
  * has not said yet decides whether the circuit opens, which must not be.
  */
 import type { Breaker } from "../../src/index.ts"
-import { type Behaviour, Fleet } from "./fleet.ts"
-import { perfect } from "./link.ts"
-import { Rng } from "./random.ts"
+import { type Behaviour, Fleet } from "../../src/testing/internal/Fleet.ts"
+import { perfect } from "../../src/testing/internal/Link.ts"
+import { Rng } from "../../src/testing/internal/Random.ts"
 
 const NODES = 10
 const BAD = 3

@@ -7,9 +7,9 @@ import { Cause, Effect, Exit, Fiber } from "effect"
 import { created } from "../../src/core/Record.ts"
 import type { Breaker, Trip } from "../../src/index.ts"
 import type { Operation, PutBack, Snapshot, StorageError } from "../../src/Storage/Storage.ts"
-import { type Behaviour, Fleet, type FleetOptions, type Process } from "./fleet.ts"
-import { perfect } from "./link.ts"
-import type { Handled } from "./server.ts"
+import { type Behaviour, Fleet, type FleetOptions, type Process } from "../../src/testing/internal/Fleet.ts"
+import { perfect } from "../../src/testing/internal/Link.ts"
+import type { Handled } from "../../src/testing/internal/Server.ts"
 
 const seconds = (n: number): number => n * 1000
 const minutes = (n: number): number => n * 60_000

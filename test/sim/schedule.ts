@@ -1,8 +1,8 @@
 /** The events of a simulation as plain data from a seed, so that they can be printed, replayed and shrunk. */
 import type { Breaker, Trip } from "../../src/index.ts"
-import type { Behaviour, CircuitPlan } from "./fleet.ts"
-import { perfect, type Quality } from "./link.ts"
-import { Rng } from "./random.ts"
+import type { Behaviour, CircuitPlan } from "../../src/testing/internal/Fleet.ts"
+import { perfect, type Quality } from "../../src/testing/internal/Link.ts"
+import { Rng } from "../../src/testing/internal/Random.ts"
 
 export type Act =
   /** Calls that begin one after the other. */

@@ -1,5 +1,5 @@
 /** Shrinks a failing schedule: leaves out steps, then simplifies the rest, for as long as it still fails. */
-import { perfect } from "./link.ts"
+import { perfect } from "../../src/testing/internal/Link.ts"
 import type { Schedule, Step } from "./schedule.ts"
 
 export const shrink = (schedule: Schedule, fails: (schedule: Schedule) => boolean): Schedule => {

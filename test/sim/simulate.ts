@@ -1,5 +1,5 @@
 /** Runs a schedule and returns the invariants that it broke. */
-import { Fleet } from "./fleet.ts"
+import { Fleet } from "../../src/testing/internal/Fleet.ts"
 import { Invariants } from "./invariants.ts"
 import { LONGEST_CALL, type Schedule, type Step } from "./schedule.ts"
 

@@ -1,8 +1,8 @@
 /** Random histories of calls through strict breakers, on a storage that is slow and loses messages, but no data. */
 import { isTagged } from "effect/Predicate"
-import { type Call, Fleet } from "./fleet.ts"
+import { type Call, Fleet } from "../../src/testing/internal/Fleet.ts"
+import { Rng } from "../../src/testing/internal/Random.ts"
 import { isLinearizable, type Operation } from "./linearizable.ts"
-import { Rng } from "./random.ts"
 
 export interface History {
   /** The number of failures in a row that opens the circuit. */

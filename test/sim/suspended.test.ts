@@ -2,10 +2,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
 import type { Breaker, Trip } from "../../src/index.ts"
-import { type Behaviour, Fleet, type FleetOptions, type Process } from "./fleet.ts"
+import { type Behaviour, Fleet, type FleetOptions, type Process } from "../../src/testing/internal/Fleet.ts"
+import { perfect } from "../../src/testing/internal/Link.ts"
+import type { Handled } from "../../src/testing/internal/Server.ts"
 import { Invariants } from "./invariants.ts"
-import { perfect } from "./link.ts"
-import type { Handled } from "./server.ts"
 
 const HOUR = 3_600_000
 

@@ -1,12 +1,18 @@
 /** Processes of one fleet, each on a machine of its own, behind a link of its own to the one server. */
-import { Cause, Context, Effect, Exit, type Fiber, Scope } from "effect"
-import { Breaker, Outcome } from "../../src/index.ts"
-import * as Fallback from "../../src/Storage/Fallback.ts"
-import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
-import { type Exchange, Link, perfect, type Quality } from "./link.ts"
-import { Rng } from "./random.ts"
-import { type Handled, Server } from "./server.ts"
-import { Machine, World } from "./world.ts"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as Breaker from "../../Breaker.ts"
+import * as Outcome from "../../Outcome.ts"
+import * as Fallback from "../../Storage/Fallback.ts"
+import { type Announcement, Storage } from "../../Storage/Storage.ts"
+import { type Exchange, Link, perfect, type Quality } from "./Link.ts"
+import { Rng } from "./Random.ts"
+import { type Handled, Server } from "./Server.ts"
+import { Machine, World } from "./World.ts"
 
 /** The behaviour of a call's dependency. With a `hint` it fails, or is ignored, with a `retryAfter` of so many milliseconds. */
 export interface Behaviour {

@@ -5,11 +5,14 @@
  * A message that was sent arrives even if its sender no longer waits. Messages are copied as JSON, so that processes
  * share no objects.
  */
-import { Effect, Exit, Queue, Stream } from "effect"
-import type { Announcement, CircuitReport, Storage, StorageError } from "../../src/Storage/Storage.ts"
-import type { Rng } from "./random.ts"
-import { type Input, type Server, unavailable } from "./server.ts"
-import type { Machine } from "./world.ts"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import type { Announcement, CircuitReport, Storage, StorageError } from "../../Storage/Storage.ts"
+import type { Rng } from "./Random.ts"
+import { type Input, type Server, unavailable } from "./Server.ts"
+import type { Machine } from "./World.ts"
 
 /** Probabilities are of each message; times are milliseconds. */
 export interface Quality {

@@ -1,9 +1,12 @@
 /** The storage that the fleet shares: documents in a map, a clock of its own, and the faults of a server. */
-import { Duration, Effect, type Exit, Stream } from "effect"
-import { type Document, type DocumentBells, fromDocument } from "../../src/Storage/Document.ts"
-import type { Announcement, Change, CircuitReport, Probe, Storage } from "../../src/Storage/Storage.ts"
-import { StorageError } from "../../src/Storage/Storage.ts"
-import type { World } from "./world.ts"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
+import { type Document, type DocumentBells, fromDocument } from "../../Storage/Document.ts"
+import type { Announcement, Change, CircuitReport, Probe, Storage } from "../../Storage/Storage.ts"
+import { StorageError } from "../../Storage/Storage.ts"
+import type { World } from "./World.ts"
 
 export type Input = ({ readonly _tag: "Report" } & CircuitReport) | Change | Probe
 

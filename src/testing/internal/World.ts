@@ -5,9 +5,16 @@
  * by one, and runs all fibers until none can run before it takes the next. So a run follows from its inputs alone, and
  * takes no turn of Node's event loop, where `TestClock` takes a few for every sleeper it wakes.
  */
-import { Clock, Context, Duration, Effect, type Fiber, Random, References, Scheduler } from "effect"
-import { IdSource } from "../../src/internal/Ids.ts"
-import { Rng } from "./random.ts"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as References from "effect/References"
+import * as Scheduler from "effect/Scheduler"
+import { IdSource } from "../../internal/Ids.ts"
+import { Rng } from "./Random.ts"
 
 interface Event {
   readonly at: number

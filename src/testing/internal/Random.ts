@@ -1,5 +1,5 @@
 /** Random numbers that follow from a seed (mulberry32), also as Effect's `Random` service. */
-import type { Random } from "effect"
+import type * as Random from "effect/Random"
 
 export class Rng implements Random.Random {
   #state: number
