@@ -7,9 +7,12 @@ const limits = { testTimeout: HANG_MILLIS, hookTimeout: HANG_MILLIS, teardownTim
 /** The folders of tests that need servers. */
 const withServers = ["browser", "redis", "sql", "fleet", "combine/servers", "interop/servers"]
 
+const serversAreGiven = ["REDIS_URL", "DATABASE_URL", "MYSQL_URL"].some((name) => (process.env[name] ?? "") !== "")
+
 export default defineConfig({
   test: {
     silent: "passed-only",
+    maxWorkers: "100%",
     projects: [
       {
         test: {
@@ -32,8 +35,9 @@ export default defineConfig({
           include: withServers.map((folder) => `test/${folder}/**/*.test.ts`),
           globalSetup: ["test/support/servers/setup.ts"],
           ...limits,
-          // One file at a time, because these tests measure servers and would disturb each other.
-          fileParallelism: false
+          // Each worker has servers of its own. Servers that are given are shared, so then one file runs at a time.
+          maxWorkers: serversAreGiven ? 1 : 2,
+          sequence: { groupOrder: 1 }
         }
       },
       {

@@ -5,7 +5,6 @@ import { Context, Effect, Layer, Redacted } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { readFile, writeFile } from "node:fs/promises"
 import { createServer } from "node:http"
-import { inject } from "vitest"
 import { circuitOf, failures } from "../../src/conformance/Law.ts"
 import * as Dashboard from "../../src/dashboard/Dashboard.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
@@ -14,6 +13,7 @@ import { layerOn } from "../redis/support.ts"
 import { Child } from "../support/children.ts"
 import { HANG_MILLIS } from "../support/machine.ts"
 import { RedisServer } from "../support/servers/redis.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import { browser, open } from "./browser.ts"
 import type { Replies, Requests } from "./instance.ts"
 
@@ -65,7 +65,7 @@ const scene = (storage: Storage) =>
 describe("the dashboard in a browser", () => {
   it.live("looks like its picture in the docs, which UPDATE=1 takes anew", () =>
     Effect.gen(function*() {
-      const { storage, url } = yield* serve(inject("redisUrl"), freshPrefix(), { title: "Circuits of the shop" })
+      const { storage, url } = yield* serve(serverUrl("redis"), freshPrefix(), { title: "Circuits of the shop" })
       yield* scene(storage)
       const { faults, page } = yield* open(yield* browser, url)
       page.setDefaultTimeout(HANG_MILLIS)
@@ -83,11 +83,11 @@ describe("the dashboard in a browser", () => {
   it.live("shows a circuit that another process opens, and what was done to it here arrives there", () =>
     Effect.gen(function*() {
       const prefix = freshPrefix()
-      const { url } = yield* serve(inject("redisUrl"), prefix, { token: Redacted.make("secret") })
+      const { url } = yield* serve(serverUrl("redis"), prefix, { token: Redacted.make("secret") })
       const { faults, page } = yield* open(yield* browser, url)
       page.setDefaultTimeout(HANG_MILLIS)
       yield* does(() => page.getByText("Every circuit is closed.").waitFor())
-      const other = yield* instance(inject("redisUrl"), prefix)
+      const other = yield* instance(serverUrl("redis"), prefix)
       yield* does(() => other.request("call", { key: "checkout", succeeds: false }))
       const card = page.locator("#attention-list .card", { hasText: "shop/checkout" })
       yield* does(() => card.getByText("Open", { exact: true }).waitFor())
@@ -152,7 +152,7 @@ describe("the dashboard in a browser", () => {
 
   it.live("5,000 circuits stay usable: few rows in the document, search, and the keyboard alone", () =>
     Effect.gen(function*() {
-      const { storage, url } = yield* serve(inject("redisUrl"), freshPrefix())
+      const { storage, url } = yield* serve(serverUrl("redis"), freshPrefix())
       const reports = Array.from({ length: 5000 }, (_, i) => ({
         circuit: `shard/${i}`,
         instance: "a",
@@ -185,7 +185,7 @@ describe("the dashboard in a browser", () => {
 
   it.live("hostile names and reasons are text, and a long one breaks no layout, also at 200 % zoom", () =>
     Effect.gen(function*() {
-      const { storage, url } = yield* serve(inject("redisUrl"), freshPrefix())
+      const { storage, url } = yield* serve(serverUrl("redis"), freshPrefix())
       const names = [
         "<img src=x onerror=alert(1)>",
         "a\u202Eb\u0007\u001b[31m",

@@ -1,5 +1,5 @@
 import { NodeRedis } from "@effect/platform-node"
-import { inject } from "vitest"
+import { serverUrl } from "../support/servers/shared.ts"
 import { conforms } from "./laws.ts"
 
-conforms({ name: "one Redis, by node-redis", client: () => NodeRedis.layer({ url: inject("redisUrl") }) })
+conforms({ name: "one Redis, by node-redis", client: () => NodeRedis.layer({ url: serverUrl("redis") }) })

@@ -5,13 +5,13 @@ import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { createConnection, createServer, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
-import { inject } from "vitest"
 import { circuitOf, failures } from "../../src/conformance/Law.ts"
 import { messages } from "../../src/internal/Messages.ts"
 import * as Postgres from "../../src/layers/Postgres.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
 import { PostgresServer } from "../support/servers/postgres.ts"
 import { freePort } from "../support/servers/processes.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import { build, freshPrefix, layerOn, PATIENT_CLIENT, postgres } from "./databases.ts"
 
 /** Runs an effect, and collects the texts of the lines that it logs. */
@@ -116,10 +116,10 @@ const makeProxy = Effect.fnUntraced(function*(target: string) {
 describe("a listener", () => {
   it.effect("a listener whose packets are dropped fails, so that a breaker subscribes again (S16)", () =>
     Effect.gen(function*() {
-      const proxy = yield* makeProxy(inject("databaseUrl"))
+      const proxy = yield* makeProxy(serverUrl("postgres"))
       const client = Postgres.layer({
         ...PATIENT_CLIENT,
-        url: Redacted.make(inject("databaseUrl")),
+        url: Redacted.make(serverUrl("postgres")),
         listenUrl: Redacted.make(proxy.url)
       })
       const context = yield* Layer.build(client)

@@ -1,6 +1,6 @@
 /** The command line on Redis, Postgres and MariaDB. */
 import { Context, Effect, Layer } from "effect"
-import { assert, beforeAll, describe, inject, it } from "vitest"
+import { assert, beforeAll, describe, it } from "vitest"
 import type { Output } from "../../src/cli/Output.ts"
 import { circuitOf, failures } from "../../src/conformance/Law.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
@@ -8,6 +8,7 @@ import * as RedisStorageLive from "../../src/layers/RedisStorageLive.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import { commandLine } from "../support/commandLine.ts"
 import { cli as redisCli } from "../support/servers/redis.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import { cli } from "../support/terminal.ts"
 import { freshPrefix } from "./databases.ts"
 
@@ -15,9 +16,9 @@ const at = (url: () => string) => () => Promise.resolve({ url: url(), prefix: fr
 
 describe("the command line on servers", () => {
   commandLine([
-    { name: "Redis", target: at(() => inject("redisUrl")), countsInstances: true },
-    { name: "Postgres", target: at(() => inject("databaseUrl")), countsInstances: false },
-    { name: "MariaDB", target: at(() => inject("mysqlUrl")), countsInstances: false }
+    { name: "Redis", target: at(() => serverUrl("redis")), countsInstances: true },
+    { name: "Postgres", target: at(() => serverUrl("postgres")), countsInstances: false },
+    { name: "MariaDB", target: at(() => serverUrl("mysql")), countsInstances: false }
   ])
 })
 
@@ -29,7 +30,7 @@ describe("circuits on Redis", () => {
   beforeAll(() =>
     Effect.gen(function*() {
       const storage = Context.get(
-        yield* Layer.build(RedisStorageLive.layer({ ...IoRedis.fromUrl(inject("redisUrl")), prefix })),
+        yield* Layer.build(RedisStorageLive.layer({ ...IoRedis.fromUrl(serverUrl("redis")), prefix })),
         Storage
       )
       yield* circuitOf(storage, "payments").open()
@@ -38,7 +39,7 @@ describe("circuits on Redis", () => {
   )
 
   it("get back the expiry that their keys have lost, by clean-up and a yes", async () => {
-    const [url, key] = [inject("redisUrl"), `${prefix}{users}`]
+    const [url, key] = [serverUrl("redis"), `${prefix}{users}`]
     const redis = (...command: ReadonlyArray<string>) => redisCli(Number(new URL(url).port), ...command)
     assert.strictEqual(await redis("PERSIST", key), "1")
     assert.strictEqual((await run(url, "clean-up")).code, 4)
@@ -49,7 +50,7 @@ describe("circuits on Redis", () => {
   })
 
   it("move to Postgres by migrate, phase by phase", async () => {
-    const [from, to] = [inject("redisUrl"), inject("databaseUrl")]
+    const [from, to] = [serverUrl("redis"), serverUrl("postgres")]
     const migrate = async (...args: ReadonlyArray<string>) => {
       const { code, stderr, stdout } = await run(from, "migrate", ...args, "--to", to, "--name", "to-postgres")
       assert.strictEqual(code, 0, stderr)

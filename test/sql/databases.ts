@@ -3,7 +3,7 @@ import { Cause, Context, Effect, Layer, Redacted, type Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
-import { afterAll, inject } from "vitest"
+import { afterAll } from "vitest"
 import { circuitOf } from "../../src/conformance/Law.ts"
 import * as Mysql from "../../src/layers/Mysql.ts"
 import * as Postgres from "../../src/layers/Postgres.ts"
@@ -11,6 +11,7 @@ import * as Sqlite from "../../src/layers/Sqlite.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
 import { type Capabilities, Storage, StorageError } from "../../src/Storage/Storage.ts"
 import { temporaryDirectory } from "../support/servers/processes.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 
 export interface Database {
   readonly name: string
@@ -41,13 +42,13 @@ export const sqlite: Database = {
 export const postgres: Database = {
   name: "Postgres",
   capabilities: { ...all, shared: true, pushes: true },
-  client: (options) => Postgres.layer({ ...PATIENT_CLIENT, ...options, url: Redacted.make(inject("databaseUrl")) })
+  client: (options) => Postgres.layer({ ...PATIENT_CLIENT, ...options, url: Redacted.make(serverUrl("postgres")) })
 }
 
 export const mariadb: Database = {
   name: "MariaDB",
   capabilities: { ...all, shared: true, pushes: false },
-  client: (options) => Mysql.layer({ ...PATIENT_CLIENT, ...options, url: Redacted.make(inject("mysqlUrl")) })
+  client: (options) => Mysql.layer({ ...PATIENT_CLIENT, ...options, url: Redacted.make(serverUrl("mysql")) })
 }
 
 export const databases = [sqlite, postgres, mariadb]

@@ -2,15 +2,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
-import { inject } from "vitest"
 import { circuitOf, failures } from "../../src/conformance/Law.ts"
 import * as Mysql from "../../src/layers/Mysql.ts"
 import * as Postgres from "../../src/layers/Postgres.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import { build, errorOf, freshPrefix, layerOn, mariadb, PATIENT_CLIENT, postgres } from "./databases.ts"
 
 /** The URL of the shared server for another user. */
-const urlFor = (name: "databaseUrl" | "mysqlUrl", user: string): Redacted.Redacted => {
-  const url = new URL(inject(name))
+const urlFor = (name: "postgres" | "mysql", user: string): Redacted.Redacted => {
+  const url = new URL(serverUrl(name))
   url.username = user
   return Redacted.make(url.href)
 }
@@ -21,7 +21,7 @@ describe("a connection whose transaction did not end", () => {
       Effect.gen(function*() {
         const client = Postgres.layer({
           ...PATIENT_CLIENT,
-          url: Redacted.make(inject("databaseUrl")),
+          url: Redacted.make(serverUrl("postgres")),
           maxConnections: 1
         })
         const sql = Context.get(yield* Layer.build(client), SqlClient.SqlClient)
@@ -49,7 +49,7 @@ describe("a server that takes no writes", () => {
         yield* sql.unsafe(`ALTER ROLE ${user} SET default_transaction_read_only = on`)
         const client = Postgres.layer({
           ...PATIENT_CLIENT,
-          url: urlFor("databaseUrl", user),
+          url: urlFor("postgres", user),
           pooler,
           maxConnections: 1,
           connectionTimeToLive: "1 day"
@@ -68,14 +68,14 @@ describe("a server that takes no writes", () => {
       const sql = yield* SqlClient.SqlClient
       const user = freshPrefix()
       yield* sql.unsafe(`CREATE USER ${user}@'127.0.0.1' IDENTIFIED BY 'secret'`)
-      const database = new URL(inject("mysqlUrl")).pathname.slice(1)
+      const database = new URL(serverUrl("mysql")).pathname.slice(1)
       yield* sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON ${database}.* TO ${user}@'127.0.0.1'`)
       yield* Effect.acquireUseRelease(
         // It runs when a session begins.
         sql.unsafe(`SET GLOBAL init_connect = 'SET SESSION TRANSACTION READ ONLY'`),
         () =>
           Effect.gen(function*() {
-            const url = urlFor("mysqlUrl", user)
+            const url = urlFor("mysql", user)
             const client = Mysql.layer({ ...PATIENT_CLIENT, url, maxConnections: 2, connectionTimeToLive: "1 day" })
             const it = circuitOf(yield* build(client), freshPrefix())
             const error = yield* errorOf(it.report(failures(1)))
@@ -93,11 +93,11 @@ describe("a server that takes no writes", () => {
     Effect.gen(function*() {
       const connectionTimeToLive = "10 millis"
       const clients = [
-        ["SELECT pg_backend_pid() AS id", Postgres.layer, "databaseUrl"],
-        ["SELECT CONNECTION_ID() AS id", Mysql.layer, "mysqlUrl"]
+        ["SELECT pg_backend_pid() AS id", Postgres.layer, "postgres"],
+        ["SELECT CONNECTION_ID() AS id", Mysql.layer, "mysql"]
       ] as const
       for (const [statement, layer, name] of clients) {
-        const url = Redacted.make(inject(name))
+        const url = Redacted.make(serverUrl(name))
         const used = (life: "10 millis" | "1 day") =>
           Effect.gen(function*() {
             const client = layer({ ...PATIENT_CLIENT, url, connectionTimeToLive: life })

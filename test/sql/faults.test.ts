@@ -3,7 +3,6 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Context, type Duration, Effect, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { createServer, type Server, type Socket } from "node:net"
-import { inject } from "vitest"
 import { circuitOf, failures } from "../../src/conformance/Law.ts"
 import * as Mysql from "../../src/layers/Mysql.ts"
 import * as Postgres from "../../src/layers/Postgres.ts"
@@ -14,6 +13,7 @@ import { eventually } from "../support/machine.ts"
 import { MariaDbServer } from "../support/servers/mariadb.ts"
 import { PostgresServer } from "../support/servers/postgres.ts"
 import { freePort } from "../support/servers/processes.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import {
   build,
   circuit,
@@ -34,7 +34,7 @@ const clientOf = (url: string, options: { readonly connectTimeout?: Duration.Inp
     ? Postgres.layer({ ...options, url: Redacted.make(url) })
     : Mysql.layer({ ...options, url: Redacted.make(url) })
 
-const urlOf = ({ name }: { readonly name: string }) => inject(name === "Postgres" ? "databaseUrl" : "mysqlUrl")
+const urlOf = ({ name }: { readonly name: string }) => serverUrl(name === "Postgres" ? "postgres" : "mysql")
 
 const said = ({ cause }: StorageError) => cause instanceof Error ? cause.message : String(cause)
 

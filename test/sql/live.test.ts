@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer } from "effect"
 import { rm } from "node:fs/promises"
 import { join } from "node:path"
-import { afterAll, inject } from "vitest"
+import { afterAll } from "vitest"
 import { circuitOf } from "../../src/conformance/Law.ts"
 import { MysqlStorageLive } from "../../src/layers/MysqlStorageLive.ts"
 import { PostgresStorageLive } from "../../src/layers/PostgresStorageLive.ts"
@@ -11,6 +11,7 @@ import { SqliteStorageLive } from "../../src/layers/SqliteStorageLive.ts"
 import { StorageLive } from "../../src/layers/StorageLive.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import { temporaryDirectory } from "../support/servers/processes.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import { freshPrefix } from "./databases.ts"
 
 const directory = await temporaryDirectory()
@@ -41,13 +42,13 @@ describe("CIRCUIT_BREAKER_PERSISTENCE", () => {
 
   it.live("CIRCUIT_BREAKER_PERSISTENCE names the storage", () =>
     Effect.gen(function*() {
-      const [postgres, mysql] = [inject("databaseUrl"), inject("mysqlUrl")]
+      const [postgres, mysql] = [serverUrl("postgres"), serverUrl("mysql")]
       assert.deepEqual(yield* within(StorageLive, {}, used), ["memory", "Open"])
       assert.deepEqual(yield* chosen("memory"), ["memory", "Open"])
       const files = { CIRCUIT_BREAKER_FILE_DIR: join(directory, "circuits") }
       assert.deepEqual(yield* chosen("file", files), ["file", "Open"])
       assert.deepEqual(yield* chosen("sqlite", file), ["sqlite", "Open"])
-      assert.deepEqual(yield* chosen("redis", { REDIS_URL: inject("redisUrl") }), ["redis", "Open"])
+      assert.deepEqual(yield* chosen("redis", { REDIS_URL: serverUrl("redis") }), ["redis", "Open"])
       assert.deepEqual(yield* chosen("postgres", { DATABASE_URL: postgres }), ["postgres", "Open"])
       assert.deepEqual(yield* chosen("mysql", { MYSQL_URL: mysql }), ["mysql", "Open"])
       assert.deepEqual(yield* chosen("database", { DATABASE_URL: postgres }), ["postgres", "Open"])
@@ -76,12 +77,12 @@ describe("ready-made layers of databases", () => {
   it.live("SqliteStorageLive, PostgresStorageLive and MysqlStorageLive read their own variables", () =>
     Effect.gen(function*() {
       const postgres = {
-        DATABASE_URL: inject("databaseUrl"),
-        DATABASE_LISTEN_URL: inject("databaseUrl"),
+        DATABASE_URL: serverUrl("postgres"),
+        DATABASE_LISTEN_URL: serverUrl("postgres"),
         DATABASE_POOLER: "true"
       }
       assert.deepEqual(yield* within(SqliteStorageLive, file, used), ["sqlite", "Open"])
       assert.deepEqual(yield* within(PostgresStorageLive, postgres, used), ["postgres", "Open"])
-      assert.deepEqual(yield* within(MysqlStorageLive, { MYSQL_URL: inject("mysqlUrl") }, used), ["mysql", "Open"])
+      assert.deepEqual(yield* within(MysqlStorageLive, { MYSQL_URL: serverUrl("mysql") }, used), ["mysql", "Open"])
     }))
 })

@@ -3,13 +3,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { readFile, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { afterAll, inject } from "vitest"
+import { afterAll } from "vitest"
 import type { Output } from "../../src/cli/Output.ts"
 import { failures } from "../../src/conformance/Law.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import { temporaryDirectory } from "../support/servers/processes.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import { cli } from "../support/terminal.ts"
 import { build, freshPrefix, postgres } from "./databases.ts"
 
@@ -45,18 +46,18 @@ interface Place {
 const places: ReadonlyArray<Place> = [
   {
     name: "Redis",
-    url: () => inject("redisUrl"),
+    url: () => serverUrl("redis"),
     storage: (prefix) =>
       Effect.map(
         Layer.build(
           Layer.fresh(
-            Layer.provide(RedisStorage.layer({ prefix }), IoRedis.layer(IoRedis.fromUrl(inject("redisUrl"))))
+            Layer.provide(RedisStorage.layer({ prefix }), IoRedis.layer(IoRedis.fromUrl(serverUrl("redis"))))
           )
         ),
         Context.get(Storage)
       )
   },
-  { name: "Postgres", url: () => inject("databaseUrl"), storage: (prefix) => build(postgres.client(), { prefix }) }
+  { name: "Postgres", url: () => serverUrl("postgres"), storage: (prefix) => build(postgres.client(), { prefix }) }
 ]
 
 describe("ls over a hundred thousand circuits", () => {

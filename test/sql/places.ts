@@ -1,10 +1,10 @@
 /** An empty storage of each kind: memory, files, Redis and the databases. */
 import { Context, Effect, Layer } from "effect"
-import { inject } from "vitest"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import type { Place } from "../support/archives.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import { files, memory } from "../support/storages.ts"
 import { build, databases, freshPrefix } from "./databases.ts"
 
@@ -19,7 +19,7 @@ export const redisAt = (url: () => string): Place["empty"] =>
 export const places: ReadonlyArray<Place> = [
   { name: "memory", empty: memory },
   { name: "files", empty: files },
-  { name: "Redis", empty: redisAt(() => inject("redisUrl")) },
+  { name: "Redis", empty: redisAt(() => serverUrl("redis")) },
   ...databases.map(({ client, name }) => ({
     name,
     empty: Effect.suspend(() => build(client(), { prefix: freshPrefix() }))

@@ -4,18 +4,18 @@ import { Cause, Context, Effect, Exit, Fiber, Layer, Redacted, Stream } from "ef
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { setTimeout as sleep } from "node:timers/promises"
-import { inject } from "vitest"
 import { circuitOf, failures, times } from "../../src/conformance/Law.ts"
 import * as Postgres from "../../src/layers/Postgres.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
 import type { StorageError } from "../../src/Storage/Storage.ts"
 import { eventually } from "../support/machine.ts"
 import { PgBouncer } from "../support/servers/pgbouncer.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import { build, errorOf, freshPrefix, PATIENT_CLIENT } from "./databases.ts"
 
 const said = ({ cause }: StorageError) => String(cause)
 
-const database = () => inject("databaseUrl")
+const database = () => serverUrl("postgres")
 
 const IGNORES = "ignore_startup_parameters = statement_timeout,idle_in_transaction_session_timeout"
 

@@ -2,7 +2,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Context, Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
-import { inject } from "vitest"
 import { circuitOf } from "../../src/conformance/Law.ts"
 import * as Mysql from "../../src/layers/Mysql.ts"
 import * as MysqlStorageLive from "../../src/layers/MysqlStorageLive.ts"
@@ -11,6 +10,7 @@ import * as PostgresStorageLive from "../../src/layers/PostgresStorageLive.ts"
 import { StorageLive } from "../../src/layers/StorageLive.ts"
 import { type Address, type Driver, readDatabaseUrl, urlFrom } from "../../src/sql/DatabaseUrl.ts"
 import { PostgresServer } from "../support/servers/postgres.ts"
+import { serverUrl } from "../support/servers/shared.ts"
 import { build, errorOf, freshPrefix, PATIENT_CLIENT } from "./databases.ts"
 
 const read: ReadonlyArray<readonly [Driver, url: string, Address]> = [
@@ -160,10 +160,10 @@ describe("URLs of databases", () => {
 describe("URLs of databases, on servers", () => {
   it.live("a URL that asks for TLS is refused at a server without TLS, and never connects in plain text (S7)", () =>
     Effect.gen(function*() {
-      const mysqlUrl = inject("mysqlUrl")
+      const mysqlUrl = serverUrl("mysql")
       const urls = [
         ...["ssl-mode=REQUIRED", "ssl=true", "tls=1", "sslmode=verify-full"].map((query) => `${mysqlUrl}?${query}`),
-        ...["sslmode=require", "ssl=true"].map((query) => `${inject("databaseUrl")}?${query}`)
+        ...["sslmode=require", "ssl=true"].map((query) => `${serverUrl("postgres")}?${query}`)
       ]
       for (const text of urls) {
         const url = Redacted.make(text)
@@ -174,17 +174,17 @@ describe("URLs of databases, on servers", () => {
         assert.strictEqual(error.reason, "Unavailable", text)
         assert.match(String((error.cause as Error).cause ?? error.cause), /secure connection|TLS/)
       }
-      const plain = Postgres.layer({ ...PATIENT_CLIENT, url: Redacted.make(`${inject("databaseUrl")}?sslmode=prefer`) })
+      const plain = Postgres.layer({ ...PATIENT_CLIENT, url: Redacted.make(`${serverUrl("postgres")}?sslmode=prefer`) })
       yield* circuitOf(yield* build(plain), "circuit").read
     }).pipe(Effect.scoped))
 
   it.live("a MariaDB is reached over its socket (S8)", () =>
     Effect.gen(function*() {
       const user = freshPrefix()
-      const admin = yield* Layer.build(Mysql.layer({ ...PATIENT_CLIENT, url: Redacted.make(inject("mysqlUrl")) }))
+      const admin = yield* Layer.build(Mysql.layer({ ...PATIENT_CLIENT, url: Redacted.make(serverUrl("mysql")) }))
       const sql = Context.get(admin, SqlClient.SqlClient)
       yield* sql.unsafe(`CREATE USER ${user}@localhost IDENTIFIED BY 'a%c'`)
-      const database = new URL(inject("mysqlUrl")).pathname.slice(1)
+      const database = new URL(serverUrl("mysql")).pathname.slice(1)
       yield* sql.unsafe(`GRANT ALL ON ${database}.* TO ${user}@localhost`)
       const [row] = yield* sql<{ readonly path: string }>`SELECT @@socket AS path`
       const url = Redacted.make(`mysql://${user}:a%c@localhost/${database}?socketPath=${row!.path}`)

@@ -2,7 +2,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Redacted, Scope, Stream, SubscriptionRef } from "effect"
 import { rm } from "node:fs/promises"
-import { inject } from "vitest"
 import { circuitOf, failures, FORCED, HOUR } from "../../../src/conformance/Law.ts"
 import { Breaker, Storage } from "../../../src/index.ts"
 import * as FileStorageLive from "../../../src/layers/FileStorageLive.ts"
@@ -13,6 +12,7 @@ import * as RedisStorage from "../../../src/Storage/Redis.ts"
 import * as SqlStorage from "../../../src/Storage/Sql.ts"
 import { eventually } from "../../support/machine.ts"
 import { temporaryDirectory } from "../../support/servers/processes.ts"
+import { serverUrl } from "../../support/servers/shared.ts"
 
 const PHASES = ["read-both-write-both", "read-new-write-both", "read-new-write-new"] as const
 
@@ -109,11 +109,11 @@ describe("a migration under load", () => {
       )
       const prefix = `migration_${Math.random().toString(36).slice(2, 10)}_`
       const files = FileStorageLive.layer({ directory })
-      const redis = Layer.provide(RedisStorage.layer({ prefix }), IoRedis.layer(IoRedis.fromUrl(inject("redisUrl"))))
+      const redis = Layer.provide(RedisStorage.layer({ prefix }), IoRedis.layer(IoRedis.fromUrl(serverUrl("redis"))))
       const postgres = Layer.provide(
         SqlStorage.layer({ prefix, deadline: "10 minutes" }),
         Postgres.layer({
-          url: Redacted.make(inject("databaseUrl")),
+          url: Redacted.make(serverUrl("postgres")),
           connectTimeout: "10 minutes",
           statementTimeout: "10 minutes"
         })

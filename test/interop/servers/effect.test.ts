@@ -2,12 +2,12 @@
 import { describe } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { CircuitBreaker } from "effect/persistence"
-import { inject } from "vitest"
 import * as EffectCircuitBreaker from "../../../src/interop/EffectCircuitBreaker.ts"
 import * as IoRedis from "../../../src/layers/IoRedis.ts"
 import { Storage } from "../../../src/Storage/Storage.ts"
 import { build, databases, freshPrefix } from "../../sql/databases.ts"
 import { redisAt } from "../../sql/places.ts"
+import { serverUrl } from "../../support/servers/shared.ts"
 import * as BreakerLaws from "../laws/breaker.ts"
 import * as HttpLaws from "../laws/http.ts"
 import { checkAll, realTime } from "../laws/law.ts"
@@ -18,7 +18,7 @@ const ofStores = [...StoreLaws.laws, ...StoreLaws.sharedLaws]
 const ofBreakers = [...BreakerLaws.laws, ...HttpLaws.laws]
 
 const places = [
-  { name: "Redis", storage: redisAt(() => inject("redisUrl")) },
+  { name: "Redis", storage: redisAt(() => serverUrl("redis")) },
   ...databases.filter(({ name }) => name !== "SQLite").map(({ client, name }) => ({
     name,
     storage: Effect.suspend(() => build(client(), { prefix: freshPrefix() }))
@@ -35,7 +35,7 @@ describe("the laws hold for Effect's store on Redis", () => {
         ...realTime,
         store: ({ probeLeaseMillis }: StoreLaws.Lease = {}) =>
           CircuitBreaker.layerStoreRedis({ prefix, probeLease: probeLeaseMillis }).pipe(
-            Layer.provide(IoRedis.layer(IoRedis.fromUrl(inject("redisUrl")))),
+            Layer.provide(IoRedis.layer(IoRedis.fromUrl(serverUrl("redis")))),
             Layer.fresh,
             Layer.build,
             Effect.map(Context.get(CircuitBreaker.CircuitBreakerStore))

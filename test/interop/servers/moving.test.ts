@@ -5,16 +5,16 @@ import { execFile } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { inject } from "vitest"
 import { LOG_LINE } from "../../support/logs.ts"
 import { retryWhenLate } from "../../support/machine.ts"
+import { serverUrl } from "../../support/servers/shared.ts"
 
 const root = join(import.meta.dirname, "../../..")
 const folder = "examples/moving-from-effect"
 
 /** What a step prints. */
 const run = async (step: string, env: Record<string, string>): Promise<string> => {
-  const options = { cwd: root, env: { ...process.env, REDIS_URL: inject("redisUrl"), ...env } }
+  const options = { cwd: root, env: { ...process.env, REDIS_URL: serverUrl("redis"), ...env } }
   const { stderr, stdout } = await promisify(execFile)(process.execPath, [join(folder, step)], options)
   assert.strictEqual(stderr, "")
   return stdout.replaceAll(LOG_LINE, "").trimEnd()

@@ -1,19 +1,12 @@
 /**
- * Starts one server of each kind, which all tests that need servers share. The variables `REDIS_URL`, `DATABASE_URL`
- * and `MYSQL_URL` name other servers to use instead.
+ * Starts one server of each kind for each worker. The variables `REDIS_URL`, `DATABASE_URL` and `MYSQL_URL` name other
+ * servers to use instead.
  */
 import type { TestProject } from "vitest/node"
 import { MariaDbServer } from "./mariadb.ts"
 import { PostgresServer } from "./postgres.ts"
 import { installRedis, RedisServer } from "./redis.ts"
-
-declare module "vitest" {
-  interface ProvidedContext {
-    readonly redisUrl: string
-    readonly databaseUrl: string
-    readonly mysqlUrl: string
-  }
-}
+import type { ServerUrls } from "./shared.ts"
 
 interface Server {
   readonly url: string
@@ -31,20 +24,26 @@ export default async (project: TestProject) => {
   const stop = async () => {
     await Promise.all(started.map((server) => server.stop()))
   }
-  const provide = async (name: "redisUrl" | "databaseUrl" | "mysqlUrl", starting: Promise<Server>) => {
+  const urlOf = async (starting: Promise<Server>): Promise<string> => {
     const server = await starting
     started.push(server)
-    project.provide(name, server.url)
+    return server.url
   }
-  const all = await Promise.allSettled([
-    provide("redisUrl", given("REDIS_URL", () => RedisServer.start())),
-    provide("databaseUrl", given("DATABASE_URL", () => PostgresServer.start())),
-    provide("mysqlUrl", given("MYSQL_URL", () => MariaDbServer.start()))
-  ])
-  const failed = all.find((result) => result.status === "rejected")
-  if (failed !== undefined) {
+  const start = async (): Promise<ServerUrls> => {
+    const redis = urlOf(given("REDIS_URL", () => RedisServer.start()))
+    const postgres = urlOf(given("DATABASE_URL", () => PostgresServer.start()))
+    const mysql = urlOf(given("MYSQL_URL", () => MariaDbServer.start()))
+    // All have started, or failed to, before the first failure is thrown, so that none is left behind.
+    await Promise.allSettled([redis, postgres, mysql])
+    return { redis: await redis, postgres: await postgres, mysql: await mysql }
+  }
+  try {
+    const servers: Array<ServerUrls> = []
+    for (let worker = 0; worker < project.config.maxWorkers; worker++) servers.push(await start())
+    project.provide("servers", servers)
+  } catch (error) {
     await stop()
-    throw failed.reason
+    throw error
   }
   return stop
 }
