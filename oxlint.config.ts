@@ -60,6 +60,7 @@ const shared = [
 /** Shared by the modules that send requests to storages. */
 const requests = [
   ...shared,
+  "internal/Bells.ts",
   "internal/Bounds.ts",
   "internal/Deadlines.ts",
   "internal/Fork.ts",

@@ -18,7 +18,8 @@
  *   counted there, too.
  * - A fallback shows in the log, in `events`, and in the counter `circuit_breaker.persistence.fallbacks` with the
  *   attributes `from`, `to` and `reason` (of the error, or `Skipped`).
- * - It has the capabilities of the first storage. They hold while that one answers.
+ * - It has the capabilities of the first storage. They hold while that one answers. It has bells only if all of its storages have
+ *   that can decide, and they hold whichever of them answers.
  *
  * **Gotchas**
  *

@@ -12,7 +12,7 @@
  * **Details**
  *
  * - The phase is kept in both storages, as a circuit that this library reserves, with a generation. An instance reads
- *   it with every batch of reports, and at once where changes are pushed: all instances are in the new phase within an
+ *   it with every batch of reports and every poll of the bell, and at once where changes are pushed: all instances are in the new phase within an
  *   interval. Instances in neighbouring phases work together, because both storages get all reports and changes.
  * - `switchTo` goes one phase forward or back. Before the other storage is to decide, it is brought up to date with all
  *   circuits. The phase does not change while one of them could not be carried.

@@ -13,11 +13,13 @@ import * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { RESERVED_PREFIX } from "../core/Reserved.ts"
+import { hasBells } from "../internal/Bells.ts"
 import { makeFork } from "../internal/Fork.ts"
 import { randomId } from "../internal/Ids.ts"
 import { makeLogUntilClosed } from "../internal/Log.ts"
-import { errorOf, isInvalid } from "../internal/StorageErrors.ts"
-import type { CircuitReport, Snapshot, Storage, StorageError, Synced } from "../Storage/Storage.ts"
+import { errorOf, failure, isInvalid } from "../internal/StorageErrors.ts"
+import type { Bells, CircuitReport, Snapshot, Storage, StorageError, Synced } from "../Storage/Storage.ts"
 import { Copies } from "./chain/Copies.ts"
 import { type ChainEvent, ChainEvents } from "./chain/Events.ts"
 import { Hops } from "./chain/Hops.ts"
@@ -25,7 +27,7 @@ import { answer, type ChainParts, type ChainRequest } from "./chain/Request.ts"
 import { WayBack } from "./chain/WayBack.ts"
 import { changesOf } from "./Changes.ts"
 import type { FuseChange, Kind } from "./Fuse.ts"
-import { checkEntries, checkSnapshot, FusedStorage, kindOf, oneOf, syncSome } from "./FusedStorage.ts"
+import { checkBells, checkEntries, checkSnapshot, FusedStorage, kindOf, oneOf, syncSome } from "./FusedStorage.ts"
 
 /** A storage of a chain. Without a deadline it has an equal share of the time that is left. */
 export interface Link {
@@ -55,12 +57,14 @@ export const makeChain = Effect.fnUntraced(function*(
   const parts = yield* makeParts(options)
   const { copies, events, hops } = parts
   yield* copies.run
+  // One that decides without bells calls no alerts either.
+  const rings = hops.storages.every(({ storage }) => !storage.capabilities.fences || hasBells(storage))
   return {
     backend: `${options.kind}(${hops.names})`,
-    // It does not ring for what another storage decided, so each circuit in use is reported every interval.
-    capabilities: { ...hops.at(0).storage.capabilities, bells: false },
+    capabilities: { ...hops.at(0).storage.capabilities, bells: rings },
     idleTimeToLive: hops.storages.map(({ storage }) => storage.idleTimeToLive).reduce((a, b) => Duration.min(a, b)),
     ...requestsOf(parts),
+    ...(rings ? { bells: bellsOf(parts) } : {}),
     ...streamsOf(parts),
     events: events.events,
     repair: copies.repair(events)
@@ -180,6 +184,34 @@ const one = <A>(
     ),
     ([answer]) => Effect.fromResult(answer!)
   )
+
+/** The circuit that a poll is about, for the parts that go by circuits. Nobody has one of this name. */
+const POLL = `${RESERVED_PREFIX}bells`
+
+const noBells = failure({ operation: "bells" }, "Denied", "the storage that answers has no bells")
+
+/**
+ * Polls the storage that answers. That it is another one than before shows as another epoch. Where circuits are in several
+ * storages, any of them may have rung.
+ */
+const bellsOf = (parts: ChainParts): NonNullable<Storage["bells"]> => (since) =>
+  Effect.suspend(() => {
+    const { hops, wayBack } = parts
+    let at = 0
+    const send = ({ bells }: Storage) =>
+      bells === undefined ? Effect.fail(noBells) : Effect.map(bells(since), checkBells)
+    const poll = one(parts, "bells", POLL, "look", send, {
+      // A storage that has none is not away.
+      isFinal: (error) => error === noBells,
+      answered: (_, place) => {
+        at = place
+      }
+    })
+    return Effect.map(poll, (bells): Bells => {
+      const isInSeveral = hops.at(at).areWritesDown || wayBack.placement.behind(at).length > 0
+      return { ...bells, epoch: `${at} ${bells.epoch}`, ...(isInSeveral ? { rung: "all" } : {}) }
+    })
+  })
 
 const streamsOf = ({ events, hops }: ChainParts): Pick<Storage, "changes" | "list"> => {
   const storages = hops.storages.map(({ storage }) => storage)

@@ -64,8 +64,8 @@ export class Follower {
   /** Sends the reports that can be sent now in the background, and returns them. */
   report(reports: ReadonlyArray<CircuitReport>): ReadonlySet<CircuitReport> {
     if (this.#batches >= MOST_BATCHES || this.#storage.areWritesDown) return new Set()
-    const sent = reports.filter(({ circuit, delta }) =>
-      !isEmpty(delta) && !this.#reporting.has(circuit) && !this.pending.has(circuit)
+    const sent = reports.filter(({ circuit, delta, suspect }) =>
+      (!isEmpty(delta) || suspect !== undefined) && !this.#reporting.has(circuit) && !this.pending.has(circuit)
     )
     if (sent.length === 0) return new Set()
     this.#batches++

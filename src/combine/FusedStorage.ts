@@ -15,7 +15,7 @@ import { monotonicMillis } from "../internal/Clock.ts"
 import type { Fork } from "../internal/Fork.ts"
 import { Requests } from "../internal/Request.ts"
 import { failure, isAnswer } from "../internal/StorageErrors.ts"
-import type { CircuitReport, HistoryEntry, Snapshot, Storage, StorageError, Synced } from "../Storage/Storage.ts"
+import type { Bells, CircuitReport, HistoryEntry, Snapshot, Storage, StorageError, Synced } from "../Storage/Storage.ts"
 import { FAILURES, type FuseChange, Fuses, type Kind, type Outcome, type Permit } from "./Fuse.ts"
 
 /** A probe of the fuse lapses this long after its deadline. */
@@ -264,6 +264,12 @@ export const checkSnapshot = <A extends { readonly snapshot: Snapshot }>(answer:
 export const checkEntries = (entries: ReadonlyArray<HistoryEntry>): ReadonlyArray<HistoryEntry> => {
   if (Array.isArray(entries)) return entries
   throw new TypeError(`the answer is ${shown(entries)}, expected the entries of a history`)
+}
+
+/** Throws unless the answer names the data that rings. */
+export const checkBells = (bells: Bells): Bells => {
+  if (typeof bells.epoch === "string") return bells
+  throw new TypeError(`the answer has epoch ${shown(bells.epoch)}, expected a text`)
 }
 
 /** Throws unless there is an answer for each report. */

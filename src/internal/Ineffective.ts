@@ -1,6 +1,7 @@
 /** What a policy asks for and does not get: it is said once, when the breaker is made, because nothing else would show it. */
 import * as Effect from "effect/Effect"
 import type { Storage } from "../Storage/Storage.ts"
+import { hasBells } from "./Bells.ts"
 import { logged } from "./Log.ts"
 import { messages } from "./Messages.ts"
 import type { Policy } from "./PolicyModel.ts"
@@ -34,10 +35,6 @@ const reportUnfenced = (circuit: string, policy: Policy, { backend, capabilities
     ? Effect.void
     : logged(messages.notFenced, { circuit, backend, fields: fields.join(", ") })
 }
-
-/** Whether instances may be quiet on it. */
-const hasBells = ({ bells, capabilities }: Pick<Storage, "bells" | "capabilities">): boolean =>
-  capabilities.bells === true && bells !== undefined
 
 /** The fields that other fields of the policy, or the storage, leave without an effect, and why. */
 const ineffective = (

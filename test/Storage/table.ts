@@ -6,10 +6,24 @@ import { Clock, Effect, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import type { CircuitRecord } from "../../src/core/Record.ts"
 import type * as Conformance from "../../src/Storage/Conformance.ts"
-import { decodeDocument, type Document, encodeDocument, fromDocument, type Modify } from "../../src/Storage/Document.ts"
+import {
+  decodeDocument,
+  type Document,
+  type DocumentBells,
+  encodeDocument,
+  fromDocument,
+  type Modify
+} from "../../src/Storage/Document.ts"
 import { type Capabilities, Storage, StorageError } from "../../src/Storage/Storage.ts"
 
-const capabilities: Capabilities = { shared: true, durable: true, pushes: false, history: true, fences: true }
+const capabilities: Capabilities = {
+  shared: true,
+  durable: true,
+  pushes: false,
+  history: true,
+  fences: true,
+  bells: true
+}
 
 class Table {
   readonly texts = new Map<string, string>()
@@ -26,6 +40,7 @@ class Table {
   readonly compareAndSet = (key: string, was: string | undefined, text: string) =>
     this.answer(() => this.texts.get(key) === was && this.texts.set(key, text) !== undefined)
   readonly set = (key: string, text: string) => this.answer(() => this.texts.set(key, text))
+  readonly all = this.answer(() => [...this.texts])
   readonly names = Stream.fromIterableEffect(this.answer(() => [...this.texts.keys()]))
 }
 
@@ -60,6 +75,26 @@ const modifyOf = (table: Table, { decode, get, write }: Uses): Modify =>
     }
   })
 
+/** Reads all documents, because a test has few. Those of earlier tests rang later than now, because each test's time begins at 0. */
+const bellsOf = (table: Table) => (since: number | undefined): Effect.Effect<DocumentBells, StorageError> =>
+  Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    const found = yield* Effect.forEach(yield* table.all, ([circuit, text]) =>
+      Effect.match(decodeDocument(text), {
+        onFailure: () => undefined,
+        onSuccess: (document) => ({ circuit, document, rungAt: document.rungAt ?? Infinity })
+      }))
+    const rung = found.filter((one) => one !== undefined).filter(({ rungAt }) => rungAt <= now)
+    return {
+      epoch: "table",
+      now,
+      lastRungAt: Math.max(0, ...rung.map(({ rungAt }) => rungAt)),
+      rung: since === undefined || since < now - 60_000
+        ? "all"
+        : rung.filter(({ rungAt }) => rungAt >= since).map(({ circuit, document }) => [circuit, document] as const)
+    }
+  })
+
 const paramsOf = (wrong: Partial<Uses>): Conformance.Params => {
   const uses = { ...correct, ...wrong }
   const table = new Table()
@@ -73,6 +108,7 @@ const paramsOf = (wrong: Partial<Uses>): Conformance.Params => {
             capabilities,
             idleTimeToLive,
             names: table.names,
+            bells: bellsOf(table),
             modify: modifyOf(table, uses)
           }),
           table

@@ -16,6 +16,7 @@ const away = (capabilities: Capabilities, how: Effect.Effect<never, Storage.Stor
   Layer.succeed(Storage.Storage, {
     backend: "away",
     capabilities,
+    ...(capabilities.bells === true ? { bells: () => how } : {}),
     idleTimeToLive: options.idleTimeToLive,
     sync: () => how,
     change: () => how,
@@ -27,7 +28,7 @@ const away = (capabilities: Capabilities, how: Effect.Effect<never, Storage.Stor
 
 const gone = Effect.fail(new Storage.StorageError({ operation: "away", reason: "Unavailable", cause: "gone" }))
 
-/** What a chain whose last storage is in memory declares: it has no bells. */
+/** A chain has bells if all of its storages have. */
 const ofChain: Conformance.Params = { ...memory, capabilities: { ...memory.capabilities, bells: false } }
 
 const chains: Record<string, Conformance.Params> = {
@@ -38,12 +39,17 @@ const chains: Record<string, Conformance.Params> = {
     layer: (options) => Storage.fallback([{ storage: table.layer(options) }, { storage: memoryLayer(options) }])
   },
   "whose first storage fails": {
-    ...ofChain,
+    ...memory,
     layer: (options) =>
       Storage.fallback([{ storage: away(memory.capabilities, gone)(options) }, { storage: memoryLayer(options) }])
   },
-  "whose first two storages die": {
+  "whose first storage has no bells": {
     ...ofChain,
+    layer: (options) =>
+      Storage.fallback([{ storage: away(ofChain.capabilities, gone)(options) }, { storage: memoryLayer(options) }])
+  },
+  "whose first two storages die": {
+    ...memory,
     layer: (options) =>
       Storage.fallback([
         { storage: away(memory.capabilities, Effect.die("bug"))(options) },

@@ -46,7 +46,7 @@ for (const phase of PHASES) {
   describe(`a migration in ${phase} keeps the laws of storages`, () => {
     const laws = Conformance.laws({
       ...table,
-      capabilities: { shared: false, durable: false, pushes: false, history: true, fences: true },
+      capabilities: { shared: false, durable: false, pushes: false, history: true, fences: true, bells: true },
       rewrite: undefined,
       outage: undefined,
       layer: (options) => {

@@ -30,7 +30,7 @@ const later = Effect.repeat(Effect.andThen(TestClock.adjust("1 second"), untilQu
 
 describe("a regional storage keeps the laws of storages", () => {
   const laws = Conformance.laws({
-    capabilities: { shared: false, durable: false, pushes: true, history: true, fences: true },
+    capabilities: { shared: false, durable: false, pushes: true, history: true, fences: true, bells: true },
     layer: (options) =>
       Regions.layer({
         eu: Layer.effect(Storage.Storage, MemoryStorage.make(options)),

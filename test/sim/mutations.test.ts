@@ -36,13 +36,22 @@ console.log(firstInexplicable(500))`
   })
 })
 
-describe.concurrent("mutations of alerts", () => {
-  for (const [i, { by, rule }] of mutations.entries()) {
-    if (by !== "bad nodes") continue
+const nameOf = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href)
+
+describe.concurrent("mutations of alerts and bells", () => {
+  const all = [...mutations.entries()]
+  for (const [i, { rule }] of all.filter(([, { by }]) => by === "bad nodes")) {
     it(`bad nodes open the circuit for a healthy fleet without the rule that ${rule}`, async () => {
-      const program = `import { openedByBadNodes } from ${JSON.stringify(new URL("./quiet.ts", import.meta.url).href)}
+      const program = `import { openedByBadNodes } from ${nameOf("./quiet.ts")}
 console.log(openedByBadNodes(10))`
       assert.match(await without(i, "--input-type=module", "--eval", program), /^[1-9]\d*$/m)
+    })
+  }
+  for (const [i, { rule }] of all.filter(([, { by }]) => by === "outages")) {
+    it(`an instance misses a change in an outage without the rule that ${rule}`, async () => {
+      const program = `import { firstMissed } from ${nameOf("./switch.ts")}
+console.log(firstMissed(30))`
+      assert.match(await without(i, "--input-type=module", "--eval", program), /has not heard of act/)
     })
   }
 })

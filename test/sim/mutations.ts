@@ -3,8 +3,8 @@ export interface Mutation {
   readonly rule: string
   readonly from: string
   readonly to: string
-  /** Found by three bad nodes of a silent fleet (`quiet.ts`), and not by random schedules. */
-  readonly by?: "bad nodes" | undefined
+  /** Found by three bad nodes of a silent fleet (`quiet.ts`), or by outages of one of two storages (`switch.ts`), and not by random schedules. */
+  readonly by?: "bad nodes" | "outages" | undefined
 }
 
 export const mutations: ReadonlyArray<Mutation> = [
@@ -30,6 +30,24 @@ export const mutations: ReadonlyArray<Mutation> = [
     from: "1.25 * intervalMillis + 2 * roundTripMillis",
     to: "0 * roundTripMillis",
     by: "bad nodes"
+  },
+  {
+    rule: "another storage that answers has another epoch",
+    from: "epoch: `${at} ${bells.epoch}`",
+    to: "epoch: \"one\"",
+    by: "outages"
+  },
+  {
+    rule: "another epoch has every circuit looked at",
+    from: "if (rung === \"all\" || isLost || wasSetBack) this.gaps++",
+    to: "if (rung === \"all\" || wasSetBack) this.gaps++",
+    by: "outages"
+  },
+  {
+    rule: "every circuit is looked at where any may have rung",
+    from: "if (rung === \"all\" || isLost || wasSetBack) this.gaps++",
+    to: "if (isLost || wasSetBack) this.gaps++",
+    by: "outages"
   },
   {
     rule: "reports of an older generation are no evidence",

@@ -6,10 +6,19 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import { hasBells } from "../../internal/Bells.ts"
 import type { Log } from "../../internal/Log.ts"
 import { messages } from "../../internal/Messages.ts"
 import { failIfUnreachable } from "../../internal/StorageErrors.ts"
-import type { Capabilities, CircuitReport, Snapshot, Storage, StorageError, Synced } from "../../Storage/Storage.ts"
+import type {
+  Bells,
+  Capabilities,
+  CircuitReport,
+  Snapshot,
+  Storage,
+  StorageError,
+  Synced
+} from "../../Storage/Storage.ts"
 import { changesOf } from "../Changes.ts"
 import { reading, reconcile } from "../Reconcile.ts"
 import { PATIENCE_MILLIS, type PhaseRecord } from "./PhaseRecord.ts"
@@ -21,7 +30,8 @@ const capabilitiesOf = (from: Capabilities, to: Capabilities): Capabilities => (
   durable: from.durable && to.durable,
   pushes: from.pushes && to.pushes,
   history: from.history && to.history,
-  fences: from.fences && to.fences
+  fences: from.fences && to.fences,
+  bells: from.bells === true && to.bells === true
 })
 
 export const migratingStorage = (sides: Sides, record: PhaseRecord, log: Log): Storage => {
@@ -37,6 +47,19 @@ export const migratingStorage = (sides: Sides, record: PhaseRecord, log: Log): S
     Effect.suspend(() => {
       const { follower, leader } = roles()
       return Effect.tap(send(leader.storage), ({ snapshot }) => Effect.sync(() => follower?.decided(circuit, snapshot)))
+    })
+
+  /**
+   * Quiet instances send few reports, so every poll reads the phase, too. That another storage decides than before shows as
+   * another epoch.
+   */
+  const bells = (since: number | undefined): Effect.Effect<Bells, StorageError> =>
+    Effect.gen(function*() {
+      const [phase] = yield* roles().leader.storage.sync([reading(record.circuit)])
+      yield* record.receive((yield* Effect.fromResult(phase!.result)).snapshot)
+      const { current } = record
+      const bells = yield* rolesIn(current, sides).leader.storage.bells!(since)
+      return { ...bells, epoch: `${current} ${bells.epoch}` }
     })
 
   /** Announcements that may concern the phase, or that may have been missed, make an instance read it. */
@@ -56,6 +79,7 @@ export const migratingStorage = (sides: Sides, record: PhaseRecord, log: Log): S
     sync: (reports) => Effect.suspend(() => sync(reports, sides, record, log)),
     change: (circuit, change) => decide(circuit, (storage) => storage.change(circuit, change)),
     probe: (circuit, probe) => decide(circuit, (storage) => storage.probe(circuit, probe)),
+    ...(hasBells(from) && hasBells(to) ? { bells } : {}),
     changes: capabilities.pushes ? Stream.merge(changes(from), changes(to)) : Stream.empty,
     list: Stream.suspend(() => roles().leader.storage.list),
     history: (circuit, options) => Effect.suspend(() => roles().leader.storage.history(circuit, options))

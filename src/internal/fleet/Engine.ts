@@ -19,6 +19,7 @@ import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type { LocalMillis } from "../../core/Time.ts"
 import { type Announcement, isStorageError, type Storage } from "../../Storage/Storage.ts"
+import { hasBells } from "../Bells.ts"
 import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import { type Log, makeLog } from "../Log.ts"
 import { messages } from "../Messages.ts"
@@ -67,9 +68,8 @@ class Engine {
     const kept = Context.omit(CurrentLoggers, Scope.Scope, Tracer.ParentSpan)(context)
     this.connection = new Connection(storage, clock, kept, this.#log, () => this.#loggers)
     this.batches = new Batches(this.connection)
-    const { bells, capabilities } = storage
-    if (capabilities.bells === true && bells !== undefined) {
-      this.connection.bell = new Bell(this.connection, bells, (rung) => {
+    if (hasBells(storage)) {
+      this.connection.bell = new Bell(this.connection, storage.bells!, (rung) => {
         this.#inUse(rung.circuit, (member) => member.rung(rung))
       })
     }
