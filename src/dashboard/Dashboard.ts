@@ -185,11 +185,26 @@ const isFromElsewhere = ({ headers }: HttpServerRequest.HttpServerRequest): bool
 type Handler = (
   access: Access,
   request: HttpServerRequest.HttpServerRequest
-) => Effect.Effect<HttpServerResponse.HttpServerResponse, StorageError, HttpRouter.RouteContext>
+) => Effect.Effect<HttpServerResponse.HttpServerResponse, StorageError>
 
 const json = (body: unknown) => HttpServerResponse.jsonUnsafe(body, { headers: API_HEADERS })
 
-const circuitParameter = Effect.map(HttpRouter.RouteContext, ({ params }) => params["circuit"] ?? "")
+const notFound = (what: string) => Effect.succeed(problem(404, "Not found", what))
+
+/**
+ * The segments of the path after `/api/circuits`, decoded: a circuit, and what is asked of it. They are no parameters of the route,
+ * because a router refuses those of more than 100 characters.
+ */
+const askedIn = ({ url }: HttpServerRequest.HttpServerRequest): ReadonlyArray<string> => {
+  const [, rest = ""] = /.*\/api\/circuits\/?([^?]*)/.exec(url) ?? []
+  return rest === "" ? [] : rest.split("/").map((segment) => {
+    try {
+      return decodeURIComponent(segment)
+    } catch {
+      return segment
+    }
+  })
+}
 
 /** Runs an act for a request that may act. */
 const posting = (operator: Operator.Operator): Handler => (access, request) =>
@@ -198,15 +213,16 @@ const posting = (operator: Operator.Operator): Handler => (access, request) =>
     if (access.may !== "act") {
       return problem(403, "Forbidden", "only the bearer of the token may act: enter it on the page")
     }
-    const { params } = yield* HttpRouter.RouteContext
+    const [circuit = "", name = "", ...more] = askedIn(request)
+    if (more.length > 0) return yield* notFound("there is nothing at this path")
     const body = yield* Effect.exit(HttpServerRequest.schemaBodyJson(Body))
     if (body._tag === "Failure") return problem(400, "Bad request", "the body is not what this act takes, as JSON")
     const given = { ...body.value, actor: access.actor ?? body.value.actor }
     const acting = yield* Effect.try({
-      try: () => act(operator, params["circuit"] ?? "", params["act"] ?? "", given),
+      try: () => act(operator, circuit, name, given),
       catch: (error) => error instanceof RangeError ? problem(400, "Bad request", error.message) : undefined
     }).pipe(Effect.catch((answer) => answer === undefined ? Effect.die("unexpected") : Effect.succeed(answer)))
-    if (acting === undefined) return problem(404, "Not found", `there is no act ${params["act"]}`)
+    if (acting === undefined) return yield* notFound(`there is no act ${name}`)
     return HttpServerResponse.isHttpServerResponse(acting)
       ? acting
       : json(acted(yield* acting, yield* Clock.currentTimeMillis))
@@ -231,6 +247,24 @@ const listing = (operator: Operator.Operator) =>
     )
   })
 
+/** Answers a request for all circuits, for one, or for its history. */
+const reading = (operator: Operator.Operator, [circuit, what, ...more]: ReadonlyArray<string>) => {
+  if (circuit === undefined) return listing(operator)
+  if (what === undefined) {
+    return Effect.gen(function*() {
+      const found = yield* operator.get(circuit)
+      return Option.isNone(found)
+        ? yield* notFound("this circuit has no record")
+        : json(circuitOf(found.value, yield* Clock.currentTimeMillis))
+    })
+  }
+  if (what !== "history" || more.length > 0) return notFound("there is nothing at this path")
+  return Effect.map(
+    operator.history(circuit, { limit: MOST_CHANGES }),
+    (entries) => json({ circuit, changes: entries.map((entry) => changeOf(circuit, entry)) } satisfies Output.History)
+  )
+}
+
 const routes = <R>(options: Options, rules: Rules<R>) => {
   const { limit = 10_000, path = "/circuits", refreshEvery, title = "Circuits" } = options
   refuse("Dashboard", [
@@ -250,7 +284,8 @@ const routes = <R>(options: Options, rules: Rules<R>) => {
       })
       const guarded = (handler: Handler) => (request: HttpServerRequest.HttpServerRequest) =>
         Effect.gen(function*() {
-          const access = yield* Effect.provideContext(rules.authorize(request), context)
+          const authorized: Effect.Effect<Access | null> = Effect.provideContext(rules.authorize(request), context)
+          const access = yield* authorized
           if (access === null) {
             return problem(401, "Unauthorized", "this needs a token that is right", { "www-authenticate": "Bearer" })
           }
@@ -270,25 +305,8 @@ const routes = <R>(options: Options, rules: Rules<R>) => {
           contentType: "text/event-stream",
           headers: { ...API_HEADERS, "x-accel-buffering": "no" }
         })))
-      yield* get("/circuits", () => listing(operator))
-      yield* get("/circuits/:circuit", () =>
-        Effect.gen(function*() {
-          const found = yield* operator.get(yield* circuitParameter)
-          return Option.isNone(found)
-            ? problem(404, "Not found", "this circuit has no record")
-            : json(circuitOf(found.value, yield* Clock.currentTimeMillis))
-        }))
-      yield* get("/circuits/:circuit/history", () =>
-        Effect.gen(function*() {
-          const circuit = yield* circuitParameter
-          const entries = yield* operator.history(circuit, { limit: MOST_CHANGES })
-          return json({ circuit, changes: entries.map((entry) => changeOf(circuit, entry)) } satisfies Output.History)
-        }))
-      yield* router.add(
-        "POST",
-        `${path}/api/circuits/:circuit/:act` as HttpRouter.PathInput,
-        guarded(posting(operator))
-      )
+      yield* get("/circuits/*", (_, request) => reading(operator, askedIn(request)))
+      yield* router.add("POST", `${path}/api/circuits/*` as HttpRouter.PathInput, guarded(posting(operator)))
     })
   )
 }

@@ -1,8 +1,8 @@
-/** The command line on SQLite and on files. `test/sql/commandLine.test.ts` has the servers. */
+/** The command line on SQLite and on files. `test/sql/commandLine.test.ts` has the servers, and `test/redis` a Cluster and Sentinels. */
 import { mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, describe } from "vitest"
-import { commandLine } from "../support/commandLine.ts"
+import { CLEANED_SQL, commandLine } from "../support/commandLine.ts"
 import { temporaryDirectory } from "../support/servers/processes.ts"
 
 const directory = await temporaryDirectory()
@@ -13,11 +13,13 @@ describe("the command line", () => {
     {
       name: "SQLite",
       target: () => Promise.resolve({ url: `sqlite:${join(directory, "circuits.db")}` }),
-      countsInstances: false
+      countsInstances: false,
+      cleaned: CLEANED_SQL
     },
     {
       name: "files",
       countsInstances: true,
+      cleaned: [2, /Services clean up file .* by themselves/],
       target: async () => {
         const circuits = join(directory, "circuits")
         await mkdir(circuits)

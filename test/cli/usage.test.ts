@@ -7,14 +7,14 @@ import { existsSync } from "node:fs"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, beforeAll, onTestFinished } from "vitest"
+import { afterAll, beforeAll } from "vitest"
 import * as Cli from "../../src/cli/Cli.ts"
 import { circuitOf, failures } from "../../src/conformance/Law.ts"
 import * as SqliteStorageLive from "../../src/layers/SqliteStorageLive.ts"
 import { layer as memoryLayer } from "../../src/Storage/Memory.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
 import { until } from "../support/machine.ts"
-import { BIN, cli } from "../support/terminal.ts"
+import { BIN, cli, Shell } from "../support/terminal.ts"
 
 const directory = await mkdtemp(join(tmpdir(), "effect-breaker-usage-"))
 const file = join(directory, "circuits.db")
@@ -40,8 +40,17 @@ const fill = (file: string, circuits: number) =>
 const manyFile = join(directory, "many.db")
 const many = { url: `sqlite:${manyFile}` }
 
-beforeAll(() => Effect.runPromise(Effect.andThen(fill(file, 200), fill(manyFile, 3000))))
-afterAll(() => rm(directory, { recursive: true, force: true }))
+let shell: Shell
+const run = (args: ReadonlyArray<string>) => shell.run(...args)
+
+beforeAll(async () => {
+  await Effect.runPromise(Effect.andThen(fill(file, 200), fill(manyFile, 3000)))
+  shell = await Shell.start(target)
+})
+afterAll(async () => {
+  await shell.stop()
+  await rm(directory, { recursive: true, force: true })
+})
 
 /** A module that runs before the command, in its process. */
 const before = async (name: string, source: string): Promise<Readonly<Record<string, string>>> => {
@@ -54,7 +63,7 @@ describe("config check", () => {
   const check = async (name: string, text: string, ...flags: ReadonlyArray<string>) => {
     const path = join(directory, name)
     await writeFile(path, text)
-    const { code, stdout } = await cli(target, ["config", "check", path, ...flags])
+    const { code, stdout } = await run(["config", "check", path, ...flags])
     return { code, lines: stdout.trimEnd().replaceAll(`${directory}/`, "").split("\n") }
   }
 
@@ -107,7 +116,7 @@ describe("without a terminal", () => {
     const closed = once(child, "close")
     // What was changed before it looked is no change to it.
     await until("the change is printed", async () => {
-      const { code } = await cli(target, ["override", "payments", "--mode", "disabled", "--reason", "a drill", "--yes"])
+      const { code } = await run(["override", "payments", "--mode", "disabled", "--reason", "a drill", "--yes"])
       assert.strictEqual(code, 0)
       return printed.includes("\n")
     })
@@ -115,39 +124,16 @@ describe("without a terminal", () => {
     assert.deepStrictEqual(await closed, [130, null])
     const change: Cli.Output.Change = JSON.parse(printed.split("\n")[0]!)
     assert.deepInclude(change, { circuit: "payments", override: "disabled", reason: "a drill" })
-    assert.strictEqual((await cli(target, ["clear", "payments", "--yes"])).code, 0)
+    assert.strictEqual((await run(["clear", "payments", "--yes"])).code, 0)
   })
 
   it("show says whether a policy is the one that last changed the circuit", async () => {
     const policy = join(directory, "policy.json")
     await writeFile(policy, JSON.stringify({ openFor: 1000 }))
-    const { stdout } = await cli(target, ["show", "payments", "--policy", policy, "--json"])
+    const { stdout } = await run(["show", "payments", "--policy", policy, "--json"])
     const shown: Cli.Output.Show = JSON.parse(stdout)
     assert.isFalse(shown.policy?.matches ?? false)
     assert.match(shown.policy?.fingerprint ?? "", /^[0-9a-f]{16}$/)
-  })
-})
-
-describe("the dashboard's command", () => {
-  it("serves the page over the storage that is named, with the tokens of the environment, until it is interrupted", async () => {
-    const child = spawn(process.execPath, [BIN, "dashboard", "--port", "0", "--json"], {
-      env: {
-        ...process.env,
-        CIRCUIT_BREAKER_STORAGE: target.url,
-        CIRCUIT_BREAKER_DASHBOARD_READ_TOKEN: "secret"
-      },
-      stdio: ["ignore", "pipe", "inherit"]
-    })
-    const [line] = await once(child.stdout.setEncoding("utf8"), "data") as [string]
-    const { url } = JSON.parse(line) as { readonly url: string }
-    const circuits = (headers: Record<string, string>) => fetch(`${url}/api/circuits`, { headers })
-    assert.strictEqual((await fetch(url)).status, 200)
-    assert.strictEqual((await circuits({})).status, 401)
-    const found = await (await circuits({ authorization: "Bearer secret" })).json() as Cli.Output.Ls
-    assert.isTrue(found.circuits.some(({ circuit, state }) => circuit === "payments" && state === "open"))
-    const closed = once(child, "close")
-    child.kill("SIGINT")
-    assert.deepStrictEqual(await closed, [130, null])
   })
 })
 
@@ -164,7 +150,7 @@ describe("the command line", () => {
       "redis://u:hunter2@h:99999999": /a Redis URL must be/
     }
     for (const [url, message] of Object.entries(urls)) {
-      const { code, stderr, stdout } = await cli(target, ["ls", "--storage", url])
+      const { code, stderr, stdout } = await run(["ls", "--storage", url])
       assert.deepStrictEqual([code, stdout], [2, ""], url)
       assert.match(stderr, message)
       assert.notInclude(stderr, "hunter2")
@@ -205,7 +191,7 @@ describe("the command line", () => {
         "mysql://u:hunter2@127.0.0.1:1/d"
       ]
     ) {
-      const { code, stderr, stdout } = await cli(target, [
+      const { code, stderr, stdout } = await run([
         "ls",
         "--storage",
         url,
@@ -284,93 +270,30 @@ registerHooks({
   })
 
   it("lists more circuits than it sorts, each once", async () => {
-    const { stdout } = await cli(many, ["ls"])
+    const { stdout } = await run(["ls", "--storage", many.url])
     const names = stdout.trimEnd().split("\n").slice(1).map((line) => line.split(/ {2,}/)[0]!)
     assert.deepStrictEqual([names.length, new Set(names).size], [3001, 3001])
-    const { stdout: json } = await cli(many, ["ls", "--json"])
+    const { stdout: json } = await run(["ls", "--storage", many.url, "--json"])
     const { circuits } = JSON.parse(json) as { readonly circuits: ReadonlyArray<unknown> }
     assert.strictEqual(circuits.length, 3001)
   })
 
   it("prints completions, its version and help, and says where to find help", async () => {
-    for (const shell of ["bash", "zsh", "fish", "powershell"]) {
-      const { code, stdout } = await cli(target, ["--completions", shell])
+    for (const language of ["bash", "zsh", "fish", "powershell"]) {
+      const { code, stdout } = await run(["--completions", language])
       assert.strictEqual(code, 0)
       assert.include(stdout, "half-open")
     }
-    assert.match((await cli(target, ["--version"])).stdout, /effect-breaker v\d/)
-    assert.include((await cli(target, ["override", "--help"])).stdout, "--reason")
-    const unknown = await cli(target, ["lst"])
+    assert.match((await run(["--version"])).stdout, /effect-breaker v\d/)
+    assert.include((await run(["override", "--help"])).stdout, "--reason")
+    const unknown = await run(["lst"])
     assert.deepStrictEqual([unknown.code, unknown.stdout], [2, ""])
     assert.include(unknown.stderr, "See effect-breaker --help")
-    const bad = await cli(target, ["override", "payments", "--mode", "open", "--reason", "x"])
+    const bad = await run(["override", "payments", "--mode", "open", "--reason", "x"])
     assert.strictEqual(bad.code, 2)
-    const line = await cli(target, ["override", "payments", "--mode", "disabled", "--reason", "a\nb", "--yes"])
+    const line = await run(["override", "payments", "--mode", "disabled", "--reason", "a\nb", "--yes"])
     assert.strictEqual(line.code, 2)
     assert.include(line.stderr, "reason must be")
-  })
-
-  it("records counts and changes, which what-if replays", async () => {
-    const policy = join(directory, "policy.json")
-    await writeFile(policy, JSON.stringify({ trip: { _tag: "ConsecutiveFailures", failures: 2 } }))
-    const child = spawn(process.execPath, [BIN, "record", "--storage", target.url, "--every", "100ms"], {
-      stdio: ["ignore", "pipe", "pipe"]
-    })
-    let [stdout, stderr] = ["", ""]
-    child.stdout.setEncoding("utf8").on("data", (text: string) => stdout += text)
-    child.stderr.setEncoding("utf8").on("data", (text: string) => stderr += text)
-    const ended = once(child, "close")
-    onTestFinished(() => {
-      child.kill("SIGKILL")
-    })
-    await until("it records", () => stderr.includes("Recording the circuits of sqlite, 201"))
-    await Effect.runPromise(
-      Effect.gen(function*() {
-        const storage = Context.get(yield* Layer.build(SqliteStorageLive.layer({ file })), Storage)
-        yield* circuitOf(storage, "payments").operate({ _tag: "Reset" })
-        yield* circuitOf(storage, "payments").report(failures(3))
-      }).pipe(Effect.scoped)
-    )
-    const recorded = () => stdout.split("\n").slice(0, -1).map((line) => JSON.parse(line) as Record<string, unknown>)
-    await until("both are recorded", () =>
-      recorded().some(({ failure }) => failure === 3) &&
-      recorded().some(({ from, to }) => from === "open" && to === "closed"))
-    child.kill("SIGINT")
-    assert.deepStrictEqual(await ended, [130, null])
-    const from = join(directory, "recording.ndjson")
-    await writeFile(from, stdout)
-    const answer = await cli(target, ["what-if", "--from", from, "--policy", policy, "--json"])
-    assert.strictEqual(JSON.parse(answer.stdout).policies[0].rejected, 1)
-    const remembered = await cli(target, ["what-if", "payments", "--policy", policy, "--json"])
-    assert.strictEqual(remembered.code, 0, remembered.stderr)
-    assert.isAbove(JSON.parse(remembered.stdout).policies[0].openings.length, 0)
-  })
-
-  it("moves circuits to another storage, in phases", async () => {
-    const there = join(directory, "new.db")
-    const flags = ["--to", `sqlite:${there}`, "--name", "to-new"]
-    const refused = await cli(target, ["migrate", "backfill", ...flags])
-    assert.strictEqual(refused.code, 4)
-    const filled = await cli(target, ["migrate", "backfill", ...flags, "--yes", "--deadline", "1m"])
-    assert.strictEqual(filled.code, 0, filled.stderr)
-    assert.match(filled.stdout, /201 circuits compared, 201 carried/)
-    const compared = await cli(target, ["migrate", "compare", ...flags])
-    assert.deepStrictEqual([compared.code, compared.stdout], [0, "201 circuits, 0 differ\n"])
-    const tooFar = await cli(target, ["migrate", "switch", "read-new-write-new", ...flags, "--yes"])
-    assert.strictEqual(tooFar.code, 4)
-    assert.include(tooFar.stderr, "phases change one step at a time")
-    const switched = await cli(target, ["migrate", "switch", "read-both-write-both", ...flags, "--yes"])
-    assert.strictEqual(switched.stdout, "\"to-new\": read-both-write-both, was read-old-write-both\n")
-    const { stdout } = await cli(target, ["migrate", "phase", ...flags])
-    assert.include(stdout, "from sqlite to sqlite: read-both-write-both")
-  })
-
-  it("prints the tables of a database, and cleans up", async () => {
-    const { stdout } = await cli(target, ["schema", "postgres", "--storage-prefix", "shop_", "--storage-schema", "ops"])
-    assert.match(stdout, /CREATE SCHEMA IF NOT EXISTS "ops"[\s\S]*"ops"."shop_states"/)
-    assert.strictEqual((await cli(target, ["clean-up"])).code, 4)
-    const cleaned = await cli(target, ["clean-up", "--yes", "--json"])
-    assert.deepStrictEqual(JSON.parse(cleaned.stdout), { changes: 0, circuits: 0, instances: 0 })
   })
 
   it.live("runs over a storage of the program's own", () =>

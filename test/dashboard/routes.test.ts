@@ -82,7 +82,9 @@ describe("reading", () => {
       const path = `/circuits/api/circuits/${encodeURIComponent("payments/eu west")}`
       const { remaining } = yield* jsonOf<Output.Circuit>(yield* get(path))
       assert.strictEqual(remaining, 30_000)
-      assert.strictEqual((yield* get("/circuits/api/circuits/paymets")).status, 404)
+      for (const none of ["paymets", "%", "payments/rates", "payments/history/x"]) {
+        assert.strictEqual((yield* get(`/circuits/api/circuits/${none}`)).status, 404, none)
+      }
       const { changes } = yield* jsonOf<Output.History>(yield* get(`${path}/history`))
       assert.deepStrictEqual(changes.map(({ from, reason, to }) => [from, to, reason]), [
         ["closed", "open", "1 consecutive failures"]

@@ -6,6 +6,7 @@ import { Breaker, Trip } from "../../src/index.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as RedisStorage from "../../src/Storage/Redis.ts"
 import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
+import { CLEANED_REDIS, commandLine } from "../support/commandLine.ts"
 import { eventually } from "../support/machine.ts"
 import { RedisCluster } from "../support/servers/redis.ts"
 import { conforms } from "./laws.ts"
@@ -18,6 +19,15 @@ beforeAll(async () => {
 afterAll(() => cluster.stop())
 
 const options = () => IoRedis.fromUrl(cluster.url)
+
+describe("the command line, by URL", () => {
+  commandLine([{
+    name: "a Cluster of six",
+    target: () => Promise.resolve({ url: cluster.url, prefix: "cli_" }),
+    countsInstances: true,
+    cleaned: CLEANED_REDIS
+  }])
+})
 
 conforms({ name: "a Cluster of six", client: () => IoRedis.layer(options()) })
 

@@ -4,6 +4,7 @@ import { Effect, Fiber, Stream } from "effect"
 import { failures } from "../../src/conformance/Law.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import { type Announcement, Storage } from "../../src/Storage/Storage.ts"
+import { CLEANED_REDIS, commandLine } from "../support/commandLine.ts"
 import { eventually } from "../support/machine.ts"
 import { RedisSentinels } from "../support/servers/redis.ts"
 import { conforms } from "./laws.ts"
@@ -16,6 +17,15 @@ beforeAll(async () => {
 afterAll(() => sentinels.stop())
 
 const options = () => IoRedis.fromUrl(sentinels.url)
+
+describe("the command line, by URL", () => {
+  commandLine([{
+    name: "a master under Sentinels",
+    target: () => Promise.resolve({ url: sentinels.url, prefix: "cli_" }),
+    countsInstances: true,
+    cleaned: CLEANED_REDIS
+  }])
+})
 
 conforms({ name: "a master under Sentinels", client: () => IoRedis.layer(options()) })
 

@@ -19,7 +19,7 @@ export class Child<Requests, Replies extends { readonly [_ in keyof Requests]: u
     name: string,
     module: URL,
     args: ReadonlyArray<string>,
-    env: Readonly<Record<string, string>> = {}
+    env: NodeJS.ProcessEnv = {}
   ): Promise<Child<Requests, Replies>> {
     const process_ = fork(module, args, {
       env: { ...process.env, ...env },

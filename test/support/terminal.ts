@@ -1,8 +1,11 @@
-/** The command line as a person and as a script use it: in a process of its own, with and without a terminal. */
-import { type ChildProcess, spawn } from "node:child_process"
+/** The command line as a person and as a script use it: in a process, with and without a terminal. */
+import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process"
 import { once } from "node:events"
+import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
+import { Child } from "./children.ts"
 import { until } from "./machine.ts"
+import type { Ended, Replies, Requests } from "./shell.ts"
 
 export const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url))
 
@@ -12,24 +15,28 @@ export interface Target {
   readonly prefix?: string | undefined
 }
 
-const environmentOf = ({ url }: Target, env: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
-  const inherited = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) =>
-      !/^(CIRCUIT_BREAKER_|EFFECT_BREAKER_|NO_COLOR|FORCE_COLOR|CI$|VITEST)/.test(name)
-    )
-  )
-  return { ...inherited, CIRCUIT_BREAKER_STORAGE: url, EFFECT_BREAKER_ACTOR: "ann", ...env }
+const environmentOf = ({ url }: Target, env: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv => {
+  const inherited = Object.entries(process.env).map(([name, value]) => [
+    name,
+    /^(CIRCUIT_BREAKER_|EFFECT_BREAKER_|NO_COLOR|FORCE_COLOR|CI$|VITEST)/.test(name) ? undefined : value
+  ])
+  return { ...Object.fromEntries(inherited), CIRCUIT_BREAKER_STORAGE: url, EFFECT_BREAKER_ACTOR: "ann", ...env }
 }
 
 const argumentsOf = ({ prefix }: Target, args: ReadonlyArray<string>): ReadonlyArray<string> =>
   // Not at the end, where a circuit that begins with a dash may stand.
   prefix === undefined ? args : [args[0]!, "--storage-prefix", prefix, "--deadline", "10m", ...args.slice(1)]
 
-export interface Ended {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
+/** Starts a command without a terminal. */
+export const spawnCli = (
+  target: Target,
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>> = {}
+): ChildProcessByStdio<null, Readable, Readable> =>
+  spawn(process.execPath, [BIN, ...argumentsOf(target, args)], {
+    env: environmentOf(target, env),
+    stdio: ["ignore", "pipe", "pipe"]
+  })
 
 /** Runs a command to its end without a terminal. */
 export const cli = async (
@@ -37,10 +44,7 @@ export const cli = async (
   args: ReadonlyArray<string>,
   env: Readonly<Record<string, string>> = {}
 ): Promise<Ended> => {
-  const child = spawn(process.execPath, [BIN, ...argumentsOf(target, args)], {
-    env: environmentOf(target, env),
-    stdio: ["ignore", "pipe", "pipe"]
-  })
+  const child = spawnCli(target, args, env)
   const [stdout, stderr] = [child.stdout, child.stderr].map((stream) => {
     const chunks: Array<Buffer> = []
     stream.on("data", (chunk: Buffer) => chunks.push(chunk))
@@ -48,6 +52,30 @@ export const cli = async (
   })
   const [code] = await once(child, "close") as [number | null]
   return { code, stdout: Buffer.concat(stdout!).toString(), stderr: Buffer.concat(stderr!).toString() }
+}
+
+/** A process that runs commands one after another, which takes a fraction of the time of a process for each. */
+export class Shell {
+  readonly #target: Target
+  readonly #child: Child<Requests, Replies>
+
+  private constructor(target: Target, child: Child<Requests, Replies>) {
+    this.#target = target
+    this.#child = child
+  }
+
+  static async start(target: Target): Promise<Shell> {
+    const module = new URL("./shell.ts", import.meta.url)
+    return new Shell(target, await Child.start<Requests, Replies>("a shell", module, [], environmentOf(target)))
+  }
+
+  run(...args: ReadonlyArray<string>): Promise<Ended> {
+    return this.#child.request("run", argumentsOf(this.#target, args))
+  }
+
+  stop(): Promise<void> {
+    return this.#child.stop()
+  }
 }
 
 const SEQUENCES = new RegExp(`${String.fromCharCode(27)}(?:\\[[0-9;?]*[A-Za-z]|[=>])`, "g")
@@ -65,7 +93,7 @@ export class Pty {
     this.#process = spawn(
       "script",
       ["-qefc", `stty cols ${columns} rows ${rows}; exec ${quoted.join(" ")}`, "/dev/null"],
-      { env: { ...environmentOf(target, { TERM: "xterm-256color" }) }, stdio: ["pipe", "pipe", "inherit"] }
+      { env: environmentOf(target, { TERM: "xterm-256color" }), stdio: ["pipe", "pipe", "inherit"] }
     )
     this.#process.stdout!.setEncoding("utf8").on("data", (text: string) => {
       this.#output += text

@@ -16,11 +16,14 @@ export const dashboard = (flags: Flags, { host, port }: { readonly host: string;
   withStorage(flags, ({ secrets, storage }) =>
     Effect.scoped(Effect.gen(function*() {
       const { layer } = yield* Effect.mapError(nodeHttpServer, (error) => usage(error.message))
+      const server = createServer()
       const served = HttpRouter.serve(layerConfig(), { disableLogger: true, disableListenLog: true }).pipe(
-        Layer.provideMerge(layer(createServer, { host, port })),
+        Layer.provideMerge(layer(() => server, { host, port })),
         Layer.provide(Layer.succeed(Storage, storage))
       )
       const context = yield* Effect.mapError(Layer.build(served), (error) => layerFailure(error, secrets))
+      // Pages that are open follow events without an end, for which the server would wait.
+      yield* Effect.addFinalizer(() => Effect.sync(() => server.closeAllConnections()))
       const { address } = Context.get(context, HttpServer.HttpServer)
       const bound = "port" in address ? address.port : port
       const url = `http://${host.includes(":") ? `[${host}]` : host}:${bound}/circuits`

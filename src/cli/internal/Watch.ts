@@ -134,7 +134,8 @@ const ESCAPE = "\u001b"
 const ENTER = `${ESCAPE}[?1049h${ESCAPE}[?25l`
 const LEAVE = `${ESCAPE}[?25h${ESCAPE}[?1049l`
 const HOME = `${ESCAPE}[H`
-const END_OF_LINE = `${ESCAPE}[K`
+/** Before a line, because after one that is as wide as the terminal it would clear the last character. */
+const CLEAR_LINE = `${ESCAPE}[2K`
 const BELOW = `${ESCAPE}[J`
 
 const live = (session: Session, prefix: string, hasKeys: boolean) =>
@@ -158,7 +159,7 @@ const live = (session: Session, prefix: string, hasKeys: boolean) =>
       board.isStale = false
       drawnAt = now
       const lines = drawn(board, session, now, yield* size)
-      yield* display(`${HOME}${lines.map((line) => line + END_OF_LINE).join("\r\n")}${BELOW}`)
+      yield* display(`${HOME}${lines.map((line) => CLEAR_LINE + line).join("\r\n")}${BELOW}`)
     }).pipe(Effect.andThen(Effect.sleep(DRAW_MILLIS)), Effect.forever)
     const keys = hasKeys ? scrolled(terminal, board, size) : Effect.never
     yield* Effect.acquireUseRelease(
