@@ -9,7 +9,8 @@ const everywhere = [
     regex: "^(\\.\\./)+(examples|test|bench|scripts)(/|$)",
     message: "The library does not know what is built around it."
   },
-  { regex: "/index\\.ts$", message: "The entry points are for users." }
+  { regex: "/index\\.ts$", message: "The entry points are for users." },
+  { regex: "^\\.+/(\\.\\./)*testing(\\.ts$|/)", message: "Nothing knows the test kit." }
 ]
 
 const noDriver = {
@@ -327,6 +328,7 @@ export default defineConfig({
       files: ["src/cli/internal/{StorageUrl,CleanUp}.ts"],
       rules: only(notInstalled, { regex: "^(\\.\\./)+(redis|file|combine|conformance)/", message: inward })
     },
+    { files: ["src/testing.ts"], rules: { "no-restricted-imports": "off" } },
     {
       // The simulator makes its servers from documents, and its chains from `Fallback`.
       files: ["src/testing/**/*.ts"],

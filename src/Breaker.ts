@@ -100,7 +100,8 @@ import * as Registered from "./internal/Registered.ts"
 import * as ResolvedPolicy from "./internal/ResolvedPolicy.ts"
 import { makeShared, type Shared } from "./internal/Shared.ts"
 import { type Find, permitFrom } from "./internal/TakenPermit.ts"
-import { testBreaker, testKeyedBreaker } from "./internal/TestBreaker.ts"
+import { testBreaker, testKeyedBreaker, type TestKeys } from "./internal/TestBreaker.ts"
+import type { TestState } from "./internal/TestState.ts"
 import type { Data, HalfOpen, Policy } from "./Policy.ts"
 import { Storage, StorageError, type Why } from "./Storage/Storage.ts"
 
@@ -130,6 +131,7 @@ export type {
   WrapStreamWith,
   WrapWith
 } from "./Guard.ts"
+export type { TestState } from "./internal/TestState.ts"
 export type { Outcome } from "./Outcome.ts"
 export { type Classify, type Consistency, Data, type HalfOpen, type Policy, type Sample } from "./Policy.ts"
 
@@ -407,8 +409,17 @@ export interface ServiceClass<Self, Name extends string, P extends Policy>
   readonly layerConfig: (
     overrides: Config.Wrap<Configurable<P>>
   ) => Layer.Layer<Self, Config.ConfigError, Storage | ServicesOf<P>>
-  /** A layer for tests of code that uses the breaker: without storage and clock, always closed or always open. Default closed. */
-  readonly layerTest: (options?: { readonly state?: "Closed" | "Open" | undefined }) => Layer.Layer<Self>
+  /**
+   * A layer for tests of code that uses the breaker: without storage and clock, in a state that never changes. Default closed. It counts
+   * calls as a breaker does, by `classify`, too: `snapshot` has them in `statistics` and `concurrent`. Slow calls, windows and times are
+   * left out. A `TestState` that makes no sense is a `RangeError` that names the field.
+   *
+   * **Gotchas**
+   *
+   * A `classify` that needs services gets those that are provided to this layer. Without them its calls count as `Ignored`.
+   */
+  // A method, so that a class of one policy is also one of any `Policy`.
+  layerTest(options?: TestState<ErrorOf<P>>): Layer.Layer<Self>
 }
 
 /**
@@ -441,11 +452,14 @@ export interface KeyedServiceClass<Self, Name extends string, P extends Policy>
   ) => Layer.Layer<Self, Config.ConfigError, Storage | ServicesOf<P>>
   /**
    * A layer for tests of code that uses the breaker: without storage and clock. The circuits of the keys in `open` are always open, or
-   * those of `all` keys. All others are always closed. Default: none is open.
+   * those of `all` keys. All others are always closed. Default: none is open. `keys` has the state of some keys' circuits, before `open`.
    */
-  readonly layerTest: (
-    options?: { readonly open?: ReadonlyArray<string> | "all" | undefined }
-  ) => Layer.Layer<Self>
+  layerTest(
+    options?: {
+      readonly open?: ReadonlyArray<string> | "all" | undefined
+      readonly keys?: Readonly<Record<string, TestState<ErrorOf<P>>>> | undefined
+    }
+  ): Layer.Layer<Self>
 }
 
 // -----------------------------------------------------------------------------
@@ -837,8 +851,11 @@ export const Service = <Self = never>() =>
         Effect.map(configured(name, policy, () => Config.unwrap(overrides), merged), (policy) => layerOf(owner, policy))
       )
     }
-    static readonly layerTest = (options?: { readonly state?: "Closed" | "Open" | undefined }) =>
-      Layer.sync(Key, (): Breaker<BreakerOpenError> => testBreaker(name, policy, options?.state ?? "Closed"))
+    static readonly layerTest = (state: TestState<ErrorOf<P>> = {}) =>
+      Layer.effect(
+        Key,
+        Effect.map(Effect.context<never>(), (context): Breaker<ErrorOf<P>> => testBreaker(name, policy, state, context))
+      )
   }
   return BreakerService as any
 }
@@ -892,10 +909,13 @@ export const KeyedService = <Self = never>() =>
         )
       )
     }
-    static readonly layerTest = (options?: { readonly open?: ReadonlyArray<string> | "all" | undefined }) =>
-      Layer.sync(
+    static readonly layerTest = ({ keys = {}, open = [] }: Partial<TestKeys> = {}) =>
+      Layer.effect(
         Key,
-        (): KeyedBreaker<BreakerOpenError> => testKeyedBreaker(name, policy, options?.open ?? [])
+        Effect.map(
+          Effect.context<never>(),
+          (context): KeyedBreaker<ErrorOf<P>> => testKeyedBreaker(name, policy, { open, keys }, context)
+        )
       )
   }
   return KeyedBreakerService as any

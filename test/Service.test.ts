@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Config, Duration, Effect, Exit, Fiber, Layer, Logger, References, Scope, Stream } from "effect"
+import { Config, Duration, Effect, Exit, Fiber, Layer, Logger, References, Scope, Stream } from "effect"
 import { Breaker, Storage, Trip } from "../src/index.ts"
 import { messages } from "../src/internal/Messages.ts"
 import { memory as memoryStorage } from "./support/storages.ts"
-import { make, rejectionOf } from "./utils.ts"
+import { defectOf, make, rejectionOf } from "./utils.ts"
 
 const one = { trip: Trip.consecutiveFailures(1), openFor: "10 seconds" } as const
 const memory = Storage.MemoryStorageLive
@@ -14,11 +14,6 @@ const builder = Effect.map(
   (storage) => <A, E>(layer: Layer.Layer<A, E, Storage.Storage>) =>
     Effect.exit(Layer.build(Layer.fresh(Layer.provide(layer, Layer.succeed(Storage.Storage, storage)))))
 )
-
-const defectOf = (exit: Exit.Exit<unknown, unknown>) => {
-  assert.isTrue(Exit.hasDies(exit))
-  return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
-}
 
 describe("a service", () => {
   class Payments extends Breaker.Service<Payments>()("payments-service", { ...one, timeout: "1 second" }) {}

@@ -23,7 +23,9 @@ const refused = {
     `import "ioredis"`,
     `import "eventemitter3"`,
     `import "../examples/gateway.ts"`,
-    `import "../test/support/docs.ts"`
+    `import "../test/support/docs.ts"`,
+    `import "./testing.ts"`,
+    `import "./testing/Drive.ts"`
   ],
   "src/core": [
     `import "../Breaker.ts"`,
@@ -40,6 +42,7 @@ const refused = {
     `import "../Storage/Memory.ts"`,
     `import "../Storage.ts"`,
     `import "../index.ts"`,
+    `import "../testing/internal/World.ts"`,
     `import "./fleet/Member.ts"`,
     `import type {} from "./fleet/Connection.ts"`,
     `import "effect/sql/SqlClient"`,

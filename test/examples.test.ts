@@ -16,6 +16,7 @@ import type { HealthReport } from "../src/http/HttpServer.ts"
 import type { Breaker } from "../src/index.ts"
 import { LOG_LINE } from "./support/logs.ts"
 import * as Machine from "./support/machine.ts"
+import "../examples/testing-a-policy.test.ts"
 import "../examples/testing.test.ts"
 
 const root = join(import.meta.dirname, "..")
@@ -202,7 +203,10 @@ const printed: Record<string, ReadonlyArray<string>> = {
 describe.concurrent("examples", () => {
   it("every example is run by this test", () => {
     const all = globSync(["*.ts", "moving-from-opossum/[0-9]-*.ts"], { cwd: join(root, "examples") }).sort()
-    assert.deepStrictEqual(all, [...Object.keys(printed), "gateway.ts", "testing.test.ts"].sort())
+    assert.deepStrictEqual(
+      all,
+      [...Object.keys(printed), "gateway.ts", "testing-a-policy.test.ts", "testing.test.ts"].sort()
+    )
   })
 
   it("the examples print the output in docs/isolation.md", () => {

@@ -1,5 +1,6 @@
 /** Helpers that the tests of breakers share. */
-import { Cause, Effect, Fiber, Logger, References, Stream } from "effect"
+import { assert } from "@effect/vitest"
+import { Cause, Effect, Exit, Fiber, Logger, References, Stream } from "effect"
 import { Breaker, Storage } from "../src/index.ts"
 import { messages } from "../src/internal/Messages.ts"
 
@@ -121,3 +122,9 @@ export const withReports = <A, E, R>(
       Effect.provideService(References.UnhandledLogLevel, "Warn")
     )
   })
+
+/** The message of the defect that an effect died with. */
+export const defectOf = (exit: Exit.Exit<unknown, unknown>): string => {
+  assert.isTrue(Exit.hasDies(exit))
+  return Exit.isFailure(exit) ? String(Cause.squash(exit.cause)) : ""
+}

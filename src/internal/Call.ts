@@ -263,7 +263,7 @@ export const ended = (circuit: Circuit, permit: Permit): void => {
  * asked for. It is `Ignored`, too, where `classify` fails, which is logged.
  */
 export const judged = (
-  circuit: Circuit,
+  circuit: { readonly shared: Pick<Shared, "classify" | "context" | "report"> },
   perCall: AnyClassify | undefined,
   exit: Exit.Exit<unknown, unknown>,
   restore: Restore

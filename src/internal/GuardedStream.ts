@@ -39,9 +39,10 @@ export const guardedStream = <A, E, R>(
       : guarded
   }))
 
-const underPermit = <A, E, R>(
+/** Runs a stream under a permit that is settled when it ends, and that its scope gives back where it does not. */
+export const underPermit = <A, E, R>(
   self: Stream.Stream<A, E, R>,
-  permit: TakenPermit,
+  permit: Pick<TakenPermit, "circuit" | "hasLapsed" | "settle" | "settleBy" | "timeout">,
   { classify, idleTimeout, settles = "end" }: StreamOptions
 ): Stream.Stream<A, E | BreakerTimeoutError, R> =>
   Stream.transformPull(self, (pull) => {

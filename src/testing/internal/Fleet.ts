@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Breaker from "../../Breaker.ts"
+import { CurrentRegistry, Registered } from "../../internal/Registered.ts"
 import * as Outcome from "../../Outcome.ts"
 import * as Fallback from "../../Storage/Fallback.ts"
 import { type Announcement, Storage } from "../../Storage/Storage.ts"
@@ -172,7 +173,11 @@ export class Process {
         pushed: (announcement) => fleet.notify("pushed", this, announcement)
       })
     )
-    this.#context = Context.make(Storage, this.#storage()).pipe(Context.add(Scope.Scope, this.#scope))
+    this.#context = Context.make(Storage, this.#storage()).pipe(
+      Context.add(Scope.Scope, this.#scope),
+      // The breakers of a simulated process are none of this one's.
+      Context.add(CurrentRegistry, new Registered())
+    )
     this.breakers = circuits.map(({ name }, i) =>
       valueOf(this.machine.fork(Breaker.make(name, this.policies[i]!), this.#context))
     )
