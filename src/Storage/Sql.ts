@@ -11,6 +11,8 @@
  * | `instances` | the newest message of an instance, so that a repeated message counts once                        |
  * | `history`   | a change: its time, its states, its reason and its author                                        |
  * | `jobs`      | when the clean-up is due, which one of the instances then runs                                   |
+ * | `bells`     | when a circuit last got a new generation or an alert, and the alert: what polls read             |
+ * | `epoch`     | the name of the data, by which a poll tells that all of it was lost                              |
  *
  * Table names begin with a prefix, by default `circuit_breaker_`. Missing tables are created, however many instances
  * start at once; `effect-breaker/Storage/SqlSchema` prints them for migrations of your own. The storage does not read
@@ -64,11 +66,13 @@ import { isReserved } from "../core/Reserved.ts"
 import { durationIn, refuse } from "../internal/Check.ts"
 import { rangeErrorsFail } from "../internal/ConfigErrors.ts"
 import { announcementOf, makeAnnouncer } from "../sql/Announcements.ts"
+import { readBells } from "../sql/Bells.ts"
 import { cleanUpHourly } from "../sql/CleanUp.ts"
 import { databaseOf } from "../sql/Database.ts"
 import { illFormed, storageErrorOf } from "../sql/DatabaseErrors.ts"
 import { readHistory } from "../sql/History.ts"
 import { pageAfter } from "../sql/List.ts"
+import { Members } from "../sql/Members.ts"
 import { migrate } from "../sql/Migrate.ts"
 import { untilDone } from "../sql/Once.ts"
 import { makeRun } from "../sql/Run.ts"
@@ -148,7 +152,9 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
     const prepared = migrates ? yield* untilDone(migrate(database, schema)) : Effect.void
     const run = yield* makeRun(database, { prepared, deadline })
     if (cleansUp) yield* Effect.forkScoped(cleanUpHourly(database, prepared, retentionMillis))
-    const transitionOptions = { keepsHistory, announcer: makeAnnouncer(channel) }
+    const announcer = makeAnnouncer(channel)
+    const transitionOptions = { keepsHistory, announcer }
+    const context = { ...database, announcer, members: new Members() }
     return Storage.of({
       backend: database.dialect.backend,
       capabilities: {
@@ -156,12 +162,14 @@ export const make = (options: Options = {}): Effect.Effect<Storage, never, SqlCl
         durable: true,
         pushes: listen !== undefined,
         history: keepsHistory,
-        fences: true
+        fences: true,
+        bells: true
       },
       idleTimeToLive,
-      sync: (reports) => sync(database, run, reports),
+      sync: (reports) => sync(context, run, reports),
       change: (circuit, input) => run("change", circuit, runChange(database, transitionOptions, circuit, input)),
       probe: (circuit, input) => run("probe", circuit, runProbe(database, transitionOptions, circuit, input)),
+      bells: (since) => run("bells", undefined, readBells(database, since)),
       changes: listen === undefined ? Stream.empty : Stream.unwrap(
         Effect.as(
           run("changes", undefined, Effect.void),

@@ -374,6 +374,12 @@ export interface SnapshotAlert {
   readonly since: number
 }
 
+/** Whether this is an alert as a storage tells it, which may tell anything. */
+export const isSnapshotAlert = (value: unknown): value is SnapshotAlert => {
+  const { remaining, since } = (value ?? {}) as Partial<SnapshotAlert>
+  return typeof remaining === "number" && remaining >= 0 && typeof since === "number" && since >= 0
+}
+
 export interface SnapshotLifetime extends LifetimeCounts, LastCalls {
   readonly opened: number
   readonly lastOpenedAge?: number | undefined

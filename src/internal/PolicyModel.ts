@@ -176,8 +176,8 @@ export interface Data {
    * With either the fleet opens on the same evidence, because whoever suspects that it trips calls for the counts of all, and
    * all answer. An instance whose storage has no bells does not call, and neither does one of a version without this field: it
    * may open the fleet on what the quiet ones have not said. So first deploy every process with `every interval`, and set
-   * `quiet` once all of them use the storage with its bells. Memory and Redis have bells; SQL, files, and the storages that
-   * `combine` makes have none, so there, and under `strict`, `quiet` has no effect, which a Warn says.
+   * `quiet` once all of them use the storage with its bells. Memory, Redis and SQL have bells, and so have
+   * fallbacks, mirrors and migrations of these. Elsewhere, and under `strict`, `quiet` has no effect, which a Warn says.
    */
   readonly reports?: "quiet" | "every interval" | undefined
 }

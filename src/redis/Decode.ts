@@ -2,10 +2,17 @@
  * Decodes what Redis answers: the replies of scripts, histories, announcements and pages of a scan. Errors name the
  * circuit, the field and the value.
  */
-import { type CircuitRecord, type RecordState, type Snapshot, snapshot, type Why } from "../core/Record.ts"
+import {
+  type CircuitRecord,
+  isSnapshotAlert,
+  type RecordState,
+  type Snapshot,
+  snapshot,
+  type Why
+} from "../core/Record.ts"
 import { overrideWord, stateWord } from "../core/Words.ts"
 import { shown } from "../internal/Check.ts"
-import type { Announcement, Bells, HistoryEntry, SnapshotAlert } from "../Storage/Storage.ts"
+import type { Announcement, Bells, HistoryEntry } from "../Storage/Storage.ts"
 import { type Field, FIELDS } from "./Fields.ts"
 
 /** Redis holds or answered something else than expected. `place` says where. */
@@ -259,16 +266,11 @@ export const decodeAnnouncement = (message: string): ReadonlyArray<Announcement>
     const { alert, circuit, generation } = JSON.parse(message)
     const known = Number(generation)
     return typeof circuit === "string" && Number.isSafeInteger(known)
-      ? [{ _tag: "Changed", circuit, generation: known, ...(isAlert(alert) ? { alert } : {}) }]
+      ? [{ _tag: "Changed", circuit, generation: known, ...(isSnapshotAlert(alert) ? { alert } : {}) }]
       : []
   } catch {
     return []
   }
-}
-
-const isAlert = (value: unknown): value is SnapshotAlert => {
-  const { remaining, since } = (value ?? {}) as Partial<SnapshotAlert>
-  return typeof remaining === "number" && typeof since === "number"
 }
 
 /** Decodes the answer to a poll of the bell. Throws if it is invalid. */

@@ -26,11 +26,13 @@ export const unreadable = (table: string, column: string, key: string, cause: un
 }
 
 /** Rows that were inserted again and again, and are not found. */
-export const vanished = (table: string, circuit: string, tries: number): StorageError =>
+export const vanished = (table: string, circuit: string | undefined, tries: number): StorageError =>
   failure(
     { operation: "write", circuit },
     "Unavailable",
-    `rows of circuit ${shown(circuit)} were inserted into ${table} ${tries} times and are not found: a trigger or a ` +
+    `rows${
+      circuit === undefined ? "" : ` of circuit ${shown(circuit)}`
+    } were inserted into ${table} ${tries} times and are not found: a trigger or a ` +
       "policy removes them, or reads go to a replica that is behind; send all statements to the primary"
   )
 

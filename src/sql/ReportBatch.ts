@@ -7,13 +7,15 @@
  * - Only a report whose stripe is held changes anything. One whose circuit or stripe has no rows yet is `missing`, and
  *   one whose circuit has expired is `expired`; both leave the batch as it was.
  * - `#current` and `#seen` are what the next report sees. `#stripes`, `#added` and `#buckets` are what is to be
- *   written.
+ *   written, and `calls` are the alerts that are to be called once it is.
  */
 import { addCounts, type Bucket } from "../core/Buckets.ts"
-import { add, isEmpty, noCounts } from "../core/Delta.ts"
+import { add, isEmpty, noCounts, noDelta } from "../core/Delta.ts"
 import { type CircuitRecord, type Seen, type Snapshot, snapshot, unexpired } from "../core/Record.ts"
 import { arrived, type Report, report, type Reported } from "../core/Report.ts"
+import type { Call } from "./Bells.ts"
 import type { StripeRow } from "./Locks.ts"
+import type { Members } from "./Members.ts"
 import { enter, type Stripe } from "./Stripes.ts"
 import type { SeenRow, StoredCircuit, View } from "./View.ts"
 import type { Counted, WindowRow } from "./Write.ts"
@@ -42,24 +44,28 @@ export const isRead = ({ delta }: Report): boolean => isEmpty(delta)
 const idOf = ({ index, key }: StripeRow): string => `${index} ${key}`
 
 export class ReportBatch {
+  readonly calls: Array<Call> = []
   readonly #nowMillis: number
   readonly #idleMillis: number
   readonly #locked: ReadonlySet<string>
+  readonly #members: Pick<Members, "of">
   readonly #seen: Map<string, ReadonlyArray<Seen>>
   readonly #current = new Map<string, Current>()
   readonly #stripes = new Map<string, StripeRow & { readonly stripe: Stripe }>()
   readonly #added: Array<SeenRow> = []
   readonly #buckets = new Map<string, WindowRow>()
 
-  constructor({ circuits, idleMillis, locked, view }: {
+  constructor({ circuits, idleMillis, locked, members, view }: {
     readonly view: Pick<View, "nowMillis" | "seen" | "windows">
     readonly circuits: ReadonlyMap<string, StoredCircuit>
     readonly locked: ReadonlyArray<StripeRow>
+    readonly members: Pick<Members, "of">
     readonly idleMillis: number
   }) {
     this.#nowMillis = view.nowMillis
     this.#idleMillis = idleMillis
     this.#locked = new Set(locked.map(idOf))
+    this.#members = members
     this.#seen = new Map(Map.groupBy(view.seen, ({ key }) => key))
     for (const [key, { record, stripes }] of circuits) {
       const window: ReadonlyArray<Bucket> = view.windows.get(key) ?? []
@@ -75,11 +81,17 @@ export class ReportBatch {
     const record = unexpired(current.record, idleMillis, nowMillis)
     const seen = this.#seen.get(key) ?? []
     const before = record === undefined ? undefined : { ...record, seen }
-    const { record: next, reported } = report(before, input, nowMillis, idleMillis)
-    const answer = { reported, snapshot: snapshot(next, withins, nowMillis, idleMillis) }
-    if (next === before || next === undefined) return answer
+    const { record: counted, reported } = report(before, { ...input, suspect: undefined }, nowMillis, idleMillis)
+    const { record: next } = report(counted, { ...input, delta: noDelta }, nowMillis, idleMillis)
+    const answer = { reported, snapshot: this.#snapshotOf(key, next, withins) }
+    if (next === undefined) return answer
+    if (counted === before) {
+      this.#call(input, next, counted)
+      return answer
+    }
     if (record === undefined && current.record !== undefined) return "expired"
     if (!this.#locked.has(idOf({ key, index }))) return "missing"
+    this.#call(input, next, counted)
     const isCurrent = input.generation === next.generation
     const stripe = enter(current.stripes, index, arrived(input, nowMillis), isCurrent, nowMillis)
     this.#current.set(key, { record: next, stripes: new Map(current.stripes).set(index, stripe) })
@@ -90,6 +102,26 @@ export class ReportBatch {
     this.#seen.set(key, next.seen)
     if (isCurrent) this.#enterBuckets(input)
     return answer
+  }
+
+  #snapshotOf(key: string, record: CircuitRecord | undefined, withins: ReadonlyArray<number>): Snapshot {
+    const view = snapshot(record, withins, this.#nowMillis, this.#idleMillis)
+    const members = Math.max(this.#members.of(key) ?? 0, view.members ?? 0)
+    return members === 0 ? view : { ...view, members }
+  }
+
+  /** Notes an alert that the report begins or makes longer. */
+  #call({ circuit, key, suspect = 0 }: KeyedReport, next: CircuitRecord, counted: CircuitRecord | undefined): void {
+    if (next === counted) return
+    this.calls.push({
+      circuit,
+      key,
+      generation: next.generation,
+      at: this.#nowMillis,
+      until: this.#nowMillis + suspect
+    })
+    const { record: _, ...current } = this.#current.get(key)!
+    this.#current.set(key, { ...current, record: next })
   }
 
   /** Everything that has changed, to be written. */

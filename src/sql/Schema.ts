@@ -2,7 +2,8 @@
  * The tables, in four flavours of SQL. Text is compared byte by byte, times are UTC.
  *
  * Each index has a reader. The primary keys find the rows of a circuit. `expires_at` finds what the clean-up deletes.
- * `created_at` of the history finds the changes since a time, and those that are too old. The primary
+ * `rung_at` finds what a poll asks for. `created_at` of the history finds the changes since a time, and those that are too
+ * old. The primary
  * key of the history begins with circuit and time, because the history of a circuit is read in that order, and because
  * Postgres can then partition it by time. No index has a column that reports change (`delta`, the counts, `heard_at`), so
  * that Postgres writes no index when it updates such a row (HOT).
@@ -18,6 +19,8 @@ export interface Tables {
   readonly instances: string
   readonly history: string
   readonly jobs: string
+  readonly bells: string
+  readonly epoch: string
   readonly migrations: string
 }
 
@@ -31,6 +34,8 @@ export const tablesOf = (prefix: string, schema: string | undefined): Tables => 
     instances: name("instances"),
     history: name("history"),
     jobs: name("jobs"),
+    bells: name("bells"),
+    epoch: name("epoch"),
     migrations: name("migrations")
   }
 }
@@ -204,11 +209,44 @@ const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => 
   ]
 }
 
+/**
+ * The bells have a table of their own, because an older version reads and writes the others as before, and because not all
+ * databases can add a column only where it is missing.
+ */
+const bellStatements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => {
+  const { name, table: options, updatedTable } = types[flavour]
+  return [
+    ...createTable(
+      flavour,
+      tables.bells,
+      `
+  service_name ${name} NOT NULL PRIMARY KEY,
+  generation bigint NOT NULL,
+  rung_at double precision NOT NULL,
+  called_at double precision,
+  alert_until double precision,
+  updated_at double precision NOT NULL`,
+      { index: "rung_at", options: updatedTable }
+    ),
+    ...createTable(
+      flavour,
+      tables.epoch,
+      `
+  id smallint NOT NULL PRIMARY KEY,
+  epoch varchar(36) NOT NULL`,
+      { options }
+    )
+  ]
+}
+
 /** The migrations in their order. A released migration never changes: later changes of the schema are another one. */
 export const migrations: ReadonlyArray<{
   readonly name: string
   readonly statements: (flavour: Flavour, tables: Tables) => ReadonlyArray<string>
-}> = [{ name: "circuit_breaker_tables", statements }]
+}> = [
+  { name: "circuit_breaker_tables", statements },
+  { name: "circuit_breaker_bells", statements: bellStatements }
+]
 
 /** The statements that note all migrations as done, in the table of Effect's `Migrator`, for tables created by hand. */
 export const noted = (flavour: Flavour, { migrations: table }: Tables): ReadonlyArray<string> => {

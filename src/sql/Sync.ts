@@ -3,7 +3,7 @@
  *
  * A batch locks its stripes, reads its circuits, counts the reports in memory and writes the result. Reports whose rows
  * do not exist yet, or whose circuit has expired, are counted by another attempt, once their rows are made or deleted.
- * So are reports whose stripe another transaction holds.
+ * So are reports whose stripe another transaction holds. Alerts that the reports call for begin once they are counted.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -11,9 +11,12 @@ import type { SqlError } from "effect/sql/SqlError"
 import { widthFor } from "../core/Buckets.ts"
 import { failIfUnreachable, isInvalid } from "../internal/StorageErrors.ts"
 import { type CircuitReport, StorageError, type Synced } from "../Storage/Storage.ts"
+import type { Announcer } from "./Announcements.ts"
+import { type Call, callAll } from "./Bells.ts"
 import type { Database } from "./Database.ts"
 import { illFormed, storageErrorOf, vanished } from "./DatabaseErrors.ts"
 import { lockStripes } from "./Locks.ts"
+import type { Members } from "./Members.ts"
 import { keyOf } from "./NameColumns.ts"
 import { type Answer, isRead, type KeyedReport, ReportBatch } from "./ReportBatch.ts"
 import type { Run } from "./Run.ts"
@@ -24,6 +27,15 @@ import { createCircuits, forgetExpired, writeCounted } from "./Write.ts"
 
 /** Circuits of one transaction. */
 const MOST_CIRCUITS = 100
+
+/** What one storage knows beside its database. */
+export interface SyncOptions {
+  readonly announcer: Announcer
+  readonly members: Members
+}
+
+/** A storage's database, and what it knows beside. */
+type Context = Database & SyncOptions
 
 type Answered = Result.Result<Answer, StorageError>
 
@@ -46,27 +58,34 @@ const spansOf = (reports: ReadonlyArray<KeyedReport>): ReadonlyArray<Span> => {
  * another one holds is taken for `missing`.
  */
 const attempt = (
-  database: Database,
+  database: Context,
   reports: ReadonlyArray<KeyedReport>,
   waits: boolean
-): Effect.Effect<ReadonlyArray<Answered | "missing" | "expired">, SqlError | StorageError> =>
+): Effect.Effect<
+  { readonly answers: ReadonlyArray<Answered | "missing" | "expired">; readonly calls: ReadonlyArray<Call> },
+  SqlError | StorageError
+> =>
   Effect.gen(function*() {
+    const { idleMillis, members } = database
     const written = reports.filter((report) => !isRead(report))
     const locked = written.length === 0
       ? []
       : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })), waits)
-    const view = yield* readView(database, keysOf(reports), {
+    const keys = keysOf(reports)
+    const view = yield* readView(database, keys, {
       spans: spansOf(reports),
-      seen: { kind: "report", messages: written }
+      seen: { kind: "report", messages: written },
+      membersOf: members.unknown(keys)
     })
+    members.counted(view.members, view.nowMillis)
     const circuits = new Map<string, StoredCircuit>()
     const failures = new Map<string, StorageError>()
-    for (const key of keysOf(reports)) {
+    for (const key of keys) {
       const circuit = yield* Effect.result(view.circuit(key))
       if (Result.isSuccess(circuit)) circuits.set(key, circuit.success)
       else failures.set(key, circuit.failure)
     }
-    const batch = new ReportBatch({ view, circuits, locked, idleMillis: database.idleMillis })
+    const batch = new ReportBatch({ view, circuits, locked, members, idleMillis })
     const answers = reports.map((report): Answered | "missing" | "expired" => {
       const failure = failures.get(report.key)
       if (failure !== undefined) return Result.fail(failure)
@@ -74,7 +93,7 @@ const attempt = (
       return typeof answer === "string" ? answer : Result.succeed(answer)
     })
     yield* writeCounted(database, batch.counted())
-    return answers
+    return { answers, calls: batch.calls }
   })
 
 type Answers = Map<KeyedReport, Answered>
@@ -88,7 +107,7 @@ const MOST_ATTEMPTS = 5
  * no other report of the batch.
  */
 const countAll = (
-  database: Database,
+  database: Context,
   reports: ReadonlyArray<KeyedReport>,
   answers: Answers,
   attempts = 1
@@ -96,7 +115,10 @@ const countAll = (
   Effect.gen(function*() {
     const waits = attempts > 1 || reports.length === 1
     const counted = attempt(database, reports, waits)
-    const found = yield* reports.every(isRead) ? counted : transaction(database, counted)
+    const { answers: found, calls: [call, ...calls] } = yield* reports.every(isRead)
+      ? counted
+      : transaction(database, counted)
+    if (call !== undefined) yield* callAll(database, database.announcer, [call, ...calls])
     for (const [index, report] of reports.entries()) {
       const answer = found[index]!
       if (typeof answer !== "string") answers.set(report, answer)
@@ -130,7 +152,7 @@ const makeRows = (
 
 /** A batch that the database does not accept is counted report by report, so that only the bad ones fail. */
 const countBatch = (
-  database: Database,
+  database: Context,
   reports: ReadonlyArray<KeyedReport>,
   answers: Answers
 ): Effect.Effect<void, StorageError> =>
@@ -147,7 +169,7 @@ const countBatch = (
     )
   )
 
-const countAlone = (database: Database, report: KeyedReport, answers: Answers): Effect.Effect<void> =>
+const countAlone = (database: Context, report: KeyedReport, answers: Answers): Effect.Effect<void> =>
   Effect.match(countBatch(database, [report], answers), {
     onSuccess: () => {},
     onFailure: (error) => {
@@ -160,7 +182,7 @@ const countAlone = (database: Database, report: KeyedReport, answers: Answers): 
  * could be reached.
  */
 export const sync = (
-  database: Database,
+  database: Context,
   run: Run,
   reports: ReadonlyArray<CircuitReport>
 ): Effect.Effect<ReadonlyArray<Synced>, StorageError> =>

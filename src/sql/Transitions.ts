@@ -9,7 +9,8 @@ import { ask, settle } from "../core/Lease.ts"
 import { type CircuitRecord, expired, historyEntry, type Message, snapshot, type Why } from "../core/Record.ts"
 import { operationDenied } from "../internal/StorageErrors.ts"
 import type { Changed, Probe, Probed, Snapshot, StorageError } from "../Storage/Storage.ts"
-import { type AnnouncementError, type Announcer, isAnnouncementFailure } from "./Announcements.ts"
+import { type AnnouncementError, type Announcer, announcing } from "./Announcements.ts"
+import { ring } from "./Bells.ts"
 import type { Database } from "./Database.ts"
 import { vanished } from "./DatabaseErrors.ts"
 import { lockCircuits } from "./Locks.ts"
@@ -65,29 +66,10 @@ const attempt = <A extends object>(
       seen: record.seen.filter((message) => !(seen as ReadonlyArray<unknown>).includes(message)),
       entry: isChange ? { entry: historyEntry(before, record, why, nowMillis), before } : undefined
     }, { nowMillis, keepsHistory })
+    if (isChange) yield* ring(database, key, record.generation, nowMillis)
     if (isChange && announces) yield* announcer.announce(database, circuit, record.generation)
     return result
   })
-
-/** Where the announcement alone is what fails, the transition is made without it: a hint never costs the fact. */
-const attemptAnnounced = <A extends object>(
-  database: Database,
-  options: TransitionOptions,
-  circuit: string,
-  transition: Transition<A>
-): Effect.Effect<Answered<A> | undefined, SqlError | StorageError> => {
-  const made = (announces: boolean) =>
-    transaction(database, attempt(database, { ...options, announces }, circuit, transition))
-  return Effect.catchIf(
-    made(true),
-    isAnnouncementFailure,
-    (error) =>
-      Effect.andThen(
-        options.announcer.failed(circuit, error),
-        Effect.catchTag(made(false), "AnnouncementError", Effect.die)
-      )
-  )
-}
 
 /** Attempts at a transition whose circuit has no rows, which are made in between. Others may delete them again. */
 const MOST_ATTEMPTS = 5
@@ -101,7 +83,12 @@ const run = <A extends object>(
   Effect.gen(function*() {
     for (let attempts = 0; attempts < MOST_ATTEMPTS; attempts++) {
       if (attempts > 0) yield* transaction(database, createCircuits(database, [circuit]))
-      const result = yield* attemptAnnounced(database, options, circuit, transition)
+      const result = yield* announcing(
+        database,
+        options.announcer,
+        circuit,
+        (announces) => attempt(database, { ...options, announces }, circuit, transition)
+      )
       if (result !== undefined) return result
     }
     return yield* vanished(database.tables.states, circuit, MOST_ATTEMPTS - 1)

@@ -1,8 +1,8 @@
-/** Reads circuits, their windows and their newest messages by one statement, so that all of it is of one moment. */
+/** Reads circuits, their windows, alerts and newest messages by one statement, so that all of it is of one moment. */
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Bucket } from "../core/Buckets.ts"
-import type { CircuitRecord, Message, Seen } from "../core/Record.ts"
+import type { Alert, CircuitRecord, Message, Seen } from "../core/Record.ts"
 import { decodeDocument } from "../Storage/Document.ts"
 import type { StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
@@ -30,6 +30,8 @@ export interface View {
   readonly circuit: (key: string) => Effect.Effect<StoredCircuit, StorageError>
   readonly windows: ReadonlyMap<string, ReadonlyArray<Bucket>>
   readonly seen: ReadonlyArray<SeenRow>
+  /** How many instances report on each circuit that was to be counted. */
+  readonly members: ReadonlyMap<string, number>
 }
 
 /** The buckets of one width that a view is to have: of which circuits, and how far back. */
@@ -49,6 +51,8 @@ export interface SeenQuery {
 const DOCUMENT = -1
 const CLOCK = -2
 const SEEN = -3
+const BELL = -4
+const MEMBERS = -5
 
 /** `a` to `d` hold numbers, whose meaning depends on `part`. */
 interface ViewRow {
@@ -61,13 +65,20 @@ interface ViewRow {
   readonly d: unknown
 }
 
-/** The rows of one circuit as text. */
-interface CircuitText {
+/** An alert, the generation that it is of, and when it was last called for. */
+interface StoredAlert extends Alert {
+  readonly generation: number
+  readonly updatedAt: number
+}
+
+/** The rows of one circuit, documents and stripes as text. */
+interface CircuitRows {
   document: string | undefined
+  alert: StoredAlert | undefined
   readonly stripes: Map<number, string>
 }
 
-const noText: CircuitText = { document: undefined, stripes: new Map() }
+const noRows = (): CircuitRows => ({ document: undefined, alert: undefined, stripes: new Map() })
 
 const noMessages: SeenQuery = { kind: "report", messages: [] }
 
@@ -75,9 +86,10 @@ const noMessages: SeenQuery = { kind: "report", messages: [] }
 export const readView = (
   database: Database,
   keys: ReadonlyArray<string>,
-  { seen: seenQuery = noMessages, spans = [] }: {
+  { membersOf = [], seen: seenQuery = noMessages, spans = [] }: {
     readonly spans?: ReadonlyArray<Span>
     readonly seen?: SeenQuery | undefined
+    readonly membersOf?: ReadonlyArray<string>
   } = {}
 ): Effect.Effect<View, SqlError> => {
   const { dialect, sql, tables } = database
@@ -96,6 +108,11 @@ GROUP BY service_name, bucket`
   const seen = messages.length === 0 ? sql.literal("") : sql`
 UNION ALL SELECT service_name, ${sql.literal(String(SEEN))}, instance, sequence, heard_at, 0, 0
 FROM ${sql(tables.instances)} WHERE ${anyOf(sql, instances)}`
+  const members = membersOf.length === 0 ? sql.literal("") : sql`
+UNION ALL SELECT service_name, ${sql.literal(String(MEMBERS))}, NULL, COUNT(*), 0, 0, 0
+FROM ${sql(tables.instances)} WHERE ${sql.in("service_name", membersOf)} AND kind = 'report'
+AND heard_at > ${sql.literal(dialect.clock)} - ${sql.literal(String(database.idleMillis))}
+GROUP BY service_name`
   return Effect.map(
     sql<ViewRow>`
 SELECT '' AS service_name, ${sql.literal(String(CLOCK))} AS part, NULL AS data, ${sql.literal(dialect.clock)} AS a,
@@ -103,7 +120,11 @@ SELECT '' AS service_name, ${sql.literal(String(CLOCK))} AS part, NULL AS data, 
 UNION ALL SELECT service_name, ${sql.literal(String(DOCUMENT))}, document, 0, 0, 0, 0 FROM ${sql(tables.states)}
 WHERE ${sql.in("service_name", keys)} AND document IS NOT NULL
 UNION ALL SELECT service_name, stripe, delta, 0, 0, 0, 0 FROM ${sql(tables.counts)}
-WHERE ${sql.in("service_name", keys)} AND delta IS NOT NULL${sql.join("", false)(windows)}${seen}`,
+WHERE ${sql.in("service_name", keys)} AND delta IS NOT NULL
+UNION ALL SELECT service_name, ${sql.literal(String(BELL))}, NULL, generation, called_at, alert_until, updated_at
+FROM ${sql(tables.bells)} WHERE ${sql.in("service_name", keys)} AND alert_until IS NOT NULL${
+      sql.join("", false)(windows)
+    }${seen}${members}`,
     (rows) => viewOf(database, rows, seenQuery)
   )
 }
@@ -113,7 +134,13 @@ export const readNowMillis = (database: Database): Effect.Effect<number, SqlErro
   Effect.map(readView(database, [""]), ({ nowMillis }) => nowMillis)
 
 const viewOf = (database: Database, rows: ReadonlyArray<ViewRow>, { kind, messages }: SeenQuery): View => {
-  const texts = new Map<string, CircuitText>()
+  const circuits = new Map<string, CircuitRows>()
+  const rowsOf = (key: string) => {
+    const rows = circuits.get(key) ?? noRows()
+    circuits.set(key, rows)
+    return rows
+  }
+  const members = new Map<string, number>()
   const windows = new Map<string, Array<Bucket>>()
   const seen: Array<SeenRow> = []
   let nowMillis = Number.NaN
@@ -127,26 +154,31 @@ const viewOf = (database: Database, rows: ReadonlyArray<ViewRow>, { kind, messag
         if (message !== undefined) seen.push({ ...message, kind, sequence: Number(a), at: Number(b) })
         break
       }
+      case BELL:
+        rowsOf(key).alert = { generation: Number(a), calledAt: Number(b), until: Number(c), updatedAt: Number(d) }
+        break
+      case MEMBERS:
+        members.set(key, Number(a))
+        break
       default: {
         if (data === null) {
           const bucket = { index: Number(a), success: Number(b), failure: Number(c), slow: Number(d) }
           windows.set(key, [...windows.get(key) ?? [], { width: -Number(part), ...bucket }])
           break
         }
-        const text = texts.get(key) ?? { document: undefined, stripes: new Map<number, string>() }
-        if (Number(part) === DOCUMENT) text.document = data
-        else text.stripes.set(Number(part), data)
-        texts.set(key, text)
+        if (Number(part) === DOCUMENT) rowsOf(key).document = data
+        else rowsOf(key).stripes.set(Number(part), data)
       }
     }
   }
-  return { nowMillis, windows, seen, circuit: (key) => decode(database, key, texts.get(key) ?? noText, nowMillis) }
+  const circuit = (key: string) => decode(database, key, circuits.get(key) ?? noRows(), nowMillis)
+  return { nowMillis, windows, seen, members, circuit }
 }
 
 const decode = (
   { idleMillis, tables }: Database,
   key: string,
-  { document, stripes }: CircuitText,
+  { alert, document, stripes }: CircuitRows,
   nowMillis: number
 ): Effect.Effect<StoredCircuit, StorageError> =>
   Effect.gen(function*() {
@@ -168,5 +200,16 @@ const decode = (
       try: () => recordOf(base?.record, decoded, nowMillis, idleMillis),
       catch: (cause) => unreadable(tables.states, "document", key, cause)
     })
-    return { record, stripes: decoded }
+    return { record: withAlert(record, alert, nowMillis), stripes: decoded }
   })
+
+/** An alert that was written later than now is of a clock that was set back since: it would last until that time. */
+const withAlert = (
+  record: CircuitRecord | undefined,
+  alert: StoredAlert | undefined,
+  nowMillis: number
+): CircuitRecord | undefined => {
+  if (record === undefined || alert?.generation !== record.generation || alert.updatedAt > nowMillis) return record
+  const { calledAt, until, updatedAt } = alert
+  return { ...record, alert: { calledAt, until }, usedAt: Math.max(record.usedAt, updatedAt) }
+}

@@ -54,7 +54,7 @@ const chunked = <A>(rows: ReadonlyArray<A>): ReadonlyArray<readonly [A, ...Reado
 }
 
 /** `INSERT`s of these rows; `values` are the columns to update where a row with the same keys exists. */
-const upserts = (
+export const upserts = (
   { dialect, sql }: Database,
   table: string,
   rows: ReadonlyArray<Record<string, unknown>>,
@@ -74,7 +74,7 @@ export const createCircuits = (
   names: ReadonlyArray<string>
 ): Effect.Effect<void, SqlError> =>
   Effect.gen(function*() {
-    const { dialect, idleMillis, tables } = database
+    const { dialect, idleMillis, sql, tables } = database
     const nowMillis = yield* readNowMillis(database)
     const sorted = names.map((name) => ({ name, key: keyOf(name) })).toSorted((a, b) => a.key < b.key ? -1 : 1)
     const states = sorted.map(({ key, name }) => ({
@@ -85,6 +85,12 @@ export const createCircuits = (
     const stripes = sorted.flatMap(({ key }) =>
       Array.from({ length: dialect.stripes }, (_, stripe) => ({ service_name: key, stripe }))
     )
+    // A bell without its circuit is of rows that somebody deleted. Its generation would be newer than that of the new circuit.
+    yield* sql`
+DELETE FROM ${sql(tables.bells)} WHERE ${sql.in("service_name", sorted.map(({ key }) => key))}
+AND NOT EXISTS (SELECT 1 FROM ${sql(tables.states)} AS states WHERE states.service_name = ${
+      sql(tables.bells)
+    }.service_name)`
     yield* runAll(upserts(database, tables.states, states, ["service_name"]))
     yield* runAll(upserts(database, tables.counts, stripes, ["service_name", "stripe"]))
   })
@@ -121,6 +127,7 @@ export const forgetExpired = (
     if (gone.length === 0) return 0
     yield* deleteOf(database, tables.windows, gone)
     yield* deleteOf(database, tables.counts, gone)
+    yield* deleteOf(database, tables.bells, gone)
     yield* deleteOf(database, tables.states, gone)
     return gone.length
   })
@@ -202,8 +209,9 @@ export const writeChange = (
 ): Effect.Effect<void, SqlError | StorageError> =>
   Effect.gen(function*() {
     const { dialect, idleMillis, sql, tables } = database
-    // Windows and messages have tables of their own, and so has the history.
-    const document = yield* encodeDocument({ record: { ...record, window: [], seen: [] }, history: [] })
+    // Windows, messages and alerts have tables of their own, and so has the history.
+    const { alert: _, ...kept } = record
+    const document = yield* encodeDocument({ record: { ...kept, window: [], seen: [] }, history: [] })
     const columns = stateColumns(record, dialect, nowMillis, idleMillis)
     yield* sql`UPDATE ${sql(tables.states)} SET ${sql.update({ ...columns, document })} WHERE service_name = ${key}`
     yield* sql`UPDATE ${sql(tables.counts)} SET delta = NULL WHERE service_name = ${key} AND delta IS NOT NULL`

@@ -5,7 +5,7 @@ import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import { createConnection, createServer, type Socket } from "node:net"
 import { setTimeout as sleep } from "node:timers/promises"
-import { circuitOf, failures } from "../../src/conformance/Law.ts"
+import { circuitOf, failures, MINUTE } from "../../src/conformance/Law.ts"
 import { messages } from "../../src/internal/Messages.ts"
 import * as Postgres from "../../src/layers/Postgres.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
@@ -52,6 +52,8 @@ describe("a notification queue that is full", () => {
         let isFull = false
         for (let i = 0; i < 100 && !isFull; i++) isFull = Exit.isFailure(yield* Effect.exit(fill))
         assert.isTrue(isFull)
+        const { snapshot } = yield* it.report(failures(1), { suspect: MINUTE })
+        assert.isDefined(snapshot.alert)
         yield* it.open()
         yield* it.operate({ _tag: "Reset" })
         yield* it.operate({ _tag: "HalfOpen" })

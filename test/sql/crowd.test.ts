@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { circuitOf, failures, reading, times } from "../../src/conformance/Law.ts"
+import { migrations } from "../../src/sql/Schema.ts"
 import { build, databases, freshPrefix, layerOn } from "./databases.ts"
 
 describe.each(databases)("$name", (database) => {
@@ -61,6 +62,6 @@ describe.each(databases)("$name", (database) => {
       const storage = yield* build(database.client(), { prefix })
       assert.strictEqual((yield* circuitOf(storage, "circuit").read).lifetime.failure, 40)
       const sql = yield* SqlClient.SqlClient
-      assert.lengthOf(yield* sql`SELECT migration_id FROM ${sql(`${prefix}migrations`)}`, 1)
+      assert.lengthOf(yield* sql`SELECT migration_id FROM ${sql(`${prefix}migrations`)}`, migrations.length)
     }).pipe(Effect.scoped, Effect.provide(layerOn(database))))
 })

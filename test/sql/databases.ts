@@ -28,7 +28,7 @@ interface ClientOptions {
 export const PATIENT = { deadline: "10 minutes" } as const
 export const PATIENT_CLIENT = { connectTimeout: "10 minutes", statementTimeout: "10 minutes" } as const
 
-const all = { durable: true, history: true, fences: true }
+const all = { durable: true, history: true, fences: true, bells: true }
 
 const directory = await temporaryDirectory()
 afterAll(() => rm(directory, { recursive: true, force: true }))

@@ -7,6 +7,7 @@ import { circuitOf, failures } from "../../src/conformance/Law.ts"
 import * as Mysql from "../../src/layers/Mysql.ts"
 import * as Postgres from "../../src/layers/Postgres.ts"
 import * as Sqlite from "../../src/layers/Sqlite.ts"
+import { tablesOf } from "../../src/sql/Schema.ts"
 import * as SqlStorage from "../../src/Storage/Sql.ts"
 import { Storage, type StorageError } from "../../src/Storage/Storage.ts"
 import { eventually } from "../support/machine.ts"
@@ -200,8 +201,8 @@ describe.each(network)("$name", (database) => {
       if (database.name === "Postgres") {
         const mayNot = yield* errorOf(it.report(failures(1)))
         assert.strictEqual(mayNot.reason, "Denied")
-        for (const table of ["states", "counts", "windows", "instances", "history", "jobs", "migrations"]) {
-          yield* sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE ON ${prefix}${table} TO ${user}`)
+        for (const table of Object.values(tablesOf(prefix, undefined))) {
+          yield* sql.unsafe(`GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO ${user}`)
         }
       }
       yield* it.report(failures(1))

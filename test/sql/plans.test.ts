@@ -51,11 +51,12 @@ const fill = (database: Database, prefix: string, now: number) =>
         `INSERT INTO ${prefix}history SELECT ${
           text(database, `n % ${CIRCUITS}`)
         }, n, 'closed_to_open', 'closed', 'open',
-5, 5, 5, 'r', NULL, ${time(database, `${now} - n * 2500`)}, '${ENTRY}' FROM ${numbers(database, CHANGES)}`
+5, 5, 5, 'r', NULL, ${time(database, `${now} - n * 2500`)}, '${ENTRY}' FROM ${numbers(database, CHANGES)}`,
+        `INSERT INTO ${prefix}bells SELECT ${name}, 1, ${now} - n * 1000, NULL, NULL, ${now} FROM ${some}`
       ]
     ) yield* sql.unsafe(statement)
     const analyze = database.name === "MariaDB" ? "ANALYZE TABLE" : "ANALYZE"
-    for (const table of ["states", "counts", "windows", "instances", "history"]) {
+    for (const table of ["states", "counts", "windows", "instances", "history", "bells"]) {
       yield* sql.unsafe(`${analyze} ${prefix}${table}`)
     }
   })
@@ -86,7 +87,8 @@ const waste = (database: Database, statement: string) =>
       }
       default: {
         const plan = yield* sql.unsafe<{ readonly detail: string }>(`EXPLAIN QUERY PLAN ${statement}`)
-        return plan.filter(({ detail }) => /^SCAN (?!CONSTANT)/.test(detail) && !detail.includes("INDEX"))
+        // `told` is what a subquery has found.
+        return plan.filter(({ detail }) => /^SCAN (?!CONSTANT|told$)/.test(detail) && !detail.includes("INDEX"))
       }
     }
   })
@@ -106,8 +108,9 @@ describe.each(databases)("$name", (database) => {
       yield* Effect.gen(function*() {
         const it = circuitOf(storage, "circuit 7")
         yield* storage.sync(
-          times(100).map((index) => ({ ...reading(`circuit ${index}`, `${index}`), delta: failures(1) }))
+          times(100).map((index) => ({ ...reading(`circuit ${index}`, `${index}`), delta: failures(1), suspect: HOUR }))
         )
+        yield* storage.bells!(asOf)
         yield* it.read
         yield* it.open()
         yield* it.operate({ _tag: "HalfOpen" })

@@ -21,8 +21,10 @@ const works = Effect.fnUntraced(function*(database: Database, options: SqlSchema
   const storage = yield* build(database.client(), { ...options, migrate: false })
   const it = circuitOf(storage, "circuit")
   yield* it.report(failures(1))
+  const { now } = yield* storage.bells!(undefined)
   yield* it.open()
   assert.lengthOf(yield* storage.history("circuit"), 1)
+  assert.lengthOf((yield* storage.bells!(now)).rung, 1)
   // A storage that creates missing tables uses these.
   const other = yield* build(database.client(), options)
   assert.strictEqual((yield* circuitOf(other, "circuit").read).state._tag, "Open")

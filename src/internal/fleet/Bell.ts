@@ -8,6 +8,7 @@
  * - `gaps` grows whenever something may have rung that was not told. A view that was requested before is out of date.
  */
 import * as Result from "effect/Result"
+import { isSnapshotAlert } from "../../core/Record.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
 import type { Bells, Storage, StorageError } from "../../Storage/Storage.ts"
 import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
@@ -93,11 +94,5 @@ const isBells = (value: unknown): value is Bells => {
 const isRung = (value: unknown): value is Rung => {
   const { alert, circuit, generation } = (value ?? {}) as Partial<Rung>
   return typeof circuit === "string" && typeof generation === "number" && generation >= 0 &&
-    (alert === undefined || isAlert(alert))
-}
-
-/** Whether it is an alert of a storage. */
-export const isAlert = (value: unknown): value is NonNullable<Rung["alert"]> => {
-  const { remaining, since } = (value ?? {}) as Partial<NonNullable<Rung["alert"]>>
-  return typeof remaining === "number" && remaining >= 0 && typeof since === "number" && since >= 0
+    (alert === undefined || isSnapshotAlert(alert))
 }

@@ -16,7 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { noCounts } from "../../core/Delta.ts"
 import type { Permit, Settlement } from "../../core/Permit.ts"
-import { type LeaseName, snapshot as snapshotOf, type Why } from "../../core/Record.ts"
+import { isSnapshotAlert, type LeaseName, snapshot as snapshotOf, type Why } from "../../core/Record.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
 import { approach, type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
@@ -38,7 +38,7 @@ import { randomId } from "../Ids.ts"
 import { messages } from "../Messages.ts"
 import { deadlineExceeded } from "../StorageErrors.ts"
 import { isSnapshot } from "./Answers.ts"
-import { isAlert, type Rung } from "./Bell.ts"
+import type { Rung } from "./Bell.ts"
 import { Exchange } from "./Exchange.ts"
 import { type Counted, type Fleet, GATE_IDLE, type Leave, type Local } from "./Fleet.ts"
 import { fleetSnapshotOf } from "./FleetSnapshot.ts"
@@ -527,7 +527,7 @@ export class Member implements Fleet, Evidence, Participant {
   /** An instance has called for the counts of all. They come after a random part of this time, so that they do not come at once. */
   #hearAlert(alert: SnapshotAlert | undefined, withinMillis: number): void {
     const { alerts, connection, rounds } = this.membership
-    if (!alerts || !isAlert(alert)) return
+    if (!alerts || !isSnapshotAlert(alert)) return
     const now = this.#now()
     const isNews = this.#vigilOf().hear(alert.remaining, now)
     if (isNews && rounds.scheduled.has(this)) rounds.hurry(this, now + withinMillis * connection.random())
