@@ -169,3 +169,55 @@ describe("a bell", () => {
       assert.isAbove(countOf(linkB, "change"), 0)
     }))
 })
+
+describe("a fleet with all of its circuits in trouble", () => {
+  const NAMES = ["a", "b", "c", "d", "e"]
+
+  /** Five circuits of two instances, each called every 100 ms. `fails` says whether a call fails. */
+  const troubled = (openFor: "10 seconds" | "5 minutes", fails: (call: number) => boolean) =>
+    Effect.gen(function*() {
+      const links = yield* processes(2, { bells: true })
+      const policy = { ...rate, openFor }
+      const all = yield* Effect.forEach(links, (link) => Effect.forEach(NAMES, (name) => link.make(name, policy)))
+      let call = 0
+      const passes = (seconds: number) =>
+        Effect.gen(function*() {
+          for (const end = call + 10 * seconds; call < end; call++) {
+            const body = fails(call) ? Effect.fail("boom") : Effect.void
+            for (const breaker of all.flat()) yield* Effect.ignore(breaker.wrap(body))
+            yield* Effect.andThen(TestClock.adjust("100 millis"), untilQuiet)
+          }
+        })
+      /** The most reports of one instance about one circuit in so many seconds. */
+      const mostIn = (seconds: number) =>
+        Effect.gen(function*() {
+          for (const { reports } of links) reports.length = 0
+          yield* passes(seconds)
+          const counts = links.flatMap(({ reports }) =>
+            NAMES.map((name) => reports.filter(({ circuit }) => circuit === name).length)
+          )
+          return { most: Math.max(...counts), states: yield* Effect.forEach(all.flat(), ({ state }) => state) }
+        })
+      return { passes, mostIn }
+    })
+
+  it.effect("makes one report an interval, instance and circuit, while nothing opens", () =>
+    Effect.gen(function*() {
+      // 45 % fail, evenly: the fleet would open at 50 %, and the alert never ends.
+      const { mostIn, passes } = yield* troubled("10 seconds", (call) => call > 200 && call * 9 % 20 < 9)
+      yield* passes(60)
+      const { most, states } = yield* mostIn(20)
+      assert.isAtMost(most, 21)
+      assert.isAtLeast(most, 19)
+      assert.deepStrictEqual([...new Set(states)], ["Closed"])
+    }))
+
+  it.effect("looks at each open circuit once an interval, and tells its rejections as rarely as if it were healthy", () =>
+    Effect.gen(function*() {
+      const { mostIn, passes } = yield* troubled("5 minutes", () => true)
+      yield* passes(10)
+      const { most, states } = yield* mostIn(20)
+      assert.isAtMost(most, 21)
+      assert.deepStrictEqual([...new Set(states)], ["Open"])
+    }))
+})

@@ -246,10 +246,17 @@ export const rows: ReadonlyArray<PanelRow> = [
         queries: [{ expr: of(metric.policyDrift), legend: "{{circuit}} {{instance}}" }]
       },
       {
+        title: "Slowed down",
+        kind: "timeseries",
+        description: "How many times more rarely circuits report than `syncEvery` says, because the storage is slow.",
+        width: 6,
+        queries: [{ expr: other(metric.fleetSlowdown), legend: "{{instance}} {{backend}}" }]
+      },
+      {
         title: "Outcomes that wait, or were lost",
         kind: "timeseries",
         description: "Not acknowledged by the storage, per instance.",
-        width: 24,
+        width: 18,
         queries: [
           { expr: of(metric.reportsWaiting), legend: "{{circuit}} {{instance}} waiting" },
           { expr: `increase(${of(metric.reportsLost)}[$__rate_interval])`, legend: "{{circuit}} {{instance}} lost" }

@@ -178,6 +178,15 @@ export const table = {
     description: "1 while the storage of the circuits answers, 0 while this process decides without it",
     when: "on a storage that decides between instances"
   },
+  fleetSlowdown: {
+    name: "circuit_breaker.fleet.slowdown",
+    type: "gauge",
+    unit: "1",
+    attributes: [],
+    subject: "backend",
+    description: "How many times more rarely than usual circuits report, because the storage is slow",
+    when: "on a storage that decides between instances"
+  },
   fleetLag: {
     name: "circuit_breaker.fleet.lag",
     type: "gauge",

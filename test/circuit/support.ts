@@ -84,6 +84,9 @@ export class FakeFleet implements Entry, Fleet {
   isAway(): boolean {
     return false
   }
+  slowdown(): number {
+    return 1
+  }
   join(circuit: Local): Fleet {
     this.#circuit = circuit
     this.joins++

@@ -84,6 +84,7 @@ const expected: Record<Key, Record<string, number>> = {
   },
   circuits: { "hosts": 2 },
   fleetReachable: { "shared": 1, "hosts": 1, "shadow": 1, "orders": 1, "lossy": 1 },
+  fleetSlowdown: { "shared": 1, "hosts": 1, "shadow": 1, "orders": 1, "lossy": 1 },
   fleetLag: { "lossy": 1 },
   fleetAge: {},
   reportsWaiting: {},

@@ -27,6 +27,7 @@ import { type Message, messages } from "../Messages.ts"
 import { Requests } from "../Request.ts"
 import { isInterruption, isUnreachable, type RequestName } from "../StorageErrors.ts"
 import type { Bell } from "./Bell.ts"
+import { Pace } from "./Pace.ts"
 import { Sleeps } from "./Sleeps.ts"
 
 /** A line that names one circuit and why its request failed. */
@@ -48,6 +49,7 @@ export class Connection {
   /** Logs a line about the storage to the loggers of every breaker on it. */
   readonly log: Log
   readonly sleeps: Sleeps
+  readonly pace = new Pace()
   readonly #clock: Clock.Clock
   readonly #random: { readonly nextDoubleUnsafe: () => number }
   readonly #loggers: () => Context.Service.Shape<typeof CurrentLoggers>
@@ -113,8 +115,14 @@ export class Connection {
     this.sleeps.look()
     const logged = () => Effect.provideService(Effect.suspend(request), CurrentLoggers, this.#loggers())
     const answers = this.#answers
+    const sentAt = this.now()
     this.#requests.send(name, logged, this.#deadlines, (result) => {
-      this.#note(result, this.#answers > answers)
+      const isAnswering = this.#answers > answers
+      // That a request was refused, or got no answer from one of several servers, says nothing about how fast others are.
+      if (Result.isSuccess(result) || (result.failure.reason === "Deadline" && !isAnswering)) {
+        this.pace.took(this.now() - sentAt)
+      }
+      this.#note(result, isAnswering)
       ended(result)
     })
   }

@@ -287,6 +287,7 @@ export const makeEntry = (
     reconfigure: (policy, fingerprint) => engine.reconfigure(membership, policy, fingerprint),
     hasLeft: () => membership.hasLeft,
     isAway: () => engine.connection.isAway,
+    slowdown: () => membership.rounds.pacedMillis / membership.rounds.intervalMillis,
     join: (circuit) => {
       if (membership.hasLeft) return undefined
       engine.subscribe()

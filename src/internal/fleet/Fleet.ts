@@ -91,6 +91,8 @@ export interface Entry {
   readonly waitsForReports: boolean
   /** Whether the storage counts as unreachable, so that instances decide alone. */
   readonly isAway: () => boolean
+  /** How many times longer than `syncEvery` intervals are, because the storage is slow. */
+  readonly slowdown: () => number
 }
 
 /** Bits of a circuit's gate that its fleet shuts and opens. */

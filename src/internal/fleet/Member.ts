@@ -227,26 +227,40 @@ export class Member implements Fleet, Evidence, Participant {
     else if (!rounds.isHurried(this)) {
       this.#isHurried = true
       this.#hurry ??= new Hurry()
-      rounds.hurry(this, this.#hurry.next(this.#now(), rounds.intervalMillis))
+      rounds.hurry(this, this.#hurry.next(this.#now(), this.pacedMillis))
     }
   }
 
-  nextReport(): CircuitReport | undefined {
+  /** How long it is between two reports, in which at most a third of a window passes. */
+  get pacedMillis(): number {
+    const { lazyMillis, rounds } = this.membership
+    return Math.min(lazyMillis, rounds.pacedMillis)
+  }
+
+  nextReport(shouldWait: boolean): CircuitReport | undefined {
     const now = this.#now()
     this.#collect(now)
     this.#leases?.expire(now)
     const wantsToProbe = this.#isClosedAhead() && this.#reports.isCalled
     if (wantsToProbe && this.leave(now) === "Ask") this.#leasesOf().requestAhead()
-    if (this.isSending) return undefined
+    if (this.isSending || (shouldWait && this.#canWait(now))) return undefined
     const isHurried = this.#isHurried
     this.#isHurried = false
     const hasToTell = this.#hasToTell(now)
     if (hasToTell || this.#wantsToKnow(now)) {
-      if (isHurried) this.#hurry?.sent(now, this.membership.rounds.intervalMillis)
+      if (isHurried) this.#hurry?.sent(now, this.pacedMillis)
       return this.#begin(hasToTell)
     }
     if (!this.#isBusy() && !this.#staysAwake(now)) this.#goIdle()
     return undefined
+  }
+
+  /** Whether a round in which the storage is to get less is left out. Half-open rounds are short, and few. */
+  #canWait(now: LocalMillis): boolean {
+    const { lazyMillis, rounds: { intervalMillis } } = this.membership
+    const isSettled = this.snapshot.state._tag === "Closed" || this.#isOpenAt(now)
+    return isSettled && this.#isLoaded && !this.#reports.hasWaiters &&
+      now + intervalMillis - this.requestedAt <= lazyMillis
   }
 
   /** Whether it follows changes without calls: an open circuit that nobody calls is polled for the idle time. */
@@ -290,9 +304,9 @@ export class Member implements Fleet, Evidence, Participant {
 
   /** An open circuit is looked at by some instance, so that it is put back where the storage has lost this circuit alone. */
   #isDueToLook(now: LocalMillis): boolean {
-    const { intervalMillis } = this.membership.rounds
-    const lookMillis = intervalMillis * Math.max(1, membersOf(this.snapshot) / LOOKS_AN_INTERVAL)
-    return this.#isOpenAt(now) && now - this.requestedAt >= lookMillis - intervalMillis / 2
+    const { pacedMillis } = this
+    const lookMillis = pacedMillis * Math.max(1, membersOf(this.snapshot) / LOOKS_AN_INTERVAL)
+    return this.#isOpenAt(now) && now - this.requestedAt >= lookMillis - pacedMillis / 2
   }
 
   /** Whether an override is in force under which nothing is judged. */
@@ -319,7 +333,7 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#reports.begin(this.snapshot.generation, isRead ? undefined : (at) => this.storageTime(at), {
       now,
       isLazy: this.#isQuiet(now),
-      suspect: this.#proposals.suspects ? alertMillisOf(rounds.intervalMillis) : undefined
+      suspect: this.#proposals.suspects ? alertMillisOf(this.pacedMillis) : undefined
     })
   }
 
@@ -513,13 +527,13 @@ export class Member implements Fleet, Evidence, Participant {
     const { batches, rounds } = this.membership
     const now = this.#now()
     const vigil = this.#vigilOf()
-    if (vigil.calls(rounds.intervalMillis, now)) {
+    if (vigil.calls(this.pacedMillis, now)) {
       this.addToRound()
       return batches.sendNow(this)
     }
     // Of the whole fleet, who has called looks again as soon as the evidence may trip.
     const lastsAt = this.#proposals.lastsAt(this.answeredAt, this.requestedAt)
-    if (lastsAt !== undefined && lastsAt > now && vigil.hasCalled(rounds.intervalMillis, now)) {
+    if (lastsAt !== undefined && lastsAt > now && vigil.hasCalled(this.pacedMillis, now)) {
       rounds.hurry(this, lastsAt)
     }
   }

@@ -27,6 +27,8 @@ interface Proposer extends Evidence {
   readonly snapshot: Snapshot
   readonly storageTime: (at: LocalMillis) => StorageMillis | undefined
   readonly isChanging: boolean
+  /** How long it is between two reports now. */
+  readonly pacedMillis: number
   readonly change: (change: Change, answered: (changed: Changed, requestedAt: LocalMillis) => void) => void
   readonly accept: (snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis) => void
   readonly addToRound: () => void
@@ -49,7 +51,7 @@ export class Proposals {
 
   /** When a snapshot could be the last that is needed; `undefined` where nothing is suspected, and no alert runs. */
   lastsAt(answeredAt: LocalMillis, requestedAt: LocalMillis): LocalMillis | undefined {
-    const { membership: { rounds: { intervalMillis } }, snapshot: { alert } } = this.#proposer
+    const { pacedMillis: intervalMillis, snapshot: { alert } } = this.#proposer
     if (this.#tripsSince === undefined || alert === undefined) return undefined
     const answeredIn = answerMillisOf(intervalMillis, answeredAt - requestedAt) - alert.since
     return Math.max(this.#tripsSince.requestedAt + intervalMillis, answeredAt + answeredIn) + 1
@@ -62,7 +64,7 @@ export class Proposals {
 
   /** Judges a snapshot of the pooled evidence that was requested at this time and answered now. */
   judge(requestedAt: LocalMillis): void {
-    const { local, membership: { alerts, connection, isPooled, plan, policy, rounds }, snapshot } = this.#proposer
+    const { local, membership: { alerts, connection, isPooled, plan, policy }, snapshot } = this.#proposer
     const mode = snapshot.override?.kind
     const isJudged = isPooled && policy.proposes && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" &&
       mode !== "Disabled"
@@ -73,7 +75,7 @@ export class Proposals {
       return
     }
     const { alert, asOf, streak, totals } = snapshot
-    const { intervalMillis } = rounds
+    const { pacedMillis: intervalMillis } = this.#proposer
     const answerMillis = answerMillisOf(intervalMillis, connection.now() - requestedAt)
     this.#tripsSince ??= { asOf, requestedAt }
     const isAnswered = !alerts || (alert !== undefined && alert.since >= answerMillis)

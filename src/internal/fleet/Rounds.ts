@@ -23,8 +23,11 @@ export interface Participant {
   readonly hears: boolean
   /** Its report, which is in flight from here on. */
   readonly beginReport: () => CircuitReport
-  /** The same in a round; `undefined` where it has nothing to report and nothing to learn. */
-  readonly nextReport: () => CircuitReport | undefined
+  /**
+   * The same in a round; `undefined` where it has nothing to report and nothing to learn, and where it can wait for a later round,
+   * which it `should` while the storage is slow.
+   */
+  readonly nextReport: (shouldWait: boolean) => CircuitReport | undefined
   readonly answered: (answer: Synced["result"]) => void
 }
 
@@ -77,7 +80,7 @@ export class Batches {
   }
 
   /** One round of these circuits. While the storage is away, one request finds out for all. */
-  round(participants: ReadonlyArray<Participant>): Effect.Effect<void> {
+  round(participants: ReadonlyArray<Participant>, shouldWait = false): Effect.Effect<void> {
     const batches = Array.from(
       { length: Math.ceil(participants.length / CIRCUITS_PER_REQUEST) },
       (_, i) => participants.slice(i * CIRCUITS_PER_REQUEST, (i + 1) * CIRCUITS_PER_REQUEST)
@@ -89,7 +92,7 @@ export class Batches {
           const done = (): void => resume(Effect.void)
           if (this.#connection.isAway && i > 0) return done()
           const reports = batch.flatMap((participant) => {
-            const report = participant.nextReport()
+            const report = participant.nextReport(shouldWait)
             return report === undefined ? [] : [[participant, report] as const]
           })
           if (reports.length === 0) return done()
@@ -129,12 +132,19 @@ export class Rounds {
   /** When the timer for hurried circuits fires; `Infinity` without one. */
   #hurriedAt: LocalMillis = Infinity
   readonly #lazies = new Map<number, Lazy>()
+  /** When circuits report again that can wait because the storage is slow. */
+  #fullRoundAt: LocalMillis = -Infinity
   #isArmed = false
 
   constructor(connection: Connection, batches: Batches, intervalMillis: number) {
     this.#connection = connection
     this.#batches = batches
     this.intervalMillis = intervalMillis
+  }
+
+  /** How long it is between two reports of a circuit: longer while the storage is slow. */
+  get pacedMillis(): number {
+    return this.intervalMillis * this.#connection.pace.slowdown(this.intervalMillis)
   }
 
   add(participant: Participant): void {
@@ -207,6 +217,17 @@ export class Rounds {
     }
   }
 
+  /** Whether circuits should wait for a later round, so that the storage gets fewer reports. The bell is polled all the same. */
+  #shouldWait(): boolean {
+    const now = this.#connection.now()
+    const { intervalMillis, pacedMillis } = this
+    if (pacedMillis === intervalMillis) return false
+    if (now < this.#fullRoundAt) return true
+    // At random, because the processes of a fleet see the storage slow at one time. Rounds are an interval apart.
+    this.#fullRoundAt = now + pacedMillis * (0.75 + this.#connection.random() / 2) - intervalMillis / 2
+    return false
+  }
+
   #arm(): void {
     if (this.#isArmed || this.scheduled.size === 0) return
     this.#isArmed = true
@@ -221,6 +242,6 @@ export class Rounds {
     this.#beginLazyRounds()
     if (participants.some(({ hears }) => hears)) this.#connection.bell?.tick(this.intervalMillis)
     for (const participant of participants) if (!participant.isSending) this.#hurried.delete(participant)
-    return this.#batches.round(participants)
+    return this.#batches.round(participants, this.#shouldWait())
   })
 }

@@ -18,7 +18,7 @@ import { TopKeys } from "./TopKeys.ts"
 /** The breakers on the storages of one name, and their series. */
 interface Backend {
   readonly breakers: Set<Entry>
-  readonly registration: Metric.Registration
+  readonly registrations: ReadonlyArray<Metric.Registration>
 }
 
 export class Exporter {
@@ -108,9 +108,14 @@ export class Exporter {
     if (backend === undefined) {
       const breakers = new Set<Entry>()
       const attributes = { backend: entry.backend, ...this.#options.attributes }
-      const isAway = () => breakers.values().some(({ made }) => made.shared.fleet!.isAway())
-      const registration = register(table.fleetReachable, attributes, this.#context, () => isAway() ? 0 : 1)
-      this.#backends.set(entry.backend, backend = { breakers, registration })
+      const fleets = () => breakers.values().map(({ made }) => made.shared.fleet!)
+      const isAway = () => fleets().some((fleet) => fleet.isAway())
+      const slowdown = () => Math.max(1, ...fleets().map((fleet) => fleet.slowdown()))
+      const registrations = [
+        register(table.fleetReachable, attributes, this.#context, () => isAway() ? 0 : 1),
+        register(table.fleetSlowdown, attributes, this.#context, slowdown)
+      ]
+      this.#backends.set(entry.backend, backend = { breakers, registrations })
     }
     backend.breakers.add(entry)
   }
@@ -119,7 +124,7 @@ export class Exporter {
     const backend = this.#backends.get(entry.backend)
     backend?.breakers.delete(entry)
     if (backend?.breakers.size !== 0) return
-    backend.registration.remove()
+    for (const registration of backend.registrations) registration.remove()
     this.#backends.delete(entry.backend)
   }
 }
