@@ -111,6 +111,8 @@ export interface Entry {
 export type StateFilter = Snapshot["state"]["_tag"] | OverrideMode
 
 /**
+ * Which circuits are listed.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -138,6 +140,8 @@ export interface ActOptions {
 }
 
 /**
+ * An override to set. What makes no sense is refused at once with a `RangeError`.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -171,6 +175,8 @@ export interface Acted {
 }
 
 /**
+ * Which circuits are watched, and how often they are read.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -245,6 +251,8 @@ export interface Operator {
 export const Operator: Context.Service<Operator, Operator> = Context.Service<Operator>("effect-breaker/Operator")
 
 /**
+ * How long an operator waits for the storage.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -291,6 +299,8 @@ export const make = ({ deadline = "5 seconds" }: Options = {}): Effect.Effect<Op
 }
 
 /**
+ * Provides an operator of the storage's circuits. It throws for options out of range, as `make` does.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -112,6 +112,8 @@ export interface ArchivedPolicy {
 }
 
 /**
+ * A circuit in an export.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -311,6 +313,8 @@ export class ExportError extends Schema.TaggedError<ExportError>("effect-breaker
 }
 
 /**
+ * Which circuits are exported, and with which policies.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -473,6 +477,8 @@ const aged = <S extends ArchivedSnapshot>(snapshot: S, by: number): S => {
 // -----------------------------------------------------------------------------
 
 /**
+ * Which circuits are imported, by whom, and what becomes of those that exist.
+ *
  * @category models
  * @since 0.1.0
  */

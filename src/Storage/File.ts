@@ -56,6 +56,8 @@ export type { RemoveEmptyDirectory } from "../file/Directory.ts"
 export type { CircuitFiles, DamagedFile, DirectoryListing as Report } from "../file/DirectoryListing.ts"
 
 /**
+ * Where the files are, and how many older ones are kept.
+ *
  * @category models
  * @since 0.1.0
  */

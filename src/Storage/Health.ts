@@ -104,6 +104,8 @@ export interface Health {
 }
 
 /**
+ * How long a check takes at most.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -113,6 +115,8 @@ export interface CheckOptions {
 }
 
 /**
+ * How often a monitor checks, and how long a check takes at most.
+ *
  * @category models
  * @since 0.1.0
  */
@@ -371,6 +375,8 @@ export const make = (
 }
 
 /**
+ * Provides a monitor for as long as the layer's scope is open. It throws for options out of range, as `make` does.
+ *
  * @category layers
  * @since 0.1.0
  */

@@ -51,6 +51,8 @@ import { decodeDocument, type Document, encodeDocument, fromDocument, idleTime, 
 import { Storage, type StorageError } from "./Storage.ts"
 
 /**
+ * How circuits are kept in the store.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -59,6 +59,8 @@ interface Numbered {
 const subscribed: Announcement = { _tag: "Subscribed" }
 
 /**
+ * How long circuits are kept.
+ *
  * @category models
  * @since 0.1.0
  */

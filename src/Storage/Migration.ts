@@ -116,6 +116,8 @@ export const Migration: Context.Service<Migration, Migration> = Context.Service<
 )
 
 /**
+ * A migration from one storage to another.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -54,6 +54,8 @@ export type { ChainEvent } from "../combine/chain/Events.ts"
 export type { Hop } from "../combine/Options.ts"
 
 /**
+ * The options of a mirror.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -79,6 +79,8 @@ import { KeyNames } from "../redis/KeyNames.ts"
 import { Storage, type StorageError } from "./Storage.ts"
 
 /**
+ * How circuits are kept in Redis.
+ *
  * @category models
  * @since 0.1.0
  */

@@ -82,6 +82,8 @@ export interface RegionalChange {
 }
 
 /**
+ * What is mirrored to other regions, and how.
+ *
  * @category models
  * @since 0.1.0
  */

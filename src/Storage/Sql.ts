@@ -84,6 +84,8 @@ import { Storage } from "./Storage.ts"
 export type { KeepOptions, TableOptions } from "../sql/Settings.ts"
 
 /**
+ * How circuits are kept in tables: their names, for how long, and who creates and cleans them.
+ *
  * @category models
  * @since 0.1.0
  */

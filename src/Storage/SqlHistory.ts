@@ -108,6 +108,8 @@ export class History extends Context.Service<History, {
 }>()("effect-breaker/Storage/SqlHistory/History") {}
 
 /**
+ * The tables of the storage whose history is read.
+ *
  * @category models
  * @since 0.1.0
  */

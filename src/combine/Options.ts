@@ -26,6 +26,8 @@ export interface Hop<out S = Layer.Layer<Storage, any, any>> {
 }
 
 /**
+ * The deadlines of a chain of storages, and who hears of its events.
+ *
  * @category models
  * @since 0.1.0
  */

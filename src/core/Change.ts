@@ -83,6 +83,7 @@ export interface Operation {
   readonly to: OperationTo
 }
 
+/** What an operation does to a circuit. */
 export type OperationTo =
   /**
    * Puts an override on top of the state, for `remaining` or until it is cleared. Leases and evidence are lost, nothing
@@ -99,6 +100,7 @@ export type OperationTo =
   /** Takes over an exported snapshot and its cause: open for the remaining time, half-open without leases. */
   | { readonly _tag: "Import"; readonly snapshot: Snapshot }
 
+/** A change that a storage commits in one step, or refuses. */
 export type Change = Trip | PutBack | Operation
 
 /** The reason of a change, as the history keeps it. */

@@ -362,6 +362,7 @@ export type SnapshotState =
     readonly probesIn?: number | undefined
   }
 
+/** An override as other machines read it; `remaining` is absent where it ends by hand alone. */
 export interface SnapshotOverride extends Omit<RecordOverride, "until"> {
   readonly remaining?: number | undefined
 }
@@ -380,6 +381,7 @@ export const isSnapshotAlert = (value: unknown): value is SnapshotAlert => {
   return typeof remaining === "number" && remaining >= 0 && typeof since === "number" && since >= 0
 }
 
+/** What was counted since the record began, as other machines read it. */
 export interface SnapshotLifetime extends LifetimeCounts, LastCalls {
   readonly opened: number
   readonly lastOpenedAge?: number | undefined

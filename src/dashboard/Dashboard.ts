@@ -67,6 +67,8 @@ export type Authorize<R = never> = (
 ) => Effect.Effect<{ readonly actor: string; readonly may: "read" | "act" } | null, never, R>
 
 /**
+ * Where the dashboard is served, who may read it and act, and what it shows.
+ *
  * @category models
  * @since 0.1.0
  */

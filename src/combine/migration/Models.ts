@@ -81,6 +81,8 @@ export interface Difference {
 }
 
 /**
+ * What both storages have of the circuits, compared.
+ *
  * @category models
  * @since 0.1.0
  */
