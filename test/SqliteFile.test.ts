@@ -11,7 +11,7 @@ import * as Sqlite from "../src/layers/Sqlite.ts"
 import * as SqlStorage from "../src/Storage/Sql.ts"
 import { Storage } from "../src/Storage/Storage.ts"
 import { eventually } from "./support/machine.ts"
-import { temporaryDirectory } from "./support/servers/processes.ts"
+import { run, temporaryDirectory } from "./support/servers/processes.ts"
 
 const inDirectory = Effect.map(
   Effect.acquireRelease(
@@ -162,4 +162,9 @@ describe("a SQLite client", () => {
       assert.strictEqual(reason._tag, "ConnectionError")
       assert.deepStrictEqual(readdirSync(directory), [])
     }).pipe(Effect.scoped))
+
+  it("keeps its process until it has closed, also where a statement is answered meanwhile", async () => {
+    const { stdout } = await run(process.execPath, [join(import.meta.dirname, "support", "closing.ts")])
+    assert.strictEqual(stdout, "closed\n")
+  })
 })

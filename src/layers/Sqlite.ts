@@ -212,7 +212,7 @@ const threadOf = (file: string, busyTimeoutMillis: number) => {
   const end = (id: number, exit: Effect.Effect<ReadonlyArray<any>, SqlError>) => {
     const resume = waiting.get(id)
     waiting.delete(id)
-    if (waiting.size === 0) worker?.unref()
+    if (waiting.size === 0 && !isClosed) worker?.unref()
     resume?.(exit)
   }
 
