@@ -123,14 +123,16 @@ export const decodeReply = <O extends Operation>(
   }
 }
 
-/** The values of a circuit's hash, by field. */
+const PLACES = new Map<Field, number>(FIELDS.map((field, place) => [field, place]))
+
+/** The values of a circuit's hash, in the order of `FIELDS`. */
 class Values {
   readonly #circuit: string
-  readonly #values: ReadonlyMap<Field, unknown>
+  readonly #values: ReadonlyArray<unknown>
 
   constructor(circuit: string, values: ReadonlyArray<unknown>) {
     this.#circuit = circuit
-    this.#values = new Map(FIELDS.map((field, i) => [field, values[i] ?? undefined]))
+    this.#values = values
   }
 
   /** A place in the circuit, for errors. */
@@ -143,7 +145,7 @@ class Values {
   }
 
   get(field: Field): unknown {
-    return this.#values.get(field)
+    return this.#values[PLACES.get(field)!] ?? undefined
   }
 
   text(field: Field): string {

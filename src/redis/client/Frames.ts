@@ -28,8 +28,12 @@ const CR = 13
 const KEPT_ELEMENTS = 4
 const KEPT_CHARACTERS = 32
 
-const textOf = (chunk: Uint8Array, from: number, to: number): string =>
-  String.fromCharCode(...chunk.subarray(from, Math.min(to, from + KEPT_CHARACTERS + 1)))
+/** Byte by byte, because a view of the chunk costs several times as much as a short text. */
+const textOf = (chunk: Uint8Array, from: number, to: number): string => {
+  let text = ""
+  for (let at = from; at < Math.min(to, from + KEPT_CHARACTERS + 1); at++) text += String.fromCharCode(chunk[at]!)
+  return text
+}
 
 export class Frames {
   readonly #limits: Limits
@@ -79,11 +83,16 @@ export class Frames {
       }
       case "rest": {
         const to = Math.min(chunk.length, at + this.#rest)
-        this.#keep(chunk, at, to)
+        if (this.#isFirst) this.#keep(chunk, at, to)
         this.#rest -= to - at
         return to
       }
     }
+  }
+
+  /** Whether the present value is one of those that a frame has. */
+  get #isFirst(): boolean {
+    return this.#open.length === 1 && this.#first.length < KEPT_ELEMENTS
   }
 
   #keep(chunk: Uint8Array, from: number, to: number): void {
@@ -135,7 +144,7 @@ export class Frames {
     for (;;) {
       const depth = this.#open.length
       if (depth === 0) return this.#messageEnded(isNull)
-      if (depth === 1 && this.#first.length < KEPT_ELEMENTS) this.#first.push(value)
+      if (this.#isFirst) this.#first.push(value)
       if (--this.#open[depth - 1]! > 0) return
       this.#open.pop()
       value = undefined
