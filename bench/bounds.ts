@@ -64,6 +64,11 @@ const metered: ReadonlyArray<Measured> = [
   { text: "rejection, metrics that nobody scrapes", case: "rejection-metrics", contender: "ours-metered" }
 ]
 
+const throttled: ReadonlyArray<Measured> = [
+  { text: "closed, with a throttle", case: "closed-throttle", contender: "ours-throttled" },
+  { text: "closed, window, with a throttle", case: "closed-window-throttle", contender: "ours-throttled" }
+]
+
 export const boundsOf = (
   results: ReadonlyArray<Result>,
   memory: ReadonlyArray<MemoryResult>
@@ -93,6 +98,7 @@ export const boundsOf = (
     ...rejected.map(against("cockatiel", "cockatiel", 1 / 12)),
     ...inFleet.map(againstMemory),
     ...metered.map(against("ours-unmetered", "without metrics", 1.05)),
+    ...throttled.map(against("ours-unthrottled", "without it", 1.25)),
     bytes("bytes of a circuit that never failed", "memory-consecutive-100k", 250),
     bytes("bytes of a circuit with a window of 60 s", "memory-window-100k", 1000)
   ]

@@ -170,6 +170,14 @@ export const cases: ReadonlyArray<Case> = [
     mode: name === "rejection" ? "rejecting" : "sequential",
     contenders: ["ours-metered", "ours-unmetered"]
   })),
+  // The same calls with a throttle, and without.
+  ...(["closed", "closed-window"] as const).map((name): Case => ({
+    name: `${name}-throttle`,
+    spec: { closed: consecutive, "closed-window": window }[name],
+    workload: succeeding,
+    mode: "sequential",
+    contenders: ["ours-throttled", "ours-unthrottled"]
+  })),
   { name: "concurrent-1000", spec: consecutive, workload: suspending, mode: "concurrent", contenders: all },
   {
     name: "keyed-100-hot",

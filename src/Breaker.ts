@@ -133,7 +133,15 @@ export type {
 } from "./Guard.ts"
 export type { TestState } from "./internal/TestState.ts"
 export type { Outcome } from "./Outcome.ts"
-export { type Classify, type Consistency, Data, type HalfOpen, type Policy, type Sample } from "./Policy.ts"
+export {
+  type Classify,
+  type Consistency,
+  Data,
+  type HalfOpen,
+  type Policy,
+  type Sample,
+  type Throttle
+} from "./Policy.ts"
 
 // -----------------------------------------------------------------------------
 // which errors can happen

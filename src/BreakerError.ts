@@ -25,7 +25,7 @@ const ignoredByReporters = "~effect/ErrorReporter/ignore"
 /** The fields that are encoded. */
 interface OpenFields {
   readonly circuit: string
-  readonly state: "Open" | "HalfOpen" | "ForcedOpen"
+  readonly state: "Open" | "HalfOpen" | "ForcedOpen" | "Throttled"
   readonly openedBy: "instance" | "fleet" | "override"
   readonly ramping?: boolean
   readonly overflow?: boolean
@@ -45,20 +45,22 @@ const keepInProcess = (error: Error, field: string, value: unknown): void => {
 /**
  * The call was not run, because its circuit refused it. It counts as rejected, and for nothing else.
  *
- * The message says which of five situations it is, why the circuit tripped, and `retryAfter`:
+ * The message says which of six situations it is, why the circuit tripped, and `retryAfter`:
  *
  * - open: `state` is `Open`.
  * - half-open, and every place for a probe is taken: `state` is `HalfOpen`, and a place is free after `retryAfter` at the
  *   latest, because a probe that hangs loses its place.
  * - forced open by an operator: `state` is `ForcedOpen`.
  * - closed again and still ramping up: `state` is `HalfOpen`, and `ramping` is `true`.
+ * - closed, and the policy's `throttle` sheds a share of the calls: `state` is `Throttled`. It has no `retryAfter`, because the next
+ *   call may get through, and neither a `reason` nor a `lastFailure`: `shed` in the snapshot is the share.
  * - the circuit that keys share which found no room (`overflow: "shareOne"`) is in one of these: `overflow` is `true`.
  *
  * The other fields:
  *
  * - `retryAfter`: how long until a call may get through. It is computed when it is read and never negative. It is absent where
- *   no time is known, under an override. Encoded, it is the milliseconds from the moment of encoding, and stays what it was.
- * - `openedBy`: whose evidence opened it: this instance's own, the fleet's, or an operator's word.
+ *   no time is known, under an override and where calls are shed. Encoded, it is the milliseconds from the moment of encoding, and stays what it was.
+ * - `openedBy`: whose evidence opened it, or has calls shed: this instance's own, the fleet's, or an operator's word.
  * - `reason`: why the circuit opened, or the operator's reason. It stays in the process.
  * - `lastFailure`: the error of the failure that opened it. Where the fleet's evidence opened it, the error of this instance's last
  *   failure, if that is no older than a minute and no success has come since. A keyed breaker keeps at most 1,000 such errors: beyond
@@ -80,7 +82,7 @@ const keepInProcess = (error: Error, field: string, value: unknown): void => {
 export class BreakerOpenError
   extends Schema.TaggedError<BreakerOpenError>("effect-breaker/Breaker/BreakerOpenError")("BreakerOpenError", {
     circuit: Schema.String,
-    state: Schema.Literals(["Open", "HalfOpen", "ForcedOpen"]),
+    state: Schema.Literals(["Open", "HalfOpen", "ForcedOpen", "Throttled"]),
     openedBy: Schema.Literals(["instance", "fleet", "override"]),
     ramping: Schema.optionalKey(Schema.Boolean),
     overflow: Schema.optionalKey(Schema.Boolean),
@@ -128,6 +130,8 @@ export class BreakerOpenError
         return "is half-open and has no free probe"
       case "ForcedOpen":
         return "is forced open by an operator"
+      case "Throttled":
+        return "sheds a share of the calls, because too many of them fail"
     }
   }
 

@@ -131,6 +131,8 @@ export interface Snapshot {
    * evidence or on the fleet's, whichever is closer (`whyNot`, `fleet.whyNot`). 0 while it is not closed.
    */
   readonly approach: number
+  /** The share of the calls that a closed circuit sheds, by the policy's `throttle`: from 0 to its `max`. */
+  readonly shed: number
   /**
    * Whose evidence makes this instance reject calls, or `override` for an operator's; absent while calls are admitted.
    */
@@ -237,6 +239,7 @@ export const Snapshot: Schema.Codec<Snapshot, unknown> = Schema.Struct({
   why: Schema.optional(Schema.String),
   whyNot: Schema.optional(Schema.String),
   approach: Schema.Finite,
+  shed: Schema.Finite,
   openedBy: Schema.optional(Schema.Literals(["instance", "fleet", "override"])),
   override: Schema.optional(Schema.Struct({
     mode: Schema.Literals(["ForcedOpen", "Disabled", "MetricsOnly"]),
@@ -294,6 +297,8 @@ export interface Reconfigured {
  * - `Approaching`: a closed circuit came as close to opening as the policy's `approachAt`. `share` is the snapshot's `approach`, and
  *   `whyNot` says of what. Published once for each approach: again after a change of state, or after `share` was more than 0.1
  *   below `approachAt`. A circuit that opens with its next failure without having come this close is a `Transition` alone.
+ * - `Throttling`: a closed circuit sheds calls, by the policy's `throttle`. It is published when the share reaches 0.05, and with a
+ *   `share` of 0 when no more calls are shed. The snapshot's `shed` has the share of any moment.
  * - `Failure`: a call was counted as failed. `Timeout`: the same, by the breaker's own timeout. `error` is the call's own error as it
  *   is, with all that it holds: choose what of it you log or send.
  * - `Rejected`: a call was not run; `by` is the tag of its error.
@@ -324,6 +329,7 @@ export type Event =
     readonly whyNot: string
     readonly snapshot: Snapshot
   }
+  | { readonly _tag: "Throttling"; readonly circuit: string; readonly share: number; readonly snapshot: Snapshot }
   | {
     readonly _tag: "Failure" | "Timeout"
     readonly circuit: string

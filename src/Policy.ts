@@ -13,7 +13,7 @@ import type * as PolicyModel from "./internal/PolicyModel.ts"
 import { problems } from "./internal/ResolvedPolicy.ts"
 import type { Trip } from "./internal/TripModel.ts"
 
-export type { Classify, Consistency, HalfOpen, Policy, Sample } from "./internal/PolicyModel.ts"
+export type { Classify, Consistency, HalfOpen, Policy, Sample, Throttle } from "./internal/PolicyModel.ts"
 
 /**
  * The part of a policy that is plain data.
@@ -116,6 +116,12 @@ export const Data: Schema.Codec<Data, unknown> = StructWithUnknown({
     lease: Schema.optional(DurationInput),
     timeout: Schema.optional(DurationInput),
     ramp: Schema.optional(DurationInput)
+  })),
+  throttle: Schema.optional(StructWithUnknown({
+    k: Schema.optional(Schema.Finite),
+    within: Schema.optional(DurationInput),
+    minimumCalls: Schema.optional(Schema.Finite),
+    max: Schema.optional(Schema.Finite)
   })),
   timeout: Schema.optional(DurationInput),
   maxConcurrent: Schema.optional(Schema.Finite),

@@ -52,7 +52,8 @@ export const notRejected = <E>(error: E): boolean => !saysNotCalled(error)
 
 /**
  * How long a rejection asks to wait: the `retryAfter` of a `BreakerOpenError`, also of one that is the cause of another error. It is
- * `undefined` for every other error, and for a circuit that is forced open without an end.
+ * `undefined` for every other error, for a circuit that sheds a share of its calls (`Throttled`), because the next one may get through,
+ * and for a circuit that is forced open without an end.
  *
  * @category accessors
  * @since 0.1.0
@@ -74,8 +75,9 @@ const MOST_JITTER = 0.1
  *
  * **Gotchas**
  *
- * Give it a schedule that has a delay of its own. A rejection by a full bulkhead, or by an operator without an end, has no
- * `retryAfter`, and a circuit that ramps up after closing has one of zero.
+ * Give it a schedule that has a delay of its own. A rejection by a full bulkhead, by a circuit that sheds a share of its calls
+ * (`state` is `Throttled`), or by an operator without an end, has no `retryAfter`, and a circuit that ramps up after closing has one
+ * of zero. Retries of calls that were shed are requests, too, so the share grows with them: let a `budget` stop them.
  *
  * @category combinators
  * @since 0.1.0

@@ -244,6 +244,10 @@ describe("a policy that its storage cannot serve", () => {
         "trip.within must be at most the storage's idleTimeToLive (3600000 millis) for pooled evidence, got \"36000000 millis\""
       )
       yield* refused(
+        { throttle: { within: "10 hours" }, evidence: "pooled" },
+        "throttle.within must be at most the storage's idleTimeToLive (3600000 millis) for pooled evidence, got \"36000000 millis\""
+      )
+      yield* refused(
         { syncEvery: "61 minutes" },
         "syncEvery must be at most the storage's idleTimeToLive (3600000 millis), got \"3660000 millis\""
       )

@@ -364,6 +364,7 @@ describe("a key that returns after its circuit was evicted", () => {
     const plan = {
       rule,
       windows: [],
+      throttle: undefined,
       slowerThanMillis: undefined,
       openForMillis: () => 1000,
       maxOpenForMillis: 60_000,

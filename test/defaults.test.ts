@@ -41,8 +41,11 @@ describe("the README's table of defaults", () => {
       table.get("halfOpen.lease"),
       `the probe's timeout + 1 s, else ${defaults.leaseMillis / 1000} s`
     )
-    for (const field of ["timeout", "maxConcurrent", "halfOpen.ramp"]) assert.strictEqual(table.get(field), "none")
+    for (const field of ["timeout", "maxConcurrent", "halfOpen.ramp", "throttle"]) {
+      assert.strictEqual(table.get(field), "none")
+    }
     assert.deepEqual([defaults.timeoutMillis, defaults.maxConcurrent, defaults.rampMillis], [undefined, undefined, 0])
+    assert.isUndefined(defaults.throttle)
   })
 
   it("the README's defaults of a fleet are those of a breaker without a policy", () => {

@@ -451,6 +451,7 @@ describe("the gateway's picture", () => {
       openings: 1,
       why: "failure rate 0.50 of 16 calls within 5 s",
       approach: 0,
+      shed: 0,
       concurrent: 0,
       enforcement: "enforce",
       statistics: {

@@ -5,7 +5,8 @@ export const load = async (name: string): Promise<Contender> => {
   switch (name) {
     case "ours":
     case "ours-alone":
-    case "ours-unmetered": {
+    case "ours-unmetered":
+    case "ours-unthrottled": {
       const { inHand, memory } = await import("./ours.ts")
       return inHand(await memory())
     }
@@ -13,6 +14,10 @@ export const load = async (name: string): Promise<Contender> => {
     case "ours-service-alone": {
       const { byService, memory } = await import("./ours.ts")
       return byService(await memory())
+    }
+    case "ours-throttled": {
+      const { inHand, memory } = await import("./ours.ts")
+      return inHand(await memory(), { throttle: {} })
     }
     case "ours-metered": {
       const { inHand, memory, meter } = await import("./ours.ts")

@@ -4,7 +4,7 @@ import * as BreakerMetrics from "../../src/observability/BreakerMetrics.ts"
 import type { Spec } from "../cases.ts"
 import { build, type Contender, forever, freshName, subjectOf } from "./contender.ts"
 
-const policy = ({ failures, timeoutMillis, trip }: Spec): Breaker.Policy<never> => ({
+const policyOf = ({ failures, timeoutMillis, trip }: Spec): Breaker.Policy<never> => ({
   trip: trip === "consecutive"
     ? Trip.consecutiveFailures(failures === Infinity ? 1_000_000_000 : failures)
     : Trip.failureRate({ threshold: 0.5, within: "60 seconds", minimumCalls: 20 }),
@@ -15,8 +15,9 @@ const policy = ({ failures, timeoutMillis, trip }: Spec): Breaker.Policy<never> 
 const inScope = <A, E, R>(effect: Effect.Effect<A, E, R | Scope.Scope>) =>
   Effect.provideService(effect, Scope.Scope, forever)
 
-/** A breaker in hand, on a given storage. */
-export const inHand = (storage: Context.Context<Storage.Storage>): Contender => {
+/** A breaker in hand, on a given storage. `more` are fields of its policy besides the spec's. */
+export const inHand = (storage: Context.Context<Storage.Storage>, more: Breaker.Data = {}): Contender => {
+  const policy = (spec: Spec) => ({ ...policyOf(spec), ...more })
   const run = Effect.runPromiseWith(storage)
   const isOpen = (breaker: Pick<Breaker.Breaker<unknown>, "state">) => async () => await run(breaker.state) === "Open"
   return {
@@ -46,7 +47,7 @@ export const inHand = (storage: Context.Context<Storage.Storage>): Contender => 
 /** A breaker that each call looks up in its context, on a given storage. */
 export const byService = (storage: Context.Context<Storage.Storage>): Contender => ({
   single: async (spec, workload) => {
-    class Payments extends Breaker.Service<Payments>()(freshName(), policy(spec)) {}
+    class Payments extends Breaker.Service<Payments>()(freshName(), policyOf(spec)) {}
     const context = await build(Payments.layer.pipe(Layer.provide(Layer.succeedContext(storage))))
     const run = Effect.runPromiseWith(context)
     const breaker = await run(Payments)

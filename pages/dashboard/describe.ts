@@ -1,21 +1,28 @@
 /** Sentences about a circuit: what it does now, until when, and why. */
 import type { Act } from "../../src/dashboard/internal/Feed.ts"
 import { duration, visible } from "../shared/text.ts"
-import { type Row, STATUS_NAMES } from "./model.ts"
+import { ratesOf, type Row, STATUS_NAMES } from "./model.ts"
 
 const left = (millis: number | null, since: number, now: number): number | undefined =>
   millis === null ? undefined : Math.max(0, millis - (now - since))
 
 /** The next event of a circuit, and when it is due. */
-export const next = ({ at, circuit: { override, remaining, state } }: Row, now: number): string => {
+export const next = (row: Row, now: number): string => {
+  const { at, circuit: { override, remaining, state } } = row
   if (override !== null) {
     const rest = left(override.remaining, at, now)
     return rest === undefined ? "until somebody clears it" : `ends in ${duration(rest)}`
   }
   if (state === "half_open") return "takes probes now"
-  if (state === "closed") return ""
+  if (state === "closed") return refusing(row)
   const rest = left(remaining, at, now)
   return rest === undefined || rest === 0 ? "probes with the next call" : `next probe in ${duration(rest)}`
+}
+
+/** A closed circuit refuses calls where its policy sheds a share of them, where it has a limit, and while it ramps up. */
+const refusing = (row: Row): string => {
+  const { failure, rejected, success } = ratesOf(row)
+  return rejected === 0 ? "" : `refuses ${Math.round((100 * rejected) / (success + failure + rejected))} % of the calls`
 }
 
 /** Since when it is so. */

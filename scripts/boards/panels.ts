@@ -167,12 +167,16 @@ export const rows: ReadonlyArray<PanelRow> = [
         ]
       },
       {
-        title: "How close to opening",
+        title: "How close to opening, and shed calls",
         kind: "timeseries",
-        description: "Of the threshold that is closest, by each instance's own view.",
+        description:
+          "Of the threshold that is closest, and the share of the calls that is shed, by each instance's own view.",
         width: 12,
         unit: "percentunit",
-        queries: [{ expr: of(metric.approach), legend: "{{circuit}} {{instance}}" }]
+        queries: [
+          { expr: of(metric.approach), legend: "{{circuit}} {{instance}}" },
+          { expr: of(metric.shed), legend: "{{circuit}} {{instance}} sheds" }
+        ]
       },
       {
         title: "Failures in a row, slow calls",

@@ -430,7 +430,8 @@ const Document: Schema.Codec<Document> = Schema.Struct({
       index: Schema.Int,
       success: Count,
       failure: Count,
-      slow: Count
+      slow: Count,
+      shed: Schema.optional(Count)
     })),
     streak: Count,
     seen: Schema.Array(Schema.Struct({

@@ -75,7 +75,7 @@ export declare namespace Output {
     readonly at: string
     /** The counts of the last seconds and minutes, of the spans that instances count. */
     readonly windows: ReadonlyArray<
-      { readonly within: number; readonly success: number; readonly failure: number; readonly slow: number }
+      Record<"within" | "success" | "failure" | "slow" | "shed", number>
     >
     readonly changes: ReadonlyArray<Change>
     /** How many instances have reported within the idle time, or some more. `null` where none has, and where the storage does not count them. */

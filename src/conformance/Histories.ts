@@ -1,7 +1,7 @@
 /** The most general law: a storage answers as the pure record does. */
 import * as Effect from "effect/Effect"
 import { type Change, change, type OperationTo } from "../core/Change.ts"
-import { noLifetimeCounts, streakOf } from "../core/Delta.ts"
+import { noLifetimeCounts, shedCalls, streakOf } from "../core/Delta.ts"
 import { ask, type Settle, settle } from "../core/Lease.ts"
 import { type CircuitRecord, type LeaseName, type Opening, type Snapshot, snapshot } from "../core/Record.ts"
 import { type Report, report } from "../core/Report.ts"
@@ -181,7 +181,10 @@ class History {
       sequence: ++this.#sequence,
       generation: this.#view().generation + this.#one(0, 0, 0, 1),
       delta: {
-        buckets: [{ age: age + 1000, success: ok, failure: 0, slow: 1 }, { age, success: 0, failure: bad, slow: 0 }],
+        buckets: [
+          { age: age + 1000, success: ok, failure: 0, slow: 1 },
+          { age, success: 0, failure: bad, slow: 0, ...shedCalls(Math.max(0, this.#random(6) - 2)) }
+        ],
         streak: streakOf([...times(ok).map(() => false), ...times(bad).map(() => true)]),
         lifetime: {
           ...noLifetimeCounts,

@@ -195,6 +195,36 @@ export const reports: ReadonlyArray<Definition> = [
   ),
 
   law(
+    "calls that were shed are counted beside the outcomes, once each, and leave the window in time",
+    FENCED,
+    function*({ circuit, wait }) {
+      const it = circuit()
+      const shed = (age: number, shed: number, success = 0) => ({ ...noCounts, age, success, shed })
+      const of = (buckets: Delta["buckets"]): Delta => ({
+        ...noDelta,
+        buckets,
+        lifetime: { ...noLifetimeCounts, rejected: 1 }
+      })
+      const seen = yield* it.report(of([shed(70_000, 8), shed(9000, 4, 1), shed(0, 2)]), { withins: [10_000, HOUR] })
+      yield* is("over 10 s and an hour", seen.snapshot.totals, [{ success: 1, shed: 6 }, { success: 1, shed: 14 }])
+      const more = yield* it.report(of([shed(0, 1)]), { instance: "b", sequence: 1, withins: [10_000] })
+      yield* is("with another's", more.snapshot.totals, [{ success: 1, failure: 0, slow: 0, shed: 7 }])
+      yield* it.report(of([shed(0, 1)]), { instance: "b", sequence: 1, withins: [10_000] })
+      yield* it.report(failures(5), { instance: "c", sequence: 1, withins: [10_000] })
+      const again = yield* it.send({ withins: [10_000, 30_000] })
+      yield* is("after a repeat, and beside failures", again, {
+        snapshot: { totals: [{ success: 1, failure: 5, shed: 7 }, { success: 1, failure: 5, shed: 7 }] }
+      })
+      yield* wait(1000)
+      yield* is("over 10 s, a second later", yield* it.send({ withins: [10_000] }), {
+        snapshot: { totals: [{ success: 0, failure: 5, shed: 3 }] }
+      })
+      yield* it.open()
+      yield* is("after a trip", (yield* it.send({ withins: [10_000] })).snapshot.totals[0]!.shed, undefined)
+    }
+  ),
+
+  law(
     "a short span beside a long one counts as exactly as alone",
     FENCED,
     function*({ circuit }) {

@@ -10,6 +10,8 @@ export interface Counts {
   readonly success: number
   readonly failure: number
   readonly slow: number
+  /** Calls that throttling has shed. Absent where there was none, as earlier versions had it. */
+  readonly shed?: number | undefined
 }
 
 export const noCounts: Counts = { success: 0, failure: 0, slow: 0 }
@@ -17,8 +19,11 @@ export const noCounts: Counts = { success: 0, failure: 0, slow: 0 }
 export const add = (a: Counts, b: Counts): Counts => ({
   success: a.success + b.success,
   failure: a.failure + b.failure,
-  slow: a.slow + b.slow
+  slow: a.slow + b.slow,
+  ...shedCalls((a.shed ?? 0) + (b.shed ?? 0))
 })
+
+export const shedCalls = (shed: number): Pick<Counts, "shed"> => shed === 0 ? {} : { shed }
 
 /**
  * The consecutive failures of a sequence of outcomes: how many failures come before its first success, whether there is
@@ -154,5 +159,5 @@ export const aged = (delta: Delta, by: number): Delta => ({
 /** Whether a report of this delta only reads. The hint need not be checked, because it comes with a failure. */
 export const isEmpty = ({ buckets, lifetime, streak }: Delta): boolean =>
   !streak.sawSuccess && streak.trailing === 0 &&
-  buckets.every(({ failure, slow, success }) => success + failure + slow === 0) &&
+  buckets.every(({ failure, shed = 0, slow, success }) => success + failure + slow + shed === 0) &&
   lifetime.success + lifetime.failure + lifetime.ignored + lifetime.timeout + lifetime.slow + lifetime.rejected === 0

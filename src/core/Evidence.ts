@@ -5,7 +5,7 @@
 import type { Plan } from "./Plan.ts"
 import type { LocalMillis } from "./Time.ts"
 import { type RuleWindow, sameWindow, type Totals } from "./TripRule.ts"
-import { makeWindow, type Window } from "./Window.ts"
+import { countedIn, makeWindow, type Window } from "./Window.ts"
 
 /** Counts one call in each of the windows. */
 export const recordIn = (windows: Window | undefined, now: LocalMillis, failed: boolean, slow: boolean): void => {
@@ -32,14 +32,14 @@ export const successCouldTrip = (windows: Window | undefined): boolean => {
 export const carriedOver = (
   before: Pick<Plan, "windows" | "slowerThanMillis">,
   windows: Window | undefined,
-  plan: Pick<Plan, "windows" | "slowerThanMillis">
+  plan: Pick<Plan, "windows" | "slowerThanMillis" | "throttle">
 ): Window | undefined => {
   const { slowerThanMillis, windows: after } = plan
-  const countsSlow = slowerThanMillis !== undefined
-  const keepsSlow = countsSlow && slowerThanMillis === before.slowerThanMillis
+  const keepsSlow = slowerThanMillis !== undefined && slowerThanMillis === before.slowerThanMillis
   return after.reduceRight<Window | undefined>((next, of) => {
     const same = windowAt(windows, before.windows.findIndex((other) => sameWindow(other, of)))
-    return same === undefined ? makeWindow(of, countsSlow, next) : same.resumed(next, countsSlow, keepsSlow)
+    const counted = countedIn(of, plan)
+    return same === undefined ? makeWindow(of, counted, next) : same.resumed(next, counted, keepsSlow)
   }, undefined)
 }
 
@@ -50,14 +50,14 @@ const windowAt = (windows: Window | undefined, index: number): Window | undefine
   return window
 }
 
-/** The totals of one of the rule's windows, as of the last call or `totalsAt`. */
-export const totalsOf = ({ windows: rule }: Plan, windows: Window | undefined, of: RuleWindow): Totals => {
+/** One of the plan's windows, as of the last call or `totalsAt`. */
+export const windowOf = ({ windows: all }: Plan, windows: Window | undefined, of: RuleWindow): Window => {
   let window = windows!
-  for (let i = rule.findIndex((window) => sameWindow(window, of)); i > 0; i--) window = window.next!
+  for (let i = all.findIndex((window) => sameWindow(window, of)); i > 0; i--) window = window.next!
   return window
 }
 
-/** The totals of every window of the rule at `now`. */
+/** The totals of every window of the plan at `now`. */
 export const totalsAt = (
   { windows: rule }: Plan,
   windows: Window | undefined,

@@ -3,7 +3,7 @@ import type { LeaseName } from "./Record.ts"
 import type { LocalMillis } from "./Time.ts"
 
 /** Why a call may not run now. */
-export type Refusal = "Open" | "HalfOpen" | "ForcedOpen" | "Ramp"
+export type Refusal = "Open" | "HalfOpen" | "ForcedOpen" | "Ramp" | "Throttled"
 
 /** How a call ended. */
 export interface Settlement {

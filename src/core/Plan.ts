@@ -1,10 +1,12 @@
 /** The numbers of a policy that the state machine goes by. */
+import type { Throttle } from "./Throttle.ts"
 import type { RuleWindow, TripRule } from "./TripRule.ts"
 
 export interface Plan {
   readonly rule: TripRule
-  /** The windows that the rule looks at, each once. */
+  /** The windows that the rule and the throttle look at, each once. */
   readonly windows: ReadonlyArray<RuleWindow>
+  readonly throttle: Throttle | undefined
   /** How long the n-th consecutive opening lasts, n from 1. */
   readonly openForMillis: (opening: number) => number
   /** The longest open time that a `Retry-After` hint can bring about. */

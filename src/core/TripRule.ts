@@ -33,11 +33,12 @@ export type TripRule =
 
 type RateRule = Pick<Extract<TripRule, { readonly _tag: "FailureRate" }>, "threshold" | "minimumCalls">
 
-/** The counts of a window: successes, failures, and how many of both were slow. */
+/** The counts of a window: successes, failures, how many of both were slow, and calls that were shed, which no rule looks at. */
 export interface Totals {
   readonly success: number
   readonly failure: number
   readonly slow: number
+  readonly shed?: number | undefined
 }
 
 /** The evidence that a rule is judged on. `totals` returns the counts of a window that the rule names. */

@@ -6,8 +6,9 @@
  * A time window is a ring of `BUCKETS` buckets, each `within / BUCKETS` long: a call never counts once it is `within`
  * old, and leaves at most one bucket early. A count window is a ring of the last `calls` outcomes.
  */
+import type { Plan } from "./Plan.ts"
 import type { LocalMillis } from "./Time.ts"
-import type { RuleWindow, Totals } from "./TripRule.ts"
+import { type RuleWindow, sameWindow, type Totals } from "./TripRule.ts"
 
 /** The number of buckets in a time window. */
 export const BUCKETS = 60
@@ -18,26 +19,42 @@ export const BUCKETS = 60
  */
 export interface Window extends Totals {
   readonly next: Window | undefined
+  readonly shed: number
   readonly record: (now: LocalMillis, failed: boolean, slow: boolean) => void
+  /** Counts a call that was shed, in a window that counts them. */
+  readonly recordShed: (now: LocalMillis) => void
   /** Drops the calls that have become too old by `now`. */
   readonly advance: (now: LocalMillis) => void
-  /** The same window with its calls, in the list of a changed rule. Without `keepsSlow` none of them counts as slow. */
-  readonly resumed: (next: Window | undefined, countsSlow: boolean, keepsSlow: boolean) => Window
+  /** The same window with its calls, in the list of a changed plan. Without `keepsSlow` none of them counts as slow. */
+  readonly resumed: (next: Window | undefined, counted: Counted, keepsSlow: boolean) => Window
 }
 
-/** Empty windows, in the order given. With `countsSlow: false` a time window has no ring of slow calls. */
-export const makeWindows = (windows: ReadonlyArray<RuleWindow>, countsSlow: boolean): Window | undefined =>
-  windows.reduceRight<Window | undefined>((next, window) => makeWindow(window, countsSlow, next), undefined)
+/** What a time window counts: two rings for successes and failures, three with slow calls, and four with calls that were shed. */
+export type Counted = 2 | 3 | 4
+
+/** The parts of a plan that say what its windows count. */
+type Counting = Pick<Plan, "slowerThanMillis" | "throttle">
+
+export const countedIn = (window: RuleWindow, { slowerThanMillis, throttle }: Counting): Counted =>
+  throttle !== undefined && sameWindow(window, throttle.window) ? 4 : slowerThanMillis === undefined ? 2 : 3
+
+/** Empty windows, in the order of the plan's. */
+export const makeWindows = (plan: Counting & Pick<Plan, "windows">): Window | undefined =>
+  plan.windows.reduceRight<Window | undefined>(
+    (next, window) => makeWindow(window, countedIn(window, plan), next),
+    undefined
+  )
 
 /** An empty window before those of `next`. */
-export const makeWindow = (window: RuleWindow, countsSlow: boolean, next: Window | undefined): Window =>
+export const makeWindow = (window: RuleWindow, counted: Counted, next: Window | undefined): Window =>
   window._tag === "Within"
-    ? new TimeWindow(window.duration, countsSlow, next)
+    ? new TimeWindow(window.duration, counted, next)
     : new CountWindow(window.calls, next)
 
-/** The index of a time window's first ring, and of its last one. */
-const RINGS = 3
+/** The index of a time window's first ring, of that of slow calls, and of that of calls that were shed. */
+const RINGS = 4
 const SLOW_RING = RINGS + 2 * BUCKETS
+const SHED_RING = RINGS + 3 * BUCKETS
 
 /** The bits that a count window keeps of a call. */
 const FAILURE = 1
@@ -47,15 +64,15 @@ const RECORDED = 4
 class TimeWindow implements Window {
   readonly next: Window | undefined
   readonly #within: number
-  /** The three totals, then one ring after the other: successes, failures and, with `countsSlow`, slow calls. */
+  /** The four totals, then one ring after the other: successes, failures and, where they are counted, slow calls and shed ones. */
   readonly #counts: Uint32Array
   /** The number of the newest bucket, counted from time zero. */
   #newest = 0
 
-  constructor(within: number, countsSlow: boolean, next: Window | undefined) {
+  constructor(within: number, counted: Counted, next: Window | undefined) {
     this.next = next
     this.#within = within
-    this.#counts = new Uint32Array(RINGS + (countsSlow ? 3 : 2) * BUCKETS)
+    this.#counts = new Uint32Array(RINGS + counted * BUCKETS)
   }
 
   get success(): number {
@@ -70,6 +87,10 @@ class TimeWindow implements Window {
     return this.#counts[2]!
   }
 
+  get shed(): number {
+    return this.#counts[3]!
+  }
+
   record(now: LocalMillis, failed: boolean, slow: boolean): void {
     this.advance(now)
     const counts = this.#counts
@@ -81,6 +102,12 @@ class TimeWindow implements Window {
       counts[2]!++
       counts[bucket + 2 * BUCKETS]!++
     }
+  }
+
+  recordShed(now: LocalMillis): void {
+    this.advance(now)
+    this.#counts[3]!++
+    this.#counts[SHED_RING + this.#newest % BUCKETS]!++
   }
 
   advance(now: LocalMillis): void {
@@ -97,11 +124,15 @@ class TimeWindow implements Window {
     this.#newest = newest
   }
 
-  resumed(next: Window | undefined, countsSlow: boolean, keepsSlow: boolean): Window {
-    const window = new TimeWindow(this.#within, countsSlow, next)
-    const kept = keepsSlow ? window.#counts.length : SLOW_RING
-    window.#counts.set(this.#counts.subarray(0, Math.min(kept, this.#counts.length)))
-    if (!keepsSlow) window.#counts[2] = 0
+  resumed(next: Window | undefined, counted: Counted, keepsSlow: boolean): Window {
+    const window = new TimeWindow(this.#within, counted, next)
+    const counts = window.#counts
+    counts.set(this.#counts.subarray(0, Math.min(counts.length, this.#counts.length)))
+    if (!keepsSlow) {
+      counts[2] = 0
+      counts.fill(0, SLOW_RING, SHED_RING)
+    }
+    if (counts.length <= SHED_RING) counts[3] = 0
     window.#newest = this.#newest
     return window
   }
@@ -112,6 +143,7 @@ class CountWindow implements Window {
   success = 0
   failure = 0
   slow = 0
+  readonly shed = 0
   readonly #ring: Uint8Array
   #next = 0
 
@@ -131,7 +163,10 @@ class CountWindow implements Window {
 
   advance(): void {}
 
-  resumed(next: Window | undefined, _countsSlow: boolean, keepsSlow: boolean): Window {
+  // A throttle looks at a time window.
+  recordShed(): void {}
+
+  resumed(next: Window | undefined, _counted: Counted, keepsSlow: boolean): Window {
     const window = new CountWindow(this.#ring.length, next)
     window.success = this.success
     window.failure = this.failure

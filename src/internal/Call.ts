@@ -23,7 +23,7 @@ import { Enforcement, type EnforcementMode } from "../Enforcement.ts"
 import { fromCause, fromExit, ignored, type Outcome, read } from "../Outcome.ts"
 import type { Classify } from "../Policy.ts"
 import type { Circuit } from "./Circuit.ts"
-import { GATE_IDLE, GATE_LEASE } from "./fleet/Fleet.ts"
+import { GATE_IDLE, GATE_LEASE, GATE_SHEDS } from "./fleet/Fleet.ts"
 import { messages } from "./Messages.ts"
 import type { Shared } from "./Shared.ts"
 import { bounded } from "./Timeout.ts"
@@ -170,7 +170,7 @@ const permitted = <A, E, R>(
       const { slowerThanMillis, ticker, trace } = circuit.shared
       // A lease that waits may have lapsed since the last tick, so it is decided on the exact time.
       const isUntimed = slowerThanMillis === undefined && circuit.isClosed() && !circuit.isShut(GATE_LEASE) &&
-        !circuit.isTimed
+        !circuit.isShut(GATE_SHEDS) && !circuit.isTimed
       const now = isUntimed ? ticker.now : ticker.exact()
       const permit = circuit.admit(now, metricsOnly)
       if (permit === "Ask" && mayAsk) {

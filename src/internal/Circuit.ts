@@ -5,8 +5,8 @@
  *
  * - `#become` is the only place where an epoch begins, and `#amend` the only other one that assigns the state.
  * - The gate is written here alone. `gate === 0` lets calls straight through, because it says that the circuit is closed
- *   without a ramp, that no override is set, that the policy counts and no more, that no call is timed for metrics, that the
- *   circuit is in the fleet's rounds, and that no lease waits for a call.
+ *   without a ramp, that no override is set, that the policy counts and no more, that no call is timed for metrics or shed, that
+ *   the circuit is in the fleet's rounds, and that no lease waits for a call.
  * - A permit, and a call that went straight through, are of one epoch. In a later one their outcome is late: it changes the
  *   lifetime counts and nothing else.
  * - While the circuit is closed, it keeps the error of a failure at most until the next success. Afterwards it keeps one only if
@@ -17,10 +17,11 @@
  */
 import * as Exit from "effect/Exit"
 import { type BreakerOpenError, BulkheadFullError } from "../BreakerError.ts"
-import { advanceTo, carriedOver, recordIn, successCouldTrip, totalsAt, totalsOf } from "../core/Evidence.ts"
+import { advanceTo, carriedOver, recordIn, successCouldTrip, totalsAt, windowOf } from "../core/Evidence.ts"
 import { Permit, type Refusal, type Settlement } from "../core/Permit.ts"
 import type { Plan } from "../core/Plan.ts"
 import * as State from "../core/State.ts"
+import { shareOf } from "../core/Throttle.ts"
 import type { LocalMillis } from "../core/Time.ts"
 import { approach, type Evidence, type RuleWindow, type Totals, trips } from "../core/TripRule.ts"
 import { makeWindows, type Window } from "../core/Window.ts"
@@ -28,7 +29,7 @@ import type { Snapshot } from "../Event.ts"
 import type { OperationTo } from "../Storage/Storage.ts"
 import { circuitName } from "./CircuitName.ts"
 import { Tally } from "./Counts.ts"
-import { type Counted, type Fleet, GATE_IDLE, GATE_LEASE, type GateBit, type Local } from "./fleet/Fleet.ts"
+import { type Counted, type Fleet, GATE_IDLE, GATE_LEASE, GATE_SHEDS, type GateBit, type Local } from "./fleet/Fleet.ts"
 import { messages } from "./Messages.ts"
 import { type Rejection, rejectionOf } from "./Rejection.ts"
 import type { Shared } from "./Shared.ts"
@@ -43,7 +44,7 @@ const GATE_FORGOTTEN = 32
 /** Calls are timed for metrics. */
 const GATE_TIMED = 64
 /** The bits that say nothing about the state. */
-const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_FORGOTTEN | GATE_TIMED
+const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_SHEDS | GATE_FORGOTTEN | GATE_TIMED
 
 /** What `lossAt` answers for a circuit whose open time is over: more than any number of failures. */
 export const OVERDUE = Number.MAX_SAFE_INTEGER
@@ -60,6 +61,8 @@ interface Trouble {
   places: number
   /** Whether `Approaching` was published, and the circuit has not fallen back since. */
   hasApproached: boolean
+  /** Whether it was told that calls are shed. */
+  hasToldShedding: boolean
   /** The error of refused calls, good for one epoch. */
   rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
   /** Made with the first refusal or change of state. */
@@ -76,6 +79,9 @@ const callOutcomes = { Success: "success", Failure: "failure", Ignored: "ignored
 
 /** So far below `approachAt` a circuit has fallen back, and its next approach is published again. */
 const APPROACH_HYSTERESIS = 0.1
+
+/** From this share on it is told that calls are shed, because few calls may do so by chance. */
+const TOLD_SHARE = 0.05
 
 /** Operators' acts that a circuit without a fleet can do by itself. */
 export type Act = Extract<OperationTo, { readonly _tag: "Override" | "ClearOverride" | "HalfOpen" | "Reset" }>
@@ -147,6 +153,7 @@ export class Circuit implements Local, Evidence {
     if (isTransition) this.shared.meter.moved()
     // A logger is code of the user's, so it runs when nothing is half done.
     log?.()
+    this.#setShedding(0, now)
     return ended
   }
 
@@ -188,7 +195,7 @@ export class Circuit implements Local, Evidence {
 
   #clearEvidence(): void {
     this.streak = 0
-    this.windows = makeWindows(this.shared.windows, this.shared.slowerThanMillis !== undefined)
+    this.windows = makeWindows(this.shared)
     if (this.#trouble !== undefined) this.#trouble.hasApproached = false
   }
 
@@ -244,7 +251,9 @@ export class Circuit implements Local, Evidence {
     if (this.isFull()) return "Full"
     // This instance closed by its own probes while the storage was away: a lease lets it report that.
     const leased = this.isShut(GATE_LEASE) ? this.#takeLease(now) : undefined
-    return leased ?? (this.#admitOnRamp(state, now) ? this.#permit(now, {}) : "Ramp")
+    if (leased !== undefined) return leased
+    if (this.#sheds(now)) return "Throttled"
+    return this.#admitOnRamp(state, now) ? this.#permit(now, {}) : "Ramp"
   }
 
   #permit(now: LocalMillis, kind: ConstructorParameters<typeof Permit>[2]): Permit {
@@ -257,7 +266,7 @@ export class Circuit implements Local, Evidence {
     if (override?.mode === "ForcedOpen") return "ForcedOpen"
     if (state._tag === "Open") return now < state.until ? "Open" : undefined
     if (state._tag === "HalfOpen") return this.#refusalOfProbe("Own", now)
-    return this.isFull() ? "Full" : undefined
+    return this.isFull() ? "Full" : this.#sheds(now) ? "Throttled" : undefined
   }
 
   #leave(now: LocalMillis) {
@@ -301,6 +310,47 @@ export class Circuit implements Local, Evidence {
   isFull(): boolean {
     const { maxConcurrent } = this.shared
     return maxConcurrent !== undefined && (this.#trouble?.places ?? 0) >= maxConcurrent
+  }
+
+  /** Draws whether a call is shed. */
+  #sheds(now: LocalMillis): boolean {
+    return this.isShut(GATE_SHEDS) && this.shared.random() < this.#noteShedding(now)
+  }
+
+  /** The share of the calls that is shed. A circuit that is not closed has no such evidence. */
+  shedShare(now: LocalMillis): number {
+    const { throttle } = this.shared
+    if (throttle === undefined || this.#state._tag !== "Closed") return 0
+    const own = windowOf(this.shared, this.windows, throttle.window)
+    own.advance(now)
+    return shareOf(throttle, own, this.fleet?.requests(now))
+  }
+
+  /** Whose requests say so, where calls are shed. */
+  shedsBecauseOf(): State.OpenedBy {
+    const { throttle } = this.shared
+    const own = throttle && shareOf(throttle, windowOf(this.shared, this.windows, throttle.window), undefined)
+    return own === 0 ? "fleet" : "instance"
+  }
+
+  /** The same, and from now on calls are shed or not as it says. */
+  #noteShedding(now: LocalMillis): number {
+    const share = this.shedShare(now)
+    this.#setShedding(share, now)
+    return share
+  }
+
+  #setShedding(share: number, now: LocalMillis): void {
+    if (share > 0) this.shut(GATE_SHEDS)
+    else this.open(GATE_SHEDS)
+    const hasTold = this.#trouble?.hasToldShedding === true
+    if (hasTold ? share > 0 : share < TOLD_SHARE) return
+    const trouble = this.#inTrouble()
+    trouble.hasToldShedding = !hasTold
+    trouble.rejection = undefined
+    this.shared.transitionLog.shedding(this.name, share, now)
+    const { hub } = this.shared
+    if (hub.listening) hub.publish({ _tag: "Throttling", circuit: this.name, share, snapshot: this.snapshot(now) })
   }
 
   /** The override in force. One that has run out is lifted, and told. */
@@ -394,8 +444,10 @@ export class Circuit implements Local, Evidence {
       if (hintMillis > 0) this.#amend(State.hinted(this.shared, this.#state, hintMillis, now))
     }
     recordIn(this.windows, now, failed, slow)
-    const reason = failed || successCouldTrip(this.windows) ? trips(this.shared.rule, this) : undefined
+    const couldTrip = failed || successCouldTrip(this.windows)
+    const reason = couldTrip ? trips(this.shared.rule, this) : undefined
     if (reason === undefined) {
+      if (couldTrip && this.shared.throttle !== undefined) this.#noteShedding(now)
       if (isBad) this.#noteApproach(now)
       if (endsStreak) this.forgetErrors()
       return
@@ -483,6 +535,7 @@ export class Circuit implements Local, Evidence {
       lastFailure: undefined,
       places: 0,
       hasApproached: false,
+      hasToldShedding: false,
       rejection: undefined,
       tally: undefined
     }
@@ -527,6 +580,8 @@ export class Circuit implements Local, Evidence {
   #rejected(refusal: Refusal | "Full", by: "BreakerOpenError" | "BulkheadFullError", now: LocalMillis): void {
     this.rejected++
     this.#tallied().refused(refusal)
+    const { throttle } = this.shared
+    if (refusal === "Throttled") windowOf(this.shared, this.windows, throttle!.window).recordShed(now)
     const { hub, trace } = this.shared
     if (trace !== undefined) trace(messages.callRejected, { circuit: this.name, refusal })
     if (hub.listening) hub.publish({ _tag: "Rejected", circuit: this.name, by, snapshot: this.snapshot(now) })
@@ -597,6 +652,7 @@ export class Circuit implements Local, Evidence {
   }
 
   evidenceRead(now: LocalMillis): void {
+    if (this.shared.throttle !== undefined) this.#noteShedding(now)
     this.#noteApproach(now)
   }
 
@@ -616,6 +672,7 @@ export class Circuit implements Local, Evidence {
     const { needsPermits, rampMillis, slowerThanMillis } = this.shared
     this.gate = (this.gate & ~GATE_POLICY) | (needsPermits ? GATE_POLICY : 0)
     this.windows = carriedOver(before, this.windows, this.shared)
+    this.#noteShedding(now)
     const next = State.reramped(this.#state, before.rampMillis, rampMillis, now)
     if (next !== this.#state) this.#amend(next)
     const stopsMeasuring = before.slowerThanMillis !== undefined && slowerThanMillis === undefined
@@ -687,6 +744,7 @@ export class Circuit implements Local, Evidence {
       timeout,
       slow,
       rejected,
+      shed: this.tally?.shed ?? 0,
       streak,
       hintUntil: this.#state.hintUntil,
       lastSuccessAt: this.lastSuccessAt,
@@ -711,7 +769,7 @@ export class Circuit implements Local, Evidence {
 
   /** The totals that the trip rule is judged on. */
   totals(of: RuleWindow): Totals {
-    return totalsOf(this.shared, this.windows, of)
+    return windowOf(this.shared, this.windows, of)
   }
 
   totalsAt(now: LocalMillis): ReturnType<typeof totalsAt> {
@@ -733,7 +791,7 @@ export class Circuit implements Local, Evidence {
    */
   lossAt(now: LocalMillis): number {
     const state = this.#state
-    if (State.overrideAt(state, now) !== undefined) return Infinity
+    if (State.overrideAt(state, now) !== undefined || this.isShut(GATE_SHEDS)) return Infinity
     if (state._tag === "Open" && now >= state.until) return OVERDUE
     if (state._tag !== "Closed" || State.openingsAt(state, now) > 0 || now < state.rampUntil) return Infinity
     return this.totalsAt(now).reduce((most, { failure, slow }) => Math.max(most, failure + slow), this.streak)

@@ -6,9 +6,16 @@ import type { Refusal } from "../core/Permit.ts"
 import type { State } from "../core/State.ts"
 
 /** Why calls were refused, as metrics name it. A ramp refuses as a half-open circuit does. */
-export const REASONS = ["open", "half_open", "forced", "bulkhead"] as const
+export const REASONS = ["open", "half_open", "forced", "bulkhead", "throttled"] as const
 
-const reasonIndex: Record<Refusal | "Full", number> = { Open: 0, HalfOpen: 1, Ramp: 1, ForcedOpen: 2, Full: 3 }
+const reasonIndex: Record<Refusal | "Full", number> = {
+  Open: 0,
+  HalfOpen: 1,
+  Ramp: 1,
+  ForcedOpen: 2,
+  Full: 3,
+  Throttled: 4
+}
 
 const states = { Closed: "closed", Open: "open", HalfOpen: "half_open" } as const
 
@@ -43,6 +50,11 @@ export class Tally {
   readonly transitions = TRANSITIONS.map(() => 0)
   /** The state before the last change of state. */
   previous: State["_tag"] | undefined = undefined
+
+  /** Calls that throttling has shed. */
+  get shed(): number {
+    return this.rejections[reasonIndex.Throttled]!
+  }
 
   refused(refusal: Refusal | "Full"): void {
     this.rejections[reasonIndex[refusal]]!++

@@ -128,6 +128,14 @@ export const messages = {
     "evidence"
   ),
   closed: line("Warn", "The circuit has closed", "circuit", "from", "reason", "instance", "evidence"),
+  sheds: line(
+    "Warn",
+    "The circuit sheds a share of the calls, because too many of them fail",
+    "circuit",
+    "share",
+    "instance"
+  ),
+  shedsNoMore: line("Warn", "The circuit sheds no more calls", "circuit", "instance"),
   overrideSet: line("Warn", "An operator has set an override", "circuit", "mode", "reason", "actor", "instance"),
   overrideEnded: line("Info", "An override has ended", "circuit", "mode", "reason", "actor", "instance", "change"),
   changesOmitted: line(

@@ -108,6 +108,16 @@ export const table = {
     description: "How close the circuit is to opening, from 0 to 1",
     suffix: "_ratio"
   },
+  shed: {
+    name: "circuit_breaker.shed",
+    type: "gauge",
+    unit: "1",
+    attributes: [],
+    subject: "circuit",
+    description: "Share of the calls that the circuit sheds",
+    when: "with a `throttle`",
+    suffix: "_ratio"
+  },
   concurrent: {
     name: "circuit_breaker.concurrent",
     type: "gauge",

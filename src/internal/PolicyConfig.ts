@@ -59,6 +59,7 @@ const configOf = (variable: string, kind: Kind): Config.Config<unknown> => {
     case "share or false":
       return Config.schema(Schema.Union([Schema.Finite, Schema.Literal(false)]), variable)
     case "count":
+    case "factor":
     case "rate":
       return Config.Finite(variable)
     default:

@@ -2,11 +2,11 @@
  * The fields of a policy and of keyed breakers that config can give, once: `Breaker.config`, files and their environment, and the
  * JSON Schema for editors are all made from this table.
  */
-import type { Consistency, Data, HalfOpen, Sample } from "./PolicyModel.ts"
+import type { Consistency, Data, HalfOpen, Sample, Throttle } from "./PolicyModel.ts"
 import type { keyedFields as keyedNames } from "./ResolvedPolicy.ts"
 
 /** What a field holds; a list of words is those that it takes. */
-export type Kind = "duration" | "count" | "rate" | "share or false" | "trip" | ReadonlyArray<string>
+export type Kind = "duration" | "count" | "factor" | "rate" | "share or false" | "trip" | ReadonlyArray<string>
 
 /** The fields of an object, each with its kind or its own fields. The field `""` is the object as a single value. */
 interface Kinds {
@@ -28,6 +28,12 @@ const kinds = {
     timeout: "duration",
     ramp: "duration"
   } satisfies KindsOf<HalfOpen>,
+  throttle: {
+    k: "factor",
+    within: "duration",
+    minimumCalls: "count",
+    max: "rate"
+  } satisfies KindsOf<Throttle>,
   timeout: "duration",
   maxConcurrent: "count",
   consistency: {

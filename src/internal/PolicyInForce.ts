@@ -146,6 +146,12 @@ const orNone = (millis: number | undefined): string => millis === undefined ? "n
 const sampleInWords = ({ failures, successes }: Resolved): string =>
   `${failures} failures of ${successes + failures - 1} probes reopen`
 
+const throttleInWords = ({ throttle }: Resolved): string => {
+  if (throttle === undefined) return "none"
+  const { k, max, minimumCalls, window } = throttle
+  return `k ${k} of at least ${minimumCalls} calls within ${formatMillis(window.duration)}, at most ${max}`
+}
+
 const fieldsOf = (policy: Policy, resolved: Resolved): Fields => {
   const { fleet, openFor } = resolved
   return {
@@ -158,6 +164,7 @@ const fieldsOf = (policy: Policy, resolved: Resolved): Fields => {
     "halfOpen.lease": formatMillis(resolved.leaseMillis),
     "halfOpen.timeout": orNone(resolved.probeTimeoutMillis),
     "halfOpen.ramp": resolved.rampMillis === 0 ? "none" : formatMillis(resolved.rampMillis),
+    throttle: throttleInWords(resolved),
     timeout: orNone(resolved.timeoutMillis),
     maxConcurrent: `${resolved.maxConcurrent ?? "none"}`,
     consistency: fleet.maxAgeMillis === Infinity

@@ -76,6 +76,32 @@ export interface Sample {
 }
 
 /**
+ * Sheds a share of the calls while the circuit is closed, instead of all or none: what Google's SRE book calls client-side throttling.
+ *
+ * Of the requests of the last `within`, those that were shed included, some were accepted: they succeeded. The share that is shed is
+ * `(requests - k * accepted) / (requests + 1)`, at least 0 and at most `max`. So `k` calls run for each one that is accepted: a
+ * dependency that can take 100 calls a second is asked for `k * 100`, however many are wanted.
+ *
+ * An instance judges by its own requests, beside which as many of the fleet's weigh as `minimumCalls` says, where evidence is `pooled`.
+ * So an instance with few calls sheds as the fleet does, and where one instance alone fails, that one sheds. It is drawn for each call,
+ * without I/O. A call that is shed fails with `BreakerOpenError`, whose `state` is `Throttled`. It is in no window of `trip`, so
+ * the circuit can shed where some calls fail, and open where nearly all do.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Throttle {
+  /** How many calls run for each accepted one, from 1 to 1000. Default 2: nothing is shed while no more than half of them fail. */
+  readonly k?: number | undefined
+  /** Default 2 minutes. A circuit whose dependency has recovered sheds for about as long. */
+  readonly within?: Duration.Input | undefined
+  /** Of fewer requests nothing is concluded. A whole number of at least 1; default 20. */
+  readonly minimumCalls?: number | undefined
+  /** The largest share that is shed, so that some calls keep asking. In [0, 1]; default 0.9. With 0 nothing is shed. */
+  readonly max?: number | undefined
+}
+
+/**
  * How fresh the fleet's view must be before a call runs.
  *
  * - `local`: any view will do. An instance learns of another's change after one push or one `syncEvery`.
@@ -109,6 +135,8 @@ export interface Data {
    */
   readonly maxOpenFor?: Duration.Input | undefined
   readonly halfOpen?: HalfOpen | undefined
+  /** Sheds a share of the calls while the circuit is closed. `{}` has all defaults. Default: none. */
+  readonly throttle?: Throttle | undefined
   /**
    * After this long the call is interrupted, and fails with `BreakerTimeoutError` once its finalizers have run.
    * Default: no timeout.

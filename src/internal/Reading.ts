@@ -45,6 +45,7 @@ export class Reading {
   consecutiveFailures = 0
   retryAfterMillis = 0
   approach = 0
+  shed = 0
   /** Of the circuit with the highest one: 0 closed, 1 half-open, 2 open. */
   stateCode = 0
   /** The state of that circuit before. */
@@ -68,6 +69,7 @@ export class Reading {
       if (circuit.fleet !== undefined) this.#addFleet(circuit.fleet, now)
       // The windows have been moved to now.
       this.approach = Math.max(this.approach, approachOf(circuit))
+      this.shed = Math.max(this.shed, circuit.shedShare(now))
     }
   }
 

@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import { BreakerOpenError } from "../BreakerError.ts"
 import type { Refusal } from "../core/Permit.ts"
 import type { Plan } from "../core/Plan.ts"
-import { overrideAt, retryAt, type State } from "../core/State.ts"
+import { type OpenedBy, overrideAt, retryAt, type State } from "../core/State.ts"
 import type { LocalMillis } from "../core/Time.ts"
 import { OVERFLOW_KEY } from "./CircuitName.ts"
 import { withoutStack } from "./WithoutStack.ts"
@@ -22,12 +22,21 @@ interface Source {
   readonly shared: Plan & { readonly ticker: { readonly exact: () => LocalMillis } }
   readonly lastFailure: unknown
   readonly refusalAt: (now: LocalMillis) => Refusal | undefined
+  readonly shedsBecauseOf: () => OpenedBy
 }
 
 export type Rejection = Exit.Exit<never, BreakerOpenError>
 
 export const rejectionOf = (circuit: Source, refusal: Refusal, now: LocalMillis): Rejection => {
   const { current: state, key, lastFailure, name, shared } = circuit
+  const overflow = key === OVERFLOW_KEY ? { overflow: true } : {}
+  if (refusal === "Throttled") {
+    const error = withoutStack(() =>
+      new BreakerOpenError({ circuit: name, state: refusal, openedBy: circuit.shedsBecauseOf(), ...overflow })
+    )
+    Object.freeze(error)
+    return Exit.fail(error)
+  }
   const isForced = refusal === "ForcedOpen"
   const reason = isForced ? overrideAt(state, now)?.reason : state.reason
   const error = withoutStack(() =>
@@ -36,7 +45,7 @@ export const rejectionOf = (circuit: Source, refusal: Refusal, now: LocalMillis)
       state: refusal === "Ramp" ? "HalfOpen" : refusal,
       openedBy: isForced ? "override" : state.openedBy,
       ...(refusal === "Ramp" ? { ramping: true } : {}),
-      ...(key === OVERFLOW_KEY ? { overflow: true } : {}),
+      ...overflow,
       ...(reason === undefined ? {} : { reason }),
       ...(lastFailure === undefined || isForced ? {} : { lastFailure })
     })

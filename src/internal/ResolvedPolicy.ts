@@ -1,12 +1,23 @@
 /** A user's policy as numbers: defaults, checks, fingerprint. */
 import * as Duration from "effect/Duration"
 import { isSchedule, type Schedule } from "effect/Schedule"
-import { slowerThanOf, type TripRule, windowsOf } from "../core/TripRule.ts"
-import type { RuleWindow } from "../core/TripRule.ts"
-import { countIn, durationIn, fieldsIn, isObject, oneOf, type Problem, refuse, shown, YEAR_MILLIS } from "./Check.ts"
+import type { Plan } from "../core/Plan.ts"
+import { type RuleWindow, sameWindow, slowerThanOf, type TripRule, windowsOf } from "../core/TripRule.ts"
+import {
+  countIn,
+  durationIn,
+  fieldsIn,
+  isObject,
+  oneOf,
+  type Problem,
+  rateIn,
+  refuse,
+  shown,
+  YEAR_MILLIS
+} from "./Check.ts"
 import { nameProblems } from "./CircuitName.ts"
-import type { Data, HalfOpen, Overflow, Policy, Sample } from "./PolicyModel.ts"
-import { problems as tripProblems, toRule } from "./TripCheck.ts"
+import type { Data, HalfOpen, Overflow, Policy, Sample, Throttle } from "./PolicyModel.ts"
+import { LONGEST_WINDOW_MILLIS, problems as tripProblems, toRule } from "./TripCheck.ts"
 import type { Trip } from "./TripModel.ts"
 
 // Defaults that the README's table repeats, and a test compares with it.
@@ -17,12 +28,15 @@ export const defaultLeaseMillis = 30_000
 export const defaultSyncEveryMillis = 1000
 export const defaultApproachAt = 0.8
 export const defaultSample = { calls: 10, failureRate: 0.5 }
+export const defaultThrottle = { k: 2, within: "2 minutes", minimumCalls: 20, max: 0.9 } as const
 const LEASE_AFTER_TIMEOUT_MILLIS = 1000
+const MOST_K = 1000
 
 /** A policy with every default filled in, durations in milliseconds. */
 export interface Resolved {
   readonly rule: TripRule
   readonly windows: ReadonlyArray<RuleWindow>
+  readonly throttle: Plan["throttle"]
   readonly slowerThanMillis: number | undefined
   /** Milliseconds, or the schedule that gives the n-th opening's. */
   readonly openFor: number | Schedule<unknown, number>
@@ -61,6 +75,7 @@ const fieldsOf = <T>() => <const K extends keyof T>(fields: readonly K[] & (keyo
 
 const halfOpenFields = fieldsOf<HalfOpen>()(["probes", "successes", "sample", "lease", "timeout", "ramp"])
 const sampleFields = fieldsOf<Sample>()(["calls", "failureRate"])
+const throttleFields = fieldsOf<Throttle>()(["k", "within", "minimumCalls", "max"])
 
 /** The fields of a policy that are data. */
 export const dataFields = fieldsOf<Data>()([
@@ -68,6 +83,7 @@ export const dataFields = fieldsOf<Data>()([
   "openFor",
   "maxOpenFor",
   "halfOpen",
+  "throttle",
   "timeout",
   "maxConcurrent",
   "consistency",
@@ -132,6 +148,7 @@ const valueProblems = (policy: Policy): ReadonlyArray<Problem> => {
     ...duration("halfOpen.lease", halfOpen?.lease, 1),
     ...duration("halfOpen.timeout", halfOpen?.timeout, 1),
     ...duration("halfOpen.ramp", halfOpen?.ramp, 0),
+    ...throttleProblems(policy),
     ...duration("timeout", policy.timeout, 1),
     ...count("maxConcurrent", policy.maxConcurrent),
     ...duration("syncEvery", policy.syncEvery, 10),
@@ -165,6 +182,28 @@ const sampleProblems = ({ sample, successes }: HalfOpen): ReadonlyArray<Problem>
         value: successes,
         range: "left out, because sample decides when the circuit closes"
       }])
+  ]
+}
+
+const withThrottleDefaults = ({
+  k = defaultThrottle.k,
+  max = defaultThrottle.max,
+  minimumCalls = defaultThrottle.minimumCalls,
+  within = defaultThrottle.within
+}: Throttle) => ({ k, max, minimumCalls, within })
+
+const throttleProblems = ({ throttle }: Policy): ReadonlyArray<Problem> => {
+  if (throttle === undefined) return []
+  if (!isObject(throttle)) return fieldsIn("throttle.", throttle, throttleFields)
+  const { k, max, minimumCalls, within } = withThrottleDefaults(throttle)
+  return [
+    ...fieldsIn("throttle.", throttle, throttleFields),
+    ...(typeof k === "number" && k >= 1 && k <= MOST_K
+      ? []
+      : [{ field: "throttle.k", value: k, range: `a number from 1 to ${MOST_K}` }]),
+    ...durationIn("throttle.within", within, 1, LONGEST_WINDOW_MILLIS),
+    ...countIn("throttle.minimumCalls", minimumCalls, 1, 1_000_000),
+    ...rateIn("throttle.max", max)
   ]
 }
 
@@ -214,6 +253,7 @@ export const resolve = (circuit: string, policy: Policy, more?: ReadonlyArray<st
 /** A policy without problems, as numbers. */
 export const withDefaults = (policy: Policy): Resolved => {
   const rule = toRule(policy.trip ?? defaultTrip)
+  const throttle = throttleOf(policy)
   const halfOpen = policy.halfOpen ?? {}
   const longest = orElse(policy.maxOpenFor, YEAR_MILLIS)
   const openFor = isSchedule(policy.openFor)
@@ -224,7 +264,8 @@ export const withDefaults = (policy: Policy): Resolved => {
   const probeTimeoutMillis = halfOpen.timeout === undefined ? timeoutMillis : millis(halfOpen.timeout)
   return {
     rule,
-    windows: windowsOf(rule),
+    windows: withWindow(windowsOf(rule), throttle?.window),
+    throttle,
     slowerThanMillis: slowerThanOf(rule),
     openFor,
     maxOpenForMillis: orElse(
@@ -253,6 +294,15 @@ export const withDefaults = (policy: Policy): Resolved => {
     }
   }
 }
+
+/** A throttle that sheds nothing is none. */
+const throttleOf = ({ throttle = { max: 0 } }: Policy): Resolved["throttle"] => {
+  const { k, max, minimumCalls, within } = withThrottleDefaults(throttle)
+  return max === 0 ? undefined : { k, window: { _tag: "Within", duration: millis(within) }, minimumCalls, max }
+}
+
+const withWindow = (windows: ReadonlyArray<RuleWindow>, more: RuleWindow | undefined): ReadonlyArray<RuleWindow> =>
+  more === undefined || windows.some((window) => sameWindow(window, more)) ? windows : [...windows, more]
 
 /** How many probes must succeed to close, and how many must fail to reopen. */
 const roundOf = ({ sample, successes = 1 }: HalfOpen): Pick<Resolved, "successes" | "failures"> => {
@@ -317,9 +367,10 @@ export const dataOf = (policy: Policy): Data =>
   )
 
 /** A policy with some of its fields replaced by those that are given. */
-export const merge = <P extends Policy>(policy: P, { halfOpen, ...fields }: Policy): P => ({
+export const merge = <P extends Policy>(policy: P, { halfOpen, throttle, ...fields }: Policy): P => ({
   ...policy,
   ...given(fields),
+  ...(throttle === undefined ? {} : { throttle: { ...policy.throttle, ...given(throttle) } }),
   ...(halfOpen === undefined ? {} : { halfOpen: mergeHalfOpen(policy.halfOpen, halfOpen) })
 })
 
@@ -360,6 +411,7 @@ export const fingerprint = (policy: Policy): string => {
     openFor: isSchedule(resolved.openFor) ? null : resolved.openFor,
     // Absent by default, so that the digests of earlier versions stay.
     ...(resolved.failures === 1 ? {} : { failures: resolved.failures }),
+    ...(resolved.throttle === undefined ? {} : { throttle: resolved.throttle }),
     ...(resolved.enforcement === "enforce" ? {} : { enforcement: resolved.enforcement })
   }))
 }

@@ -13,6 +13,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
 import { UnhandledLogLevel } from "effect/References"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
@@ -59,6 +60,8 @@ export interface Shared extends InForce {
   readonly tracing: Tracing.Mode
   readonly clock: Clock.Clock
   readonly ticker: Ticker
+  /** A number from 0 to 1, of the \`Random\` in whose context the breaker was made. */
+  readonly random: () => number
   readonly hub: Hub
   readonly meter: Meter
   readonly keptErrors: KeptErrors
@@ -103,6 +106,7 @@ export const makeShared = (
   const debug = isLogged(context, "Debug") ? log : undefined
   const trace = isLogged(context, "Trace") ? log : undefined
   const queues = new Map<number, Deadlines>()
+  const random = Context.get(context, Random.Random)
   return {
     ...inForce(policy, { classify, context, fleet, report, trace }),
     name,
@@ -111,6 +115,7 @@ export const makeShared = (
     tracing: Context.get(context, Tracing.Tracing),
     clock,
     ticker,
+    random: () => random.nextDoubleUnsafe(),
     hub: new Hub(),
     meter: new Meter(),
     keptErrors: new KeptErrors(),
@@ -134,6 +139,7 @@ const inForce = (
 ): InForce => ({
   rule: policy.rule,
   windows: policy.windows,
+  throttle: policy.throttle,
   slowerThanMillis: policy.slowerThanMillis,
   openForMillis: makeOpenFor(policy, context, report),
   maxOpenForMillis: policy.maxOpenForMillis,

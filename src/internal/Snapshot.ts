@@ -21,6 +21,7 @@ interface Source extends Evidence {
   /** How many calls had succeeded when the last one failed. */
   readonly successAtFailure: number
   readonly totalsAt: (now: LocalMillis) => ReadonlyArray<{ readonly of: RuleWindow } & Totals>
+  readonly shedShare: (now: LocalMillis) => number
 }
 
 export const snapshotOf = (circuit: Source, now: LocalMillis): Snapshot => {
@@ -43,6 +44,7 @@ export const snapshotOf = (circuit: Source, now: LocalMillis): Snapshot => {
     why: state.reason,
     whyNot: isClosed ? standing(shared.rule, circuit) : undefined,
     approach: approachOf(circuit),
+    shed: circuit.shedShare(now),
     openedBy: override?.mode === "ForcedOpen" ? "override" : isClosed ? undefined : state.openedBy,
     override: override === undefined ? undefined : {
       mode: override.mode,

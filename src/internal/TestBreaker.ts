@@ -252,6 +252,7 @@ export const testBreaker = (
       isolated: state !== "Closed",
       openings: 0,
       approach: 0,
+      shed: 0,
       concurrent,
       enforcement: resolved.enforcement,
       statistics,

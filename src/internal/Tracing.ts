@@ -113,8 +113,9 @@ export const tellRejection = (
     const full = `${error.maxConcurrent} concurrent calls are running`
     return tellOutcome(circuit, caller, "rejected", circuit.current._tag, { "circuit_breaker.reason": full })
   }
-  const { reason: why, retryAfter, state } = error
-  tellOutcome(circuit, caller, "rejected", state, {
+  const { retryAfter, state } = error
+  const why = state === "Throttled" ? "a share of the calls is shed" : error.reason
+  tellOutcome(circuit, caller, "rejected", state === "Throttled" ? "Closed" : state, {
     ...(why === undefined ? {} : { "circuit_breaker.reason": why }),
     ...(retryAfter === undefined ? {} : { "circuit_breaker.retry_after": Duration.toSeconds(retryAfter) })
   })

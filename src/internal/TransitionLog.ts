@@ -1,5 +1,5 @@
 /**
- * The log lines of a breaker's changes: each change of state, and each override.
+ * The log lines of a breaker's changes: each change of state, each override, and whether calls are shed.
  *
  * Each change of state is logged at `Warn`, so that whoever sees a circuit open also sees it close.
  *
@@ -66,6 +66,13 @@ export class TransitionLog {
     if (now < (this.#measuredUntil.get(circuit) ?? -Infinity)) return () => {}
     this.#measuredUntil.set(circuit, now + MEASURED_MILLIS)
     return () => this.#write(messages.wouldHaveOpened, fields, now)
+  }
+
+  /** Calls are shed from now on, or no more where the share is 0. */
+  shedding(circuit: string, share: number, now: LocalMillis): void {
+    const fields = { circuit, instance: this.#instance }
+    if (share > 0) this.#write(messages.sheds, { ...fields, share }, now)
+    else this.#write(messages.shedsNoMore, fields, now)
   }
 
   override(

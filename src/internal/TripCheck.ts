@@ -4,7 +4,7 @@ import type { RuleWindow, TripRule } from "../core/TripRule.ts"
 import { countIn, durationIn, fieldsIn, isObject, oneOf, type Problem, rateIn } from "./Check.ts"
 import type { Trip, Window } from "./TripModel.ts"
 
-const LONGEST_WINDOW_MILLIS = 10 * 60 * 60 * 1000
+export const LONGEST_WINDOW_MILLIS = 10 * 60 * 60 * 1000
 const MOST_CALLS = 100_000
 
 /** The problems of a trip policy; empty for a good one. `path` leads to its fields in the messages. */

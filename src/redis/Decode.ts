@@ -2,6 +2,7 @@
  * Decodes what Redis answers: the replies of scripts, histories, announcements and pages of a scan. Errors name the
  * circuit, the field and the value.
  */
+import { shedCalls } from "../core/Delta.ts"
 import {
   type CircuitRecord,
   isSnapshotAlert,
@@ -106,7 +107,7 @@ export const decodeReply = <O extends Operation>(
   const values = arrayIn(place, fields)
   const record = values.length === 0 ? undefined : recordOf(circuit, values, arrayIn(place, leases))
   const totals = arrayIn(place, sums).map((sum) => numberIn(place, sum))
-  if (totals.length !== 3 * withins.length) return fail(place, sums, `${3 * withins.length} totals`)
+  if (totals.length !== 4 * withins.length) return fail(place, sums, `${4 * withins.length} totals`)
   const members = numberIn(place, count)
   return {
     answer,
@@ -115,9 +116,10 @@ export const decodeReply = <O extends Operation>(
       ...snapshot(record, [], now, idleMillis),
       ...(members === 0 ? {} : { members }),
       totals: withins.map((_, i) => ({
-        success: totals[3 * i]!,
-        failure: totals[3 * i + 1]!,
-        slow: totals[3 * i + 2]!
+        success: totals[4 * i]!,
+        failure: totals[4 * i + 1]!,
+        slow: totals[4 * i + 2]!,
+        ...shedCalls(totals[4 * i + 3]!)
       }))
     }
   }

@@ -35,6 +35,12 @@ export const stripeText = (stripe: Stripe): string => {
   return JSON.stringify(stripe)
 }
 
+/**
+ * The column `width` of the calls that were shed. They are rows of their own, which versions that do not know them pass over, and
+ * their number is in the column of successes.
+ */
+export const shedWidth = (widthMillis: number): number => -widthMillis
+
 const totalRequests = ({ failure, ignored, success }: CircuitRecord["lifetime"]): number => success + failure + ignored
 
 /**

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Bucket } from "../core/Buckets.ts"
+import { noCounts } from "../core/Delta.ts"
 import type { Alert, CircuitRecord, Message, Seen } from "../core/Record.ts"
 import { decodeDocument } from "../Storage/Document.ts"
 import type { StorageError } from "../Storage/Storage.ts"
@@ -9,7 +10,7 @@ import type { Database } from "./Database.ts"
 import { unreadable } from "./DatabaseErrors.ts"
 import { anyOf } from "./Dialect.ts"
 import { keyOf } from "./NameColumns.ts"
-import { stripeFrom } from "./Rows.ts"
+import { shedWidth, stripeFrom } from "./Rows.ts"
 import { recordOf, type Stripe, type Stripes } from "./Stripes.ts"
 
 /** A circuit as it is stored: its record, the counts of its stripes included but without a window, and the stripes. */
@@ -47,7 +48,7 @@ export interface SeenQuery {
   readonly messages: ReadonlyArray<{ readonly key: string; readonly instance: string }>
 }
 
-/** The column `part` of a view's row: these, or the number of a stripe, or the width of a bucket below zero. */
+/** The column `part` of a view's row: these, or the number of a stripe, or of a bucket the width with its sign turned. */
 const DOCUMENT = -1
 const CLOCK = -2
 const SEEN = -3
@@ -96,13 +97,13 @@ export const readView = (
   const { kind, messages } = seenQuery
   const windows = spans.map(({ keys, longestMillis, widthMillis }) =>
     sql`
-UNION ALL SELECT service_name, ${sql.literal(String(-widthMillis))}, NULL, bucket,
+UNION ALL SELECT service_name, -width, NULL, bucket,
 SUM(success_count), SUM(failure_count), SUM(slow_count)
-FROM ${sql(tables.windows)} WHERE ${sql.in("service_name", keys)} AND width = ${sql.literal(String(widthMillis))}
-AND bucket >= (${sql.literal(dialect.clock)} - ${sql.literal(String(longestMillis))}) / ${
-      sql.literal(String(widthMillis))
-    } - 1
-GROUP BY service_name, bucket`
+FROM ${sql(tables.windows)} WHERE ${sql.in("service_name", keys)}
+AND width IN (${sql.literal(`${widthMillis}, ${shedWidth(widthMillis)}`)}) AND bucket >= (${
+      sql.literal(dialect.clock)
+    } - ${sql.literal(String(longestMillis))}) / ${sql.literal(String(widthMillis))} - 1
+GROUP BY service_name, width, bucket`
   )
   const instances = messages.map(({ instance, key }) => ({ service_name: key, instance: keyOf(instance), kind }))
   const seen = messages.length === 0 ? sql.literal("") : sql`
@@ -162,8 +163,7 @@ const viewOf = (database: Database, rows: ReadonlyArray<ViewRow>, { kind, messag
         break
       default: {
         if (data === null) {
-          const bucket = { index: Number(a), success: Number(b), failure: Number(c), slow: Number(d) }
-          windows.set(key, [...windows.get(key) ?? [], { width: -Number(part), ...bucket }])
+          windows.set(key, [...windows.get(key) ?? [], bucketOf(-Number(part), a, b, c, d)])
           break
         }
         if (Number(part) === DOCUMENT) rowsOf(key).document = data
@@ -174,6 +174,12 @@ const viewOf = (database: Database, rows: ReadonlyArray<ViewRow>, { kind, messag
   const circuit = (key: string) => decode(database, key, circuits.get(key) ?? noRows(), nowMillis)
   return { nowMillis, windows, seen, members, circuit }
 }
+
+/** Of one width and index there may be two: one of outcomes, and one of calls that were shed. */
+const bucketOf = (width: number, index: unknown, success: unknown, failure: unknown, slow: unknown): Bucket =>
+  width < 0
+    ? { width: shedWidth(width), index: Number(index), ...noCounts, shed: Number(success) }
+    : { width, index: Number(index), success: Number(success), failure: Number(failure), slow: Number(slow) }
 
 const decode = (
   { idleMillis, tables }: Database,

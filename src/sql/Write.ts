@@ -11,7 +11,7 @@ import type { HistoryEntry, StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
 import { lockCircuits, type StripeRow } from "./Locks.ts"
 import { fullNameOf, keyOf } from "./NameColumns.ts"
-import { historyRow, instanceRow, stateColumns, stripeText } from "./Rows.ts"
+import { historyRow, instanceRow, shedWidth, stateColumns, stripeText } from "./Rows.ts"
 import type { Stripe } from "./Stripes.ts"
 import { readNowMillis, readView, type SeenRow } from "./View.ts"
 
@@ -141,7 +141,7 @@ const seenUpserts = (database: Database, seen: ReadonlyArray<SeenRow>): Readonly
 
 const bucketUpserts = (database: Database, buckets: ReadonlyArray<WindowRow>): ReadonlyArray<Statement<object>> => {
   const { dialect: { inserted, stored }, tables } = database
-  const rows = buckets.map(({ failure, index, key, slow, stripe, success, width }) => ({
+  const row = ({ index, key, stripe }: WindowRow, width: number, [success, failure, slow]: readonly number[]) => ({
     service_name: key,
     width,
     slot: index % SLOTS,
@@ -150,7 +150,14 @@ const bucketUpserts = (database: Database, buckets: ReadonlyArray<WindowRow>): R
     success_count: success,
     failure_count: failure,
     slow_count: slow
-  }))
+  })
+  const rows = buckets.flatMap((bucket) => {
+    const { failure, shed = 0, slow, success, width } = bucket
+    return [
+      ...success + failure + slow > 0 ? [row(bucket, width, [success, failure, slow])] : [],
+      ...shed > 0 ? [row(bucket, shedWidth(width), [shed, 0, 0])] : []
+    ]
+  })
   const added = (column: string) =>
     `CASE WHEN ${stored(tables.windows, "bucket")} = ${inserted("bucket")} THEN ${
       stored(tables.windows, column)

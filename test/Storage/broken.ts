@@ -169,6 +169,12 @@ export const broken: Record<string, Params> = {
     ...report,
     delta: { ...report.delta, buckets: report.delta.buckets.map((bucket) => ({ ...bucket, age: 0 })) }
   })),
+  "calls that were shed are counted beside the outcomes, once each, and leave the window in time": reports((
+    report
+  ) => ({
+    ...report,
+    delta: { ...report.delta, buckets: report.delta.buckets.map(({ shed: _, ...bucket }) => bucket) }
+  })),
   "a short span beside a long one counts as exactly as alone": reports((report) => ({
     ...report,
     withins: report.withins.map(() => Math.max(...report.withins))

@@ -73,6 +73,7 @@ const planOf = (
   return {
     rule,
     windows: windowsOf(rule),
+    throttle: undefined,
     openForMillis: (opening) => {
       openings.push(opening)
       return Math.min(OPEN_FOR * 2 ** (opening - 1), 4 * OPEN_FOR)
@@ -476,6 +477,7 @@ const planWith = (plan: Partial<Plan> & { readonly rule?: TripRule } = {}): Plan
   return {
     rule,
     windows: windowsOf(rule),
+    throttle: undefined,
     openForMillis: () => MINUTE,
     maxOpenForMillis: 60 * MINUTE,
     slowerThanMillis: slowerThanOf(rule),

@@ -474,6 +474,7 @@ export class Model {
       slow: ended.filter(({ outcome, slow }) => outcome !== "Ignored" && slow).length,
       timeout: ended.filter(({ timeout }) => timeout).length,
       rejected: this.#all("Rejected").length,
+      shed: 0,
       streak: streakOf(this.evidence()),
       hintUntil: this.hintUntil(),
       lastSuccessAt: of("Success").at(-1)?.at ?? NaN,

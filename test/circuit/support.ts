@@ -73,6 +73,7 @@ export class FakeFleet implements Entry, Fleet {
   readonly lost = 0
   readonly requestLease = Effect.void
   readonly approach = 0
+  readonly requests = () => undefined
   readonly drift = undefined
   /** The lease that waits for a call. */
   lease: LeaseName | undefined
@@ -169,6 +170,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
     context: Context.empty(),
     needsPermits: plan.slowerThanMillis !== undefined,
     clock,
+    random: () => 0.5,
     ticker: new Ticker(clock, 0, () => {}),
     hub,
     meter: new Meter(),

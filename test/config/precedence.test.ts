@@ -19,6 +19,7 @@ const sampleOf = ({ kind }: Field, i: number): readonly [written: unknown, value
     case "duration":
       return [11 + i, Duration.seconds(11 + i)]
     case "count":
+    case "factor":
       return [2 + i, 2 + i]
     case "rate":
     case "share or false":

@@ -12,6 +12,7 @@ const counted = (failure: number): Counted => ({
   timeout: 0,
   slow: 0,
   rejected: 0,
+  shed: 0,
   streak: failure,
   hintUntil: 0,
   lastSuccessAt: NaN,
@@ -52,4 +53,15 @@ describe("the outcomes that a storage has not acknowledged", () => {
       assert.isAtLeast(long!.failure, within(3_600_000 - 2 * 60_000))
     }
   )
+
+  it("calls that were shed are in a bucket of their time, and are no evidence of a newer generation", () => {
+    const outbox = new Outbox([120_000], 0)
+    outbox.collect({ ...counted(0), rejected: 7, shed: 5 }, 1000)
+    assert.deepEqual(outbox.unacknowledged(1000)!.buckets, [{ age: 1000, success: 0, failure: 0, slow: 0, shed: 5 }])
+    outbox.collect({ ...counted(1), rejected: 9, shed: 5 }, 2000)
+    assert.deepEqual(outbox.unacknowledged(2000)!.buckets, [{ age: 2000, success: 0, failure: 1, slow: 0, shed: 5 }])
+    outbox.lifetimeOnly({ ...counted(1), rejected: 10, shed: 6 }, 3000)
+    assert.deepEqual(outbox.unacknowledged(3000)!.buckets, [])
+    assert.equal(outbox.unacknowledged(3000)!.lifetime.rejected, 10)
+  })
 })

@@ -41,6 +41,8 @@ const failed = (n: number, successes = 0): Delta => ({
   hint: 0
 })
 
+const plan = (rule: TripRule) => ({ rule, throttle: undefined })
+
 describe("whether outcomes are urgent", () => {
   const known = (totals: Partial<Totals>, members: number, streak = 0) => ({
     snapshot: { ...snapshot({ ...created(0), streak }, [], 0, 1e9), members },
@@ -49,25 +51,28 @@ describe("whether outcomes are urgent", () => {
   })
 
   it("each other instance is supposed to have as many failures", () => {
-    assert.isFalse(isUrgent(consecutive, known({}, 3), failed(1), 0))
-    assert.isTrue(isUrgent(consecutive, known({}, 4), failed(1), 0))
-    assert.isTrue(isUrgent(consecutive, known({}, 3, 1), failed(1), 0))
-    assert.isFalse(isUrgent(consecutive, known({}, 3, 1), failed(1, 1), 0), "its own success ends the known streak")
+    assert.isFalse(isUrgent(plan(consecutive), known({}, 3), failed(1), 0))
+    assert.isTrue(isUrgent(plan(consecutive), known({}, 4), failed(1), 0))
+    assert.isTrue(isUrgent(plan(consecutive), known({}, 3, 1), failed(1), 0))
+    assert.isFalse(
+      isUrgent(plan(consecutive), known({}, 3, 1), failed(1, 1), 0),
+      "its own success ends the known streak"
+    )
   })
 
   it("of fewer than three instances three are supposed, because who reports first sees one", () => {
-    assert.isFalse(isUrgent(consecutive, known({}, 1), failed(1), 0))
-    assert.isTrue(isUrgent(consecutive, known({}, 1), failed(2), 0))
+    assert.isFalse(isUrgent(plan(consecutive), known({}, 1), failed(1), 0))
+    assert.isTrue(isUrgent(plan(consecutive), known({}, 1), failed(2), 0))
   })
 
   it("known successes fade with their window", () => {
-    assert.isFalse(isUrgent(rate, known({ success: 100 }, 3), failed(10), 0))
-    assert.isTrue(isUrgent(rate, known({ success: 100 }, 3), failed(10), 29_000))
+    assert.isFalse(isUrgent(plan(rate), known({ success: 100 }, 3), failed(10), 0))
+    assert.isTrue(isUrgent(plan(rate), known({ success: 100 }, 3), failed(10), 29_000))
   })
 
   it("without failures and slow calls nothing is", () => {
     assert.isFalse(
-      isUrgent(consecutive, known({}, 1, 5), { ...noDelta, lifetime: { ...noLifetimeCounts, success: 5 } }, 0)
+      isUrgent(plan(consecutive), known({}, 1, 5), { ...noDelta, lifetime: { ...noLifetimeCounts, success: 5 } }, 0)
     )
   })
 })

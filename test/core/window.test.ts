@@ -17,6 +17,9 @@ const totals = ({ failure, slow, success }: Window) => ({ success, failure, slow
 const span = (duration: number): RuleWindow => ({ _tag: "Within", duration })
 const lastCalls = (calls: number): RuleWindow => ({ _tag: "LastCalls", calls })
 
+const windowsFor = (windows: ReadonlyArray<RuleWindow>, countsSlow: boolean): Window | undefined =>
+  makeWindows({ windows, slowerThanMillis: countsSlow ? 1000 : undefined, throttle: undefined })
+
 const linked = (first: Window | undefined): ReadonlyArray<Window> => {
   const all = []
   for (let window = first; window !== undefined; window = window.next) all.push(window)
@@ -25,7 +28,7 @@ const linked = (first: Window | undefined): ReadonlyArray<Window> => {
 
 /** One window, with shorthands to record and to read. */
 const one = (of: RuleWindow) => {
-  const window = makeWindows([of], true)!
+  const window = windowsFor([of], true)!
   return {
     record: (now: number, failed = true, slow = false) => window.record(now, failed, slow),
     at: (now: number) => {
@@ -44,7 +47,7 @@ describe("windows and the list of all calls", () => {
     Steps
   ], ([duration, calls, start, steps]) => {
     const windows = [span(duration), lastCalls(calls), span(60 * duration)]
-    const all = linked(makeWindows(windows, true))
+    const all = linked(windowsFor(windows, true))
     const outcomes: Array<Outcome> = []
     const bucket = Math.ceil(duration / 60)
     const waits = [0, 0, 0, 1, bucket - 1, bucket, bucket + 1, duration - 1, duration, duration + 1, 60 * duration, 1e7]
@@ -133,7 +136,7 @@ describe("a time window", () => {
   })
 
   it("a time window counts no slow calls if no rule reads them", () => {
-    const window = makeWindows([span(1000)], false)!
+    const window = windowsFor([span(1000)], false)!
     window.record(0, true, true)
     assert.deepStrictEqual(totals(window), { success: 0, failure: 1, slow: 0 })
     window.record(5000, false, true)
@@ -162,8 +165,8 @@ describe("a count window", () => {
 })
 
 it("makeWindows returns windows in their order, and undefined for none", () => {
-  assert.isUndefined(makeWindows([], true))
-  const all = linked(makeWindows([lastCalls(1), lastCalls(2), span(1000)], false))
+  assert.isUndefined(windowsFor([], true))
+  const all = linked(windowsFor([lastCalls(1), lastCalls(2), span(1000)], false))
   for (let i = 0; i < 3; i++) for (const window of all) window.record(i, true, false)
   assert.deepStrictEqual(all.map(({ failure }) => failure), [1, 2, 3])
 })

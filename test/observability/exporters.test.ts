@@ -55,6 +55,7 @@ const expected: Record<Key, Record<string, number>> = {
   slowRatio: {},
   consecutiveFailures: { "orders": 1 },
   approach: { "orders": 0.5 },
+  shed: { "orders": 1 / 3 },
   concurrent: { "orders": 1 },
   concurrentLimit: { "payments": 4 },
   retryAfter: { "payments": 20, "hosts": 52, "hosts/bad": 52, "search": 3600 },

@@ -65,14 +65,15 @@ const drifted = (link: Link) =>
     yield* untilQuiet
   })
 
-/** Fails half of its calls, one in a row, and has one call under way. */
+/** Has one call under way, and fails half of the others, one in a row, so that it sheds a third of the next. */
 const orders = Effect.gen(function*() {
   const orders = yield* new Link({ ...(yield* memory), backend: "orders" }).make("orders", {
-    trip: Trip.failureRate({ threshold: 0.9, within: "60 seconds", minimumCalls: 4 })
+    trip: Trip.failureRate({ threshold: 0.9, within: "60 seconds", minimumCalls: 4 }),
+    throttle: { k: 1, within: "60 seconds", minimumCalls: 2 }
   })
+  yield* Effect.forkChild(Effect.exit(orders.wrap(Effect.never)), { startImmediately: true })
   yield* orders.wrap(Effect.void)
   yield* Effect.exit(orders.wrap(Effect.fail(new Declined())))
-  yield* Effect.forkChild(Effect.exit(orders.wrap(Effect.never)), { startImmediately: true })
 })
 
 /** Never hears that its report was counted, and gives it up. A change reaches it after a second. */

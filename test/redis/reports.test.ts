@@ -148,7 +148,7 @@ describe("a report in Redis", () => {
       const counted = (n: number) => [{ success: 0, failure: n, slow: 0 }, { success: 0, failure: n, slow: 0 }]
       yield* it.send({ ...options, sequence: 1, delta: failures(3) })
       const written = yield* field("totals", "window_totals")
-      assert.match(written!, /^\d{13}\.\d+ 2 60000 \d{13} 0 3 0 300000 \d{13} 0 3 0$/)
+      assert.match(written!, /^=\d{13}\.\d+ 2 60000 \d{13} 0 3 0 0 300000 \d{13} 0 3 0 0$/)
       let sequence = 1
       for (const damage of ["", "x", "1 2 3", written!, written!.replaceAll(" 3 ", " nan "), `${"9".repeat(2000)} 1`]) {
         yield* send("HSET", names.of("totals")[0], "window_totals", damage)

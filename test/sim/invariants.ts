@@ -40,6 +40,13 @@ interface Issued {
 
 type Window = CircuitRecord["window"]
 
+interface Requested {
+  readonly at: number
+  readonly isAccepted: boolean
+}
+
+const requestsIn = ({ failure, shed = 0, success }: Window[number]): number => success + failure + shed
+
 /** A process's newest view of a circuit, as its answers show it. */
 interface View {
   generation: number
@@ -90,6 +97,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #admitted = new Map<string, number>()
   /** The newest report of a process that was checked. */
   readonly #reported = new Map<string, number>()
+  /** By process and circuit: the calls that were asked for, and neither ignored nor refused but by being shed. */
+  readonly #requests = new Map<string, Array<Requested>>()
   readonly #counted = new Map<string, { success: number; failure: number; ignored: number; rejected: number }>()
   /** Probes that run. */
   readonly #running = new Map<Call, Running>()
@@ -276,7 +285,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const ended = this.#endedAt.get(`${from} ${this.#circuit(circuit)}`) ?? []
     const added = after.map((bucket) => {
       const old = before.find(({ index, width }) => index === bucket.index && width === bucket.width)
-      const calls = bucket.success + bucket.failure - (old === undefined ? 0 : old.success + old.failure)
+      const calls = requestsIn(bucket) - (old === undefined ? 0 : requestsIn(old))
       return { width: bucket.width, start: bucket.index * bucket.width, calls }
     })
     for (const { start, width } of added.filter(({ calls }) => calls > 0)) {
@@ -573,8 +582,11 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       this.#toldUntil.set(who, Math.max(this.#toldUntil.get(who) ?? -Infinity, until))
     }
     if (behaviour.ends === "isIgnored" && !isInterrupted(exit)) counts.ignored++
-    else if (behaviour.ends === "succeeds" && exit._tag === "Success") counts.success++
-    else counts.failure++
+    else {
+      const isAccepted = behaviour.ends === "succeeds" && exit._tag === "Success"
+      this.#requested(process, circuit, isAccepted)
+      counts[isAccepted ? "success" : "failure"]++
+    }
   }
 
   callEnds(call: Call, exit: Exit.Exit<unknown, unknown>): void {
@@ -598,6 +610,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         () => `a call of process ${process.index} failed with ${String(error)}`
       )
       this.#countsOf(process, circuit).rejected++
+      if (isTagged(error, "BreakerOpenError") && "state" in error && error.state === "Throttled") {
+        return this.#checkShed(call)
+      }
       const snapshot = process.snapshot(circuit)
       const { override, retryAfter, state } = snapshot
       this.#check(
@@ -622,6 +637,37 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         () => `a call of process ${process.index} was kept for ${waited} ms after it had ended`
       )
     }
+  }
+
+  /**
+   * A call was shed: enough requests were made within the window, and of one process, or of all together, more than that were accepted
+   * were not.
+   */
+  #checkShed({ circuit, process }: Call): void {
+    const { now } = this.#fleet.world
+    const throttles = process.former[circuit]!.flatMap(({ throttle }) => throttle ?? [])
+    const within = Math.max(...throttles.map(({ within }) => Number(within))) + LATE
+    const least = Math.min(...throttles.map(({ minimumCalls }) => minimumCalls!))
+    const recent = (requests: ReadonlyArray<Requested> = []) => requests.filter(({ at }) => now - at < within)
+    const own = recent(this.#requests.get(`${process.index} ${circuit}`))
+    const all = this.#fleet.processes.flatMap(({ index }) => recent(this.#requests.get(`${index} ${circuit}`)))
+    const isBad = (requests: ReadonlyArray<Requested>): boolean =>
+      requests.length >= least && requests.some(({ isAccepted }) => !isAccepted)
+    this.#check(throttles.length > 0, () => `process ${process.index} shed a call, and its policy has no throttle`)
+    // Where a machine sleeps, requests are older than it knows.
+    const isPunctual = this.#fleet.processes.every(({ machine }) => machine.isPunctual)
+    this.#check(
+      isBad(own) || isBad(all) || !isPunctual || this.#wasMoved,
+      () => `process ${process.index} shed a call, of ${own.length} requests of its own and ${all.length} of all`
+    )
+    const who = `${process.index} ${circuit}`
+    this.#endedAt.set(who, [...this.#endedAt.get(who) ?? [], now])
+    this.#requested(process, circuit, false)
+  }
+
+  #requested(process: Process, circuit: number, isAccepted: boolean): void {
+    const who = `${process.index} ${circuit}`
+    this.#requests.set(who, [...this.#requests.get(who) ?? [], { at: this.#fleet.world.now, isAccepted }])
   }
 
   #waited({ arrivedAt, circuit, process }: Call): void {

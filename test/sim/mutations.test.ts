@@ -38,6 +38,16 @@ console.log(firstInexplicable(500))`
 
 const nameOf = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href)
 
+describe.concurrent("mutations of throttling", () => {
+  for (const [i, { rule }] of [...mutations.entries()].filter(([, { by }]) => by === "overload")) {
+    it(`a fleet lets through too much or too little without the rule that ${rule}`, async () => {
+      const program = `import { brokenByOverload } from ${nameOf("./overload.ts")}
+console.log(brokenByOverload(1).length)`
+      assert.match(await without(i, "--input-type=module", "--eval", program), /^[1-9]\d*$/m)
+    })
+  }
+})
+
 describe.concurrent("mutations of alerts and bells", () => {
   const all = [...mutations.entries()]
   for (const [i, { rule }] of all.filter(([, { by }]) => by === "bad nodes")) {

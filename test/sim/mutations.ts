@@ -3,8 +3,11 @@ export interface Mutation {
   readonly rule: string
   readonly from: string
   readonly to: string
-  /** Found by three bad nodes of a silent fleet (`quiet.ts`), or by outages of one of two storages (`switch.ts`), and not by random schedules. */
-  readonly by?: "bad nodes" | "outages" | undefined
+  /**
+   * Found by three bad nodes of a silent fleet (`quiet.ts`), by outages of one of two storages (`switch.ts`), or by fleets that throttle
+   * (`overload.ts`), and not by random schedules.
+   */
+  readonly by?: "bad nodes" | "outages" | "overload" | undefined
 }
 
 export const mutations: ReadonlyArray<Mutation> = [
@@ -155,6 +158,36 @@ export const mutations: ReadonlyArray<Mutation> = [
     rule: "the evidence must trip the new policy for an interval of its own",
     from: "this.#proposals.forget()\n    // How many",
     to: "// How many"
+  },
+  {
+    rule: "calls that were shed are requests",
+    from: "({ failure, shed = 0, success }: Totals): number => success + failure + shed",
+    to: "({ failure, success }: Totals): number => success + failure",
+    by: "overload"
+  },
+  {
+    rule: "an instance with calls enough sheds by what it has met itself",
+    from: "Math.min(1, minimumCalls / ofFleet)",
+    to: "1",
+    by: "overload"
+  },
+  {
+    rule: "an instance with few calls sheds as the fleet does",
+    from: "Math.min(1, minimumCalls / ofFleet)",
+    to: "0",
+    by: "overload"
+  },
+  {
+    rule: "the fleet's requests shed calls once all had their say",
+    from: "else if (isAnswered) this.requests =",
+    to: "else this.requests =",
+    by: "overload"
+  },
+  {
+    rule: "who sees that calls could be shed asks for the counts of all",
+    from: " || (throttle !== undefined && couldShed(throttle, evidence, EARLY))",
+    to: "",
+    by: "overload"
   },
   {
     rule: "a strict call joins no load that was sent before it came",

@@ -117,6 +117,20 @@ const sampledFrom = (rng: Rng, policy: Breaker.Data): Breaker.Data => {
   return { ...policy, halfOpen: { ...halfOpen, sample } }
 }
 
+/** The policy with throttling, in some schedules. */
+const throttledFrom = (rng: Rng, policy: Breaker.Data): Breaker.Data =>
+  rng.chance(0.3)
+    ? {
+      ...policy,
+      throttle: {
+        k: rng.pick([1, 1.2, 2]),
+        within: rng.pick([5000, 20_000]),
+        minimumCalls: rng.int(2, 6),
+        max: rng.pick([0.5, 0.9])
+      }
+    }
+    : policy
+
 /** A change of a policy. How fresh a view must be is not changed, because a call is judged by what it was when it came. */
 const changeFrom = (rng: Rng): Breaker.Data => {
   const { consistency: _, ...policy } = policyFrom(rng)
@@ -155,9 +169,13 @@ export const scheduleFrom = (seed: number): Schedule => {
     quiet.chance(0.6) ? { ...policy, reports: "quiet" } : policy
   // Whether samples judge half-open rounds.
   const sampled = new Rng(seed, 5)
+  // Whether circuits shed calls.
+  const throttled = new Rng(seed, 6)
+  const softened = (policy: Breaker.Data): Breaker.Data =>
+    throttledFrom(throttled, sampledFrom(sampled, withReports(policy)))
   const circuits = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({
     name: `c${i}`,
-    policy: sampledFrom(sampled, withReports(policyFrom(rng)))
+    policy: softened(policyFrom(rng))
   }))
   const quality = rng.chance(0.7) ? qualityFrom(rng) : perfect
   // Each kind of fault is left out of some schedules, because it hides others: a loss of data hides wrong counts.
@@ -175,7 +193,7 @@ export const scheduleFrom = (seed: number): Schedule => {
   const idlesSoon = suspends && sleep.chance(0.5)
   const change = new Rng(seed, 3)
   const changes = change.chance(0.4)
-    ? Array.from({ length: change.int(1, 3) }, () => sampledFrom(sampled, withReports(changeFrom(change))))
+    ? Array.from({ length: change.int(1, 3) }, () => softened(changeFrom(change)))
     : []
   const down = circuits.map(() => rng.chance(0.5))
   const process = (): number => rng.int(0, processes - 1)
@@ -245,7 +263,10 @@ export const scheduleFrom = (seed: number): Schedule => {
     idleTimeToLive: rng.chance(0.1) || idlesSoon
       ? Math.max(
         10_000,
-        ...[...circuits.map(({ policy }) => policy), ...changes].flatMap(({ trip }) => withinsOf(trip!))
+        ...[...circuits.map(({ policy }) => policy), ...changes].flatMap(({ throttle, trip }) => [
+          ...withinsOf(trip!),
+          Number(throttle?.within ?? 0)
+        ])
       )
       : 60 * 60 * 1000,
     quality,

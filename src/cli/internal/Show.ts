@@ -99,7 +99,9 @@ const lastLine = ({ lifetime }: Snapshot): string | undefined => {
 
 const windowsOf = ({ totals }: Snapshot): Output.Show["windows"] =>
   totals.flatMap((counts, index) =>
-    counts.success + counts.failure === 0 ? [] : [{ within: SPANS_MILLIS[index]!, ...counts }]
+    counts.success + counts.failure + (counts.shed ?? 0) === 0
+      ? []
+      : [{ within: SPANS_MILLIS[index]!, ...counts, shed: counts.shed ?? 0 }]
   )
 
 /** The lines of a circuit, as `show` prints them and as it is shown before an act. */
@@ -124,12 +126,12 @@ export const linesOf = ({ circuit, snapshot }: Circuit, colours: boolean): Reado
     ["next", nextLine(snapshot)],
     ["calls", callsLine(snapshot)],
     ["last", lastLine(snapshot)],
-    ...windowsOf(snapshot).map(({ failure, slow, success, within }) =>
+    ...windowsOf(snapshot).map(({ failure, shed, slow, success, within }) =>
       [
         `last ${spanOf(within)}`,
         `${plural(success + failure, "call")}, ${percent(failure, success + failure)} failed, ${
           percent(slow, success + failure)
-        } slow`
+        } slow${shed === 0 ? "" : `, ${percent(shed, success + failure + shed)} of the requests shed`}`
       ] as const
     ),
     ["streak", snapshot.streak === 0 ? undefined : `${plural(snapshot.streak, "consecutive failure")}`],

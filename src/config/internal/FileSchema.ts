@@ -28,6 +28,7 @@ export interface File {
 // -----------------------------------------------------------------------------
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
+const Factor = Schema.Finite.check(Schema.isGreaterThanOrEqualTo(1))
 const Rate = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
 const ShareOrFalse = Schema.Union([
   Schema.Finite.check(Schema.isGreaterThan(0), Schema.isLessThanOrEqualTo(1)),
@@ -67,6 +68,8 @@ const schemaOf = (kind: Kind): Schema.Codec<unknown, unknown> => {
       return InSeconds
     case "count":
       return Count
+    case "factor":
+      return Factor
     case "rate":
       return Rate
     case "share or false":

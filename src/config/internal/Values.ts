@@ -14,6 +14,8 @@ export const allowedFor = (kind: Kind): string => {
       return "a number of seconds, or a text with a unit such as \"250 millis\" or \"2 minutes\""
     case "count":
       return "a whole number of at least 1"
+    case "factor":
+      return "a number of at least 1"
     case "rate":
       return "a rate in [0, 1]"
     case "share or false":
@@ -40,6 +42,7 @@ export const readValue = (kind: Kind, at: At, origin: Origin, inside: Inside): R
       return duration === undefined ? refused(at, allowedFor(kind)) : { value: duration }
     }
     case "count":
+    case "factor":
     case "rate": {
       const number = numberOf(at.value, origin)
       return number === undefined ? refused(at, allowedFor(kind)) : { value: number }

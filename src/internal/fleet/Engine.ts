@@ -331,7 +331,7 @@ const membershipOf = (
 /** `known` is kept where the policy looks back over the same spans, so that the answer to a request under way still fits. */
 const inForce = (
   { connection, rounds }: Engine,
-  { failures, fleet: policy, leaseMillis, maxOpenForMillis, probes, rule, successes, windows }: Resolved,
+  { failures, fleet: policy, leaseMillis, maxOpenForMillis, probes, rule, successes, throttle, windows }: Resolved,
   known: ReadonlyArray<number> = []
 ): InForce => {
   const withins = withinsOf(windows)
@@ -343,7 +343,7 @@ const inForce = (
   return {
     rounds: rounds(policy.syncEveryMillis),
     policy,
-    plan: { rule, probes, successes, failures, leaseMillis, maxOpenForMillis },
+    plan: { rule, throttle, probes, successes, failures, leaseMillis, maxOpenForMillis },
     isPooled: pooled,
     polls,
     alerts: pooled && connection.bell !== undefined && policy.maxAgeMillis > 0,

@@ -8,6 +8,7 @@ import type { Permit, Settlement } from "../../core/Permit.ts"
 import type { LeaseName, Why } from "../../core/Record.ts"
 import type { FleetState, FleetView, OpenedBy, State } from "../../core/State.ts"
 import type { LocalMillis } from "../../core/Time.ts"
+import type { Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
 import type { OperationTo, StorageError } from "../../Storage/Storage.ts"
 
@@ -20,6 +21,8 @@ export type Leave = "Own" | "Alone" | "Granted" | "Ask" | "Denied"
 
 /** All that a circuit has counted. The lifetime counts only grow; the streak and the hint are the epoch's. */
 export interface Counted extends LifetimeCounts {
+  /** Calls that throttling has shed. */
+  readonly shed: number
   readonly streak: number
   readonly hintUntil: LocalMillis
   readonly lastSuccessAt: LocalMillis
@@ -77,6 +80,8 @@ export interface Fleet {
   readonly drift: string | undefined
   /** How close the fleet's circuit is to opening on pooled evidence: in [0, 1], and 0 where that does not open it. */
   readonly approach: number
+  /** The fleet's requests, by which calls are shed; `undefined` where too little is known of them. */
+  readonly requests: (now: LocalMillis) => Totals | undefined
 }
 
 /** The breaker's part in the fleet, from which each circuit gets its membership once there is something to know. */
@@ -98,9 +103,14 @@ export interface Entry {
 /** Bits of a circuit's gate that its fleet shuts and opens. */
 export const GATE_IDLE = 8
 export const GATE_LEASE = 16
+/** Shut and opened by the circuit itself. */
+export const GATE_SHEDS = 128
 
-/** `GATE_IDLE`: the circuit is not in the rounds, so that its next call puts it back. `GATE_LEASE`: a lease waits for a call. */
-export type GateBit = typeof GATE_IDLE | typeof GATE_LEASE
+/**
+ * `GATE_IDLE`: the circuit is not in the rounds, so that its next call puts it back. `GATE_LEASE`: a lease waits for a call.
+ * `GATE_SHEDS`: a share of the calls is shed.
+ */
+export type GateBit = typeof GATE_IDLE | typeof GATE_LEASE | typeof GATE_SHEDS
 
 /** One circuit of one instance, as its fleet sees it. */
 export interface Local {

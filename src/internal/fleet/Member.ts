@@ -40,7 +40,7 @@ import { deadlineExceeded } from "../StorageErrors.ts"
 import { isSnapshot } from "./Answers.ts"
 import type { Rung } from "./Bell.ts"
 import { Exchange } from "./Exchange.ts"
-import { type Counted, type Fleet, GATE_IDLE, type Leave, type Local } from "./Fleet.ts"
+import { type Counted, type Fleet, GATE_IDLE, GATE_SHEDS, type Leave, type Local } from "./Fleet.ts"
 import { fleetSnapshotOf } from "./FleetSnapshot.ts"
 import { Hurry } from "./Hurry.ts"
 import { Leases } from "./Leases.ts"
@@ -194,6 +194,16 @@ export class Member implements Fleet, Evidence, Participant {
     return isPooled && this.snapshot.state._tag === "Closed" ? approach(plan.rule, this) : 0
   }
 
+  /** They say less and less as they grow old, which they do while the storage is away. */
+  requests(now: LocalMillis): Totals | undefined {
+    const { requests } = this.#proposals
+    const { throttle } = this.membership.plan
+    if (throttle === undefined || requests === undefined) return undefined
+    const { failure, shed = 0, slow, success } = requests.totals
+    const left = Math.max(0, 1 - (now - requests.at) / throttle.window.duration)
+    return { success: success * left, failure: failure * left, slow: slow * left, shed: shed * left }
+  }
+
   fleetSnapshot(now: LocalMillis): FleetSnapshot {
     return fleetSnapshotOf(this, now)
   }
@@ -284,13 +294,14 @@ export class Member implements Fleet, Evidence, Participant {
     const own = this.#reports.outbox.unacknowledged(now)
     const { answeredAt, snapshot } = this
     return own !== undefined &&
-      isUrgent(plan.rule, { answeredAt, snapshot, totals: (window) => this.totals(window) }, own, now)
+      isUrgent(plan, { answeredAt, snapshot, totals: (window) => this.totals(window) }, own, now)
   }
 
   /** Whether nothing that is not told yet could matter, and a change elsewhere would be heard of. */
   #isQuiet(now: LocalMillis): boolean {
     const { connection: { bell }, isQuiet } = this.membership
     if (!isQuiet || bell?.isWorking !== true || !this.#isLoaded || this.isAway) return false
+    if (this.local.isShut(GATE_SHEDS)) return false
     const { state } = this.snapshot
     const isSettled = state._tag === "Closed" || this.#isOpenAt(now) || this.#isUnjudged(now)
     return isSettled && this.#vigil?.isAlert(now) !== true
@@ -508,8 +519,8 @@ export class Member implements Fleet, Evidence, Participant {
     this.#reports.acknowledged(report, result.success)
     this.accept(snapshot, report.knewGeneration, report.requestedAt)
     if (isFirst) this.#logRestored(snapshot)
-    this.local.evidenceRead(this.answeredAt)
     if (isCurrent && this.requestedAt === report.requestedAt) this.#proposals.judge(report.requestedAt)
+    this.local.evidenceRead(this.answeredAt)
     // The first answer brought the storage's clock, without which no outcomes were sent.
     if (isFirst && !this.#reports.outbox.isEmpty) this.membership.batches.sendNow(this)
     else this.#proposeOwn()

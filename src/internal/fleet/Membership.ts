@@ -9,7 +9,7 @@
 import * as Duration from "effect/Duration"
 import { widthFor } from "../../core/Buckets.ts"
 import type { Plan } from "../../core/Plan.ts"
-import type { RuleWindow } from "../../core/TripRule.ts"
+import { type RuleWindow, windowsOf } from "../../core/TripRule.ts"
 import type { Storage } from "../../Storage/Storage.ts"
 import type { Problem } from "../Check.ts"
 import type { Log } from "../Log.ts"
@@ -25,14 +25,21 @@ export const isPooled = ({ evidence }: FleetPolicy, { capabilities }: Storage): 
 const inMillis = (millis: number): string => `${millis} millis`
 
 /** The problems of a policy that a storage cannot serve: it would forget the evidence, or never see it twice. */
-export const unfit = ({ fleet, windows }: Resolved, storage: Storage): ReadonlyArray<Problem> => {
+export const unfit = ({ fleet, rule, throttle }: Resolved, storage: Storage): ReadonlyArray<Problem> => {
   if (!storage.capabilities.fences) return []
   const { maxAgeMillis, syncEveryMillis } = fleet
   const idleMillis = Duration.toMillis(storage.idleTimeToLive)
-  const withins = isPooled(fleet, storage) ? withinsOf(windows) : []
+  const pooled = isPooled(fleet, storage)
+  const withins = pooled ? withinsOf(windowsOf(rule)) : []
+  const sheddingWithin = pooled && throttle !== undefined ? throttle.window.duration : -Infinity
   // `strict` judges on one snapshot. No window is shorter than the storage's narrowest bucket.
   const shortest = maxAgeMillis === 0 ? Infinity : Math.max(widthFor(0), Math.min(...withins))
-  const longest = Math.max(...withins)
+  const tooLong = (field: string, within: number) =>
+    within <= idleMillis ? [] : [{
+      field,
+      value: inMillis(within),
+      range: `at most the storage's idleTimeToLive (${inMillis(idleMillis)}) for pooled evidence`
+    }]
   return [
     ...syncEveryMillis <= Math.min(idleMillis, shortest) ? [] : [{
       field: "syncEvery",
@@ -41,11 +48,8 @@ export const unfit = ({ fleet, windows }: Resolved, storage: Storage): ReadonlyA
         ? `at most the shortest window of trip (${inMillis(shortest)}), in which pooled evidence must trip twice`
         : `at most the storage's idleTimeToLive (${inMillis(idleMillis)})`
     }],
-    ...longest <= idleMillis ? [] : [{
-      field: "trip.within",
-      value: inMillis(longest),
-      range: `at most the storage's idleTimeToLive (${inMillis(idleMillis)}) for pooled evidence`
-    }]
+    ...tooLong("trip.within", Math.max(...withins)),
+    ...tooLong("throttle.within", sheddingWithin)
   ]
 }
 
@@ -58,7 +62,10 @@ export interface InForce {
   readonly rounds: Rounds
   readonly policy: FleetPolicy
   /** The part of the plan by which the fleet's evidence is judged and its probes are granted. */
-  readonly plan: Pick<Plan, "rule" | "probes" | "successes" | "failures" | "leaseMillis" | "maxOpenForMillis">
+  readonly plan: Pick<
+    Plan,
+    "rule" | "throttle" | "probes" | "successes" | "failures" | "leaseMillis" | "maxOpenForMillis"
+  >
   /** Whether the fleet opens on pooled evidence, or with whichever instance trips. */
   readonly isPooled: boolean
   /** Whether successes are reported and changes polled for. Not so on memory with `any` and `local`: nobody else needs them. */

@@ -21,7 +21,8 @@ import {
   merge,
   noCounts,
   noDelta,
-  noLifetimeCounts
+  noLifetimeCounts,
+  shedCalls
 } from "../../core/Delta.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
 import type { Counted } from "./Fleet.ts"
@@ -50,7 +51,7 @@ export class Outbox {
   #at: LocalMillis = 0
   /** When counts were last collected, and the counts of then. */
   #collectedAt: LocalMillis
-  #base: LifetimeCounts = noLifetimeCounts
+  #base: LifetimeCounts & Pick<Counted, "shed"> = { ...noLifetimeCounts, shed: 0 }
   #baseStreak = 0
   #baseHintUntil: LocalMillis = 0
   /** Outcomes since then that are no evidence, and the failures before the first success. */
@@ -136,7 +137,7 @@ export class Outbox {
   }
 
   #collect(counted: Counted, now: LocalMillis): boolean {
-    const { failure, ignored, rejected, slow, success, timeout } = counted
+    const { failure, ignored, rejected, shed, slow, success, timeout } = counted
     const base = this.#base
     const lifetime = {
       success: success - base.success,
@@ -149,7 +150,7 @@ export class Outbox {
     const isNew = lifetime.success + lifetime.failure + lifetime.ignored + lifetime.rejected > 0
     if (isNew) {
       this.#add(this.#deltaOf(lifetime, counted, now), now)
-      this.#base = { failure, ignored, rejected, slow, success, timeout }
+      this.#base = { failure, ignored, rejected, shed, slow, success, timeout }
       this.#baseHintUntil = counted.hintUntil
       this.#otherSuccess = this.#otherFailure = this.#otherSlow = 0
     }
@@ -160,19 +161,20 @@ export class Outbox {
 
   #deltaOf(
     lifetime: LifetimeCounts,
-    { hintUntil, lastFailureAt, lastFailureMillis, lastSuccessAt, lastSuccessMillis, streak }: Counted,
+    { hintUntil, lastFailureAt, lastFailureMillis, lastSuccessAt, lastSuccessMillis, shed, streak }: Counted,
     now: LocalMillis
   ): Delta {
     const counts = {
       success: lifetime.success - this.#otherSuccess,
       failure: lifetime.failure - this.#otherFailure,
-      slow: lifetime.slow - this.#otherSlow
+      slow: lifetime.slow - this.#otherSlow,
+      ...shedCalls(shed - this.#base.shed)
     }
     const age = (at: LocalMillis): number => Math.max(0, now - at)
     const sawSuccess = counts.success > 0
     const trailing = sawSuccess ? Math.min(streak, counts.failure) : counts.failure
     return {
-      buckets: this.#withins.length > 0 && counts.success + counts.failure > 0
+      buckets: this.#withins.length > 0 && counts.success + counts.failure + (counts.shed ?? 0) > 0
         ? [{ age: age(this.#collectedAt), ...counts }]
         : [],
       streak: { leading: sawSuccess ? this.#leading : trailing, sawSuccess, trailing },

@@ -12,13 +12,14 @@
  */
 import type { Opening, Why } from "../../core/Record.ts"
 import { isWritable } from "../../core/Record.ts"
+import { couldShed } from "../../core/Throttle.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
-import { couldTrip, type Evidence, trips } from "../../core/TripRule.ts"
+import { type Evidence, type Totals, trips } from "../../core/TripRule.ts"
 import type { Change, Changed, Snapshot } from "../../Storage/Storage.ts"
 import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import type { Local } from "./Fleet.ts"
 import type { Membership } from "./Membership.ts"
-import { answerMillisOf, EARLY } from "./Vigil.ts"
+import { answerMillisOf, couldMatter } from "./Vigil.ts"
 
 /** The membership that proposes. It is the fleet's evidence, too. */
 interface Proposer extends Evidence {
@@ -36,17 +37,21 @@ interface Proposer extends Evidence {
 
 export class Proposals {
   readonly #proposer: Proposer
-  /** Whether the rule could trip on the last snapshot. */
+  /** Whether the rule could trip on the last snapshot, or calls be shed. */
   suspects = false
+  /** The fleet's requests, by which calls are shed, and when they were read: as of the last snapshot that had all of them. */
+  requests: { readonly totals: Totals; readonly at: LocalMillis } | undefined = undefined
+  /** Whether calls would be shed by a snapshot that may lack what others have not said. */
+  #lacksRequests = false
   #tripsSince: { readonly asOf: StorageMillis; readonly requestedAt: LocalMillis } | undefined = undefined
 
   constructor(proposer: Proposer) {
     this.#proposer = proposer
   }
 
-  /** Whether the pooled evidence trips and a second snapshot has to confirm it. */
+  /** Whether the pooled evidence trips, or sheds calls, and another snapshot has to confirm it. */
   get isSuspecting(): boolean {
-    return this.#tripsSince !== undefined
+    return this.#tripsSince !== undefined || this.#lacksRequests
   }
 
   /** When a snapshot could be the last that is needed; `undefined` where nothing is suspected, and no alert runs. */
@@ -58,8 +63,8 @@ export class Proposals {
   }
 
   forget(): void {
-    this.#tripsSince = undefined
-    this.suspects = false
+    this.#tripsSince = this.requests = undefined
+    this.suspects = this.#lacksRequests = false
   }
 
   /** Judges a snapshot of the pooled evidence that was requested at this time and answered now. */
@@ -68,17 +73,18 @@ export class Proposals {
     const mode = snapshot.override?.kind
     const isJudged = isPooled && policy.proposes && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" &&
       mode !== "Disabled"
-    this.suspects = isJudged && alerts && couldTrip(plan.rule, this.#proposer, EARLY)
+    const { alert, asOf, streak, totals } = snapshot
+    const { pacedMillis: intervalMillis } = this.#proposer
+    const answerMillis = answerMillisOf(intervalMillis, connection.now() - requestedAt)
+    this.suspects = isJudged && alerts && couldMatter(plan, this.#proposer)
+    const isAnswered = !alerts || (alert !== undefined && alert.since >= answerMillis)
+    this.#readRequests(isJudged, isAnswered)
     const reason = isJudged ? trips(plan.rule, this.#proposer) : undefined
     if (reason === undefined) {
       this.#tripsSince = undefined
       return
     }
-    const { alert, asOf, streak, totals } = snapshot
-    const { pacedMillis: intervalMillis } = this.#proposer
-    const answerMillis = answerMillisOf(intervalMillis, connection.now() - requestedAt)
     this.#tripsSince ??= { asOf, requestedAt }
-    const isAnswered = !alerts || (alert !== undefined && alert.since >= answerMillis)
     const lasts = isAnswered && asOf - this.#tripsSince.asOf >= intervalMillis &&
       requestedAt - this.#tripsSince.requestedAt >= intervalMillis
     if (!lasts && policy.maxAgeMillis > 0) {
@@ -93,6 +99,15 @@ export class Proposals {
       asOf,
       mode === undefined ? local.nextOpenForMillis(connection.now()) : undefined
     )
+  }
+
+  /** What others have not said may be successes, so only a snapshot that has everything says that calls are to be shed. */
+  #readRequests(isJudged: boolean, isAnswered: boolean): void {
+    const { membership: { connection, plan: { throttle } } } = this.#proposer
+    const sheds = isJudged && throttle !== undefined && couldShed(throttle, this.#proposer, 1)
+    this.#lacksRequests = sheds && !isAnswered
+    if (!sheds) this.requests = undefined
+    else if (isAnswered) this.requests = { totals: this.#proposer.totals(throttle.window), at: connection.now() }
   }
 
   /** Proposes this instance's own trip under `evidence: any`. Without `openForMillis` it is a trip in metrics-only mode. */

@@ -12,12 +12,18 @@
  */
 import { widthFor } from "../../core/Buckets.ts"
 import { add, type Delta, noCounts } from "../../core/Delta.ts"
+import type { Plan } from "../../core/Plan.ts"
+import { couldShed } from "../../core/Throttle.ts"
 import type { LocalMillis } from "../../core/Time.ts"
-import { couldTrip, type RuleWindow, type Totals, type TripRule } from "../../core/TripRule.ts"
+import { couldTrip, type Evidence, type RuleWindow, type Totals } from "../../core/TripRule.ts"
 import type { Snapshot } from "../../Storage/Storage.ts"
 
 /** Thresholds are multiplied by this where it is asked whether a rule could trip, so that an alert comes before the trip. */
 export const EARLY = 0.8
+
+/** Whether the rule could trip, or calls be shed, on evidence of which a part is not known yet. */
+export const couldMatter = ({ rule, throttle }: Pick<Plan, "rule" | "throttle">, evidence: Evidence): boolean =>
+  couldTrip(rule, evidence, EARLY) || (throttle !== undefined && couldShed(throttle, evidence, EARLY))
 
 /** How long an alert lasts after the last suspicion, in intervals. */
 const ALERT_INTERVALS = 3
@@ -57,9 +63,9 @@ export interface Known {
   readonly totals: (window: RuleWindow) => Totals
 }
 
-/** Whether the rule could trip on what is known and on these outcomes, which the storage has not acknowledged. */
+/** Whether something could follow from what is known and from these outcomes, which the storage has not acknowledged. */
 export const isUrgent = (
-  rule: TripRule,
+  plan: Pick<Plan, "rule" | "throttle">,
   { answeredAt, snapshot, totals }: Known,
   own: Delta,
   now: LocalMillis
@@ -67,7 +73,7 @@ export const isUrgent = (
   if (own.lifetime.failure === 0 && own.lifetime.slow === 0) return false
   const members = membersOf(snapshot)
   const { sawSuccess, trailing } = own.streak
-  return couldTrip(rule, {
+  return couldMatter(plan, {
     streak: members * trailing + (sawSuccess ? 0 : snapshot.streak),
     totals: (window) => {
       const known = totals(window)
@@ -78,10 +84,11 @@ export const isUrgent = (
       return {
         success: known.success * left + unsent.success,
         failure: known.failure + members * unsent.failure,
-        slow: known.slow + members * unsent.slow
+        slow: known.slow + members * unsent.slow,
+        shed: (known.shed ?? 0) + members * (unsent.shed ?? 0)
       }
     }
-  }, EARLY)
+  })
 }
 
 export class Vigil {

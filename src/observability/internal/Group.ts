@@ -188,6 +188,7 @@ const shapeOf = (sources: ReadonlyArray<Source>): Shape => {
     isSum: sources.some(({ _tag }) => _tag === "Keys"),
     countsSlow: all.some(({ slowerThanMillis }) => slowerThanMillis !== undefined),
     hasLimit: all.some(({ maxConcurrent }) => maxConcurrent !== undefined),
+    hasThrottle: all.some(({ throttle }) => throttle !== undefined),
     hasFleet: all.some(({ fleet }) => fleet !== undefined),
     failureWindows: [...new Set(windows.flatMap(({ failure }) => [...failure]))],
     slowWindows: [...new Set(windows.flatMap(({ slow }) => [...slow]))]

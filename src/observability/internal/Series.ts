@@ -9,6 +9,7 @@ export interface Shape {
   readonly isSum: boolean
   readonly countsSlow: boolean
   readonly hasLimit: boolean
+  readonly hasThrottle: boolean
   readonly hasFleet: boolean
   readonly failureWindows: ReadonlyArray<string>
   readonly slowWindows: ReadonlyArray<string>
@@ -62,9 +63,9 @@ const calls: ReadonlyArray<Series> = [
   of(table.calls, ({ counts }) => counts.ignored, { outcome: "ignored" })
 ]
 
-const rejections = ({ hasLimit }: Shape): ReadonlyArray<Series> =>
+const rejections = ({ hasLimit, hasThrottle }: Shape): ReadonlyArray<Series> =>
   REASONS.flatMap((reason, i) =>
-    reason === "bulkhead" && !hasLimit ? [] : [
+    (reason === "bulkhead" && !hasLimit) || (reason === "throttled" && !hasThrottle) ? [] : [
       of(table.rejections, ({ counts }) => counts.rejections[i]!, { reason }),
       of(table.unenforced, ({ counts }) => counts.unenforced[i]!, { reason })
     ]
@@ -84,10 +85,13 @@ const ratio = (row: Series["row"], window: string, part: "failures" | "slow"): S
     return sums === undefined || sums.calls === 0 ? 0 : sums[part] / sums.calls
   }, { window })
 
-const byPolicy = ({ countsSlow, failureWindows, hasLimit, isSum, slowWindows }: Shape): ReadonlyArray<Series> => [
+const byPolicy = (
+  { countsSlow, failureWindows, hasLimit, hasThrottle, isSum, slowWindows }: Shape
+): ReadonlyArray<Series> => [
   ...failureWindows.map((window) => ratio(table.failureRatio, window, "failures")),
   ...slowWindows.map((window) => ratio(table.slowRatio, window, "slow")),
   ...(countsSlow ? [of(table.callsSlow, ({ counts }) => counts.slow)] : []),
+  ...(hasThrottle ? [of(table.shed, ({ shed }) => shed)] : []),
   // Each circuit of a keyed breaker has the limit for itself.
   ...(hasLimit && !isSum ? [of(table.concurrentLimit, ({ concurrentLimit }) => concurrentLimit)] : [])
 ]
