@@ -78,7 +78,7 @@ export declare namespace Output {
       Record<"within" | "success" | "failure" | "slow" | "shed", number>
     >
     readonly changes: ReadonlyArray<Change>
-    /** How many instances have reported within the idle time, or some more. `null` where none has, and where the storage does not count them. */
+    /** How many instances have reported within the idle time, or some more. `null` where none has. */
     readonly instances: number | null
     /** Whether the given policy is the one that last changed the state; `null` where none is given or none has. */
     readonly policy: { readonly fingerprint: string; readonly matches: boolean } | null

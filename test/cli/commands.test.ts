@@ -13,12 +13,10 @@ describe("the command line", () => {
     {
       name: "SQLite",
       target: () => Promise.resolve({ url: `sqlite:${join(directory, "circuits.db")}` }),
-      countsInstances: false,
       cleaned: CLEANED_SQL
     },
     {
       name: "files",
-      countsInstances: true,
       cleaned: [2, /Services clean up file .* by themselves/],
       target: async () => {
         const circuits = join(directory, "circuits")

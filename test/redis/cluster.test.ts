@@ -24,7 +24,6 @@ describe("the command line, by URL", () => {
   commandLine([{
     name: "a Cluster of six",
     target: () => Promise.resolve({ url: cluster.url, prefix: "cli_" }),
-    countsInstances: true,
     cleaned: CLEANED_REDIS
   }])
 })

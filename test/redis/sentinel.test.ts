@@ -22,7 +22,6 @@ describe("the command line, by URL", () => {
   commandLine([{
     name: "a master under Sentinels",
     target: () => Promise.resolve({ url: sentinels.url, prefix: "cli_" }),
-    countsInstances: true,
     cleaned: CLEANED_REDIS
   }])
 })

@@ -16,9 +16,9 @@ const at = (url: () => string) => () => Promise.resolve({ url: url(), prefix: fr
 
 describe("the command line on servers", () => {
   commandLine([
-    { name: "Redis", target: at(() => serverUrl("redis")), countsInstances: true, cleaned: CLEANED_REDIS },
-    { name: "Postgres", target: at(() => serverUrl("postgres")), countsInstances: false, cleaned: CLEANED_SQL },
-    { name: "MariaDB", target: at(() => serverUrl("mysql")), countsInstances: false, cleaned: CLEANED_SQL }
+    { name: "Redis", target: at(() => serverUrl("redis")), cleaned: CLEANED_REDIS },
+    { name: "Postgres", target: at(() => serverUrl("postgres")), cleaned: CLEANED_SQL },
+    { name: "MariaDB", target: at(() => serverUrl("mysql")), cleaned: CLEANED_SQL }
   ])
 })
 
