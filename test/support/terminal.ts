@@ -1,6 +1,7 @@
 /** The command line as a person and as a script use it: in a process, with and without a terminal. */
 import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process"
 import { once } from "node:events"
+import { readFileSync } from "node:fs"
 import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import { Child } from "./children.ts"
@@ -125,6 +126,12 @@ export class Pty {
       .catch((error: unknown) => {
         if (!what.test(this.screen)) throw new Error(`the screen is ${JSON.stringify(this.screen)}`, { cause: error })
       })
+  }
+
+  /** The process of the command, which is a child of `script`. */
+  get pid(): number {
+    const { pid } = this.#process
+    return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim())
   }
 
   get isRunning(): boolean {
