@@ -154,20 +154,62 @@ describe("a bell", () => {
       assert.strictEqual((yield* stored(linkA)).override?.kind, "ForcedOpen")
     }))
 
-  it.effect("renews a view, so that maxAge loads nothing while it says that nothing changed", () =>
-    Effect.gen(function*() {
-      const { both, linkA, linkB, b } = yield* twoOn({ ...rate, consistency: { maxAge: "2 seconds" } }, {
-        pushes: false
+  describe("renews views, so that with maxAge", () => {
+    const cached = { ...rate, consistency: { maxAge: "2 seconds" } } as const
+
+    /** Calls of two instances in each of so many seconds. Counts what the first has sent meanwhile. */
+    const loadsIn = (count: number, { both, linkA }: Fleet) =>
+      Effect.gen(function*() {
+        const before = { reports: linkA.reports.length, sync: countOf(linkA, "sync") }
+        yield* seconds(count, both)
+        const told = linkA.reports.slice(before.reports).filter(({ delta }) => delta.lifetime.success > 0)
+        return { loads: countOf(linkA, "sync") - before.sync - told.length, reports: told.length }
       })
-      yield* seconds(5, both)
-      const reports = countOf(linkA, "sync")
-      yield* seconds(20, both)
-      assert.isAtMost(countOf(linkA, "sync") - reports, 4)
-      yield* b.override({ mode: "ForcedOpen", reason: "drill", actor: "ann" })
-      yield* seconds(2, both)
-      assert.isAbove(countOf(linkA, "sync") - reports, 1)
-      assert.isAbove(countOf(linkB, "change"), 0)
-    }))
+    type Fleet = Effect.Success<ReturnType<typeof twoOn>>
+
+    it.effect("no call loads anything while it says that nothing changed", () =>
+      Effect.gen(function*() {
+        const fleet = yield* twoOn(cached, { pushes: false })
+        yield* seconds(5, fleet.both)
+        const { loads, reports } = yield* loadsIn(40, fleet)
+        assert.strictEqual(loads, 0)
+        assert.isAtMost(reports, 6)
+      }))
+
+    it.effect("what it tells of is loaded, once", () =>
+      Effect.gen(function*() {
+        const fleet = yield* twoOn(cached, { pushes: false })
+        yield* seconds(5, fleet.both)
+        yield* fleet.b.override({ mode: "MetricsOnly", reason: "drill", actor: "ann" })
+        // The load brings what was not reported. A lazy report may come beside it.
+        const { loads, reports } = yield* loadsIn(3, fleet)
+        assert.isAtLeast(loads + reports, 1)
+        assert.isAtMost(loads + reports, 2)
+        assert.strictEqual((yield* fleet.a.snapshot).override?.mode, "MetricsOnly")
+      }))
+
+    it.effect("views that are too old are loaded while polls fail, and not after that", () =>
+      Effect.gen(function*() {
+        const fleet = yield* twoOn(cached, { pushes: false })
+        yield* seconds(5, fleet.both)
+        fleet.linkA.fault(failing("Invalid"), "bells")
+        // A report an interval, whose answer is a view.
+        const { loads, reports } = yield* loadsIn(20, fleet)
+        assert.isAtLeast(reports + loads, 19)
+        fleet.linkA.fault(undefined, "bells")
+        yield* seconds(3, fleet.both)
+        assert.strictEqual((yield* loadsIn(20, fleet)).loads, 0)
+      }))
+
+    it.effect("the first call after a pause loads its view, because nothing is polled meanwhile", () =>
+      Effect.gen(function*() {
+        const fleet = yield* twoOn(cached, { pushes: false })
+        yield* seconds(5, fleet.both)
+        yield* seconds(60)
+        assert.isAtLeast((yield* loadsIn(1, fleet)).loads, 1)
+        assert.strictEqual((yield* loadsIn(20, fleet)).loads, 0)
+      }))
+  })
 })
 
 describe("a fleet with all of its circuits in trouble", () => {

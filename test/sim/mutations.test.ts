@@ -17,8 +17,8 @@ const without = async (mutation: number, ...program: ReadonlyArray<string>): Pro
 }
 
 describe.concurrent("mutations of the protocol", () => {
-  for (const [i, { by, rule }] of mutations.entries()) {
-    if (by !== undefined) continue
+  for (const [i, { by, measure, rule }] of mutations.entries()) {
+    if (by !== undefined || measure !== undefined) continue
     it(`a schedule fails without the rule that ${rule}`, async () => {
       const found = await without(i, fileOf("./main.ts"), "--first", "--schedules", "1000")
       assert.match(found, /^Seed \d+ fails: \d+ ms: /)
@@ -55,6 +55,14 @@ describe.concurrent("mutations of alerts and bells", () => {
       const program = `import { openedByBadNodes } from ${nameOf("./quiet.ts")}
 console.log(openedByBadNodes(10))`
       assert.match(await without(i, "--input-type=module", "--eval", program), /^[1-9]\d*$/m)
+    })
+  }
+  for (const [i, { measure, rule }] of all.filter(([, { measure }]) => measure !== undefined)) {
+    it(`a measure is out of its bounds without the rule that ${rule}`, async () => {
+      const program = `import { measures } from ${nameOf("./measures.ts")}
+const { most, of } = measures[${JSON.stringify(measure)}]
+console.log(of() > most)`
+      assert.match(await without(i, "--input-type=module", "--eval", program), /^true$/m)
     })
   }
   for (const [i, { rule }] of all.filter(([, { by }]) => by === "outages")) {

@@ -1,4 +1,6 @@
 /** Rules of the protocol, each with the one place in the source that holds it, and the source without the rule. */
+import type { MeasureName } from "./measures.ts"
+
 export interface Mutation {
   readonly rule: string
   readonly from: string
@@ -8,6 +10,8 @@ export interface Mutation {
    * (`overload.ts`), and not by random schedules.
    */
   readonly by?: "bad nodes" | "outages" | "overload" | undefined
+  /** Found by a measure that is out of its bounds. */
+  readonly measure?: MeasureName | undefined
 }
 
 export const mutations: ReadonlyArray<Mutation> = [
@@ -51,6 +55,60 @@ export const mutations: ReadonlyArray<Mutation> = [
     from: "if (rung === \"all\" || isLost || wasSetBack) this.gaps++",
     to: "if (isLost || wasSetBack) this.gaps++",
     by: "outages"
+  },
+  {
+    rule: "failures that could open the circuit are reported soon",
+    from: "else if (!rounds.isHurried(this)) {",
+    to: "else if (this.isChanging) {",
+    measure: "from failures that could open the circuit to their report"
+  },
+  {
+    rule: "an own trip is reported at once",
+    from: "if (isQuiet) batches.sendNow(this)",
+    to: "",
+    measure: "from an instance's own trip to its report, in a fleet that is healthy"
+  },
+  {
+    rule: "slow calls could open the circuit, too",
+    from: "if (own.lifetime.failure === 0 && own.lifetime.slow === 0) return false",
+    to: "if (own.lifetime.failure === 0) return false",
+    measure: "from the first slow call of each instance to a report of it"
+  },
+  {
+    rule: "what is not known may fill the minimum of calls",
+    from: "bad / Math.max(success + failure, minimumCalls) >= threshold * early",
+    to: "success + failure >= minimumCalls && bad / (success + failure) >= threshold * early",
+    measure: "from the first failure of a fleet with few calls to a report of it"
+  },
+  {
+    rule: "every report of an instance that suspects a trip says so",
+    from: "suspect: this.#proposals.suspects ?",
+    to: "suspect: this.#proposals.suspects && this.#vigil?.isAlert(now) !== true ?",
+    measure: "from a loss of the data in an alert to the opening"
+  },
+  {
+    rule: "an alert ends",
+    from: "return now < this.#alertUntil",
+    to: "return this.#alertUntil > 0",
+    measure: "reports a second of ten instances, ten seconds after a burst of failures"
+  },
+  {
+    rule: "each report that a failure hurries makes the next one wait longer",
+    from: "this.#delayMillis = Math.min(intervalMillis, 2 * this.#delayMillis)",
+    to: "this.#delayMillis = FAILURE_DELAY_MILLIS",
+    measure: "reports a second of each of ten instances, where 45 % fail and nothing opens"
+  },
+  {
+    rule: "successes that come late end a row, too",
+    from: "later.sawSuccess ? later.trailing : run + later.trailing",
+    to: "later.sawSuccess && later.trailing === 0 && run === 0 ? later.trailing : run + later.trailing",
+    measure: "reports a second of ten instances, of whose calls one in twenty fails"
+  },
+  {
+    rule: "instances answer an alert at random",
+    from: "now + withinMillis * connection.random()",
+    to: "now",
+    measure: "the share of forty instances that answer an alert in the same 50 ms"
   },
   {
     rule: "reports of an older generation are no evidence",

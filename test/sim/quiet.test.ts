@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { type Measure, measures } from "./measures.ts"
 import { openedByBadNodes } from "./quiet.ts"
 import { slowed } from "./slow.ts"
 import { firstMissed } from "./switch.ts"
@@ -22,6 +23,14 @@ describe("a fleet on a slow storage", () => {
       assert.strictEqual(counted, calls)
       // Half of the calls of the last 30 seconds have failed after 15.
       assert.isAtMost(openedAfter ?? Infinity, 15_000 + 7000)
+    })
+  }
+})
+
+describe("a measure is in its bounds:", () => {
+  for (const [name, { most, of, unit }] of Object.entries<Measure>(measures)) {
+    it(`${name}, at most ${most} ${unit}`, () => {
+      assert.isAtMost(of(), most)
     })
   }
 })
