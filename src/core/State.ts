@@ -201,12 +201,10 @@ export const adopted = (
   }
   switch (state._tag) {
     case "Closed": {
-      // An instance that was letting calls through goes on without a ramp.
-      const rampUntil = from._tag === "Closed" ? from.rampUntil : rampEnd(plan, now)
       return {
         ...history,
         _tag: "Closed",
-        rampUntil,
+        rampUntil: fleetRampEnd(plan, from, history, now),
         credit: 0,
         calmAt: openings === 0 ? -Infinity : since + openForMillis
       }
@@ -279,6 +277,21 @@ const successor = (state: State, reason: string, now: LocalMillis): History => {
     hintUntil: 0,
     override
   }
+}
+
+/**
+ * The fleet's ramp began when its circuit closed, so that all instances admit the same share, whenever they hear of it. One that was
+ * letting calls through goes on as it did. One that knew nothing yet has just started, and joins the ramp of a circuit that has opened.
+ */
+const fleetRampEnd = (
+  plan: Plan,
+  from: State,
+  { openForMillis, since }: Pick<History, "openForMillis" | "since">,
+  now: LocalMillis
+): LocalMillis => {
+  const joins = from._tag !== "Closed" || (from.since === -Infinity && openForMillis > 0)
+  const rampUntil = joins ? rampEnd(plan, since) : from.rampUntil
+  return rampUntil > now ? rampUntil : -Infinity
 }
 
 const rampEnd = ({ rampMillis }: Plan, now: LocalMillis): LocalMillis => rampMillis > 0 ? now + rampMillis : -Infinity

@@ -53,6 +53,10 @@ export interface HalfOpen {
   readonly timeout?: Duration.Input | undefined
   /**
    * For this long after closing, a growing share of the calls is admitted, beginning with a tenth. Default: no ramp.
+   *
+   * It begins when the fleet's circuit closes. So all instances admit the same share at a time, and together that share of all calls,
+   * whenever they hear of it, and also one that starts meanwhile. An instance that closed by itself while the storage was away has a
+   * ramp of its own.
    */
   readonly ramp?: Duration.Input | undefined
 }

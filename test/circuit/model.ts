@@ -347,8 +347,8 @@ export class Model {
   }
 
   /**
-   * The end of the ramp. An adoption by a circuit that was Closed neither begins nor ends a ramp. A ramp that is under way takes the
-   * length of a new policy; none begins by it.
+   * The end of the ramp. An adoption by a circuit that was Closed neither begins nor ends a ramp, unless nothing was known before. The
+   * fleet's ramp begins when the fleet closed. A ramp that is under way takes the length of a new policy; none begins by it.
    */
   rampUntil(): number {
     const last = this.#lastIndex((fact) => fact._tag === "Reconfigured")
@@ -364,8 +364,13 @@ export class Model {
     const isClosing = change?._tag === "Adopted" ? change.state === "Closed" : change?.cause === "recovered"
     if (change === undefined || !isClosing) return -Infinity
     const before = this.#before(changeIndex)
-    if (change._tag === "Adopted" && before.state === "Closed") return before.rampUntil()
-    return this.plan.rampMillis > 0 ? change.at + this.plan.rampMillis : -Infinity
+    const { rampMillis } = this.plan
+    const begunAt = change._tag === "Adopted" ? change.view.since : change.at
+    const begun = rampMillis > 0 ? begunAt + rampMillis : -Infinity
+    if (change._tag !== "Adopted") return begun
+    const joins = before.state !== "Closed" || (before.since() === undefined && change.view.openForMillis > 0)
+    const until = joins ? begun : before.rampUntil()
+    return until > change.at ? until : -Infinity
   }
 
   /** The running probes with a permit of the circuit's own. They run on when they no longer hold a place. */

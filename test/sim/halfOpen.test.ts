@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Duration } from "effect"
 import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
 
@@ -177,6 +178,30 @@ describe("a half-open fleet", () => {
     for (const process of all) for (let i = 0; i < 20; i++) process.call(0, succeeds)
     fleet.advance(10)
     assert.strictEqual(running.all - before, 60)
+  })
+
+  it("instances that hear of the closing at different times admit the same share of it, and so does one that starts meanwhile", () => {
+    const { all, fleet } = opened(3, { ramp: 20_000 })
+    const [first, second, late] = all
+    late!.link.quality = { ...late!.link.quality, cut: "silent" }
+    first!.call(0, succeeds)
+    fleet.advance(8000)
+    late!.link.quality = { ...late!.link.quality, cut: undefined }
+    const started = fleet.start()
+    started.call(0, succeeds)
+    fleet.advance(2000)
+    assert.strictEqual(record(fleet).state._tag, "Closed")
+    const ends = [first!, second!, late!, started].map((process) => Duration.toMillis(process.snapshot(0).retryAfter!))
+    for (const end of ends) assert.approximately(end, 10_000, 500, `${ends}`)
+    const ran = new Map<Process, number>()
+    fleet.watchers.push({
+      callEnds: ({ process, startedAt }) => {
+        if (startedAt !== undefined) ran.set(process, (ran.get(process) ?? 0) + 1)
+      }
+    })
+    for (const process of [first!, second!, late!, started]) for (let i = 0; i < 20; i++) process.call(0, succeeds)
+    fleet.advance(10)
+    for (const process of [first!, second!, late!, started]) assert.approximately(ran.get(process) ?? 0, 10, 1)
   })
 
   it("an instance that closed alone during an outage does not ramp when the fleet closes", () => {
