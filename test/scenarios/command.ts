@@ -29,6 +29,13 @@ export class Command {
     return word
   }
 
+  /** Takes the next word, which is a whole number. */
+  integer(): number {
+    const word = this.word()
+    if (!/^\d+$/.test(word)) throw new Error(`"${word}" is no whole number`)
+    return Number(word)
+  }
+
   /** Takes all words that are left. */
   words(): ReadonlyArray<string> {
     return this.#words.splice(0)

@@ -12,25 +12,36 @@
  * Setting up (first, once; more instances later with `start`):
  *
  *     fleet a b c [evidence=pooled|any] [trip=consecutive(5)|failures(3,1m)|rate(0.5,10s,20)]
- *                 [openFor=10s] [maxOpenFor=1m] [probes=1] [successes=1] [lease=30s] [timeout=2s]
- *                 [consistency=local|strict|300ms] [onStorageError=fail]
+ *                 [openFor=10s] [maxOpenFor=1m] [probes=1] [successes=1] [sample=10,0.5] [lease=30s]
+ *                 [timeout=2s] [consistency=local|strict|300ms] [onStorageError=fail]
  *                 [syncEvery=1s] [pushes=yes] [bells=yes] [reports=quiet] [idle=1h] [storages=primary,secondary]
+ *                 [messages=byHand]
  *     start d [the policy's options, where they are not the fleet's]
  *
  * Events and commands (`[x5]` repeats, `every=` apart or at once; a duration is `50ms`, `1s`, `2m`, `1h`):
  *
  *     call a succeed|fail|ignore|die [x5] [every=100ms] [takes=3s] [hint=20s]
+ *     call a wait, end a succeed|fail|… a call that takes until it is told to end
  *     advance 1s
  *     cut a [from=primary] [refused]      no message passes; with `refused`, requests fail at once
  *     link a [latency=200ms] [lose=request|reply] [double]
  *     heal a                              ends all faults of the link
  *     pause a, resume a, crash a, stop a  `stop` sends the last reports, `crash` does not
  *     wipe                                the storage loses all records
- *     failover 5s                         a replica takes over that is 5 s behind
+ *     failover [5s]                       a replica takes over that is 5 s behind, or has all but the last change
  *     clock +3s                           steps the storage's clock
  *     override a forcedOpen|disabled|metricsOnly [by=ops] [for=1m] [reason=incident]
  *     clear a, reset a, halfOpen a        [by=ops]
+ *     reconfigure a trip=consecutive(1)   options of the policy, on this instance alone
+ *     rest                                heals everything, lets 12 s pass, and checks the fleet at rest
  *     show                                prints every instance and the record
+ *
+ * With `messages=byHand` messages take no time, and arrive when time passes. Before that, those under way are named by their
+ * order, from 1 (exhaustive searches print such scenarios):
+ *
+ *     deliver 1, lose 1                   it arrives now, or never
+ *     double 1                            it arrives now, and once more when it is delivered again
+ *     hold 1                              it stays under way until it is delivered
  *
  * The trace has a line for each call that ended (or began, if it takes time), each request (`->`), each answer (`<-`),
  * each push (`<~`) and each transition, with the seconds since the beginning. A request without counts and its answer

@@ -4,6 +4,7 @@ import { isEmpty } from "../../src/core/Delta.ts"
 import { Breaker } from "../../src/index.ts"
 import { type Behaviour, type Call, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
 import { type Exchange, perfect } from "../../src/testing/internal/Link.ts"
+import { Mail } from "../../src/testing/internal/Mail.ts"
 import { Invariants } from "../sim/invariants.ts"
 import { Command, millisOf } from "./command.ts"
 import { chainInWords, eventInWords, inWords, rejectionInWords, Words } from "./trace.ts"
@@ -25,10 +26,20 @@ const ENDS: Readonly<Record<string, Behaviour["ends"]>> = {
   die: "dies"
 }
 
+/** How long a fleet rests until everything is reported and everybody knows what is stored. */
+const REST_SECONDS = 12
+
 const MODES: Readonly<Record<string, Breaker.OverrideMode>> = {
   forcedOpen: "ForcedOpen",
   disabled: "Disabled",
   metricsOnly: "MetricsOnly"
+}
+
+export interface StageOptions {
+  /** Whether it keeps no trace. */
+  readonly isSilent?: boolean | undefined
+  /** The time at which the world begins, in milliseconds. */
+  readonly startsAt?: number | undefined
 }
 
 export class Stage {
@@ -42,13 +53,28 @@ export class Stage {
   readonly #read = new Map<string, string>()
   /** Names of the processes by their instances' random ids, which the requests carry. */
   readonly #instances = new Map<string, string>()
+  readonly #options: StageOptions
+
+  constructor(options: StageOptions = {}) {
+    this.#options = options
+  }
+
+  /** The invariants of the protocol that are broken. */
+  get broken(): ReadonlyArray<string> {
+    return this.#invariants?.broken ?? []
+  }
 
   /** The trace since it was last taken. */
   take(): ReadonlyArray<string> {
+    const trace = this.tell()
+    if (this.broken.length > 0) throw new Error(`an invariant of the protocol is broken: ${this.broken.join("; ")}`)
+    return trace
+  }
+
+  /** The same, whatever is broken. */
+  tell(): ReadonlyArray<string> {
     const entries = this.#entries
     this.#entries = []
-    const broken = this.#invariants?.broken ?? []
-    if (broken.length > 0) throw new Error(`an invariant of the protocol is broken: ${broken.join("; ")}`)
     return entries.map(({ at, last, times, what, who }) => {
       const repeated = times === 1 ? "" : last === at ? ` (x${times})` : ` (x${times}, until ${seconds(last)})`
       return `${seconds(at).padStart(8)} ${who.padEnd(this.#width)} ${what}${repeated}`
@@ -72,6 +98,14 @@ export class Stage {
     return (this.#fleet?.servers.length ?? 1) > 1
   }
 
+  get names(): ReadonlyArray<string> {
+    return this.#names
+  }
+
+  get invariants(): Invariants | undefined {
+    return this.#invariants
+  }
+
   get fleet(): Fleet {
     if (this.#fleet === undefined) throw new Error("a scenario begins with the command fleet")
     return this.#fleet
@@ -81,6 +115,12 @@ export class Stage {
     fleet: (command) => this.#start(command),
     start: (command) => this.#process(command.word(), { ...this.#policy, ...policyOf(command) }),
     call: (command) => this.#call(command),
+    end: (command) => this.#named(command.word()).endCall(endOf(command)),
+    deliver: (command) => this.#mail.deliver(command.integer()),
+    lose: (command) => this.#mail.lose(command.integer()),
+    double: (command) => this.#mail.double(command.integer()),
+    hold: (command) => this.#mail.hold(command.integer()),
+    rest: () => this.#rest(),
     advance: (command) => this.fleet.advance(millisOf(command.word())),
     cut: (command) => {
       const process = this.#named(command.word())
@@ -119,7 +159,9 @@ export class Stage {
     },
     failover: (command) => {
       this.#invariants?.upset()
-      this.fleet.server.failover(millisOf(command.word()))
+      const [behind] = command.words()
+      if (behind === undefined) this.fleet.server.failoverBeforeLast()
+      else this.fleet.server.failover(millisOf(behind))
     },
     clock: (command) => {
       const by = millisOf(command.word())
@@ -145,6 +187,7 @@ export class Stage {
       this.#operate(process, (breaker) => breaker.clearOverride({ actor }))
     },
     reset: (command) => this.#operate(this.#named(command.word()), (breaker) => breaker.reset),
+    reconfigure: (command) => this.#named(command.word()).reconfigure(0, policyOf(command)),
     halfOpen: (command) => this.#operate(this.#named(command.word()), (breaker) => breaker.forceHalfOpen),
     show: () => this.#show()
   }
@@ -161,18 +204,21 @@ export class Stage {
       pushes: command.option("pushes") === "yes",
       bells: command.option("bells") === "yes",
       idleTimeToLive: idle,
-      backends
+      backends,
+      mail: command.option("messages") === "byHand" ? new Mail() : undefined,
+      startsAt: this.#options.startsAt
     })
     this.#fleet = fleet
     // `Invariants` checks a fleet on one server whose calls fail with no `StorageError`.
     if (backends === undefined && this.#policy.onStorageError !== "fail") this.#invariants = new Invariants(fleet)
-    this.#watch(fleet)
+    if (this.#options.isSilent !== true) this.#watch(fleet)
     for (const name of names) this.#process(name, this.#policy)
   }
 
   #process(name: string, policy: Breaker.Data): void {
     this.#names.push(name)
     const process = this.fleet.start({ policies: [policy] })
+    if (this.#options.isSilent === true) return
     const events = Stream.runForEach(process.breakers[0]!.events, (event) =>
       Effect.sync(() => {
         const told = eventInWords(event, process.snapshot(0))
@@ -199,14 +245,36 @@ export class Stage {
 
   #call(command: Command): void {
     const process = this.#named(command.word())
-    const ends = ENDS[command.word()]
-    if (ends === undefined) throw new Error(`a call's dependency does one of ${Object.keys(ENDS).join(", ")}`)
-    const behaviour: Behaviour = { ends, takes: command.millis("takes") ?? 0, hint: command.millis("hint") }
+    const behaviour: Behaviour = command.has("wait")
+      ? { ends: "succeeds", takes: Infinity }
+      : { ends: endOf(command), takes: command.millis("takes") ?? 0, hint: command.millis("hint") }
     const [times, every] = [command.times(), command.millis("every") ?? 0]
     for (let i = 0; i < times; i++) {
       if (every === 0) process.call(0, behaviour)
       else this.fleet.world.after(i * every, () => process.isAlive && process.call(0, behaviour))
     }
+  }
+
+  get #mail(): Mail {
+    const { mail } = this.fleet.options
+    if (mail === undefined) throw new Error("the messages of this fleet arrive by themselves")
+    return mail
+  }
+
+  /** Heals everything, ends all calls, and lets time pass until the fleet is at rest, which is then checked. */
+  #rest(): void {
+    const { fleet } = this
+    fleet.options.mail?.release()
+    for (const process of fleet.processes) {
+      for (const link of process.links) link.quality = perfect
+      process.machine.resume()
+      for (const { end } of process.calls) if (end !== undefined) process.endCall("succeeds")
+    }
+    for (let i = 0; i < REST_SECONDS; i++) {
+      fleet.advance(1000)
+      this.#invariants?.afterStep()
+    }
+    this.#invariants?.atRest(fleet.server.losses === 0 && fleet.processes.every(({ isAlive }) => isAlive))
   }
 
   #operate(process: Process, act: (breaker: Breaker.Breaker<unknown>) => Effect.Effect<void, unknown>): void {
@@ -292,6 +360,12 @@ export class Stage {
   }
 }
 
+const endOf = (command: Command): Behaviour["ends"] => {
+  const ends = ENDS[command.word()]
+  if (ends === undefined) throw new Error(`a call's dependency does one of ${Object.keys(ENDS).join(", ")}`)
+  return ends
+}
+
 const seconds = (millis: number): string => (millis / 1000).toFixed(3)
 
 /** A read without its durations, because those change with the clock alone. */
@@ -347,9 +421,11 @@ const tripOf = (text: string): unknown => {
 const policyOf = (command: Command): Breaker.Data => {
   const trip = command.option("trip")
   const consistency = command.option("consistency")
+  const [calls, failureRate] = command.option("sample")?.split(",").map(Number) ?? []
   const halfOpen = {
     probes: command.number("probes"),
     successes: command.number("successes"),
+    sample: calls === undefined ? undefined : { calls, failureRate },
     lease: command.millis("lease")
   }
   const policy = {

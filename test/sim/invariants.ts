@@ -153,7 +153,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
 
   /** Whether enough time has passed for a circuit to expire. */
   #mayForget(): boolean {
-    return this.#fleet.world.now >= Duration.toMillis(this.#fleet.server.storage.idleTimeToLive)
+    const { now, startedAt } = this.#fleet.world
+    return now - startedAt >= Duration.toMillis(this.#fleet.server.storage.idleTimeToLive)
   }
 
   /** The largest number of probes that any process allows. */

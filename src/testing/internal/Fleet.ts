@@ -11,6 +11,7 @@ import * as Outcome from "../../Outcome.ts"
 import * as Fallback from "../../Storage/Fallback.ts"
 import { type Announcement, Storage } from "../../Storage/Storage.ts"
 import { type Exchange, Link, perfect, type Quality } from "./Link.ts"
+import type { Mail } from "./Mail.ts"
 import { Rng } from "./Random.ts"
 import { type Handled, Server } from "./Server.ts"
 import { Machine, World } from "./World.ts"
@@ -18,6 +19,7 @@ import { Machine, World } from "./World.ts"
 /** The behaviour of a call's dependency. With a `hint` it fails, or is ignored, with a `retryAfter` of so many milliseconds. */
 export interface Behaviour {
   readonly ends: "succeeds" | "fails" | "isIgnored" | "dies"
+  /** In milliseconds. A call that takes for ever ends when it is told to. */
   readonly takes: number
   readonly hint?: number | undefined
 }
@@ -25,7 +27,7 @@ export interface Behaviour {
 export interface Call {
   readonly process: Process
   readonly circuit: number
-  readonly behaviour: Behaviour
+  behaviour: Behaviour
   /** The world's time, and the place in the order of all events. */
   readonly arrivedAt: number
   readonly arrived: number
@@ -35,6 +37,8 @@ export interface Call {
   bodyEndedAt?: number
   endedAt?: number
   exit?: Exit.Exit<unknown, unknown>
+  /** Ends a call that takes for ever. */
+  end?: (ends: Behaviour["ends"]) => void
 }
 
 export interface CircuitPlan {
@@ -51,6 +55,10 @@ export interface FleetOptions {
   readonly bells?: boolean | undefined
   /** Names of the storages, when a process falls back from each to the next. By default there is one, `simulated`. */
   readonly backends?: ReadonlyArray<string> | undefined
+  /** Where messages wait to be delivered by hand. All that is random is then in the middle of its range. */
+  readonly mail?: Mail | undefined
+  /** The time at which the world begins, in milliseconds. */
+  readonly startsAt?: number | undefined
 }
 
 /** Observes a fleet. */
@@ -72,7 +80,7 @@ export interface Watcher {
 }
 
 export class Fleet {
-  readonly world = new World()
+  readonly world: World
   readonly options: FleetOptions
   readonly servers: ReadonlyArray<Server>
   readonly processes: Array<Process> = []
@@ -80,6 +88,7 @@ export class Fleet {
 
   constructor(options: FleetOptions) {
     this.options = options
+    this.world = new World(options.startsAt)
     this.servers = (options.backends ?? ["simulated"]).map((backend) =>
       new Server(this.world, {
         backend,
@@ -103,8 +112,16 @@ export class Fleet {
     return process
   }
 
+  /** Lets so many milliseconds pass. Mail that is not held arrives at once, but for that of the last moment. */
   advance(millis: number): void {
-    this.world.advance(millis)
+    const { options: { mail }, world } = this
+    if (mail === undefined) return world.advance(millis)
+    const end = world.now + millis
+    do {
+      mail.deliverAll()
+      world.advance(Math.min(world.nextAt, end) - world.now)
+      mail.grow()
+    } while (world.now < end)
   }
 
   notify<K extends keyof Watcher>(what: K, ...about: Parameters<Watcher[K]>): void {
@@ -141,6 +158,14 @@ const endOf = ({ ends, hint }: Behaviour): Exit.Exit<void, unknown> => {
   }
 }
 
+const untilTold = (call: Call): Effect.Effect<void, unknown> =>
+  Effect.callback<void, unknown>((resume) => {
+    call.end = (ends) => {
+      call.behaviour = { ...call.behaviour, ends }
+      resume(endOf(call.behaviour))
+    }
+  })
+
 export class Process {
   readonly fleet: Fleet
   readonly index: number
@@ -155,28 +180,30 @@ export class Process {
   readonly startedAt: number
   isStopping = false
   readonly calls = new Set<Call>()
+  /** Its breakers. */
+  readonly registry = new Registered()
   readonly #scope = Scope.makeUnsafe()
   readonly #context: Context.Context<Storage | Scope.Scope>
 
   constructor(fleet: Fleet, index: number, { policies, quality, skew = 0 }: ProcessOptions) {
-    const { options: { circuits, seed }, servers, world } = fleet
+    const { options: { circuits, mail, seed }, servers, world } = fleet
     this.fleet = fleet
     this.index = index
     this.startedAt = world.now
     this.policies = [...policies ?? circuits.map(({ policy }) => policy)]
     this.former = this.policies.map((policy) => [policy])
-    this.machine = new Machine(world, seed * 1000 + index, skew)
+    this.machine = new Machine(world, seed * 1000 + index, skew, mail !== undefined)
     this.links = servers.map((server, place) =>
       new Link(index, server, this.machine, new Rng(seed, index, ...(place === 0 ? [] : [place])), quality ?? perfect, {
         sent: (exchange) => fleet.notify("sent", this, exchange),
         ended: (exchange, exit) => fleet.notify("ended", this, exchange, exit),
         pushed: (announcement) => fleet.notify("pushed", this, announcement)
-      })
+      }, mail)
     )
     this.#context = Context.make(Storage, this.#storage()).pipe(
       Context.add(Scope.Scope, this.#scope),
       // The breakers of a simulated process are none of this one's.
-      Context.add(CurrentRegistry, new Registered())
+      Context.add(CurrentRegistry, this.registry)
     )
     this.breakers = circuits.map(({ name }, i) =>
       valueOf(this.machine.fork(Breaker.make(name, this.policies[i]!), this.#context))
@@ -214,6 +241,7 @@ export class Process {
       const body = Effect.suspend(() => {
         call.startedAt = world.now
         fleet.notify("bodyStarts", call)
+        if (behaviour.takes === Infinity) return untilTold(call)
         const end = endOf(behaviour)
         return behaviour.takes > 0 ? Effect.andThen(Effect.sleep(behaviour.takes), end) : end
       }).pipe(Effect.onExit((exit) =>
@@ -229,6 +257,18 @@ export class Process {
         this.calls.delete(call)
         fleet.notify("callEnds", call, exit)
       })
+    })
+  }
+
+  /** Ends the oldest of the calls that take for ever. On a paused machine it ends when the machine is resumed. */
+  endCall(ends: Behaviour["ends"]): void {
+    const call = [...this.calls].find(({ end }) => end !== undefined)
+    if (call === undefined) throw new Error(`no call of process ${this.index} waits to be ended`)
+    const { end } = call
+    delete call.end
+    this.machine.deliver(() => {
+      end!(ends)
+      this.fleet.world.drain()
     })
   }
 

@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import type { Announcement, CircuitReport, Storage, StorageError } from "../../Storage/Storage.ts"
+import type { Letter, Mail } from "./Mail.ts"
 import type { Rng } from "./Random.ts"
 import { type Input, type Server, unavailable } from "./Server.ts"
 import type { Machine } from "./World.ts"
@@ -35,6 +36,8 @@ export interface Exchange {
   readonly inputs: ReadonlyMap<string, Input>
   readonly sentAt: number
   readonly sent: number
+  /** Whether its sender has the answer, or no longer waits for it. */
+  isOver: boolean
 }
 
 export interface Watcher {
@@ -56,9 +59,20 @@ export class Link {
   readonly #rng: Rng
   readonly #from: number
   readonly #watcher: Watcher
+  /** Where messages wait to be delivered by hand. */
+  readonly #mail: Mail | undefined
 
-  constructor(from: number, server: Server, machine: Machine, rng: Rng, quality: Quality, watcher: Watcher) {
+  constructor(
+    from: number,
+    server: Server,
+    machine: Machine,
+    rng: Rng,
+    quality: Quality,
+    watcher: Watcher,
+    mail: Mail | undefined
+  ) {
     this.#from = from
+    this.#mail = mail
     this.#server = server
     this.#machine = machine
     this.#rng = rng
@@ -97,17 +111,27 @@ export class Link {
   ): Effect.Effect<A, StorageError> {
     const { world } = this.#machine
     return Effect.callback((resume) => {
-      const exchange: Exchange = { to: this.storage.backend, kind, inputs, sentAt: world.now, sent: world.stamp() }
-      let ended = false
+      const exchange: Exchange = {
+        to: this.storage.backend,
+        kind,
+        inputs,
+        sentAt: world.now,
+        sent: world.stamp(),
+        isOver: false
+      }
       const end = (exit: Exit.Exit<A, StorageError> | undefined): void => {
-        if (ended) return
-        ended = true
+        if (exchange.isOver) return
+        exchange.isOver = true
         if (exit?._tag !== "Success") this.hurtAt = world.now
         this.#watcher.ended(exchange, exit)
         if (exit !== undefined) resume(exit)
       }
       const answer = (exit: Exit.Exit<A, StorageError>): void =>
-        this.#transmit(this.quality.losesReply, () => this.#machine.deliver(() => end(exit)))
+        this.#transmit(
+          { what: "reply", exchange, says: exit },
+          this.quality.losesReply,
+          () => this.#machine.deliver(() => end(exit))
+        )
       const arrive = (): void => {
         const locked = this.#server.lockedFor(inputs.keys())
         if (locked > 0) {
@@ -119,19 +143,23 @@ export class Link {
       if (this.quality.cut === "refused") {
         this.hurtAt = world.now
         world.after(this.quality.latency, () => this.#machine.deliver(() => end(Exit.fail(unavailable("refused")))))
-      } else this.#transmit(this.quality.losesRequest, arrive)
+      } else this.#transmit({ what: "request", exchange, says: undefined }, this.quality.losesRequest, arrive)
       return Effect.sync(() => end(undefined))
     })
   }
 
   /** Delivers a message once, twice, or not at all. */
-  #transmit(loses: number, arrive: () => void): void {
+  #transmit(message: Pick<Letter, "what" | "exchange" | "says">, loses: number, arrive: () => void): void {
     const { world } = this.#machine
-    const { cut, doubles, jitter, latency } = this.quality
-    if (cut !== undefined || this.#rng.chance(loses)) {
+    const hurt = (): void => {
       this.hurtAt = world.now
-      return
     }
+    if (this.#mail !== undefined) {
+      const to = message.what === "request" ? undefined : this.#machine
+      return this.#mail.post({ ...message, process: this.#from, to, arrive, hurt })
+    }
+    const { cut, doubles, jitter, latency } = this.quality
+    if (cut !== undefined || this.#rng.chance(loses)) return hurt()
     const once = (): void => {
       world.after(latency + this.#rng.nextDoubleUnsafe() * jitter, arrive)
     }
@@ -142,11 +170,15 @@ export class Link {
   #changes(): Stream.Stream<Announcement, StorageError> {
     return Stream.callback<Announcement, StorageError>((queue) => {
       const subscriber = (announcement: Announcement): void =>
-        this.isDeaf ? undefined : this.#transmit(this.quality.losesReply, () =>
-          this.#machine.deliver(() => {
-            this.#watcher.pushed(announcement)
-            Queue.offerUnsafe(queue, announcement)
-          }))
+        this.isDeaf ? undefined : this.#transmit(
+          { what: "push", exchange: undefined, says: announcement },
+          this.quality.losesReply,
+          () =>
+            this.#machine.deliver(() => {
+              this.#watcher.pushed(announcement)
+              Queue.offerUnsafe(queue, announcement)
+            })
+        )
       Queue.offerUnsafe(queue, { _tag: "Subscribed" })
       this.#server.subscribers.add(subscriber)
       return Effect.addFinalizer(() => Effect.sync(() => this.#server.subscribers.delete(subscriber)))

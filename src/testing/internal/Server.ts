@@ -146,6 +146,16 @@ export class Server {
     this.#keep(new Map())
   }
 
+  /** How many versions of its data a replica may have. */
+  get copies(): number {
+    return this.#copies.length
+  }
+
+  /** A replica takes over that has all but the last change. */
+  failoverBeforeLast(): void {
+    this.failover(this.world.now - (this.#copies.at(-2)?.at ?? 0))
+  }
+
   /** A replica takes over whose data is so many milliseconds old. */
   failover(behind: number): void {
     const then = this.world.now - behind

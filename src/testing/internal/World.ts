@@ -30,7 +30,7 @@ const MOST_AT_ONCE = 50_000
 
 export class World {
   /** Milliseconds since the world began. Machines do not see it, because each has a clock of its own. */
-  now = 0
+  now: number
   #order = 0
   #busy = 0
   // A binary heap, so the first event is the next one due.
@@ -42,6 +42,13 @@ export class World {
     // No fiber has to yield, because nothing outside this queue waits for its turn.
     shouldYield: () => false,
     makeDispatcher: () => ({ scheduleTask: (task) => this.#tasks.push(task), flush: () => this.drain() })
+  }
+
+  readonly startedAt: number
+
+  constructor(startsAt = 0) {
+    this.startedAt = startsAt
+    this.now = startsAt
   }
 
   /** A number that grows with every call, so that everything that happened can be put in order. */
@@ -56,6 +63,12 @@ export class World {
     return () => {
       event.cancelled = true
     }
+  }
+
+  /** When the next event is due; `Infinity` where there is none. */
+  get nextAt(): number {
+    while (this.#events[0]?.cancelled === true) this.#pop()
+    return this.#events[0]?.at ?? Infinity
   }
 
   /** Lets so many milliseconds pass. */
@@ -127,6 +140,8 @@ export class Machine {
   readonly world: World
   readonly clock: Clock.Clock
   readonly context: Context.Context<never>
+  /** When its timers are due, by its monotonic clock. */
+  readonly timers = new Set<{ readonly due: number; readonly order: number }>()
   /** When it was last resumed. */
   resumedAt = -Infinity
   /** When it last woke up from being suspended. */
@@ -141,18 +156,18 @@ export class Machine {
   #asleep: Array<() => void> = []
   #waiting: Array<() => void> = []
 
-  /** `skew`: how far its wall clock is off. */
-  constructor(world: World, seed: number, skew: number) {
+  /** `skew`: how far its wall clock is off. `isEven`: all that is random is in the middle of its range, and clocks begin alike. */
+  constructor(world: World, seed: number, skew: number, isEven = false) {
     this.world = world
     this.clock = clockOf(
-      () => this.#awakeMillis + 1e6 + seed % 1000,
+      () => this.#awakeMillis + 1e6 + (isEven ? 0 : seed % 1000),
       () => world.now + 1.7e12 + skew,
       (millis, run) => this.#after(millis, run)
     )
     const rng = new Rng(seed)
     this.context = Context.make(Clock.Clock, this.clock).pipe(
       Context.add(Scheduler.Scheduler, world.scheduler),
-      Context.add(Random.Random, rng),
+      Context.add(Random.Random, isEven ? { nextDoubleUnsafe: () => 0.5, nextIntUnsafe: () => 0 } : rng),
       Context.add(
         IdSource,
         () => Array.from({ length: 3 }, () => rng.nextDoubleUnsafe().toString(36).slice(2)).join("")
@@ -167,18 +182,23 @@ export class Machine {
 
   #after(millis: number, run: () => void): () => void {
     const due = this.#awakeMillis + millis
+    const timer = { due, order: this.world.stamp() }
+    this.timers.add(timer)
     let isCancelled = false
     const arm = (): void => {
       this.world.after(due - this.#awakeMillis, () => {
         if (isCancelled) return
-        if (due - this.#awakeMillis < ROUNDING_MILLIS) this.deliver(run)
-        else if (this.#suspendedAt === undefined) arm()
+        if (due - this.#awakeMillis < ROUNDING_MILLIS) {
+          this.timers.delete(timer)
+          this.deliver(run)
+        } else if (this.#suspendedAt === undefined) arm()
         else this.#asleep.push(arm)
       })
     }
     arm()
     return () => {
       isCancelled = true
+      this.timers.delete(timer)
     }
   }
 

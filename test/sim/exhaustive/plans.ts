@@ -1,0 +1,318 @@
+/**
+ * The small worlds that are searched. Each is a fleet, what has happened before the search begins, and how often each kind of act
+ * may happen in one run. Time passes, and messages arrive, as often as they can.
+ */
+
+/** How often something may happen in one run. What is absent does not happen. */
+export interface Budget {
+  /** Calls that end at once. */
+  readonly calls?: number
+  /** Calls that take until they are told to end. */
+  readonly waits?: number
+  /** Messages that are doubled or held up, perhaps for ever. */
+  readonly faults?: number
+  /** Processes that are paused. They are resumed at any time. */
+  readonly pauses?: number
+  readonly crashes?: number
+  readonly wipes?: number
+  /** Failovers to the copy from before the last change. */
+  readonly failovers?: number
+  /** Steps of the storage's clock, by a minute forward or back. */
+  readonly clocks?: number
+  /** Acts of operators, and changes of policies. */
+  readonly acts?: number
+  /** Longer times, in which every message that is not held arrives at once. */
+  readonly leaps?: number
+}
+
+export type Kind = keyof Budget
+
+export interface Plan {
+  readonly name: string
+  /** What is searched, in a sentence. */
+  readonly about: string
+  /** The instances, and the options of the fleet. */
+  readonly fleet: string
+  readonly before?: ReadonlyArray<string>
+  readonly budget: Budget
+  /** What a call does, instead of to succeed or to fail. */
+  readonly calls?: ReadonlyArray<string>
+  /** Acts, with `%` for the process. */
+  readonly acts?: ReadonlyArray<string>
+  /** How long a leap is, in milliseconds. */
+  readonly leapMillis?: number
+  /** Whether the circuit must stay closed for the fleet, whatever happens. */
+  readonly staysClosed?: boolean
+  /** Whether each new state is also brought to rest, and checked there. */
+  readonly rests?: boolean
+  /** Rules of `mutations.ts` without which a run of this world breaks the protocol. */
+  readonly rules?: ReadonlyArray<string>
+  /** How many steps are searched by `npm run check:exhaustive`, and by `npm test`. */
+  readonly depth: number
+  readonly depthInTests: number
+}
+
+const any = "evidence=any trip=consecutive(1) openFor=1s lease=1s"
+const pooled = "trip=consecutive(2) openFor=1s lease=1s"
+const silent = "trip=rate(0.5,30s,4) bells=yes reports=quiet"
+
+/** Both instances know the circuit, and have their first reports under way. */
+const known = ["call a succeed", "call b succeed", "advance 1s"]
+
+/** The circuit is open for both, and its time is over. */
+const opened = ["call a fail", "advance 50ms", "call b fail", "advance 1.1s"]
+
+export const plans: ReadonlyArray<Plan> = [
+  {
+    name: "trip",
+    about: "A closed circuit that opens with the first instance that trips, while an operator resets it.",
+    fleet: `a b ${any}`,
+    budget: { calls: 2, faults: 1, acts: 1 },
+    acts: ["reset %"],
+    rules: [
+      "a trip is of the generation it was decided in"
+    ],
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "three",
+    about: "Three instances of a closed circuit.",
+    fleet: `a b c ${any}`,
+    budget: { calls: 3, faults: 1 },
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "pushes",
+    about: "A storage that pushes its changes, beside answers that are older.",
+    fleet: `a b ${any} pushes=yes`,
+    before: [...known, "deliver 1"],
+    budget: { calls: 2, faults: 1 },
+    rules: [
+      "a view that is older than what is known is dropped"
+    ],
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "pooled",
+    about: "A closed circuit that opens when the evidence of all trips, while an operator resets it.",
+    fleet: `a b ${pooled}`,
+    before: [...known, "call a fail"],
+    budget: { calls: 2, faults: 1, acts: 1 },
+    acts: ["reset %"],
+    rules: [
+      "reports of an older generation are no evidence",
+      "outcomes are evidence only of the generation they were let through in",
+      "pooled evidence must hold in two snapshots"
+    ],
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "counts",
+    about: "Reports that are lost, doubled and late; everything is counted once the fleet is at rest.",
+    fleet: "a b trip=consecutive(9)",
+    before: known,
+    budget: { calls: 2, faults: 2 },
+    rests: true,
+    rules: [
+      "a report is counted once",
+      "a report that was sent is frozen"
+    ],
+    depth: 4,
+    depthInTests: 2
+  },
+  {
+    name: "probe",
+    about: "An open circuit whose time is over, with probes that take longer than a lease.",
+    fleet: `a b ${any}`,
+    before: opened,
+    budget: { calls: 1, waits: 2, faults: 1, leaps: 1 },
+    leapMillis: 1100,
+    rules: [
+      "no more leases are live than the policy's probes"
+    ],
+    depth: 6,
+    depthInTests: 2
+  },
+  {
+    name: "lapsed",
+    about: "A half-open circuit with a probe whose lease has lapsed.",
+    fleet: `a b ${any}`,
+    before: [...opened, "call a wait", "advance 1.1s"],
+    budget: { calls: 1, waits: 1, faults: 1, leaps: 1 },
+    leapMillis: 1100,
+    rules: [
+      "a lease that has lapsed is settled like any other",
+      "an Ask forgets no lease whose probe may still run",
+      "a lease that has lapsed holds no place",
+      "a probe's holder settles it however late it ends"
+    ],
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "probes",
+    about: "A half-open circuit that needs two successes, one of which is about to be settled.",
+    fleet: `a b ${any} successes=2`,
+    before: [...opened, "call a succeed", "deliver 1"],
+    budget: { calls: 2, faults: 1 },
+    rules: [
+      "only a lease that is held in its generation is settled"
+    ],
+    depth: 6,
+    depthInTests: 2
+  },
+  {
+    name: "sample",
+    about:
+      "A half-open circuit that a sample judges, after its first failure, where dependencies ask callers to come back later.",
+    fleet: `a b ${any} sample=4,0.5`,
+    before: [...opened, "call a fail", "advance 50ms"],
+    calls: ["fail", "succeed", "ignore hint=3s"],
+    budget: { calls: 3 },
+    rules: [
+      "failed probes of a round add up until the sample is lost",
+      "no lease is granted before the hint of an ignored probe is over"
+    ],
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "alone",
+    about: "An instance that is cut off from the storage, opens and probes alone, and comes back.",
+    fleet: `a b ${any}`,
+    before: ["call a succeed", "call b succeed", "cut a refused", "call a fail", "advance 2.2s"],
+    budget: { calls: 1, waits: 2, leaps: 1, acts: 1 },
+    acts: ["heal a"],
+    leapMillis: 1100,
+    rules: [
+      "a probe of an instance's own that hangs holds no place for longer than a lease"
+    ],
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "wiped",
+    about:
+      "An open circuit of a storage that is wiped, or fails over to the copy from before the last change, while operators act.",
+    fleet: `a b ${any} openFor=10s`,
+    before: ["call a fail", "advance 50ms"],
+    budget: { calls: 1, acts: 1, wipes: 1, failovers: 1 },
+    acts: ["reset %"],
+    rules: [
+      "generations are above the clock"
+    ],
+    depth: 6,
+    depthInTests: 2
+  },
+  {
+    name: "failover",
+    about: "A closed circuit whose storage fails over to the copy in which it was open.",
+    fleet: `a b ${any} openFor=10s`,
+    before: ["call a fail", "advance 50ms", "reset a", "advance 50ms", "call a succeed"],
+    budget: { calls: 1, faults: 1, failovers: 1 },
+    rules: [
+      "Closed is not put back over an Open whose time is not up"
+    ],
+    depth: 6,
+    depthInTests: 2
+  },
+  {
+    name: "operators",
+    about: "Operators who force a circuit open, clear that, reset it and begin a round.",
+    fleet: `a b ${any}`,
+    before: known,
+    budget: { calls: 1, acts: 2, faults: 1 },
+    acts: ["override % forcedOpen for=1s", "clear %", "reset %", "halfOpen %"],
+    depth: 4,
+    depthInTests: 2
+  },
+  {
+    name: "machines",
+    about: "Processes that are paused and crash, and a storage's clock that is set, around a probe.",
+    fleet: `a b ${any}`,
+    before: opened,
+    budget: { waits: 1, pauses: 1, crashes: 1, clocks: 1, leaps: 1 },
+    leapMillis: 3000,
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "late",
+    about: "A report that is held up for long, with evidence by time.",
+    fleet: "a b trip=failures(5,10s)",
+    before: [...known, "call a fail", "advance 50ms"],
+    budget: { calls: 1, faults: 1, crashes: 1, leaps: 1 },
+    leapMillis: 9000,
+    rules: [
+      "a report that is late is older than it says"
+    ],
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "policies",
+    about: "Policies that change while the evidence trips.",
+    fleet: `a b ${pooled}`,
+    before: [...known, "call a fail", "call a fail", "advance 1.5s"],
+    budget: { calls: 1, acts: 1, faults: 1 },
+    acts: ["reconfigure % trip=consecutive(1)"],
+    rules: [
+      "the evidence must trip the new policy for an interval of its own"
+    ],
+    depth: 6,
+    depthInTests: 2
+  },
+  {
+    name: "strict",
+    about: "Calls that load the fleet's view before they run, while a trip is under way.",
+    fleet: `a b ${any} consistency=strict`,
+    before: ["call a succeed", "deliver 1", "call b fail", "deliver 2", "deliver 2"],
+    budget: { calls: 2, faults: 1 },
+    rules: [
+      "a strict call joins no load that was sent before it came"
+    ],
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "alert",
+    about: "Evidence that trips before an alert is called, and a fleet that must have had time to answer.",
+    fleet: `a b ${pooled} bells=yes`,
+    before: [
+      "call a succeed",
+      "call b succeed",
+      "advance 2s",
+      "call a fail",
+      "call a fail",
+      "advance 50ms",
+      "deliver 1",
+      "deliver 1"
+    ],
+    budget: { faults: 1 },
+    rules: [
+      "evidence trips only in an alert that all had time to answer"
+    ],
+    depth: 9,
+    depthInTests: 4
+  },
+  {
+    name: "silent",
+    about: "A silent fleet whose unsaid successes outweigh the failures of one instance, with messages in any order.",
+    fleet: `a b ${silent}`,
+    before: ["call a succeed", "call b succeed", "advance 2s", "call b succeed x9", "call a fail x5"],
+    budget: { calls: 1 },
+    calls: ["fail"],
+    staysClosed: true,
+    rules: [
+      "who hears of an alert reports what is unsaid",
+      "the bell is polled",
+      "who judges waits for the answers to an alert"
+    ],
+    depth: 8,
+    depthInTests: 4
+  }
+]
