@@ -36,6 +36,9 @@ const timeline = ({ samples }: Row, now: number): ReadonlyArray<HTMLElement> => 
   })
 }
 
+/** A state or a mode as it is read: `forced-open`. */
+const word = (name: string): string => name.replace("_", "-")
+
 const fact = (name: string, value: string): ReadonlyArray<HTMLElement> =>
   value === "" ? [] : [h("dt", {}, name), h("dd", {}, value)]
 
@@ -105,7 +108,7 @@ export class Detail {
       ...fact("Why", because(row)),
       ...fact("Evidence", evidence(circuit.evidence)),
       ...fact("Next", next(row, now)),
-      ...fact("Beneath the override", circuit.override === null ? "" : circuit.state.replace("_", "-")),
+      ...fact("Beneath the override", circuit.override === null ? "" : word(circuit.state)),
       ...fact("Openings in a row", String(circuit.openings)),
       ...fact("Policy", circuit.fingerprint ?? ""),
       ...fact(
@@ -134,7 +137,9 @@ export class Detail {
           "li",
           {},
           h("time", { datetime: at }, new Date(at).toLocaleString()),
-          ` ${from} → ${override ?? to}: ${[actor, reason].filter((text) => text !== null).map(visible).join(": ")}`
+          ` ${word(from)} → ${word(override ?? to)}: ${
+            [actor, reason].filter((text) => text !== null).map(visible).join(": ")
+          }`
         )
       ),
       ...changes.length > 0
