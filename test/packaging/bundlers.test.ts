@@ -7,7 +7,7 @@ import * as esbuild from "esbuild"
 import { execFile } from "node:child_process"
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { promisify } from "node:util"
 import { rolldown } from "rolldown"
 import webpack from "webpack"
@@ -72,23 +72,33 @@ const bundlers: ReadonlyArray<readonly [name: string, extension: string, build: 
     assert.deepEqual([...errors, ...warnings].map(({ text }) => text), [])
   }],
   ["webpack", "cjs", (outfile) =>
-    new Promise((done, failed) => {
-      const built = webpack({
-        context: project,
-        mode: "production",
-        target: "node22",
-        entry: "./program.js",
-        optimization: { minimize: false },
-        output: { path: dirname(outfile), filename: outfile.slice(dirname(outfile).length + 1) },
-        plugins: [new webpack.optimize.LimitChunkCountPlugin({ maxChunks: 1 })]
-      })
-      built.run((error, stats) => {
-        built.close(() => {})
-        const errors = stats?.toJson({ errors: true }).errors ?? []
-        if (error !== null || errors.length > 0) {
-          failed(error ?? new Error(errors.map(({ message }) => message).join("\n")))
-        } else done()
-      })
+    pack({
+      ...webpackOptions(outfile),
+      entry: "./program.js",
+      optimization: { minimize: false },
+      plugins: [new webpack.optimize.LimitChunkCountPlugin({ maxChunks: 1 })]
+    })],
+  // As Next 15 builds server code: a layer whose packages resolve as on a React server, minified, with a file for each chunk.
+  ["webpack as for Next's app router", "cjs", (outfile) => {
+    const { output, ...options } = webpackOptions(outfile)
+    const conditionNames = ["react-server", "node", "import", "require", "default"]
+    return pack({
+      ...options,
+      entry: { main: { import: "./program.js", layer: "rsc" } },
+      output: { ...output, chunkFilename: "app-router/[id].cjs", library: { type: "commonjs2" } },
+      experiments: { layers: true },
+      externalsPresets: { node: true },
+      module: { rules: [{ issuerLayer: "rsc", resolve: { conditionNames } }, { layer: "rsc", resource: /program/ }] },
+      optimization: { minimize: true, moduleIds: "named" }
+    })
+  }],
+  // Packages stay outside, and those of ES modules are imported.
+  ["webpack as for Next's pages router", "cjs", (outfile) =>
+    pack({
+      ...webpackOptions(outfile),
+      entry: "./program.js",
+      externals: [({ request = "" }) => Promise.resolve(/^[@a-z]/.test(request) ? `import ${request}` : undefined)],
+      optimization: { minimize: true }
     })],
   ["rolldown", "js", async (outfile) => {
     const bundle = await rolldown({ cwd: project, input: "program.js", platform: "node", logLevel: "silent" })
@@ -96,6 +106,25 @@ const bundlers: ReadonlyArray<readonly [name: string, extension: string, build: 
     await bundle.close()
   }]
 ]
+
+const webpackOptions = (outfile: string) => ({
+  context: project,
+  mode: "production",
+  target: "node22",
+  output: { path: dirname(outfile), filename: basename(outfile) }
+} as const)
+
+const pack = (options: webpack.Configuration): Promise<void> =>
+  new Promise((done, failed) => {
+    const built = webpack(options)
+    built.run((error, stats) => {
+      built.close(() => {})
+      const errors = stats?.toJson({ errors: true }).errors ?? []
+      if (error !== null || errors.length > 0) {
+        failed(error ?? new Error(errors.map(({ message }) => message).join("\n")))
+      } else done()
+    })
+  })
 
 const esbuildOptions = (outfile: string): esbuild.BuildOptions => ({
   absWorkingDir: project,
@@ -123,7 +152,7 @@ describe("a program with one driver installed", () => {
     describe(`built by ${name}`, () => {
       let file: string
       beforeAll(async () => {
-        file = join(project, `${name.replaceAll(" ", "-")}.${extension}`)
+        file = join(project, `${name.replaceAll(/[^a-z]+/gi, "-")}.${extension}`)
         await build(file)
       })
 
