@@ -1,6 +1,9 @@
 /** The site's navigation: every document has one place in it. A test compares it with `docs`. */
 export const navigation: ReadonlyArray<{ readonly title: string; readonly pages: ReadonlyArray<string> }> = [
-  { title: "Start", pages: ["README.md", "docs/recipes.md", "docs/testing.md", "docs/comparison.md"] },
+  {
+    title: "Start",
+    pages: ["README.md", "docs/recipes.md", "docs/testing.md", "docs/comparison.md", "docs/support.md"]
+  },
   {
     title: "Behaviour",
     pages: ["docs/what-happens-when.md", "docs/faults.md", "docs/isolation.md", "docs/cost.md", "docs/configuration.md"]

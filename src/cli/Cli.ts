@@ -485,7 +485,7 @@ export const run = (options: {
 } = {}): Effect.Effect<ExitCode> =>
   Effect.gen(function*() {
     const services = yield* Effect.mapError(nodeServices, (error) =>
-      new CliFailure({ code: exitCodes.usage, text: error.message }))
+      new CliFailure({ code: exitCodes.usage, text: error.cause.message }))
     const argv = options.argv ?? process.argv.slice(2)
     yield* Command.runWith(command, { version: versionOf() })(argv).pipe(
       Effect.provideService(CliOutput.Presenter, presenter),

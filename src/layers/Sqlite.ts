@@ -175,6 +175,8 @@ const run = (sql, params, asValues) => {
 parentPort.on("message", (message) => {
   if (message === "close") {
     database?.close()
+    // Deno's port cannot be closed.
+    if (parentPort.close === undefined) process.exit()
     parentPort.close()
     return
   }

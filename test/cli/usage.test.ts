@@ -206,22 +206,24 @@ describe("the command line", () => {
     }
   })
 
-  it("names a driver that is missing with the command that installs it", async () => {
-    const env = await before(
-      "without",
-      `
+  for (const missing of ["ioredis", "@effect/platform-node"]) {
+    it(`names ${missing} where it is missing with the command that installs it`, async () => {
+      const env = await before(
+        `without-${missing.replaceAll("/", "-")}`,
+        `
 import { registerHooks } from "node:module"
 registerHooks({
   resolve: (specifier, context, next) => {
-    if (specifier === "ioredis") throw new Error("Cannot find package 'ioredis'")
+    if (specifier.startsWith("${missing}")) throw new Error("Cannot find package '${missing}'")
     return next(specifier, context)
   }
 })`
-    )
-    const { code, stderr } = await cli(target, ["ls", "--storage", "redis://localhost"], env)
-    assert.strictEqual(code, 2)
-    assert.include(stderr, "run \"npm install ioredis\"")
-  })
+      )
+      const { code, stderr } = await cli(target, ["ls", "--storage", "redis://localhost"], env)
+      assert.strictEqual(code, 2)
+      assert.match(stderr, new RegExp(`^The package ${missing} could not be loaded: run "npm install ${missing}"`))
+    })
+  }
 
   it("loads what the command and its storage need, and nothing else", async () => {
     const list = join(directory, "modules")

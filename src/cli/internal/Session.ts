@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { isTagged } from "effect/Predicate"
 import * as Stdio from "effect/Stdio"
 import * as Terminal from "effect/Terminal"
 import { layer as operatorLayer, Operator, type Operator as OperatorService } from "../../Operator.ts"
@@ -55,10 +56,12 @@ export const storageFailure = (error: StorageError, secrets: ReadonlyArray<strin
   })
 
 /** A storage or a driver that cannot be used. */
-export const layerFailure = (error: unknown, secrets: ReadonlyArray<string>): CliFailure =>
-  isStorageError(error)
-    ? storageFailure(error, secrets)
-    : usage(safe(secrets.reduce((text, secret) => text.replaceAll(secret, "***"), causeOf(error) || String(error))))
+export const layerFailure = (error: unknown, secrets: ReadonlyArray<string>): CliFailure => {
+  if (isStorageError(error)) return storageFailure(error, secrets)
+  // The text of a `ConfigError` names the classes around what is wrong.
+  const text = causeOf(isTagged(error, "ConfigError") ? (error as Config.ConfigError).cause : error) || String(error)
+  return usage(safe(secrets.reduce((text, secret) => text.replaceAll(secret, "***"), text)))
+}
 
 // -----------------------------------------------------------------------------
 // the storage
