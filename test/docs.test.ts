@@ -1,6 +1,7 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { existsSync, globSync, readFileSync } from "node:fs"
 import { dirname, join } from "node:path"
+import { navigation } from "../scripts/site/navigation.ts"
 import { clean, fencesOf, root, run, typeErrors } from "./support/docs.ts"
 
 const read = (file: string) => readFileSync(join(root, file), "utf8")
@@ -100,6 +101,11 @@ describe("the documents", () => {
         assert.isTrue(existsSync(join(root, path!)), `${page}: ${command}`)
       }
     }
+  })
+
+  it("the site's navigation has each document in one place", () => {
+    const placed = navigation.flatMap(({ pages }) => pages)
+    assert.sameMembers(placed, globSync(["*.md", "docs/*.md", "test/scenarios/README.md"], { cwd: root }))
   })
 
   it("the documents' links lead to files and headings that exist", () => {

@@ -5,7 +5,6 @@ import { cp, mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { entries, moduleOf } from "../../scripts/site/Api.ts"
-import { navigation } from "../../scripts/site/navigation.ts"
 import { build } from "../../scripts/site/Site.ts"
 
 const declarations = join(inject("packed"), "dist")
@@ -48,12 +47,6 @@ describe("the site", () => {
     )
     assert.deepStrictEqual(dead, [])
     assert.isAbove(links, 5000)
-  })
-
-  it("has every document in one place of its navigation", () => {
-    const placed = navigation.flatMap(({ pages }) => pages)
-    const documents = globSync(["*.md", "docs/*.md", "test/scenarios/README.md"])
-    assert.sameMembers(placed, documents)
   })
 
   it("has every export of every module, with its doc comment", () => {
