@@ -127,10 +127,10 @@ export const commandLine = (places: ReadonlyArray<CommandLinePlace>) => {
       world = await World.start(await target())
       assert.strictEqual(await world.service.request("fail", { circuit: "payments", times: 3 }), "Open")
       for (const circuit of ["users", ...HOSTILE]) await world.service.request("succeed", { circuit, times: 2 })
-      await until(
-        "the storage has all circuits",
-        async () => (await names()).length === HOSTILE.length + 2
-      )
+      await until("the storage has all circuits, and the open one as open", async () => {
+        const { circuits } = await world.json<Output.Ls>("ls")
+        return circuits.length === HOSTILE.length + 2 && circuits.some(({ state }) => state === "open")
+      })
     })
     afterAll(() => world.stop())
 
