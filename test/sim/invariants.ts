@@ -16,6 +16,9 @@ import type { Handled, Input } from "../../src/testing/internal/Server.ts"
 const PATIENCE = 100
 /** The deadline of a request. */
 const DEADLINE = 1000
+/** For so long after a slow answer, intervals may be longer: up to four times, and a quarter of that by chance. */
+const SLOWED_MILLIS = 10_000
+const MOST_SLOWED = 5
 /** A timer may be this much late, because times are fractions. */
 const ROUNDING = 0.01
 /**
@@ -78,6 +81,12 @@ interface Running {
   readonly until: number
 }
 
+/** The longest interval of a process: the round that is under way when its policy changes is one of the policy before. */
+const longestInterval = ({ former }: Process, circuit: number): number =>
+  Math.max(
+    ...former[circuit]!.map(({ syncEvery = 1000 }) => Duration.toMillis(Duration.fromInputUnsafe(syncEvery)))
+  )
+
 export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly broken: Array<string> = []
   readonly #fleet: Fleet
@@ -88,6 +97,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #verdicts = new Map<string, Verdicts>()
   /** How many exchanges of a process failed in a row, in all and by circuit. */
   readonly #failures = new Map<string, number>()
+  /** How long the last exchanges of a process took. */
+  readonly #took = new Map<number, ReadonlyArray<{ readonly at: number; readonly millis: number }>>()
   /** The newest request of a process about a circuit that was answered. */
   readonly #answers = new Map<string, { readonly sent: number; readonly sentAt: number }>()
   /** Since when a process is due to learn of a change. */
@@ -408,6 +419,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
 
   ended(process: Process, exchange: Exchange, exit: Exit.Exit<unknown, unknown> | undefined): void {
     const isAnswered = exit !== undefined && exit._tag === "Success"
+    const { now } = this.#fleet.world
+    const took = this.#took.get(process.index) ?? []
+    this.#took.set(process.index, [...took.filter(({ at }) => now - at < SLOWED_MILLIS), {
+      at: now,
+      millis: now - exchange.sentAt
+    }])
     this.#failed(`${process.index}`, isAnswered)
     if (exchange.kind === "sync") {
       const answers = isAnswered ? exit.value as ReadonlyArray<Synced> : []
@@ -647,7 +664,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   #checkShed({ circuit, process }: Call): void {
     const { now } = this.#fleet.world
     const throttles = process.former[circuit]!.flatMap(({ throttle }) => throttle ?? [])
-    const within = Math.max(...throttles.map(({ within }) => Number(within))) + LATE
+    // The view that it was shed on is as old as an interval on a slow storage.
+    const within = Math.max(...throttles.map(({ within }) => Number(within))) + LATE +
+      MOST_SLOWED * longestInterval(process, circuit)
     const least = Math.min(...throttles.map(({ minimumCalls }) => minimumCalls!))
     const recent = (requests: ReadonlyArray<Requested> = []) => requests.filter(({ at }) => now - at < within)
     const own = recent(this.#requests.get(`${process.index} ${circuit}`))
@@ -775,13 +794,13 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       return
     }
     const { latency, jitter } = process.link.quality
-    // The round that is under way when the interval changes is one of the interval before.
-    const interval = Math.max(
-      ...process.former[circuit]!.map(({ syncEvery = 1000 }) => Duration.toMillis(Duration.fromInputUnsafe(syncEvery)))
-    )
+    const interval = longestInterval(process, circuit)
     const since = Math.max(due, process.link.hurtAt + DEADLINE, process.machine.resumedAt, this.#upsetAt)
+    const isSlowed = this.#took.get(process.index)?.some(({ at, millis }) =>
+      millis > interval / 4 && this.#fleet.world.now - at < SLOWED_MILLIS
+    )
     // The exchange that is under way when the change is made, the next one, and one more to put a record back.
-    const within = 2 * interval + 4 * (latency + jitter) + 100
+    const within = 2 * (isSlowed === true ? MOST_SLOWED * interval : interval) + 4 * (latency + jitter) + 100
     this.#check(
       this.#fleet.world.now - since <= within || this.#fleet.server.unavailable.has(name),
       () =>

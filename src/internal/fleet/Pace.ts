@@ -11,15 +11,19 @@ const ROUND_TRIPS = 4
 /** But no longer than so many times the policy's. */
 const MOST = 4
 
-/** The part of a new round trip in the average, so that ten fast ones after slow ones end the slowdown. */
-const WEIGHT = 0.25
+/** The part of a slower round trip in the average, so that a single one changes little. */
+const SLOWER_WEIGHT = 0.25
+
+/** The part of a faster one, because while circuits report rarely there are few of them. */
+const FASTER_WEIGHT = 0.5
 
 export class Pace {
   #roundTripMillis: LocalMillis = 0
 
   /** A request was answered after so long, or was not within its deadline. More than that is a process that stood still. */
   took(millis: LocalMillis): void {
-    this.#roundTripMillis += WEIGHT * (Math.min(millis, REQUEST_DEADLINE_MILLIS) - this.#roundTripMillis)
+    const more = Math.min(millis, REQUEST_DEADLINE_MILLIS) - this.#roundTripMillis
+    this.#roundTripMillis += (more > 0 ? SLOWER_WEIGHT : FASTER_WEIGHT) * more
   }
 
   /** How many times longer than `syncEvery` an interval is now. */
