@@ -10,6 +10,7 @@ import { check, type Fault, lateness, type Sighting } from "./check.ts"
 import { Fleet, type Process } from "./fleet.ts"
 import { type Counts, type Entry, epochMillis, now } from "./log.ts"
 import type { Server, Trouble } from "./server.ts"
+import type { Usage } from "./worker.ts"
 
 export interface Options {
   readonly start: () => Promise<Server>
@@ -19,6 +20,10 @@ export interface Options {
    * the server. The second has all faults of the server, too.
    */
   readonly seconds: number
+  /** The processes from 0 to this are never killed, so that what they hold can be watched. By default none is spared. */
+  readonly spared?: number | undefined
+  /** The part of the usual load, so that the logs of a long drill fit into memory. */
+  readonly share?: number | undefined
   readonly progress?: ((text: string) => void) | undefined
 }
 
@@ -30,6 +35,8 @@ export interface Report {
   readonly agreedAfter: number
   /** Milliseconds that each process was kept from running. */
   readonly late: ReadonlyArray<number>
+  /** What the spared processes held without load: between the two parts, and at the end. */
+  readonly usage: readonly [between: ReadonlyArray<Usage>, end: ReadonlyArray<Usage>]
 }
 
 const INTERVAL = 1000
@@ -125,7 +132,23 @@ class Drill {
 
   async enlist(hours: number): Promise<void> {
     const process = await this.#fleet.start(hours)
-    await process.request("load", LOAD)
+    await process.request("load", this.#usualLoad)
+  }
+
+  get #usualLoad(): Readonly<Record<string, number>> {
+    const { share = 1 } = this.#options
+    return Object.fromEntries(Object.entries(LOAD).map(([circuit, rate]) => [circuit, rate * share]))
+  }
+
+  /** What the spared processes hold while nothing is called. */
+  async usage(): Promise<ReadonlyArray<Usage>> {
+    await this.#load({})
+    // Reports that are held back are sent, and answered.
+    await sleep(QUIET_MILLIS + INTERVAL)
+    const spared = this.#fleet.processes.slice(0, this.#options.spared ?? 0)
+    const usage = await Promise.all(spared.map((process) => process.request("usage", {})))
+    await this.#load(this.#usualLoad)
+    return usage
   }
 
   // -----------------------------------------------------------------------------
@@ -145,7 +168,8 @@ class Drill {
   }
 
   #murder(): Promise<void> {
-    const process = this.#anyone()
+    const { spared = 0 } = this.#options
+    const process = this.#rng.pick(this.#fleet.running.filter(({ index, isPaused }) => !isPaused && index >= spared))
     const hours = this.#rng.pick(SKEWS)
     return this.#inflict({ what: `kill -9 of process ${process.index}`, process: process.index }, async () => {
       await process.kill()
@@ -233,7 +257,7 @@ class Drill {
         this.broken.push(`${text[1]} is stored of ${circuit}, which is to be between ${text[0]} and ${text[2]}`)
       }
     }
-    await this.#load(LOAD)
+    await this.#load(this.#usualLoad)
   }
 
   /**
@@ -312,6 +336,7 @@ export const runDrill = async (options: Options): Promise<Report> => {
   const drill = new Drill(options, fleet, server)
   const epoch = epochMillis()
   let agreedAfter: number
+  let usage: Report["usage"] = [[], []]
   let logs: ReadonlyArray<ReadonlyArray<Entry>>
   try {
     options.progress?.("the server runs")
@@ -321,9 +346,11 @@ export const runDrill = async (options: Options): Promise<Report> => {
     await drill.troubleWithProcesses()
     await drill.countUp()
     options.progress?.("counted up")
+    const between = options.spared === undefined ? [] : await drill.usage()
     await drill.troubleWithServer()
     agreedAfter = await drill.agree()
     options.progress?.("all agree")
+    if (options.spared !== undefined) usage = [between, await drill.usage()]
     logs = fleet.processes.map((process) => process.read())
   } finally {
     await fleet.stop()
@@ -345,6 +372,7 @@ export const runDrill = async (options: Options): Promise<Report> => {
     calls: logs.map((entries) => entries.filter(({ is }) => is === "call").length),
     faults: faults.map(({ what }) => what),
     agreedAfter,
-    late: logs.map((entries) => lateness(entries, 0, Infinity))
+    late: logs.map((entries) => lateness(entries, 0, Infinity)),
+    usage
   }
 }

@@ -1,6 +1,8 @@
 /** A process of a fleet. It calls an upstream through breakers on a storage, and logs its requests and its calls. */
 import { Cause, Duration, Effect, Exit, Layer, Redacted, Result, Scope } from "effect"
 import { Agent, get } from "node:http"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
 import { Breaker } from "../../src/index.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import * as PostgresStorageLive from "../../src/layers/PostgresStorageLive.ts"
@@ -24,6 +26,8 @@ export interface Requests {
   /** Makes one call. */
   readonly call: { readonly circuit: string }
   readonly look: { readonly circuit: string }
+  /** What the process holds. */
+  readonly usage: Readonly<Record<never, never>>
   /** Closes the breakers and the storage, as a process does before it exits. */
   readonly stop: Readonly<Record<never, never>>
 }
@@ -34,10 +38,18 @@ export interface Looked extends View {
   readonly counts: Counts
 }
 
+export interface Usage {
+  /** Bytes of the heap that are in use after a collection. */
+  readonly heap: number
+  /** Open handles and requests of Node, but for timers and the connections to the upstream. */
+  readonly handles: number
+}
+
 export interface Replies {
   readonly load: null
   readonly call: Call
   readonly look: Looked
+  readonly usage: Usage
   readonly stop: null
 }
 
@@ -265,6 +277,17 @@ setInterval(() => {
   }
 }, TICK)
 
+setFlagsFromString("--expose-gc")
+const collect = runInNewContext("gc") as () => void
+
+const usage = (): Usage => {
+  collect()
+  // Those that are kept for later calls hold nothing.
+  const upstream = Object.values(agent.sockets).flat().length
+  const held = process.getActiveResourcesInfo().filter((what) => what !== "Timeout" && what !== "Immediate")
+  return { heap: process.memoryUsage().heapUsed, handles: held.length - upstream }
+}
+
 const answers: { readonly [K in keyof Requests]: (request: Requests[K]) => Promise<Replies[K]> } = {
   load: async (load) => {
     rates = load
@@ -277,6 +300,7 @@ const answers: { readonly [K in keyof Requests]: (request: Requests[K]) => Promi
     const { failure, rejected, success } = snapshot.statistics
     return { ...viewOf(snapshot), openedBy: snapshot.openedBy, counts: { success, failure, rejected } }
   },
+  usage: async () => usage(),
   stop: async () => {
     rates = {}
     await Effect.runPromise(Scope.close(scope, Exit.void))
