@@ -384,6 +384,16 @@ export interface KeyedOptions {
    * circuits and no further, so that its call is not slower where there are many.
    */
   readonly overflow?: Overflow | undefined
+  /**
+   * The largest share of the keys whose circuits may be open, of those that were called in the last minute: where many keys fail
+   * at once, the fault is more likely with the caller, and some of them have to be called all the same. In [0, 1]; default 1.
+   *
+   * Beyond it, a circuit that would open stays closed with a new window. A transition from `Closed` to `Closed` is published, and
+   * logged at most once a minute for each circuit. It is counted by this instance, for its own circuits and for what it proposes to
+   * the fleet. A circuit that another instance has opened is open here, too. With one key in use and a share below 1, its circuit never
+   * opens.
+   */
+  readonly neverOpenMoreThan?: number | undefined
 }
 
 /**
@@ -636,8 +646,8 @@ const makeKeyedAs = <P extends Policy & KeyedOptions>(
   declared: Policy
 ): Effect.Effect<KeyedBreaker<ErrorOf<P>>, never, Storage | Scope.Scope | ServicesOf<P>> => {
   refuseKeyed(name, policy)
-  const { capacity, overflow } = ResolvedPolicy.keyedParts(policy)
-  const keyed = (shared: Shared) => new Keys(shared, capacity, ResolvedPolicy.idleMillisOf(policy), overflow)
+  const keyed = (shared: Shared) =>
+    new Keys(shared, { ...ResolvedPolicy.keyedParts(policy), idleMillis: ResolvedPolicy.idleMillisOf(policy) })
   return Effect.flatMap(makeCircuits(name, policy, declared, keyed, true), (made) => {
     const { bypasses, circuits: keys, inForce } = made
     const run = runOf(made.shared)

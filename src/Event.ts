@@ -293,7 +293,7 @@ export interface Reconfigured {
  * An event of a circuit. Each carries a snapshot of its moment; a transition carries the snapshot from *before* the
  * change, with the counts that caused it. A success is no event, but the snapshots count it.
  *
- * - `Transition`: the state changed, or would have changed (under `MetricsOnly`, from `Closed` to `Closed`).
+ * - `Transition`: the state changed, or would have changed (from `Closed` to `Closed`: under `MetricsOnly`, or beyond `neverOpenMoreThan`).
  * - `Approaching`: a closed circuit came as close to opening as the policy's `approachAt`. `share` is the snapshot's `approach`, and
  *   `whyNot` says of what. Published once for each approach: again after a change of state, or after `share` was more than 0.1
  *   below `approachAt`. A circuit that opens with its next failure without having come this close is a `Transition` alone.

@@ -375,7 +375,7 @@ describe("a key that returns after its circuit was evicted", () => {
       rampMillis: 0
     }
     const { circuit: { shared } } = circuitOf(plan, () => now += 1000, fleet)
-    return new Keys(shared, 3, 60_000, overflow)
+    return new Keys(shared, { capacity: 3, idleMillis: 60_000, overflow, neverOpenMoreThan: 1 })
   }
 
   it("an evicted circuit that is not quiet is taken back, and forgotten once it is quiet (F12)", () => {
@@ -554,6 +554,7 @@ describe("keyed options", () => {
     [{ capacity: NaN }, /capacity must be .* got NaN/],
     [{ idleTimeToLive: 0 }, /idleTimeToLive must be a finite duration at least 1 ms, got 0/],
     [{ idleTimeToLive: Infinity }, /idleTimeToLive must be/],
+    [{ neverOpenMoreThan: 1.5 }, /neverOpenMoreThan must be a rate in \[0, 1\], got 1.5/],
     [{ overflow: "explode" as never }, /overflow must be one of evictIdle, shareOne, passThrough, got "explode"/]
   ] as const
   for (const [options, message] of bad) {

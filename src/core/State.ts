@@ -143,11 +143,11 @@ export const opened = (plan: Plan, state: State, reason: string, now: LocalMilli
   }
 }
 
-/** A trip under metrics-only: reported, with a new window, and not made. */
+/** A trip that is reported, with a new window, and not made: under metrics-only, or because too many keys are open. */
 export const wouldHaveOpened = (state: Closed, reason: string): Closed => ({
   ...state,
   epoch: state.epoch + 1,
-  reason: `${reason} (metrics only)`,
+  reason,
   hintUntil: 0
 })
 

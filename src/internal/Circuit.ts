@@ -80,6 +80,8 @@ const callOutcomes = { Success: "success", Failure: "failure", Ignored: "ignored
 /** So far below `approachAt` a circuit has fallen back, and its next approach is published again. */
 const APPROACH_HYSTERESIS = 0.1
 
+const TOO_MANY_OPEN = "too many keys are open"
+
 /** From this share on it is told that calls are shed, because few calls may do so by chance. */
 const TOLD_SHARE = 0.05
 
@@ -453,8 +455,13 @@ export class Circuit implements Local, Evidence {
       return
     }
     // Of the call's and the present policy the weaker holds.
-    if (metricsOnly || this.#isShadow) this.#move(State.wouldHaveOpened(this.#state as State.Closed, reason), now, true)
-    else this.#move(State.opened(this.shared, this.#state, reason, now), now)
+    const held = metricsOnly || this.#isShadow
+      ? "metrics only"
+      : this.shared.openKeys.mayOpen(now)
+      ? undefined
+      : TOO_MANY_OPEN
+    if (held === undefined) this.#move(State.opened(this.shared, this.#state, reason, now), now)
+    else this.#move(State.wouldHaveOpened(this.#state as State.Closed, `${reason} (${held})`), now, true)
     tellTransition(this, "Closed")
     this.join()?.tripped(this.#state.reason!, now)
   }
@@ -654,6 +661,14 @@ export class Circuit implements Local, Evidence {
   evidenceRead(now: LocalMillis): void {
     if (this.shared.throttle !== undefined) this.#noteShedding(now)
     this.#noteApproach(now)
+  }
+
+  isHeldBack(reason: string, now: LocalMillis): boolean {
+    const state = this.#state
+    if (state._tag !== "Closed" || this.shared.openKeys.mayOpen(now)) return false
+    const next = State.wouldHaveOpened(state, `${reason} (${TOO_MANY_OPEN})`)
+    this.shared.transitionLog.changing(this, next, { by: "fleet" }, now)()
+    return true
   }
 
   judgeAlone(outcome: Settlement["outcome"], hintMillis: number, now: LocalMillis): void {

@@ -25,6 +25,14 @@ import type { Shared } from "./Shared.ts"
 /** What a keyed breaker does for a new key that finds no free place. */
 type Action = Extract<Event, { readonly _tag: "Capacity" }>["action"]
 
+/** The options of a keyed breaker, as numbers. */
+export interface KeyedOptions {
+  readonly capacity: number
+  readonly idleMillis: number
+  readonly overflow: Overflow
+  readonly neverOpenMoreThan: number
+}
+
 /** How many circuits the hand passes for a new key. */
 const SAMPLE = 64
 
@@ -52,8 +60,9 @@ export class Keys {
   /** What was said of new keys that found no free place. */
   readonly #said = new Set<Action>()
 
-  constructor(shared: Shared, capacity: number, idleMillis: number, overflow: Overflow) {
+  constructor(shared: Shared, { capacity, idleMillis, neverOpenMoreThan, overflow }: KeyedOptions) {
     this.shared = shared
+    shared.openKeys.limit(neverOpenMoreThan, () => this.kept())
     this.#capacity = this.#mostLeaving = capacity
     this.#idleMillis = idleMillis
     this.#overflow = overflow
@@ -63,7 +72,8 @@ export class Keys {
    * Sets how many circuits are kept. Of more than that, those that are missed the least go at once; those that protect their
    * dependency, obey an operator or run calls stay until they may be evicted.
    */
-  configure(capacity: number, idleMillis: number, overflow: Overflow): void {
+  configure({ capacity, idleMillis, neverOpenMoreThan, overflow }: KeyedOptions): void {
+    this.shared.openKeys.limit(neverOpenMoreThan, () => this.kept())
     if (capacity !== this.#capacity || overflow !== this.#overflow) this.#said.clear()
     this.#capacity = capacity
     this.#mostLeaving = Math.max(this.#mostLeaving, capacity)

@@ -111,7 +111,7 @@ export const messages = {
   ),
   wouldHaveOpened: line(
     "Warn",
-    "The circuit would have opened; its calls go on, because it is only measured",
+    "The circuit would have opened; its calls go on, and the reason says why",
     "circuit",
     "from",
     "reason",

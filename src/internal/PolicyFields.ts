@@ -51,7 +51,8 @@ const kinds = {
 const keyedKinds = {
   capacity: "count",
   idleTimeToLive: "duration",
-  overflow: ["evictIdle", "shareOne", "passThrough"]
+  overflow: ["evictIdle", "shareOne", "passThrough"],
+  neverOpenMoreThan: "rate"
 } as const satisfies KindsOf<Record<(typeof keyedNames)[number], unknown>>
 
 export interface PolicyField {

@@ -182,8 +182,13 @@ const fieldsOf = (policy: Policy, resolved: Resolved): Fields => {
 }
 
 const keyedFieldsOf = (policy: KeyedPolicy): Fields => {
-  const { capacity, overflow } = keyedParts(policy)
-  return { capacity: `${capacity}`, idleTimeToLive: formatMillis(idleMillisOf(policy)), overflow }
+  const { capacity, neverOpenMoreThan, overflow } = keyedParts(policy)
+  return {
+    capacity: `${capacity}`,
+    idleTimeToLive: formatMillis(idleMillisOf(policy)),
+    overflow,
+    neverOpenMoreThan: `${neverOpenMoreThan}`
+  }
 }
 
 const differences = (from: Fields, to: Fields): ReadonlyArray<PolicyChange> =>

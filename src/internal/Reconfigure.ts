@@ -33,8 +33,7 @@ export const reconfigure = (parts: Parts, { changed, fingerprint, policy, resolv
     lookAgain(circuit)
   }
   if ("configure" in circuits) {
-    const { capacity, overflow } = keyedParts(policy)
-    circuits.configure(capacity, idleMillisOf(policy), overflow)
+    circuits.configure({ ...keyedParts(policy), idleMillis: idleMillisOf(policy) })
   }
   shared.meter.reconfigured()
   tell(parts, changed, now)

@@ -98,30 +98,32 @@ export const dataFields = fieldsOf<Data>()([
 const policyFields = fieldsOf<Policy>()([...dataFields, "classify"])
 
 /** The fields that a keyed breaker has besides those of its policy. */
-export const keyedFields = ["capacity", "idleTimeToLive", "overflow"] as const
+export const keyedFields = ["capacity", "idleTimeToLive", "overflow", "neverOpenMoreThan"] as const
 
 /** The policy of a keyed breaker, as its public type has it. */
 export interface KeyedPolicy extends Policy {
   readonly capacity?: number | undefined
   readonly idleTimeToLive?: Duration.Input | undefined
   readonly overflow?: Overflow | undefined
+  readonly neverOpenMoreThan?: number | undefined
 }
 
 /** The options of a keyed breaker, with their defaults, and the policy of its circuits. */
 export const keyedParts = (
-  { capacity = 10_000, idleTimeToLive = "1 hour", overflow = "evictIdle", ...own }: KeyedPolicy
-) => ({ capacity, idleTimeToLive, overflow, own })
+  { capacity = 10_000, idleTimeToLive = "1 hour", neverOpenMoreThan = 1, overflow = "evictIdle", ...own }: KeyedPolicy
+) => ({ capacity, idleTimeToLive, overflow, neverOpenMoreThan, own })
 
 /** How long a keyed breaker keeps a circuit that is not used, in milliseconds. The policy is one without problems. */
 export const idleMillisOf = (policy: KeyedPolicy): number => millis(keyedParts(policy).idleTimeToLive)
 
 /** The problems of a keyed breaker's own options; empty for good ones. */
 export const keyedProblems = (policy: KeyedPolicy): ReadonlyArray<Problem> => {
-  const { capacity, idleTimeToLive, overflow } = keyedParts(policy)
+  const { capacity, idleTimeToLive, neverOpenMoreThan, overflow } = keyedParts(policy)
   return [
     ...countIn("capacity", capacity, 1, 10_000_000),
     ...durationIn("idleTimeToLive", idleTimeToLive, 1, Number.MAX_SAFE_INTEGER),
-    ...oneOf("overflow", overflow, ["evictIdle", "shareOne", "passThrough"])
+    ...oneOf("overflow", overflow, ["evictIdle", "shareOne", "passThrough"]),
+    ...rateIn("neverOpenMoreThan", neverOpenMoreThan)
   ]
 }
 

@@ -28,6 +28,7 @@ import { KeptErrors } from "./KeptErrors.ts"
 import { isLogged, type Log, makeLog } from "./Log.ts"
 import { type Message, messages } from "./Messages.ts"
 import { Meter } from "./Meter.ts"
+import { OpenKeys } from "./OpenKeys.ts"
 import { defaultOpenForMillis, type Resolved } from "./ResolvedPolicy.ts"
 import { Ticker } from "./Ticker.ts"
 import * as Tracing from "./Tracing.ts"
@@ -62,6 +63,8 @@ export interface Shared extends InForce {
   readonly ticker: Ticker
   /** A number from 0 to 1, of the \`Random\` in whose context the breaker was made. */
   readonly random: () => number
+  /** How many circuits of a keyed breaker may be open. */
+  readonly openKeys: OpenKeys
   readonly hub: Hub
   readonly meter: Meter
   readonly keptErrors: KeptErrors
@@ -116,6 +119,7 @@ export const makeShared = (
     clock,
     ticker,
     random: () => random.nextDoubleUnsafe(),
+    openKeys: new OpenKeys(),
     hub: new Hub(),
     meter: new Meter(),
     keptErrors: new KeptErrors(),

@@ -22,6 +22,7 @@ import {
 import { Hub } from "../../src/internal/Hub.ts"
 import { KeptErrors } from "../../src/internal/KeptErrors.ts"
 import { Meter } from "../../src/internal/Meter.ts"
+import { OpenKeys } from "../../src/internal/OpenKeys.ts"
 import type { Shared } from "../../src/internal/Shared.ts"
 import { Ticker } from "../../src/internal/Ticker.ts"
 import { TransitionLog } from "../../src/internal/TransitionLog.ts"
@@ -171,6 +172,7 @@ export const circuitOf = (plan: Plan, now: () => number, fleet?: FakeFleet): Wat
     needsPermits: plan.slowerThanMillis !== undefined,
     clock,
     random: () => 0.5,
+    openKeys: new OpenKeys(),
     ticker: new Ticker(clock, 0, () => {}),
     hub,
     meter: new Meter(),

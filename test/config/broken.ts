@@ -15,7 +15,7 @@ const payments = (...lines: ReadonlyArray<string>): readonly ["yaml", string] =>
 const FIELDS =
   "failure_threshold, error_rate_threshold, window, minimum_calls, recovery_timeout, timeout_seconds, trip, open_for, " +
   "max_open_for, half_open, throttle, timeout, max_concurrent, consistency, evidence, on_storage_error, enforcement, approach_at, sync_every, " +
-  "reports, capacity, idle_time_to_live, overflow"
+  "reports, capacity, idle_time_to_live, overflow, never_open_more_than"
 
 const SECONDS = "a number of seconds, or a text with a unit such as \"250 millis\" or \"2 minutes\""
 

@@ -75,7 +75,8 @@ const NOT_IN_DEFAULTS = [
   "onStorageError",
   "capacity",
   "idleTimeToLive",
-  "overflow"
+  "overflow",
+  "neverOpenMoreThan"
 ]
 
 describe("precedence", () => {

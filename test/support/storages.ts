@@ -65,6 +65,10 @@ export class Link {
     this.#of = other
   }
 
+  makeKeyed<const P extends Breaker.Policy & Breaker.KeyedOptions>(name: string, policy: P) {
+    return Breaker.makeKeyed(name, policy).pipe(Effect.provide(this.layer))
+  }
+
   make<const P extends Breaker.Policy>(name: string, policy: P) {
     return Breaker.make(name, policy).pipe(Effect.provide(this.layer))
   }

@@ -17,14 +17,15 @@ import { jsonOf, nameOf, safe } from "./Text.ts"
 type Service = Output.ConfigCheck["services"][number]
 type Configured = Effect.Success<ReturnType<BreakerConfig["Service"]["service"]>>
 
-const policyOf = ({ capacity, idleTimeToLive, overflow, ...data }: Configured["data"]): object => ({
+const policyOf = ({ capacity, idleTimeToLive, neverOpenMoreThan, overflow, ...data }: Configured["data"]): object => ({
   ...Result.getOrElse(Schema.encodeUnknownResult(Data)(given(data)), () => ({})) as object,
   ...given({
     capacity,
     idleTimeToLive: idleTimeToLive === undefined
       ? undefined
       : Duration.toMillis(Duration.fromInputUnsafe(idleTimeToLive)),
-    overflow
+    overflow,
+    neverOpenMoreThan
   })
 })
 

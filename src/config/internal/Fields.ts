@@ -44,7 +44,8 @@ const about: Readonly<Record<string, string>> = {
   reports: "How often healthy circuits are reported: every interval (the default), or quiet, on a storage with bells.",
   capacity: "The most circuits at once, of a keyed breaker. Default 10000.",
   idleTimeToLive: "A keyed breaker forgets a circuit that was not used for this long. Default 1 hour.",
-  overflow: "How a keyed breaker serves a new key when there is no room. Default evictIdle."
+  overflow: "How a keyed breaker serves a new key when there is no room. Default evictIdle.",
+  neverOpenMoreThan: "The largest share of a keyed breaker's keys whose circuits may be open. Default 1."
 }
 
 const openFor = { kind: "duration", policy: ["openFor"], isKeyed: false } as const

@@ -135,6 +135,8 @@ export interface Local {
   readonly refresh: (state: FleetState, overrideUntil: LocalMillis) => void
   /** The fleet's evidence was read: tells its listeners if the circuit comes close to opening. */
   readonly evidenceRead: (now: LocalMillis) => void
+  /** Whether the fleet is not to open the circuit, because too many keys are open. That it would have is logged. */
+  readonly isHeldBack: (reason: string, now: LocalMillis) => boolean
   /** Judges a probe that had a lease by itself, because the storage does not answer. */
   readonly judgeAlone: (outcome: Settlement["outcome"], hintMillis: number, now: LocalMillis) => void
 }

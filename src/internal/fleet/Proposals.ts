@@ -91,6 +91,7 @@ export class Proposals {
       this.#proposer.addToRound()
       return
     }
+    if (mode === undefined && local.isHeldBack(reason, connection.now())) return
     this.#propose(
       {
         reason: mode === undefined ? reason : `${reason} (metrics only)`,
