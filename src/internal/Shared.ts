@@ -61,7 +61,7 @@ export interface Shared extends InForce {
   readonly tracing: Tracing.Mode
   readonly clock: Clock.Clock
   readonly ticker: Ticker
-  /** A number from 0 to 1, of the \`Random\` in whose context the breaker was made. */
+  /** A number from 0 to 1, of the `Random` in whose context the breaker was made. */
   readonly random: () => number
   /** How many circuits of a keyed breaker may be open. */
   readonly openKeys: OpenKeys
