@@ -88,12 +88,11 @@ export class Fleet {
   }
 
   /** Starts a process whose wall clock is `hours` ahead. */
-  async start(hours = 0): Promise<Process> {
+  async start(hours = 0, worker = new URL("./worker.ts", import.meta.url)): Promise<Process> {
     const index = this.processes.length
     const log = join(this.#directory, `${index}.log`)
     const { policies, storage } = this.#plan
     const setup: Setup = { log, storage, policies, upstream: this.upstream.url, epoch: epochMillis() }
-    const worker = new URL("./worker.ts", import.meta.url)
     const env = { NODE_COMPILE_CACHE: this.#directory, ...await skewed(hours) }
     const child = await Child.start<Requests, Replies>(`${index}`, worker, [JSON.stringify(setup)], env)
     const process = new Process(index, child, log)

@@ -3,6 +3,8 @@ import { Stage } from "../../scenarios/stage.ts"
 import type { Plan } from "./plans.ts"
 import { fleetOf, type Found } from "./search.ts"
 
+const inSteps = (steps: number): string => steps === 1 ? "1 step" : `${steps} steps`
+
 export const scenarioOf = (plan: Plan, { broken, commands }: Found): string => {
   const stage = new Stage()
   const block = (commands: ReadonlyArray<string>): string => {
@@ -11,7 +13,7 @@ export const scenarioOf = (plan: Plan, { broken, commands }: Found): string => {
   }
   const head = [
     `# ${broken.replace(/^\d+ ms: /, "")}`,
-    `# Found by npm run check:exhaustive in the world "${plan.name}", ${commands.length} steps from its beginning.`,
+    `# Found by npm run check:exhaustive in the world "${plan.name}", ${inSteps(commands.length)} from its beginning.`,
     "# No run of fewer steps breaks anything there."
   ]
   return [
