@@ -54,6 +54,12 @@ describe("the release", () => {
     }
   })
 
+  it("has the same version in package.json, the lock file and the changelog", () => {
+    const [manifest, lock] = ["package.json", "package-lock.json"].map((file) => JSON.parse(readFileSync(file, "utf8")))
+    assert.deepEqual([lock.version, lock.packages[""].version], [manifest.version, manifest.version])
+    assert.include(readFileSync("CHANGELOG.md", "utf8"), `\n## ${manifest.version}\n`)
+  })
+
   it("is no part of the repository: it invents no address", () => {
     const manifest = JSON.parse(readFileSync("package.json", "utf8"))
     for (const field of ["repository", "homepage", "bugs"]) assert.notProperty(manifest, field)
