@@ -18,7 +18,8 @@ export const navigation: ReadonlyArray<{ readonly title: string; readonly pages:
       "docs/files.md",
       "docs/combining-storages.md",
       "docs/write-your-own-storage.md",
-      "docs/protocol.md"
+      "docs/protocol.md",
+      "docs/proof.md"
     ]
   },
   {
