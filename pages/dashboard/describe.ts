@@ -1,4 +1,5 @@
 /** Sentences about a circuit: what it does now, until when, and why. */
+import type { Output } from "../../src/cli/Output.ts"
 import type { Act } from "../../src/dashboard/internal/Feed.ts"
 import { duration, visible } from "../shared/text.ts"
 import { ratesOf, type Row, STATUS_NAMES } from "./model.ts"
@@ -31,6 +32,18 @@ export const age = ({ at, circuit: { elapsed } }: Row, now: number): string =>
 
 export const because = ({ circuit: { override, why } }: Row): string =>
   override !== null ? `${visible(override.actor)}: ${visible(override.reason)}` : visible(why ?? "")
+
+/** A state or a mode as it is read: `forced-open`. */
+export const word = (name: string): string => name.replace("_", "-")
+
+/** A change as one line. `overrideBefore` is the override that was in force until then. */
+export const transition = (
+  { actor, from, override, reason, to }: Output.Change,
+  overrideBefore: string | null
+): string =>
+  `${word(from === to ? overrideBefore ?? from : from)} → ${word(override ?? to)}: ${
+    [actor, reason].filter((text) => text !== null).map(visible).join(": ")
+  }`
 
 /** An id of an instance is recognised by its beginning. */
 const textOf = (value: unknown): string =>

@@ -5,7 +5,7 @@ import type { Act, Session } from "../../src/dashboard/internal/Feed.ts"
 import { byId, h, setText } from "../shared/dom.ts"
 import { visible } from "../shared/text.ts"
 import type { Connection } from "./connection.ts"
-import { age, because, consequence, evidence, next } from "./describe.ts"
+import { age, because, consequence, evidence, next, transition, word } from "./describe.ts"
 import { between, type Row, STATUS_NAMES } from "./model.ts"
 
 const seriesOf = ({ samples }: Row): uPlot.AlignedData => {
@@ -35,9 +35,6 @@ const timeline = ({ samples }: Row, now: number): ReadonlyArray<HTMLElement> => 
     return piece
   })
 }
-
-/** A state or a mode as it is read: `forced-open`. */
-const word = (name: string): string => name.replace("_", "-")
 
 const fact = (name: string, value: string): ReadonlyArray<HTMLElement> =>
   value === "" ? [] : [h("dt", {}, name), h("dd", {}, value)]
@@ -132,14 +129,12 @@ export class Detail {
     if (this.#asked !== asked) return
     if (changes instanceof Error) return byId("history").replaceChildren(h("li", {}, visible(changes.message)))
     byId("history").replaceChildren(
-      ...changes.map(({ actor, at, from, override, reason, to }) =>
+      ...changes.map((change, i) =>
         h(
           "li",
           {},
-          h("time", { datetime: at }, new Date(at).toLocaleString()),
-          ` ${word(from)} → ${word(override ?? to)}: ${
-            [actor, reason].filter((text) => text !== null).map(visible).join(": ")
-          }`
+          h("time", { datetime: change.at }, new Date(change.at).toLocaleString()),
+          ` ${transition(change, changes[i + 1]?.override ?? null)}`
         )
       ),
       ...changes.length > 0

@@ -5,7 +5,7 @@
  * update arrived, because its clock may differ from the server's.
  */
 import type { Output } from "../../src/cli/Output.ts"
-import type { Here, Status, StorageHealth, Update } from "../../src/dashboard/internal/Feed.ts"
+import type { Here, LastChange, Status, StorageHealth, Update } from "../../src/dashboard/internal/Feed.ts"
 
 const KEPT_MILLIS = 5 * 60_000
 
@@ -75,6 +75,8 @@ export class Model {
   #sorted: ReadonlyArray<Row> | undefined
   latest: Pick<Update, "at" | "total" | "statuses" | "unreadable"> & { readonly here: ReadonlyArray<Here> } | undefined
   storage: StorageHealth | undefined
+  /** The last changes of all circuits, newest first, their times by the storage's clock. */
+  changes: ReadonlyArray<LastChange> = []
   /** By this browser's clock. */
   updatedAt = 0
 
@@ -95,6 +97,7 @@ export class Model {
     if (update.reset || update.circuits.length > 0 || update.removed.length > 0) this.#sorted = undefined
     this.latest = update
     this.storage = update.storage
+    this.changes = update.changes ?? this.changes
     this.updatedAt = now
     return worse
   }

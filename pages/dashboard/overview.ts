@@ -1,11 +1,11 @@
 /** The circuits that need attention, in the order in which a person on call asks for them. */
+import type { LastChange } from "../../src/dashboard/internal/Feed.ts"
 import { byId, h, setText } from "../shared/dom.ts"
 import { clockTime, duration, visible } from "../shared/text.ts"
-import { age, because, evidence, next } from "./describe.ts"
+import { age, because, evidence, next, transition } from "./describe.ts"
 import { type Model, type Row, STATUS_NAMES, STATUSES } from "./model.ts"
 
 const MOST_CARDS = 50
-const MOST_CHANGES = 20
 
 const card = (row: Row, now: number, open: (circuit: string) => void): HTMLElement =>
   h(
@@ -18,25 +18,23 @@ const card = (row: Row, now: number, open: (circuit: string) => void): HTMLEleme
     h("p", { class: "next" }, next(row, now))
   )
 
-/** When the state of a circuit last changed, by this browser's clock. */
-const changedAt = ({ at, circuit: { elapsed } }: Row): number => elapsed === null ? -Infinity : at - elapsed
-
-const change = (row: Row, open: (circuit: string) => void): HTMLElement => {
-  const { actor, circuit, state, why } = row.circuit
+const lineOf = (change: LastChange, model: Model, open: (circuit: string) => void): HTMLElement => {
+  const at = Date.parse(change.at)
+  const name = visible(change.circuit)
+  // It may be forgotten, or one of those beyond the limit.
+  const isKnown = model.get(change.circuit) !== undefined
   return h(
     "li",
     {},
-    h("time", { datetime: new Date(changedAt(row)).toISOString() }, clockTime(changedAt(row))),
+    h("time", { datetime: change.at, title: new Date(at).toLocaleString() }, clockTime(at)),
     " ",
-    h("button", { class: "name", onclick: () => open(circuit) }, visible(circuit)),
-    ` ${STATUS_NAMES[state].toLowerCase()}`,
-    h("span", { class: "why" }, [actor, why].filter((text) => text !== null).map(visible).join(": "))
+    isKnown
+      ? h("button", { class: "name", onclick: () => open(change.circuit) }, name)
+      : h("span", { class: "name" }, name),
+    " ",
+    h("span", { class: "why" }, transition(change, change.overrideBefore))
   )
 }
-
-/** The circuits that changed last, the latest first. */
-const latestOf = (rows: ReadonlyArray<Row>): ReadonlyArray<Row> =>
-  rows.filter((row) => changedAt(row) > -Infinity).sort((a, b) => changedAt(b) - changedAt(a)).slice(0, MOST_CHANGES)
 
 const section = (id: string, items: ReadonlyArray<HTMLElement>): void => {
   byId(id).hidden = items.length === 0
@@ -57,7 +55,7 @@ export const drawOverview = (model: Model, now: number, open: (circuit: string) 
       .map((status) => `${latest.statuses[status]} ${STATUS_NAMES[status].toLowerCase()}`).join(", ") ||
       "no circuits yet"
   )
-  section("changes", latestOf(rows).map((row) => change(row, open)))
+  section("changes", model.changes.map((change) => lineOf(change, model, open)))
   section(
     "isolated",
     latest.here.flatMap(({ circuit, isolated }) =>

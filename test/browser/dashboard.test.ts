@@ -131,6 +131,35 @@ describe("the dashboard in a browser", () => {
       assert.deepStrictEqual(faults(), [])
     }).pipe(Effect.scoped))
 
+  it.live("an override is among the last changes, and its end, though the state never changed", () =>
+    Effect.gen(function*() {
+      const { storage, url } = yield* serve(serverUrl("redis"), freshPrefix())
+      const stock = circuitOf(storage, "stock")
+      yield* stock.report(failures(1))
+      const { faults, page } = yield* open(yield* browser, url)
+      page.setDefaultTimeout(HANG_MILLIS)
+      yield* does(() => page.getByText("Every circuit is closed.").waitFor())
+      assert.isFalse(yield* does(() => page.locator("#changes").isVisible()))
+      yield* stock.operate(
+        { _tag: "Override", kind: "Disabled", reason: "incident 42", actor: "ann" },
+        { why: { reason: "incident 42", actor: "ann" } }
+      )
+      const first = page.locator("#changes-list li").first()
+      yield* does(() => first.getByText("closed → disabled: ann: incident 42").waitFor())
+      yield* stock.operate({ _tag: "ClearOverride" }, { why: { reason: "it is over", actor: "bea" } })
+      yield* does(() => first.getByText("disabled → closed: bea: it is over").waitFor())
+
+      // A page that is opened later is told of both, too.
+      const later = yield* open(yield* browser, url)
+      later.page.setDefaultTimeout(HANG_MILLIS)
+      yield* does(() => later.page.locator("#changes-list li").nth(1).waitFor())
+      assert.match(
+        yield* does(() => later.page.locator("#changes-list").innerText()),
+        /stock\s+disabled → closed: bea: it is over[^]*stock\s+closed → disabled: ann: incident 42/
+      )
+      assert.deepStrictEqual([...faults(), ...later.faults()], [])
+    }).pipe(Effect.scoped))
+
   it.live("says since when the storage is away, and heals when it is back", () =>
     Effect.gen(function*() {
       const redis = yield* Effect.acquireRelease(

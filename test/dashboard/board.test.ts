@@ -3,7 +3,7 @@ import { Result } from "effect"
 import { Board, Viewer } from "../../src/dashboard/internal/Board.ts"
 import type { Update } from "../../src/dashboard/internal/Feed.ts"
 import type { Entry } from "../../src/Operator.ts"
-import type { Snapshot } from "../../src/Storage/Storage.ts"
+import type { HistoryEntry, Snapshot } from "../../src/Storage/Storage.ts"
 import { StorageError } from "../../src/Storage/Storage.ts"
 
 const snapshot = (change: Partial<Snapshot> = {}): Snapshot => ({
@@ -117,6 +117,46 @@ describe("the board of a dashboard", () => {
     // It was shown as open, so it has to be shown as closed.
     watching.change(2, entry("c", { generation: 3 }))
     assert.deepStrictEqual(watching.update(viewer, 2).circuits.map(({ state }) => state), ["closed"])
+  })
+
+  it("asks for the histories of circuits that have changed, once, those that changed last first", () => {
+    const { board } = new Watching().list(0, entry("old", { ...OPEN, elapsed: 60_000 }), entry("new", OPEN))
+    board.take({ _tag: "Changed", entries: [entry("never", { generation: 0 })] }, 1)
+    assert.deepStrictEqual([board.takeUnread(1), board.takeUnread(9), board.takeUnread(9)], [["new"], ["old"], []])
+    board.take({ _tag: "Changed", entries: [entry("new", OPEN), entry("old", { ...OPEN, generation: 3 })] }, 2)
+    assert.deepStrictEqual(board.takeUnread(9), ["old"])
+  })
+
+  it("keeps the latest of those that wait, and an override may be the latest of all", () => {
+    const many = Array.from({ length: 200 }, (_, i) => entry(`k${i}`, { ...OPEN, elapsed: 1000 + i }))
+    const override = { kind: "Disabled", reason: "a test", actor: "ann" } as const
+    const { board } = new Watching().list(0, ...many, entry("overridden", { ...OPEN, elapsed: 90_000, override }))
+    const taken = board.takeUnread(1000)
+    assert.deepStrictEqual([taken.length, taken.at(-1), taken.at(-2)], [100, "overridden", "k0"])
+  })
+
+  it("sends the last changes of all circuits, overrides and their ends as well, when there are new ones", () => {
+    const changed = (generation: number, at: number, change: Partial<HistoryEntry> = {}): HistoryEntry => ({
+      generation,
+      at,
+      from: "Closed",
+      to: "Closed",
+      why: { reason: "a test", actor: "ann" },
+      ...change
+    })
+    const watching = new Watching().list(0, entry("a"), entry("b", OPEN))
+    const viewer = new Viewer()
+    const shown = (at: number) =>
+      watching.update(viewer, at).changes?.map(({ actor, circuit, override, overrideBefore, to }) =>
+        [circuit, to, overrideBefore, override, actor].join()
+      )
+    assert.deepStrictEqual(shown(0), [])
+    watching.board.remember("a", [changed(2, 40), changed(1, 20, { override: "Disabled" })])
+    watching.board.remember("b", [changed(1, 30, { to: "Open", why: { reason: "5 failures" } })])
+    assert.deepStrictEqual(shown(1), ["a,closed,disabled,,ann", "b,open,,,", "a,closed,,disabled,ann"])
+    assert.isUndefined(shown(2))
+    watching.board.remember("a", Array.from({ length: 30 }, (_, i) => changed(100 - i, 1000 - i)))
+    assert.lengthOf(shown(3) ?? [], 20)
   })
 
   it("keeps the circuits while the storage is away, and says since when", () => {

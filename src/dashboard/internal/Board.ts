@@ -7,11 +7,11 @@
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { circuitOf } from "../../cli/internal/Output.ts"
+import { changeOf, circuitOf } from "../../cli/internal/Output.ts"
 import type { Output } from "../../cli/Output.ts"
 import type { Entry, Watched } from "../../Operator.ts"
-import type { StorageError } from "../../Storage/Storage.ts"
-import type { Status, StorageHealth, Update } from "./Feed.ts"
+import type { HistoryEntry, StorageError } from "../../Storage/Storage.ts"
+import type { LastChange, Status, StorageHealth, Update } from "./Feed.ts"
 
 interface Known {
   readonly version: number
@@ -57,6 +57,15 @@ const shifted = ({ at, circuit }: Known, now: number): Output.Circuit => {
 /** More removals than this are told by sending everything anew. */
 const MOST_REMOVED = 10_000
 
+const MOST_CHANGES = 20
+/** Circuits whose histories wait to be read. Where more have changed, those that changed last are kept. */
+const MOST_UNREAD = 100
+
+/** Whose last change is likely older comes first. The time of an override is not known, so it may be the newest. */
+const byAge = (one: Output.Circuit, other: Output.Circuit): number => ageOf(other) - ageOf(one)
+
+const ageOf = ({ elapsed, override }: Output.Circuit): number => override === null ? elapsed ?? 0 : 0
+
 /** What one viewer has been sent. */
 export class Viewer {
   version = -1
@@ -70,6 +79,10 @@ export class Board {
   readonly #known = new Map<string, Known>()
   readonly #removed = new Map<string, number>()
   readonly #unreadable = new Map<string, string>()
+  /** In the order of their changes. */
+  readonly #unread = new Set<string>()
+  #changes: ReadonlyArray<LastChange> = []
+  #changesVersion = 0
   #storage: StorageHealth | undefined
   readonly #backend: string
 
@@ -91,7 +104,37 @@ export class Board {
       for (const name of this.#known.keys()) if (!listed.has(name)) this.#forget(name)
       for (const name of this.#unreadable.keys()) if (!listed.has(name)) this.#unreadable.delete(name)
     }
-    for (const entry of watched.entries) this.#read(entry, at)
+    const changed = watched.entries.flatMap((entry) => this.#read(entry, at) ?? [])
+    this.historyUnread(changed.sort(byAge).map(({ circuit }) => circuit))
+  }
+
+  /** These circuits have changed, in this order, and their histories have not been read since. */
+  historyUnread(circuits: ReadonlyArray<string>): void {
+    for (const circuit of circuits) {
+      this.#unread.delete(circuit)
+      this.#unread.add(circuit)
+    }
+    for (const circuit of this.#unread) {
+      if (this.#unread.size <= MOST_UNREAD) break
+      this.#unread.delete(circuit)
+    }
+  }
+
+  /** Some of the circuits whose histories are to be read, those that changed last. */
+  takeUnread(most: number): ReadonlyArray<string> {
+    const taken = [...this.#unread].slice(-most)
+    for (const circuit of taken) this.#unread.delete(circuit)
+    return taken
+  }
+
+  /** Takes in the history of a circuit, newest first. */
+  remember(circuit: string, entries: ReadonlyArray<HistoryEntry>): void {
+    const changes = entries.map((entry) => changeOf(circuit, entry))
+    const latest = changes.map((change, i) => ({ ...change, overrideBefore: changes[i + 1]?.override ?? null }))
+    this.#changes = [...latest, ...this.#changes.filter((change) => change.circuit !== circuit)]
+      .sort((a, b) => a.at < b.at ? 1 : a.at > b.at ? -1 : b.generation - a.generation)
+      .slice(0, MOST_CHANGES)
+    this.#changesVersion = ++this.#version
   }
 
   /** Takes in whether the storage answered, and how long that took. */
@@ -121,10 +164,11 @@ export class Board {
     this.#removed.set(name, this.#version)
   }
 
-  #read({ circuit: name, result }: Entry, at: number): void {
+  /** Returns the circuit if it has changed. */
+  #read({ circuit: name, result }: Entry, at: number): Output.Circuit | undefined {
     if (Result.isFailure(result)) {
       this.#unreadable.set(name, errorText(result.failure))
-      return
+      return undefined
     }
     this.#unreadable.delete(name)
     const circuit = circuitOf({ circuit: name, snapshot: result.success }, at)
@@ -133,6 +177,7 @@ export class Board {
     const version = before?.text === text ? before.version : this.#version
     this.#known.set(name, { version, circuit, at, status: statusOf(circuit), text })
     this.#removed.delete(name)
+    return circuit.generation === (before?.circuit.generation ?? 0) ? undefined : circuit
   }
 
   /**
@@ -157,6 +202,7 @@ export class Board {
       if (viewer.sent.size >= limit) break
       if (known.status === "closed") send(name, known)
     }
+    const changes = this.#changesVersion > viewer.version ? this.#changes : null
     const removed = [...this.#removed].filter(([name, version]) => version > viewer.version && viewer.sent.delete(name))
     viewer.version = this.#version
     return {
@@ -166,6 +212,7 @@ export class Board {
       statuses,
       circuits: changed,
       removed: removed.map(([name]) => name),
+      changes,
       unreadable: [...this.#unreadable].slice(0, 100).map(([circuit, reason]) => ({ circuit, reason })),
       here,
       storage: this.#storage!

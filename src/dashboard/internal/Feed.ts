@@ -23,10 +23,16 @@ export interface Here {
   readonly drift: { readonly here: string; readonly fleet: string } | null
 }
 
+/** A change of a circuit, and the override that was in force before it, as its history has them. */
+export interface LastChange extends Output.Change {
+  readonly overrideBefore: string | null
+}
+
 /**
  * An update. The first one has all circuits and `reset: true`, those that follow have what changed.
  *
  * - `total`: how many circuits there are; more than are sent beyond the dashboard's `limit`.
+ * - `changes`: the last changes of all circuits, newest first; `null` where they are as they were.
  * - `unreadable`: circuits whose record cannot be read, with the reason.
  */
 export interface Update {
@@ -36,6 +42,7 @@ export interface Update {
   readonly statuses: Readonly<Record<Status, number>>
   readonly circuits: ReadonlyArray<Output.Circuit>
   readonly removed: ReadonlyArray<string>
+  readonly changes: ReadonlyArray<LastChange> | null
   readonly unreadable: ReadonlyArray<{ readonly circuit: string; readonly reason: string }>
   readonly here: ReadonlyArray<Here>
   readonly storage: StorageHealth

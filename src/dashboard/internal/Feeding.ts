@@ -25,6 +25,9 @@ const LOOK_AGAIN_MILLIS = 1000
 /** Reading a circuit creates no record, so asking for one that nobody has costs the least. */
 const NO_CIRCUIT = "the dashboard asks whether the storage answers"
 const MOST_HERE = 100
+/** How often the histories of circuits that have changed are read, and of how many at most. */
+const HISTORIES_MILLIS = 500
+const MOST_HISTORIES = 10
 
 interface Options {
   readonly limit: number
@@ -71,6 +74,20 @@ const follow = (
       board.answered(read, yield* Clock.currentTimeMillis, Duration.toMillis(took))
     })
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(LOOK_AGAIN_MILLIS), look)))
+    const readHistory = (circuit: string) =>
+      operator.history(circuit).pipe(
+        Effect.map((entries) => board.remember(circuit, entries)),
+        // What cannot be decoded stays so.
+        Effect.catch(({ reason }) => Effect.sync(() => board.historyUnread(reason === "Invalid" ? [] : [circuit])))
+      )
+    const readHistories = Effect.suspend(() =>
+      Effect.forEach(board.takeUnread(MOST_HISTORIES), readHistory, { concurrency: 4, discard: true })
+    )
+    yield* ready.pipe(
+      Deferred.await,
+      Effect.andThen(Effect.forever(Effect.andThen(readHistories, Effect.sleep(HISTORIES_MILLIS)))),
+      Effect.forkScoped
+    )
     return { board, ready: Deferred.await(ready) }
   })
 
