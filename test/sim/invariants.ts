@@ -668,9 +668,11 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const within = Math.max(...throttles.map(({ within }) => Number(within))) + LATE +
       MOST_SLOWED * longestInterval(process, circuit)
     const least = Math.min(...throttles.map(({ minimumCalls }) => minimumCalls!))
-    const recent = (requests: ReadonlyArray<Requested> = []) => requests.filter(({ at }) => now - at < within)
-    const own = recent(this.#requests.get(`${process.index} ${circuit}`))
-    const all = this.#fleet.processes.flatMap(({ index }) => recent(this.#requests.get(`${index} ${circuit}`)))
+    const recent = (index: number, millis: number) =>
+      (this.#requests.get(`${index} ${circuit}`) ?? []).filter(({ at }) => now - at < millis)
+    const own = recent(process.index, within)
+    // The view counts for less as it grows old, until it is as old as the window.
+    const all = this.#fleet.processes.flatMap(({ index }) => recent(index, 2 * within))
     const isBad = (requests: ReadonlyArray<Requested>): boolean =>
       requests.length >= least && requests.some(({ isAccepted }) => !isAccepted)
     this.#check(throttles.length > 0, () => `process ${process.index} shed a call, and its policy has no throttle`)
