@@ -6,8 +6,10 @@
  * - A report holds one row of `counts`: the stripe that its instance reports to. A change holds the circuit's row in
  *   `states` and all of its stripes. So reports rarely wait for each other, and each change has seen all of a report or
  *   nothing of it.
- * - Rows of `counts`, `windows` and `instances` are written only while their stripe is held, so they need no lock of
- *   their own.
+ * - In Postgres a report holds its stripe only while it is written, and writes it only if its text is the one that was read.
+ *   Each writer begins the text with an id of its own, a change too. So it is as if the stripe had been held since.
+ * - Rows of `counts`, and those of reports in `instances`, are written only while their stripe is held, so they need no lock
+ *   of their own.
  * - All transactions lock in one order: circuits by name, a circuit's row before its stripes, stripes by number.
  */
 import * as Effect from "effect/Effect"

@@ -6,11 +6,9 @@
  * - Each report sees all that earlier reports of the batch have added, as if they had been written one by one.
  * - Only a report whose stripe is held changes anything. One whose circuit or stripe has no rows yet is `missing`, and
  *   one whose circuit has expired is `expired`; both leave the batch as it was.
- * - `#current` and `#seen` are what the next report sees. `#stripes`, `#added` and `#buckets` are what is to be
- *   written, and `calls` are the alerts that are to be called once it is.
+ * - `#current` and `#seen` are what the next report sees. `#stripes` and `#added` are what is to be written, and `calls` are the alerts that are to be called once it is.
  */
-import { addCounts, type Bucket } from "../core/Buckets.ts"
-import { add, isEmpty, noCounts, noDelta } from "../core/Delta.ts"
+import { isEmpty, noDelta } from "../core/Delta.ts"
 import { type CircuitRecord, type Seen, type Snapshot, snapshot, unexpired } from "../core/Record.ts"
 import { arrived, type Report, report, type Reported } from "../core/Report.ts"
 import type { Call } from "./Bells.ts"
@@ -18,7 +16,7 @@ import type { StripeRow } from "./Locks.ts"
 import type { Members } from "./Members.ts"
 import { enter, type Stripe } from "./Stripes.ts"
 import type { SeenRow, StoredCircuit, View } from "./View.ts"
-import type { Counted, WindowRow } from "./Write.ts"
+import type { Counted } from "./Write.ts"
 
 /** A report, with the key of its circuit and the stripe of its instance. */
 export interface KeyedReport extends Report {
@@ -53,10 +51,9 @@ export class ReportBatch {
   readonly #current = new Map<string, Current>()
   readonly #stripes = new Map<string, StripeRow & { readonly stripe: Stripe }>()
   readonly #added: Array<SeenRow> = []
-  readonly #buckets = new Map<string, WindowRow>()
 
   constructor({ circuits, idleMillis, locked, members, view }: {
-    readonly view: Pick<View, "nowMillis" | "seen" | "windows">
+    readonly view: Pick<View, "nowMillis" | "seen">
     readonly circuits: ReadonlyMap<string, StoredCircuit>
     readonly locked: ReadonlyArray<StripeRow>
     readonly members: Pick<Members, "of">
@@ -67,10 +64,7 @@ export class ReportBatch {
     this.#locked = new Set(locked.map(idOf))
     this.#members = members
     this.#seen = new Map(Map.groupBy(view.seen, ({ key }) => key))
-    for (const [key, { record, stripes }] of circuits) {
-      const window: ReadonlyArray<Bucket> = view.windows.get(key) ?? []
-      this.#current.set(key, { record: record === undefined ? undefined : { ...record, window }, stripes })
-    }
+    for (const [key, circuit] of circuits) this.#current.set(key, circuit)
   }
 
   /** Counts a report, or says why it cannot be counted yet: its rows must be made, or deleted, before. */
@@ -93,14 +87,13 @@ export class ReportBatch {
     if (!this.#locked.has(idOf({ key, index }))) return "missing"
     this.#call(input, next, counted)
     const isCurrent = input.generation === next.generation
-    const stripe = enter(current.stripes, index, arrived(input, nowMillis), isCurrent, nowMillis)
+    const stripe = enter(current.stripes, index, { delta: arrived(input, nowMillis), withins }, isCurrent, nowMillis)
     this.#current.set(key, { record: next, stripes: new Map(current.stripes).set(index, stripe) })
     this.#stripes.set(idOf({ key, index }), { key, index, stripe })
     this.#added.push(
       ...next.seen.filter((message) => before?.seen.includes(message) !== true).map((message) => ({ ...message, key }))
     )
     this.#seen.set(key, next.seen)
-    if (isCurrent) this.#enterBuckets(input)
     return answer
   }
 
@@ -126,15 +119,6 @@ export class ReportBatch {
 
   /** Everything that has changed, to be written. */
   counted(): Counted {
-    return { stripes: [...this.#stripes.values()], seen: this.#added, buckets: [...this.#buckets.values()] }
-  }
-
-  #enterBuckets(input: KeyedReport): void {
-    const { key, stripe, withins } = input
-    const { buckets } = arrived(input, this.#nowMillis)
-    for (const bucket of addCounts([], buckets, withins, this.#nowMillis)) {
-      const id = `${bucket.width} ${bucket.index} ${stripe} ${key}`
-      this.#buckets.set(id, { ...bucket, ...add(this.#buckets.get(id) ?? noCounts, bucket), key, stripe })
-    }
+    return { stripes: [...this.#stripes.values()], seen: this.#added }
   }
 }

@@ -1,8 +1,10 @@
 /** The rows of the tables, encoded from and decoded into the types of the core. */
 import * as Schema from "effect/Schema"
-import type { Delta } from "../core/Delta.ts"
+import type { Bucket } from "../core/Buckets.ts"
+import { type Counts, type Delta, noCounts, shedCalls } from "../core/Delta.ts"
 import { type CircuitRecord, expiresAt, overrideAt, type Seen } from "../core/Record.ts"
 import { overrideWord, stateWord } from "../core/Words.ts"
+import { shown } from "../internal/Check.ts"
 import { checkerOf, readerOf } from "../internal/StoredJson.ts"
 import type { HistoryEntry } from "../Storage/Storage.ts"
 import type { Dialect } from "./Dialect.ts"
@@ -12,6 +14,7 @@ import type { Stripe } from "./Stripes.ts"
 const Count = Schema.Natural
 
 const StoredStripe = Schema.Struct({
+  id: Schema.optional(Schema.String),
   asOf: Schema.Finite,
   since: Count,
   success: Count,
@@ -19,27 +22,83 @@ const StoredStripe = Schema.Struct({
     streak: Schema.Struct({ leading: Count, sawSuccess: Schema.Boolean, trailing: Count }),
     lifetime: Schema.Record(Schema.String, Schema.Finite),
     hint: Schema.Finite
-  })
+  }),
+  window: Schema.optional(Schema.Unknown)
 })
 
 const checkStripe = checkerOf(StoredStripe)
 const readStripe = readerOf(StoredStripe)
 
-/** Decodes `counts.delta`. Throws an error that names the bad field. */
-export const stripeFrom = (text: string): Stripe =>
-  readStripe(text) as typeof StoredStripe.Type & { readonly delta: Delta }
-
-/** Encodes `counts.delta`. Throws for a stripe that could not be decoded again, so that it is never written. */
-export const stripeText = (stripe: Stripe): string => {
-  checkStripe(stripe)
-  return JSON.stringify(stripe)
+/**
+ * The buckets of one width: the index of the first, and successes, failures and slow calls of each one after the other,
+ * without a gap. `shed` are the calls that were shed in each, absent where there was none.
+ */
+interface StoredBuckets {
+  readonly width: number
+  readonly first: number
+  readonly counts: ReadonlyArray<number>
+  readonly shed?: ReadonlyArray<number>
 }
 
-/**
- * The column `width` of the calls that were shed. They are rows of their own, which versions that do not know them pass over, and
- * their number is in the column of successes.
- */
-export const shedWidth = (widthMillis: number): number => -widthMillis
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+const isCounts = (value: unknown): value is ReadonlyArray<number> => Array.isArray(value) && value.every(isCount)
+
+const isBuckets = (value: unknown): value is StoredBuckets => {
+  const { counts, first, shed = [], width } = (value ?? {}) as Partial<StoredBuckets>
+  return isCount(width) && isCount(first) && isCounts(counts) && counts.length % 3 === 0 && isCounts(shed)
+}
+
+/** A stripe has hundreds of counts, so they are checked here and not by a schema. */
+const checkWindow = (value: unknown): ReadonlyArray<StoredBuckets> => {
+  if (Array.isArray(value) && value.every(isBuckets)) return value
+  throw new Error(`field window holds ${shown(value)}, expected counts in buckets of each width`)
+}
+
+const windowFrom = (value: unknown): ReadonlyArray<Bucket> =>
+  checkWindow(value).flatMap(({ counts, first, shed = [], width }: StoredBuckets) =>
+    Array.from({ length: counts.length / 3 }, (_, i) => {
+      const [success, failure, slow] = counts.slice(3 * i, 3 * i + 3) as [number, number, number]
+      return { width, index: first + i, success, failure, slow, ...shedCalls(shed[i] ?? 0) }
+    }).filter(({ failure, shed = 0, slow, success }) => success + failure + slow + shed > 0)
+  )
+
+const storedWindow = (window: ReadonlyArray<Bucket>): ReadonlyArray<StoredBuckets> =>
+  [...Map.groupBy(window, ({ width }) => width)].map(([width, buckets]) => {
+    const first = Math.min(...buckets.map(({ index }) => index))
+    const byIndex = new Map(buckets.map((bucket) => [bucket.index, bucket]))
+    const length = Math.max(...byIndex.keys()) - first + 1
+    const all = Array.from({ length }, (_, i): Counts => byIndex.get(first + i) ?? noCounts)
+    const shed = all.map(({ shed = 0 }) => shed)
+    return {
+      width,
+      first,
+      counts: all.flatMap(({ failure, slow, success }) => [success, failure, slow]),
+      ...(shed.some((count) => count > 0) ? { shed } : {})
+    }
+  })
+
+/** The length of `{"id":"…"`: a stripe begins with an id of its own, by which a writer sees whether it was written meanwhile. */
+const BEGINNING = 40
+
+/** The beginning of a text, which no other text of the same stripe has. */
+export const tokenOf = (text: string): string => text.slice(0, BEGINNING)
+
+/** In SQL, the token of a column. */
+export const tokenIn = (column: string): string => `left(${column}, ${BEGINNING})`
+
+/** Decodes `counts.delta`. Throws an error that names the bad field. */
+export const stripeFrom = (text: string): Stripe => {
+  const { id: _, window = [], ...stripe } = readStripe(text) as typeof StoredStripe.Type & { readonly delta: Delta }
+  return { ...stripe, window: windowFrom(window) }
+}
+
+/** Encodes `counts.delta`. Throws for a stripe that could not be decoded again, so that it is never written. */
+export const stripeText = (stripe: Stripe, id: string): string => {
+  const stored = { id, ...stripe, window: checkWindow(storedWindow(stripe.window)) }
+  checkStripe(stored)
+  return JSON.stringify(stored)
+}
 
 const totalRequests = ({ failure, ignored, success }: CircuitRecord["lifetime"]): number => success + failure + ignored
 

@@ -15,7 +15,6 @@ export type Flavour = "sqlite" | "postgres" | "mysql" | "mariadb"
 export interface Tables {
   readonly states: string
   readonly counts: string
-  readonly windows: string
   readonly instances: string
   readonly history: string
   readonly jobs: string
@@ -30,7 +29,6 @@ export const tablesOf = (prefix: string, schema: string | undefined): Tables => 
   return {
     states: name("states"),
     counts: name("counts"),
-    windows: name("windows"),
     instances: name("instances"),
     history: name("history"),
     jobs: name("jobs"),
@@ -150,21 +148,6 @@ const statements = (flavour: Flavour, tables: Tables): ReadonlyArray<string> => 
   stripe smallint NOT NULL,
   delta ${text},
   PRIMARY KEY (service_name, stripe)`,
-      updated
-    ),
-    ...createTable(
-      flavour,
-      tables.windows,
-      `
-  service_name ${name} NOT NULL,
-  width integer NOT NULL,
-  slot smallint NOT NULL,
-  stripe smallint NOT NULL,
-  bucket bigint NOT NULL,
-  success_count bigint NOT NULL,
-  failure_count bigint NOT NULL,
-  slow_count bigint NOT NULL,
-  PRIMARY KEY (service_name, width, slot, stripe)`,
       updated
     ),
     ...createTable(

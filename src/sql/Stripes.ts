@@ -1,8 +1,8 @@
 /**
  * The reports of a circuit since its last change are kept in a few rows, its *stripes*, so that instances that report
  * at once do not wait for one row. An instance always reports to the same stripe. A stripe holds all of its reports as
- * one delta, as of the last of them. The record of the circuit with the deltas of all stripes added is the record of
- * the core.
+ * one delta, as of the last of them, and their counts in buckets of time. So a window is as many rows as there are stripes,
+ * and not one for each bucket. The record of the circuit with all stripes added is the record of the core.
  *
  * **Invariants**
  *
@@ -12,9 +12,10 @@
  * - No two stripes take the same number: it is their own index modulo `MOST_STRIPES`.
  * - A report of failures that does not see a success, because both are committed at the same time, comes before it.
  */
+import { addCounts, type Bucket } from "../core/Buckets.ts"
 import { aged, type Delta, type LifetimeDelta, merge, noDelta, noStreak } from "../core/Delta.ts"
 import { type CircuitRecord, created, expired, isWritable } from "../core/Record.ts"
-import { report } from "../core/Report.ts"
+import { type Report, report } from "../core/Report.ts"
 import type { StorageMillis } from "../core/Time.ts"
 
 export interface Stripe {
@@ -26,7 +27,18 @@ export interface Stripe {
   readonly since: number
   /** The number of this stripe's own last success; 0 for none. */
   readonly success: number
+  /** The counts of its reports of this generation. */
+  readonly window: ReadonlyArray<Bucket>
 }
+
+/** A stripe without reports, which a change leaves. */
+export const emptied = (nowMillis: StorageMillis): Stripe => ({
+  asOf: nowMillis,
+  delta: noDelta,
+  since: 0,
+  success: 0,
+  window: []
+})
 
 export type Stripes = ReadonlyMap<number, Stripe>
 
@@ -56,12 +68,12 @@ const withoutFuture = (lifetime: LifetimeDelta): LifetimeDelta => {
 export const enter = (
   stripes: Stripes,
   index: number,
-  delta: Delta,
+  { delta, withins }: Pick<Report, "delta" | "withins">,
   isCurrent: boolean,
   nowMillis: number
 ): Stripe => {
-  const { asOf, delta: before, since, success } = stripes.get(index) ??
-    { asOf: nowMillis, delta: noDelta, since: 0, success: 0 }
+  const { asOf, delta: before, since, success, window: former } = stripes.get(index) ?? emptied(nowMillis)
+  const window = addCounts(former, isCurrent ? delta.buckets : [], withins, nowMillis)
   const { hint, streak } = isCurrent ? delta : noDelta
   const merged = merge(
     aged({ ...before, streak: noStreak }, nowMillis - asOf),
@@ -70,11 +82,13 @@ export const enter = (
   const newest = newestSuccess(stripes)
   if (streak.sawSuccess) {
     const next = (Math.floor(newest / MOST_STRIPES) + 1) * MOST_STRIPES + index
-    return { asOf: nowMillis, delta: { ...merged, streak }, since: next, success: next }
+    return { asOf: nowMillis, delta: { ...merged, streak }, since: next, success: next, window }
   }
-  if (streak.trailing === 0) return { asOf: nowMillis, delta: { ...merged, streak: before.streak }, since, success }
+  if (streak.trailing === 0) {
+    return { asOf: nowMillis, delta: { ...merged, streak: before.streak }, since, success, window }
+  }
   const trailing = streak.trailing + (since === newest ? before.streak.trailing : 0)
-  return { asOf: nowMillis, delta: { ...merged, streak: { ...noStreak, trailing } }, since: newest, success }
+  return { asOf: nowMillis, delta: { ...merged, streak: { ...noStreak, trailing } }, since: newest, success, window }
 }
 
 /** The record of a circuit with its stripes added; `undefined` for a circuit without a change or a report. */
@@ -106,5 +120,6 @@ export const recordOf = (
     atMillis,
     idleMillis
   )
-  return { ...record, ...counted.record, usedAt, seen: record.seen }
+  const window = [...record.window, ...all.flatMap(({ window }) => window)]
+  return { ...record, ...counted.record, usedAt, seen: record.seen, window }
 }

@@ -8,22 +8,22 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { SqlError } from "effect/sql/SqlError"
-import { widthFor } from "../core/Buckets.ts"
 import { failIfUnreachable, isInvalid } from "../internal/StorageErrors.ts"
 import { type CircuitReport, StorageError, type Synced } from "../Storage/Storage.ts"
 import type { Announcer } from "./Announcements.ts"
 import { type Call, callAll } from "./Bells.ts"
+import type { Contended } from "./Contended.ts"
 import type { Database } from "./Database.ts"
 import { illFormed, storageErrorOf, vanished } from "./DatabaseErrors.ts"
-import { lockStripes } from "./Locks.ts"
+import { lockStripes, type StripeRow } from "./Locks.ts"
 import type { Members } from "./Members.ts"
 import { keyOf } from "./NameColumns.ts"
 import { type Answer, isRead, type KeyedReport, ReportBatch } from "./ReportBatch.ts"
 import type { Run } from "./Run.ts"
 import { stripeOf } from "./Stripes.ts"
-import { transaction } from "./Transaction.ts"
-import { readView, type Span, type StoredCircuit } from "./View.ts"
-import { createCircuits, forgetExpired, writeCounted } from "./Write.ts"
+import { isConflict, transaction } from "./Transaction.ts"
+import { readView, type StoredCircuit, type View } from "./View.ts"
+import { createCircuits, forgetExpired, writeCounted, writeUnchanged } from "./Write.ts"
 
 /** Circuits of one transaction. */
 const MOST_CIRCUITS = 100
@@ -32,6 +32,7 @@ const MOST_CIRCUITS = 100
 export interface SyncOptions {
   readonly announcer: Announcer
   readonly members: Members
+  readonly contended: Contended
 }
 
 /** A storage's database, and what it knows beside. */
@@ -43,37 +44,41 @@ type Answered = Result.Result<Answer, StorageError>
 const keysOf = (reports: ReadonlyArray<{ readonly key: string }>): ReadonlyArray<string> =>
   [...new Set(reports.map(({ key }) => key))].toSorted()
 
-/** The windows that the reports' policies look back over, by the width of their buckets. */
-const spansOf = (reports: ReadonlyArray<KeyedReport>): ReadonlyArray<Span> => {
-  const windows = reports.flatMap(({ key, withins }) => withins.map((within) => ({ key, within })))
-  return [...Map.groupBy(windows, ({ within }) => widthFor(within))].map(([widthMillis, group]) => ({
-    widthMillis,
-    longestMillis: Math.max(...group.map(({ within }) => within)),
-    keys: keysOf(group)
-  }))
+/** Why a report is not counted yet: its rows are missing, or to be deleted, or another transaction has them. */
+type Uncounted = "missing" | "expired" | "held"
+
+interface Attempt {
+  readonly answers: ReadonlyArray<Answered | Uncounted>
+  readonly calls: ReadonlyArray<Call>
 }
 
 /**
- * Counts the reports that can be counted, and says of each other one why it cannot be yet. Without `waits`, a stripe that
- * another one holds is taken for `missing`.
+ * How a report gets its stripe. `unchanged`: it locks nothing, and writes what nobody has written since it was read. `free`: it
+ * locks what no other transaction has locked. `waits`: it locks it.
  */
+type Claim = "unchanged" | "free" | "waits"
+
+/** The stripes that may be written where none is locked: those with rows, of circuits with one report in the batch. */
+const unlocked = (written: ReadonlyArray<KeyedReport>, { token }: View): ReadonlyArray<StripeRow> =>
+  [...Map.groupBy(written, ({ key }) => key)].flatMap(([key, reports]) => {
+    const index = reports[0]!.stripe
+    return reports.length === 1 && token({ key, index }) !== undefined ? [{ key, index }] : []
+  })
+
+/** Counts the reports that can be counted, and says of each other one why it cannot be yet. */
 const attempt = (
   database: Context,
   reports: ReadonlyArray<KeyedReport>,
-  waits: boolean
-): Effect.Effect<
-  { readonly answers: ReadonlyArray<Answered | "missing" | "expired">; readonly calls: ReadonlyArray<Call> },
-  SqlError | StorageError
-> =>
+  claim: Claim
+): Effect.Effect<Attempt, SqlError | StorageError> =>
   Effect.gen(function*() {
     const { idleMillis, members } = database
     const written = reports.filter((report) => !isRead(report))
-    const locked = written.length === 0
+    const locked = written.length === 0 || claim === "unchanged"
       ? []
-      : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })), waits)
+      : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })), claim === "waits")
     const keys = keysOf(reports)
     const view = yield* readView(database, keys, {
-      spans: spansOf(reports),
       seen: { kind: "report", messages: written },
       membersOf: members.unknown(keys)
     })
@@ -85,15 +90,26 @@ const attempt = (
       if (Result.isSuccess(circuit)) circuits.set(key, circuit.success)
       else failures.set(key, circuit.failure)
     }
-    const batch = new ReportBatch({ view, circuits, locked, members, idleMillis })
-    const answers = reports.map((report): Answered | "missing" | "expired" => {
+    const writable = claim === "unchanged" ? unlocked(written, view) : locked
+    const batch = new ReportBatch({ view, circuits, locked: writable, members, idleMillis })
+    const answers = reports.map((report): Answered | Uncounted => {
       const failure = failures.get(report.key)
       if (failure !== undefined) return Result.fail(failure)
       const answer = batch.enter(report)
-      return typeof answer === "string" ? answer : Result.succeed(answer)
+      if (answer !== "missing") return typeof answer === "string" ? answer : Result.succeed(answer)
+      return view.token({ key: report.key, index: report.stripe }) === undefined ? answer : "held"
     })
-    yield* writeCounted(database, batch.counted())
-    return { answers, calls: batch.calls }
+    const counted = batch.counted()
+    if (claim !== "unchanged") {
+      yield* writeCounted(database, counted)
+      return { answers, calls: batch.calls }
+    }
+    const changed = new Set(counted.stripes.map(({ key }) => key))
+    for (const { key } of yield* writeUnchanged(database, counted, view.token)) changed.delete(key)
+    return {
+      answers: answers.map((answer, i) => changed.has(reports[i]!.key) ? "held" : answer),
+      calls: batch.calls.filter(({ key }) => !changed.has(key))
+    }
   })
 
 type Answers = Map<KeyedReport, Answered>
@@ -101,10 +117,37 @@ type Answers = Map<KeyedReport, Answered>
 /** Attempts for one batch. Rows may have to be deleted, then made; others that do the same may come between. */
 const MOST_ATTEMPTS = 5
 
+/** One attempt, as a transaction where it locks. Rows that changed under a stricter isolation than ours are held. */
+const attemptAs = (
+  database: Context,
+  reports: ReadonlyArray<KeyedReport>,
+  claim: Claim
+): Effect.Effect<Attempt, SqlError | StorageError> => {
+  const attempted = attempt(database, reports, claim)
+  if (reports.every(isRead)) return attempted
+  return claim !== "unchanged" ? transaction(database, attempted) : Effect.catchIf(
+    attempted,
+    isConflict,
+    () => Effect.succeed({ answers: reports.map(() => "held" as const), calls: [] })
+  )
+}
+
+/** In Postgres two attempts lock nothing: a lock costs three statements more. */
+const claimOf = (
+  { contended, dialect: { backend } }: Context,
+  reports: ReadonlyArray<KeyedReport>,
+  attempts: number
+): Claim => {
+  if (backend !== "postgres") return attempts > 1 || reports.length === 1 ? "waits" : "free"
+  const [report, ...others] = reports
+  const isContended = attempts === 1 && others.length === 0 && contended.locks(report!.key)
+  return attempts > 2 || isContended ? "waits" : "unchanged"
+}
+
 /**
  * Counts all of the reports, and adds their answers: those that an attempt cannot count come again when their rows are
  * made or deleted. The first attempt does not wait for stripes that others hold, so that one that is held for long costs
- * no other report of the batch.
+ * no other report of the batch. In Postgres it locks nothing while it reads and counts.
  */
 const countAll = (
   database: Context,
@@ -113,27 +156,26 @@ const countAll = (
   attempts = 1
 ): Effect.Effect<void, SqlError | StorageError> =>
   Effect.gen(function*() {
-    const waits = attempts > 1 || reports.length === 1
-    const counted = attempt(database, reports, waits)
-    const { answers: found, calls: [call, ...calls] } = yield* reports.every(isRead)
-      ? counted
-      : transaction(database, counted)
+    const claim = claimOf(database, reports, attempts)
+    const { answers: found, calls: [call, ...calls] } = yield* attemptAs(database, reports, claim)
     if (call !== undefined) yield* callAll(database, database.announcer, [call, ...calls])
     for (const [index, report] of reports.entries()) {
       const answer = found[index]!
       if (typeof answer !== "string") answers.set(report, answer)
     }
-    const missing = reports.filter((_, index) => found[index] === "missing")
-    const expired = reports.filter((_, index) => found[index] === "expired")
-    const uncounted = [...missing, ...expired]
+    const [missing, expired, held] = (["missing", "expired", "held"] as const).map((why) =>
+      reports.filter((_, index) => found[index] === why)
+    ) as [Array<KeyedReport>, Array<KeyedReport>, Array<KeyedReport>]
+    const uncounted = [...missing, ...expired, ...held]
     if (uncounted.length === 0) return
+    if (claim === "unchanged") { for (const { key } of held) database.contended.found(key) }
     if (attempts === MOST_ATTEMPTS) {
       for (const report of uncounted) {
         answers.set(report, Result.fail(vanished(database.tables.counts, report.circuit, attempts)))
       }
       return
     }
-    yield* makeRows(database, waits ? missing : [], expired)
+    yield* makeRows(database, missing, expired)
     yield* countAll(database, uncounted, answers, attempts + 1)
   })
 

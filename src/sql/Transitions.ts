@@ -62,7 +62,6 @@ const attempt = <A extends object>(
     const isChange = record.generation !== (before?.generation ?? 0)
     yield* writeChange(database, key, {
       record,
-      isNew: before === undefined,
       seen: record.seen.filter((message) => !(seen as ReadonlyArray<unknown>).includes(message)),
       entry: isChange ? { entry: historyEntry(before, record, why, nowMillis), before } : undefined
     }, { nowMillis, keepsHistory })

@@ -1,19 +1,18 @@
-/** Reads circuits, their windows, alerts and newest messages by one statement, so that all of it is of one moment. */
+/** Reads circuits, their alerts and newest messages by one statement, so that all of it is of one moment. */
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
-import type { Bucket } from "../core/Buckets.ts"
-import { noCounts } from "../core/Delta.ts"
 import type { Alert, CircuitRecord, Message, Seen } from "../core/Record.ts"
 import { decodeDocument } from "../Storage/Document.ts"
 import type { StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
 import { unreadable } from "./DatabaseErrors.ts"
 import { anyOf } from "./Dialect.ts"
+import type { StripeRow } from "./Locks.ts"
 import { keyOf } from "./NameColumns.ts"
-import { shedWidth, stripeFrom } from "./Rows.ts"
+import { stripeFrom, tokenOf } from "./Rows.ts"
 import { recordOf, type Stripe, type Stripes } from "./Stripes.ts"
 
-/** A circuit as it is stored: its record, the counts of its stripes included but without a window, and the stripes. */
+/** A circuit as it is stored: its record, the counts of its stripes included, and the stripes. */
 export interface StoredCircuit {
   readonly record: CircuitRecord | undefined
   readonly stripes: Stripes
@@ -29,17 +28,11 @@ export interface View {
   readonly nowMillis: number
   /** Fails with `Invalid` for a circuit whose rows cannot be decoded. The others of the view are not affected. */
   readonly circuit: (key: string) => Effect.Effect<StoredCircuit, StorageError>
-  readonly windows: ReadonlyMap<string, ReadonlyArray<Bucket>>
+  /** The token of a stripe's row: `null` for one that was never written, `undefined` for none. */
+  readonly token: (row: StripeRow) => string | null | undefined
   readonly seen: ReadonlyArray<SeenRow>
   /** How many instances report on each circuit that was to be counted. */
   readonly members: ReadonlyMap<string, number>
-}
-
-/** The buckets of one width that a view is to have: of which circuits, and how far back. */
-export interface Span {
-  readonly widthMillis: number
-  readonly longestMillis: number
-  readonly keys: ReadonlyArray<string>
 }
 
 /** The instances whose newest message of this kind a view is to have. */
@@ -48,7 +41,7 @@ export interface SeenQuery {
   readonly messages: ReadonlyArray<{ readonly key: string; readonly instance: string }>
 }
 
-/** The column `part` of a view's row: these, or the number of a stripe, or of a bucket the width with its sign turned. */
+/** The column `part` of a view's row: these, or the number of a stripe. */
 const DOCUMENT = -1
 const CLOCK = -2
 const SEEN = -3
@@ -76,7 +69,7 @@ interface StoredAlert extends Alert {
 interface CircuitRows {
   document: string | undefined
   alert: StoredAlert | undefined
-  readonly stripes: Map<number, string>
+  readonly stripes: Map<number, string | null>
 }
 
 const noRows = (): CircuitRows => ({ document: undefined, alert: undefined, stripes: new Map() })
@@ -87,24 +80,13 @@ const noMessages: SeenQuery = { kind: "report", messages: [] }
 export const readView = (
   database: Database,
   keys: ReadonlyArray<string>,
-  { membersOf = [], seen: seenQuery = noMessages, spans = [] }: {
-    readonly spans?: ReadonlyArray<Span>
+  { membersOf = [], seen: seenQuery = noMessages }: {
     readonly seen?: SeenQuery | undefined
     readonly membersOf?: ReadonlyArray<string>
   } = {}
 ): Effect.Effect<View, SqlError> => {
   const { dialect, sql, tables } = database
   const { kind, messages } = seenQuery
-  const windows = spans.map(({ keys, longestMillis, widthMillis }) =>
-    sql`
-UNION ALL SELECT service_name, -width, NULL, bucket,
-SUM(success_count), SUM(failure_count), SUM(slow_count)
-FROM ${sql(tables.windows)} WHERE ${sql.in("service_name", keys)}
-AND width IN (${sql.literal(`${widthMillis}, ${shedWidth(widthMillis)}`)}) AND bucket >= (${
-      sql.literal(dialect.clock)
-    } - ${sql.literal(String(longestMillis))}) / ${sql.literal(String(widthMillis))} - 1
-GROUP BY service_name, width, bucket`
-  )
   const instances = messages.map(({ instance, key }) => ({ service_name: key, instance: keyOf(instance), kind }))
   const seen = messages.length === 0 ? sql.literal("") : sql`
 UNION ALL SELECT service_name, ${sql.literal(String(SEEN))}, instance, sequence, heard_at, 0, 0
@@ -121,11 +103,9 @@ SELECT '' AS service_name, ${sql.literal(String(CLOCK))} AS part, NULL AS data, 
 UNION ALL SELECT service_name, ${sql.literal(String(DOCUMENT))}, document, 0, 0, 0, 0 FROM ${sql(tables.states)}
 WHERE ${sql.in("service_name", keys)} AND document IS NOT NULL
 UNION ALL SELECT service_name, stripe, delta, 0, 0, 0, 0 FROM ${sql(tables.counts)}
-WHERE ${sql.in("service_name", keys)} AND delta IS NOT NULL
+WHERE ${sql.in("service_name", keys)}
 UNION ALL SELECT service_name, ${sql.literal(String(BELL))}, NULL, generation, called_at, alert_until, updated_at
-FROM ${sql(tables.bells)} WHERE ${sql.in("service_name", keys)} AND alert_until IS NOT NULL${
-      sql.join("", false)(windows)
-    }${seen}${members}`,
+FROM ${sql(tables.bells)} WHERE ${sql.in("service_name", keys)} AND alert_until IS NOT NULL${seen}${members}`,
     (rows) => viewOf(database, rows, seenQuery)
   )
 }
@@ -142,7 +122,6 @@ const viewOf = (database: Database, rows: ReadonlyArray<ViewRow>, { kind, messag
     return rows
   }
   const members = new Map<string, number>()
-  const windows = new Map<string, Array<Bucket>>()
   const seen: Array<SeenRow> = []
   let nowMillis = Number.NaN
   for (const { a, b, c, d, data, part, service_name: key } of rows) {
@@ -161,25 +140,20 @@ const viewOf = (database: Database, rows: ReadonlyArray<ViewRow>, { kind, messag
       case MEMBERS:
         members.set(key, Number(a))
         break
-      default: {
-        if (data === null) {
-          windows.set(key, [...windows.get(key) ?? [], bucketOf(-Number(part), a, b, c, d)])
-          break
-        }
-        if (Number(part) === DOCUMENT) rowsOf(key).document = data
-        else rowsOf(key).stripes.set(Number(part), data)
-      }
+      case DOCUMENT:
+        rowsOf(key).document = data ?? undefined
+        break
+      default:
+        rowsOf(key).stripes.set(Number(part), data)
     }
   }
   const circuit = (key: string) => decode(database, key, circuits.get(key) ?? noRows(), nowMillis)
-  return { nowMillis, windows, seen, members, circuit }
+  const token = ({ index, key }: StripeRow) => {
+    const text = circuits.get(key)?.stripes.get(index)
+    return typeof text === "string" ? tokenOf(text) : text
+  }
+  return { nowMillis, token, seen, members, circuit }
 }
-
-/** Of one width and index there may be two: one of outcomes, and one of calls that were shed. */
-const bucketOf = (width: number, index: unknown, success: unknown, failure: unknown, slow: unknown): Bucket =>
-  width < 0
-    ? { width: shedWidth(width), index: Number(index), ...noCounts, shed: Number(success) }
-    : { width, index: Number(index), success: Number(success), failure: Number(failure), slow: Number(slow) }
 
 const decode = (
   { idleMillis, tables }: Database,
@@ -196,6 +170,7 @@ const decode = (
       )
     const decoded = new Map<number, Stripe>()
     for (const [index, text] of stripes) {
+      if (text === null) continue
       const stripe = yield* Effect.try({
         try: () => stripeFrom(text),
         catch: (cause) => unreadable(tables.counts, `delta of stripe ${index}`, key, cause)

@@ -3,43 +3,31 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Statement } from "effect/sql/Statement"
-import type { Bucket } from "../core/Buckets.ts"
 import { type CircuitRecord, expired, type Seen } from "../core/Record.ts"
+import { newId } from "../internal/Ids.ts"
 import { failure } from "../internal/StorageErrors.ts"
 import { encodeDocument } from "../Storage/Document.ts"
 import type { HistoryEntry, StorageError } from "../Storage/Storage.ts"
 import type { Database } from "./Database.ts"
 import { lockCircuits, type StripeRow } from "./Locks.ts"
 import { fullNameOf, keyOf } from "./NameColumns.ts"
-import { historyRow, instanceRow, shedWidth, stateColumns, stripeText } from "./Rows.ts"
-import type { Stripe } from "./Stripes.ts"
-import { readNowMillis, readView, type SeenRow } from "./View.ts"
-
-/** A bucket of one stripe. */
-export interface WindowRow extends Bucket {
-  readonly key: string
-  readonly stripe: number
-}
+import { historyRow, instanceRow, stateColumns, stripeText, tokenIn } from "./Rows.ts"
+import { emptied, type Stripe } from "./Stripes.ts"
+import { readNowMillis, readView, type SeenRow, type View } from "./View.ts"
 
 /** Everything that a batch of reports changes. */
 export interface Counted {
   readonly stripes: ReadonlyArray<StripeRow & { readonly stripe: Stripe }>
   readonly seen: ReadonlyArray<SeenRow>
-  readonly buckets: ReadonlyArray<WindowRow>
 }
 
 /** Everything that a change of one circuit writes. */
 export interface Written {
   readonly record: CircuitRecord
-  /** Whether there was no record before. */
-  readonly isNew: boolean
   readonly seen: ReadonlyArray<Seen>
   /** The change's entry in the history, with the record before it. */
   readonly entry: { readonly entry: HistoryEntry; readonly before: CircuitRecord | undefined } | undefined
 }
-
-/** The slots of a ring that is longer than any window, so a bucket that is written over is too old to count. */
-const SLOTS = 64
 
 /** Rows of one `INSERT`: databases limit the parameters of a statement. */
 const MOST_ROWS = 500
@@ -125,7 +113,6 @@ export const forgetExpired = (
       yield* sql`UPDATE ${sql(tables.states)} SET expires_at = ${expires_at} WHERE service_name = ${key}`
     }
     if (gone.length === 0) return 0
-    yield* deleteOf(database, tables.windows, gone)
     yield* deleteOf(database, tables.counts, gone)
     yield* deleteOf(database, tables.bells, gone)
     yield* deleteOf(database, tables.states, gone)
@@ -139,69 +126,74 @@ const seenUpserts = (database: Database, seen: ReadonlyArray<SeenRow>): Readonly
   return upserts(database, tables.instances, rows, ["service_name", "instance", "kind"], values)
 }
 
-const bucketUpserts = (database: Database, buckets: ReadonlyArray<WindowRow>): ReadonlyArray<Statement<object>> => {
-  const { dialect: { inserted, stored }, tables } = database
-  const row = ({ index, key, stripe }: WindowRow, width: number, [success, failure, slow]: readonly number[]) => ({
-    service_name: key,
-    width,
-    slot: index % SLOTS,
-    stripe,
-    bucket: index,
-    success_count: success,
-    failure_count: failure,
-    slow_count: slow
-  })
-  const rows = buckets.flatMap((bucket) => {
-    const { failure, shed = 0, slow, success, width } = bucket
-    return [
-      ...success + failure + slow > 0 ? [row(bucket, width, [success, failure, slow])] : [],
-      ...shed > 0 ? [row(bucket, shedWidth(width), [shed, 0, 0])] : []
-    ]
-  })
-  const added = (column: string) =>
-    `CASE WHEN ${stored(tables.windows, "bucket")} = ${inserted("bucket")} THEN ${
-      stored(tables.windows, column)
-    } ELSE 0 END + ${inserted(column)}`
-  // MySQL assigns one column after the other, and the others compare with `bucket`, so it comes last.
-  const values = {
-    success_count: added("success_count"),
-    failure_count: added("failure_count"),
-    slow_count: added("slow_count"),
-    bucket: inserted("bucket")
-  }
-  return upserts(database, tables.windows, rows, ["service_name", "width", "slot", "stripe"], values)
-}
-
 /** Rows of `counts`. Fails with `Invalid` for a stripe that could not be decoded again, so that it is never written. */
-const countRows = (stripes: Counted["stripes"]): Effect.Effect<ReadonlyArray<Record<string, unknown>>, StorageError> =>
-  Effect.forEach(stripes, ({ index, key, stripe }) =>
+const countRows = (stripes: Counted["stripes"]) => {
+  const id = newId()
+  return Effect.forEach(stripes, ({ index, key, stripe }) =>
     Effect.try({
-      try: () => ({ service_name: key, stripe: index, delta: stripeText(stripe) }),
+      try: () => ({ service_name: key, stripe: index, delta: stripeText(stripe, id) }),
       catch: (cause) => failure({ operation: "encode", circuit: key }, "Invalid", cause)
     }))
+}
 
 /** Writes a batch of reports. The caller holds the stripes. */
 export const writeCounted = (
   database: Database,
-  { buckets, seen, stripes }: Counted
+  { seen, stripes }: Counted
 ): Effect.Effect<void, SqlError | StorageError> =>
   Effect.gen(function*() {
     const { dialect, sql, tables } = database
     const replace = { delta: dialect.inserted("delta") }
     const statements = [
       ...upserts(database, tables.counts, yield* countRows(stripes), ["service_name", "stripe"], replace),
-      ...seenUpserts(database, seen),
-      ...bucketUpserts(database, buckets)
+      ...seenUpserts(database, seen)
     ]
-    const [first, second, third, ...more] = statements
-    if (dialect.backend !== "postgres" || first === undefined || second === undefined || more.length > 0) {
+    const [counted, heard, ...more] = statements
+    if (dialect.backend !== "postgres" || counted === undefined || heard === undefined || more.length > 0) {
       return yield* runAll(statements)
     }
-    // Each statement is a round trip, during which other reports wait for the stripe. Postgres takes all of them as
-    // one.
-    yield* third === undefined
-      ? sql`WITH counted AS (${first}) ${second}`
-      : sql`WITH counted AS (${first}), heard AS (${second}) ${third}`
+    // Each statement is a round trip, during which other reports wait for the stripe. Postgres takes both as one.
+    yield* sql`WITH counted AS (${counted}) ${heard}`
+  })
+
+/**
+ * Writes those of these reports whose stripes nobody has written since the view was read, and returns their stripes. It is one
+ * statement, which waits for no other one. Each circuit comes once. For Postgres.
+ */
+export const writeUnchanged = (
+  { sql, tables }: Database,
+  { seen, stripes }: Counted,
+  tokenOf: View["token"]
+): Effect.Effect<ReadonlyArray<StripeRow>, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    const rows = yield* countRows(stripes)
+    if (rows.length === 0) return []
+    const messages = new Map(seen.map((message) => [message.key, message]))
+    const given = rows.map((row) => ({
+      ...row,
+      ...instanceRow(row.service_name, messages.get(row.service_name)!),
+      token: tokenOf({ key: row.service_name, index: row.stripe })
+    }))
+    const counts = sql(tables.counts)
+    // One parameter, so that the statement is prepared once for batches of any size.
+    const found = yield* sql<{ readonly service_name: string; readonly stripe: number }>`
+WITH given AS (
+SELECT service_name COLLATE "C" AS service_name, stripe, token, delta, instance, kind, sequence, heard_at
+FROM json_to_recordset(${JSON.stringify(given)}::json) AS given (service_name text, stripe smallint, token text,
+delta text, instance text, kind text, sequence bigint, heard_at double precision)
+), free AS (
+SELECT given.* FROM given JOIN ${counts} AS counts USING (service_name, stripe)
+WHERE ${sql.literal(tokenIn("counts.delta"))} IS NOT DISTINCT FROM token
+ORDER BY service_name, stripe FOR UPDATE OF counts SKIP LOCKED
+), counted AS (
+UPDATE ${counts} AS counts SET delta = free.delta FROM free
+WHERE counts.service_name = free.service_name AND counts.stripe = free.stripe
+), heard AS (
+INSERT INTO ${sql(tables.instances)} (service_name, instance, kind, sequence, heard_at)
+SELECT service_name, instance, kind, sequence, heard_at FROM free
+ON CONFLICT (service_name, instance, kind) DO UPDATE SET sequence = excluded.sequence, heard_at = excluded.heard_at
+) SELECT service_name, stripe FROM free`
+    return found.map(({ service_name, stripe }) => ({ key: service_name, index: stripe }))
   })
 
 /**
@@ -211,18 +203,18 @@ export const writeCounted = (
 export const writeChange = (
   database: Database,
   key: string,
-  { entry, isNew, record, seen }: Written,
+  { entry, record, seen }: Written,
   { keepsHistory, nowMillis }: { readonly nowMillis: number; readonly keepsHistory: boolean }
 ): Effect.Effect<void, SqlError | StorageError> =>
   Effect.gen(function*() {
     const { dialect, idleMillis, sql, tables } = database
-    // Windows, messages and alerts have tables of their own, and so has the history.
+    // Messages and alerts have tables of their own, and so has the history.
     const { alert: _, ...kept } = record
-    const document = yield* encodeDocument({ record: { ...kept, window: [], seen: [] }, history: [] })
+    const document = yield* encodeDocument({ record: { ...kept, seen: [] }, history: [] })
     const columns = stateColumns(record, dialect, nowMillis, idleMillis)
     yield* sql`UPDATE ${sql(tables.states)} SET ${sql.update({ ...columns, document })} WHERE service_name = ${key}`
-    yield* sql`UPDATE ${sql(tables.counts)} SET delta = NULL WHERE service_name = ${key} AND delta IS NOT NULL`
-    if (isNew || entry !== undefined) yield* deleteOf(database, tables.windows, [key])
+    const delta = stripeText(emptied(nowMillis), newId())
+    yield* sql`UPDATE ${sql(tables.counts)} SET ${sql.update({ delta })} WHERE service_name = ${key}`
     yield* runAll(seenUpserts(database, seen.map((message) => ({ ...message, key }))))
     if (entry !== undefined && keepsHistory) {
       const row = historyRow(key, entry.entry, entry.before, dialect)

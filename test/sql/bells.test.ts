@@ -88,7 +88,7 @@ describe.each(databases)("$name", (database) => {
       const it = circuitOf(storage, "circuit")
       yield* it.open()
       const sql = yield* sqlOn(database)
-      for (const table of ["states", "counts", "windows", "instances"]) yield* sql`DELETE FROM ${sql(prefix + table)}`
+      for (const table of ["states", "counts", "instances"]) yield* sql`DELETE FROM ${sql(prefix + table)}`
       const { now } = yield* poll(storage)
       yield* storage.sync([suspecting("circuit", "a")])
       assert.isDefined((yield* it.read).alert)

@@ -46,7 +46,6 @@ const fill = (database: Database, prefix: string, now: number) =>
         } FROM ${some}`,
         `INSERT INTO ${prefix}counts (service_name, stripe) SELECT ${name}, 0 FROM ${some}`,
         `INSERT INTO ${prefix}counts (service_name, stripe) SELECT ${name}, 1 FROM ${some}`,
-        `INSERT INTO ${prefix}windows SELECT ${name}, 1000, n % 60, 0, 1, 1, 1, 1 FROM ${some}`,
         `INSERT INTO ${prefix}instances SELECT ${name}, 'a', 'report', 1, ${now + HOUR} + n FROM ${some}`,
         `INSERT INTO ${prefix}history SELECT ${
           text(database, `n % ${CIRCUITS}`)
@@ -56,7 +55,7 @@ const fill = (database: Database, prefix: string, now: number) =>
       ]
     ) yield* sql.unsafe(statement)
     const analyze = database.name === "MariaDB" ? "ANALYZE TABLE" : "ANALYZE"
-    for (const table of ["states", "counts", "windows", "instances", "history", "bells"]) {
+    for (const table of ["states", "counts", "instances", "history", "bells"]) {
       yield* sql.unsafe(`${analyze} ${prefix}${table}`)
     }
   })

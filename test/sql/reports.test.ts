@@ -1,0 +1,178 @@
+/** Reports on databases: windows and streaks that are kept in stripes, whoever writes between a reading and a writing. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer, Result } from "effect"
+import { SqlClient } from "effect/sql"
+import { atOnce, circuitOf, failures, HOUR, MINUTE, reading, times } from "../../src/conformance/Law.ts"
+import { type Delta, shedCalls } from "../../src/core/Delta.ts"
+import { type CircuitRecord, snapshot } from "../../src/core/Record.ts"
+import { report } from "../../src/core/Report.ts"
+import { eventually } from "../support/machine.ts"
+import { build, type Database, databases, freshPrefix, postgres } from "./databases.ts"
+import { statementsOf } from "./statements.ts"
+
+/** Numbers from 0 to below `below`, the same in each run. */
+const numbers = () => {
+  let state = 7
+  return (below: number): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor(state / 2 ** 32 * below)
+  }
+}
+
+const WITHINS = [[], [MINUTE], [1000, 5000], [1000, 300_000], [30_000], [2000], [10_000, 20_000]]
+
+const deltaOf = (random: (below: number) => number): Delta => {
+  const [ok, failure] = [random(3), 1 + random(3)]
+  return {
+    ...failures(failure),
+    buckets: Array.from({ length: random(4) }, (_, i) => ({
+      age: (4 - i) * random(1500),
+      success: random(5),
+      failure: random(3),
+      slow: random(2),
+      ...shedCalls(random(3))
+    })).toSorted((a, b) => b.age - a.age),
+    streak: { leading: failure, sawSuccess: ok > 0, trailing: failure },
+    lifetime: { ...failures(failure).lifetime, success: ok, slow: random(2), lastSuccessAge: random(100) }
+  }
+}
+
+const sqlOn = (database: Database) =>
+  Effect.map(Layer.build(Layer.fresh(database.client())), Context.get(SqlClient.SqlClient))
+
+describe.each(databases)("$name", (database) => {
+  it.live(`random reports of many instances count as the pure record does: ${database.name}`, () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      const storages = yield* Effect.forEach(times(2), () => build(database.client(), { prefix }))
+      const random = numbers()
+      const sequences = times(12).map(() => 0)
+      let record: CircuitRecord | undefined
+      for (let step = 0; step < 250; step++) {
+        const it = circuitOf(storages[random(2)]!, "circuit")
+        const who = random(12)
+        const isRepeat = random(10) === 0 && sequences[who]! > 0
+        const sequence = isRepeat ? sequences[who]! : ++sequences[who]!
+        const input = {
+          instance: `instance ${who}`,
+          sequence,
+          generation: 0,
+          delta: deltaOf(random),
+          withins: WITHINS[random(WITHINS.length)]!
+        }
+        record = report(record, input, (yield* it.send(input)).snapshot.asOf, HOUR).record
+        if (random(4) === 0) yield* Effect.sleep(random(60))
+        const looked = WITHINS[random(WITHINS.length)]!
+        const { snapshot: seen } = yield* it.send({ withins: looked })
+        const expected = snapshot(record, looked, seen.asOf, HOUR)
+        const { lastFailureAge: _, lastSuccessAge: __, ...lifetime } = seen.lifetime
+        assert.deepInclude(
+          { streak: seen.streak, totals: seen.totals },
+          { streak: expected.streak, totals: expected.totals },
+          `step ${step}`
+        )
+        assert.deepInclude(expected.lifetime, lifetime, `step ${step}`)
+      }
+    }).pipe(Effect.scoped))
+
+  it.live(`a report that is sent by several connections at once counts once: ${database.name}`, () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      const storages = yield* Effect.forEach(times(6), () => build(database.client(), { prefix }))
+      yield* circuitOf(storages[0]!, "circuit").report(failures(1), { instance: "other" })
+      for (const sequence of times(10)) {
+        const one = { ...reading("circuit", "a"), sequence: sequence + 1, delta: failures(2), withins: [MINUTE] }
+        const answers = yield* atOnce(6, (index) => storages[index]!.sync([one]))
+        for (const [{ result } = assert.fail()] of answers) {
+          const { reported, snapshot } = Result.getOrThrow(result)
+          assert.deepEqual([reported, snapshot.streak, snapshot.totals[0]!.failure], [
+            "Counted",
+            1 + 2 * (sequence + 1),
+            1 + 2 * (sequence + 1)
+          ])
+        }
+      }
+    }).pipe(Effect.scoped))
+
+  it.live(`no report of an older generation enters a window, whenever the change comes: ${database.name}`, () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      const storages = yield* Effect.forEach(times(4), () => build(database.client(), { prefix }))
+      const it = circuitOf(storages[0]!, "circuit")
+      yield* it.report(failures(1))
+      for (const round of times(8)) {
+        const { generation, lifetime } = yield* it.read
+        const reports = atOnce(12, (index) =>
+          storages[index % 4]!.sync([{
+            ...reading("circuit", `${index}`),
+            sequence: round + 1,
+            generation,
+            delta: failures(1),
+            withins: [MINUTE]
+          }]))
+        yield* Effect.all([reports, it.operate({ _tag: "Reset" })], { concurrency: "unbounded" })
+        const after = yield* it.send({ withins: [MINUTE] })
+        assert.isAbove(after.snapshot.generation, generation)
+        assert.deepEqual(
+          [
+            after.snapshot.streak,
+            after.snapshot.totals[0]!.failure,
+            after.snapshot.lifetime.failure - lifetime.failure
+          ],
+          [0, 0, 12]
+        )
+      }
+    }).pipe(Effect.scoped))
+})
+
+describe("in Postgres", () => {
+  it.live("a batch of reports is two statements, and a look is one", () =>
+    Effect.gen(function*() {
+      const storage = yield* build(postgres.client(), { prefix: freshPrefix() })
+      const batch = (sequence: number, delta: Delta) =>
+        storage.sync(
+          times(50).map((index) => ({
+            ...reading(`circuit ${index}`, "a"),
+            sequence,
+            delta,
+            withins: [MINUTE]
+          }))
+        )
+      yield* batch(1, failures(1))
+      assert.lengthOf((yield* statementsOf(batch(2, failures(1)))).statements, 2)
+      assert.lengthOf((yield* statementsOf(circuitOf(storage, "circuit 1").read)).statements, 1)
+    }).pipe(Effect.scoped))
+
+  it.live("reports update rows where they are, and leave no dead ones behind", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      const storage = yield* build(postgres.client(), { prefix })
+      const minute = times(60).map((i) => ({ age: (59 - i) * 1000, success: 100 + i, failure: i, slow: i }))
+      const sync = (sequence: number, buckets: Delta["buckets"]) =>
+        Effect.forEach(times(8), (instance) =>
+          storage.sync(
+            times(10).map((index) => ({
+              ...reading(`circuit ${index}`, `${instance}`),
+              sequence,
+              delta: { ...failures(1), buckets },
+              withins: [MINUTE]
+            }))
+          ))
+      yield* sync(1, minute)
+      for (const round of times(50)) yield* sync(round + 2, [{ age: 0, success: 1, failure: 0, slow: 0 }])
+      const sql = yield* sqlOn(postgres)
+      // The statistics come some time after the reports.
+      yield* eventually(
+        "of 4,000 updates of each table, nearly all are on the page of their row",
+        Effect.gen(function*() {
+          const rows = yield* sql<{ readonly updated: string; readonly hot: string; readonly dead: string }>`
+SELECT n_tup_upd AS updated, n_tup_hot_upd AS hot, n_dead_tup AS dead FROM pg_stat_user_tables
+WHERE relname IN ${sql.in([`${prefix}counts`, `${prefix}instances`])}`
+          return rows.length === 2 &&
+            rows.every(({ dead, hot, updated }) =>
+              Number(updated) >= 4000 && Number(hot) > 0.95 * Number(updated) && Number(dead) < 0.2 * Number(updated)
+            )
+        })
+      )
+    }).pipe(Effect.scoped))
+})
