@@ -1,7 +1,7 @@
 /**
- * A gateway with two circuits, in front of an upstream that can be made slow, failing or dead: run it with `npm start`
+ * A gateway with three circuits, in front of an upstream that can be made slow, failing, dead or overloaded: run it with `npm start`
  * and follow its banner. It listens on 127.0.0.1 only, on PORT (default 8080; 0 takes any free one). CIRCUIT_BREAKER_CONFIG names a
- * file that configures its circuits, `orders`, `search` and `load`: see docs/configuration.md.
+ * file that configures its circuits, `orders`, `search`, `offers` and `load`: see docs/configuration.md.
  */
 import { NodeHttpClient, NodeHttpServer, NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Config, Console, Data, Effect, Layer, Logger, Option, Runtime, Schedule, Schema, Stream } from "effect"
@@ -46,13 +46,13 @@ const Gateway = HttpRouter.serve(Routes, { disableLogger: true, disableListenLog
 // the traffic
 // -----------------------------------------------------------------------------
 
-/** Traffic of eight calls a second, however slowly they are answered. */
+/** Traffic of five calls a second to each circuit, however slowly they are answered. */
 const Traffic = Layer.effectDiscard(Effect.gen(function*() {
   const client = yield* HttpClient.HttpClient
   const url = yield* HttpServer.addressFormattedWith(Effect.succeed)
   const call = (path: string) => Effect.ignore(Effect.flatMap(client.get(`${url}${path}`), (response) => response.text))
-  yield* Stream.fromSchedule(Schedule.spaced("250 millis")).pipe(
-    Stream.mapEffect(() => Effect.all([call("/orders"), call("/search")], { concurrency: 2 }), {
+  yield* Stream.fromSchedule(Schedule.spaced("200 millis")).pipe(
+    Stream.mapEffect(() => Effect.forEach(["/orders", "/search", "/offers"], call, { concurrency: 3 }), {
       concurrency: "unbounded",
       unordered: true
     }),

@@ -4,7 +4,7 @@ import * as BreakerConfig from "../../src/config/BreakerConfig.ts"
 import { Storage } from "../../src/index.ts"
 import { StorageLive } from "../../src/layers/StorageLive.ts"
 import { Journal } from "./Journal.ts"
-import { Load, Orders, Search } from "./Shop.ts"
+import { Load, Offers, Orders, Search } from "./Shop.ts"
 
 const withDefaults = (defaults: Record<string, string>) => ConfigProvider.layerAdd(ConfigProvider.fromUnknown(defaults))
 
@@ -53,6 +53,7 @@ export const Circuits = Layer.mergeAll(
   BreakerConfig.layerFor(Load),
   BreakerConfig.layerFor(Orders),
   BreakerConfig.layerFor(Search),
+  BreakerConfig.layerFor(Offers),
   Told
 ).pipe(
   Layer.provideMerge(CircuitStorage),

@@ -1,7 +1,7 @@
 /** The state of the circuits, and the gateway's recent answers, for the screen. */
 import { Array, Clock, Context, Duration, Effect, Layer } from "effect"
 import type { Breaker } from "../../src/index.ts"
-import { Orders, Search } from "./Shop.ts"
+import { Offers, Orders, Search } from "./Shop.ts"
 import { type Mode, Upstream } from "./Upstream.ts"
 
 export interface Answers {
@@ -9,6 +9,8 @@ export interface Answers {
   readonly failed: number
   readonly timedOut: number
   readonly refused: number
+  /** The share of the calls that got through and succeeded. */
+  readonly served: number
   readonly medianMillis: number | undefined
   readonly slowestMillis: number | undefined
 }
@@ -59,18 +61,25 @@ const sumUp = (answers: ReadonlyArray<Answer>): Answers => {
     failed: count(502),
     timedOut: count(504),
     refused: count(503),
+    served: answers.length === 0 ? 1 : count(200) / answers.length,
     medianMillis: tenth(millis[Math.floor(millis.length / 2)]),
     slowestMillis: tenth(millis.at(-1))
   }
 }
 
-export const report: Effect.Effect<Report, never, Orders | Search | Upstream | AnswerLog> = Effect.gen(function*() {
-  const upstream = yield* Upstream
-  const log = yield* AnswerLog
-  const snapshots = [yield* (yield* Orders).snapshot, yield* (yield* Search).snapshot]
-  const answers = yield* Effect.forEach(snapshots, ({ circuit }) => log.of(circuit))
-  return {
-    upstream: yield* upstream.mode,
-    circuits: Array.zipWith(snapshots, answers, (snapshot, answers) => ({ snapshot, answers }))
+export const report: Effect.Effect<Report, never, Orders | Search | Offers | Upstream | AnswerLog> = Effect.gen(
+  function*() {
+    const upstream = yield* Upstream
+    const log = yield* AnswerLog
+    const snapshots = [
+      yield* (yield* Orders).snapshot,
+      yield* (yield* Search).snapshot,
+      yield* (yield* Offers).snapshot
+    ]
+    const answers = yield* Effect.forEach(snapshots, ({ circuit }) => log.of(circuit))
+    return {
+      upstream: yield* upstream.mode,
+      circuits: Array.zipWith(snapshots, answers, (snapshot, answers) => ({ snapshot, answers }))
+    }
   }
-})
+)

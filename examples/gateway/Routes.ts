@@ -15,13 +15,12 @@ import { inWords, Mode, Upstream } from "./Upstream.ts"
 /** The commands that make a circuit open and close. */
 export const curls = (url: string): ReadonlyArray<string> => [
   `Break it:  curl -X POST ${url}/upstream/failing`,
-  `           curl -X POST ${url}/upstream/slow`,
-  `           curl -X POST ${url}/upstream/dead`,
+  `           or /upstream/slow, /upstream/dead`,
+  `Overload:  curl -X POST ${url}/upstream/half`,
   `Heal it:   curl -X POST ${url}/upstream/healthy`,
   `Call it:   curl -i ${url}/orders`,
   `See it:    ${url}/circuits in a browser`,
-  `Read it:   curl ${url}/health`,
-  `           curl ${url}/metrics`
+  `Read it:   curl ${url}/health, or /metrics`
 ]
 
 // -----------------------------------------------------------------------------
@@ -57,6 +56,7 @@ const Calls = HttpRouter.use((router) =>
     const shop = yield* Shop
     yield* router.add("GET", "/orders", answer(shop.orders))
     yield* router.add("GET", "/search", answer(shop.search))
+    yield* router.add("GET", "/offers", answer(shop.offers))
   })
 ).pipe(Layer.provide(answered.combine(limited).combine(recorded).layer))
 

@@ -8,7 +8,7 @@ import type { Breaker } from "../../src/index.ts"
 import { Journal, stateInWords, timeOfDay } from "./Journal.ts"
 import { type Answers, type Report, report } from "./Report.ts"
 import { curls } from "./Routes.ts"
-import { readings } from "./Shop.ts"
+import { percent, readings } from "./Shop.ts"
 import { inWords } from "./Upstream.ts"
 
 export interface Line {
@@ -37,8 +37,7 @@ export const picture = (input: {
     { text: `The upstream is ${inWords[upstream]}.`, color: upstream === "healthy" ? undefined : "red" },
     { text: "" },
     ...circuits.flatMap(circuitLines),
-    { text: "" },
-    { text: "LAST 10 SECONDS     OK  FAILED  TIMED OUT  REFUSED    MEDIAN   SLOWEST", color: "bold" },
+    { text: "LAST 10 SECONDS     OK  FAILED  TIMED OUT  REFUSED  SERVED    MEDIAN   SLOWEST", color: "bold" },
     ...circuits.map(({ answers, snapshot }) => ({ text: answersRow(snapshot.circuit, answers) })),
     { text: "" }
   ]
@@ -61,10 +60,10 @@ const circuitLines = ({ snapshot }: Circuit): ReadonlyArray<Line> => [
 const colorOf = ({ state }: Breaker.Snapshot): Color =>
   state === "Closed" ? "green" : state === "Open" ? "red" : "yellow"
 
-const doing = ({ retryAfter, state }: Breaker.Snapshot): string => {
+const doing = ({ retryAfter, shed, state }: Breaker.Snapshot): string => {
   switch (state) {
     case "Closed":
-      return "calls go through"
+      return shed === 0 ? "calls go through" : `${percent(shed)} of the calls are refused, so that the others succeed`
     case "Open":
       return `calls are refused, one is tried in ${Math.ceil(Duration.toSeconds(retryAfter ?? Duration.zero))} s`
     case "HalfOpen":
@@ -72,13 +71,17 @@ const doing = ({ retryAfter, state }: Breaker.Snapshot): string => {
   }
 }
 
-const answersRow = (circuit: string, { failed, medianMillis, ok, refused, slowestMillis, timedOut }: Answers): string =>
+const answersRow = (
+  circuit: string,
+  { failed, medianMillis, ok, refused, served, slowestMillis, timedOut }: Answers
+): string =>
   [
     circuit.padEnd(16),
     String(ok).padStart(6),
     String(failed).padStart(8),
     String(timedOut).padStart(11),
     String(refused).padStart(9),
+    percent(served).padStart(8),
     inMillis(medianMillis).padStart(10),
     inMillis(slowestMillis).padStart(10)
   ].join("")
@@ -159,7 +162,9 @@ const summary = Effect.gen(function*() {
 
 const circuitSummary = ({ answers, snapshot }: Circuit): string =>
   `${snapshot.circuit} ${stateInWords[snapshot.state]}: ${answers.ok} ok, ${answers.failed} failed, `
-  + `${answers.timedOut} timed out, ${answers.refused} refused, median ${inMillis(answers.medianMillis)}`
+  + `${answers.timedOut} timed out, ${answers.refused} refused, ${percent(answers.served)} served, median ${
+    inMillis(answers.medianMillis)
+  }`
 
 export const Screen = Layer.effectDiscard(
   Stdio.Stdio.use(({ stdoutIsTerminal }) =>

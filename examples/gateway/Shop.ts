@@ -23,16 +23,27 @@ export class Search extends Breaker.Service<Search>()("search", {
   maxConcurrent: 20
 }) {}
 
+/** Refuses a share of the calls where its dependency takes too few of them, and opens only where nearly all fail. */
+export class Offers extends Breaker.Service<Offers>()("offers", {
+  trip: Trip.failureRate({ threshold: 0.9, within: "5 seconds", minimumCalls: 8 }),
+  throttle: { k: 1.25, within: "10 seconds" },
+  openFor: "10 seconds",
+  timeout: "1 second"
+}) {}
+
 /** The evidence of each policy, and how near it is to opening, for the screen. */
 export const readings: Record<string, (snapshot: Breaker.Snapshot) => string> = {
   orders: ({ windows: [window] }) => `${share(window?.failureRate, window)} failed or timed out, opens at 50 %`,
   search: ({ statistics, windows: [window] }) =>
     `${share(window?.slowCallRate, window)} slow, opens at 50 %; `
-    + `${statistics.consecutiveFailures} failed in a row, opens at 5`
+    + `${statistics.consecutiveFailures} failed in a row, opens at 5`,
+  offers: ({ windows: [window] }) => `${share(window?.failureRate, window)} failed or timed out, opens at 90 %`
 }
 
 const share = (rate: number | undefined, window: Breaker.WindowSnapshot | undefined): string =>
-  `${Math.round((rate ?? 0) * 100)} % of ${window?.calls ?? 0} calls`
+  `${percent(rate ?? 0)} of ${window?.calls ?? 0} calls`
+
+export const percent = (share: number): string => `${Math.round(share * 100)} %`
 
 /** Calls to the upstream. A status of 500 or more counts as a failure of its circuit, and then fails the call. */
 export class Shop extends Context.Service<Shop, Effect.Success<typeof makeShop>>()("gateway/Shop") {
@@ -46,6 +57,7 @@ const makeShop = Effect.gen(function*() {
     Effect.flatMap(HttpClient.filterStatusOk(client).get(path), ({ text }) => text)
   return {
     orders: get(BreakerHttpClient.withBreaker(upstream, yield* Orders), "/orders"),
-    search: get(BreakerHttpClient.withBreaker(upstream, yield* Search), "/search")
+    search: get(BreakerHttpClient.withBreaker(upstream, yield* Search), "/search"),
+    offers: get(BreakerHttpClient.withBreaker(upstream, yield* Offers), "/offers")
   }
 })

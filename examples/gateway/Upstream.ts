@@ -1,10 +1,10 @@
-/** The service behind the gateway, on a port of its own, and its mode: healthy, slow, failing or dead. */
+/** The service behind the gateway, on a port of its own, and its mode: healthy, slow, failing, dead or overloaded. */
 import { NodeHttpServer, NodeHttpServerRequest } from "@effect/platform-node"
-import { Context, Effect, Layer, Random, Ref, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Random, Ref, Schema } from "effect"
 import { HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { createServer } from "node:http"
 
-export const Mode = Schema.Literals(["healthy", "slow", "failing", "dead"])
+export const Mode = Schema.Literals(["healthy", "slow", "failing", "dead", "half"])
 export type Mode = typeof Mode.Type
 
 /** A description of the upstream in each mode, for the screen. */
@@ -12,7 +12,8 @@ export const inWords: Record<Mode, string> = {
   healthy: "healthy, answers at once",
   slow: "slow, answers after 1.5 seconds",
   failing: "failing, answers 500",
-  dead: "dead, drops every connection"
+  dead: "dead, drops every connection",
+  half: "overloaded, fails all but 2 calls a second of each kind"
 }
 
 export class Upstream extends Context.Service<Upstream, {
@@ -52,6 +53,8 @@ const answer = (mode: Mode) => {
       return Effect.succeed(HttpServerResponse.text("the database is gone\n", { status: 500 }))
     case "dead":
       return hangUp
+    case "half":
+      return Effect.flatMap(takesOneMore, (takes) => takes ? goods : overloaded)
   }
 }
 
@@ -63,4 +66,19 @@ const goods = Effect.map(
 const hangUp = Effect.map(HttpServerRequest.HttpServerRequest, (request) => {
   NodeHttpServerRequest.toServerResponse(request).destroy()
   return HttpServerResponse.empty()
+})
+
+const overloaded = Effect.delay(Effect.succeed(HttpServerResponse.text("overloaded\n", { status: 503 })), "600 millis")
+
+/** When each path takes its next call, of two a second. A call may come one turn early, because calls do not come evenly. */
+const turns = new Map<string, number>()
+const TURN_MILLIS = 500
+
+const takesOneMore = Effect.gen(function*() {
+  const { url } = yield* HttpServerRequest.HttpServerRequest
+  const now = yield* Clock.currentTimeMillis
+  const turn = Math.max(now, turns.get(url) ?? now)
+  if (turn - now > TURN_MILLIS) return false
+  turns.set(url, turn + TURN_MILLIS)
+  return true
 })
