@@ -131,7 +131,7 @@ export class Circuits {
             Result.isFailure(result) && isUnreachable(result.failure)
               ? Effect.void
               : Deferred.succeed(first, undefined)),
-          Effect.as(Deferred.await(late), silent(report))
+          Effect.map(Deferred.await(late), () => silent(report))
         ), { concurrency: "unbounded" })
       yield* Fiber.interrupt(timer)
       return synced
