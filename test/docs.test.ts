@@ -92,7 +92,7 @@ describe("the documents", () => {
     for (const page of pages) {
       for (
         const [command, name = "start"] of read(page).matchAll(
-          /\bnpm (?:--?\w+ )*(?:run (?:--?\w+ )*([\w:]+)|start\b)/g
+          /\bnpm (?:--?\w+ )*(?:run (?:--?\w+ )*([\w:-]+)|start\b)/g
         )
       ) {
         assert.property(scripts, name, `${page}: ${command}`)

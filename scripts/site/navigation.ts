@@ -2,7 +2,7 @@
 export const navigation: ReadonlyArray<{ readonly title: string; readonly pages: ReadonlyArray<string> }> = [
   {
     title: "Start",
-    pages: ["README.md", "docs/recipes.md", "docs/testing.md", "docs/comparison.md", "docs/support.md"]
+    pages: ["README.md", "docs/recipes.md", "docs/http.md", "docs/testing.md", "docs/comparison.md", "docs/support.md"]
   },
   {
     title: "Behaviour",
