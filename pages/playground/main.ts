@@ -13,9 +13,11 @@ const settings = (): Settings => {
   const values = new FormData(form)
   return {
     failing: Number(values.get("failing")) / 100,
+    capacity: Number(values.get("capacity")),
     latencyMillis: Number(values.get("latency")),
     callsPerSecond: Number(values.get("calls")),
-    trip: values.get("trip") === "rate" ? "rate" : "streak",
+    trip: values.get("trip") as Settings["trip"],
+    throttle: Number(values.get("throttle")) || undefined,
     openForSeconds: Number(values.get("open-for")),
     evidence: values.get("evidence") === "any" ? "any" : "pooled"
   }
@@ -40,6 +42,7 @@ const instanceCard = (instance: Instance): ReadonlyArray<Node | string> => {
     : `next probe in ${duration(Duration.toMillis(snapshot.retryAfter))}`
   const lines = [
     snapshot.isolated ? "rejects on its own evidence alone" : "",
+    snapshot.shed > 0 ? `sheds ${percent(snapshot.shed)} of the calls` : "",
     snapshot.why ?? "",
     wait,
     snapshot.whyNot ?? "",

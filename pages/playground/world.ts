@@ -17,10 +17,14 @@ const MOST_CALLS = 60
 export interface Settings {
   /** The share of calls that the upstream fails, from 0 to 1. */
   readonly failing: number
+  /** How many calls a second the upstream takes of all instances. It fails the others. */
+  readonly capacity: number
   readonly latencyMillis: number
   /** Of each instance. */
   readonly callsPerSecond: number
-  readonly trip: "streak" | "rate"
+  readonly trip: "streak" | "rate" | "total"
+  /** How many calls run for each one that succeeds, where calls are shed. */
+  readonly throttle: number | undefined
   readonly openForSeconds: number
   readonly evidence: "pooled" | "any"
 }
@@ -28,10 +32,11 @@ export interface Settings {
 /** The end of a call. */
 export type Call = "succeeded" | "failed" | "rejected"
 
-const policyOf = ({ evidence, openForSeconds, trip }: Settings) => ({
+const policyOf = ({ evidence, openForSeconds, throttle, trip }: Settings) => ({
   trip: trip === "streak"
     ? Trip.consecutiveFailures(5)
-    : Trip.failureRate({ threshold: 0.5, within: "10 seconds", minimumCalls: 10 }),
+    : Trip.failureRate({ threshold: trip === "rate" ? 0.5 : 0.9, within: "10 seconds", minimumCalls: 10 }),
+  ...(throttle === undefined ? {} : { throttle: { k: throttle, within: "10 seconds" } }),
   openFor: `${openForSeconds} seconds`,
   evidence
 } as const)
@@ -63,6 +68,8 @@ export class World {
   isStorageDead = false
   settings: Settings
   #running: Fiber.Fiber<unknown, unknown> | undefined
+  /** When the upstream has room for one more call. */
+  #roomAt = 0
 
   constructor(settings: Settings) {
     this.settings = settings
@@ -80,7 +87,9 @@ export class World {
   change(settings: Settings): void {
     const before = this.settings
     this.settings = settings
-    const same = (["trip", "openForSeconds", "evidence"] as const).every((field) => before[field] === settings[field])
+    const same = (["trip", "throttle", "openForSeconds", "evidence"] as const).every((field) =>
+      before[field] === settings[field]
+    )
     if (!same) this.start()
   }
 
@@ -93,7 +102,8 @@ export class World {
       )
       const upstream = Effect.suspend(() => {
         const { failing, latencyMillis } = this.settings
-        return Effect.delay(Math.random() < failing ? Effect.fail("declined") : Effect.void, latencyMillis)
+        const succeeds = this.#hasRoom() && Math.random() >= failing
+        return Effect.delay(succeeds ? Effect.void : Effect.fail("declined"), latencyMillis)
       })
       const call = Effect.match(breaker.wrap(upstream), {
         onFailure: (error) => instance.count(Breaker.isRejection(error) ? "rejected" : "failed"),
@@ -110,6 +120,15 @@ export class World {
       never,
       Scope.Scope
     >
+  }
+
+  /** Whether the upstream takes one more call. Calls come unevenly, so it takes some that come up to a second early. */
+  #hasRoom(): boolean {
+    const now = Date.now()
+    const roomAt = Math.max(now, this.#roomAt)
+    if (roomAt - now > 1000) return false
+    this.#roomAt = roomAt + 1000 / this.settings.capacity
+    return true
   }
 
   #whileItStands(instance: Instance): Effect.Effect<void> {
@@ -140,8 +159,13 @@ export class World {
   }
 
   #tell(instance: Instance, event: Event): void {
-    if (event._tag !== "Transition") return
-    this.told.unshift({ at: Date.now(), instance: instance.name, text: `${event.from} → ${event.to}: ${event.reason}` })
+    if (event._tag !== "Transition" && event._tag !== "Throttling") return
+    const text = event._tag === "Transition"
+      ? `${event.from} → ${event.to}: ${event.reason}`
+      : event.share > 0
+      ? "begins to shed calls"
+      : "sheds no more calls"
+    this.told.unshift({ at: Date.now(), instance: instance.name, text })
     this.told.length = Math.min(this.told.length, 12)
   }
 }
