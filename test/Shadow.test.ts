@@ -1,6 +1,6 @@
 /** `enforcement: "metricsOnly"` in a policy: a breaker that starts without rejecting anything. */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Stream } from "effect"
+import { ConfigProvider, Duration, Effect, Exit, Fiber, Random, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Trip } from "../src/index.ts"
 import type { StorageError } from "../src/Storage/Storage.ts"
@@ -107,6 +107,92 @@ describe("the policy's metricsOnly", () => {
       const { failure } = (yield* breaker.snapshot).statistics
       yield* failTimes(breaker, 3)
       assert.strictEqual((yield* breaker.snapshot).statistics.failure, failure)
+    }))
+})
+
+/** Sheds nearly all once many have failed, and has no rule that a test reaches. */
+const throttled = { trip: Trip.consecutiveFailures(1_000_000), throttle: { max: 1 } } as const
+
+describe("the policy's metricsOnly and its throttle", () => {
+  const counts = (breaker: Breaker.Breaker<unknown>) =>
+    Effect.map(breaker.snapshot, ({ shed, statistics: { failure, rejected } }) => [shed > 0.8, failure, rejected])
+
+  it.effect("runs each call that would have been shed, and tells when shedding would have begun and ended", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("shadow-shed", { ...throttled, enforcement: "metricsOnly" })
+      const received = yield* listen(breaker)
+      yield* failTimes(breaker, 200)
+      assert.deepStrictEqual(yield* counts(breaker), [true, 200, 0])
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(yield* breaker.wrap(ran), "ran")
+      const told = (yield* received).flatMap((event) => event._tag === "Throttling" ? [event.share > 0] : [])
+      assert.deepStrictEqual(told, [true, false])
+    }))
+
+  it.effect("permits and streams go through, and the same policy sheds them once it is enforced", () =>
+    Random.withSeed(
+      Effect.gen(function*() {
+        const breaker = yield* make("shadow-shed-permits", { ...throttled, enforcement: "metricsOnly" })
+        yield* failTimes(breaker, 1000)
+        const permits = Effect.scoped(Effect.flatMap(breaker.permit, ({ settle }) => settle({ _tag: "Failure" })))
+        for (let i = 0; i < 20; i++) {
+          assert.isTrue(yield* permits)
+          yield* Effect.exit(Stream.runDrain(breaker.wrapStream(Stream.fail("no"))))
+        }
+        assert.deepStrictEqual(yield* counts(breaker), [true, 1040, 0])
+        yield* breaker.reconfigure({ enforcement: "enforce" })
+        const refused = [permits, Stream.runDrain(breaker.wrapStream(Stream.make(1)))]
+        for (const call of refused) {
+          assert.deepInclude(yield* Effect.flip(call), { _tag: "BreakerOpenError", state: "Throttled" })
+        }
+      }),
+      "shadow"
+    ))
+
+  it.effect("a call of the reference's metricsOnly runs, too, where the others are shed", () =>
+    Random.withSeed(
+      Effect.gen(function*() {
+        const breaker = yield* make("shed-reference", throttled)
+        yield* as("metricsOnly")(failTimes(breaker, 1000))
+        for (let i = 0; i < 20; i++) {
+          assert.strictEqual(yield* as("metricsOnly")(Effect.flip(breaker.wrap(Effect.fail("no")))), "no")
+          assert.deepInclude(yield* rejectionOf(breaker), { state: "Throttled" })
+        }
+      }),
+      "shadow"
+    ))
+
+  it.effect("its failures shed no calls of the fleet's", () =>
+    Effect.gen(function*() {
+      const [enforcing, measuring] = yield* processes(2)
+      const policy = { ...throttled, evidence: "pooled" } as const
+      const a = yield* enforcing!.make("shadow-shed-fleet", policy)
+      const b = yield* measuring!.make("shadow-shed-fleet", { ...policy, enforcement: "metricsOnly" })
+      yield* a.wrap(Effect.void)
+      yield* failTimes(b, 200)
+      yield* intervals(6)
+      assert.strictEqual(yield* a.wrap(ran), "ran")
+      assert.deepStrictEqual([yield* counts(a), yield* counts(b)], [[false, 0, 0], [true, 200, 0]])
+      assert.strictEqual((yield* a.snapshot).shed, 0)
+    }))
+})
+
+describe("the policy's metricsOnly of one environment", () => {
+  const inEnvironment = (record: Record<string, string>) =>
+    Effect.gen(function*() {
+      const policy = yield* Breaker.config("PAYMENTS")
+      const payments = yield* make("payments", { ...two, ...policy })
+      const search = yield* make("search", two)
+      for (const breaker of [payments, search]) yield* failTimes(breaker, 2)
+      yield* rejectionOf(search)
+      return yield* payments.state
+    }).pipe(Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnvRecord(record))))
+
+  it.effect("a variable says it for one breaker, and without it the same program enforces", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* inEnvironment({ PAYMENTS_ENFORCEMENT: "metricsOnly" }), "Closed")
+      assert.strictEqual(yield* inEnvironment({ PAYMENTS_ENFORCEMENT: "enforce" }), "Open")
+      assert.strictEqual(yield* inEnvironment({}), "Open")
     }))
 })
 

@@ -177,7 +177,8 @@ export interface Data {
   readonly onStorageError?: "allow" | "fail" | undefined
   /**
    * `enforce` (the default): calls are rejected as the policy says. `metricsOnly`: every call runs, within its timeout, and is
-   * recorded. Where the circuit would have opened, a transition from `Closed` to `Closed` is published. Use it to begin with.
+   * recorded. Where the circuit would have opened, a transition from `Closed` to `Closed` is published. What `throttle` would have
+   * shed, the metrics count as unenforced. Use it to begin with.
    *
    * It applies from before the first call, to each key, on every instance that has this policy. Such an instance never opens the
    * circuit for the fleet, takes no probes, and admits calls through a circuit that others have opened. Its calls wait for the

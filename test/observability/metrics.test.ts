@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, Exit, Fiber, Layer, Metric, Scope } from "effect"
+import { Config, ConfigProvider, Effect, Exit, Fiber, Layer, Metric, Random, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Breaker, Outcome, Storage, Trip } from "../../src/index.ts"
 import * as BreakerMetrics from "../../src/observability/BreakerMetrics.ts"
@@ -159,6 +159,29 @@ describe("what is counted", () => {
       })
       assert.deepStrictEqual(yield* nonZero("circuit_breaker_rejections_total"), {})
     }).pipe(metered()))
+
+  it.effect("what would have been shed is counted as unenforced, by the policy's metrics-only and by the reference's", () =>
+    Random.withSeed(
+      Effect.gen(function*() {
+        const policy = { trip: Trip.consecutiveFailures(1_000_000), throttle: { max: 1 } } as const
+        const measured = yield* make("measured", { ...policy, enforcement: "metricsOnly" })
+        const enforced = yield* make("enforced", policy)
+        const calls = [
+          failTimes(measured, 1000),
+          failTimes(enforced, 1000).pipe(Effect.provideService(Breaker.Enforcement, "metricsOnly"))
+        ]
+        for (const all of calls) yield* all
+        const unenforced = yield* nonZero("circuit_breaker_rejections_unenforced_total")
+        assert.sameMembers(Object.keys(unenforced), [
+          `{circuit="measured",reason="throttled"}`,
+          `{circuit="enforced",reason="throttled"}`
+        ])
+        // After n failures the share is n / (n + 1), from the twentieth on. So about four calls would have run.
+        for (const count of Object.values(unenforced)) assert.approximately(count, 976, 10)
+        assert.deepStrictEqual(yield* nonZero("circuit_breaker_rejections_total"), {})
+      }),
+      "unenforced"
+    ).pipe(metered()))
 
   it.effect("a trip under metrics-only is a transition from closed to closed", () =>
     Effect.gen(function*() {
