@@ -65,6 +65,16 @@ export const ratesOf = ({ samples }: Row): Rates => {
   return from === undefined || to === undefined ? { success: 0, failure: 0, rejected: 0 } : between(from, to)
 }
 
+/** Samples of circuits that do not change come no more, so an old one says nothing about now. */
+const FRESH_MILLIS = 30_000
+
+/** Whether a closed circuit refuses calls, because its policy sheds a share of them, it is at a limit, or it ramps up. */
+export const isRefusing = ({ samples }: Row, now: number): boolean => {
+  const [from, to] = samples.slice(-2)
+  return from?.status === "closed" && to?.status === "closed" && to.rejected > from.rejected &&
+    now - to.at < FRESH_MILLIS
+}
+
 const rank = new Map(STATUSES.map((status, index) => [status, index]))
 
 const byUrgency = (one: Row, other: Row): number =>

@@ -3,7 +3,7 @@ import type { LastChange } from "../../src/dashboard/internal/Feed.ts"
 import { byId, h, setText } from "../shared/dom.ts"
 import { clockTime, duration, visible } from "../shared/text.ts"
 import { age, because, evidence, next, transition } from "./describe.ts"
-import { type Model, type Row, STATUS_NAMES, STATUSES } from "./model.ts"
+import { isRefusing, type Model, type Row, STATUS_NAMES, STATUSES } from "./model.ts"
 
 const MOST_CARDS = 50
 
@@ -49,6 +49,17 @@ export const drawOverview = (model: Model, now: number, open: (circuit: string) 
   byId("attention-list").replaceChildren(...sick.slice(0, MOST_CARDS).map((row) => card(row, now, open)))
   const more = sick.length > MOST_CARDS ? ` The list below has the other ${sick.length - MOST_CARDS}.` : ""
   setText(byId("attention-note"), sick.length === 0 ? "Every circuit is closed." : more)
+  section(
+    "refusing",
+    rows.filter((row) => isRefusing(row, now)).slice(0, MOST_CARDS).map((row) =>
+      h(
+        "li",
+        {},
+        h("button", { class: "name", onclick: () => open(row.circuit.circuit) }, visible(row.circuit.circuit)),
+        ` ${next(row, now)}`
+      )
+    )
+  )
   setText(
     byId("summary"),
     STATUSES.filter((status) => latest.statuses[status] > 0)

@@ -63,7 +63,8 @@ export type { Output } from "./Output.ts"
 /**
  * How a command ends, for scripts. 3 and 4 say that nothing was done, or that nobody can say so: the message tells which.
  *
- * - `no`: what was asked is not so. `--fail-on` matched, the circuit does not exist, `health` found the storage sick.
+ * - `no`: what was asked is not so. `--fail-on` matched, the circuit does not exist, `health` found the storage sick, `config check` found
+ *   problems, `migrate compare` found differences.
  * - `usage`: the command line or the environment makes no sense, or a driver is not installed.
  * - `storage`: the storage did not answer.
  * - `refused`: by the command for want of `--yes`, or by the storage.

@@ -98,6 +98,7 @@ interface Access {
 
 interface Rules<R> {
   readonly authorize: (request: HttpServerRequest.HttpServerRequest) => Effect.Effect<Access | null, never, R>
+  /** Whether the page asks for a token. Then it is served to everybody, and holds nothing. */
   readonly takesToken: boolean
 }
 
@@ -289,18 +290,16 @@ const routes = <R>(options: Options, rules: Rules<R>) => {
           const authorized: Effect.Effect<Access | null> = Effect.provideContext(rules.authorize(request), context)
           const access = yield* authorized
           if (access === null) {
-            return problem(401, "Unauthorized", "this needs a token that is right", { "www-authenticate": "Bearer" })
+            const needs = rules.takesToken ? "a token that is right" : "somebody whom the application knows"
+            return problem(401, "Unauthorized", `this needs ${needs}`, { "www-authenticate": "Bearer" })
           }
           return yield* handler(access, request).pipe(Effect.catch((error) => Effect.succeed(ofStorage(error))))
         })
       const get = (at: string, handler: Handler) =>
         router.add("GET", `${path}/api${at}` as HttpRouter.PathInput, guarded(handler))
 
-      yield* router.add(
-        "GET",
-        path,
-        HttpServerResponse.html(page).pipe(HttpServerResponse.setHeaders(PAGE_HEADERS))
-      )
+      const html = HttpServerResponse.html(page).pipe(HttpServerResponse.setHeaders(PAGE_HEADERS))
+      yield* router.add("GET", path, rules.takesToken ? html : guarded(() => Effect.succeed(html)))
       yield* get("/session", (access) => Effect.succeed(json(session(access))))
       yield* get("/events", () =>
         Effect.succeed(HttpServerResponse.stream(events, {
@@ -344,7 +343,7 @@ const fromEnvironment = Config.all({
 })
 
 /**
- * `layer` with an authorization of the application's own in place of tokens.
+ * `layer` with an authorization of the application's own in place of tokens. Whom it does not know gets no page, either.
  *
  * **Gotchas**
  *

@@ -6,6 +6,7 @@ import { HttpRouter, HttpServer } from "effect/http"
 import { readFile, writeFile } from "node:fs/promises"
 import { createServer } from "node:http"
 import { circuitOf, failures } from "../../src/conformance/Law.ts"
+import { noDelta } from "../../src/core/Delta.ts"
 import * as Dashboard from "../../src/dashboard/Dashboard.ts"
 import * as IoRedis from "../../src/layers/IoRedis.ts"
 import { Storage } from "../../src/Storage/Storage.ts"
@@ -158,6 +159,21 @@ describe("the dashboard in a browser", () => {
         /stock\s+disabled → closed: bea: it is over[^]*stock\s+closed → disabled: ann: incident 42/
       )
       assert.deepStrictEqual([...faults(), ...later.faults()], [])
+    }).pipe(Effect.scoped))
+
+  it.live("a closed circuit that refuses calls is named", () =>
+    Effect.gen(function*() {
+      const { storage, url } = yield* serve(serverUrl("redis"), freshPrefix(), { refreshEvery: "500 millis" })
+      const search = circuitOf(storage, "search")
+      yield* search.report(failures(1))
+      const { faults, page } = yield* open(yield* browser, url)
+      page.setDefaultTimeout(HANG_MILLIS)
+      yield* does(() => page.getByText("Every circuit is closed.").waitFor())
+      assert.isFalse(yield* does(() => page.locator("#refusing").isVisible()))
+      const { lifetime } = failures(3)
+      yield* search.report({ ...noDelta, lifetime: { ...lifetime, rejected: 1 } })
+      yield* does(() => page.locator("#refusing-list", { hasText: "search refuses 25 % of the calls" }).waitFor())
+      assert.deepStrictEqual(faults(), [])
     }).pipe(Effect.scoped))
 
   it.live("says since when the storage is away, and heals when it is back", () =>

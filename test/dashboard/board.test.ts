@@ -59,6 +59,14 @@ describe("the board of a dashboard", () => {
     assert.deepStrictEqual([second.reset, names(second), second.statuses.open], [false, ["b"], 1])
   })
 
+  it("sends a closed circuit once whose counts have changed", () => {
+    const watching = new Watching().list(0, entry("a"))
+    const viewer = new Viewer()
+    watching.update(viewer, 0)
+    watching.list(1000, entry("a", { lifetime: { ...snapshot().lifetime, success: 2 } }))
+    assert.deepStrictEqual(names(watching.update(viewer, 1000)), ["a"])
+  })
+
   it("sends nothing of a circuit whose times alone have moved", () => {
     const watching = new Watching().list(0, entry("a", OPEN))
     const viewer = new Viewer()

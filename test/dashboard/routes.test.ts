@@ -240,6 +240,15 @@ describe("acting", () => {
       }))
       const path = "/circuits/api/circuits/payments/override"
       assert.strictEqual((yield* get(path, post(undefined, open))).status, 401)
+      const page = yield* get("/circuits")
+      assert.deepStrictEqual([page.status, (yield* jsonOf<{ readonly detail: string }>(page)).detail], [
+        401,
+        "this needs somebody whom the application knows"
+      ])
+      assert.strictEqual(
+        (yield* get("/circuits", { headers: { "x-user": "bob" } })).headers.get("content-type"),
+        "text/html"
+      )
       const { after } = yield* jsonOf<Output.Acted>(yield* get(path, post(undefined, open, { "x-user": "bob" })))
       assert.strictEqual(after.override?.actor, "bob")
     }).pipe(Effect.scoped, Effect.provide(Storage.MemoryStorageLive)))

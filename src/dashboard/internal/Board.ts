@@ -200,7 +200,7 @@ export class Board {
     }
     for (const [name, known] of this.#known) {
       if (viewer.sent.size >= limit) break
-      if (known.status === "closed") send(name, known)
+      if (known.status === "closed" && !viewer.sent.has(name)) send(name, known)
     }
     const changes = this.#changesVersion > viewer.version ? this.#changes : null
     const removed = [...this.#removed].filter(([name, version]) => version > viewer.version && viewer.sent.delete(name))
