@@ -6,6 +6,7 @@ import { Duration, type Exit, Result } from "effect"
 import { isTagged } from "effect/Predicate"
 import type { Ask, Settle } from "../../src/core/Lease.ts"
 import type { CircuitRecord, LeaseName } from "../../src/core/Record.ts"
+import type { Event } from "../../src/Event.ts"
 import type { Breaker, Trip } from "../../src/index.ts"
 import type { Changed, CircuitReport, Probed, Snapshot, Synced } from "../../src/Storage/Storage.ts"
 import type { Call, Fleet, Process, Watcher } from "../../src/testing/internal/Fleet.ts"
@@ -47,6 +48,9 @@ interface Requested {
   readonly at: number
   readonly isAccepted: boolean
 }
+
+/** A key that was called so long ago counts as one in use, by a breaker that counts seconds. */
+const KEYS_MILLIS = 58_000
 
 const requestsIn = ({ failure, shed = 0, success }: Window[number]): number => success + failure + shed
 
@@ -129,6 +133,12 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #due = new Map<Call, string>()
   /** Leases whose settlement was sent. */
   readonly #settled = new Set<string>()
+  /** By process: since when the circuits of its keyed breaker are not closed, and whether it has opened them by itself. */
+  readonly #unclosed = new Map<number, Map<string, { readonly since: number; readonly isOwn: boolean }>>()
+  /** The newest generation of a circuit that a process has asked to open on the fleet's evidence. */
+  readonly #proposed = new Map<string, number>()
+  /** When a process was last seen with a circuit that was closed, and the fleet's was not, or the other way round. */
+  readonly #apart = new Map<string, { readonly at: number; readonly isApart: boolean }>()
   /** When the recorded calls of a process ended. */
   readonly #endedAt = new Map<string, Array<number>>()
   /** When a clock step or a loss of data last upset leases and generations. */
@@ -381,6 +391,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       }
       if (input._tag !== "Trip") continue
       const circuit = this.#circuit(name)
+      this.#proposes(process, circuit, input.generation)
       const { consistency = "local", evidence = "pooled", syncEvery } = process.policies[circuit]!
       if (evidence === "any" || consistency !== "local" || looksAtCalls(tripOf(process, circuit))) continue
       const { generation, last, since } = this.#verdicts.get(`${process.index} ${name}`) ?? {}
@@ -399,6 +410,52 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         () => `process ${process.index} trips ${name} ${last?.alertedFor} ms after the fleet was called`
       )
     }
+  }
+
+  // -----------------------------------------------------------------------------
+  // at the keys of a breaker
+  // -----------------------------------------------------------------------------
+
+  told(process: Process, event: Event): void {
+    if (event._tag !== "Transition") return
+    const unclosed = this.#unclosed.get(process.index) ?? new Map()
+    this.#unclosed.set(process.index, unclosed)
+    if (event.to === "Closed") return void unclosed.delete(event.circuit)
+    if (event.from !== "Closed") return
+    // The event's own snapshot is of the state before.
+    const { fleet, isolated, state } = process.snapshot(this.#circuit(event.circuit))
+    const isOwn = event.to === "Open" && state === "Open" && isolated && fleet?.state !== "Open"
+    if (isOwn) this.#checkKeys(process, event.circuit)
+    unclosed.set(event.circuit, { since: this.#fleet.world.now, isOwn })
+  }
+
+  /** A process asks for an opening, for the first time in this generation. It has opened the circuit before, if by its own evidence. */
+  #proposes(process: Process, circuit: number, generation: number): void {
+    const who = `${process.index} ${circuit}`
+    const { override, state } = process.snapshot(circuit)
+    if (state !== "Closed" || override !== undefined || generation <= (this.#proposed.get(who) ?? -1)) return
+    this.#proposed.set(who, generation)
+    this.#checkKeys(process, this.#name(circuit))
+  }
+
+  /**
+   * A process that opens one more of its keys has few enough open, of those that were called lately. It may not have counted one yet
+   * that others have opened in the last second.
+   */
+  #checkKeys(process: Process, opens: string): void {
+    const { options: { circuits, neverOpenMoreThan }, world: { now } } = this.#fleet
+    if (neverOpenMoreThan === undefined || !process.machine.isPunctual) return
+    const isCounted = (name: string) =>
+      process.snapshot(this.#circuit(name)).state !== "Closed" &&
+      now - (this.#calledAt.get(`${process.index} ${this.#circuit(name)}`) ?? -Infinity) < KEYS_MILLIS
+    const open =
+      [...this.#unclosed.get(process.index) ?? []].filter(([name, { isOwn, since }]) =>
+        name !== opens && (isOwn || now - since > 1000) && isCounted(name)
+      ).length
+    this.#check(
+      open + 1 <= neverOpenMoreThan * circuits.length,
+      () => `process ${process.index} opens ${opens} besides ${open} of ${circuits.length} keys`
+    )
   }
 
   /** An instance reports as evidence of a generation at most the outcomes of calls it admitted in that generation. */
@@ -734,8 +791,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   // -----------------------------------------------------------------------------
 
   #look(process: Process, circuit: number): void {
-    const { fleet } = process.snapshot(circuit)
+    const snapshot = process.snapshot(circuit)
+    const { fleet } = snapshot
     if (fleet === undefined) return
+    this.#checkRamp(process, circuit, snapshot, fleet)
     const who = `${process.index} ${circuit}`
     const name = this.#name(circuit)
     const last = this.#views.get(who)
@@ -759,6 +818,32 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       )
     }
     this.#views.set(who, { generation, state, remaining: issued?.openUntil ?? now })
+  }
+
+  /** The ramp of a circuit that the fleet has closed begins when it was closed, though a process may hear of it later. */
+  #checkRamp(
+    process: Process,
+    circuit: number,
+    { override, retryAfter, state }: Breaker.Snapshot,
+    fleet: Breaker.FleetSnapshot
+  ): void {
+    const who = `${process.index} ${circuit}`
+    const { now } = this.#fleet.world
+    const isApart = (state === "Closed") !== (fleet.state === "Closed")
+    const apart = this.#apart.get(who)
+    if (isApart || apart?.isApart === true) this.#apart.set(who, { at: now, isApart })
+    const ramp = Math.max(...process.former[circuit]!.map(({ halfOpen }) => Number(halfOpen?.ramp ?? 0)))
+    const closed = this.#issued.get(this.#name(circuit))?.get(fleet.generation)
+    if (state !== "Closed" || retryAfter === undefined || override !== undefined || closed === undefined) return
+    // A process that was apart from its fleet may have closed by probes of its own.
+    if (now - (this.#apart.get(who)?.at ?? -Infinity) <= ramp || this.#wasMoved) return
+    // An answer may have waited for a machine that stood still.
+    if (Math.max(process.machine.resumedAt, process.machine.wokeAt) > closed.at) return
+    const endsAfter = now + Duration.toMillis(retryAfter) - closed.at
+    this.#check(
+      endsAfter <= ramp + DEADLINE,
+      () => `the ramp of process ${process.index} ends ${endsAfter} ms after ${this.#name(circuit)} was closed`
+    )
   }
 
   /** A process that made calls, or whose circuit is not closed, knows the stored state once its round trips succeed. */

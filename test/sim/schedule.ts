@@ -50,6 +50,8 @@ export type Step = Act & { readonly after: number }
 export interface Schedule {
   readonly seed: number
   readonly circuits: ReadonlyArray<CircuitPlan>
+  /** Of the circuits, which are then the keys of one breaker. */
+  readonly neverOpenMoreThan?: number | undefined
   readonly processes: number
   readonly pushes: boolean
   readonly bells: boolean
@@ -173,10 +175,16 @@ export const scheduleFrom = (seed: number): Schedule => {
   const throttled = new Rng(seed, 6)
   const softened = (policy: Breaker.Data): Breaker.Data =>
     throttledFrom(throttled, sampledFrom(sampled, withReports(policy)))
-  const circuits = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({
+  const plain = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({
     name: `c${i}`,
     policy: softened(policyFrom(rng))
   }))
+  // Whether the circuits are keys, of which some stay closed.
+  const keyed = new Rng(seed, 7)
+  const neverOpenMoreThan = keyed.chance(0.2) ? keyed.pick([0.3, 0.5, 0.7]) : undefined
+  const circuits = neverOpenMoreThan === undefined
+    ? plain
+    : Array.from({ length: keyed.int(2, 4) }, (_, i) => ({ name: `keyed/${i}`, policy: plain[0]!.policy }))
   const quality = rng.chance(0.7) ? qualityFrom(rng) : perfect
   // Each kind of fault is left out of some schedules, because it hides others: a loss of data hides wrong counts.
   const losesData = rng.chance(0.35)
@@ -192,7 +200,7 @@ export const scheduleFrom = (seed: number): Schedule => {
   const isLimited = hints.chance(0.3)
   const idlesSoon = suspends && sleep.chance(0.5)
   const change = new Rng(seed, 3)
-  const changes = change.chance(0.4)
+  const changes = neverOpenMoreThan === undefined && change.chance(0.4)
     ? Array.from({ length: change.int(1, 3) }, () => softened(changeFrom(change)))
     : []
   const down = circuits.map(() => rng.chance(0.5))
@@ -256,6 +264,7 @@ export const scheduleFrom = (seed: number): Schedule => {
   return {
     seed,
     circuits,
+    ...(neverOpenMoreThan === undefined ? {} : { neverOpenMoreThan }),
     processes,
     pushes: rng.chance(0.4),
     bells,

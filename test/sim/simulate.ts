@@ -18,9 +18,9 @@ export const simulate = (schedule: Schedule): Failure | undefined => {
 }
 
 const run = (
-  { bells, circuits, idleTimeToLive, processes, pushes, quality, seed, steps }: Schedule
+  { bells, circuits, idleTimeToLive, neverOpenMoreThan, processes, pushes, quality, seed, steps }: Schedule
 ): Failure | undefined => {
-  const fleet = new Fleet({ seed, circuits, idleTimeToLive, pushes, bells })
+  const fleet = new Fleet({ seed, circuits, neverOpenMoreThan, idleTimeToLive, pushes, bells })
   const invariants = new Invariants(fleet)
   for (let i = 0; i < processes; i++) fleet.start({ quality })
   const failedAt = (step: number): Failure | undefined => {

@@ -5,7 +5,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Breaker from "../../Breaker.ts"
+import type { Event } from "../../Event.ts"
 import { CurrentRegistry, Registered } from "../../internal/Registered.ts"
 import * as Outcome from "../../Outcome.ts"
 import * as Fallback from "../../Storage/Fallback.ts"
@@ -49,6 +51,11 @@ export interface CircuitPlan {
 export interface FleetOptions {
   readonly seed: number
   readonly circuits: ReadonlyArray<CircuitPlan>
+  /**
+   * Where the circuits are the keys of one keyed breaker, the share of them that it opens at most. Then their names are `breaker/key`,
+   * and all have the policy of the first.
+   */
+  readonly neverOpenMoreThan?: number | undefined
   readonly idleTimeToLive?: number | undefined
   readonly pushes?: boolean | undefined
   /** Whether the storage has bells, so that instances are quiet. */
@@ -72,6 +79,8 @@ export interface Watcher {
   ) => void
   readonly pushed: (process: Process, announcement: Announcement) => void
   readonly reconfigured: (process: Process, circuit: number) => void
+  /** A keyed breaker published an event. */
+  readonly told: (process: Process, event: Event) => void
   /** A chain of storages had an event. */
   readonly chained: (process: Process, event: Fallback.ChainEvent) => void
   readonly bodyStarts: (call: Call) => void
@@ -186,7 +195,7 @@ export class Process {
   readonly #context: Context.Context<Storage | Scope.Scope>
 
   constructor(fleet: Fleet, index: number, { policies, quality, skew = 0 }: ProcessOptions) {
-    const { options: { circuits, mail, seed }, servers, world } = fleet
+    const { options: { circuits, mail, neverOpenMoreThan, seed }, servers, world } = fleet
     this.fleet = fleet
     this.index = index
     this.startedAt = world.now
@@ -205,14 +214,25 @@ export class Process {
       // The breakers of a simulated process are none of this one's.
       Context.add(CurrentRegistry, this.registry)
     )
-    this.breakers = circuits.map(({ name }, i) =>
-      valueOf(this.machine.fork(Breaker.make(name, this.policies[i]!), this.#context))
-    )
+    this.breakers = neverOpenMoreThan === undefined
+      ? circuits.map(({ name }, i) => valueOf(this.machine.fork(Breaker.make(name, this.policies[i]!), this.#context)))
+      : this.#keys(neverOpenMoreThan)
   }
 
   /** The link to the first server. */
   get link(): Link {
     return this.links[0]!
+  }
+
+  #keys(neverOpenMoreThan: number): ReadonlyArray<Breaker.Breaker<unknown>> {
+    const { fleet, machine } = this
+    const keys = fleet.options.circuits.map(({ name }) => name.split("/") as [breaker: string, key: string])
+    const keyed = valueOf(
+      machine.fork(Breaker.makeKeyed(keys[0]![0], { ...this.policies[0]!, neverOpenMoreThan }), this.#context)
+    )
+    const told = (event: Event) => Effect.sync(() => fleet.notify("told", this, event))
+    machine.fork(Stream.runForEach(keyed.events, told), this.#context)
+    return keys.map(([, key]) => keyed.get(key))
   }
 
   #storage(): Storage {
