@@ -48,7 +48,7 @@ export const healthy: Answer = ([name = "", ...args], _, port) => {
       const { channel, last, request, withins = [] } = JSON.parse(args.at(-1)!) as Input
       if (last !== undefined) return resp([request, []])
       if (channel === undefined) return resp([request, args[2]!])
-      return resp([request, "Refused", String(Date.now()), [], [], withins.flatMap(() => ["0", "0", "0"]), 0, 0])
+      return resp([request, "Refused", String(Date.now()), [], [], withins.flatMap(() => ["0", "0", "0", "0"]), 0, 0])
     }
     default:
       return "+OK\r\n"
