@@ -14,11 +14,16 @@ const CONNECTIONS = 200
 export const startPostgres = async (): Promise<Server> => {
   const postgres = await PostgresServer.start()
   const scope = Scope.makeUnsafe()
-  const client = Postgres.layer({ url: Redacted.make(postgres.url), statementTimeout: "1 minute" })
-  const services = await Effect.runPromise(
-    Layer.buildWithScope(Layer.provideMerge(SqlStorage.layer({ cleanUp: false }), client), scope)
+  const client = await Effect.runPromise(
+    Layer.buildWithScope(Postgres.layer({ url: Redacted.make(postgres.url), statementTimeout: "1 minute" }), scope)
   )
-  const [sql, storage] = [Context.get(services, SqlClient.SqlClient), Context.get(services, Storage)]
+  const sql = Context.get(client, SqlClient.SqlClient)
+  // Made when it is first read, because making it creates the tables, which an upgrade finds as the former version made them.
+  let storage: Storage | undefined
+  const made = Effect.gen(function*() {
+    const layer = Layer.provide(SqlStorage.layer({ cleanUp: false }), Layer.succeedContext(client))
+    return storage ??= Context.get(yield* Layer.buildWithScope(layer, scope), Storage)
+  })
   const again = <A, E>(effect: Effect.Effect<A, E>): Promise<A> =>
     Effect.runPromise(Effect.retry(effect, { times: 100, schedule: Schedule.spaced("50 millis") }))
 
@@ -65,7 +70,7 @@ export const startPostgres = async (): Promise<Server> => {
     storage: { kind: "postgres", url: postgres.url },
     stored: (circuit) =>
       again(Effect.gen(function*() {
-        const [answer] = yield* storage.sync([{ ...reading(circuit, "drill"), withins: [] }])
+        const [answer] = yield* (yield* made).sync([{ ...reading(circuit, "drill"), withins: [] }])
         const { snapshot: { generation, lifetime } } = yield* Effect.fromResult(answer!.result)
         return { generation, success: lifetime.success, failure: lifetime.failure, rejected: lifetime.rejected }
       })),

@@ -70,6 +70,12 @@ for (const [name, start] of [["redis", startRedis], ["postgres", startPostgres]]
 
     try {
       let old = [await enlist(former), await enlist(former)]
+      // The former version makes what it stores, before this one opens the storage.
+      await until(
+        "the former version has stored its reports",
+        () =>
+          old.every((process) => process.read().some((entry) => entry.is === "answered" && entry.error === undefined))
+      )
       await trouble()
       // Up, with both versions beside each other in the middle, and down again.
       for (const worker of [undefined, former]) {
