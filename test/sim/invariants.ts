@@ -841,7 +841,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     if (Math.max(process.machine.resumedAt, process.machine.wokeAt) > closed.at) return
     const endsAfter = now + Duration.toMillis(retryAfter) - closed.at
     this.#check(
-      endsAfter <= ramp + DEADLINE,
+      // An answer is under way for no longer than a deadline, and what is pushed for as long as the link takes.
+      endsAfter <= ramp + (this.#fleet.options.pushes === true ? 2 : 1) * DEADLINE + ROUNDING,
       () => `the ramp of process ${process.index} ends ${endsAfter} ms after ${this.#name(circuit)} was closed`
     )
   }
