@@ -12,6 +12,7 @@ const BAD = 3
 const CALM_MILLIS = 4000
 const TROUBLE_MILLIS = 8000
 const BUSY_EVERY_MILLIS = 5
+const LATENCY_MILLIS = 125
 
 const fails: Behaviour = { ends: "fails", takes: 0 }
 const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
@@ -22,13 +23,13 @@ const policy: Breaker.Data = {
   reports: "quiet"
 }
 
-/** Whether the circuit opened for all. There are no pushes, and each message takes 200 ms. */
+/** Whether the circuit opened for all. There are no pushes, and messages are as slow as they can be before intervals get longer. */
 const opensByBadNodes = (seed: number): boolean => {
   const rng = new Rng(seed)
   const fleet = new Fleet({ seed, circuits: [{ name: "c", policy }], bells: true })
   const nodes = Array.from({ length: NODES }, () => {
     fleet.advance(rng.int(0, 100))
-    return fleet.start({ quality: { ...perfect, latency: 200 } })
+    return fleet.start({ quality: { ...perfect, latency: LATENCY_MILLIS } })
   })
   for (const node of nodes) node.call(0, succeeds)
   fleet.advance(CALM_MILLIS)
