@@ -36,7 +36,7 @@ const policyOf = ({ evidence, openForSeconds, throttle, trip }: Settings) => ({
   trip: trip === "streak"
     ? Trip.consecutiveFailures(5)
     : Trip.failureRate({ threshold: trip === "rate" ? 0.5 : 0.9, within: "10 seconds", minimumCalls: 10 }),
-  ...(throttle === undefined ? {} : { throttle: { k: throttle, within: "10 seconds" } }),
+  ...(throttle === undefined ? {} : { throttle: { k: throttle, within: "10 seconds" as const } }),
   openFor: `${openForSeconds} seconds`,
   evidence
 } as const)

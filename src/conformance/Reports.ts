@@ -205,7 +205,8 @@ export const reports: ReadonlyArray<Definition> = [
         buckets,
         lifetime: { ...noLifetimeCounts, rejected: 1 }
       })
-      const seen = yield* it.report(of([shed(70_000, 8), shed(9000, 4, 1), shed(0, 2)]), { withins: [10_000, HOUR] })
+      // A bucket may leave a second early, and is still there for a second.
+      const seen = yield* it.report(of([shed(70_000, 8), shed(8000, 4, 1), shed(0, 2)]), { withins: [10_000, HOUR] })
       yield* is("over 10 s and an hour", seen.snapshot.totals, [{ success: 1, shed: 6 }, { success: 1, shed: 14 }])
       const more = yield* it.report(of([shed(0, 1)]), { instance: "b", sequence: 1, withins: [10_000] })
       yield* is("with another's", more.snapshot.totals, [{ success: 1, failure: 0, slow: 0, shed: 7 }])
@@ -215,8 +216,8 @@ export const reports: ReadonlyArray<Definition> = [
       yield* is("after a repeat, and beside failures", again, {
         snapshot: { totals: [{ success: 1, failure: 5, shed: 7 }, { success: 1, failure: 5, shed: 7 }] }
       })
-      yield* wait(1000)
-      yield* is("over 10 s, a second later", yield* it.send({ withins: [10_000] }), {
+      yield* wait(2000)
+      yield* is("over 10 s, two seconds later", yield* it.send({ withins: [10_000] }), {
         snapshot: { totals: [{ success: 0, failure: 5, shed: 3 }] }
       })
       yield* it.open()

@@ -185,7 +185,8 @@ describe.each(Object.entries(outages))("a chain under load when Redis %s", (what
       )
       assert.strictEqual((yield* look(redis, "bad")).state._tag, "Open")
       for (const process of all) {
-        assert.isTrue(yield* process.refused(process.bad))
+        const isRefused = yield* process.refused(process.bad)
+        assert.isTrue(isRefused, `a call got through: ${JSON.stringify(yield* process.bad.snapshot)}`)
         yield* process.stopCalls
       }
       // Redis counts every call once, whether Redis left its report without an answer, SQLite counted it, or neither.
