@@ -185,8 +185,9 @@ describe.each(Object.entries(outages))("a chain under load when Redis %s", (what
       )
       assert.strictEqual((yield* look(redis, "bad")).state._tag, "Open")
       for (const process of all) {
-        const isRefused = yield* process.refused(process.bad)
-        assert.isTrue(isRefused, `a call got through: ${JSON.stringify(yield* process.bad.snapshot)}`)
+        // A single call may meet the way back itself. Two that got through are not enough to open the circuit anew.
+        const refused = [yield* process.refused(process.bad), yield* process.refused(process.bad)]
+        assert.include(refused, true, `calls got through: ${JSON.stringify(yield* process.bad.snapshot)}`)
         yield* process.stopCalls
       }
       // Redis counts every call once, whether Redis left its report without an answer, SQLite counted it, or neither.
