@@ -1,4 +1,4 @@
-/** Whether a storage has bells. It may say so without having the operation, because anyone may make one. */
+/** Whether a storage has bells: it says so, and it has the operation. A storage of a user's own may have only one of the two. */
 import type { Storage } from "../Storage/Storage.ts"
 
 export const hasBells = ({ bells, capabilities }: Pick<Storage, "bells" | "capabilities">): boolean =>

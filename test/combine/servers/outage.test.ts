@@ -185,7 +185,8 @@ describe.each(Object.entries(outages))("a chain under load when Redis %s", (what
       )
       assert.strictEqual((yield* look(redis, "bad")).state._tag, "Open")
       for (const process of all) {
-        // A single call may meet the way back itself. Two that got through are not enough to open the circuit anew.
+        // In one of a dozen runs a call got through here, and it is not known why. So one may, and the next is refused. Two
+        // failures do not open the circuit anew, which would hide that it was closed.
         const refused = [yield* process.refused(process.bad), yield* process.refused(process.bad)]
         assert.include(refused, true, `calls got through: ${JSON.stringify(yield* process.bad.snapshot)}`)
         yield* process.stopCalls
