@@ -69,10 +69,13 @@ const throttled: ReadonlyArray<Measured> = [
   { text: "closed, window, with a throttle", case: "closed-window-throttle", contender: "ours-throttled" }
 ]
 
+/** The bounds on what was measured. */
 export const boundsOf = (
   results: ReadonlyArray<Result>,
   memory: ReadonlyArray<MemoryResult>
 ): ReadonlyArray<Bound> => {
+  const ofThisRun = (all: ReadonlyArray<Measured>) =>
+    all.filter(({ case: name }) => results.some((result) => result.case === name))
   const added = (name: string, contender: string) =>
     results.find((result) => result.case === name && result.contender === contender)!.addedNs
   const bound = (text: string, measured: number, atMost: number, unit: Bound["unit"]): Bound => ({
@@ -91,15 +94,17 @@ export const boundsOf = (
     return bound(text, bytesPerCircuit, atMost, "B")
   }
   return [
-    ...closed.map(against("floor", "floor", 1.15)),
-    ...[...closed, ...closedWithWindow].map(against("cockatiel-effect", "cockatiel from Effect", 1 / 5)),
-    ...[...closed, ...closedWithWindow].map(against("effect", "Effect's own", 1 / 18)),
-    ...withTimeout.map(against("timeout-alone", "Effect.timeout alone", 0.6)),
-    ...rejected.map(against("cockatiel", "cockatiel", 1 / 12)),
-    ...inFleet.map(againstMemory),
-    ...metered.map(against("ours-unmetered", "without metrics", 1.05)),
-    ...throttled.map(against("ours-unthrottled", "without it", 1.25)),
-    bytes("bytes of a circuit that never failed", "memory-consecutive-100k", 250),
-    bytes("bytes of a circuit with a window of 60 s", "memory-window-100k", 1000)
+    ...ofThisRun(closed).map(against("floor", "floor", 1.15)),
+    ...ofThisRun([...closed, ...closedWithWindow]).map(against("cockatiel-effect", "cockatiel from Effect", 1 / 5)),
+    ...ofThisRun([...closed, ...closedWithWindow]).map(against("effect", "Effect's own", 1 / 18)),
+    ...ofThisRun(withTimeout).map(against("timeout-alone", "Effect.timeout alone", 0.6)),
+    ...ofThisRun(rejected).map(against("cockatiel", "cockatiel", 1 / 12)),
+    ...ofThisRun(inFleet).map(againstMemory),
+    ...ofThisRun(metered).map(against("ours-unmetered", "without metrics", 1.05)),
+    ...ofThisRun(throttled).map(against("ours-unthrottled", "without it", 1.25)),
+    ...memory.length === 0 ? [] : [
+      bytes("bytes of a circuit that never failed", "memory-consecutive-100k", 250),
+      bytes("bytes of a circuit with a window of 60 s", "memory-window-100k", 1000)
+    ]
   ]
 }

@@ -33,7 +33,7 @@ export const toJson = ({ bounds, calls, engine, memory }: Results): string =>
 const round = (value: number): number => Math.round(value * 10) / 10
 
 export const toText = ({ bounds, calls, engine, memory }: Results): string =>
-  [toTable(calls, memory), toEngineTable(engine), toBoundsTable(bounds)].join("\n\n")
+  [toTable(calls, memory), ...engine.length === 0 ? [] : [toEngineTable(engine)], toBoundsTable(bounds)].join("\n\n")
 
 const toTable = (calls: ReadonlyArray<Result>, memory: ReadonlyArray<MemoryResult>): string => {
   const rows = [["case", "contender", "added", "bare call", "first / it"]]

@@ -10,7 +10,7 @@
  */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
-import { cases } from "./cases.ts"
+import type { Case } from "./cases.ts"
 import type { Result } from "./results.ts"
 import type { Request, Slice } from "./worker.ts"
 
@@ -31,7 +31,11 @@ interface Pair {
   readonly samples: Array<Slice>
 }
 
-export const timeAll = async (effort: Effort, progress: (text: string) => void): Promise<Array<Result>> => {
+export const timeAll = async (
+  cases: ReadonlyArray<Case>,
+  effort: Effort,
+  progress: (text: string) => void
+): Promise<Array<Result>> => {
   const pairs: ReadonlyArray<Pair> = cases.flatMap(({ contenders, name }) =>
     contenders.map((contender) => ({ case: name, contender, samples: [] }))
   )
