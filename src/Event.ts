@@ -96,7 +96,7 @@ export interface FleetSnapshot {
   >
   /** How old this view is; absent until the storage has answered for the first time. */
   readonly age?: Duration.Duration | undefined
-  /** How long the last change took to become known to this instance. */
+  /** How long the last change took to become known to this instance; absent if it has heard of none since its first answer. */
   readonly lag?: Duration.Duration | undefined
   /** Outcomes of this instance that the storage has not acknowledged yet. They are sent with the next report. */
   readonly waiting: number

@@ -550,6 +550,50 @@ describe("reasons and evidence", () => {
       assert.deepStrictEqual(byA.fleet?.evidence, byB.fleet?.evidence)
       assert.isUndefined(byB.fleet?.whyNot)
     }))
+
+  it.effect("a half-open circuit is the fleet's for an instance that has not seen it open", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("unseen", any, { pushes: false })
+      yield* b.wrap(Effect.void)
+      yield* untilReportedAndRead
+      yield* failTimes(a, 2)
+      yield* untilQuiet
+      yield* TestClock.adjust("10 seconds")
+      const probe = yield* Effect.forkChild(a.wrap(Effect.never), { startImmediately: true })
+      yield* b.wrap(Effect.void)
+      yield* untilNextRound
+      const [byA, byB] = [yield* a.snapshot, yield* b.snapshot]
+      assert.deepInclude(byA, { state: "HalfOpen", openedBy: "instance", isolated: true })
+      assert.deepInclude(byB, { state: "HalfOpen", openedBy: "fleet", isolated: false })
+      assert.strictEqual((yield* rejectionOf(b)).openedBy, "fleet")
+      yield* Fiber.interrupt(probe)
+    }))
+
+  it.effect("a half-open circuit that an operator made is the fleet's, whoever has tripped before", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("made half-open", two)
+      yield* b.wrap(Effect.void)
+      yield* failTimes(a, 2)
+      yield* b.forceHalfOpen
+      yield* untilQuiet
+      assert.deepInclude(yield* a.snapshot, { state: "HalfOpen", openedBy: "fleet", isolated: false })
+      assert.deepInclude(yield* b.snapshot, { state: "HalfOpen", openedBy: "fleet", isolated: false })
+    }))
+
+  it.effect("a change that was there before an instance asked first has no lag", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* pair("lag", any, { pushes: false })
+      yield* failTimes(a, 2)
+      yield* untilQuiet
+      yield* TestClock.adjust("5 seconds")
+      yield* rejectionOf(b)
+      assert.isUndefined((yield* b.snapshot).fleet?.lag)
+      yield* a.reset
+      yield* TestClock.adjust("500 millis")
+      yield* untilNextRound
+      assert.isAtLeast(Duration.toMillis((yield* b.snapshot).fleet!.lag!), 1)
+      assert.isAtMost(Duration.toMillis((yield* b.snapshot).fleet!.lag!), 1000)
+    }))
 })
 
 describe("circuits that a change reaches", () => {

@@ -737,10 +737,6 @@ export class Circuit implements Local, Evidence {
       this.success + this.failure + this.ignored + this.rejected > 0
   }
 
-  get openedBy(): State.OpenedBy {
-    return this.#state.openedBy
-  }
-
   opening(): ReturnType<Local["opening"]> {
     const state = this.#state
     return state._tag === "Open" ? { reason: state.reason, until: state.until } : undefined

@@ -124,7 +124,7 @@ const viewOf = ({ circuit }: Watched, now: number) => {
     state: state._tag,
     since: state.since === -Infinity ? undefined : state.since,
     reason: state.reason,
-    openedBy: circuit.openedBy,
+    openedBy: circuit.current.openedBy,
     retryAt: retryAt(shared, state, now),
     openings: openingsAt(state, now),
     override: overrideAt(state, now),

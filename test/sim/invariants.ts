@@ -794,6 +794,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const snapshot = process.snapshot(circuit)
     const { fleet } = snapshot
     if (fleet === undefined) return
+    this.#check(
+      !snapshot.isolated || snapshot.statistics.failure > 0,
+      () => `process ${process.index} is isolated in ${this.#name(circuit)}, where none of its calls has failed`
+    )
     this.#checkRamp(process, circuit, snapshot, fleet)
     const who = `${process.index} ${circuit}`
     const name = this.#name(circuit)

@@ -6,7 +6,7 @@ import type * as Effect from "effect/Effect"
 import type { LifetimeCounts } from "../../core/Delta.ts"
 import type { Permit, Settlement } from "../../core/Permit.ts"
 import type { LeaseName, Why } from "../../core/Record.ts"
-import type { FleetState, FleetView, OpenedBy, State } from "../../core/State.ts"
+import type { FleetState, FleetView, State } from "../../core/State.ts"
 import type { LocalMillis } from "../../core/Time.ts"
 import type { Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
@@ -116,7 +116,6 @@ export type GateBit = typeof GATE_IDLE | typeof GATE_LEASE | typeof GATE_SHEDS
 export interface Local {
   readonly name: string
   readonly state: State["_tag"]
-  readonly openedBy: OpenedBy
   readonly fleet: Fleet | undefined
   /** Whether a gate bit is shut. */
   readonly isShut: (bit: GateBit) => boolean

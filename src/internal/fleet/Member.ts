@@ -17,6 +17,7 @@ import * as Result from "effect/Result"
 import { noCounts } from "../../core/Delta.ts"
 import type { Permit, Settlement } from "../../core/Permit.ts"
 import { isSnapshotAlert, type LeaseName, snapshot as snapshotOf, type Why } from "../../core/Record.ts"
+import type { OpenedBy } from "../../core/State.ts"
 import type { LocalMillis, StorageMillis } from "../../core/Time.ts"
 import { approach, type Evidence, type RuleWindow, sameWindow, type Totals } from "../../core/TripRule.ts"
 import type { FleetSnapshot } from "../../Event.ts"
@@ -65,6 +66,8 @@ export class Member implements Fleet, Evidence, Participant {
   #clock: { readonly asOf: StorageMillis; readonly at: LocalMillis } | undefined = undefined
   /** When this was made. */
   readonly #since: LocalMillis
+  /** On whose evidence the fleet's circuit was opened, as of the last generation that was adopted. */
+  #openedBy: OpenedBy = "fleet"
   /** How long the last change took to arrive here. */
   lagMillis: number | undefined = undefined
   /** The operator of this instance whose act is in flight. */
@@ -626,13 +629,15 @@ export class Member implements Fleet, Evidence, Participant {
 
   #adopt(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
     const { elapsed, fingerprint, generation, state } = snapshot
-    const view = fleetViewOf(snapshot, this.membership, this.local.openedBy, this.#operator, now)
+    const view = fleetViewOf(snapshot, this.membership, this.#openedBy, this.#operator, now)
+    this.#openedBy = view.openedBy
     // This instance closed by its own probes while the storage was away, and another has begun a half-open round since. It
     // stays closed until a leased probe of its own has reported that.
     const staysClosed = this.#isClosedAhead() && state._tag === "HalfOpen"
     const ended = this.local.adopt(staysClosed ? { ...view, state: { _tag: "Closed" } } : view, now)
     this.#reports.lifetimeOnly(ended, now)
-    if (this.snapshot.state._tag !== state._tag) this.lagMillis = elapsed
+    // What was so before this instance first asked has not taken that long to arrive.
+    if (this.#isLoaded && this.snapshot.state._tag !== state._tag) this.lagMillis = elapsed
     this.#know(snapshot, requestedAt, now)
     this.#proposals.forget()
     this.#vigil?.forget()

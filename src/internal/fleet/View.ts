@@ -28,10 +28,14 @@ export const fleetStateOf = ({ state }: Snapshot, probes: number, now: LocalMill
 export const overrideUntil = ({ override }: Snapshot, now: LocalMillis): LocalMillis =>
   override === undefined ? now : now + (override.remaining ?? Infinity)
 
+/**
+ * The reason of a half-open round says nothing about the opening before it: `openedBefore` is whose evidence that was, and `fleet` where
+ * this instance has not seen it.
+ */
 export const fleetViewOf = (
   snapshot: Snapshot,
   { instance, plan: { probes } }: Membership,
-  openedBy: OpenedBy,
+  openedBefore: OpenedBy,
   operator: string | undefined,
   now: LocalMillis
 ): FleetView => {
@@ -41,8 +45,11 @@ export const fleetViewOf = (
     state: fleetStateOf(snapshot, probes, now),
     since: elapsed === undefined ? -Infinity : now - elapsed,
     reason: why?.reason,
-    // The reason of a half-open round says nothing about the opening before it.
-    openedBy: state._tag === "HalfOpen" ? openedBy : evidence?.instance === instance ? "instance" : "fleet",
+    openedBy: state._tag === "HalfOpen"
+      ? openedBefore
+      : state._tag === "Open" && evidence?.instance === instance
+      ? "instance"
+      : "fleet",
     openings,
     openForMillis: openFor,
     override: override === undefined ? undefined : {
