@@ -316,6 +316,10 @@ export const probeTaken = (state: HalfOpen, permit: Permit): HalfOpen => ({
 /** The least share that a ramp starts with: of no calls at all, nothing would be learnt. */
 const LEAST_SHARE = 0.1
 
+/** The share of the calls that a ramp admits now. */
+export const rampShare = (plan: Plan, { rampUntil }: Closed, now: LocalMillis): number =>
+  now >= rampUntil ? 1 : Math.max(LEAST_SHARE, 1 - (rampUntil - now) / plan.rampMillis)
+
 /** One call of a ramp, which admits a growing share of them: the state after it, and whether the call is admitted. */
 export const ramped = (
   plan: Plan,
@@ -324,8 +328,7 @@ export const ramped = (
 ): { readonly state: Closed; readonly admits: boolean } => {
   if (state.rampUntil === -Infinity) return { state, admits: true }
   if (now >= state.rampUntil) return { state: { ...state, rampUntil: -Infinity }, admits: true }
-  const share = Math.max(LEAST_SHARE, 1 - (state.rampUntil - now) / plan.rampMillis)
-  const credit = state.credit + share
+  const credit = state.credit + rampShare(plan, state, now)
   return { state: { ...state, credit: credit < 1 ? credit : credit - 1 }, admits: credit >= 1 }
 }
 

@@ -268,7 +268,10 @@ export class Circuit implements Local, Evidence {
     if (override?.mode === "ForcedOpen") return "ForcedOpen"
     if (state._tag === "Open") return now < state.until ? "Open" : undefined
     if (state._tag === "HalfOpen") return this.#refusalOfProbe("Own", now)
-    return this.isFull() ? "Full" : this.#sheds(now) ? "Throttled" : undefined
+    if (this.isFull()) return "Full"
+    if (this.#sheds(now)) return "Throttled"
+    // By chance, because a ramp adds up the calls that it decides on.
+    return this.shared.random() < State.rampShare(this.shared, state, now) ? undefined : "Ramp"
   }
 
   #leave(now: LocalMillis) {

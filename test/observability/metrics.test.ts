@@ -160,6 +160,23 @@ describe("what is counted", () => {
       assert.deepStrictEqual(yield* nonZero("circuit_breaker_rejections_total"), {})
     }).pipe(metered()))
 
+  it.effect("what a ramp would have refused is counted as unenforced", () =>
+    Random.withSeed(
+      Effect.gen(function*() {
+        const breaker = yield* make("payments", { ...one, halfOpen: { ramp: "10 seconds" } })
+        yield* failTimes(breaker, 1)
+        yield* TestClock.adjust("10 seconds")
+        yield* breaker.wrap(Effect.void)
+        const measured = breaker.wrap(Effect.void).pipe(Effect.provideService(Breaker.Enforcement, "metricsOnly"))
+        for (let i = 0; i < 1000; i++) yield* measured
+        // A ramp begins with a tenth of the calls, and refuses as a half-open circuit does.
+        const unenforced = yield* nonZero("circuit_breaker_rejections_unenforced_total")
+        assert.approximately(unenforced[`{circuit="payments",reason="half_open"}`]!, 900, 30)
+        assert.deepStrictEqual(yield* nonZero("circuit_breaker_rejections_total"), {})
+      }),
+      "unenforced"
+    ).pipe(metered()))
+
   it.effect("what would have been shed is counted as unenforced, by the policy's metrics-only and by the reference's", () =>
     Random.withSeed(
       Effect.gen(function*() {
