@@ -1,5 +1,5 @@
 /**
- * What the tools cost: the start-up of `ls` on SQLite beside that of Node, and the processor time of `watch` and of the dashboard
+ * The cost of the tools: the start-up of `ls` on SQLite beside that of Node, and the processor time of `watch` and of the dashboard
  * while 100 of 10,000 circuits on Redis change each second. Runs on Linux, which tells the processor time of a process.
  */
 import { Context, Effect, Layer, Schedule } from "effect"

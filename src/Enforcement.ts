@@ -53,7 +53,7 @@ interface Said {
 }
 
 /**
- * What a configuration says of the breakers that are made within, where `CIRCUIT_BREAKER_ENABLED` is not set. Default: nothing.
+ * The enforcement by configuration of the breakers that are made within, where `CIRCUIT_BREAKER_ENABLED` is not set. Default: nothing.
  *
  * @internal
  */

@@ -127,8 +127,8 @@ export interface ListOptions {
 }
 
 /**
- * The person who acts, and the reason. Both are one line without control characters, of at most 200 and 1,000 characters. Anything else is refused at
- * once with a `RangeError`, before a request is sent.
+ * The person who acts, and the reason. Both are one line without control characters, of at most 200 and 1,000 characters.
+ * Anything else is refused at once with a `RangeError`, before a request is sent.
  *
  * @category models
  * @since 0.1.0
@@ -192,7 +192,7 @@ export interface WatchOptions {
 }
 
 /**
- * What a watch emits.
+ * An item of a watch.
  *
  * - `Listed`: all circuits. It comes first, again after each interval, and at once when changes may have been missed. A circuit that
  *   is not in it is forgotten.

@@ -41,9 +41,9 @@ import { countIn, fieldsIn, refuse } from "./internal/Check.ts"
 // -----------------------------------------------------------------------------
 
 /**
- * Whether an error is no rejection, for `Effect.retry({ while: Retry.notRejected })`. The call's own errors and a timeout of the
- * breaker are retried. A `BreakerOpenError`, a `BulkheadFullError` and a `StorageError` are not, because the call was not made; nor
- * is an error that carries one of them as its cause.
+ * The predicate of `Effect.retry({ while: Retry.notRejected })`: retries unless the call was rejected. The call's own errors and
+ * a timeout of the breaker are retried. A `BreakerOpenError`, a `BulkheadFullError` and a `StorageError` are not, because the
+ * call was not made; nor is an error that carries one of them as its cause.
  *
  * @category guards
  * @since 0.1.0

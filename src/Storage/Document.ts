@@ -59,7 +59,7 @@ export interface Document {
 }
 
 /**
- * What `bells` of a storage that is made from documents answers.
+ * The answer of `bells` of a storage that is made from documents.
  *
  * @category models
  * @since 0.1.0

@@ -82,7 +82,7 @@ export interface RegionalChange {
 }
 
 /**
- * What is mirrored to other regions, and how.
+ * Which circuits a mirror copies to other regions, and how.
  *
  * @category models
  * @since 0.1.0

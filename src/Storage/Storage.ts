@@ -209,7 +209,7 @@ export type Announcement =
   }
 
 /**
- * What a storage tells who polls it: the circuits that have a new generation, or for which an alert was called.
+ * The answer to a poll of the bells: the circuits that have a new generation, or for which an alert was called.
  *
  * @category models
  * @since 0.1.0

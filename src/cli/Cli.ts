@@ -452,7 +452,7 @@ const versionOf = (): string => {
   }
 }
 
-/** What is wrong with the command line goes to stderr, with where to find help instead of the help itself. */
+/** A mistake in the command line goes to stderr, with where to find help instead of the help itself. */
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"
@@ -503,7 +503,7 @@ export const run = (options: {
       // At a prompt, by Escape or Ctrl-C, or because a reader of stdout has gone.
       if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
       const error = Cause.squash(cause)
-      // What an operator or a storage refuses of its options.
+      // An operator or a storage has refused one of its options.
       if (error instanceof RangeError) return Effect.as(Console.error(safe(error.message)), exitCodes.usage)
       return Effect.as(
         Console.error(safe(error instanceof Error ? error.stack ?? error.message : String(error))),

@@ -1,5 +1,6 @@
 /**
- * What the command line prints with `--json`, and the dashboard serves: one document on stdout for each command, and one a line for
+ * The documents that the command line prints with `--json`, and that the dashboard serves: one on stdout for each command, and
+ * one a line for
  * `watch` and `record`. Durations are milliseconds, times are ISO 8601 in UTC. Fields are added, never taken away or changed in meaning.
  *
  * @since 0.1.0
@@ -33,7 +34,7 @@ export declare namespace Output {
     readonly openings: number
     /** The planned length of the last opening. */
     readonly open_for: number
-    /** What is left of the longest `retryAfter`; 0 if there is none. */
+    /** The rest of the longest `retryAfter`; 0 if there is none. */
     readonly retry_after: number
     readonly probes: { readonly running: number; readonly successes: number; readonly failures: number } | null
     readonly consecutive_failures: number
@@ -69,7 +70,7 @@ export declare namespace Output {
     readonly circuits: ReadonlyArray<Circuit>
     readonly unreadable: ReadonlyArray<Unreadable>
   }
-  /** What `show` prints beyond the circuit. */
+  /** The part of `show` beyond the circuit. */
   interface Show extends Circuit {
     readonly backend: string
     readonly at: string
@@ -103,7 +104,7 @@ export declare namespace Output {
         readonly allowed: string
       }
     >
-    /** What each service of the file would go by, with the source of each field. Durations in `policy` are milliseconds. */
+    /** The policy that each service of the file would have, with the source of each field. Durations in `policy` are milliseconds. */
     readonly services: ReadonlyArray<
       { readonly service: string; readonly policy: unknown; readonly from: Readonly<Record<string, string>> }
     >

@@ -93,7 +93,8 @@ import { signatureOf, watchFile } from "./internal/Watch.ts"
 export { BreakerConfigError, type Problem } from "./internal/Problem.ts"
 
 /**
- * What a configuration file says, in the library's own names: `recovery_timeout` is `openFor`, and a number of seconds is a `Duration`.
+ * The content of a configuration file, in the library's own names: `recovery_timeout` is `openFor`, and a number of seconds is a
+ * `Duration`.
  *
  * @category models
  * @since 0.1.0
@@ -119,7 +120,7 @@ export const File: Schema.Codec<File, unknown> = FileSchema.File
  * - `service`: what file and environment say of a service, and in `from` which source gave each field. A variable that cannot be used
  *   is left out here; `layerFor` fails with it.
  *
- * What counts for a breaker, the strongest first: an operator's override; the environment; the file's `services`; the class; the
+ * The order of a breaker's settings, the strongest first: an operator's override; the environment; the file's `services`; the class; the
  * file's `defaults`; `Breaker.Defaults`; the built-in defaults. Fields are merged one by one, a trip policy as a whole.
  *
  * @category services
@@ -160,7 +161,7 @@ export interface Options {
 // -----------------------------------------------------------------------------
 
 /**
- * What a reload has changed: where it was read from, and the circuits whose policy is another now, with the fields that differ. A keyed
+ * A reload: the source that was read, and the circuits that have another policy now, with the fields that differ. A keyed
  * breaker is named by its own name.
  *
  * @category models

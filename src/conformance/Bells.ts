@@ -12,7 +12,7 @@ const poll = (storage: Storage, since: number | undefined) =>
     ? unmet("bells", "an operation, because capabilities.bells is true", "none")
     : storage.bells(since)
 
-/** What a poll told of a circuit; `undefined` for nothing. */
+/** The bell of a circuit in a poll; `undefined` for none. */
 const told = ({ rung }: Bells, circuit: string): unknown =>
   rung === "all" ? rung : rung.find((one) => one.circuit === circuit)
 

@@ -83,7 +83,7 @@ export interface Operation {
   readonly to: OperationTo
 }
 
-/** What an operation does to a circuit. */
+/** An operator's operation on a circuit. */
 export type OperationTo =
   /**
    * Puts an override on top of the state, for `remaining` or until it is cleared. Leases and evidence are lost, nothing

@@ -375,13 +375,13 @@ export interface SnapshotAlert {
   readonly since: number
 }
 
-/** Whether this is an alert as a storage tells it, which may tell anything. */
+/** Checks an alert that a storage has answered, because it may answer anything. */
 export const isSnapshotAlert = (value: unknown): value is SnapshotAlert => {
   const { remaining, since } = (value ?? {}) as Partial<SnapshotAlert>
   return typeof remaining === "number" && remaining >= 0 && typeof since === "number" && since >= 0
 }
 
-/** What was counted since the record began, as other machines read it. */
+/** The counts of a snapshot since its record began. */
 export interface SnapshotLifetime extends LifetimeCounts, LastCalls {
   readonly opened: number
   readonly lastOpenedAge?: number | undefined

@@ -39,7 +39,7 @@ export const shareOf = ({ k, max, minimumCalls }: Throttle, own: Totals, fleet: 
   return Math.max(0, Math.min(max, (requests - k * accepted) / (requests + 1)))
 }
 
-/** Whether this could shed on evidence of which a part is not known yet: see `couldTrip`. */
+/** Whether calls could be shed once reports that are not known yet are added: see `couldTrip`. */
 export const couldShed = (
   { k, minimumCalls, window }: Throttle,
   evidence: Pick<Evidence, "totals">,

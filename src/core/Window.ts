@@ -29,7 +29,7 @@ export interface Window extends Totals {
   readonly resumed: (next: Window | undefined, counted: Counted, keepsSlow: boolean) => Window
 }
 
-/** What a time window counts: two rings for successes and failures, three with slow calls, and four with calls that were shed. */
+/** The counts of a time window: two rings for successes and failures, three with slow calls, and four with calls that were shed. */
 export type Counted = 2 | 3 | 4
 
 /** The parts of a plan that say what its windows count. */

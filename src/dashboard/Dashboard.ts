@@ -98,7 +98,7 @@ interface Access {
 
 interface Rules<R> {
   readonly authorize: (request: HttpServerRequest.HttpServerRequest) => Effect.Effect<Access | null, never, R>
-  /** Whether the page asks for a token. Then it is served to everybody, and holds nothing. */
+  /** Whether readers need a token. The page itself is then served to everybody, because it holds no data, and asks for the token. */
   readonly takesToken: boolean
 }
 

@@ -252,7 +252,7 @@ export const layer: {
       ),
       self.preprocess
     )
-  // What the breaker requires is in the layer's context, which `layerMergedContext` gives to each request.
+  // The services that the breaker requires are in the layer's context, which `layerMergedContext` gives to each request.
   return HttpClient.layerMergedContext(Effect.map(HttpClient.HttpClient, replaced) as Effect.Effect<any>)
 }
 
@@ -328,7 +328,7 @@ class NotRetried<A, E> {
 export const retryTransient = <E, B2, ES = never, R1 = never>(options: {
   /** Default `errors-and-responses`. */
   readonly retryOn?: "errors-only" | "response-only" | "errors-and-responses" | undefined
-  /** What else is retried, besides transient errors. */
+  /** Further errors and responses to retry, besides transient ones. */
   readonly while?: Predicate.Predicate<NoInfer<E>> | undefined
   /** Default: without a delay. */
   readonly schedule?: Schedule.Schedule<B2, NoInfer<E> | HttpClientResponse, ES, R1> | undefined
@@ -384,7 +384,7 @@ export const retryTransient = <E, B2, ES = never, R1 = never>(options: {
 // -----------------------------------------------------------------------------
 
 /**
- * What a response or an error says about the dependency.
+ * The outcome of a response or an error.
  *
  * | response or error                                              | outcome                                      |
  * | -------------------------------------------------------------- | -------------------------------------------- |

@@ -271,7 +271,7 @@ export interface CircuitHealth {
 }
 
 /**
- * What `/health` answers.
+ * The answer of `/health`.
  *
  * `status` is `pass` if there is nothing to tell, `warn` if a circuit is not closed or the storage does not answer, and `fail` if the
  * storage is required and does not answer. Of a keyed breaker only circuits that are not closed are listed, at most 100.

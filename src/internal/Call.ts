@@ -114,7 +114,7 @@ const wake = (circuit: Circuit): void => {
 // with a permit
 // -----------------------------------------------------------------------------
 
-/** What is done with a permit, in an uninterruptible region. */
+/** The use of a permit, in an uninterruptible region. */
 type Use<A, E, R> = (permit: Permit, restore: Restore, mayWait: boolean) => Effect.Effect<A, E, R>
 
 /**
@@ -222,8 +222,8 @@ const limited = <A, E, R>(
 }
 
 /**
- * Settles the permit by the exit of the call: by its own account, or as `classify` says, and waits for the fleet's part. The call's own result stands. A fiber that
- * is interrupted while it is classified ends as interrupted once it is interruptible.
+ * Settles the permit by the exit of the call: by its own account, or as `classify` says, and waits for the fleet's part. The
+ * call's own result stands. A fiber that is interrupted while it is classified ends as interrupted once it is interruptible.
  */
 const settled = <A, E, R>(
   circuit: Circuit,

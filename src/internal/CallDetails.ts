@@ -1,4 +1,4 @@
-/** What a call through an adapter is, as far as the place where it is made knows. */
+/** Details of a call that its adapter knows, for spans and recordings. */
 import * as Context from "effect/Context"
 
 export interface CallDetails {

@@ -24,5 +24,5 @@ const carried = (error: unknown, is: (error: unknown) => boolean): unknown => {
 export const rejectionIn = (error: unknown): BreakerError | undefined =>
   carried(error, isRejection) as BreakerError | undefined
 
-/** Whether an error, or one that it carries, says that the call was not made: see `isNotCalled`. */
+/** Whether an error says that the call was not made, by itself or by an error that it carries: see `isNotCalled`. */
 export const saysNotCalled = (error: unknown): boolean => carried(error, isNotCalled) !== undefined

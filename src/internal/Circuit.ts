@@ -46,7 +46,7 @@ const GATE_TIMED = 64
 /** The bits that say nothing about the state. */
 const GATE_KEPT = GATE_POLICY | GATE_IDLE | GATE_LEASE | GATE_SHEDS | GATE_FORGOTTEN | GATE_TIMED
 
-/** What `lossAt` answers for a circuit whose open time is over: more than any number of failures. */
+/** The answer of `lossAt` for a circuit after its open time: more than any number of failures. */
 export const OVERDUE = Number.MAX_SAFE_INTEGER
 
 /** The fields that only a circuit needs which has failed, refused a call, has a bulkhead, or measures how long calls take. */

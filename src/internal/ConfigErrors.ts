@@ -8,7 +8,7 @@ import * as SchemaIssue from "effect/SchemaIssue"
 export const configErrorOf = (message: string): Config.ConfigError =>
   new Config.ConfigError(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
 
-/** What a constructor throws for values of config that make no sense is an error of config, too. */
+/** An error that a constructor throws for a value of the configuration is an error of configuration, too. */
 export const rangeErrorsFail = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Config.ConfigError, R> =>
   Effect.catchDefect(
     self,

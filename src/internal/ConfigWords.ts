@@ -10,7 +10,7 @@ export const ENABLED = "CIRCUIT_BREAKER_ENABLED"
 
 export const TRUTH_ALLOWED = `one of ${[...TRUE, ...FALSE].join(", ")}`
 
-/** What a word means, in any case and with spaces around; `undefined` where it is none of the known ones. */
+/** The meaning of a word, in any case and with spaces around; `undefined` for an unknown word. */
 export const truthOf = (text: string): boolean | undefined => {
   const word = text.trim().toLowerCase()
   return TRUE.includes(word) ? true : FALSE.includes(word) ? false : undefined

@@ -1,5 +1,5 @@
 /**
- * What circuits have counted over their lives, as metrics export it. The counts of circuits that are gone are kept as one sum,
+ * The lifetime counts of circuits, as metrics export them. The counts of circuits that are gone are kept as one sum,
  * because a counter that shrinks reads as one that was reset: Prometheus would count all that is left of it once more.
  */
 import type { Refusal } from "../core/Permit.ts"
@@ -43,7 +43,7 @@ const transitionIndex = (from: State["_tag"], { _tag, openedBy }: State): number
     one.from === from && one.to === _tag && (one.openedBy === undefined || one.openedBy === openedBy)
   )
 
-/** What only a circuit counts that has refused a call or changed its state. */
+/** Counts of a circuit that has refused a call or changed its state. */
 export class Tally {
   readonly rejections = REASONS.map(() => 0)
   readonly unenforced = REASONS.map(() => 0)

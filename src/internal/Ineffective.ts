@@ -1,4 +1,4 @@
-/** What a policy asks for and does not get: it is said once, when the breaker is made, because nothing else would show it. */
+/** Policy fields without an effect. They are logged once, when the breaker is made, because nothing else would show them. */
 import * as Effect from "effect/Effect"
 import type { Storage } from "../Storage/Storage.ts"
 import { hasBells } from "./Bells.ts"

@@ -1,4 +1,4 @@
-/** What a comparison of two guards has to know of each, and a guard of the user's own need not say. */
+/** The parts of a guard that a comparison of two uses. A guard of the user's own need not have them. */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type { Permit } from "../Guard.ts"
@@ -17,7 +17,10 @@ export interface Judges {
 /** Whether a guard says how it judges. */
 export const tells = (guard: object): boolean => judge in guard
 
-/** The outcome of an exit by a guard; `undefined` where it does not say. It is run where the guard's calls are, so they have what it needs. */
+/**
+ * The outcome of an exit by a guard; `undefined` where it does not say. It is run where the guard's calls are, so they have what
+ * it needs.
+ */
 export const judgedBy = (guard: object, exit: Exit.Exit<unknown, unknown>): Effect.Effect<Judged> => {
   const outcome = (guard as Partial<Judges>)[judge]?.(exit)
   return Effect.isEffect(outcome) ? outcome as Effect.Effect<Judged> : Effect.succeed(outcome)

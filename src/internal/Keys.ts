@@ -22,7 +22,7 @@ import { messages } from "./Messages.ts"
 import type { Overflow } from "./PolicyModel.ts"
 import type { Shared } from "./Shared.ts"
 
-/** What a keyed breaker does for a new key that finds no free place. */
+/** The action of a keyed breaker for a new key that finds no free place. */
 type Action = Extract<Event, { readonly _tag: "Capacity" }>["action"]
 
 /** The options of a keyed breaker, as numbers. */
@@ -57,7 +57,7 @@ export class Keys {
   readonly #leaving = new Map<string, Circuit>()
   #leavingHand = this.#leaving.values()
   #overflowing: Circuit | undefined = undefined
-  /** What was said of new keys that found no free place. */
+  /** The actions for new keys without a free place that were logged. */
   readonly #said = new Set<Action>()
 
   constructor(shared: Shared, { capacity, idleMillis, neverOpenMoreThan, overflow }: KeyedOptions) {

@@ -1,5 +1,5 @@
 /**
- * What metrics ask of a breaker beyond the fields that its circuits have anyway. While nobody asks, a call pays nothing for it.
+ * Measurements for metrics beyond the fields that circuits have anyway. While nobody uses them, a call pays nothing for them.
  */
 import { Counts } from "./Counts.ts"
 
@@ -21,7 +21,7 @@ export interface Listener {
 }
 
 export class Meter {
-  /** What circuits of keys had counted that are gone. */
+  /** The counts of keys that are gone. */
   readonly gone = new Counts()
   readonly #listeners = new Set<Listener>()
 

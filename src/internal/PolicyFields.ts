@@ -5,7 +5,7 @@
 import type { Consistency, Data, HalfOpen, Sample, Throttle } from "./PolicyModel.ts"
 import type { keyedFields as keyedNames } from "./ResolvedPolicy.ts"
 
-/** What a field holds; a list of words is those that it takes. */
+/** The type of a field; a list of words is those that it takes. */
 export type Kind = "duration" | "count" | "factor" | "rate" | "share or false" | "trip" | ReadonlyArray<string>
 
 /** The fields of an object, each with its kind or its own fields. The field `""` is the object as a single value. */
@@ -84,7 +84,7 @@ export const variableOf = (path: ReadonlyArray<string>): string => path.map(snak
 interface Given {
   readonly path: ReadonlyArray<string>
   readonly value: unknown
-  /** What it was given as, for messages. */
+  /** The value as it was given, for messages. */
   readonly name: string
 }
 

@@ -91,7 +91,7 @@ export class PolicyInForce {
     return this.#put(this.#overDefaults(policy))
   }
 
-  /** What is wrong with a whole policy, by itself and for this breaker. */
+  /** The problem of a whole policy, by itself and for this breaker. */
   problems(policy: KeyedPolicy): ReadonlyArray<Problem> {
     return this.#check(this.#overDefaults(policy))
   }

@@ -240,5 +240,5 @@ export interface Policy<R = any> extends Omit<Data, "openFor"> {
   readonly classify?: Classifier<R>["classify"] | undefined
 }
 
-/** What a keyed breaker does with a new key when there is no room. */
+/** The action of a keyed breaker for a new key at its capacity. */
 export type Overflow = "evictIdle" | "shareOne" | "passThrough"

@@ -57,7 +57,7 @@ export interface Shared extends InForce {
   readonly classify: Classify<unknown, unknown, unknown> | undefined
   /** The context in which the breaker was made: it provides the services that `classify` needs. */
   readonly context: Context.Context<never>
-  /** What is told on the spans of callers, as it was set when the breaker was made. */
+  /** The tracing option, as it was set when the breaker was made. */
   readonly tracing: Tracing.Mode
   readonly clock: Clock.Clock
   readonly ticker: Ticker

@@ -90,7 +90,7 @@ const errorOf = (
   }
 }
 
-/** What a circuit has counted. */
+/** The counts of a circuit. */
 class Counts {
   success = 0
   failure = 0
@@ -187,7 +187,7 @@ class TestCircuit {
     this.#leaseMillis = state === "HalfOpen" ? resolved.leaseMillis : undefined
   }
 
-  /** What a call fails with without being made. A permit has no timeout of its own. */
+  /** The error of a call that is not made. A permit has no timeout of its own. */
   refusal(fiber: Fiber<unknown, unknown>, isPermit: boolean): Effect.Effect<never, TestError> | undefined {
     const error = this.#error
     if (error === undefined || enforcementOf(fiber) !== "enforce") return undefined
@@ -308,7 +308,7 @@ export const testKeyedBreaker = (
   const inForce = changeable(name, policy, true)
   const circuits = new Map<string, ReturnType<typeof testBreaker>>()
   const make = (key: string, of: TestState<any>) => testBreaker(circuitName(name, key), own, of, context, inForce)
-  // What makes no sense fails where the layer is built, and not with the first call of its key.
+  // A mistake fails where the layer is built, and not with the first call of its key.
   for (const [key, of] of Object.entries(keys)) {
     refuseKey(name, key)
     make(key, of)

@@ -1,6 +1,6 @@
 /** The type of what `layerTest` is told, apart from what it does, so that the public types name no more than this. */
 /**
- * What a circuit of `layerTest` is and does, for all of a test. `Err` is the errors of the breaker.
+ * The behaviour of a circuit of `layerTest`, for all of a test. `Err` is the errors of the breaker.
  *
  * - `Closed`, the default: it makes every call. `Open`: it rejects every call. `HalfOpen`: it makes every call as a probe.
  * - `fails`: no call is made, and each fails with this error, or with one of this tag that has the policy's numbers.

@@ -1,6 +1,6 @@
 /**
- * What a breaker tells on the span of its caller: a rejection, a timeout, a probe, and a transition that the call makes. A call that
- * a closed circuit admits, and that ends in time, comes past nothing of this.
+ * Annotations on the span of the caller: a rejection, a timeout, a probe, and a transition that the call makes. A call that a closed
+ * circuit admits, and that ends in time, runs none of this code.
  *
  * The caller's span is that of the fiber that runs the call. Fibers in the background have none, so what the fleet decides later is
  * on no span.

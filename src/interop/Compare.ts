@@ -7,7 +7,7 @@
  *
  * **Details**
  *
- * What the shadow learns of a call:
+ * The shadow learns this of a call:
  *
  * | decider  | shadow          | the shadow                                                                                     |
  * | -------- | --------------- | ---------------------------------------------------------------------------------------------- |

@@ -4,10 +4,11 @@
  * **Details**
  *
  * The layer opens no connection: the first statement does, and a broken connection is replaced by the next statement. So
- * is a connection to a server that takes no writes, because a proxy may lead elsewhere by then. Values are sent as parameters, apart from their statements. Sessions use the isolation level `READ COMMITTED`, and
- * wait for a lock no longer than `statementTimeout`. A statement without an answer by then loses its connection, so
- * that the server releases its locks. MariaDB ends a transaction that is idle for a second, so a paused process
- * releases its locks. In MySQL such a process keeps them until it continues or ends.
+ * is a connection to a server that takes no writes, because a proxy may lead elsewhere by then. Values are sent as parameters,
+ * apart from their statements. Sessions use the isolation level `READ COMMITTED`, and wait for a lock no longer than
+ * `statementTimeout`. A statement without an answer by then loses its connection, so that the server releases its locks. MariaDB
+ * ends a transaction that is idle for a second, so a paused process releases its locks. In MySQL such a process keeps them until
+ * it continues or ends.
  *
  * **Gotchas**
  *

@@ -1,5 +1,5 @@
 /**
- * What breakers tell on the spans of the calls that they guard.
+ * Breakers annotate the spans of the calls that they guard.
  *
  * **Example** (A rejection on the caller's span)
  *
@@ -34,7 +34,7 @@ import type * as Context from "effect/Context"
 import * as internal from "../internal/Tracing.ts"
 
 /**
- * What is told on spans. Nothing is, of a call that a closed circuit admits and that ends in time. Default `annotate`.
+ * How breakers use spans. A call that a closed circuit admits and that ends in time leaves no trace. Default `annotate`.
  *
  * - `annotate`: the span of the fiber that makes the call gets an event `circuit_breaker.rejected`, `.timeout` or `.probe`, and as
  *   attributes of both the event and the span `circuit_breaker.circuit`, `circuit_breaker.state` (`closed`, `open`, `half_open`,

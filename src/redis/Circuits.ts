@@ -315,7 +315,7 @@ export class Circuits {
   }
 
   /**
-   * What the client puts before the keys of scripts, such as the `keyPrefix` of ioredis. It does not do so in the pattern
+   * The prefix that the client puts before the keys of scripts, such as the `keyPrefix` of ioredis. It does not do so in the pattern
    * of `SCAN`, nor does it remove it from the keys that `SCAN` lists.
    */
   #clientPrefix(operation: string): Effect.Effect<string, StorageError> {
@@ -345,7 +345,7 @@ export class Circuits {
   }
 }
 
-/** What a circuit is told whose server did not answer when the others did. */
+/** The answer for a circuit of a Cluster if its server did not answer and the others did. */
 const silent = ({ circuit }: CircuitReport): Synced => ({
   circuit,
   result: Result.fail(

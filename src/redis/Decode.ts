@@ -314,7 +314,10 @@ const isTexts = (value: unknown): value is ReadonlyArray<string> =>
 export const decodeRepaired = ([repaired]: ReadonlyArray<unknown>): number =>
   numberIn("reply to repairExpiry", repaired)
 
-/** What a client puts before the key that it was given, of the key that the server has. */
+/**
+ * The prefix that a client puts before its keys: the key that the server has begins with it, the one that the client was given
+ * does not.
+ */
 export const decodePrefix = (key: string, [sent]: ReadonlyArray<unknown>): string =>
   typeof sent === "string" && sent.endsWith(key)
     ? sent.slice(0, -key.length)

@@ -1,5 +1,6 @@
 /**
- * The part that all scripts begin with: the transitions of `core/Record.ts` in Lua, by the server's clock. A law of the conformance suite compares both on random histories: change them together.
+ * The part that all scripts begin with: the transitions of `core/Record.ts` in Lua, by the server's clock. A law of the
+ * conformance suite compares both on random histories: change them together.
  *
  * Invariants:
  *

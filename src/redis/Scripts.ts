@@ -287,7 +287,7 @@ end
 return { input.request }
 `
 
-/** What rang since a time: circuits, and what each told. Without a time, and of more than a minute ago, anything may have. */
+/** The circuits that rang since a time, and their bells. Without a time, or for more than a minute ago, the answer is that any may have. */
 const poll = `
 local TIMES, TOLD = unpack(KEYS)
 if not redis.call('HGET', TOLD, 'epoch') then redis.call('HSET', TOLD, 'epoch', input.epoch) end

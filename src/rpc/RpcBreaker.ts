@@ -1,8 +1,8 @@
 /**
  * Circuit breakers in `RpcGroup`s: middleware on both sides.
  *
- * What a procedure declares as its error is an answer, and a Success, unless the error carries its own outcome under
- * `Outcome.outcome`: the errors of this package do, and are `Ignored`. What the protocol fails with, and defects, are Failures.
+ * The declared error of a procedure is an answer, and a Success, unless the error carries its own outcome under
+ * `Outcome.outcome`: the errors of this package do, and are `Ignored`. Errors of the protocol, and defects, are Failures.
  * Interruption is `Ignored`. A procedure with a stream has its outcome at the stream's end. This takes the place of the policy's
  * `classify`.
  *

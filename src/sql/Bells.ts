@@ -21,7 +21,7 @@ import { nameOf } from "./NameColumns.ts"
 import { readNowMillis } from "./View.ts"
 import { upserts } from "./Write.ts"
 
-/** What rang longer ago is not told one by one. */
+/** A poll about a longer time is answered with `all`. */
 const BELL_MILLIS = 60_000
 
 /** Transactions at the same time may be written in another order than they read the clock. */
@@ -157,7 +157,7 @@ const makeEpoch = ({ dialect, sql, tables }: Database): Effect.Effect<unknown, S
     sql.literal(dialect.upsert(["id"], {}))
   }`
 
-/** What rang since a time of the storage's clock. */
+/** The circuits that rang since a time of the storage's clock. */
 export const readBells = (
   database: Database,
   since: StorageMillis | undefined,

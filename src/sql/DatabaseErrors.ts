@@ -47,7 +47,7 @@ interface Said {
   readonly message: string
 }
 
-/** What the driver said. `errno` comes first, because mysql2 has its own word for a number in `code`. */
+/** The driver's error code. `errno` comes first, because mysql2 has its own word for a number in `code`. */
 const saidBy = (error: SqlError): ReadonlyArray<Said> =>
   causesOf(error).flatMap((cause) => {
     if (!(cause instanceof Error)) return []
@@ -59,7 +59,7 @@ const POOLER = "a pooler in transaction mode stands before the server: set the o
 
 type Advice = readonly [fits: (said: Said) => boolean, advice: string]
 
-/** What to do about tables that are not as they should be. */
+/** Advice for tables that are missing or of another version. */
 const tableAdvices: ReadonlyArray<Advice> = [
   [
     ({ code, message }) => /^(42703|1054)$/.test(code) || /no such column|has no column named/.test(message),
@@ -72,7 +72,7 @@ const tableAdvices: ReadonlyArray<Advice> = [
   ]
 ]
 
-/** What to do about the server, or what stands before it. */
+/** Advice for a server, or a pooler or proxy before it, that refuses. */
 const serverAdvices: ReadonlyArray<Advice> = [
   [
     ({ code }) => /^(3D000|1049)$/.test(code),

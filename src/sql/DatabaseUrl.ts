@@ -28,7 +28,7 @@ export interface Address {
   readonly database?: string
   readonly tls?: Tls
   readonly applicationName?: string
-  /** What Postgres takes as its command line. */
+  /** Command line options of Postgres. */
   readonly startupOptions?: string
   readonly connectTimeoutMillis?: number
   readonly maxConnections?: number

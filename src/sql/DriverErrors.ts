@@ -75,7 +75,7 @@ export const mysqlError = (cause: MysqlCause): SqlError.SqlError => {
 }
 
 /**
- * What a server says when another one should be asked: it takes no writes, or it is about to go. Behind a proxy, a new
+ * Error codes of a server when another one should be asked: it takes no writes, or it is about to go. Behind a proxy, a new
  * connection may lead to the server that has taken over.
  */
 const WRONG_MYSQL_SERVER: ReadonlySet<number> = new Set([
@@ -96,10 +96,10 @@ export const isMysqlConnectionLost = ({ reason }: SqlError.SqlError): boolean =>
     WRONG_MYSQL_SERVER.has(errno ?? 0)
 }
 
-/** What Postgres, or a pooler before it, says when another server should be asked. */
+/** Error codes of Postgres, or of a pooler before it, when another server should be asked. */
 const WRONG_POSTGRES_SERVER = /^(25006|57P0\d)$/
 
-/** Whether a connection must not be used again after this error, although the server has not closed it. */
+/** Whether to discard the connection after this error, although the server has not closed it. */
 export const isWrongPostgresServer = ({ reason }: SqlError.SqlError): boolean => {
   const { code } = reason.cause as { readonly code?: unknown }
   return typeof code === "string" && WRONG_POSTGRES_SERVER.test(code)

@@ -28,7 +28,7 @@ import { createCircuits, forgetExpired, writeCounted, writeUnchanged } from "./W
 /** Circuits of one transaction. */
 const MOST_CIRCUITS = 100
 
-/** What one storage knows beside its database. */
+/** The state of one storage in this process, beside its database. */
 export interface SyncOptions {
   readonly announcer: Announcer
   readonly members: Members
@@ -243,7 +243,7 @@ export const sync = (
     const counted = Effect.forEach(batches, (batch) => countBatch(database, batch, answers), { discard: true })
     if (wellFormed.length > 0) {
       yield* run("sync", wellFormed.length === 1 ? wellFormed[0]!.circuit : undefined, counted).pipe(
-        // What has been counted so far must not be lost.
+        // The counts so far must not be lost.
         Effect.catchIf(() => answers.size > 0, (error) =>
           Effect.sync(() => {
             for (const report of wellFormed) if (!answers.has(report)) answers.set(report, Result.fail(error))

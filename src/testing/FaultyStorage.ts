@@ -33,7 +33,7 @@ import { checkFaults, type Faults } from "./internal/Faults.ts"
 export type { Faults } from "./internal/Faults.ts"
 
 /**
- * What was asked of a storage: all requests that were sent, and how many of them were answered.
+ * Counts of the requests to a storage: those that were sent, and those that were answered.
  *
  * @category models
  * @since 0.1.0

@@ -73,7 +73,7 @@ export interface Behaviour {
 }
 
 /**
- * What was counted since `advance` returned last. A call that is under way then has been counted as `ran`, and its end is counted
+ * Counts since `advance` last returned. A call that was under way then has been counted as `ran`, and its end is counted
  * by the next.
  *
  * - `calls`: made. `ran`: those that reached the dependency.

@@ -50,7 +50,7 @@ export const confirmed = (flags: Flags, what: string, about: (colours: boolean) 
     if (!isYes) return yield* refused("Nothing was done")
   })
 
-/** What an act does, in the words of a question: `force "payments" open`. */
+/** An act in the words of a question: `force "payments" open`. */
 interface Act {
   readonly what: string
   /** Whether a circuit without a record is acted on, too. */

@@ -12,7 +12,7 @@ const DAY_MILLIS = 24 * 60 * 60 * 1000
 const USUAL_IDLE_MILLIS = 60 * 60 * 1000
 
 interface Cleaning {
-  /** What is done, as a question. */
+  /** The act as a question. */
   readonly what: string
   readonly run: Effect.Effect<Readonly<Record<string, number>>, StorageError | CliFailure>
 }

@@ -59,7 +59,7 @@ const report = (file: string, services: ReadonlyArray<Service>): string =>
 export const checkConfig = (flags: Flags, file: string) =>
   Effect.scoped(Effect.gen(function*() {
     const built = yield* Layer.build(layer({ file })).pipe(
-      // What it says at the start of a program is what is printed here.
+      // The messages are those of the start of a program.
       Effect.provideService(References.MinimumLogLevel, "Warn"),
       Effect.result
     )

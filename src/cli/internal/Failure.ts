@@ -21,5 +21,5 @@ export const usage = (text: string): CliFailure => new CliFailure({ code: exitCo
 
 export const refused = (text: string): CliFailure => new CliFailure({ code: exitCodes.refused, text })
 
-/** What was asked is not so. The output says what is. */
+/** The answer to the question is no, and the output says why. */
 export const no = new CliFailure({ code: exitCodes.no })

@@ -27,7 +27,7 @@ const MOST_SORTED = 1000
 /** Circuits in one write. */
 const PAGE = 100
 
-/** What needs attention comes first. */
+/** Circuits that need attention come first. */
 const rankOf = ({ result }: Entry): number => {
   if (Result.isFailure(result)) return 1
   const { override, state } = result.success

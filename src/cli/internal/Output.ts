@@ -1,4 +1,4 @@
-/** What `--json` prints, as data. */
+/** The documents of `--json`, as data. */
 import type { Circuit as Read } from "../../Operator.ts"
 import type { HistoryEntry, Snapshot } from "../../Storage/Storage.ts"
 import type { Output } from "../Output.ts"

@@ -13,7 +13,7 @@ export interface Recording {
   readonly end: number
   /** Calls that were rejected when it was recorded. Their outcome is not known, so they are not replayed. */
   readonly rejected: number
-  /** What the circuit did, where that is known. */
+  /** The states that the circuit was in, where they are known. */
   readonly was: ReadonlyArray<Segment>
   readonly notes: ReadonlyArray<string>
 }
@@ -71,7 +71,7 @@ const OUTCOMES = ["success", "failure", "ignored", "timeout"]
 
 const STATES = { closed: "Closed", open: "Open", half_open: "HalfOpen" } as const
 
-/** What one line adds. Returns what is wrong with it, if something is. */
+/** Adds one line. Returns its problem, if it has one. */
 const add = (into: Circuits, line: Line): string | undefined => {
   const at = timeIn(line["at"])
   if (typeof line["_tag"] === "string") return addEvent(into, line, at)

@@ -146,12 +146,15 @@ interface Running {
 
 const OUTCOMES = { success, failure: failure(), ignored } as const
 
-/** What a replay needs of a policy. What concerns a fleet has no effect on one instance. */
+/** The policy fields that a replay uses. Those that concern a fleet have no effect on one instance. */
 const ownPart = (
   { consistency: _, evidence: __, onStorageError: ___, reports: ____, syncEvery: _____, ...policy }: Data
 ): Data => policy
 
-/** Replays the calls, which are sorted by their start, until `end` or a later end of one of them. Throws a `RangeError` for a policy that makes no sense. */
+/**
+ * Replays the calls, which are sorted by their start, until `end` or a later end of one of them. Throws a `RangeError` for a
+ * policy that makes no sense.
+ */
 export const replay = (
   policy: { readonly name: string; readonly data: Data },
   calls: ReadonlyArray<Call>,

@@ -1,4 +1,4 @@
-/** What commands share: the storage that the flags name, the terminal, and how errors are said. */
+/** The parts that commands share: the storage that the flags name, the terminal, and messages of errors. */
 import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
@@ -41,7 +41,7 @@ const causeOf = (cause: unknown): string => {
   return [message, ...others.map(causeOf)].filter((text) => text !== "").join(": ")
 }
 
-/** What happened and why, on one line, without what must not be shown. */
+/** The error and its cause on one line, without secrets. */
 export const storageText = (error: StorageError, secrets: ReadonlyArray<string>): string => {
   const why = causeOf(error.cause)
   const text = why === "" || error.message.includes(why) ? error.message : `${error.message}: ${why}`

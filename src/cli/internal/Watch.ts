@@ -43,7 +43,7 @@ interface Shown extends Entry {
   readonly readAt: number
 }
 
-/** What the table shows, and which part of it. */
+/** The content of the table, and the part of it that is shown. */
 interface Board {
   readonly circuits: Map<string, Shown>
   trouble: string | undefined

@@ -50,11 +50,11 @@ const fallbacks = counterOf(table.persistenceFallbacks)
 /** An outage is over when the storage is back in use, or when it answers and did not fail for this long. */
 const QUIET_MILLIS = 60_000
 
-/** What the log knows of a storage that did not answer. */
+/** A storage that does not answer, as the log knows it. */
 interface Outage {
   /** Monotonic milliseconds of the last request without an answer. */
   lastAt: number
-  /** What was not answered since. */
+  /** The kinds of request that have failed since. */
   readonly failing: Set<Kind>
 }
 

@@ -15,7 +15,7 @@ export type Answers<A> = ReadonlyArray<Result.Result<A, StorageError>>
 export interface ChainRequest<A> {
   readonly operation: string
   readonly circuits: ReadonlyArray<string>
-  /** What the request does to each circuit. */
+  /** Whether the request looks at each circuit or writes to it. */
   readonly kinds: ReadonlyArray<Kind>
   /** Sends some of the circuits, by their indices, to a storage. Answers in the same order. */
   readonly send: (storage: Storage, indices: ReadonlyArray<number>) => Effect.Effect<Answers<A>, StorageError>
@@ -56,7 +56,7 @@ class Progress<A> {
     this.#answers = request.circuits.map(() => undefined)
   }
 
-  /** Whether an error leaves it to another storage to answer. `Invalid` is an answer about the circuit. */
+  /** Whether another storage is asked after this error. Not after `Invalid`, which is an answer about the circuit. */
   readonly isOpen = (error: StorageError): boolean => !isInvalid(error) && !this.request.isFinal(error)
 
   /** The indices of the circuits without an answer. */

@@ -81,7 +81,7 @@ export interface Difference {
 }
 
 /**
- * What both storages have of the circuits, compared.
+ * A comparison of the circuits of both storages.
  *
  * @category models
  * @since 0.1.0

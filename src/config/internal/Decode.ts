@@ -1,5 +1,5 @@
 /**
- * What a document says, or all that is wrong with it.
+ * The settings of a document, or all of its problems.
  *
  * Keys come from anywhere, `__proto__` too: they are only compared with those that are known, and the services are kept in a `Map`.
  */
@@ -22,7 +22,7 @@ export interface Given<A> {
   readonly at: At
 }
 
-/** What a file says. */
+/** The settings of a file. */
 export interface Decoded {
   readonly enabled: Given<boolean> | undefined
   readonly persistence: Given<Persistence> | undefined
@@ -34,7 +34,7 @@ export interface Decoded {
   readonly serviceKeys: ReadonlyMap<string, At>
 }
 
-/** What is wrong. `unknown` are keys that nobody reads, which may only be a warning. */
+/** The problems. `unknown` are keys that nobody reads, which may only be a warning. */
 export interface Found {
   readonly problems: Array<Problem>
   readonly unknown: Array<Problem>

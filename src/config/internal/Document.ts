@@ -10,7 +10,7 @@ export interface Document {
 /** A text that is not of its format. What the parser says is not quoted, because it may quote the text, and that may be secret. */
 export interface NotParsed {
   readonly line: number | undefined
-  /** What would be right, in words. */
+  /** The expected values, in words. */
   readonly allowed: string
   /** The key that it is about; empty where the parser was at none. */
   readonly path: ReadonlyArray<string>

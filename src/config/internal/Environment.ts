@@ -1,4 +1,4 @@
-/** What the environment says, by a `ConfigProvider`. */
+/** The settings of the environment, read by a `ConfigProvider`. */
 import * as Config from "effect/Config"
 import type * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
@@ -48,7 +48,7 @@ const readGiven = Effect.fnUntraced(function*<A>(
   return value === undefined ? undefined : { value, at } satisfies Given<A>
 })
 
-/** What the environment says of all breakers. */
+/** The settings of all breakers. */
 export interface Switches {
   readonly enabled: Given<boolean> | undefined
   readonly persistence: Given<Persistence> | undefined
@@ -63,7 +63,7 @@ export const readSwitches = (
     persistence: readGiven(provider, PERSISTENCE, persistenceOf, `one of ${PERSISTENCES.join(", ")}`, found)
   })
 
-/** What the environment says of a service. */
+/** The settings of a service. */
 export const readService = Effect.fnUntraced(function*(
   provider: ConfigProvider.ConfigProvider,
   service: string,

@@ -12,7 +12,7 @@ import { type Field, fields } from "./Fields.ts"
 import { insideOf, inWords, type Problem } from "./Problem.ts"
 import { dataOf, type ServiceData } from "./Settings.ts"
 
-/** What a configuration file says, in the library's own names. */
+/** The content of a configuration file, in the library's own names. */
 export interface File {
   readonly circuit_breaker?: {
     readonly enabled?: boolean | undefined

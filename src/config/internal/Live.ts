@@ -28,13 +28,13 @@ import {
   sourcesOf
 } from "./Settings.ts"
 
-/** What was read at one moment. */
+/** File and environment, as they were read at one moment. */
 export interface Loaded {
   /** The file's path, or `the environment` where there is none. */
   readonly source: string
   readonly file: Decoded
   readonly switches: Switches
-  /** What the environment says of each service of the file, and of each that was asked for. */
+  /** The environment's settings of each service of the file, and of each that was asked for. */
   readonly environment: ReadonlyMap<string, Settings>
 }
 
@@ -57,7 +57,7 @@ export type Resolved = { readonly policy: Policy & KeyedOptions } | { readonly p
 export const settingsFor = ({ environment, file }: Loaded, service: string): Settings =>
   merged(file.services.get(service) ?? new Map(), environment.get(service) ?? new Map())
 
-/** What only keyed breakers have is a mistake in a service without keys, and in the defaults it is meant for those with keys. */
+/** A field of keyed breakers is a mistake in a service without keys. Among the defaults it is meant for the services with keys. */
 const defaultsFor = ({ file: { defaults } }: Loaded, isKeyed: boolean): Settings =>
   isKeyed ? defaults : new Map([...defaults].filter(([, { field }]) => !field.isKeyed))
 
@@ -129,7 +129,7 @@ export class Live {
     })
   }
 
-  /** What file and environment say of a service. A variable that cannot be used is left out here, and refused by `policyOf`. */
+  /** The settings of a service, by file and environment. A variable that cannot be used is left out here, and refused by `policyOf`. */
   dataOf(
     service: string
   ): Effect.Effect<{ readonly data: ServiceData; readonly from: Readonly<Record<string, string>> }> {
@@ -166,7 +166,7 @@ export class Live {
     )
   }
 
-  /** What is loaded, with the environment of a service that the file does not have. */
+  /** The configuration in force, with the environment of a service that the file does not have. */
   #withEnvironmentOf(service: string): Effect.Effect<Loaded, BreakerConfigError> {
     return Effect.suspend(() => {
       if (this.loaded.environment.has(service)) return Effect.succeed(this.loaded)

@@ -28,7 +28,7 @@ export const load = Effect.fnUntraced(function*(
   }
   found.push(...sharedVariables(environment))
   const loaded: Loaded = { source, file, switches, environment }
-  // What the file says by itself was checked when it was read.
+  // The file by itself was checked when it was read.
   for (const [service, settings] of environment) {
     if (found.length === 0 && settings.size > 0) found.push(...settingsProblems(settingsFor(loaded, service)))
   }

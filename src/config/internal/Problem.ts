@@ -1,5 +1,5 @@
 /**
- * What is wrong with a configuration, and how it is said.
+ * A problem of a configuration, and its message.
  *
  * A file and its values may come from anywhere, so every text is cut and written on one line. What may be a secret is not shown.
  */
@@ -22,7 +22,7 @@ export interface Problem {
   readonly path: string
   /** The value, cut to 100 characters; for an object or an array, what it is. `(not shown)` where it may be a secret. */
   readonly got: unknown
-  /** What would be right, in words. For an unknown key, the one that is most like it. */
+  /** The expected values, in words. For an unknown key, the known one that is most like it. */
   readonly allowed: string
 }
 

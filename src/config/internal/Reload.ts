@@ -19,7 +19,7 @@ import { allSettingsFor, type Configured, enabledIn, type Live, type Loaded, pol
 import { BreakerConfigError, type Problem, problemAt } from "./Problem.ts"
 import { located } from "./Settings.ts"
 
-/** What a reading has changed: the circuits whose policy is another now. */
+/** The changes of a reading: the circuits that have another policy now. */
 export interface Reloaded {
   readonly source: string
   readonly circuits: ReadonlyArray<{ readonly name: string; readonly changed: ReadonlyArray<PolicyChange> }>
@@ -102,7 +102,7 @@ const placed = (loaded: Loaded, service: Configured, found: ReadonlyArray<Refuse
     )
 }
 
-/** What is read at the start only, and is another now, does not hold before the next start. */
+/** Logs a reload. A setting that is read at the start only holds from the next start on, and the log says so. */
 const tell = (before: Loaded, after: Loaded, { circuits, source }: Reloaded): Effect.Effect<void> => {
   const fixed = Object.entries(fixedSettings).flatMap(([name, of]) => of(before) === of(after) ? [] : [name])
   const names = circuits.map(({ name }) => name).join(", ")

@@ -1,5 +1,5 @@
 /**
- * What one source says of one service, field by field, and the policy that comes of it.
+ * The settings of one service by one source, field by field, and the policy that they make.
  *
  * Sources are merged as they were written: `PAYMENTS_FAILURE_THRESHOLD` replaces `failure_threshold` of the file and leaves its
  * `error_rate_threshold`. The trip policy is made of what is then there.
@@ -148,7 +148,7 @@ export const located = (settings: Settings, found: ReadonlyArray<Refused>): Read
       : [problemAt(setting.at, range)]
   })
 
-/** What a problem's field was made of. A problem of a trip policy names a field within it. */
+/** The settings that a field with a problem was made of. A problem of a trip policy names a field within it. */
 const settingsBehind = (settings: Settings, field: string): ReadonlyArray<Setting> => {
   if (field === "consistency with onStorageError") {
     return [...settingsOf(settings, "onStorageError"), ...consistencyOf(settings)]

@@ -7,7 +7,7 @@ import { problems as tripProblems } from "../../internal/TripCheck.ts"
 import type { Trip } from "../../Trip.ts"
 import { type At, type Inside, type Problem, problemAt } from "./Problem.ts"
 
-/** What a kind takes, in words. The ranges of numbers are the policy's, which checks them. */
+/** The values that a kind takes, in words. Ranges of numbers are left to the policy, which checks them. */
 export const allowedFor = (kind: Kind): string => {
   switch (kind) {
     case "duration":

@@ -26,7 +26,7 @@ const UNCHANGED_FOR = "200 millis"
 /** A file that never rests is read all the same after so many looks. */
 const MOST_LOOKS = 25
 
-/** What a file is at a moment: another file, another size or another time of writing is another signature. */
+/** The signature of a file: it changes with the file itself, its size and its time of writing. */
 export const signatureOf = (fileSystem: FileSystem.FileSystem, path: string): Effect.Effect<string> =>
   Effect.match(fileSystem.stat(path), {
     onSuccess: ({ dev, ino, mtime, size }) => {

@@ -16,7 +16,7 @@ const MOST_ALIASES = 2000
 const NO_ANCHOR = "YAML whose aliases have an anchor before them"
 const NOT_DEEP = "YAML that is not nested deeply"
 
-/** What a code of the parser's means. Its messages are not shown, because they may quote the text. */
+/** The parser's error codes in words. Its own messages are not shown, because they may quote the text. */
 const meanings: Readonly<Record<string, string>> = {
   BLOCK_AS_IMPLICIT_KEY: "YAML with one key on a line, and with quotes around a text that has a colon",
   MISSING_CHAR: "YAML whose quotes and brackets are closed",

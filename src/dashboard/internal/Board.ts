@@ -66,7 +66,7 @@ const byAge = (one: Output.Circuit, other: Output.Circuit): number => ageOf(othe
 
 const ageOf = ({ elapsed, override }: Output.Circuit): number => override === null ? elapsed ?? 0 : 0
 
-/** What one viewer has been sent. */
+/** The circuits that one viewer has been sent. */
 export class Viewer {
   version = -1
   readonly sent = new Set<string>()
@@ -181,8 +181,8 @@ export class Board {
   }
 
   /**
-   * What a viewer has not been sent. Circuits that are closed are left out beyond `limit`, and so that they do not replace each
-   * other, those that were sent once stay.
+   * The update of a viewer: the circuits that have changed since the last one. Circuits that are closed are left out beyond
+   * `limit`, and so that they do not replace each other, those that were sent once stay.
    */
   updateFor(viewer: Viewer, { at, here, limit }: Pick<Update, "here"> & { at: number; limit: number }): Update {
     const reset = viewer.version < this.#completeSince

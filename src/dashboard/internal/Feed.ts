@@ -1,7 +1,7 @@
-/** What the page of the dashboard is sent, as JSON. */
+/** The data that the dashboard's page receives, as JSON. */
 import type { Output } from "../../cli/Output.ts"
 
-/** What a circuit is shown as: an operator's override goes before the state beneath it. */
+/** The state that is shown: an operator's override goes before the state beneath it. */
 export type Status = "forced_open" | "open" | "half_open" | "metrics_only" | "disabled" | "closed"
 
 /** The storage, as the last read found it. `since` is when it began to be so. */
@@ -48,7 +48,7 @@ export interface Update {
   readonly storage: StorageHealth
 }
 
-/** What the page asks for when it starts: its title, and what the reader may do. */
+/** The settings that the page asks for when it starts: its title, and whether the reader may act. */
 export interface Session {
   readonly title: string
   readonly may: "read" | "act"

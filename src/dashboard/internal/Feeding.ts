@@ -77,7 +77,7 @@ const follow = (
     const readHistory = (circuit: string) =>
       operator.history(circuit).pipe(
         Effect.map((entries) => board.remember(circuit, entries)),
-        // What cannot be decoded stays so.
+        // A history that cannot be decoded is not read again.
         Effect.catch(({ reason }) => Effect.sync(() => board.historyUnread(reason === "Invalid" ? [] : [circuit])))
       )
     const readHistories = Effect.suspend(() =>

@@ -1,4 +1,4 @@
-/** What an HTTP response or an error says about the dependency. */
+/** The outcome of an HTTP response or an error. */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"

@@ -1,4 +1,4 @@
-/** What the exit of a route says about what it is made of. */
+/** The outcome of the exit of a route. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -2,8 +2,9 @@
  * Loads the packages that storages need and that a program may not have installed.
  *
  * A package is loaded when a layer that needs it is built, by `await import()` in the `try` of a function of its own. Bundlers know
- * this shape, and esbuild no other: a package that is installed goes into the bundle, and one that is not is no error of the build. A static import, in
- * a program that is bundled into one file, would be loaded where the program starts, whichever storage it uses.
+ * this shape, and esbuild no other: a package that is installed goes into the bundle, and one that is not is no error of the
+ * build. A static import, in a program that is bundled into one file, would be loaded where the program starts, whichever storage
+ * it uses.
  */
 import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"

@@ -39,7 +39,7 @@ export class Drift {
     return this.#fingerprint
   }
 
-  /** Whether a change at this time was made by a policy that this breaker has not, and not by its own one before. */
+  /** Whether a change at this time was made by a policy that this breaker neither has nor had before. */
   differs(other: string | undefined, at: LocalMillis): boolean {
     return other !== undefined && other !== this.#fingerprint && at - this.#changedAt >= GRACE_MILLIS
   }

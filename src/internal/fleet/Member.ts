@@ -155,7 +155,7 @@ export class Member implements Fleet, Evidence, Participant {
     this.#reports.lookBack(withins, this.local.counted(), this.#now())
     const totals = withins.map((within) => this.snapshot.totals[before.indexOf(within)] ?? noCounts)
     this.snapshot = { ...this.snapshot, totals }
-    // What tripped the policy before may trip this one, too, so the next snapshot is looked at though no call may come.
+    // The evidence may trip the new policy, too, so the next snapshot is looked at though no call may come.
     if (this.#proposals.isSuspecting) {
       this.#reports.waitForNext(() => {})
       this.addToRound()
@@ -167,7 +167,7 @@ export class Member implements Fleet, Evidence, Participant {
     this.local.refresh(fleetStateOf(snapshot, probes, answeredAt), overrideUntil(snapshot, answeredAt))
   }
 
-  /** What the circuit has counted so far happened at times that nobody knows, so it is reported for the lifetime alone. */
+  /** Nobody knows the times of the calls that the circuit has counted so far, so they are reported for the lifetime alone. */
   startFromHere(): void {
     this.#reports.lifetimeOnly(this.local.counted(), this.#now())
   }
@@ -268,7 +268,10 @@ export class Member implements Fleet, Evidence, Participant {
     return undefined
   }
 
-  /** Whether a round in which the storage is to get less is left out. Half-open rounds are short, and few. */
+  /**
+   * Whether to skip a round in which a slow storage is to get fewer requests. A half-open circuit skips none, because its rounds are
+   * short and few.
+   */
   #canWait(now: LocalMillis): boolean {
     const { lazyMillis, rounds: { intervalMillis } } = this.membership
     const isSettled = this.snapshot.state._tag === "Closed" || this.#isOpenAt(now)
@@ -300,7 +303,7 @@ export class Member implements Fleet, Evidence, Participant {
       isUrgent(plan, { answeredAt, snapshot, totals: (window) => this.totals(window) }, own, now)
   }
 
-  /** Whether nothing that is not told yet could matter, and a change elsewhere would be heard of. */
+  /** Whether outcomes may wait for the lazy round: the bell works, and the circuit is settled. */
   #isQuiet(now: LocalMillis): boolean {
     const { connection: { bell }, isQuiet } = this.membership
     if (!isQuiet || bell?.isWorking !== true || !this.#isLoaded || this.isAway) return false
@@ -452,7 +455,10 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#now() - confirmedAt + this.#sleptMillis()
   }
 
-  /** For a call that was admitted under `strict`: waits until the storage has the outcomes of now, and the change that follows from them is made. */
+  /**
+   * For a call that was admitted under `strict`: waits until the storage has the outcomes of now, and the change that follows
+   * from them is made.
+   */
   afterCall(): Effect.Effect<void> | undefined {
     const { batches, connection } = this.membership
     if (this.isAway) return undefined

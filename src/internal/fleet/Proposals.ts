@@ -2,8 +2,9 @@
  * The trips that one instance proposes to its fleet.
  *
  * The fleet opens on pooled evidence that trips the rule in two snapshots at least an interval apart, and in each between
- * (under `strict`, in one). Where instances may be silent it does so only in an alert, once all had time to answer it. One sick node must not open it for all: batches of reports are concatenated, not interleaved, so a
- * single snapshot may show its failures without the others' successes. Under `evidence: any`, whichever instance trips opens it.
+ * (under `strict`, in one). Where instances may be silent it does so only in an alert, once all had time to answer it. One sick
+ * node must not open it for all: batches of reports are concatenated, not interleaved, so a single snapshot may show its failures
+ * without the others' successes. Under `evidence: any`, whichever instance trips opens it.
  *
  * **Invariants**
  *
@@ -102,7 +103,7 @@ export class Proposals {
     )
   }
 
-  /** What others have not said may be successes, so only a snapshot that has everything says that calls are to be shed. */
+  /** Unreported calls of others may be successes, so only a snapshot that has all reports says that calls are to be shed. */
   #readRequests(isJudged: boolean, isAnswered: boolean): void {
     const { membership: { connection, plan: { throttle } } } = this.#proposer
     const sheds = isJudged && throttle !== undefined && couldShed(throttle, this.#proposer, 1)

@@ -177,7 +177,7 @@ export class Rounds {
   /** Adds a round for a circuit that must not wait for the interval. Circuits that are due within `FAILURE_DELAY_MILLIS` share one. */
   hurry(participant: Participant, dueAt: LocalMillis): void {
     this.add(participant)
-    // What is due sooner is not put off, such as the report of a failure by an alert.
+    // A request that is due sooner is not put off: a report of a failure, for example, by an alert.
     this.#hurried.set(participant, Math.min(dueAt, this.#hurried.get(participant) ?? Infinity))
     this.#armFor(dueAt)
   }

@@ -56,14 +56,14 @@ const LEAST_MEMBERS = 3
 
 export const membersOf = ({ members = SUPPOSED_MEMBERS }: Snapshot): number => Math.max(LEAST_MEMBERS, members)
 
-/** What is known of the fleet, and the local time when it was answered. */
+/** The storage's last answer, and the local time at which it came. */
 export interface Known {
   readonly snapshot: Snapshot
   readonly answeredAt: LocalMillis
   readonly totals: (window: RuleWindow) => Totals
 }
 
-/** Whether something could follow from what is known and from these outcomes, which the storage has not acknowledged. */
+/** Whether the storage's last answer and these outcomes, which it has not acknowledged, could open the circuit or shed calls. */
 export const isUrgent = (
   plan: Pick<Plan, "rule" | "throttle">,
   { answeredAt, snapshot, totals }: Known,

@@ -34,9 +34,9 @@ type AnyExit = Exit.Exit<unknown, unknown>
 /** How a call ended. */
 export interface Ending {
   readonly exit: AnyExit
-  /** What the decider judged; `undefined` where it does not say. */
+  /** The decider's judgement; `undefined` where it does not tell. */
   readonly judged: Judgement | undefined
-  /** What the shadow is told; `undefined` where it judges by itself. */
+  /** The outcome that the shadow is told; `undefined` where it judges by itself. */
   readonly given: Effect.Effect<Outcome.Outcome | undefined>
   /** Whether the decider's timeout ended the call. */
   readonly isCut: boolean
@@ -207,7 +207,7 @@ export const timedOutBy = (circuit: string, exit: AnyExit): Judgement | undefine
   return isTimeoutOf(error, circuit) ? { outcome: Outcome.failure(), reason: messageOf(error) } : undefined
 }
 
-/** What a `classify` that a call brings says of an exit. The call has what it needs in its context. */
+/** The outcome of an exit by the call's own `classify`. The call's context has the services that it needs. */
 export const classifiedBy = (classify: AnyClassify, exit: AnyExit): Effect.Effect<Outcome.Outcome> =>
   Effect.suspend(() => {
     const outcome = classify(exit)

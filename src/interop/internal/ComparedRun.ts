@@ -51,7 +51,7 @@ export const comparedRun = <A, E, R>(
     })
   })
 
-/** What the decider judged; `undefined` where it does not say. */
+/** The decider's judgement; `undefined` where it does not tell. */
 const judgement = ({ circuit }: Guard<any, any>, exit: AnyExit, judged: Outcome.Outcome | undefined) => {
   const outcome = judged ?? (isInterrupted(exit) ? Outcome.ignored : undefined)
   return outcome === undefined ? timedOutBy(circuit, exit) : { outcome, reason: undefined }

@@ -80,7 +80,7 @@ class Circuit {
   /** Those who wait for the answer to a request for a lease; `undefined` while there is none. */
   asking: Array<(asked: Asked) => void> | undefined = undefined
   lastCalls = new LastCalls(0)
-  /** What enters the statistics only, with the next outcome that counts. */
+  /** Counts for the statistics only. They are sent with the next outcome that is evidence. */
   aside = { ...nothing }
   usedAt: LocalMillis = -Infinity
 

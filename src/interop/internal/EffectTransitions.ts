@@ -43,7 +43,7 @@ const ways: { readonly [From in State]: { readonly [To in State]: ReadonlyArray<
   HalfOpen: { Closed: ["Closed"], Open: ["Open"], HalfOpen: [] }
 }
 
-/** What a circuit was shown as before this change, as far as the change itself tells, and what it is shown as after it. */
+/** The state that was shown before this change, as far as the change itself tells, and the one that is shown after it. */
 const shownBy = (event: Change): { readonly before: State; readonly after: State } => {
   const { snapshot } = event
   if (event._tag === "Transition") {

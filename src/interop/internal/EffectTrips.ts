@@ -28,7 +28,7 @@ export const reportable = (outcomes: ReadonlyArray<Outcome>): number => {
   return end === -1 ? outcomes.length : end
 }
 
-/** What the storage has counted in this generation, after the report. `totals` is absent where no policy looks at the last calls. */
+/** The storage's counts of this generation, after the report. `totals` is absent where no policy looks at the last calls. */
 export interface Counted {
   readonly streak: number
   readonly totals?: { readonly success: number; readonly failure: number } | undefined

@@ -23,7 +23,7 @@ import { turn } from "./Turn.ts"
 /** An instance, a keyed breaker, or the circuit of one of its keys. */
 export interface Source extends Circuits {
   readonly _tag: "Instance" | "Keys" | "Key"
-  /** What was counted before the source was added, and is not to be exported. */
+  /** Counts from before the source was added, which are not exported. */
   readonly base?: Counts | undefined
 }
 
@@ -51,7 +51,7 @@ export class Group {
   readonly #options: Resolved
   readonly #name: string
   readonly #sources = new Map<Source, Listener>()
-  /** What sources had counted that have ended. */
+  /** The counts of sources that have ended. */
   readonly #ended = new Counts()
   #registrations: ReadonlyArray<Metric.Registration> = []
   #shape: Shape | undefined = undefined

@@ -4,7 +4,7 @@ import { countIn, durationIn, fieldsIn, isObject, lineIn, type Problem, refuse }
 import { type Attributes, type Row, table } from "../../internal/MetricTable.ts"
 
 /**
- * What `layer` exports.
+ * The options of `layer`.
  *
  * - `include`: which breakers, by their name. Default: all.
  * - `keyed`: of a keyed breaker, whose keys may be anything. `sum`, the default: one set of series under the breaker's name, in which

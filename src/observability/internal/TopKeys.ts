@@ -25,7 +25,7 @@ export class TopKeys {
   readonly #groups: Groups
   readonly #shown = new Map<Circuit, Source>()
   /**
-   * What circuits had counted when their series were removed. Their next series begin there, because an exporter of differences
+   * The counts of circuits when their series were removed. Their next series begin there, because an exporter of differences
    * has told all before.
    */
   readonly #told = new WeakMap<Circuit, Counts>()

@@ -1,5 +1,5 @@
 /**
- * What goes over one connection to Redis, and whether the server keeps to the protocol. A client may fail in its own
+ * The messages on one connection to Redis, checked against the protocol. A client may fail in its own
  * callbacks, and so end the process, at a reply that no command awaits, and at a null where a channel should be. It may
  * also collect a reply without an end. Such messages must not reach the client.
  *
@@ -15,7 +15,7 @@ export interface WireLimits extends Limits {
   readonly replyMillis: number
 }
 
-/** What a client sends may be of any size. */
+/** A request of the client may be of any size. */
 const UNLIMITED: Limits = { bytes: Infinity, elements: Infinity }
 
 /** After these commands the server sends messages that no command awaits. */

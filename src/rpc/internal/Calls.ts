@@ -28,7 +28,7 @@ type Protocol = RpcClient.Protocol["Service"]
 type AnyExit = Exit.Exit<unknown, unknown>
 type RequestId = RequestEncoded["id"]
 
-/** What a call of a client waits for. */
+/** A client's call that waits for its answer. */
 class Call {
   readonly id: RequestId
   readonly rpc: Rpc.AnyWithProps

@@ -1,9 +1,9 @@
-/** What storages suffer from, of both kinds: a real one behind faults, and the simulated one. */
+/** The faults of a storage, both of a real one behind `FaultyStorage` and of the simulated one. */
 import type * as Duration from "effect/Duration"
 import { durationIn, fieldsIn, oneOf, rateIn, refuse, YEAR_MILLIS } from "../../internal/Check.ts"
 
 /**
- * What a storage suffers from. Shares are from 0 to 1, of requests at random: by Effect's `Random` of the layer, or by the seed of a
+ * The faults of a storage. Shares are from 0 to 1, of requests at random: by Effect's `Random` of the layer, or by the seed of a
  * simulation, so that a run can be repeated. Default: nothing.
  *
  * @category models

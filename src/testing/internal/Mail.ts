@@ -12,7 +12,7 @@ export interface Letter {
   readonly what: "request" | "reply" | "push"
   /** The request, or the one that is replied to. */
   readonly exchange: { readonly isOver: boolean } | undefined
-  /** What a reply or a push says. */
+  /** The content of a reply or a push. */
   readonly says: unknown
   readonly arrive: () => void
   /** Notes that this message was not delivered as a perfect link would. */
