@@ -27,7 +27,7 @@
  *   them cannot reach the first storage, and on storages that are not shared, such as files of one host.
  * - With memory as the last storage, circuits keep the state that their process has seen. With null as the last
  *   storage, a breaker fails open: an open circuit, even one that an operator has forced open, lets calls through while
- *   no other storage answers.
+ *   all others are skipped. Until then null answers looks and reports, and no change and no probe.
  * - Without either, breakers see an unavailable storage, and each decides alone. No call fails because
  *   of it, unless its policy says so (`onStorageError: "fail"`).
  * - Changes of a process that dies during an outage stay in the storage where they were written. They are brought back

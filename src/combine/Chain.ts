@@ -149,6 +149,7 @@ const syncRequest = (
     operation: "sync",
     circuits: reports.map(({ circuit }) => circuit),
     kinds: reports.map(kindOf),
+    decides: false,
     counts: true,
     send: (storage, indices) => syncSome(storage, reports, indices),
     isFinal: () => false,
@@ -177,6 +178,7 @@ const one = <A>(
       answer(parts, {
         ...oneOf(operation, kind, send),
         circuits: [circuit],
+        decides: kind === "write",
         counts: false,
         isFinal,
         answered: (_, answer, place) => answered?.(answer, place)

@@ -74,6 +74,10 @@ export class FusedStorage {
     this.#requests = new Requests(settings.clock, settings.fork)
   }
 
+  get isDown(): boolean {
+    return this.#fuses.isDown
+  }
+
   get areWritesDown(): boolean {
     return this.#fuses.areWritesDown
   }

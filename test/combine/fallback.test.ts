@@ -8,7 +8,7 @@ import * as Fallback from "../../src/Storage/Fallback.ts"
 import * as NullStorage from "../../src/Storage/Null.ts"
 import type * as Service from "../../src/Storage/Storage.ts"
 import { failing, failingAsForeign, hanging, Link, lostReply, memory, slow } from "../support/storages.ts"
-import { failTimes, untilQuiet, withReports } from "../utils.ts"
+import { failTimes, rejectionOf, untilQuiet, withReports } from "../utils.ts"
 
 /** A chain of storages with these deadlines, the first two durable. */
 const chainOf = (...deadlines: ReadonlyArray<number | undefined>) =>
@@ -473,6 +473,23 @@ describe("breakers on a fallback chain", () => {
       first.fault(undefined)
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual((yield* Effect.flip(breaker.wrap(Effect.void)))._tag, "BreakerOpenError")
+    }))
+
+  it.effect("breakers on a fallback chain that ends in null keep a circuit open when the others are late but not down", () =>
+    Effect.gen(function*() {
+      const links = [new Link(yield* memory), new Link(yield* memory)] as const
+      const null_ = yield* Effect.provide(Storage.Storage, NullStorage.layer)
+      const chain = yield* Fallback.make([{ storage: links[0].storage }, { storage: links[1].storage }, {
+        storage: null_
+      }])
+      const breaker = yield* new Link(chain, chain.capabilities).make("c", policy)
+      yield* failTimes(breaker, 2)
+      yield* quiet
+      for (const link of links) link.fault(failing("Deadline"))
+      yield* quiet
+      // Null answered the look with a closed circuit, and nobody took the open one back.
+      assert.deepStrictEqual(links[1].sent, ["sync", "change"])
+      yield* rejectionOf(breaker)
     }))
 
   it.effect("breakers on a fallback chain lose no outcome when null, which has no clock, answered in between (F9)", () =>

@@ -111,15 +111,16 @@ export class ChainEvents {
     else failing?.delete(kind)
   }
 
-  /** The storage at a place did not answer, and the next one is sent the request. */
+  /** The storage at a place did not answer, and the one at the `next` place is sent the request. */
   fellBack(
     operation: string,
     place: number,
+    next: number,
     hops: Hops,
     kind: Kind,
     { error, wasSent }: NoAnswer
   ): Effect.Effect<void> {
-    const [from, to] = [hops.nameAt(place), hops.nameAt(place + 1)]
+    const [from, to] = [hops.nameAt(place), hops.nameAt(next)]
     const reason = wasSent ? error.reason : "Skipped"
     if (wasSent && !isInterruption(error)) {
       PubSub.publishUnsafe(this.#events, { _tag: "Fallback", operation, from, to, error })

@@ -33,6 +33,19 @@ export class Hops {
     return this.at(place).storage.capabilities.fences
   }
 
+  /**
+   * The place of the storage that a request goes to after this one. One that does not fence makes no decision while any
+   * before it is in use: the first late answer would undo what those have decided.
+   */
+  after(place: number, decides: boolean): number | undefined {
+    const isInUse = (at: number): boolean => this.fencesAt(at) && !this.at(at).isDown
+    for (let next = place + 1; next < this.storages.length; next++) {
+      const isLeftOut = decides && !this.fencesAt(next) && [...this.storages.keys()].slice(0, next).some(isInUse)
+      if (!isLeftOut) return next
+    }
+    return undefined
+  }
+
   now(): number {
     return this.at(0).now()
   }

@@ -19,6 +19,8 @@ export interface ChainRequest<A> {
   readonly kinds: ReadonlyArray<Kind>
   /** Sends some of the circuits, by their indices, to a storage. Answers in the same order. */
   readonly send: (storage: Storage, indices: ReadonlyArray<number>) => Effect.Effect<Answers<A>, StorageError>
+  /** Whether it asks for a decision: a change or a probe. */
+  readonly decides: boolean
   /** Whether calls are to be counted: then a storage must have counted its pending reports before. */
   readonly counts: boolean
   /** Whether an error is the answer of the chain, although it is not `Invalid`. */
@@ -148,12 +150,13 @@ export const answer = <A>(parts: ChainParts, request: ChainRequest<A>): Effect.E
     const progress = new Progress(request)
     const start = hops.now()
     const left = (): number => Math.max(1, hops.budgetMillis - (hops.now() - start))
-    for (const place of hops.storages.keys()) {
+    let place: number | undefined = 0
+    while (place !== undefined) {
       const why = yield* sendTo(parts, progress, place, left)
       if (why === undefined) break
-      if (place + 1 < hops.storages.length) {
-        yield* events.fellBack(request.operation, place, hops, why.kind, why.noAnswer)
-      }
+      const next = hops.after(place, request.decides)
+      if (next !== undefined) yield* events.fellBack(request.operation, place, next, hops, why.kind, why.noAnswer)
+      place = next
     }
     return yield* progress.result(hops.names)
   })
