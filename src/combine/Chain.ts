@@ -106,7 +106,7 @@ const makeParts = Effect.fnUntraced(function*(
 const requestsOf = (parts: ChainParts): Pick<Storage, "sync" | "change" | "probe" | "history"> => {
   const { copies, wayBack } = parts
   const decided = (circuit: string, place: number, snapshot: Snapshot): void => {
-    if (place > 0) wayBack.placement.set(circuit, place)
+    if (place > 0) wayBack.placement.answered(circuit, place)
     else copies.decided(circuit, snapshot)
   }
   return {

@@ -320,6 +320,18 @@ describe("a storage of a fallback chain that answers again", () => {
       assert.include(events, "sync: a > b: Unavailable")
     }))
 
+  it.effect("a storage that answers again has the changes of each that answered meanwhile, and not only of the last", () =>
+    Effect.gen(function*() {
+      const { at, circuit, links } = yield* chainOf(undefined, undefined, undefined)
+      links[0]!.fault(failing("Unavailable"))
+      yield* circuit.operate({ _tag: "Override", ...FORCED })
+      links[1]!.fault(failing("Unavailable"))
+      assert.strictEqual((yield* circuit.read).override, undefined)
+      for (const link of links) link.fault(undefined)
+      assert.strictEqual((yield* circuit.read).override?.kind, "ForcedOpen")
+      assert.deepStrictEqual(yield* states(at.slice(0, 2)), ["ForcedOpen", "ForcedOpen"])
+    }))
+
   it.effect("a storage that answers again keeps its own change when that is newer, and the others get it", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)

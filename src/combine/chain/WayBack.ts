@@ -115,7 +115,9 @@ export class WayBack {
       this.#reconcile(from, place, names, better).pipe(
         Effect.tap((all) =>
           Effect.sync(() => {
-            for (const { circuit, result } of all) if (Result.isSuccess(result)) this.placement.set(circuit, place)
+            for (const { circuit, result } of all) {
+              if (Result.isSuccess(result)) this.placement.broughtBack(circuit, from, place)
+            }
           })
         ),
         Effect.catch((error) =>
