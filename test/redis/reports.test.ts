@@ -6,12 +6,11 @@ import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { failures, HOUR, MINUTE } from "../../src/conformance/Law.ts"
 import { widthFor } from "../../src/core/Buckets.ts"
-import type { Delta } from "../../src/core/Delta.ts"
-import { type CircuitRecord, snapshot } from "../../src/core/Record.ts"
-import { type Report, report } from "../../src/core/Report.ts"
+import type { Report } from "../../src/core/Report.ts"
 import type * as IoRedis from "../../src/layers/IoRedis.ts"
 import { KeyNames } from "../../src/redis/KeyNames.ts"
 import type { Storage } from "../../src/Storage/Storage.ts"
+import { RandomReports } from "../support/reports.ts"
 import { RedisServer } from "../support/servers/redis.ts"
 import { circuit, layerOn, send } from "./support.ts"
 
@@ -41,32 +40,6 @@ const sendAsFormer = (name: string, { delta, withins, ...rest }: Report) => {
   )
 }
 
-/** Numbers from 0 to below `below`, the same in each run. */
-const numbers = () => {
-  let state = 7
-  return (below: number): number => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return Math.floor(state / 2 ** 32 * below)
-  }
-}
-
-const WITHINS = [[], [MINUTE], [1000, 5000], [1000, 300_000], [30_000], [2000], [10_000, 20_000]]
-
-const deltaOf = (random: (below: number) => number): Delta => {
-  const [success, failure] = [random(3), 1 + random(3)]
-  return {
-    ...failures(failure),
-    buckets: Array.from({ length: random(4) }, (_, i) => ({
-      age: (4 - i) * random(1500),
-      success: random(5),
-      failure: random(3),
-      slow: random(2)
-    })).toSorted((a, b) => b.age - a.age),
-    streak: { leading: failure, sawSuccess: success > 0, trailing: failure },
-    lifetime: { ...failures(failure).lifetime, success, slow: random(2), lastSuccessAge: random(100) }
-  }
-}
-
 /** The calls of each command since the last reset. */
 const calls = Effect.map(
   send<string>("INFO", "commandstats"),
@@ -87,39 +60,17 @@ describe("a report in Redis", () => {
   it.live("processes of two versions on the same Redis keys count as one, whichever writes, and where the window is lost", () =>
     onServer(Effect.gen(function*() {
       const it = yield* circuit("two versions")
-      const random = numbers()
-      let record: CircuitRecord | undefined
-      const sequences = [0, 0, 0, 0]
+      const reports = new RandomReports(4)
       for (let step = 0; step < 400; step++) {
-        const who = random(4)
-        const withins = WITHINS[random(WITHINS.length)]!
-        const input = {
-          instance: `instance ${who}`,
-          sequence: ++sequences[who]!,
-          generation: 0,
-          delta: deltaOf(random),
-          withins
-        }
-        const isFormer = random(3) === 0
-        const at = isFormer
-          ? yield* sendAsFormer(it.name, input)
-          : (yield* it.send(input)).snapshot.asOf
-        record = report(record, input, at, HOUR).record
-        if (random(25) === 0) {
+        const report = reports.next()
+        const isFormer = reports.random(3) === 0
+        const at = isFormer ? yield* sendAsFormer(it.name, report) : (yield* it.send(report)).snapshot.asOf
+        reports.answered(report, at)
+        if (reports.random(25) === 0) {
           yield* send("DEL", names.of(it.name)[1])
-          record = { ...record!, window: [] }
+          reports.record = { ...reports.record!, window: [] }
         }
-        if (random(4) === 0) yield* Effect.sleep(random(60))
-        const looked = WITHINS[random(WITHINS.length)]!
-        const { snapshot: seen } = yield* it.send({ withins: looked })
-        const expected = snapshot(record, looked, seen.asOf, HOUR)
-        const { lastFailureAge: _, lastSuccessAge: __, ...lifetime } = seen.lifetime
-        assert.deepInclude(
-          { streak: seen.streak, totals: seen.totals },
-          { streak: expected.streak, totals: expected.totals },
-          `step ${step}`
-        )
-        assert.deepInclude(expected.lifetime, lifetime, `step ${step}`)
+        yield* reports.check(it, step)
       }
     })))
 

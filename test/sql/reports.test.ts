@@ -2,40 +2,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
-import { atOnce, circuitOf, failures, HOUR, MINUTE, reading, times } from "../../src/conformance/Law.ts"
-import { type Delta, shedCalls } from "../../src/core/Delta.ts"
-import { type CircuitRecord, snapshot } from "../../src/core/Record.ts"
-import { report } from "../../src/core/Report.ts"
+import { atOnce, circuitOf, failures, MINUTE, reading, times } from "../../src/conformance/Law.ts"
+import type { Delta } from "../../src/core/Delta.ts"
 import { eventually } from "../support/machine.ts"
+import { RandomReports } from "../support/reports.ts"
 import { build, type Database, databases, freshPrefix, postgres } from "./databases.ts"
 import { statementsOf } from "./statements.ts"
-
-/** Numbers from 0 to below `below`, the same in each run. */
-const numbers = () => {
-  let state = 7
-  return (below: number): number => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return Math.floor(state / 2 ** 32 * below)
-  }
-}
-
-const WITHINS = [[], [MINUTE], [1000, 5000], [1000, 300_000], [30_000], [2000], [10_000, 20_000]]
-
-const deltaOf = (random: (below: number) => number): Delta => {
-  const [ok, failure] = [random(3), 1 + random(3)]
-  return {
-    ...failures(failure),
-    buckets: Array.from({ length: random(4) }, (_, i) => ({
-      age: (4 - i) * random(1500),
-      success: random(5),
-      failure: random(3),
-      slow: random(2),
-      ...shedCalls(random(3))
-    })).toSorted((a, b) => b.age - a.age),
-    streak: { leading: failure, sawSuccess: ok > 0, trailing: failure },
-    lifetime: { ...failures(failure).lifetime, success: ok, slow: random(2), lastSuccessAge: random(100) }
-  }
-}
 
 const sqlOn = (database: Database) =>
   Effect.map(Layer.build(Layer.fresh(database.client())), Context.get(SqlClient.SqlClient))
@@ -45,33 +17,12 @@ describe.each(databases)("$name", (database) => {
     Effect.gen(function*() {
       const prefix = freshPrefix()
       const storages = yield* Effect.forEach(times(2), () => build(database.client(), { prefix }))
-      const random = numbers()
-      const sequences = times(12).map(() => 0)
-      let record: CircuitRecord | undefined
+      const reports = new RandomReports(12, 2)
       for (let step = 0; step < 250; step++) {
-        const it = circuitOf(storages[random(2)]!, "circuit")
-        const who = random(12)
-        const isRepeat = random(10) === 0 && sequences[who]! > 0
-        const sequence = isRepeat ? sequences[who]! : ++sequences[who]!
-        const input = {
-          instance: `instance ${who}`,
-          sequence,
-          generation: 0,
-          delta: deltaOf(random),
-          withins: WITHINS[random(WITHINS.length)]!
-        }
-        record = report(record, input, (yield* it.send(input)).snapshot.asOf, HOUR).record
-        if (random(4) === 0) yield* Effect.sleep(random(60))
-        const looked = WITHINS[random(WITHINS.length)]!
-        const { snapshot: seen } = yield* it.send({ withins: looked })
-        const expected = snapshot(record, looked, seen.asOf, HOUR)
-        const { lastFailureAge: _, lastSuccessAge: __, ...lifetime } = seen.lifetime
-        assert.deepInclude(
-          { streak: seen.streak, totals: seen.totals },
-          { streak: expected.streak, totals: expected.totals },
-          `step ${step}`
-        )
-        assert.deepInclude(expected.lifetime, lifetime, `step ${step}`)
+        const it = circuitOf(storages[reports.random(2)]!, "circuit")
+        const report = reports.next()
+        reports.answered(report, (yield* it.send(report)).snapshot.asOf)
+        yield* reports.check(it, step)
       }
     }).pipe(Effect.scoped))
 
