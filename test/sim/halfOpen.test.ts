@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
 import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
+import { succeeds } from "./nodes.ts"
 
-const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
 const takes = (takes: number): Behaviour => ({ ends: "succeeds", takes })
 
 /** A fleet whose first process has opened the circuit, at a time when the open time is over. */

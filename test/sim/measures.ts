@@ -5,9 +5,7 @@
 import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
 import { perfect } from "../../src/testing/internal/Link.ts"
-
-const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
-const fails: Behaviour = { ends: "fails", takes: 0 }
+import { fails, succeeds } from "./nodes.ts"
 
 const streak: Breaker.Data = {
   trip: { _tag: "ConsecutiveFailures", failures: 5 },

@@ -1,49 +1,35 @@
 /**
  * Fleets that throttle: what they let through of what they are asked for, in the steady state and after a recovery, and who sheds
- * where not all instances meet the same. There are no pushes, and instances are silent while they are healthy.
+ * where not all instances meet the same.
  */
 import type { Breaker } from "../../src/index.ts"
-import { type Behaviour, type Call, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
-import { perfect } from "../../src/testing/internal/Link.ts"
+import type { Behaviour, Call, Process } from "../../src/testing/internal/Fleet.ts"
 import { Rng } from "../../src/testing/internal/Random.ts"
+import { fails, NODES, type Nodes, startNodes, succeeds } from "./nodes.ts"
 
-const NODES = 10
 const WITHIN_MILLIS = 20_000
 const TURN_MILLIS = 100
 
-const fails: Behaviour = { ends: "fails", takes: 0 }
-const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
-
 const policy: Breaker.Data = {
   trip: { _tag: "ConsecutiveFailures", failures: 1_000_000 },
-  throttle: { k: 2, within: WITHIN_MILLIS, minimumCalls: 20 },
-  evidence: "pooled",
-  reports: "quiet"
+  throttle: { k: 2, within: WITHIN_MILLIS, minimumCalls: 20 }
 }
 
-interface Running {
-  readonly fleet: Fleet
-  readonly nodes: ReadonlyArray<Process>
+interface Running extends Nodes {
   /** How many calls of a node ran since it was asked last, and how many were shed. */
   readonly taken: (node: Process) => { readonly ran: number; readonly shed: number }
 }
 
 const start = (seed: number): Running => {
-  const rng = new Rng(seed)
-  const fleet = new Fleet({ seed, circuits: [{ name: "c", policy }], bells: true })
-  const nodes = Array.from({ length: NODES }, () => {
-    fleet.advance(rng.int(0, 100))
-    return fleet.start({ quality: { ...perfect, latency: 50 } })
-  })
+  const all = startNodes(seed, policy, 50)
   const ended = new Map<Process, Array<Call>>()
-  fleet.watchers.push({
+  all.fleet.watchers.push({
     callEnds: (call) => {
       ended.set(call.process, [...ended.get(call.process) ?? [], call])
     }
   })
   return {
-    fleet,
-    nodes,
+    ...all,
     taken: (node) => {
       const calls = ended.get(node) ?? []
       ended.delete(node)

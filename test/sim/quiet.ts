@@ -3,34 +3,21 @@
  * has not said yet decides whether the circuit opens, which must not be.
  */
 import type { Breaker } from "../../src/index.ts"
-import { type Behaviour, Fleet } from "../../src/testing/internal/Fleet.ts"
-import { perfect } from "../../src/testing/internal/Link.ts"
-import { Rng } from "../../src/testing/internal/Random.ts"
+import { fails, startNodes, succeeds } from "./nodes.ts"
 
-const NODES = 10
 const BAD = 3
 const CALM_MILLIS = 4000
 const TROUBLE_MILLIS = 8000
 const BUSY_EVERY_MILLIS = 5
 const LATENCY_MILLIS = 125
 
-const fails: Behaviour = { ends: "fails", takes: 0 }
-const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
-
 const policy: Breaker.Data = {
-  trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window: { _tag: "Within", duration: 30_000 } },
-  evidence: "pooled",
-  reports: "quiet"
+  trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window: { _tag: "Within", duration: 30_000 } }
 }
 
-/** Whether the circuit opened for all. There are no pushes, and messages are as slow as they can be before intervals get longer. */
+/** Whether the circuit opened for all. Messages are as slow as they can be before intervals get longer. */
 const opensByBadNodes = (seed: number): boolean => {
-  const rng = new Rng(seed)
-  const fleet = new Fleet({ seed, circuits: [{ name: "c", policy }], bells: true })
-  const nodes = Array.from({ length: NODES }, () => {
-    fleet.advance(rng.int(0, 100))
-    return fleet.start({ quality: { ...perfect, latency: LATENCY_MILLIS } })
-  })
+  const { fleet, nodes, rng } = startNodes(seed, policy, LATENCY_MILLIS)
   for (const node of nodes) node.call(0, succeeds)
   fleet.advance(CALM_MILLIS)
   const from = rng.int(0, 1000)

@@ -10,13 +10,12 @@ import type { Operation, PutBack, Snapshot, StorageError } from "../../src/Stora
 import { type Behaviour, Fleet, type FleetOptions, type Process } from "../../src/testing/internal/Fleet.ts"
 import { perfect } from "../../src/testing/internal/Link.ts"
 import type { Handled } from "../../src/testing/internal/Server.ts"
+import { fails, succeeds } from "./nodes.ts"
 
 const seconds = (n: number): number => n * 1000
 const minutes = (n: number): number => n * 60_000
 const hours = (n: number): number => n * 3_600_000
 
-const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
-const fails: Behaviour = { ends: "fails", takes: 0 }
 const consecutive = (failures: number): Trip.Trip => ({ _tag: "ConsecutiveFailures", failures })
 
 const fleetOf = (policy: Breaker.Data, options: Partial<FleetOptions> = {}): Fleet =>

@@ -6,11 +6,10 @@ import { type Behaviour, Fleet, type FleetOptions, type Process } from "../../sr
 import { perfect } from "../../src/testing/internal/Link.ts"
 import type { Handled } from "../../src/testing/internal/Server.ts"
 import { Invariants } from "./invariants.ts"
+import { fails, succeeds } from "./nodes.ts"
 
 const HOUR = 3_600_000
 
-const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
-const fails: Behaviour = { ends: "fails", takes: 0 }
 const consecutive = (failures: number): Trip.Trip => ({ _tag: "ConsecutiveFailures", failures })
 
 const fleetOf = (policy: Breaker.Data, options: Partial<FleetOptions> = {}) => {
