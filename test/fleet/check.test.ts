@@ -165,6 +165,13 @@ describe("the check of a fleet's logs", () => {
     })
   }
 
+  it("the check of a fleet's logs allows a lease in the place of one whose settlement may have been lost", () => {
+    const unanswered = exchange(4200, { what: "SettleFailure", generation: 2, lease: "a 1" }, null)
+    const logs = (at: number) => [[...trip(1), ...grant(4100), ...unanswered], grant(at, "b 1")]
+    assert.deepEqual(check(run(logs(4300))), [])
+    assert.lengthOf(check(run(logs(4120))), 1)
+  })
+
   it("the check of a fleet's logs allows a lost generation where a server lost its data, and nowhere else", () => {
     const lost = [story, exchange(2200, {})]
     assert.deepEqual(check(run(lost, { faults: [loss] })), [])

@@ -98,7 +98,7 @@ export const check = (run: Run): ReadonlyArray<string> => {
     ...checkOrder(run, answers),
     ...checkClosings(exchanges, answers),
     ...checkWinners(run, answers),
-    ...checkLeases(run, answers),
+    ...checkLeases(run, exchanges, answers),
     ...run.strict.flatMap((circuit) => checkStrict(run, circuit, answers)),
     ...checkAgreement(run)
   ]
@@ -385,8 +385,21 @@ interface Lease {
  * By the server's clock, no more leases hold a place at once than probes are allowed, and no lease is settled twice or
  * in another generation. Both hold unless the server lost what it acknowledged.
  */
-const checkLeases = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<string> => {
+const checkLeases = (
+  run: Run,
+  exchanges: ReadonlyArray<Exchange>,
+  answers: ReadonlyArray<Answer>
+): ReadonlyArray<string> => {
   const leases = new Map<string, Lease>()
+  // A request without an answer may have been executed, which frees the place.
+  const mayBeFreeFrom = new Map<string, number>()
+  for (const { answer, sent } of exchanges) {
+    for (const [i, { circuit, lease, what }] of sent.requests.entries()) {
+      if (lease === undefined || what === "Ask" || (answer?.seen[i] ?? null) !== null) continue
+      const name = `${circuit} ${lease}`
+      mayBeFreeFrom.set(name, Math.min(mayBeFreeFrom.get(name) ?? Infinity, sent.at + run.epoch - APART))
+    }
+  }
   return answers.toSorted((a, b) => a.seen.asOf - b.seen.asOf).flatMap(({ done, request, seen }) => {
     if (!done || request.lease === undefined) return []
     const name = `${request.circuit} ${request.lease}`
@@ -407,11 +420,15 @@ const checkLeases = (run: Run, answers: ReadonlyArray<Answer>): ReadonlyArray<st
     leases.set(name, { name, circuit, generation, from: seen.asOf, until, settledAt: undefined })
     const live = [...leases.values()].filter((other) =>
       other.circuit === circuit && other.generation === generation && seen.asOf < other.until &&
-      !mayHaveLost(run, other.from, seen.asOf)
+      seen.asOf < (mayBeFreeFrom.get(other.name) ?? Infinity) && !mayHaveLost(run, other.from, seen.asOf)
     )
     return live.length <= Math.max(1, request.probes!)
       ? []
-      : [`${live.length} leases of ${circuit} are live at ${seen.asOf}, where ${request.probes} may be`]
+      : [
+        `${live.length} leases of ${circuit} are live at ${seen.asOf}, where ${request.probes} may be: ${
+          live.map(({ from, name, until }) => `${name} from ${from} until ${until}`).join(", ")
+        }`
+      ]
   })
 }
 
