@@ -99,14 +99,14 @@ const makeParts = Effect.fnUntraced(function*(
   )
   const hops = new Hops(storages, links.map(({ deadlineMillis }) => deadlineMillis), budgetMillis)
   const copies = new Copies(hops, areReportsCopied, instance, background)
-  const wayBack = new WayBack(hops, copies, events)
+  const wayBack = new WayBack(hops, copies, events, background)
   return { hops, copies, events, wayBack }
 })
 
 const requestsOf = (parts: ChainParts): Pick<Storage, "sync" | "change" | "probe" | "history"> => {
   const { copies, wayBack } = parts
   const decided = (circuit: string, place: number, snapshot: Snapshot): void => {
-    if (place > 0) wayBack.placement.answered(circuit, place)
+    if (place > 0) wayBack.answered(circuit, place)
     else copies.decided(circuit, snapshot)
   }
   return {

@@ -332,6 +332,16 @@ describe("a storage of a fallback chain that answers again", () => {
       assert.deepStrictEqual(yield* states(at.slice(0, 2)), ["ForcedOpen", "ForcedOpen"])
     }))
 
+  it.effect("a storage that missed one request gets what another decided meanwhile, though no call uses the circuit", () =>
+    Effect.gen(function*() {
+      const { at, circuit, links } = yield* chainOf(undefined, undefined)
+      links[0]!.fault(failing("Deadline"))
+      yield* circuit.operate({ _tag: "Override", ...FORCED })
+      links[0]!.fault(undefined)
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* states(at), ["ForcedOpen", "ForcedOpen"])
+    }))
+
   it.effect("a storage that answers again keeps its own change when that is newer, and the others get it", () =>
     Effect.gen(function*() {
       const { at, circuit, links } = yield* chainOf(undefined, undefined)

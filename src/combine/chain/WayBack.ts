@@ -6,8 +6,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { CIRCUITS_PER_REQUEST } from "../../internal/Bounds.ts"
+import { backgroundSleep } from "../../internal/Clock.ts"
+import type { Fork } from "../../internal/Fork.ts"
+import { isInvalid } from "../../internal/StorageErrors.ts"
 import type { NoAnswer, TimedStorage } from "../FusedStorage.ts"
-import { reconcile, type Reconciled } from "../Reconcile.ts"
+import { countOf, reconcile, type Reconciled } from "../Reconcile.ts"
 import type { Copies } from "./Copies.ts"
 import type { ChainEvents } from "./Events.ts"
 import type { Hops } from "./Hops.ts"
@@ -17,19 +20,46 @@ import { Placement } from "./Placement.ts"
 const DELIVERIES = 16
 /** Storages that circuits are brought back from at a time. */
 const SOURCES = 4
+/** A storage that is in use, and has missed a request, catches up after this time, and then after twice of it each, while it fails. */
+const FIRST_WAIT_MILLIS = 1000
+const LONGEST_WAIT_MILLIS = 30_000
 
 export class WayBack {
   readonly placement = new Placement()
   readonly #hops: Hops
   readonly #copies: Copies
   readonly #events: ChainEvents
+  readonly #fork: Fork
   /** The places that catch up, and whether each has to catch up once more. */
   readonly #catchingUp = new Map<number, boolean>()
+  /** The places in use that wait to catch up. */
+  readonly #waiting = new Set<number>()
+  /** How long they wait, where the last time has failed. */
+  readonly #waits = new Map<number, number>()
 
-  constructor(hops: Hops, copies: Copies, events: ChainEvents) {
+  /** `fork` runs what no call waits for. */
+  constructor(hops: Hops, copies: Copies, events: ChainEvents, fork: Fork) {
     this.#hops = hops
     this.#copies = copies
     this.#events = events
+    this.#fork = fork
+  }
+
+  /** The storage at a place answered for a circuit. Those before it get what it decided, though no call may come. */
+  answered(circuit: string, place: number): void {
+    this.placement.answered(circuit, place)
+    if (this.#hops.fencesAt(place)) { for (let better = 0; better < place; better++) this.#catchUpSoon(better) }
+  }
+
+  /** A storage that is skipped catches up once it is used again. */
+  #catchUpSoon(place: number): void {
+    if (this.#waiting.has(place) || this.#hops.at(place).isDown) return
+    this.#waiting.add(place)
+    const catchUp = Effect.suspend(() => {
+      this.#waiting.delete(place)
+      return this.#hops.at(place).isDown ? Effect.void : this.catchUp(place)
+    })
+    this.#fork(Effect.andThen(backgroundSleep(this.#waits.get(place) ?? FIRST_WAIT_MILLIS), catchUp))
   }
 
   /**
@@ -90,7 +120,15 @@ export class WayBack {
         all.push(...(yield* this.#bringBack(circuits.slice(i, i + CIRCUITS_PER_REQUEST), place, better)))
         if (storage.areWritesDown) return
       }
-      if (circuits.length > 0) this.#events.reconciled(this.#hops.names, this.#hops.nameAt(place), all)
+      if (countOf(all, "forward") + countOf(all, "back") > 0) {
+        this.#events.reconciled(this.#hops.names, this.#hops.nameAt(place), all)
+      }
+      const wait = this.#waits.get(place) ?? FIRST_WAIT_MILLIS
+      this.#waits.delete(place)
+      if (all.some(({ result }) => Result.isFailure(result) && !isInvalid(result.failure))) {
+        this.#waits.set(place, Math.min(LONGEST_WAIT_MILLIS, 2 * wait))
+        this.#catchUpSoon(place)
+      }
       // A follower retries its pending reports by itself.
       if (place === 0) yield* this.#deliver(this.#copies.pendingAt(0)!.circuits, 0, better)
     })
