@@ -102,7 +102,7 @@ export interface Params<E = never, R = never, RH = never> {
    * answers may be off by 20 ms, because a storage may read its clock twice or keep whole milliseconds.
    */
   readonly unit?: Duration.Input | undefined
-  /** For how long twenty operations at once may block the event loop, as the median of five attempts. Default 50 ms. */
+  /** For how long twenty operations at once may block the event loop, in the shortest of five attempts. Default 50 ms. */
   readonly maxBlocking?: Duration.Input | undefined
   /** How many random histories are compared with the pure record. Default 20. */
   readonly histories?: number | undefined

