@@ -106,6 +106,22 @@ FOR EACH ROW EXECUTE FUNCTION ${prefix}none()`
 })
 
 describe.each(databases)("$name", (database) => {
+  it.live(`a list reads only circuits that may have expired, and has those that reports keep: ${database.name}`, () =>
+    Effect.gen(function*() {
+      const storage = yield* build(database.client(), { prefix: freshPrefix(), idleTimeToLive: "1 second" })
+      const list = statementsOf(Stream.runCollect(storage.list))
+      const kept = circuitOf(storage, "kept")
+      yield* circuitOf(storage, "silent").report(failures(1))
+      yield* kept.report(failures(1))
+      const { result: both, statements } = yield* list
+      assert.deepStrictEqual(both, ["kept", "silent"])
+      assert.lengthOf(statements, 2)
+      yield* Effect.sleep("700 millis")
+      yield* kept.report(failures(1), { sequence: 2 })
+      yield* Effect.sleep("700 millis")
+      assert.deepStrictEqual((yield* list).result, ["kept"])
+    }).pipe(Effect.scoped))
+
   it.live(`the clean-up deletes expired circuits and silent instances in batches (S15): ${database.name}`, () =>
     Effect.gen(function*() {
       const options = { prefix: freshPrefix(), idleTimeToLive: "1 second" } as const
