@@ -30,12 +30,15 @@ const checkStripe = checkerOf(StoredStripe)
 const readStripe = readerOf(StoredStripe)
 
 /**
- * The buckets of one width: the index of the first, and successes, failures and slow calls of each one after the other,
- * without a gap. `shed` are the calls that were shed in each, absent where there was none.
+ * The buckets of one width: the index of the newest, and successes, failures and slow calls of each one after the other, the newest
+ * first, without a gap. So what a report changes is at the beginning of the text, and Postgres logs no more than that. `first` is
+ * the index of the oldest where that is the first, as in earlier versions. `shed` are the calls that were shed in each, absent where there
+ * was none.
  */
 interface StoredBuckets {
   readonly width: number
-  readonly first: number
+  readonly newest?: number
+  readonly first?: number
   readonly counts: ReadonlyArray<number>
   readonly shed?: ReadonlyArray<number>
 }
@@ -45,8 +48,8 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
 const isCounts = (value: unknown): value is ReadonlyArray<number> => Array.isArray(value) && value.every(isCount)
 
 const isBuckets = (value: unknown): value is StoredBuckets => {
-  const { counts, first, shed = [], width } = (value ?? {}) as Partial<StoredBuckets>
-  return isCount(width) && isCount(first) && isCounts(counts) && counts.length % 3 === 0 && isCounts(shed)
+  const { counts, first, newest = first, shed = [], width } = (value ?? {}) as Partial<StoredBuckets>
+  return isCount(width) && isCount(newest) && isCounts(counts) && counts.length % 3 === 0 && isCounts(shed)
 }
 
 /** A stripe has hundreds of counts, so they are checked here and not by a schema. */
@@ -56,23 +59,30 @@ const checkWindow = (value: unknown): ReadonlyArray<StoredBuckets> => {
 }
 
 const windowFrom = (value: unknown): ReadonlyArray<Bucket> =>
-  checkWindow(value).flatMap(({ counts, first, shed = [], width }: StoredBuckets) =>
+  checkWindow(value).flatMap(({ counts, first, newest = 0, shed = [], width }: StoredBuckets) =>
     Array.from({ length: counts.length / 3 }, (_, i) => {
       const [success, failure, slow] = counts.slice(3 * i, 3 * i + 3) as [number, number, number]
-      return { width, index: first + i, success, failure, slow, ...shedCalls(shed[i] ?? 0) }
+      return {
+        width,
+        index: first === undefined ? newest - i : first + i,
+        success,
+        failure,
+        slow,
+        ...shedCalls(shed[i] ?? 0)
+      }
     }).filter(({ failure, shed = 0, slow, success }) => success + failure + slow + shed > 0)
   )
 
 const storedWindow = (window: ReadonlyArray<Bucket>): ReadonlyArray<StoredBuckets> =>
   [...Map.groupBy(window, ({ width }) => width)].map(([width, buckets]) => {
-    const first = Math.min(...buckets.map(({ index }) => index))
     const byIndex = new Map(buckets.map((bucket) => [bucket.index, bucket]))
-    const length = Math.max(...byIndex.keys()) - first + 1
-    const all = Array.from({ length }, (_, i): Counts => byIndex.get(first + i) ?? noCounts)
+    const newest = Math.max(...byIndex.keys())
+    const length = newest - Math.min(...byIndex.keys()) + 1
+    const all = Array.from({ length }, (_, i): Counts => byIndex.get(newest - i) ?? noCounts)
     const shed = all.map(({ shed = 0 }) => shed)
     return {
       width,
-      first,
+      newest,
       counts: all.flatMap(({ failure, slow, success }) => [success, failure, slow]),
       ...(shed.some((count) => count > 0) ? { shed } : {})
     }

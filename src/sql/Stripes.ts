@@ -12,7 +12,7 @@
  * - No two stripes take the same number: it is their own index modulo `MOST_STRIPES`.
  * - A report of failures that does not see a success, because both are committed at the same time, comes before it.
  */
-import { addCounts, type Bucket } from "../core/Buckets.ts"
+import { addCounts, type Bucket, MOST_BUCKETS } from "../core/Buckets.ts"
 import { aged, type Delta, type LifetimeDelta, merge, noDelta, noStreak } from "../core/Delta.ts"
 import { type CircuitRecord, created, expired, isWritable } from "../core/Record.ts"
 import { type Report, report } from "../core/Report.ts"
@@ -27,7 +27,7 @@ export interface Stripe {
   readonly since: number
   /** The number of this stripe's own last success; 0 for none. */
   readonly success: number
-  /** The counts of its reports of this generation. */
+  /** The counts of its reports of this generation. Some may be too old to count. */
   readonly window: ReadonlyArray<Bucket>
 }
 
@@ -64,6 +64,19 @@ const withoutFuture = (lifetime: LifetimeDelta): LifetimeDelta => {
   }
 }
 
+/** So many buckets are removed at once. */
+const REMOVED = 15
+
+/**
+ * The buckets that are too old to count, and are not removed yet. A stripe that lost one bucket with each second would be another
+ * text from end to end each time, and Postgres would log all of it.
+ */
+const notRemoved = (window: ReadonlyArray<Bucket>, nowMillis: number): ReadonlyArray<Bucket> =>
+  window.filter(({ index, width }) => {
+    const old = Math.floor(nowMillis / width) - MOST_BUCKETS
+    return index <= old && index >= old - old % REMOVED
+  })
+
 /** The stripe with a report added. A report of an older generation counts for the lifetime alone. */
 export const enter = (
   stripes: Stripes,
@@ -73,7 +86,8 @@ export const enter = (
   nowMillis: number
 ): Stripe => {
   const { asOf, delta: before, since, success, window: former } = stripes.get(index) ?? emptied(nowMillis)
-  const window = addCounts(former, isCurrent ? delta.buckets : [], withins, nowMillis)
+  const counted = addCounts(former, isCurrent ? delta.buckets : [], withins, nowMillis)
+  const window = [...notRemoved(former, nowMillis), ...counted]
   const { hint, streak } = isCurrent ? delta : noDelta
   const merged = merge(
     aged({ ...before, streak: noStreak }, nowMillis - asOf),

@@ -2,8 +2,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
-import { atOnce, circuitOf, failures, MINUTE, reading, times } from "../../src/conformance/Law.ts"
+import { atOnce, circuitOf, failures, HOUR, MINUTE, reading, times } from "../../src/conformance/Law.ts"
 import type { Delta } from "../../src/core/Delta.ts"
+import { type CircuitRecord, snapshot } from "../../src/core/Record.ts"
+import { report } from "../../src/core/Report.ts"
+import { stripeFrom, stripeText } from "../../src/sql/Rows.ts"
+import { emptied, enter, recordOf } from "../../src/sql/Stripes.ts"
 import { eventually } from "../support/machine.ts"
 import { RandomReports } from "../support/reports.ts"
 import { build, type Database, databases, freshPrefix, postgres } from "./databases.ts"
@@ -74,6 +78,65 @@ describe.each(databases)("$name", (database) => {
         )
       }
     }).pipe(Effect.scoped))
+})
+
+describe("the text of a stripe", () => {
+  const NOW = 1_800_000_000_000
+
+  it("a stripe counts as the pure record does while counts become too old", () => {
+    const reports = new RandomReports(12, 2)
+    let record: CircuitRecord | undefined
+    let stripe = emptied(NOW)
+    for (let second = 0; second < 600; second++) {
+      const now = NOW + 1000 * second
+      const sent = reports.next()
+      const next = report(record, sent, now, HOUR).record
+      if (next !== record) stripe = stripeFrom(stripeText(enter(new Map([[0, stripe]]), 0, sent, true, now), "id"))
+      record = next
+      const withins = [5000, MINUTE, 5 * MINUTE]
+      assert.deepStrictEqual(
+        snapshot(recordOf(undefined, new Map([[0, stripe]]), now, HOUR), withins, now, HOUR).totals,
+        snapshot(record, withins, now, HOUR).totals
+      )
+    }
+  })
+
+  it("a report changes its beginning alone, and all of it in one second of fifteen, when old counts are removed", () => {
+    let [stripe, text, whole] = [emptied(NOW), "", 0]
+    for (let second = 0; second < 600; second++) {
+      const counts = { success: second % 7, failure: 1, slow: 0 }
+      const delta = { ...failures(1), buckets: [{ age: 0, ...counts }] }
+      stripe = enter(new Map([[0, stripe]]), 0, { delta, withins: [MINUTE] }, true, NOW + 1000 * second)
+      const newest = `"counts":[${counts.success},1,0`
+      const next = stripeText(stripe, "id")
+      if (second >= 60 && !text.endsWith(next.slice(next.indexOf(newest) + newest.length + 1))) whole++
+      text = next
+    }
+    assert.isAtMost(whole, 540 / 15)
+  })
+
+  it("counts with the oldest first, as earlier versions have written them, are read", () => {
+    const window = times(3).map((i) => ({
+      width: 1000,
+      index: 5 + 2 * i,
+      success: i + 1,
+      failure: i,
+      slow: 0,
+      shed: 1
+    }))
+    const text = stripeText({ ...emptied(NOW), window }, "id")
+    const earlier = JSON.stringify({
+      ...JSON.parse(text),
+      window: [{
+        width: 1000,
+        first: 5,
+        counts: [1, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 3, 2, 0],
+        shed: [1, 0, 1, 0, 1]
+      }]
+    })
+    assert.sameDeepMembers([...stripeFrom(text).window], window)
+    assert.sameDeepMembers([...stripeFrom(earlier).window], window)
+  })
 })
 
 describe("in Postgres", () => {
