@@ -59,8 +59,16 @@ describe("docs/proof.md", () => {
 
   it("tells of every world and of every rule that is searched", () => {
     const tables = rowsOf(partOf(page, "## Every run", "## Every promise"))
-    assert.includeMembers(tables.map(([first]) => first), plans.map(({ name }) => name))
-    const searched = plans.flatMap(({ name, rules = [] }) => rules.map((rule) => `${rule}: ${name}`))
-    assert.includeMembers(tables.map(([rule, world]) => `${rule}: ${world}`), searched)
+    const [worlds = [], found = []] = ["world", "rule"].map((head) =>
+      tables.slice(tables.findIndex(([first]) => first === head) + 1)
+    )
+    assert.deepStrictEqual(
+      worlds.slice(0, plans.length).map(([name, about, to]) => [name, about, to]),
+      plans.map(({ about, depth, name }) => [name, about, String(depth)])
+    )
+    for (const [, , ...figures] of worlds.slice(0, plans.length)) assert.match(figures.join(), /^\d+(,\d+){4}$/)
+    const rules = plans.flatMap(({ name, rules = [] }) => rules.map((rule) => [rule, name]))
+    assert.deepStrictEqual(found.slice(0, rules.length).map(([rule, world]) => [rule, world]), rules)
+    for (const [, , steps] of found.slice(0, rules.length)) assert.match(steps!, /^[1-9]\d*$/)
   })
 })

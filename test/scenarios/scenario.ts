@@ -11,16 +11,16 @@
  *
  * Setting up (first, once; more instances later with `start`):
  *
- *     fleet a b c [evidence=pooled|any] [trip=consecutive(5)|failures(3,1m)|rate(0.5,10s,20)]
- *                 [openFor=10s] [maxOpenFor=1m] [probes=1] [successes=1] [sample=10,0.5] [lease=30s]
- *                 [timeout=2s] [consistency=local|strict|300ms] [onStorageError=fail]
+ *     fleet a b c [evidence=pooled|any] [trip=consecutive(5)|failures(3,1m)|rate(0.5,10s,20)|slow(0.5,10s,20,200ms)]
+ *                 [openFor=10s] [maxOpenFor=1m] [probes=1] [successes=1] [sample=10,0.5] [lease=30s] [ramp=10s]
+ *                 [throttle=2,1m,20] [timeout=2s] [consistency=local|strict|300ms] [onStorageError=fail]
  *                 [syncEvery=1s] [pushes=yes] [bells=yes] [reports=quiet] [idle=1h] [storages=primary,secondary]
- *                 [messages=byHand]
+ *                 [keys=2 neverOpenMoreThan=0.5] [messages=byHand]
  *     start d [the policy's options, where they are not the fleet's]
  *
  * Events and commands (`[x5]` repeats, `every=` apart or at once; a duration is `50ms`, `1s`, `2m`, `1h`):
  *
- *     call a succeed|fail|ignore|die [x5] [every=100ms] [takes=3s] [hint=20s]
+ *     call a succeed|fail|ignore|die [x5] [every=100ms] [takes=3s] [hint=20s] [key=1]
  *     call a wait, end a succeed|fail|… a call that takes until it is told to end
  *     advance 1s
  *     cut a [from=primary] [refused]      no message passes; with `refused`, requests fail at once
@@ -36,7 +36,8 @@
  *     rest                                heals everything, lets 12 s pass, and checks the fleet at rest
  *     show                                prints every instance and the record
  *
- * With `messages=byHand` messages take no time, and arrive when time passes. Before that, those under way are named by their
+ * With `messages=byHand` nothing is random: `draw a 0.9` is what a machine draws from then on, of numbers from 0 to 1, and 0.5 before.
+ * Messages take no time, and arrive when time passes. Before that, those under way are named by their
  * order, from 1 (exhaustive searches print such scenarios):
  *
  *     deliver 1, lose 1                   it arrives now, or never

@@ -115,6 +115,9 @@ export class Stage {
     fleet: (command) => this.#start(command),
     start: (command) => this.#process(command.word(), { ...this.#policy, ...policyOf(command) }),
     call: (command) => this.#call(command),
+    draw: (command) => {
+      this.#named(command.word()).machine.draw = Number(command.word())
+    },
     end: (command) => this.#named(command.word()).endCall(endOf(command)),
     deliver: (command) => this.#mail.deliver(command.integer()),
     lose: (command) => this.#mail.lose(command.integer()),
@@ -197,10 +200,15 @@ export class Stage {
     const names = command.words()
     this.#policy = policyOf(command)
     const idle = command.millis("idle")
+    const keys = command.number("keys")
     const backends = command.option("storages")?.split(",")
     const fleet = new Fleet({
       seed: 1,
-      circuits: [{ name: CIRCUIT, policy: this.#policy }],
+      circuits: Array.from({ length: keys ?? 1 }, (_, key) => ({
+        name: keys === undefined ? CIRCUIT : `${CIRCUIT}/${key + 1}`,
+        policy: this.#policy
+      })),
+      neverOpenMoreThan: command.number("neverOpenMoreThan"),
       pushes: command.option("pushes") === "yes",
       bells: command.option("bells") === "yes",
       idleTimeToLive: idle,
@@ -217,14 +225,16 @@ export class Stage {
 
   #process(name: string, policy: Breaker.Data): void {
     this.#names.push(name)
-    const process = this.fleet.start({ policies: [policy] })
+    const process = this.fleet.start({ policies: this.fleet.options.circuits.map(() => policy) })
     if (this.#options.isSilent === true) return
-    const events = Stream.runForEach(process.breakers[0]!.events, (event) =>
-      Effect.sync(() => {
-        const told = eventInWords(event, process.snapshot(0))
-        if (told !== undefined) this.#tell(name, told)
-      }))
-    process.operate(0, () => events)
+    for (const [circuit, breaker] of process.breakers.entries()) {
+      const events = Stream.runForEach(breaker.events, (event) =>
+        Effect.sync(() => {
+          const told = eventInWords(event, process.snapshot(circuit))
+          if (told !== undefined) this.#tell(name, this.#keyed(circuit, told))
+        }))
+      process.operate(circuit, () => events)
+    }
   }
 
   #named(name: string): Process {
@@ -249,9 +259,10 @@ export class Stage {
       ? { ends: "succeeds", takes: Infinity }
       : { ends: endOf(command), takes: command.millis("takes") ?? 0, hint: command.millis("hint") }
     const [times, every] = [command.times(), command.millis("every") ?? 0]
+    const circuit = (command.number("key") ?? 1) - 1
     for (let i = 0; i < times; i++) {
-      if (every === 0) process.call(0, behaviour)
-      else this.fleet.world.after(i * every, () => process.isAlive && process.call(0, behaviour))
+      if (every === 0) process.call(circuit, behaviour)
+      else this.fleet.world.after(i * every, () => process.isAlive && process.call(circuit, behaviour))
     }
   }
 
@@ -296,6 +307,11 @@ export class Stage {
     } else this.#entries.push({ at: now, last: now, who, what, times: 1 })
   }
 
+  /** What is told of a circuit, with its key where there are several. */
+  #keyed(circuit: number, told: string): string {
+    return this.fleet.options.circuits.length === 1 ? told : `${circuit + 1}: ${told}`
+  }
+
   #watch(fleet: Fleet): void {
     const to = ({ to }: Exchange) => this.#isChain ? ` ${to}` : ""
     fleet.watchers.push({
@@ -331,9 +347,10 @@ export class Stage {
       },
       chained: (process, event) => this.#tell(this.#nameOf(process), chainInWords(event)),
       bodyStarts: (call) => {
-        if (call.behaviour.takes > 0) this.#tell(this.#nameOf(call.process), "call begins")
+        if (call.behaviour.takes > 0) this.#tell(this.#nameOf(call.process), this.#keyed(call.circuit, "call begins"))
       },
-      callEnds: (call, exit) => this.#tell(this.#nameOf(call.process), endInWords(call, exit))
+      callEnds: (call, exit) =>
+        this.#tell(this.#nameOf(call.process), this.#keyed(call.circuit, endInWords(call, exit)))
     })
   }
 
@@ -350,12 +367,16 @@ export class Stage {
     for (const process of fleet.processes) {
       const { isPaused, isDead } = process.machine
       const condition = isDead ? "crashed" : process.isStopping ? "stopped" : isPaused ? "paused; " : ""
-      const state = isDead || process.isStopping ? "" : this.#words.state(process.snapshot(0))
-      this.#tell(this.#nameOf(process), `${condition}${state}`)
+      for (const circuit of process.breakers.keys()) {
+        const state = isDead || process.isStopping ? "" : this.#words.state(process.snapshot(circuit))
+        this.#tell(this.#nameOf(process), this.#keyed(circuit, `${condition}${state}`))
+      }
     }
     for (const server of fleet.servers) {
-      const record = this.#words.record(server.documents.get(CIRCUIT)?.record, server.now())
-      this.#tell(this.#isChain ? server.storage.backend : "storage", record)
+      for (const [circuit, { name }] of fleet.options.circuits.entries()) {
+        const record = this.#words.record(server.documents.get(name)?.record, server.now())
+        this.#tell(this.#isChain ? server.storage.backend : "storage", this.#keyed(circuit, record))
+      }
     }
   }
 }
@@ -411,9 +432,18 @@ const tripOf = (text: string): unknown => {
         minimumCalls: Number(parts[2]),
         window: { _tag: "Within", duration: millisOf(parts[1]!) }
       }
+    case "slow":
+      return {
+        _tag: "SlowCallRate",
+        threshold: Number(parts[0]),
+        minimumCalls: Number(parts[2]),
+        window: { _tag: "Within", duration: millisOf(parts[1]!) },
+        slowerThan: millisOf(parts[3]!)
+      }
     default:
       throw new Error(
-        `a trip policy is consecutive(n), failures(n,within) or rate(threshold,within,calls), not ${text}`
+        "a trip policy is consecutive(n), failures(n,within), rate(threshold,within,calls) or " +
+          `slow(threshold,within,calls,slowerThan), not ${text}`
       )
   }
 }
@@ -426,13 +456,18 @@ const policyOf = (command: Command): Breaker.Data => {
     probes: command.number("probes"),
     successes: command.number("successes"),
     sample: calls === undefined ? undefined : { calls, failureRate },
-    lease: command.millis("lease")
+    lease: command.millis("lease"),
+    ramp: command.millis("ramp")
   }
+  const [k, within, minimumCalls] = command.option("throttle")?.split(",") ?? []
   const policy = {
     trip: trip === undefined ? undefined : tripOf(trip),
     openFor: command.millis("openFor"),
     maxOpenFor: command.millis("maxOpenFor"),
     halfOpen: Object.values(halfOpen).every((value) => value === undefined) ? undefined : defined(halfOpen),
+    throttle: k === undefined
+      ? undefined
+      : { k: Number(k), within: millisOf(within!), minimumCalls: Number(minimumCalls) },
     timeout: command.millis("timeout"),
     evidence: command.option("evidence"),
     consistency: consistency === undefined || consistency === "local" || consistency === "strict"

@@ -85,10 +85,12 @@ interface Running {
   readonly until: number
 }
 
+const millisOf = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
+
 /** The longest interval of a process: the round that is under way when its policy changes is one of the policy before. */
 const longestInterval = ({ former }: Process, circuit: number): number =>
   Math.max(
-    ...former[circuit]!.map(({ syncEvery = 1000 }) => Duration.toMillis(Duration.fromInputUnsafe(syncEvery)))
+    ...former[circuit]!.map(({ syncEvery = 1000 }) => millisOf(syncEvery))
   )
 
 export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
@@ -207,6 +209,14 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           (record?.generation ?? 0) === (before === undefined ? 0 : before.record.generation) || old === undefined,
           () => `a report changed the generation of ${circuit}`
         )
+        if (record !== undefined && record !== before?.record && input.generation === generation) {
+          const { streak: { sawSuccess, trailing } } = input.delta
+          this.#check(
+            !sawSuccess || record.streak === trailing,
+            () =>
+              `a report with a success, and ${trailing} failures after it, left a row of ${record.streak} at ${circuit}`
+          )
+        }
         if (record !== undefined && record !== before?.record) {
           this.#checkAges(from, circuit, old?.window ?? [], record.window, now)
         }
@@ -395,7 +405,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       const { consistency = "local", evidence = "pooled", syncEvery } = process.policies[circuit]!
       if (evidence === "any" || consistency !== "local" || looksAtCalls(tripOf(process, circuit))) continue
       const { generation, last, since } = this.#verdicts.get(`${process.index} ${name}`) ?? {}
-      const interval = syncEvery === undefined ? 1000 : Duration.toMillis(Duration.fromInputUnsafe(syncEvery))
+      const interval = millisOf(syncEvery ?? 1000)
       this.#check(
         generation === input.generation && since !== undefined && last !== undefined &&
           last.asOf - since.asOf >= interval - 0.001 &&
@@ -722,7 +732,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const { now } = this.#fleet.world
     const throttles = process.former[circuit]!.flatMap(({ throttle }) => throttle ?? [])
     // The view that it was shed on is as old as an interval on a slow storage.
-    const within = Math.max(...throttles.map(({ within }) => Number(within))) + LATE +
+    const within = Math.max(...throttles.map(({ within }) => millisOf(within!))) + LATE +
       MOST_SLOWED * longestInterval(process, circuit)
     const least = Math.min(...throttles.map(({ minimumCalls }) => minimumCalls!))
     const recent = (index: number, millis: number) =>
@@ -836,7 +846,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const isApart = (state === "Closed") !== (fleet.state === "Closed")
     const apart = this.#apart.get(who)
     if (isApart || apart?.isApart === true) this.#apart.set(who, { at: now, isApart })
-    const ramp = Math.max(...process.former[circuit]!.map(({ halfOpen }) => Number(halfOpen?.ramp ?? 0)))
+    const ramp = Math.max(...process.former[circuit]!.map(({ halfOpen }) => millisOf(halfOpen?.ramp ?? 0)))
     const closed = this.#issued.get(this.#name(circuit))?.get(fleet.generation)
     if (state !== "Closed" || retryAfter === undefined || override !== undefined || closed === undefined) return
     // A process that was apart from its fleet may have closed by probes of its own.
@@ -990,8 +1000,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   }
 }
 
-const lengthOf = ({ halfOpen }: Breaker.Data): number =>
-  Duration.toMillis(Duration.fromInputUnsafe(halfOpen?.lease ?? 30_000))
+const lengthOf = ({ halfOpen }: Breaker.Data): number => millisOf(halfOpen?.lease ?? 30_000)
 
 const leaseOf = (process: Process, circuit: number): number => lengthOf(process.policies[circuit]!)
 
@@ -1037,7 +1046,7 @@ const looksAtCalls = (trip: Trip.Trip): boolean =>
   "policies" in trip ? trip.policies.some(looksAtCalls) : "window" in trip && trip.window._tag === "LastCalls"
 
 const hasSpans = (trip: Trip.Trip, withins: ReadonlyArray<number>): boolean => {
-  const has = (duration: Duration.Input) => withins.includes(Duration.toMillis(Duration.fromInputUnsafe(duration)))
+  const has = (duration: Duration.Input) => withins.includes(millisOf(duration))
   if ("policies" in trip) return trip.policies.every((trip) => hasSpans(trip, withins))
   if (trip._tag === "Failures") return has(trip.within)
   return trip._tag === "ConsecutiveFailures" || trip.window._tag === "LastCalls" || has(trip.window.duration)
@@ -1045,8 +1054,7 @@ const hasSpans = (trip: Trip.Trip, withins: ReadonlyArray<number>): boolean => {
 
 /** Whether the evidence of a snapshot trips a policy, written a second time and naively. */
 const trips = (trip: Trip.Trip, snapshot: Snapshot, withins: ReadonlyArray<number>): boolean => {
-  const over = (duration: Duration.Input) =>
-    snapshot.totals[withins.indexOf(Duration.toMillis(Duration.fromInputUnsafe(duration)))]!
+  const over = (duration: Duration.Input) => snapshot.totals[withins.indexOf(millisOf(duration))]!
   switch (trip._tag) {
     case "ConsecutiveFailures":
       return snapshot.streak >= trip.failures

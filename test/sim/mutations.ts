@@ -7,9 +7,9 @@ export interface Mutation {
   readonly to: string
   /**
    * Found by three bad nodes of a silent fleet (`quiet.ts`), by outages of one of two storages (`switch.ts`), or by fleets that throttle
-   * (`overload.ts`), and not by random schedules. `schedules`: found by random schedules alone, and in no world of the exhaustive search.
+   * (`overload.ts`), and not by random schedules.
    */
-  readonly by?: "bad nodes" | "outages" | "overload" | "schedules" | undefined
+  readonly by?: "bad nodes" | "outages" | "overload" | undefined
   /** Found by a measure that is out of its bounds. */
   readonly measure?: MeasureName | undefined
 }
@@ -250,26 +250,22 @@ export const mutations: ReadonlyArray<Mutation> = [
   {
     rule: "the fleet's ramp begins when its circuit closed",
     from: "joins ? rampEnd(plan, since)",
-    to: "joins ? rampEnd(plan, now)",
-    by: "schedules"
+    to: "joins ? rampEnd(plan, now)"
   },
   {
     rule: "no more keys open than neverOpenMoreThan says",
     from: "if (this.#open + 1 > this.#share * this.#recent) return false",
-    to: "",
-    by: "schedules"
+    to: ""
   },
   {
     rule: "keys that open in the same second are counted",
     from: "this.#open++\n    return true",
-    to: "return true",
-    by: "schedules"
+    to: "return true"
   },
   {
     rule: "the guard of the keys is asked before the fleet is",
     from: "if (mode === undefined && local.isHeldBack(reason, connection.now())) return",
-    to: "",
-    by: "schedules"
+    to: ""
   },
   {
     rule: "a strict call joins no load that was sent before it came",

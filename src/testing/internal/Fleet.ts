@@ -62,7 +62,7 @@ export interface FleetOptions {
   readonly bells?: boolean | undefined
   /** Names of the storages, when a process falls back from each to the next. By default there is one, `simulated`. */
   readonly backends?: ReadonlyArray<string> | undefined
-  /** Where messages wait to be delivered by hand. All that is random is then in the middle of its range. */
+  /** Where messages wait to be delivered by hand. Then nothing is left to chance: each machine draws what it is told to. */
   readonly mail?: Mail | undefined
   /** The time at which the world begins, in milliseconds. */
   readonly startsAt?: number | undefined

@@ -150,13 +150,15 @@ export class Machine {
   isPunctual = true
   isPaused = false
   isDead = false
+  /** What is drawn at random, from 0 to 1, where that is not left to chance. */
+  draw = 0.5
   #suspendedAt: number | undefined = undefined
   #sleptMillis = 0
   /** Timers that were due while it was suspended: they go on with the time that they had left. */
   #asleep: Array<() => void> = []
   #waiting: Array<() => void> = []
 
-  /** `skew`: how far its wall clock is off. `isEven`: all that is random is in the middle of its range, and clocks begin alike. */
+  /** `skew`: how far its wall clock is off. `isEven`: nothing is left to chance (`draw`), and clocks begin alike. */
   constructor(world: World, seed: number, skew: number, isEven = false) {
     this.world = world
     this.clock = clockOf(
@@ -167,7 +169,7 @@ export class Machine {
     const rng = new Rng(seed)
     this.context = Context.make(Clock.Clock, this.clock).pipe(
       Context.add(Scheduler.Scheduler, world.scheduler),
-      Context.add(Random.Random, isEven ? { nextDoubleUnsafe: () => 0.5, nextIntUnsafe: () => 0 } : rng),
+      Context.add(Random.Random, isEven ? { nextDoubleUnsafe: () => this.draw, nextIntUnsafe: () => 0 } : rng),
       Context.add(
         IdSource,
         () => Array.from({ length: 3 }, () => rng.nextDoubleUnsafe().toString(36).slice(2)).join("")

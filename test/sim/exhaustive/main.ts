@@ -7,8 +7,10 @@
  * --minutes n       stops each world's search after so long (default 30)
  * --mutations       finds the shortest run that breaks the protocol without each of the rules of the worlds
  * --mutation n      the same for the one with this number
+ * --docs            writes what was found into the tables of docs/proof.md
  */
 import { execFile } from "node:child_process"
+import { readFileSync, writeFileSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { parseArgs, promisify } from "node:util"
@@ -66,15 +68,35 @@ const pooled = async <A>(items: ReadonlyArray<A>, run: (item: A) => Promise<void
 const row = (...cells: ReadonlyArray<string | number>): void =>
   console.log(cells.map((cell, i) => i === 0 ? String(cell).padEnd(12) : String(cell).padStart(10)).join(""))
 
+type Cells = ReadonlyArray<string | number>
+
+/** Writes these rows of the table of docs/proof.md whose head begins with this cell. It has one for each name, in this order. */
+const document = (head: string, names: ReadonlyArray<string>, rows: ReadonlyMap<string, Cells>): void => {
+  const path = fileURLToPath(new URL("../../../docs/proof.md", import.meta.url))
+  const lines = readFileSync(path, "utf8").split("\n")
+  const nameOf = (line: string): string => line.split("|")[1]?.trim() ?? ""
+  const first = lines.findIndex((line) => nameOf(line) === head) + 2
+  const count = lines.indexOf("", first) - first
+  const former = new Map(lines.slice(first, first + count).map((line) => [nameOf(line), line]))
+  const row = (cells: Cells): string => `| ${cells.join(" | ")} |`
+  const written = names.flatMap((name) => rows.has(name) ? row(rows.get(name)!) : former.get(name) ?? [])
+  lines.splice(first, count, ...written)
+  writeFileSync(path, lines.join("\n"))
+}
+
 const searchAll = async (tasks: ReadonlyArray<Task>): Promise<void> => {
+  const rows = new Map<string, Cells>()
   row("world", "depth", "states", "steps", "audited", "seconds")
   await pooled(tasks, async (task) => {
     const { audited, depth, scenario, seconds, states, steps, unlike } = await inWorker(task)
     row(task.world, depth, states, steps, audited, seconds.toFixed(0))
+    const { about, depth: most, name } = planOf(task.world)
+    rows.set(name, [name, about, most, depth, states, steps, seconds.toFixed(0)])
     if (scenario !== undefined) console.log(`\n${scenario}\n`)
     for (const one of unlike) console.log(`  told apart by a further step: ${one}`)
     if (scenario !== undefined || unlike.length > 0) process.exitCode = 1
   })
+  if (values.docs) document("world", plans.map(({ name }) => name), rows)
   console.log(process.exitCode === 1 ? "something is broken" : "all holds")
 }
 
@@ -100,7 +122,8 @@ const { values } = parseArgs({
     short: { type: "boolean", default: false },
     minutes: { type: "string", default: "30" },
     mutations: { type: "boolean", default: false },
-    mutation: { type: "string" }
+    mutation: { type: "string" },
+    docs: { type: "boolean", default: false }
   }
 })
 
@@ -114,19 +137,29 @@ const taskOf = ({ depth, depthInTests, name }: Plan): Task => ({
   within: 60_000 * wholeNumber("minutes", values.minutes, { least: 1 })
 })
 
-const findMutation = async (mutation: number): Promise<void> => {
+/** Prints the shortest run that breaks the protocol without a rule, and returns its number of steps. */
+const findMutation = async (mutation: number): Promise<string | undefined> => {
   const { rule } = mutations[mutation]!
   const plan = plans.find(({ rules = [] }) => rules.includes(rule))
   const told = plan === undefined ? "" : await without(mutation, taskOf(plan))
   const [scenario] = /^# [^]*(?=\n\n[^\n]*\n*something is broken)/m.exec(told) ?? []
   console.log(scenario === undefined ? `\nNot found: ${rule}` : `\nWithout the rule that ${rule}:\n\n${scenario}`)
   if (scenario === undefined) process.exitCode = 1
+  return /, (\d+) steps? from its beginning/.exec(scenario ?? "")?.[1]
+}
+
+const findAll = async (): Promise<void> => {
+  const searched = plans.flatMap(({ name, rules = [] }) => rules.map((rule) => ({ name, rule })))
+  const rows = new Map<string, Cells>()
+  await pooled(searched, async ({ name, rule }) => {
+    const steps = await findMutation(mutations.findIndex((mutation) => mutation.rule === rule))
+    rows.set(rule, [rule, name, steps ?? "not found"])
+  })
+  if (values.docs) document("rule", searched.map(({ rule }) => rule), rows)
 }
 
 if (!isMainThread) parentPort!.postMessage(perform(workerData as Task))
 else if (values.mutation !== undefined) {
   await findMutation(wholeNumber("mutation", values.mutation, { least: 0, most: mutations.length - 1 }))
-} else if (values.mutations) {
-  const rules = plans.flatMap(({ rules = [] }) => rules)
-  await pooled([...mutations.keys()].filter((i) => rules.includes(mutations[i]!.rule)), findMutation)
-} else await searchAll((values.world === undefined ? plans : [planOf(values.world)]).map(taskOf))
+} else if (values.mutations) await findAll()
+else await searchAll((values.world === undefined ? plans : [planOf(values.world)]).map(taskOf))

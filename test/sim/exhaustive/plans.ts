@@ -3,6 +3,17 @@
  * may happen in one run. Time passes, and messages arrive, as often as they can.
  */
 
+import {
+  answersApart,
+  calls,
+  knowsNewest,
+  type Promising,
+  reportsAtMost,
+  sheds,
+  staysClosed,
+  tells
+} from "./promises.ts"
+
 /** How often something may happen in one run. What is absent does not happen. */
 export interface Budget {
   /** Calls that end at once. */
@@ -41,10 +52,10 @@ export interface Plan {
   readonly acts?: ReadonlyArray<string>
   /** How long a leap is, in milliseconds. */
   readonly leapMillis?: number
-  /** Whether the circuit must stay closed for the fleet, whatever happens. */
-  readonly staysClosed?: boolean
-  /** Whether each new state is also brought to rest, and checked there. */
-  readonly rests?: boolean
+  /** What is promised besides the invariants of the protocol. */
+  readonly promise?: Promising
+  /** How each new state is also brought to rest, and checked there. */
+  readonly rests?: ReadonlyArray<string>
   /** Rules of `mutations.ts` without which a run of this world breaks the protocol. */
   readonly rules?: ReadonlyArray<string>
   /** How many steps are searched by `npm run check:exhaustive`, and by `npm test`. */
@@ -54,10 +65,15 @@ export interface Plan {
 
 const any = "evidence=any trip=consecutive(1) openFor=1s lease=1s"
 const pooled = "trip=consecutive(2) openFor=1s lease=1s"
-const silent = "trip=rate(0.5,30s,4) bells=yes reports=quiet"
+const quiet = "bells=yes reports=quiet"
+const silent = `trip=rate(0.5,30s,4) ${quiet}`
+const throttled = `trip=consecutive(99) throttle=2,20s,4 ${quiet}`
 
 /** Both instances know the circuit, and have their first reports under way. */
 const known = ["call a succeed", "call b succeed", "advance 1s"]
+
+/** Both instances know the circuit, and have told everything. */
+const silence = ["call a succeed", "call b succeed", "advance 2s"]
 
 /** The circuit is open for both, and its time is over. */
 const opened = ["call a fail", "advance 50ms", "call b fail", "advance 1.1s"]
@@ -116,7 +132,7 @@ export const plans: ReadonlyArray<Plan> = [
     fleet: "a b trip=consecutive(9)",
     before: known,
     budget: { calls: 2, faults: 2 },
-    rests: true,
+    rests: ["rest"],
     rules: [
       "a report is counted once",
       "a report that was sent is frozen"
@@ -306,7 +322,7 @@ export const plans: ReadonlyArray<Plan> = [
     before: ["call a succeed", "call b succeed", "advance 2s", "call b succeed x9", "call a fail x5"],
     budget: { calls: 1 },
     calls: ["fail"],
-    staysClosed: true,
+    promise: staysClosed,
     rules: [
       "who hears of an alert reports what is unsaid",
       "the bell is polled",
@@ -314,5 +330,259 @@ export const plans: ReadonlyArray<Plan> = [
     ],
     depth: 8,
     depthInTests: 4
+  },
+  {
+    name: "told",
+    about: "A silent fleet in which failures are told soon, once the circuit could open on as many of every instance.",
+    fleet: `a b trip=rate(0.5,30s,8) ${quiet}`,
+    before: silence,
+    budget: { calls: 2 },
+    calls: ["fail"],
+    promise: tells("failure", 60, (untold) => untold >= 2),
+    rules: [
+      "failures that could open the circuit are reported soon",
+      "what is not known may fill the minimum of calls"
+    ],
+    depth: 6,
+    depthInTests: 3
+  },
+  {
+    name: "isolated",
+    about: "An instance that trips where the successes of the others keep the circuit closed, and tells why at once.",
+    fleet: `a b trip=rate(0.5,30s,4) ${quiet}`,
+    before: ["call a succeed", "call b succeed x40", "advance 3s", "call a fail x2"],
+    budget: { calls: 2 },
+    promise: tells("failure", 60, (untold, process) => untold > 0 && process.snapshot(0).isolated),
+    rules: [
+      "an own trip is reported at once"
+    ],
+    depth: 6,
+    depthInTests: 3
+  },
+  {
+    name: "slow",
+    about: "A silent fleet in which slow calls are told in the next round, once the circuit could open on them.",
+    fleet: `a b trip=slow(0.5,30s,4,100ms) ${quiet}`,
+    before: silence,
+    budget: { calls: 2 },
+    calls: ["succeed takes=200ms"],
+    promise: tells("slow", 1100, (untold) => untold >= 1),
+    rules: [
+      "slow calls could open the circuit, too"
+    ],
+    depth: 6,
+    depthInTests: 3
+  },
+  {
+    name: "called",
+    about: "An alert that a wiped storage has forgotten, and a fleet that goes on to fail.",
+    fleet: `a b trip=consecutive(5) ${quiet}`,
+    before: [...silence, "call a fail x4", "advance 100ms"],
+    budget: { calls: 1, wipes: 1 },
+    calls: ["fail"],
+    promise: calls(4),
+    rules: [
+      "every report of an instance that suspects a trip says so"
+    ],
+    depth: 7,
+    depthInTests: 4
+  },
+  {
+    name: "calm",
+    about: "A fleet that is silent again after an alert.",
+    fleet: `a b trip=consecutive(5) ${quiet}`,
+    before: [...silence, "call a fail x4", "advance 100ms", "call a succeed", "advance 5s"],
+    budget: { calls: 2 },
+    calls: ["succeed"],
+    promise: reportsAtMost(1, 5000),
+    rules: [
+      "an alert ends"
+    ],
+    depth: 7,
+    depthInTests: 4
+  },
+  {
+    name: "partial",
+    about: "An instance of whose calls some fail, and which tells that less often from time to time.",
+    fleet: "a trip=consecutive(50)",
+    before: ["call a succeed", "advance 2s", "call a fail", "advance 50ms", "call a fail", "advance 100ms"],
+    budget: { calls: 3 },
+    promise: reportsAtMost(2, 300),
+    rules: [
+      "each report that a failure hurries makes the next one wait longer"
+    ],
+    depth: 8,
+    depthInTests: 4
+  },
+  {
+    name: "rows",
+    about: "Failures in a row that successes end, whenever they are reported.",
+    fleet: "a b trip=consecutive(9)",
+    before: [...silence, "call a fail", "advance 100ms"],
+    budget: { calls: 2, faults: 1 },
+    rules: [
+      "successes that come late end a row, too"
+    ],
+    depth: 5,
+    depthInTests: 2
+  },
+  {
+    name: "answers",
+    about: "Instances that answer an alert at a time that they draw.",
+    fleet: `a b c trip=consecutive(5) ${quiet}`,
+    before: [
+      "call a succeed",
+      "call b succeed",
+      "call c succeed",
+      "advance 2s",
+      "call b succeed",
+      "call c succeed",
+      "call a fail x4",
+      "advance 900ms"
+    ],
+    budget: { acts: 2, faults: 1 },
+    acts: ["draw % 0.1"],
+    promise: answersApart,
+    rules: [
+      "instances answer an alert at random"
+    ],
+    depth: 7,
+    depthInTests: 3
+  },
+  {
+    name: "shares",
+    about:
+      "Calls of three instances of which one fails: it sheds them, as does one that has few, and one that has met many successes does not.",
+    fleet: `a b c ${throttled}`,
+    before: [
+      "call a succeed",
+      "call b succeed",
+      "call c succeed",
+      "advance 2s",
+      "call a succeed",
+      "call c succeed x8",
+      "call b fail x80",
+      "advance 3s",
+      "draw a 0.1",
+      "draw b 0.1",
+      "draw c 0.1"
+    ],
+    budget: { calls: 2 },
+    calls: ["succeed"],
+    promise: sheds(true, true, false),
+    rules: [
+      "calls that were shed are requests",
+      "an instance with calls enough sheds by what it has met itself",
+      "an instance with few calls sheds as the fleet does",
+      "who sees that calls could be shed asks for the counts of all"
+    ],
+    depth: 6,
+    depthInTests: 2
+  },
+  {
+    name: "unsaid",
+    about: "An instance that fails, beside one whose successes are not said yet: a third sheds nothing.",
+    fleet: `a b c ${throttled}`,
+    before: [
+      "call a succeed",
+      "call b succeed",
+      "call c succeed",
+      "advance 2s",
+      "draw a 0.1",
+      "draw b 0.9",
+      "draw c 0.1",
+      "call c succeed",
+      "call b succeed x60",
+      "call a fail x40",
+      "advance 950ms"
+    ],
+    budget: { calls: 1 },
+    calls: ["succeed"],
+    promise: sheds(undefined, false, false),
+    rules: [
+      "the fleet's requests shed calls once all had their say"
+    ],
+    depth: 7,
+    depthInTests: 3
+  },
+  {
+    name: "ramp",
+    about: "A circuit that a probe closes, and instances that hear of it at different times.",
+    fleet: `a b ${any} ramp=3s`,
+    before: [...opened, "call a succeed", "advance 850ms"],
+    budget: { calls: 1, faults: 1 },
+    rules: [
+      "the fleet's ramp begins when its circuit closed"
+    ],
+    depth: 6,
+    depthInTests: 3
+  },
+  {
+    name: "keys",
+    about: "Two keys of a breaker, of which one may be open.",
+    fleet: "a keys=2 neverOpenMoreThan=0.5 trip=consecutive(1) openFor=10s",
+    before: ["call a succeed key=1", "call a succeed key=2", "advance 2s"],
+    budget: { calls: 2, faults: 1 },
+    calls: ["fail key=1", "fail key=2"],
+    rules: [
+      "no more keys open than neverOpenMoreThan says",
+      "keys that open in the same second are counted",
+      "the guard of the keys is asked before the fleet is"
+    ],
+    depth: 7,
+    depthInTests: 3
+  },
+  {
+    name: "outage",
+    about:
+      "A silent fleet on two storages: each instance is cut off from another one, operators act, and one is healed.",
+    fleet: `a b trip=rate(0.5,90s,20) ${quiet} storages=primary,secondary`,
+    before: [
+      // The rounds in which they report come later than the search.
+      "draw a 0.9",
+      "draw b 0.9",
+      "call a succeed x100 every=250ms",
+      "call b succeed x100 every=250ms",
+      "advance 2s",
+      "cut a from=primary refused",
+      "cut b from=secondary refused"
+    ],
+    budget: { acts: 1, leaps: 2 },
+    acts: ["override % forcedOpen"],
+    leapMillis: 3000,
+    promise: knowsNewest,
+    rests: ["heal a", "advance 10s"],
+    rules: [
+      "another storage that answers has another epoch",
+      "another epoch has every circuit looked at"
+    ],
+    depth: 4,
+    depthInTests: 2
+  },
+  {
+    name: "return",
+    about:
+      "A fleet whose first storage was away for all: polls return to it sooner than changes do, while an operator acts.",
+    fleet: `a b trip=rate(0.5,90s,20) ${quiet} storages=primary,secondary`,
+    before: [
+      "draw a 0.9",
+      "draw b 0.9",
+      "call a succeed x100 every=250ms",
+      "call b succeed x100 every=250ms",
+      "advance 2s",
+      "cut a from=primary refused",
+      "cut b from=primary refused",
+      "override b forcedOpen"
+    ],
+    budget: { acts: 3, leaps: 2 },
+    acts: ["clear %", "heal %"],
+    leapMillis: 1500,
+    promise: knowsNewest,
+    rests: ["heal a", "heal b", "advance 10s"],
+    rules: [
+      "every circuit is looked at where any may have rung"
+    ],
+    depth: 4,
+    depthInTests: 2
   }
 ]

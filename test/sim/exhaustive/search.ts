@@ -5,6 +5,7 @@
  */
 import { Stage } from "../../scenarios/stage.ts"
 import type { Kind, Plan } from "./plans.ts"
+import type { Promised } from "./promises.ts"
 import { BEGINNING, hashOf, stateOf } from "./state.ts"
 
 /** A choice of the search: a command of a scenario, and what it takes from the budget. */
@@ -20,6 +21,8 @@ const STEP_MILLIS = 1000
 export class Run {
   readonly stage = new Stage({ isSilent: true, startsAt: BEGINNING })
   readonly #plan: Plan
+  readonly #promised: Promised | undefined
+  #path = ""
   #left: Record<string, number>
 
   constructor(plan: Plan) {
@@ -27,23 +30,29 @@ export class Run {
     this.#left = { ...plan.budget }
     this.stage.perform(fleetOf(plan))
     for (const command of plan.before ?? []) this.stage.perform(command)
+    this.#promised = plan.promise?.(this.stage)
   }
 
   /** What of the protocol is broken. */
   get broken(): string | undefined {
-    const [broken] = this.stage.broken
-    if (broken !== undefined || this.#plan.staysClosed !== true) return broken
-    const opened = [...this.stage.fleet.server.documents.values()].some(({ record }) => record.lifetime.opened > 0)
-    return opened ? "the circuit opened for the fleet, and the evidence of all does not trip" : undefined
+    return this.stage.broken[0] ?? this.#promised?.broken()
+  }
+
+  /** What is broken once the fleet is at rest. Nothing can be taken after that. */
+  brokenAtRest(commands: ReadonlyArray<string>): string | undefined {
+    for (const command of commands) this.stage.perform(command)
+    return this.broken ?? this.#promised?.brokenAtRest?.()
   }
 
   take({ command, kind }: Choice): void {
     if (kind !== undefined) this.#left[kind]!--
     this.stage.perform(command)
+    // What a storage made of two remembers cannot be read, so no two runs count as one.
+    if (this.stage.fleet.servers.length > 1) this.#path += `${command}; `
   }
 
   state() {
-    return stateOf(this.stage, JSON.stringify(this.#left))
+    return stateOf(this.stage, this.#promised?.memory(), `${JSON.stringify(this.#left)} ${this.#path}`)
   }
 
   /** What may come next. */
@@ -174,9 +183,9 @@ export const search = (
         if (twin === undefined) {
           known.set(hash, child)
           next.push(child)
-          if (plan.rests === true) {
-            run.stage.perform("rest")
-            if (run.broken !== undefined) return result(at, foundAt(child, run.broken, "rest"))
+          if (plan.rests !== undefined) {
+            const broken = run.brokenAtRest(plan.rests)
+            if (broken !== undefined) return result(at, foundAt(child, broken, ...plan.rests))
           }
         } else if (++merges % auditEvery === 0) {
           audited++

@@ -32,7 +32,7 @@ const SILENT = new Set([
   ..."batches broken clock context fingerprint hub inForce keptErrors local log machine meter plan policy shared".split(
     " "
   ),
-  ..."storage tally ticker timesOpened to withins".split(" "),
+  ..."storage tally ticker timesOpened to usedAtSecond withins".split(" "),
   ..."connection endedAt fingerprint fleet local logged loggedOwnAt membership random wallAheadMillis withins".split(
     " "
   )
@@ -151,7 +151,7 @@ const instancesOf = ({ fleet }: Stage): ReadonlyMap<string, number> =>
 
 const tellProcess = (teller: Teller, process: Process): string => {
   const { calls, isStopping, link, machine, startedAt } = process
-  const { isDead, isPaused, isPunctual, resumedAt, timers, wokeAt } = machine
+  const { draw, isDead, isPaused, isPunctual, resumedAt, timers, wokeAt } = machine
   if (isDead) return "dead"
   const waiting = (machine as Exposed).$private_waiting.length
   const circuits = circuitsOf(process)
@@ -162,8 +162,19 @@ const tellProcess = (teller: Teller, process: Process): string => {
     shared,
     [...timers].map(({ due }) => due).sort((a, b) => a - b),
     [...calls],
-    [isPaused, isPunctual, isStopping, resumedAt, wokeAt, link.hurtAt, startedAt, waiting]
+    [draw, isPaused, isPunctual, isStopping, resumedAt, wokeAt, link.hurtAt, startedAt, waiting],
+    tellKeys(circuits, machine)
   ])
+}
+
+/** How many keys of a keyed breaker are open, which is counted once in each second of its clock. */
+const tellKeys = (circuits: ReadonlyArray<Exposed>, { clock }: Process["machine"]): unknown => {
+  const { $private_countedAtSecond, $private_open, $private_recent, $private_share } = circuits[0].shared.openKeys
+  if ($private_share === 1) return undefined
+  const now = Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  const second = Math.floor(now / 1000)
+  const used = circuits.map(({ usedAtSecond }) => second - usedAtSecond)
+  return [now % 1000, second === $private_countedAtSecond, $private_open, $private_recent, used]
 }
 
 /** Whose timers are due in which order. */
@@ -183,10 +194,11 @@ const tellServer = (teller: Teller, { fleet: { options: { mail }, server } }: St
   ])
 }
 
-/** A line for each thing that the invariants remember. Keys begin with a process, and some name a generation. */
+/** A line for each thing that the invariants and the world's promise remember. Keys begin with a process, and some name a generation. */
 const tellInvariants = (
   teller: Teller,
   stage: Stage,
+  promised: unknown,
   known: (generation: string) => boolean
 ): ReadonlyArray<string> => {
   const isKnown = (key: unknown): boolean => {
@@ -208,6 +220,7 @@ const tellInvariants = (
   }
   teller.begin(0)
   for (const [field, value] of Object.entries(stage.invariants ?? {})) if (!SILENT.has(field)) add(field, value)
+  add("promised", promised)
   return lines
 }
 
@@ -223,15 +236,15 @@ export interface State {
   readonly order: ReadonlyArray<number>
 }
 
-/** `more`: what else the future depends on. */
-export const stateOf = (stage: Stage, more: string): State => {
+/** `promised`: what a promise of the world remembers. `more`: what else the future depends on. */
+export const stateOf = (stage: Stage, promised: unknown, more: string): State => {
   const teller = new Teller(stage, instancesOf(stage))
   const each = stage.fleet.processes.map((process) => tellProcess(teller, process))
   const server = tellServer(teller, stage)
   const timers = tellTimers(stage)
   const system = [...each, server].join("\n")
   const generations = ranksOf(system.matchAll(GENERATION).map(([, generation]) => generation!))
-  const memory = tellInvariants(teller, stage, (generation) => generations.has(generation)).join("\n")
+  const memory = tellInvariants(teller, stage, promised, (generation) => generations.has(generation)).join("\n")
   const stamps = ranksOf(`${system}${memory}`.matchAll(STAMP).map(([, stamp]) => stamp!))
   const ranked = (text: string): string =>
     text.replaceAll(GENERATION, (_, generation) => `<g${generations.get(generation)}>`)
