@@ -156,8 +156,9 @@ describe("pooled evidence and a policy that changes", () => {
 
   it.effect("a circuit that reported no successes so far dilutes no window with those of its past", () =>
     Effect.gen(function*() {
-      const breaker = yield* Breaker.make("past", { trip: Trip.consecutiveFailures(100), evidence: "any" })
-      const other = yield* Breaker.make("past", { trip: rate("20 seconds", 4), evidence: "pooled" })
+      const reports = "every interval"
+      const breaker = yield* Breaker.make("past", { trip: Trip.consecutiveFailures(100), evidence: "any", reports })
+      const other = yield* Breaker.make("past", { trip: rate("20 seconds", 4), evidence: "pooled", reports })
       yield* succeedTimes(breaker, 1000)
       yield* TestClock.adjust("5 minutes")
       yield* breaker.reconfigure({ evidence: "pooled" })

@@ -50,7 +50,7 @@ describe("the README's table of defaults", () => {
 
   it("the README's defaults of a fleet are those of a breaker without a policy", () => {
     const { evidence, failsWithStorage, isQuiet, maxAgeMillis, syncEveryMillis } = defaults.fleet
-    assert.deepEqual([isQuiet, table.get("reports")], [false, "`every interval`"])
+    assert.deepEqual([isQuiet, table.get("reports")], [true, "`quiet`"])
     assert.strictEqual(table.get("syncEvery"), `${syncEveryMillis / 1000} second`)
     assert.deepEqual([maxAgeMillis, table.get("consistency")], [Infinity, "`local`"])
     assert.deepEqual([failsWithStorage, table.get("onStorageError")], [false, "`allow`"])

@@ -202,15 +202,15 @@ export interface Data {
    */
   readonly syncEvery?: Duration.Input | undefined
   /**
-   * How often healthy circuits are reported. `every interval` (the default): each circuit in use once per `syncEvery`. `quiet`,
-   * where the storage has bells: every 10 to 30 seconds, and a failure at once if the fleet could open on it. Then all instances
-   * report once per `syncEvery`, until the fleet has opened or is healthy.
+   * How often healthy circuits are reported. `quiet` (the default), where the storage has bells: every 10 to 30 seconds, and a
+   * failure at once if the fleet could open on it. Then all instances report once per `syncEvery`, until the fleet has opened or
+   * is healthy. `every interval`: each circuit in use once per `syncEvery`, so that the storage's counts are never older.
    *
    * With either the fleet opens on the same evidence, because whoever suspects that it trips calls for the counts of all, and
-   * all answer. An instance whose storage has no bells does not call, and neither does one of a version without this field: it
-   * may open the fleet on what the quiet ones have not said. So first deploy every process with `every interval`, and set
-   * `quiet` once all of them use the storage with its bells. Memory, Redis and SQL have bells, and so have
-   * fallbacks, mirrors and migrations of these. Elsewhere, and under `strict`, `quiet` has no effect, which a Warn says.
+   * all answer. Memory, Redis and SQL have bells, and so have fallbacks, mirrors and migrations of these. Elsewhere, and under
+   * `strict`, circuits in use are reported every interval, which a Warn says if the policy asks for `quiet`. An instance without
+   * bells does not call for the counts of others: where such instances share circuits with others that have bells, set
+   * `every interval` for all of them.
    */
   readonly reports?: "quiet" | "every interval" | undefined
 }

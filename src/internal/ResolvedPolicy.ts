@@ -157,7 +157,7 @@ const valueProblems = (policy: Policy): ReadonlyArray<Problem> => {
     ...consistencyProblems(policy),
     ...evidenceProblems(policy),
     ...oneOf("onStorageError", policy.onStorageError ?? "allow", ["allow", "fail"]),
-    ...oneOf("reports", policy.reports ?? "every interval", ["quiet", "every interval"]),
+    ...oneOf("reports", policy.reports ?? "quiet", ["quiet", "every interval"]),
     ...oneOf("enforcement", policy.enforcement ?? "enforce", ["enforce", "metricsOnly"]),
     ...approachProblems(policy),
     ...(classify === undefined || typeof classify === "function"
@@ -292,7 +292,7 @@ export const withDefaults = (policy: Policy): Resolved => {
       evidence: looksAtCalls(rule) ? "any" : policy.evidence,
       failsWithStorage: policy.onStorageError === "fail" && enforcement === "enforce",
       proposes: enforcement === "enforce",
-      isQuiet: policy.reports === "quiet"
+      isQuiet: policy.reports !== "every interval"
     }
   }
 }

@@ -52,6 +52,7 @@ const policies: Readonly<Record<string, Breaker.Data>> = {
   any: {
     trip: { _tag: "ConsecutiveFailures", failures: 5 },
     evidence: "any",
+    reports: "every interval",
     openFor: OPEN_FOR,
     halfOpen: { lease: 3000 }
   },
@@ -63,6 +64,7 @@ const policies: Readonly<Record<string, Breaker.Data>> = {
       minimumCalls: 20
     },
     evidence: "pooled",
+    reports: "every interval",
     openFor: OPEN_FOR,
     halfOpen: { probes: 2, successes: 3, lease: 3000 }
   },

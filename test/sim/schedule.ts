@@ -168,7 +168,7 @@ export const scheduleFrom = (seed: number): Schedule => {
   const quiet = new Rng(seed, 4)
   const bells = quiet.chance(0.5)
   const withReports = (policy: Breaker.Data): Breaker.Data =>
-    quiet.chance(0.6) ? { ...policy, reports: "quiet" } : policy
+    quiet.chance(0.6) ? policy : { ...policy, reports: "every interval" }
   // Whether samples judge half-open rounds.
   const sampled = new Rng(seed, 5)
   // Whether circuits shed calls.

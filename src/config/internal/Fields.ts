@@ -41,7 +41,8 @@ const about: Readonly<Record<string, string>> = {
   approachAt:
     "At this share of a threshold the circuit is told to come close to opening; false for never. Default 0.8.",
   syncEvery: "The interval between reports to the storage. Default 1 second.",
-  reports: "How often healthy circuits are reported: every interval (the default), or quiet, on a storage with bells.",
+  reports:
+    "How often healthy circuits are reported: quiet (the default), every 10 to 30 seconds on a storage with bells, or every interval.",
   capacity: "The most circuits at once, of a keyed breaker. Default 10000.",
   idleTimeToLive: "A keyed breaker forgets a circuit that was not used for this long. Default 1 hour.",
   overflow: "How a keyed breaker serves a new key when there is no room. Default evictIdle.",
