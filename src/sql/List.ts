@@ -45,9 +45,10 @@ export const pageAfter = (database: Database, after: string | undefined): Effect
     const { dialect, sql, tables } = database
     const now = dialect.time(yield* readNowMillis(database))
     const [states, counts] = [sql(tables.states), sql(tables.counts)]
+    // For `EXISTS` Postgres would read all counts for each page.
     const rows = yield* sql<ListedRow>`
-SELECT service_name, full_name, CASE WHEN expires_at > ${now} AND (document IS NOT NULL OR EXISTS
-(SELECT 1 FROM ${counts} AS counts WHERE counts.service_name = states.service_name AND delta IS NOT NULL))
+SELECT service_name, full_name, CASE WHEN expires_at > ${now} AND (document IS NOT NULL OR
+(SELECT 1 FROM ${counts} AS counts WHERE counts.service_name = states.service_name AND delta IS NOT NULL LIMIT 1) = 1)
 THEN 1 ELSE 0 END AS is_kept FROM ${states} AS states
 ${after === undefined ? sql.literal("") : sql`WHERE service_name > ${after}`}
 ORDER BY service_name LIMIT ${sql.literal(String(PAGE))}`

@@ -63,6 +63,8 @@ LATERAL jsonb_populate_record(model, jsonb_build_object('service_name', 'shop/ho
 WHERE model.service_name = '${MODEL}'`
         ))
     )
+    // The server would do so by itself after a while. Until then it reads whole tables.
+    yield* sql.unsafe(`ANALYZE ${prefix}states, ${prefix}counts, ${prefix}instances`)
   }).pipe(Effect.provide(layerOnDatabase(postgres, { prefix })))
 
 const namesInJson = (text: string) => (JSON.parse(text) as Output.Ls).circuits.map(({ circuit }) => circuit)
