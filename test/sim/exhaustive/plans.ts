@@ -438,10 +438,11 @@ export const plans: ReadonlyArray<Plan> = [
       "call b succeed",
       "call c succeed",
       "call a fail x4",
+      "draw b 0.1",
+      "draw c 0.9",
       "advance 900ms"
     ],
-    budget: { acts: 2, faults: 1 },
-    acts: ["draw % 0.1"],
+    budget: { faults: 1 },
     promise: answersApart,
     rules: [
       "instances answer an alert at random"

@@ -88,7 +88,8 @@ export const tells = (
 /** After a report of an instance that knows of so many failures in a row there is an alert. */
 export const calls = (streak: number): Promising => (stage) => {
   const { fleet } = stage
-  const suspects = new Set(fleet.processes.filter(() => (recordOf(stage)?.streak ?? 0) >= streak))
+  // Whoever has met them has told them, and was answered.
+  const suspects = new Set(fleet.processes.filter((process) => process.snapshot(0).statistics.failure >= streak))
   let broken: string | undefined = undefined
   fleet.watchers.push({
     ended: (process, { kind }, exit) => {

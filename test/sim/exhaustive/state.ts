@@ -114,7 +114,9 @@ class Teller {
     if (value instanceof Uint32Array) return value.join()
     if ("~effect/Exit" in value) {
       const exit = value as { readonly value?: unknown; readonly cause?: unknown }
-      return "value" in exit ? `ok ${this.tell(exit.value)}` : `error ${String(exit.cause)}`
+      // How long a call was told to wait is said to its caller, and has no effect here.
+      const told = String(exit.cause).replaceAll(/ \(retry after [^)]*\)/g, "")
+      return "value" in exit ? `ok ${this.tell(exit.value)}` : `error ${told}`
     }
     if (isOpaque(value)) return "o"
     let told = "{"
