@@ -451,6 +451,7 @@ const tripOf = (text: string): unknown => {
 const policyOf = (command: Command): Breaker.Data => {
   const trip = command.option("trip")
   const consistency = command.option("consistency")
+  const reports = command.option("reports")
   const [calls, failureRate] = command.option("sample")?.split(",").map(Number) ?? []
   const halfOpen = {
     probes: command.number("probes"),
@@ -475,7 +476,7 @@ const policyOf = (command: Command): Breaker.Data => {
       : { maxAge: millisOf(consistency) },
     onStorageError: command.option("onStorageError"),
     syncEvery: command.millis("syncEvery"),
-    reports: command.option("reports")
+    reports: reports === "everyInterval" ? "every interval" : reports
   }
   return Schema.decodeUnknownSync(Breaker.Data)(defined(policy))
 }

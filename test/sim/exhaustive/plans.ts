@@ -297,7 +297,7 @@ export const plans: ReadonlyArray<Plan> = [
   {
     name: "alert",
     about: "Evidence that trips before an alert is called, and a fleet that must have had time to answer.",
-    fleet: `a b ${pooled} bells=yes`,
+    fleet: `a b ${pooled} bells=yes reports=everyInterval`,
     before: [
       "call a succeed",
       "call b succeed",
