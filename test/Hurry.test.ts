@@ -7,7 +7,7 @@ import { processes } from "./support/storages.ts"
 import { failTimes, untilQuiet } from "./utils.ts"
 
 describe("hurried reports", () => {
-  it("each makes the next one twice as late, up to an interval, until there was none for two intervals", () => {
+  it("each makes the next one twice as late, up to an interval, and three intervals without one twice as soon again", () => {
     const hurry = new Hurry()
     let now = 0
     const delays = Array.from({ length: 8 }, () => {
@@ -17,8 +17,10 @@ describe("hurried reports", () => {
       return delay
     })
     assert.deepStrictEqual(delays, [50, 100, 200, 400, 800, 1000, 1000, 1000])
-    assert.strictEqual(hurry.next(now + 2000, 1000), now + 3000)
-    assert.strictEqual(hurry.next(now + 2001, 1000), now + 2051)
+    const later = (millis: number) => hurry.next(now + millis, 1000) - (now + millis)
+    assert.deepStrictEqual([2999, 3000, 6000, 9000, 12_000, 15_000].map(later), [1000, 500, 250, 125, 62.5, 50])
+    hurry.sent(now + 6000, 1000)
+    assert.strictEqual(hurry.next(now + 6000, 1000), now + 6500)
   })
 
   it("a failure that is not reported makes no other wait", () => {

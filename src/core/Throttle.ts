@@ -51,4 +51,4 @@ export const couldShed = (
       const { failure, shed = 0, slow, success } = evidence.totals(of)
       return { success, failure: failure + shed, slow }
     }
-  }, early)
+  }, { streak: 1, totals: early })

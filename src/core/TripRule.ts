@@ -115,18 +115,24 @@ export const trips = (rule: TripRule, evidence: Evidence): string | undefined =>
   }
 }
 
+/** By what thresholds are multiplied where it is asked whether a rule could trip: that of a row of failures, and those of totals. */
+export interface Early {
+  readonly streak: number
+  readonly totals: number
+}
+
 /**
  * Whether the rule could trip on evidence of which a part is not known yet: its thresholds are multiplied by `early`. What is
  * not known may be successes, which lower a rate and fill its minimum. So a rate is of at least its `minimumCalls`.
  */
-export const couldTrip = (rule: TripRule, evidence: Evidence, early: number): boolean => {
+export const couldTrip = (rule: TripRule, evidence: Evidence, early: Early): boolean => {
   const rateCould = (bad: number, { failure, success }: Totals, { minimumCalls, threshold }: RateRule): boolean =>
-    bad > 0 && bad / Math.max(success + failure, minimumCalls) >= threshold * early
+    bad > 0 && bad / Math.max(success + failure, minimumCalls) >= threshold * early.totals
   switch (rule._tag) {
     case "ConsecutiveFailures":
-      return evidence.streak >= Math.ceil(rule.failures * early)
+      return evidence.streak >= Math.ceil(rule.failures * early.streak)
     case "Failures":
-      return evidence.totals(rule.window).failure >= Math.ceil(rule.count * early)
+      return evidence.totals(rule.window).failure >= Math.ceil(rule.count * early.totals)
     case "FailureRate": {
       const totals = evidence.totals(rule.window)
       return rateCould(totals.failure, totals, rule)

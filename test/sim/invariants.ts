@@ -17,9 +17,13 @@ import type { Handled, Input } from "../../src/testing/internal/Server.ts"
 const PATIENCE = 100
 /** The deadline of a request. */
 const DEADLINE = 1000
-/** For so long after a slow answer, intervals may be longer: up to four times, and a quarter of that by chance. */
-const SLOWED_MILLIS = 10_000
-const MOST_SLOWED = 5
+/**
+ * For so long after a slow answer, intervals may be longer: they are four round trips and a quarter of that by chance, of an average
+ * which is a deadline at most and is halved by each fast answer, so that they add up to 5 × (1 + 1/2 + …) deadlines.
+ */
+const SLOWED_MILLIS = 10 * DEADLINE
+/** Rounds are left out while the next one comes within four intervals, be a timer a tenth of one late. */
+const MOST_SLOWED = 4.1
 /** A timer may be this much late, because times are fractions. */
 const ROUNDING = 0.01
 /**
@@ -87,11 +91,18 @@ interface Running {
 
 const millisOf = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
 
+const intervalOf = ({ syncEvery = 1000 }: Breaker.Data): number => millisOf(syncEvery)
+
 /** The longest interval of a process: the round that is under way when its policy changes is one of the policy before. */
-const longestInterval = ({ former }: Process, circuit: number): number =>
-  Math.max(
-    ...former[circuit]!.map(({ syncEvery = 1000 }) => millisOf(syncEvery))
-  )
+const longestInterval = ({ former }: Process, circuit: number): number => Math.max(...former[circuit]!.map(intervalOf))
+
+/** The same on a slow storage: four times as long, but no longer than a third of the shortest window. */
+const longestSlowed = ({ former }: Process, circuit: number): number =>
+  Math.max(...former[circuit]!.map((policy) => {
+    const spans = spansOf(policy.trip ?? defaultTrip).concat(policy.throttle?.within ?? [])
+    const third = Math.min(...spans.map((span) => millisOf(span) / 3))
+    return Math.max(intervalOf(policy), Math.min(MOST_SLOWED * intervalOf(policy), third))
+  }))
 
 export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly broken: Array<string> = []
@@ -733,7 +744,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const throttles = process.former[circuit]!.flatMap(({ throttle }) => throttle ?? [])
     // The view that it was shed on is as old as an interval on a slow storage.
     const within = Math.max(...throttles.map(({ within }) => millisOf(within!))) + LATE +
-      MOST_SLOWED * longestInterval(process, circuit)
+      longestSlowed(process, circuit)
     const least = Math.min(...throttles.map(({ minimumCalls }) => minimumCalls!))
     const recent = (index: number, millis: number) =>
       (this.#requests.get(`${index} ${circuit}`) ?? []).filter(({ at }) => now - at < millis)
@@ -896,13 +907,14 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       return
     }
     const { latency, jitter } = process.link.quality
-    const interval = longestInterval(process, circuit)
+    const longest = longestInterval(process, circuit)
     const since = Math.max(due, process.link.hurtAt + DEADLINE, process.machine.resumedAt, this.#upsetAt)
     const isSlowed = this.#took.get(process.index)?.some(({ at, millis }) =>
-      millis > interval / 4 && this.#fleet.world.now - at < SLOWED_MILLIS
+      millis > longest / 4 && this.#fleet.world.now - at < SLOWED_MILLIS
     )
-    // The exchange that is under way when the change is made, the next one, and one more to put a record back.
-    const within = 2 * (isSlowed === true ? MOST_SLOWED * interval : interval) + 4 * (latency + jitter) + 100
+    const interval = isSlowed === true ? longestSlowed(process, circuit) : longest
+    // The exchange that is under way when the change is made, the next one an interval later, and one more to put a record back.
+    const within = interval + 6 * (latency + jitter) + 100
     this.#check(
       this.#fleet.world.now - since <= within || this.#fleet.server.unavailable.has(name),
       () =>
@@ -1039,18 +1051,22 @@ const hasSameEvidence = (
   return a !== undefined && b !== undefined && evidence(a) === evidence(b)
 }
 
-const tripOf = (process: Process, circuit: number): Trip.Trip =>
-  process.policies[circuit]!.trip ?? { _tag: "ConsecutiveFailures", failures: 5 }
+const defaultTrip: Trip.Trip = { _tag: "ConsecutiveFailures", failures: 5 }
+
+const tripOf = (process: Process, circuit: number): Trip.Trip => process.policies[circuit]!.trip ?? defaultTrip
 
 const looksAtCalls = (trip: Trip.Trip): boolean =>
   "policies" in trip ? trip.policies.some(looksAtCalls) : "window" in trip && trip.window._tag === "LastCalls"
 
-const hasSpans = (trip: Trip.Trip, withins: ReadonlyArray<number>): boolean => {
-  const has = (duration: Duration.Input) => withins.includes(millisOf(duration))
-  if ("policies" in trip) return trip.policies.every((trip) => hasSpans(trip, withins))
-  if (trip._tag === "Failures") return has(trip.within)
-  return trip._tag === "ConsecutiveFailures" || trip.window._tag === "LastCalls" || has(trip.window.duration)
+/** The spans of time that a policy looks back over. */
+const spansOf = (trip: Trip.Trip): ReadonlyArray<Duration.Input> => {
+  if ("policies" in trip) return trip.policies.flatMap(spansOf)
+  if (trip._tag === "Failures") return [trip.within]
+  return trip._tag === "ConsecutiveFailures" || trip.window._tag === "LastCalls" ? [] : [trip.window.duration]
 }
+
+const hasSpans = (trip: Trip.Trip, withins: ReadonlyArray<number>): boolean =>
+  spansOf(trip).every((span) => withins.includes(millisOf(span)))
 
 /** Whether the evidence of a snapshot trips a policy, written a second time and naively. */
 const trips = (trip: Trip.Trip, snapshot: Snapshot, withins: ReadonlyArray<number>): boolean => {

@@ -5,6 +5,7 @@
 import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
 import { perfect } from "../../src/testing/internal/Link.ts"
+import { Rng } from "../../src/testing/internal/Random.ts"
 import { fails, succeeds } from "./nodes.ts"
 
 const streak: Breaker.Data = {
@@ -26,6 +27,12 @@ const longRate = {
   minimumCalls: 40,
   window: { _tag: "Within", duration: 120_000 }
 } as const
+
+/** So many of a hundred calls fail, at random. */
+const partly = (percent: number) => {
+  const rng = new Rng(2)
+  return () => rng.chance(percent / 100) ? fails : succeeds
+}
 
 interface Sent {
   readonly at: number
@@ -194,6 +201,31 @@ export const measures = {
       const at = measured.now
       measured.pass(60_000, 1000, (node, call) => isUnlucky(node, call) ? fails : succeeds)
       return measured.isOpen ? Infinity : measured.reportsSince(at).length / 60
+    }
+  },
+  "reports a second of each of twenty instances, of whose calls one in five fails": {
+    unit: "1/s",
+    most: 0.37,
+    of: () => {
+      const measured = new Measured(streak, 20, true)
+      const behaviour = partly(20)
+      measured.pass(40_000, 200, behaviour)
+      const at = measured.now
+      measured.pass(60_000, 200, behaviour)
+      return measured.isOpen ? Infinity : measured.reportsSince(at).length / 60 / 20
+    }
+  },
+  "reports a second of each of ten instances, where alerts begin and end": {
+    unit: "1/s",
+    most: 1.03,
+    of: () => {
+      const trip = { ...longRate, minimumCalls: 20, window: { _tag: "Within", duration: 5000 } } as const
+      const measured = new Measured({ ...rate, trip }, 10, true)
+      const behaviour = partly(36)
+      measured.pass(40_000, 300, behaviour)
+      const at = measured.now
+      measured.pass(60_000, 300, behaviour)
+      return measured.isOpen ? Infinity : measured.reportsSince(at).length / 60 / 10
     }
   },
   "the share of forty instances that answer an alert in the same 50 ms": {

@@ -22,7 +22,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "who hears of an alert reports what is unsaid",
-    from: "const isNews = this.#vigilOf().hear(alert.remaining, now)",
+    from: "const isNews = this.#vigilOf().hear(alert.remaining, this.pacedMillis, now)",
     to: "const isNews = false",
     by: "bad nodes"
   },
@@ -76,8 +76,8 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "what is not known may fill the minimum of calls",
-    from: "bad / Math.max(success + failure, minimumCalls) >= threshold * early",
-    to: "success + failure >= minimumCalls && bad / (success + failure) >= threshold * early",
+    from: "bad / Math.max(success + failure, minimumCalls) >= threshold * early.totals",
+    to: "success + failure >= minimumCalls && bad / (success + failure) >= threshold * early.totals",
     measure: "from the first failure of a fleet with few calls to a report of it"
   },
   {
@@ -94,7 +94,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "each report that a failure hurries makes the next one wait longer",
-    from: "this.#delayMillis = Math.min(intervalMillis, 2 * this.#delayMillis)",
+    from: "this.#delayMillis = Math.min(intervalMillis, 2 * this.#delayAt(now, intervalMillis))",
     to: "this.#delayMillis = FAILURE_DELAY_MILLIS",
     measure: "reports a second of each of ten instances, where 45 % fail and nothing opens"
   },
@@ -243,7 +243,7 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "who sees that calls could be shed asks for the counts of all",
-    from: " || (throttle !== undefined && couldShed(throttle, evidence, EARLY))",
+    from: " ||\n  (throttle !== undefined && couldShed(throttle, evidence, EARLY))",
     to: "",
     by: "overload"
   },

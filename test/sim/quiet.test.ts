@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Measure, measures } from "./measures.ts"
 import { openedByBadNodes } from "./quiet.ts"
-import { slowed } from "./slow.ts"
+import { longestSilence, policy, slowed } from "./slow.ts"
 import { firstMissed } from "./switch.ts"
 
 describe("a quiet fleet", () => {
@@ -25,6 +25,22 @@ describe("a fleet on a slow storage", () => {
       assert.isAtMost(openedAfter ?? Infinity, 15_000 + 7000)
     })
   }
+})
+
+describe("between two reports on a storage that is as slow as it can be", () => {
+  const SLOWEST_MILLIS = 490
+  const loud = { ...policy, reports: "every interval" } as const
+
+  it("four intervals pass at most, whatever chance says", () => {
+    const longest = Math.max(...[1, 2, 3, 4, 5].map((seed) => longestSilence(seed, SLOWEST_MILLIS, loud)))
+    assert.isAtMost(longest, 4000)
+    assert.isAtLeast(longest, 3500)
+  })
+
+  it("a third of the shortest window passes at most", () => {
+    const trip = { ...policy.trip!, window: { _tag: "Within", duration: 6000 } } as typeof policy.trip
+    assert.isAtMost(longestSilence(1, SLOWEST_MILLIS, { ...loud, trip }), 2000)
+  })
 })
 
 describe("a measure is in its bounds:", () => {

@@ -8,7 +8,7 @@ const PROCESSES = 5
 /** One way. A request takes twice as long. */
 const SLOW_MILLIS = 300
 
-const policy: Breaker.Data = {
+export const policy: Breaker.Data = {
   trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window: { _tag: "Within", duration: 30_000 } },
   evidence: "pooled",
   openFor: 60_000
@@ -24,6 +24,25 @@ export interface Slowed {
   readonly counted: number
   /** How long after the dependency failed the fleet opened. */
   readonly openedAfter: number | undefined
+}
+
+/** The longest time between two reports of one process about a circuit that is called all the time, on such a storage. */
+export const longestSilence = (seed: number, latency: number, policy: Breaker.Data): number => {
+  const fleet = new Fleet({ seed, circuits: [{ name: "c", policy }], bells: true })
+  let [longest, lastAt] = [0, Infinity]
+  fleet.watchers.push({
+    sent: (_, { kind, sentAt }) => {
+      if (kind !== "sync") return
+      longest = Math.max(longest, sentAt - lastAt)
+      lastAt = sentAt
+    }
+  })
+  const node = fleet.start({ quality: { ...perfect, latency } })
+  for (let i = 0; i < 1200; i++) {
+    node.call(0, { ends: "succeeds", takes: 0 })
+    fleet.advance(100)
+  }
+  return longest
 }
 
 /** Runs it. `reports` is the policy's. */

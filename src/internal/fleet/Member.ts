@@ -250,13 +250,19 @@ export class Member implements Fleet, Evidence, Participant {
     return Math.min(lazyMillis, rounds.pacedMillis)
   }
 
-  nextReport(shouldWait: boolean): CircuitReport | undefined {
+  /** Whether alerts have opened nothing for a while. */
+  get isInVain(): boolean {
+    return this.#vigil?.isInVain(this.pacedMillis, this.#now()) === true
+  }
+
+  nextReport(isRound: boolean, shouldWait: boolean): CircuitReport | undefined {
     const now = this.#now()
     this.#collect(now)
     this.#leases?.expire(now)
     const wantsToProbe = this.#isClosedAhead() && this.#reports.isCalled
     if (wantsToProbe && this.leave(now) === "Ask") this.#leasesOf().requestAhead()
-    if (this.isSending || (shouldWait && this.#canWait(now))) return undefined
+    if (this.isSending || (isRound && this.#canSkip(now)) || (shouldWait && this.#canWait(now))) return undefined
+    this.membership.rounds.served(this)
     const isHurried = this.#isHurried
     this.#isHurried = false
     const hasToTell = this.#hasToTell(now)
@@ -277,6 +283,17 @@ export class Member implements Fleet, Evidence, Participant {
     const isSettled = this.snapshot.state._tag === "Closed" || this.#isOpenAt(now)
     return isSettled && this.#isLoaded && !this.#reports.hasWaiters &&
       now + intervalMillis - this.requestedAt <= lazyMillis
+  }
+
+  /**
+   * Whether a round is left out for a report that was made beside the rounds, because alerts have opened nothing for a while. The bell
+   * tells of changes all the same. A share of calls that is shed follows the counts of each round.
+   */
+  #canSkip(now: LocalMillis): boolean {
+    const mustReport = this.#reports.hasWaiters || this.#proposals.isSuspecting ||
+      this.membership.plan.throttle !== undefined
+    return this.#hearsAll && this.#isLoaded && this.snapshot.state._tag === "Closed" && !mustReport &&
+      this.isInVain && this.#vigil?.isAhead(this.pacedMillis, now) === true
   }
 
   /** Whether it follows changes without calls: an open circuit that nobody calls is polled for the idle time. */
@@ -300,13 +317,18 @@ export class Member implements Fleet, Evidence, Participant {
     const own = this.#reports.outbox.unacknowledged(now)
     const { answeredAt, snapshot } = this
     return own !== undefined &&
-      isUrgent(plan, { answeredAt, snapshot, totals: (window) => this.totals(window) }, own, now)
+      isUrgent(plan, { answeredAt, snapshot, totals: (window) => this.totals(window) }, own, this.isInVain, now)
+  }
+
+  /** Whether the bell tells it of all changes. */
+  get #hearsAll(): boolean {
+    const { connection: { bell }, isQuiet } = this.membership
+    return isQuiet && bell?.isWorking === true && !this.isAway
   }
 
   /** Whether outcomes may wait for the lazy round: the bell works, and the circuit is settled. */
   #isQuiet(now: LocalMillis): boolean {
-    const { connection: { bell }, isQuiet } = this.membership
-    if (!isQuiet || bell?.isWorking !== true || !this.#isLoaded || this.isAway) return false
+    if (!this.#hearsAll || !this.#isLoaded) return false
     if (this.local.isShut(GATE_SHEDS)) return false
     const { state } = this.snapshot
     const isSettled = state._tag === "Closed" || this.#isOpenAt(now) || this.#isUnjudged(now)
@@ -347,6 +369,7 @@ export class Member implements Fleet, Evidence, Participant {
     const { connection: { bell }, isQuiet, lazyMillis, rounds } = this.membership
     this.#gapAsked = bell?.gaps ?? -1
     if (isQuiet && !isRead) this.#lazyRound = rounds.lazyRound(lazyMillis)
+    this.#vigil?.reported(this.pacedMillis, now)
     return this.#reports.begin(this.snapshot.generation, isRead ? undefined : (at) => this.storageTime(at), {
       now,
       isLazy: this.#isQuiet(now),
@@ -563,7 +586,7 @@ export class Member implements Fleet, Evidence, Participant {
     const { alerts, connection, rounds } = this.membership
     if (!alerts || !isSnapshotAlert(alert)) return
     const now = this.#now()
-    const isNews = this.#vigilOf().hear(alert.remaining, now)
+    const isNews = this.#vigilOf().hear(alert.remaining, this.pacedMillis, now)
     if (isNews && rounds.scheduled.has(this)) rounds.hurry(this, now + withinMillis * connection.random())
   }
 

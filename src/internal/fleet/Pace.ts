@@ -9,7 +9,7 @@ import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 const ROUND_TRIPS = 4
 
 /** But no longer than so many times the policy's. */
-const MOST = 4
+export const MOST_SLOWDOWN = 4
 
 /** The part of a slower round trip in the average, so that a single one changes little. */
 const SLOWER_WEIGHT = 0.25
@@ -28,6 +28,6 @@ export class Pace {
 
   /** How many times longer than `syncEvery` an interval is now. */
   slowdown(syncEveryMillis: LocalMillis): number {
-    return Math.min(MOST, Math.max(1, ROUND_TRIPS * this.#roundTripMillis / syncEveryMillis))
+    return Math.min(MOST_SLOWDOWN, Math.max(1, ROUND_TRIPS * this.#roundTripMillis / syncEveryMillis))
   }
 }

@@ -31,6 +31,8 @@ interface Proposer extends Evidence {
   readonly isChanging: boolean
   /** How long it is between two reports now. */
   readonly pacedMillis: number
+  /** Whether alerts have opened nothing for a while. */
+  readonly isInVain: boolean
   readonly change: (change: Change, answered: (changed: Changed, requestedAt: LocalMillis) => void) => void
   readonly accept: (snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis) => void
   readonly addToRound: () => void
@@ -77,7 +79,7 @@ export class Proposals {
     const { alert, asOf, streak, totals } = snapshot
     const { pacedMillis: intervalMillis } = this.#proposer
     const answerMillis = answerMillisOf(intervalMillis, connection.now() - requestedAt)
-    this.suspects = isJudged && alerts && couldMatter(plan, this.#proposer)
+    this.suspects = isJudged && alerts && couldMatter(plan, this.#proposer, this.#proposer.isInVain)
     const isAnswered = !alerts || (alert !== undefined && alert.since >= answerMillis)
     this.#readRequests(isJudged, isAnswered)
     const reason = isJudged ? trips(plan.rule, this.#proposer) : undefined

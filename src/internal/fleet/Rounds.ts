@@ -15,6 +15,7 @@ import type { CircuitReport, StorageError, Synced } from "../../Storage/Storage.
 import { CIRCUITS_PER_REQUEST, FAILURE_DELAY_MILLIS } from "../Bounds.ts"
 import { failure } from "../StorageErrors.ts"
 import type { Connection } from "./Connection.ts"
+import { MOST_SLOWDOWN } from "./Pace.ts"
 
 /** A circuit that takes part in rounds. */
 export interface Participant {
@@ -24,10 +25,10 @@ export interface Participant {
   /** Its report, which is in flight from here on. */
   readonly beginReport: () => CircuitReport
   /**
-   * The same in a round; `undefined` where it has nothing to report and nothing to learn, and where it can wait for a later round,
-   * which it `should` while the storage is slow.
+   * The same in a round, or beside the rounds; `undefined` where it has nothing to report and nothing to learn, and where it can wait
+   * for a later round, which it `should` while the storage is slow.
    */
-  readonly nextReport: (shouldWait: boolean) => CircuitReport | undefined
+  readonly nextReport: (isRound: boolean, shouldWait: boolean) => CircuitReport | undefined
   readonly answered: (answer: Synced["result"]) => void
 }
 
@@ -79,8 +80,8 @@ export class Batches {
     })
   }
 
-  /** One round of these circuits. While the storage is away, one request finds out for all. */
-  round(participants: ReadonlyArray<Participant>, shouldWait = false): Effect.Effect<void> {
+  /** Reports of these circuits, in a round or beside the rounds. While the storage is away, one request finds out for all. */
+  send(participants: ReadonlyArray<Participant>, isRound = false, shouldWait = false): Effect.Effect<void> {
     const batches = Array.from(
       { length: Math.ceil(participants.length / CIRCUITS_PER_REQUEST) },
       (_, i) => participants.slice(i * CIRCUITS_PER_REQUEST, (i + 1) * CIRCUITS_PER_REQUEST)
@@ -92,7 +93,7 @@ export class Batches {
           const done = (): void => resume(Effect.void)
           if (this.#connection.isAway && i > 0) return done()
           const reports = batch.flatMap((participant) => {
-            const report = participant.nextReport(shouldWait)
+            const report = participant.nextReport(isRound, shouldWait)
             return report === undefined ? [] : [[participant, report] as const]
           })
           if (reports.length === 0) return done()
@@ -170,6 +171,11 @@ export class Rounds {
     }
   }
 
+  /** A round has its report, which need not be made beside the rounds any more. One that leaves the round out makes it all the same. */
+  served(participant: Participant): void {
+    this.#hurried.delete(participant)
+  }
+
   isHurried(participant: Participant): boolean {
     return this.#hurried.has(participant)
   }
@@ -194,7 +200,7 @@ export class Rounds {
     for (const participant of due) this.#hurried.delete(participant)
     this.#hurriedAt = Infinity
     if (this.#hurried.size > 0) this.#armFor(Math.min(...this.#hurried.values()))
-    return this.#batches.round(due)
+    return this.#batches.send(due)
   })
 
   /** The number of the last lazy round of circuits that are silent for so long. */
@@ -223,8 +229,10 @@ export class Rounds {
     const { intervalMillis, pacedMillis } = this
     if (pacedMillis === intervalMillis) return false
     if (now < this.#fullRoundAt) return true
-    // At random, because the processes of a fleet see the storage slow at one time. Rounds are an interval apart.
-    this.#fullRoundAt = now + pacedMillis * (0.75 + this.#connection.random() / 2) - intervalMillis / 2
+    // At random, because the processes of a fleet see the storage slow at one time. Rounds are an interval apart, or a little more
+    // where a timer is late: the last one that is left out is followed by one that is not.
+    const nextMillis = pacedMillis * (0.75 + this.#connection.random() / 2) - intervalMillis / 2
+    this.#fullRoundAt = now + Math.min(nextMillis, (MOST_SLOWDOWN - 0.9) * intervalMillis)
     return false
   }
 
@@ -241,7 +249,6 @@ export class Rounds {
     const participants = [...this.scheduled]
     this.#beginLazyRounds()
     if (participants.some(({ hears }) => hears)) this.#connection.bell?.tick(this.intervalMillis)
-    for (const participant of participants) if (!participant.isSending) this.#hurried.delete(participant)
-    return this.#batches.round(participants, this.#shouldWait())
+    return this.#batches.send(participants, true, this.#shouldWait())
   })
 }

@@ -6,6 +6,10 @@
  * fleet's evidence calls an alert, in which every instance reports all that it has once an interval. Only in an alert, and only
  * once everybody had time to answer it, may the evidence trip.
  *
+ * Where a part of the calls fails all the time, alerts follow one another and open nothing. A run of them that has lasted for a while
+ * is in vain: from then on a row of failures is no reason for another one before it is as long as the rule says, and a circuit is
+ * reported once an interval at most.
+ *
  * **Invariants**
  *
  * - An alert ends by itself, with the generation, and never sooner than the storage said last.
@@ -21,12 +25,26 @@ import type { Snapshot } from "../../Storage/Storage.ts"
 /** Thresholds are multiplied by this where it is asked whether a rule could trip, so that an alert comes before the trip. */
 export const EARLY = 0.8
 
-/** Whether the rule could trip, or calls be shed, on evidence of which a part is not known yet. */
-export const couldMatter = ({ rule, throttle }: Pick<Plan, "rule" | "throttle">, evidence: Evidence): boolean =>
-  couldTrip(rule, evidence, EARLY) || (throttle !== undefined && couldShed(throttle, evidence, EARLY))
+/**
+ * Whether the rule could trip, or calls be shed, on evidence of which a part is not known yet. Where alerts are in vain, a row of
+ * failures has to be as long as the rule says: its last failure comes at once where all calls fail, and rarely where a part does.
+ */
+export const couldMatter = (
+  { rule, throttle }: Pick<Plan, "rule" | "throttle">,
+  evidence: Evidence,
+  isInVain: boolean
+): boolean =>
+  couldTrip(rule, evidence, { streak: isInVain ? 1 : EARLY, totals: EARLY }) ||
+  (throttle !== undefined && couldShed(throttle, evidence, EARLY))
 
 /** How long an alert lasts after the last suspicion, in intervals. */
 const ALERT_INTERVALS = 3
+
+/** Alerts are one run as long as they are less than so many intervals apart. */
+const APART_INTERVALS = 30
+
+/** A run of alerts is in vain once it has lasted for so many intervals, and nothing was opened. */
+const IN_VAIN_INTERVALS = 10
 
 /** The longest that a healthy circuit is silent. */
 const LONGEST_LAZY_MILLIS = 30_000
@@ -68,6 +86,7 @@ export const isUrgent = (
   plan: Pick<Plan, "rule" | "throttle">,
   { answeredAt, snapshot, totals }: Known,
   own: Delta,
+  isInVain: boolean,
   now: LocalMillis
 ): boolean => {
   if (own.lifetime.failure === 0 && own.lifetime.slow === 0) return false
@@ -88,22 +107,27 @@ export const isUrgent = (
         shed: (known.shed ?? 0) + members * (unsent.shed ?? 0)
       }
     }
-  })
+  }, isInVain)
 }
 
 export class Vigil {
   /** By the local clock. */
   #alertUntil: LocalMillis = -Infinity
+  /** When the run of alerts began that the last one is of. */
+  #runSince: LocalMillis = -Infinity
   /** When this instance last called. */
   #calledAt: LocalMillis = -Infinity
+  /** Until when it would have nothing to report, with one report an interval. */
+  #reportedUntil: LocalMillis = -Infinity
 
   isAlert(now: LocalMillis): boolean {
     return now < this.#alertUntil
   }
 
   /** Hears that an alert lasts for so long. Returns whether that is news. */
-  hear(remainingMillis: number, now: LocalMillis): boolean {
+  hear(remainingMillis: number, intervalMillis: number, now: LocalMillis): boolean {
     const isNews = !this.isAlert(now)
+    if (now - this.#alertUntil > APART_INTERVALS * intervalMillis) this.#runSince = now
     this.#alertUntil = Math.max(this.#alertUntil, now + remainingMillis)
     return isNews && remainingMillis > 0
   }
@@ -111,6 +135,21 @@ export class Vigil {
   /** Whether this instance has called in the alert that runs. */
   hasCalled(intervalMillis: number, now: LocalMillis): boolean {
     return this.isAlert(now) && now - this.#calledAt < alertMillisOf(intervalMillis)
+  }
+
+  /** Whether alerts, one soon after the other, have opened nothing for so long that the next one need not be called early. */
+  isInVain(intervalMillis: number, now: LocalMillis): boolean {
+    return now - this.#alertUntil <= APART_INTERVALS * intervalMillis &&
+      now - this.#runSince > IN_VAIN_INTERVALS * intervalMillis
+  }
+
+  reported(intervalMillis: number, now: LocalMillis): void {
+    this.#reportedUntil = Math.max(this.#reportedUntil, now) + intervalMillis
+  }
+
+  /** Whether it has reported at least once more than once an interval. */
+  isAhead(intervalMillis: number, now: LocalMillis): boolean {
+    return this.#reportedUntil - now > intervalMillis
   }
 
   /** A new generation has no alert of the one before. */
