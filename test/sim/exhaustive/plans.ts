@@ -344,7 +344,7 @@ export const plans: ReadonlyArray<Plan> = [
       "what is not known may fill the minimum of calls"
     ],
     depth: 6,
-    depthInTests: 3
+    depthInTests: 2
   },
   {
     name: "isolated",
@@ -357,7 +357,7 @@ export const plans: ReadonlyArray<Plan> = [
       "an own trip is reported at once"
     ],
     depth: 6,
-    depthInTests: 3
+    depthInTests: 2
   },
   {
     name: "slow",
@@ -371,7 +371,7 @@ export const plans: ReadonlyArray<Plan> = [
       "slow calls could open the circuit, too"
     ],
     depth: 6,
-    depthInTests: 3
+    depthInTests: 2
   },
   {
     name: "called",
