@@ -96,12 +96,12 @@ const intervalOf = ({ syncEvery = 1000 }: Breaker.Data): number => millisOf(sync
 /** The longest interval of a process: the round that is under way when its policy changes is one of the policy before. */
 const longestInterval = ({ former }: Process, circuit: number): number => Math.max(...former[circuit]!.map(intervalOf))
 
-/** The same on a slow storage: four times as long, but no longer than a third of the shortest window. */
+/** The same on a slow storage: four times as long, but no longer than a sixth of the shortest window. */
 const longestSlowed = ({ former }: Process, circuit: number): number =>
   Math.max(...former[circuit]!.map((policy) => {
     const spans = spansOf(policy.trip ?? defaultTrip).concat(policy.throttle?.within ?? [])
-    const third = Math.min(...spans.map((span) => millisOf(span) / 3))
-    return Math.max(intervalOf(policy), Math.min(MOST_SLOWED * intervalOf(policy), third))
+    const sixth = Math.min(...spans.map((span) => millisOf(span) / 6))
+    return Math.max(intervalOf(policy), Math.min(MOST_SLOWED * intervalOf(policy), sixth))
   }))
 
 export class Invariants implements Omit<Watcher, "pushed" | "chained"> {

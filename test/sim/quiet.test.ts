@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Measure, measures } from "./measures.ts"
 import { openedByBadNodes } from "./quiet.ts"
-import { longestSilence, policy, slowed } from "./slow.ts"
+import { longestSilence, openedThoughIsolated, policy, slowed } from "./slow.ts"
 import { firstMissed } from "./switch.ts"
 
 describe("a quiet fleet", () => {
@@ -25,6 +25,10 @@ describe("a fleet on a slow storage", () => {
       assert.isAtMost(openedAfter ?? Infinity, 15_000 + 7000)
     })
   }
+
+  it("opens while the failures from before its instances isolated themselves are in the window", () => {
+    for (const seed of [1, 2, 3, 4, 5]) assert.isAtMost(openedThoughIsolated(seed, 490), 9000)
+  })
 })
 
 describe("between two reports on a storage that is as slow as it can be", () => {
@@ -37,8 +41,8 @@ describe("between two reports on a storage that is as slow as it can be", () => 
     assert.isAtLeast(longest, 3500)
   })
 
-  it("a third of the shortest window passes at most", () => {
-    const trip = { ...policy.trip!, window: { _tag: "Within", duration: 6000 } } as typeof policy.trip
+  it("a sixth of the shortest window passes at most", () => {
+    const trip = { ...policy.trip!, window: { _tag: "Within", duration: 12_000 } } as typeof policy.trip
     assert.isAtMost(longestSilence(1, SLOWEST_MILLIS, { ...loud, trip }), 2000)
   })
 })

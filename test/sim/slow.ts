@@ -99,3 +99,32 @@ export const slowed = (seed: number, reports: "quiet" | "every interval"): Slowe
     openedAfter: isOpen() ? openedAfter : undefined
   }
 }
+
+/**
+ * How long after the dependency failed the fleet opened, on a storage that is as slow as it can be. Instances isolate themselves
+ * long before, so that later there is only what their own probes tell.
+ */
+export const openedThoughIsolated = (seed: number, latency: number): number => {
+  const trip = {
+    _tag: "FailureRate",
+    threshold: 0.5,
+    minimumCalls: 20,
+    window: { _tag: "Within", duration: 9000 }
+  } as const
+  const circuits = [{ name: "c", policy: { ...policy, trip, openFor: 3000 } }]
+  const fleet = new Fleet({ seed, circuits, bells: true })
+  const nodes = Array.from({ length: 8 }, () => {
+    fleet.advance(137)
+    return fleet.start({ quality: { ...perfect, latency } })
+  })
+  const pass = (seconds: number, ends: Behaviour["ends"], until = () => false): number => {
+    const before = fleet.world.now
+    for (let i = 0; i < 60 * seconds && !until(); i++) {
+      for (const node of nodes) node.call(0, { ends, takes: 0 })
+      fleet.advance(1000 / 60)
+    }
+    return fleet.world.now - before
+  }
+  pass(1, "succeeds")
+  return pass(60, "fails", () => fleet.server.documents.get("c")?.record?.state._tag === "Open")
+}

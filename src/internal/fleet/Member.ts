@@ -244,10 +244,19 @@ export class Member implements Fleet, Evidence, Participant {
     }
   }
 
-  /** How long it is between two reports, in which at most a third of a window passes. */
+  /** How long it is between two reports. */
   get pacedMillis(): number {
+    return Math.min(this.#mostPacedMillis, this.membership.rounds.pacedMillis)
+  }
+
+  /**
+   * The longest interval on a slow storage: a sixth of a window, if that is longer than the policy's. The first reports of trouble,
+   * the answers to an alert and the snapshot that confirms it take about three, and have to see the failures that came before the
+   * instances isolated themselves.
+   */
+  get #mostPacedMillis(): number {
     const { lazyMillis, rounds } = this.membership
-    return Math.min(lazyMillis, rounds.pacedMillis)
+    return Math.max(rounds.intervalMillis, lazyMillis / 2)
   }
 
   /** Whether alerts have opened nothing for a while. */
@@ -279,10 +288,10 @@ export class Member implements Fleet, Evidence, Participant {
    * short and few.
    */
   #canWait(now: LocalMillis): boolean {
-    const { lazyMillis, rounds: { intervalMillis } } = this.membership
+    const { intervalMillis } = this.membership.rounds
     const isSettled = this.snapshot.state._tag === "Closed" || this.#isOpenAt(now)
     return isSettled && this.#isLoaded && !this.#reports.hasWaiters &&
-      now + intervalMillis - this.requestedAt <= lazyMillis
+      now + intervalMillis - this.requestedAt <= this.#mostPacedMillis
   }
 
   /**
