@@ -913,8 +913,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       millis > longest / 4 && this.#fleet.world.now - at < SLOWED_MILLIS
     )
     const interval = isSlowed === true ? longestSlowed(process, circuit) : longest
-    // The exchange that is under way when the change is made, the next one an interval later, and one more to put a record back.
-    const within = interval + 6 * (latency + jitter) + 100
+    // The exchange that is under way when the change is made, the next one an interval later, and one more to put a record back, which
+    // may meet a change and wait for the round after it.
+    const within = 2 * interval + 4 * (latency + jitter) + 100
     this.#check(
       this.#fleet.world.now - since <= within || this.#fleet.server.unavailable.has(name),
       () =>
