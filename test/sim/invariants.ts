@@ -220,7 +220,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           (record?.generation ?? 0) === (before === undefined ? 0 : before.record.generation) || old === undefined,
           () => `a report changed the generation of ${circuit}`
         )
-        if (record !== undefined && record !== before?.record && input.generation === generation) {
+        // Not one that was counted before, whose suspicion alone takes effect.
+        if (record !== undefined && record.lifetime !== old?.lifetime && input.generation === generation) {
           const { streak: { sawSuccess, trailing } } = input.delta
           this.#check(
             !sawSuccess || record.streak === trailing,
