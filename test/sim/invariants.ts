@@ -220,16 +220,15 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           (record?.generation ?? 0) === (before === undefined ? 0 : before.record.generation) || old === undefined,
           () => `a report changed the generation of ${circuit}`
         )
-        // Not one that was counted before, whose suspicion alone takes effect.
-        if (record !== undefined && record.lifetime !== old?.lifetime && input.generation === generation) {
+        if (record !== undefined && record !== before?.record) {
           const { streak: { sawSuccess, trailing } } = input.delta
+          // Of a report that was counted before, the suspicion alone takes effect.
+          const isCounted = record.lifetime.success > (old?.lifetime.success ?? 0)
           this.#check(
-            !sawSuccess || record.streak === trailing,
+            !isCounted || input.generation !== generation || !sawSuccess || record.streak === trailing,
             () =>
               `a report with a success, and ${trailing} failures after it, left a row of ${record.streak} at ${circuit}`
           )
-        }
-        if (record !== undefined && record !== before?.record) {
           this.#checkAges(from, circuit, old?.window ?? [], record.window, now)
         }
         break

@@ -68,7 +68,7 @@ console.log(of() > most)`
   for (const [i, { rule }] of all.filter(([, { by }]) => by === "outages")) {
     it(`an instance misses a change in an outage without the rule that ${rule}`, async () => {
       const program = `import { firstMissed } from ${nameOf("./switch.ts")}
-console.log(firstMissed(30))`
+console.log(firstMissed(60))`
       assert.match(await without(i, "--input-type=module", "--eval", program), /has not heard of act/)
     })
   }
