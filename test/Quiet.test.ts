@@ -1,6 +1,6 @@
 /** A healthy fleet is silent where its storage has bells. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Random, Result } from "effect"
+import { Effect, Exit, Random, Result, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { type Breaker, Trip } from "../src/index.ts"
 import { failing, type Link, memory, processes } from "./support/storages.ts"
@@ -49,6 +49,35 @@ describe("a healthy circuit", () => {
       yield* seconds(1, both)
       yield* seconds(40)
       assert.strictEqual((yield* stored(linkA)).lifetime.success, 2 * (3 + 60 + 1))
+    }))
+
+  it.effect("has told everything once its breaker's scope is closed", () =>
+    Effect.gen(function*() {
+      const [link] = yield* processes(1, { bells: true })
+      const scope = yield* Scope.make()
+      const breaker = yield* Scope.provide(link!.make("quiet", rate), scope)
+      yield* seconds(5, succeeds(breaker))
+      const before = (yield* stored(link!)).lifetime.success
+      assert.isBelow(before, 5)
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual((yield* stored(link!)).lifetime.success, 5)
+    }))
+
+  it.effect("has told everything an interval after its key has made room for another", () =>
+    Effect.gen(function*() {
+      const [link] = yield* processes(1, { bells: true })
+      const hosts = yield* link!.makeKeyed("hosts", { ...rate, capacity: 1 })
+      const call = (key: string) => Effect.ignore(hosts.wrap(Effect.void, { key }))
+      yield* seconds(3, call("first"))
+      const told = () =>
+        link!.reports.filter(({ circuit }) => circuit === "hosts/first").reduce(
+          (sum, { delta }) => sum + delta.lifetime.success,
+          0
+        )
+      assert.isBelow(told(), 3)
+      yield* call("second")
+      yield* seconds(2)
+      assert.strictEqual(told(), 3)
     }))
 
   it.effect("is reported once an interval with reports: \"every interval\", while polls fail, and without bells", () =>

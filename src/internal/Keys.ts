@@ -199,6 +199,7 @@ export class Keys {
   }
 
   #leave(circuit: Circuit): void {
+    circuit.fleet?.tellAll()
     this.#leaving.set(circuit.key!, circuit)
     if (this.#leaving.size > this.#mostLeaving) this.#forget(this.#leaving.values().next().value!)
   }

@@ -140,6 +140,8 @@ export class FakeFleet implements Entry, Fleet {
   }
   schedule(): void {}
   ends = 0
+  tellAll(): void {}
+
   end(): void {
     this.ends++
   }

@@ -154,7 +154,7 @@ class Engine {
         { concurrency: "unbounded", discard: true }
       )
       return Effect.andThen(
-        Effect.andThen(quiet, this.batches.send(pending)),
+        Effect.andThen(quiet, this.batches.send(pending, "last")),
         this.#flush(membership, rounds - 1)
       )
     })

@@ -61,6 +61,8 @@ export interface Fleet {
   readonly afterCall: () => Effect.Effect<void> | undefined
   /** Puts the circuit back into the rounds. */
   readonly schedule: () => void
+  /** The circuit makes room for another, and is forgotten once nothing is left to report: the next round has all of it. */
+  readonly tellAll: () => void
   /** Whether no request is in flight or awaited, and nothing is left to report. */
   readonly isQuiet: boolean
   /** The circuit is forgotten: from here on its membership sends nothing and adopts nothing. What it has not reported is lost. */

@@ -48,7 +48,7 @@ import { Leases } from "./Leases.ts"
 import type { Membership } from "./Membership.ts"
 import { Proposals } from "./Proposals.ts"
 import { Reports, type Waiter } from "./Reports.ts"
-import type { Participant } from "./Rounds.ts"
+import type { Participant, Turn } from "./Rounds.ts"
 import { fleetStateOf, fleetViewOf, overrideUntil } from "./View.ts"
 import { alertMillisOf, isUrgent, LOOKS_AN_INTERVAL, membersOf, Vigil } from "./Vigil.ts"
 
@@ -141,6 +141,10 @@ export class Member implements Fleet, Evidence, Participant {
 
   get isQuiet(): boolean {
     return !this.isPending() && !this.#isBusy() && !this.#reports.hasWaiters
+  }
+
+  tellAll(): void {
+    this.#lazyRound = -1
   }
 
   end(): void {
@@ -264,23 +268,28 @@ export class Member implements Fleet, Evidence, Participant {
     return this.#vigil?.isInVain(this.pacedMillis, this.#now()) === true
   }
 
-  nextReport(isRound: boolean, shouldWait: boolean): CircuitReport | undefined {
+  nextReport(turn: Turn): CircuitReport | undefined {
     const now = this.#now()
     this.#collect(now)
     this.#leases?.expire(now)
     const wantsToProbe = this.#isClosedAhead() && this.#reports.isCalled
     if (wantsToProbe && this.leave(now) === "Ask") this.#leasesOf().requestAhead()
-    if (this.isSending || (isRound && this.#canSkip(now)) || (shouldWait && this.#canWait(now))) return undefined
+    if (this.isSending || this.#skips(turn, now)) return undefined
     this.membership.rounds.served(this)
     const isHurried = this.#isHurried
     this.#isHurried = false
-    const hasToTell = this.#hasToTell(now)
+    const hasToTell = turn === "last" ? !this.#reports.outbox.isEmpty : this.#hasToTell(now)
     if (hasToTell || this.#wantsToKnow(now)) {
       if (isHurried) this.#hurry?.sent(now, this.pacedMillis)
       return this.#begin(hasToTell)
     }
     if (!this.#isBusy() && !this.#staysAwake(now)) this.#goIdle()
     return undefined
+  }
+
+  #skips(turn: Turn, now: LocalMillis): boolean {
+    const isRound = turn === "round" || turn === "slow round"
+    return (isRound && this.#canSkip(now)) || (turn === "slow round" && this.#canWait(now))
   }
 
   /**

@@ -17,6 +17,15 @@ import { failure } from "../StorageErrors.ts"
 import type { Connection } from "./Connection.ts"
 import { MOST_SLOWDOWN } from "./Pace.ts"
 
+/**
+ * When circuits are asked for their reports.
+ *
+ * - `round`: in the round of an interval. `slow round`: in one in which the storage is slow, so that circuits wait that can.
+ * - `hurried`: beside the rounds, because a failure or an alert must not wait for one.
+ * - `last`: before the breaker ends, which leaves nothing unreported.
+ */
+export type Turn = "round" | "slow round" | "hurried" | "last"
+
 /** A circuit that takes part in rounds. */
 export interface Participant {
   readonly isSending: boolean
@@ -24,11 +33,8 @@ export interface Participant {
   readonly hears: boolean
   /** Its report, which is in flight from here on. */
   readonly beginReport: () => CircuitReport
-  /**
-   * The same in a round, or beside the rounds; `undefined` where it has nothing to report and nothing to learn, and where it can wait
-   * for a later round, which it `should` while the storage is slow.
-   */
-  readonly nextReport: (isRound: boolean, shouldWait: boolean) => CircuitReport | undefined
+  /** The same; `undefined` where it has nothing to report and nothing to learn, or can wait for a later round. */
+  readonly nextReport: (turn: Turn) => CircuitReport | undefined
   readonly answered: (answer: Synced["result"]) => void
 }
 
@@ -80,8 +86,8 @@ export class Batches {
     })
   }
 
-  /** Reports of these circuits, in a round or beside the rounds. While the storage is away, one request finds out for all. */
-  send(participants: ReadonlyArray<Participant>, isRound = false, shouldWait = false): Effect.Effect<void> {
+  /** Reports of these circuits. While the storage is away, one request finds out for all. */
+  send(participants: ReadonlyArray<Participant>, turn: Turn): Effect.Effect<void> {
     const batches = Array.from(
       { length: Math.ceil(participants.length / CIRCUITS_PER_REQUEST) },
       (_, i) => participants.slice(i * CIRCUITS_PER_REQUEST, (i + 1) * CIRCUITS_PER_REQUEST)
@@ -93,7 +99,7 @@ export class Batches {
           const done = (): void => resume(Effect.void)
           if (this.#connection.isAway && i > 0) return done()
           const reports = batch.flatMap((participant) => {
-            const report = participant.nextReport(isRound, shouldWait)
+            const report = participant.nextReport(turn)
             return report === undefined ? [] : [[participant, report] as const]
           })
           if (reports.length === 0) return done()
@@ -200,7 +206,7 @@ export class Rounds {
     for (const participant of due) this.#hurried.delete(participant)
     this.#hurriedAt = Infinity
     if (this.#hurried.size > 0) this.#armFor(Math.min(...this.#hurried.values()))
-    return this.#batches.send(due)
+    return this.#batches.send(due, "hurried")
   })
 
   /** The number of the last lazy round of circuits that are silent for so long. */
@@ -223,8 +229,8 @@ export class Rounds {
     }
   }
 
-  /** Whether circuits should wait for a later round, so that the storage gets fewer reports. The bell is polled all the same. */
-  #shouldWait(): boolean {
+  /** Whether circuits are to wait for a later round, so that a slow storage gets fewer reports. The bell is polled all the same. */
+  #isSlow(): boolean {
     const now = this.#connection.now()
     const { intervalMillis, pacedMillis } = this
     if (pacedMillis === intervalMillis) return false
@@ -249,6 +255,6 @@ export class Rounds {
     const participants = [...this.scheduled]
     this.#beginLazyRounds()
     if (participants.some(({ hears }) => hears)) this.#connection.bell?.tick(this.intervalMillis)
-    return this.#batches.send(participants, true, this.#shouldWait())
+    return this.#batches.send(participants, this.#isSlow() ? "slow round" : "round")
   })
 }
