@@ -341,7 +341,7 @@ export const losses: ReadonlyArray<Definition> = [
           // The two failures were reported to this storage a few moments ago.
           lastFailureAge: new Range(0, 5000),
           lastFailureDuration: undefined,
-          lastOpenedAge: near(10_000)
+          lastOpenedAge: near(10_000 + known.lifetime.lastOpenedAge!)
         }
       })
       yield* is("the same again", yield* lost.putBack(known), { committed: false })
