@@ -228,7 +228,7 @@ export const machine: ReadonlyArray<Definition> = [
       history: (index) => storage.history(circuit(`${index}`).name)
     }
     for (const [operation, burst] of Object.entries(bursts)) {
-      // What blocks does so each time, and other programs of the machine only add to a delay.
+      // A storage that blocks does so in each attempt, and other programs of the machine only add to a delay.
       let least = Infinity
       for (let tries = 0; tries < 5 && least > maxBlocking; tries++) {
         least = Math.min(least, yield* delayOf(atOnce(20, burst)))

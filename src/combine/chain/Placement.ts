@@ -28,7 +28,7 @@ export class Placement {
     else places.add(place)
   }
 
-  /** What the storage at one place knew of the circuit, that at the other one has. */
+  /** The storage at the place `to` has got the changes of the one at `from`. */
   broughtBack(circuit: string, from: number, to: number): void {
     this.answered(circuit, to)
     const places = this.#places.get(circuit)

@@ -304,8 +304,9 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   /**
-   * Whether a round is left out for a report that was made beside the rounds, because alerts have opened nothing for a while. The bell
-   * tells of changes all the same. A share of calls that is shed follows the counts of each round.
+   * Whether to skip a round after a report beside the rounds, where alerts have opened nothing for a while: the circuit then reports
+   * once an interval at most. The bell tells of changes all the same. A policy with a `throttle` skips none, because the share of
+   * calls that is shed follows the counts of each round.
    */
   #canSkip(now: LocalMillis): boolean {
     const mustReport = this.#reports.hasWaiters || this.#proposals.isSuspecting ||
