@@ -1,6 +1,7 @@
 /** Sentences about a circuit: what it does now, until when, and why. */
 import type { Output } from "../../src/cli/Output.ts"
 import type { Act } from "../../src/dashboard/internal/Feed.ts"
+import { evidenceLine } from "../../src/internal/EvidenceLine.ts"
 import { duration, visible } from "../shared/text.ts"
 import { ratesOf, type Row, STATUS_NAMES } from "./model.ts"
 
@@ -45,19 +46,9 @@ export const transition = (
     [actor, reason].filter((text) => text !== null).map(visible).join(": ")
   }`
 
-/** An id of an instance is recognised by its beginning. */
-const textOf = (value: unknown): string =>
-  typeof value === "string" ? value.replace(/^([0-9a-f]{8})[0-9a-f]{24}$/, "$1…") : JSON.stringify(value)
-
-/** The evidence of an opening as one line: `failures 5, calls 5`. */
-export const evidence = (value: unknown): string => {
-  if (value === null || value === undefined) return ""
-  if (typeof value !== "object") return visible(textOf(value))
-  return Object.entries(value)
-    .filter(([, field]) => field !== null && typeof field !== "object")
-    .map(([name, field]) => `${visible(name)} ${visible(textOf(field))}`)
-    .join(", ")
-}
+/** The evidence of an opening as one line, with the beginning of an instance's long name. */
+export const evidence = (value: unknown): string =>
+  value === null ? "" : visible(evidenceLine(value).replace(/\b([0-9a-f]{8})[0-9a-f]{24}\b/, "$1…"))
 
 /** The consequence of an act, shown before it is done. */
 export const consequence = (row: Row, { act, forMillis, mode }: Act): string => {

@@ -55,7 +55,10 @@ beforeAll(() => {
     const payments = circuitOf(storage, "payments")
     yield* payments.report(calls(812, 0))
     yield* payments.report(failures(5))
-    yield* payments.open({ openFor: 30 * MINUTE })
+    yield* payments.trip(yield* payments.read, {
+      opening: { openFor: 30 * MINUTE, maxOpenFor: 60 * MINUTE },
+      why: { reason: "5 consecutive failures", evidence: { by: "fleet", streak: 5, totals: [] } }
+    })
     yield* circuitOf(storage, "users/eu").report(calls(120, 1))
     yield* circuitOf(storage, "search").operate({ _tag: "HalfOpen" })
     yield* circuitOf(storage, "mail").operate({

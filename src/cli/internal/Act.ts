@@ -80,17 +80,19 @@ const act = (flags: Flags, circuit: string, actor: Option.Option<string>, { crea
         return yield* print(jsonOf(output))
       }
       yield* print(
-        `${nameOf(circuit)}: ${sayOf(acted.after.snapshot)}${
-          acted.done ? `, was ${sayOf(acted.before.snapshot)}` : ", as before: there was nothing to do"
+        `${nameOf(circuit)}: ${sayOf(acted.after.snapshot, (span) => `for ${span}`)}${
+          acted.done
+            ? `, was ${sayOf(acted.before.snapshot, (span) => `with ${span} left`)}`
+            : ", as before: there was nothing to do"
         }`
       )
     }))
 
-const sayOf = (snapshot: Acted["after"]["snapshot"]): string => {
+const sayOf = (snapshot: Acted["after"]["snapshot"], until: (span: string) => string): string => {
   const { override } = snapshot
   if (override === undefined) return stateText(snapshot)
-  const until = override.remaining === undefined ? "until cleared" : `for ${spanOf(override.remaining)}`
-  return `${safe(overrideText(override))} ${until}`
+  const { remaining } = override
+  return `${safe(overrideText(override))} ${remaining === undefined ? "until cleared" : until(spanOf(remaining))}`
 }
 
 export interface ActorFlag {

@@ -4,6 +4,7 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { NO_SUCH_CIRCUIT } from "../../core/Change.ts"
+import { evidenceLine } from "../../internal/EvidenceLine.ts"
 import type { Circuit } from "../../Operator.ts"
 import type { HistoryEntry, Snapshot } from "../../Storage/Storage.ts"
 import type { Output } from "../Output.ts"
@@ -107,7 +108,7 @@ const windowsOf = ({ totals }: Snapshot): Output.Show["windows"] =>
 /** The lines of a circuit, as `show` prints them and as it is shown before an act. */
 export const linesOf = ({ circuit, snapshot }: Circuit, colours: boolean): ReadonlyArray<string> => {
   const { fingerprint, members, override, why } = snapshot
-  const evidence = why?.evidence === undefined ? undefined : jsonOf(why.evidence)
+  const evidence = why?.evidence === undefined ? undefined : safe(evidenceLine(why.evidence))
   const fields: ReadonlyArray<readonly [name: string, text: string | undefined]> = [
     ["state", painted(stateLine(snapshot), paintOf({ ...snapshot, override: undefined }), colours)],
     [
@@ -122,7 +123,7 @@ export const linesOf = ({ circuit, snapshot }: Circuit, colours: boolean): Reado
       "why",
       why === undefined ? undefined : `${safe(why.reason)}${why.actor === undefined ? "" : ` (${safe(why.actor)})`}`
     ],
-    ["evidence", evidence],
+    ["evidence", evidence === "" ? undefined : evidence],
     ["next", nextLine(snapshot)],
     ["calls", callsLine(snapshot)],
     ["last", lastLine(snapshot)],
@@ -136,7 +137,10 @@ export const linesOf = ({ circuit, snapshot }: Circuit, colours: boolean): Reado
     ),
     ["streak", snapshot.streak === 0 ? undefined : `${plural(snapshot.streak, "consecutive failure")}`],
     ["policy", fingerprint === undefined ? undefined : safe(fingerprint)],
-    ["instances", members === undefined ? undefined : `${members.toLocaleString("en")} reported within the idle time`]
+    [
+      "instances",
+      members === undefined ? undefined : `at most ${members.toLocaleString("en")} reported within the idle time`
+    ]
   ]
   return [
     painted(cut(safe(circuit), LONGEST_LINE), "bold", colours),
