@@ -99,6 +99,24 @@ export const mutations: ReadonlyArray<Mutation> = [
     measure: "reports a second of each of ten instances, where 45 % fail and nothing opens"
   },
   {
+    rule: "a calm makes the next report of a failure come half as late",
+    from: "this.#delayMillis / 2 ** halvings",
+    to: "halvings > 0 ? 0 : this.#delayMillis",
+    measure: "reports a second of each of twenty instances, of whose calls one in five fails"
+  },
+  {
+    rule: "after alerts in vain a row is no suspicion before it is as long as the rule says",
+    from: "streak: isInVain ? 1 : EARLY",
+    to: "streak: EARLY",
+    measure: "reports a second of each of twenty instances, of whose calls one in five fails"
+  },
+  {
+    rule: "after alerts in vain a report beside the rounds stands for that of the next round",
+    from: "isRound && this.#canSkip(now)",
+    to: "isRound && false",
+    measure: "reports a second of each of ten instances, where alerts begin and end"
+  },
+  {
     rule: "successes that come late end a row, too",
     from: "later.sawSuccess ? later.trailing : run + later.trailing",
     to: "later.sawSuccess && later.trailing === 0 && run === 0 ? later.trailing : run + later.trailing",

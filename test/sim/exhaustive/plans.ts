@@ -75,6 +75,9 @@ const known = ["call a succeed", "call b succeed", "advance 1s"]
 /** Both instances know the circuit, and have told everything. */
 const silence = ["call a succeed", "call b succeed", "advance 2s"]
 
+const times = (count: number, ...commands: ReadonlyArray<string>): ReadonlyArray<string> =>
+  Array.from({ length: count }, () => commands).flat()
+
 /** The circuit is open for both, and its time is over. */
 const opened = ["call a fail", "advance 50ms", "call b fail", "advance 1.1s"]
 
@@ -410,6 +413,56 @@ export const plans: ReadonlyArray<Plan> = [
     promise: reportsAtMost(2, 300),
     rules: [
       "each report that a failure hurries makes the next one wait longer"
+    ],
+    depth: 8,
+    depthInTests: 4
+  },
+  {
+    name: "calmer",
+    about: "An instance that told of failures once an interval, and of none for three intervals.",
+    fleet: `a trip=consecutive(10) ${quiet}`,
+    before: [...times(6, "call a succeed", "call a fail x3", "advance 1s"), "advance 3.2s"],
+    budget: { calls: 2 },
+    calls: ["fail x3"],
+    promise: reportsAtMost(1, 150),
+    rules: [
+      "a calm makes the next report of a failure come half as late"
+    ],
+    depth: 8,
+    depthInTests: 4
+  },
+  {
+    name: "vain",
+    about: "A row of failures in a silent fleet, after others that called alerts and opened nothing.",
+    fleet: `a b trip=consecutive(5) ${quiet}`,
+    before: [...silence, ...times(7, "call a fail x4", "advance 2s", "call a succeed"), "advance 5s", "call a fail x4"],
+    budget: { calls: 2 },
+    calls: ["succeed"],
+    promise: reportsAtMost(1, 5000),
+    rules: [
+      "after alerts in vain a row is no suspicion before it is as long as the rule says"
+    ],
+    depth: 7,
+    depthInTests: 4
+  },
+  {
+    name: "beside",
+    about: "A second failure soon after one that began an alert, after other alerts that opened nothing.",
+    fleet: `a trip=rate(0.5,30s,8) ${quiet}`,
+    before: [
+      "call a succeed",
+      "advance 2s",
+      ...times(7, "call a succeed x5", "call a fail x4", "advance 2s"),
+      "advance 8s",
+      "call a fail",
+      "advance 200ms",
+      "call a fail"
+    ],
+    budget: { calls: 2 },
+    calls: ["succeed"],
+    promise: reportsAtMost(1, 1000),
+    rules: [
+      "after alerts in vain a report beside the rounds stands for that of the next round"
     ],
     depth: 8,
     depthInTests: 4
