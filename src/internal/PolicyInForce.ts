@@ -191,6 +191,12 @@ const keyedFieldsOf = (policy: KeyedPolicy): Fields => {
   }
 }
 
+/** Every field of a policy in words, with the defaults. */
+export const inWords = (policy: KeyedPolicy): Fields => ({
+  ...fieldsOf(policy, withDefaults(policy)),
+  ...keyedFieldsOf(policy)
+})
+
 const differences = (from: Fields, to: Fields): ReadonlyArray<PolicyChange> =>
   Object.entries(to).flatMap(([field, value]) =>
     value === from[field] ? [] : [{ field, from: from[field]!, to: value }]

@@ -72,6 +72,12 @@ describe("config check", () => {
   services:
     payments: { failure_threshold: 5, half_open: { probes: 2 } }
     hosts: { capacity: 1000, idle_time_to_live: 60 }
+    mail:
+      throttle: { k: 3,
+        max: 0.5 }
+      half_open: { sample: { calls: 4 } }
+      consistency: { max_age: 2 }
+      open_for: 0.25
 `
     const { code, lines } = await check("right.yaml", text)
     assert.deepStrictEqual({ code, lines }, {
@@ -79,11 +85,16 @@ describe("config check", () => {
       lines: [
         `"right.yaml" is right.`,
         "payments",
-        `  trip {"_tag":"ConsecutiveFailures","failures":5}  (right.yaml:3)`,
-        "  halfOpen.probes 2  (right.yaml:3)",
+        "  trip: 5 consecutive failures  (right.yaml:3)",
+        "  halfOpen.probes: 2  (right.yaml:3)",
         "hosts",
-        "  capacity 1000  (right.yaml:4)",
-        "  idleTimeToLive 60000  (right.yaml:4)"
+        "  capacity: 1000  (right.yaml:4)",
+        "  idleTimeToLive: 60 s  (right.yaml:4)",
+        "mail",
+        "  throttle: k 3 of at least 20 calls within 120 s, at most 0.5  (right.yaml:6, right.yaml:7)",
+        "  halfOpen.sample: 2 failures of 4 probes reopen  (right.yaml:8)",
+        "  consistency: at most 2 s old  (right.yaml:9)",
+        "  openFor: 250 ms  (right.yaml:10)"
       ]
     })
     const json = await check("right.yaml", text, "--json")
@@ -102,6 +113,24 @@ describe("config check", () => {
     assert.match(lines[0]!, /^wrong\.yaml:3: .*did you mean timeout/)
     assert.match(lines[1]!, /^wrong\.yaml:4: circuit_breaker\.services\.b\.open_for must be /)
     assert.lengthOf(lines, 2)
+  })
+})
+
+describe("what is said to a person", () => {
+  it("a misspelt command is answered on one line with the nearest", async () => {
+    const { code, stderr } = await run(["shwo", "payments"])
+    assert.strictEqual(code, 2)
+    assert.strictEqual(
+      stderr,
+      `Unknown subcommand "shwo" for "effect-breaker" Did you mean this? show\nSee effect-breaker --help\n`
+    )
+  })
+
+  it("show says beside the policy whether a given one is the same", async () => {
+    const policy = join(directory, "policy.yaml")
+    await writeFile(policy, "openFor: 10 seconds\n")
+    const { stdout } = await run(["show", "payments", "--policy", policy])
+    assert.match(stdout, /^ {2}policy +conformance last changed the state; the given policy is another, [0-9a-f]{16}$/m)
   })
 })
 

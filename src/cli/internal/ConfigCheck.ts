@@ -7,6 +7,7 @@ import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { BreakerConfig, layer } from "../../config/BreakerConfig.ts"
+import { inWords } from "../../internal/PolicyInForce.ts"
 import { given } from "../../internal/ResolvedPolicy.ts"
 import { Data } from "../../Policy.ts"
 import type { Output } from "../Output.ts"
@@ -16,6 +17,7 @@ import { jsonOf, nameOf, safe } from "./Text.ts"
 
 type Service = Output.ConfigCheck["services"][number]
 type Configured = Effect.Success<ReturnType<BreakerConfig["Service"]["service"]>>
+type Checked = Configured & { readonly service: string }
 
 const policyOf = ({ capacity, idleTimeToLive, neverOpenMoreThan, overflow, ...data }: Configured["data"]): object => ({
   ...Result.getOrElse(Schema.encodeUnknownResult(Data)(given(data)), () => ({})) as object,
@@ -34,27 +36,25 @@ const servicesOf = (config: BreakerConfig["Service"]) =>
     const { circuit_breaker: section } = yield* config.file
     return yield* Effect.forEach(
       Object.keys(section?.services ?? {}),
-      (service) =>
-        Effect.map(config.service(service), ({ data, from }): Service => ({ service, policy: policyOf(data), from }))
+      (service) => Effect.map(config.service(service), (configured) => ({ service, ...configured }))
     )
   })
 
-const valueAt = (policy: unknown, field: string): string => {
-  const value = field.split(".").reduce<unknown>(
-    (at, key) => (at as Record<string, unknown> | undefined)?.[key],
-    policy
-  )
-  return value === undefined ? "" : ` ${safe(JSON.stringify(value))}`
-}
+const outputOf = ({ data, from, service }: Checked): Service => ({ service, policy: policyOf(data), from })
 
-const report = (file: string, services: ReadonlyArray<Service>): string =>
-  [
-    `${nameOf(file)} is right.`,
-    ...services.flatMap(({ from, policy, service }) => [
-      safe(service),
-      ...Object.entries(from).map(([field, source]) => `  ${field}${valueAt(policy, field)}  (${safe(source)})`)
-    ])
-  ].join("\n")
+/** The parts of a field, such as `throttle.k`, are one line. */
+const linesOf = ({ data, from, service }: Checked): ReadonlyArray<string> => {
+  const words = inWords(data)
+  const sources = new Map<string, Set<string>>()
+  for (const [field, source] of Object.entries(from)) {
+    const whole = field in words ? field : field.slice(0, field.lastIndexOf("."))
+    sources.set(whole, (sources.get(whole) ?? new Set()).add(source))
+  }
+  return [
+    safe(service),
+    ...Array.from(sources, ([field, all]) => `  ${field}: ${words[field]}  (${safe([...all].join(", "))})`)
+  ]
+}
 
 export const checkConfig = (flags: Flags, file: string) =>
   Effect.scoped(Effect.gen(function*() {
@@ -63,15 +63,16 @@ export const checkConfig = (flags: Flags, file: string) =>
       Effect.provideService(References.MinimumLogLevel, "Warn"),
       Effect.result
     )
-    const output: Output.ConfigCheck = Result.isFailure(built)
-      ? { file, problems: built.failure.problems, services: [] }
-      : { file, problems: [], services: yield* servicesOf(Context.get(built.success, BreakerConfig)) }
-    yield* print(
-      flags.json
-        ? jsonOf(output)
-        : Result.isFailure(built)
-        ? built.failure.message.split("\n").map(safe).join("\n")
-        : report(file, output.services)
-    )
+    const services = Result.isFailure(built) ? [] : yield* servicesOf(Context.get(built.success, BreakerConfig))
+    if (flags.json) {
+      const problems = Result.isFailure(built) ? built.failure.problems : []
+      const output: Output.ConfigCheck = { file, problems, services: services.map(outputOf) }
+      yield* print(jsonOf(output))
+    } else {
+      const lines = Result.isFailure(built)
+        ? built.failure.message.split("\n").map(safe)
+        : [`${nameOf(file)} is right.`, ...services.flatMap(linesOf)]
+      yield* print(lines.join("\n"))
+    }
     if (Result.isFailure(built)) return yield* no
   }))

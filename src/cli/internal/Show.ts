@@ -105,9 +105,21 @@ const windowsOf = ({ totals }: Snapshot): Output.Show["windows"] =>
       : [{ within: SPANS_MILLIS[index]!, ...counts, shed: counts.shed ?? 0 }]
   )
 
-/** The lines of a circuit, as `show` prints them and as it is shown before an act. */
-export const linesOf = ({ circuit, snapshot }: Circuit, colours: boolean): ReadonlyArray<string> => {
-  const { fingerprint, members, override, why } = snapshot
+const policyLine = ({ fingerprint }: Snapshot, given: string | undefined): string | undefined => {
+  if (fingerprint === undefined || given === undefined) return fingerprint
+  return given === fingerprint
+    ? `${fingerprint}, which is the given policy`
+    : `${fingerprint} last changed the state; the given policy is another, ${given}`
+}
+
+/** The lines of a circuit, as `show` prints them and as it is shown before an act. `given` is the fingerprint of a policy to compare with. */
+export const linesOf = (
+  { circuit, snapshot }: Circuit,
+  colours: boolean,
+  given?: string
+): ReadonlyArray<string> => {
+  const policy = policyLine(snapshot, given)
+  const { members, override, why } = snapshot
   const evidence = why?.evidence === undefined ? undefined : safe(evidenceLine(why.evidence))
   const fields: ReadonlyArray<readonly [name: string, text: string | undefined]> = [
     ["state", painted(stateLine(snapshot), paintOf({ ...snapshot, override: undefined }), colours)],
@@ -136,7 +148,7 @@ export const linesOf = ({ circuit, snapshot }: Circuit, colours: boolean): Reado
       ] as const
     ),
     ["streak", snapshot.streak === 0 ? undefined : `${plural(snapshot.streak, "consecutive failure")}`],
-    ["policy", fingerprint === undefined ? undefined : safe(fingerprint)],
+    ["policy", policy === undefined ? undefined : safe(policy)],
     [
       "instances",
       members === undefined ? undefined : `at most ${members.toLocaleString("en")} reported within the idle time`
@@ -196,17 +208,9 @@ export const show = (flags: Flags, circuit: string, given: string | undefined) =
         return yield* print(jsonOf(output))
       }
       const { colours, columns } = yield* screen
-      const drift = given === undefined || snapshot.fingerprint === undefined
-        ? []
-        : [
-          matches
-            ? "            the given policy is the one that last changed the state"
-            : `            the given policy is ${given}: another one last changed the state`
-        ]
       const latest = changeLines(changes, columns - 2, colours).map((line) => `  ${line}`)
       yield* print([
-        ...linesOf(found.value, colours),
-        ...drift,
+        ...linesOf(found.value, colours, given),
         ...latest.length === 0 ? [] : ["", ...latest]
       ].join("\n"))
     }))
