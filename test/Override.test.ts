@@ -3,6 +3,7 @@ import { Deferred, Duration, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import { Breaker, Storage, Trip } from "../src/index.ts"
+import { FaultyStorage } from "../src/testing.ts"
 import { type Link, processes } from "./support/storages.ts"
 import { failTimes, inBrief, listen, make, rejectionOf } from "./utils.ts"
 
@@ -109,6 +110,26 @@ describe("an override", () => {
         const rejected = "Rejected by BreakerOpenError"
         assert.deepStrictEqual((yield* received).map(inBrief), [`${mode} expired`, rejected, rejected])
       }
+    }))
+
+  it.effect("who lifted an override is told, though another act follows before the storage has answered", () =>
+    Effect.gen(function*() {
+      const storage = Layer.fresh(FaultyStorage.layer(Storage.MemoryStorageLive))
+      yield* Effect.gen(function*() {
+        const breaker = yield* Breaker.make("lifted", two)
+        yield* breaker.override({ mode: "ForcedOpen", ...said })
+        const received = yield* listen(breaker)
+        yield* FaultyStorage.set({ latency: "100 millis" })
+        const lifting = yield* fork(breaker.clearOverride({ actor: "bo" }))
+        const next = yield* fork(breaker.forceHalfOpen)
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(lifting)
+        yield* Fiber.join(next)
+        const told = (yield* received).flatMap((event) =>
+          event._tag === "Override" ? [[event.change, event.actor]] : []
+        )
+        assert.deepStrictEqual(told, [["cleared", "bo"]])
+      }).pipe(Effect.provide(storage))
     }))
 
   it.effect("an operator's act publishes an override that has run out as expired first, and once (F15)", () =>

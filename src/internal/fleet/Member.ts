@@ -52,6 +52,16 @@ import type { Participant, Turn } from "./Rounds.ts"
 import { fleetStateOf, fleetViewOf, overrideUntil } from "./View.ts"
 import { alertMillisOf, isUrgent, LOOKS_AN_INTERVAL, membersOf, Vigil } from "./Vigil.ts"
 
+/** An operator's act that is in flight. */
+interface Act {
+  readonly actor: string | undefined
+  /** Whether it lifts an override. */
+  readonly lifts: boolean
+  readonly requestedAt: LocalMillis
+}
+
+const noActs: ReadonlyArray<Act> = []
+
 const nothingKnown: Snapshot = snapshotOf(undefined, [], 0, 0)
 
 export class Member implements Fleet, Evidence, Participant {
@@ -70,10 +80,8 @@ export class Member implements Fleet, Evidence, Participant {
   #openedBy: OpenedBy = "fleet"
   /** How long the last change took to arrive here. */
   lagMillis: number | undefined = undefined
-  /** The operator of this instance whose act is in flight. */
-  #operator: string | undefined = undefined
   /** Operators' acts that are in flight. */
-  #acts = 0
+  #acts: ReadonlyArray<Act> = noActs
   #hasEnded = false
   readonly #reports: Reports
   readonly #exchange: Exchange
@@ -413,7 +421,7 @@ export class Member implements Fleet, Evidence, Participant {
   /** Whether something is left to be done, be it in a later round. */
   #isBusy(): boolean {
     return this.isSending || !this.#reports.outbox.isEmpty || this.#leases?.isPending === true ||
-      this.#leases?.isAsking === true || this.isChanging || this.#acts > 0
+      this.#leases?.isAsking === true || this.isChanging || this.#acts.length > 0
   }
 
   /** Whether there is something to send before the breaker ends. */
@@ -637,7 +645,7 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   /** Adopts a newer snapshot, drops an older one, and puts back a generation that the storage has lost. */
-  accept(snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis): void {
+  accept(snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis, act?: Act): void {
     if (this.#hasEnded) return
     const now = this.#now()
     const known = this.snapshot.generation
@@ -646,7 +654,7 @@ export class Member implements Fleet, Evidence, Participant {
       if (snapshot.generation < knewGeneration) this.#putBack(snapshot, requestedAt, now)
       return
     }
-    if (snapshot.generation > known) return this.#adopt(snapshot, requestedAt, now)
+    if (snapshot.generation > known) return this.#adopt(snapshot, requestedAt, now, act)
     if (requestedAt < this.requestedAt) return
     const totals = snapshot.totals.length > 0 ? snapshot.totals : this.snapshot.totals
     const believed = { ...snapshot, state: this.#believed(snapshot.state, now), totals }
@@ -675,9 +683,9 @@ export class Member implements Fleet, Evidence, Participant {
     this.answeredAt = now
   }
 
-  #adopt(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis): void {
+  #adopt(snapshot: Snapshot, requestedAt: LocalMillis, now: LocalMillis, act?: Act): void {
     const { elapsed, fingerprint, generation, state } = snapshot
-    const view = fleetViewOf(snapshot, this.membership, this.#openedBy, this.#operator, now)
+    const view = fleetViewOf(snapshot, this.membership, this.#openedBy, this.#lifter(act), now)
     this.#openedBy = view.openedBy
     // This instance closed by its own probes while the storage was away, and another has begun a half-open round since. It
     // stays closed until a leased probe of its own has reported that.
@@ -800,33 +808,40 @@ export class Member implements Fleet, Evidence, Participant {
     const { name } = this.local
     return Effect.flatMap(randomId, (id) =>
       Effect.callback<void, StorageError>((resume) => {
-        const requestedAt = this.#now()
-        this.#operator = why.actor
-        this.#acts++
+        const act: Act = { lifts: to._tag === "ClearOverride", actor: why.actor, requestedAt: this.#now() }
+        this.#acts = [...this.#acts, act]
         const operation = { _tag: "Operation", id, known: this.snapshot.generation, existing, why, to } as const
         connection.send(
           { operation: "change", circuit: name },
           () => connection.storage.change(name, operation),
-          (result) => resume(this.#operated(this.#exchange.checked("change", result), to._tag, requestedAt))
+          (result) => resume(this.#operated(this.#exchange.checked("change", result), to._tag, act))
         )
       }))
   }
 
   #operated(
     result: Result.Result<Changed, StorageError>,
-    act: OperationTo["_tag"],
-    requestedAt: LocalMillis
+    operation: OperationTo["_tag"],
+    act: Act
   ): Effect.Effect<void, StorageError> {
-    this.#acts--
-    if (Result.isSuccess(result)) {
-      this.#exchange.noteAnswer()
-      this.accept(result.success.snapshot, -1, requestedAt)
-    }
-    this.#operator = undefined
+    this.#acts = this.#acts.filter((other) => other !== act)
     if (Result.isFailure(result)) return Effect.fail(result.failure)
-    if (!result.success.committed) return Effect.fail(this.#exchange.failure("change", "Denied", act))
-    this.logPersisted(result.success.snapshot)
+    const { committed, snapshot } = result.success
+    this.#exchange.noteAnswer()
+    this.accept(snapshot, -1, act.requestedAt, act)
+    if (!committed) return Effect.fail(this.#exchange.failure("change", "Denied", operation))
+    this.logPersisted(snapshot)
     return Effect.void
+  }
+
+  /**
+   * Who has lifted the override, if the view that is adopted has none any more. `answered` is the act that this view is the answer to.
+   * Another message may come before the answer, and tell of the one act in flight that lifts overrides.
+   */
+  #lifter(answered: Act | undefined): string | undefined {
+    if (answered?.lifts === true) return answered.actor
+    const lifting = this.#acts.filter(({ lifts }) => lifts)
+    return lifting.length === 1 ? lifting[0]!.actor : undefined
   }
 
   // -----------------------------------------------------------------------------
