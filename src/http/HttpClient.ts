@@ -43,7 +43,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -59,6 +59,7 @@ import type { BreakerError } from "../BreakerError.ts"
 import type { Guard, KeyedGuard } from "../Guard.ts"
 import { CallDetails } from "../internal/CallDetails.ts"
 import { rejectionIn } from "../internal/CarriedError.ts"
+import { durationIn, refuse } from "../internal/Check.ts"
 import type { Outcome } from "../Outcome.ts"
 import type { Classify } from "../Policy.ts"
 import type { Budget } from "../Retry.ts"
@@ -117,7 +118,8 @@ export interface Options<in E = never, out R2 = never> {
   readonly bodies?: Bodies | undefined
   /**
    * The longest wait for the next bytes of a body while its reader waits for them. After that the body fails with a
-   * `TransportError`, and its cause is a `BreakerTimeoutError`. Default with `bodies: "end"`: 30 seconds. Not used with `head`.
+   * `TransportError`, and its cause is a `BreakerTimeoutError`. From a millisecond to a day; anything else is a `RangeError` at once.
+   * Default with `bodies: "end"`: 30 seconds. Not used with `head`.
    */
   readonly bodyIdleTimeout?: Duration.Input | undefined
   /** `false`: only requests with the option `enabled: true` go through a circuit. Default `true`. */
@@ -178,6 +180,8 @@ export const withRequestOptions: {
 // -----------------------------------------------------------------------------
 // clients
 // -----------------------------------------------------------------------------
+
+const DAY_MILLIS = 24 * 60 * 60 * 1000
 
 type AnyGuard = Guard<any, any> | KeyedGuard<any, any>
 type AnyOptions = KeyedOptions<any, any>
@@ -256,9 +260,12 @@ export const layer: {
   return HttpClient.layerMergedContext(Effect.map(HttpClient.HttpClient, replaced) as Effect.Effect<any>)
 }
 
-/** A request through the breaker, as the client's and the request's own options say. */
+/** A request through the breaker, as the client's and the request's own options say. Throws for options out of range. */
 const guarded = (breaker: AnyGuard, options: AnyOptions) => {
   const classifyAs = options.classify ?? quicklyBy(options.statuses)
+  const { bodyIdleTimeout = "30 seconds" } = options
+  refuse("withBreaker", durationIn("bodyIdleTimeout", bodyIdleTimeout, 1, DAY_MILLIS))
+  const idle = Duration.fromInputUnsafe(bodyIdleTimeout)
   return (self: Requested, request: HttpClientRequest.HttpClientRequest): Requested =>
     Effect.withFiber((fiber) => {
       const own = Context.get(fiber.context, RequestOptions)
@@ -269,7 +276,7 @@ const guarded = (breaker: AnyGuard, options: AnyOptions) => {
         if (own.key === null) return self
         const guarded = bodies === "head"
           ? breaker.wrapWith(self, { classify })
-          : untilBodyEnds(self, breaker.permit, classify, options.bodyIdleTimeout)
+          : untilBodyEnds(self, breaker.permit, classify, idle)
         return Effect.provideService(guarded, CallDetails, { url: request.url, method: request.method })
       }
       const { key: keyOf = "origin" } = options
@@ -277,7 +284,7 @@ const guarded = (breaker: AnyGuard, options: AnyOptions) => {
       if (key === null || key === "") return self
       return bodies === "head"
         ? breaker.wrap(self, { key, classify })
-        : untilBodyEnds(self, breaker.permit({ key }), classify, options.bodyIdleTimeout)
+        : untilBodyEnds(self, breaker.permit({ key }), classify, idle)
     })
 }
 

@@ -207,4 +207,38 @@ describe("an outcome at the end of the body", () => {
         assert.include(reports[0]!.message, "classify failed")
       })
     ))
+
+  it.effect("a body that somebody has begun to read is not taken for an empty one", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("begun", one)
+      const unusable = /somebody has begun to read it/
+      const source = written()
+      const given = yield* endOf(breaker, source.body)
+      const reader = yield* Effect.forkChild(given.text, { startImmediately: true })
+      source.write("half of ")
+      yield* Fiber.interrupt(reader)
+      assert.match((yield* Effect.flip(given.text)).message, unusable)
+      const streamed = yield* endOf(breaker, "whole")
+      yield* Stream.runDrain(streamed.stream)
+      for (const read of [streamed.text, streamed.json, streamed.arrayBuffer]) {
+        assert.match((yield* Effect.flip(Effect.asVoid(read as Effect.Effect<unknown, Error>))).message, unusable)
+      }
+      const twice = yield* endOf(breaker, "whole")
+      assert.deepStrictEqual([yield* twice.text, yield* twice.text], ["whole", "whole"])
+    }))
+
+  it.effect("a bodyIdleTimeout that makes no sense is refused at once, so no permit is kept for ever", () =>
+    Effect.gen(function*() {
+      const breaker = yield* make("idle", one)
+      const client = HttpClient.make(() => Effect.never)
+      for (const wrong of ["soon", NaN, 0, -1, Infinity]) {
+        const bodyIdleTimeout = wrong as "1 second"
+        assert.throws(
+          () => BreakerHttpClient.withBreaker(client, breaker, { bodies: "end", bodyIdleTimeout }),
+          RangeError,
+          /^withBreaker: bodyIdleTimeout /
+        )
+        assert.throws(() => BreakerHttpClient.layer(breaker, { bodyIdleTimeout }), RangeError)
+      }
+    }))
 })

@@ -11,7 +11,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { HttpClientError, isHttpClientError, TransportError } from "effect/http/HttpClientError"
+import { DecodeError, HttpClientError, isHttpClientError, TransportError } from "effect/http/HttpClientError"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as Inspectable from "effect/Inspectable"
@@ -63,7 +63,7 @@ export const untilBodyEnds = <E, Err, R, Ctx, R2>(
   self: Effect.Effect<Response, E, R>,
   takePermit: Effect.Effect<Permit, Err, Ctx | Scope.Scope>,
   classify: Classify<Response, any, R2>,
-  bodyIdleTimeout: Duration.Input = "30 seconds"
+  idle: Duration.Duration
 ): Effect.Effect<Response, E | Err | BreakerTimeoutError, R | R2 | Exclude<Ctx, Scope.Scope>> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function*() {
@@ -87,7 +87,6 @@ export const untilBodyEnds = <E, Err, R, Ctx, R2>(
         yield* held.settle(outcome)
         return yield* exit
       }
-      const idle = Duration.fromInputUnsafe(bodyIdleTimeout)
       yield* Effect.forkIn(
         Effect.andThen(backgroundSleep(idle), Effect.suspend(() => held.isRead ? Effect.void : held.settle(outcome))),
         scope
@@ -200,14 +199,17 @@ class GuardedResponse extends Inspectable.Class implements Response {
     return new HttpClientError({ reason: new TransportError({ request: this.request, cause, description }) })
   }
 
-  /** The whole body, read once. */
+  /** The whole body, read once. What is left of a body that somebody has begun to read would look like the whole. */
   get #body(): Effect.Effect<Uint8Array<ArrayBuffer>, BodyError> {
+    const whole = Stream.runCollect(Stream.catchIf(this.stream, isEmpty, () => Stream.empty))
     return this.#bytes ??= Effect.runSync(Effect.cached(
-      Effect.map(
-        Stream.runCollect(Stream.catchIf(this.stream, isEmpty, () => Stream.empty)),
-        concat
-      )
+      Effect.suspend(() => this.#held.isRead ? Effect.fail(this.#unusable()) : Effect.map(whole, concat))
     ))
+  }
+
+  #unusable(): BodyError {
+    const description = "the body cannot be read any more, because somebody has begun to read it"
+    return new HttpClientError({ reason: new DecodeError({ request: this.request, response: this, description }) })
   }
 
   /** Reads the body here, and has it decoded as the platform decodes any body. */
