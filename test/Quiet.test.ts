@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Random, Result, Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { type Breaker, Trip } from "../src/index.ts"
-import { failing, type Link, memory, processes } from "./support/storages.ts"
+import { failing, type Link, memory, processes, slow } from "./support/storages.ts"
 import { failTimes, untilQuiet } from "./utils.ts"
 
 const rate = {
@@ -173,14 +173,18 @@ describe("an alert", () => {
 })
 
 describe("a bell", () => {
-  it.effect("of other data makes every circuit be looked at, and what was lost is put back", () =>
+  it.effect("of other data makes every circuit be looked at, and what was lost is put back within an interval", () =>
     Effect.gen(function*() {
       const { a, both, linkA } = yield* twoOn({ ...rate, openFor: "10 minutes" })
       yield* seconds(3, both)
       yield* a.override({ mode: "ForcedOpen", reason: "drill", actor: "ann" })
       yield* seconds(3, both)
       linkA.moveTo(yield* memory)
-      yield* seconds(3, both)
+      linkA.fault(slow(10))
+      // The poll, a look at the circuit, and the request that puts it back.
+      yield* seconds(1, both)
+      yield* TestClock.adjust("30 millis")
+      linkA.fault(undefined)
       assert.strictEqual((yield* stored(linkA)).override?.kind, "ForcedOpen")
     }))
 

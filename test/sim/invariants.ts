@@ -118,8 +118,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #took = new Map<number, ReadonlyArray<{ readonly at: number; readonly millis: number }>>()
   /** The newest request of a process about a circuit that was answered. */
   readonly #answers = new Map<string, { readonly sent: number; readonly sentAt: number }>()
-  /** Since when a process is due to learn of a change. */
-  readonly #dues = new Map<string, number>()
+  /** Since when a process is due to learn of a change, and the generation that it knew then. */
+  readonly #dues = new Map<string, { readonly at: number; readonly known: number }>()
   readonly #calledAt = new Map<string, number>()
   /** How many calls a process admitted in a generation, less those that it has reported as evidence of it. */
   readonly #admitted = new Map<string, number>()
@@ -579,10 +579,13 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     if (generation > verdicts.generation) this.#verdicts.set(who, { since: undefined, last: undefined, generation })
   }
 
-  /** What has tripped the policy before says nothing of the new one. */
+  /** What has tripped the policy before says nothing of the new one, and another `syncEvery` begins now. */
   reconfigured(process: Process, circuit: number): void {
     const verdicts = this.#verdicts.get(`${process.index} ${this.#name(circuit)}`)
     if (verdicts !== undefined) verdicts.since = undefined
+    const who = `${process.index} ${circuit}`
+    const due = this.#dues.get(who)
+    if (due !== undefined) this.#dues.set(who, { ...due, at: this.#fleet.world.now })
   }
 
   // -----------------------------------------------------------------------------
@@ -695,7 +698,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       due === undefined || this.#settled.has(due),
       () => `a probe of process ${process.index} through ${name} ended, and its lease was not settled`
     )
-    const storedAt = this.#issued.get(name)?.get(this.#stores(circuit))?.at ?? this.#upsetAt
+    const storedAt = this.#storedAt(circuit)
     this.#calledAt.set(`${process.index} ${circuit}`, call.arrivedAt)
     if (storedAt < call.arrivedAt) this.#owe(process, circuit)
     if (call.startedAt === undefined) {
@@ -875,8 +878,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   /** A process that made calls, or whose circuit is not closed, knows the stored state once its round trips succeed. */
   #owe(process: Process, circuit: number): void {
     const who = `${process.index} ${circuit}`
-    if (!this.#dues.has(who) && this.#knows(process, circuit) !== this.#stores(circuit)) {
-      this.#dues.set(who, this.#fleet.world.now)
+    const known = this.#knows(process, circuit)
+    if (!this.#dues.has(who) && known !== this.#stores(circuit)) {
+      this.#dues.set(who, { at: this.#fleet.world.now, known })
     }
   }
 
@@ -888,9 +892,14 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     return this.#fleet.server.documents.get(this.#name(circuit))?.record.generation ?? 0
   }
 
+  /** When the change was made that is stored. */
+  #storedAt(circuit: number): number {
+    return this.#issued.get(this.#name(circuit))?.get(this.#stores(circuit))?.at ?? this.#upsetAt
+  }
+
   /** Whether a process has used a circuit since it last changed, or still polls it. */
   #uses(process: Process, circuit: number): boolean {
-    const changedAt = this.#issued.get(this.#name(circuit))?.get(this.#stores(circuit))?.at ?? this.#upsetAt
+    const changedAt = this.#storedAt(circuit)
     const calledAt = this.#calledAt.get(`${process.index} ${circuit}`) ?? -Infinity
     return process.snapshot(circuit).state !== "Closed" || calledAt > changedAt
   }
@@ -898,7 +907,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   #checkAdopted(process: Process, circuit: number): void {
     const who = `${process.index} ${circuit}`
     const name = this.#name(circuit)
-    const due = this.#dues.get(who)
+    let due = this.#dues.get(who)
     if (due === undefined) return
     const stored = this.#stores(circuit)
     const known = this.#knows(process, circuit)
@@ -908,14 +917,15 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     }
     const { latency, jitter } = process.link.quality
     const longest = longestInterval(process, circuit)
-    const since = Math.max(due, process.link.hurtAt + DEADLINE, process.machine.resumedAt, this.#upsetAt)
+    // An answer from between two changes tells of the first alone.
+    if (known !== due.known) this.#dues.set(who, due = { at: this.#storedAt(circuit), known })
+    const since = Math.max(due.at, process.link.hurtAt + DEADLINE, process.machine.resumedAt, this.#upsetAt)
     const isSlowed = this.#took.get(process.index)?.some(({ at, millis }) =>
       millis > longest / 4 && this.#fleet.world.now - at < SLOWED_MILLIS
     )
     const interval = isSlowed === true ? longestSlowed(process, circuit) : longest
-    // The exchange that is under way when the change is made, the next one an interval later, and one more to put a record back, which
-    // may meet a change and wait for the round after it.
-    const within = 2 * interval + 4 * (latency + jitter) + 100
+    // An interval until the bell is polled, and three exchanges: the poll, a look at the circuit, and to put a record back.
+    const within = interval + 6 * (latency + jitter) + 100
     this.#check(
       this.#fleet.world.now - since <= within || this.#fleet.server.unavailable.has(name),
       () =>

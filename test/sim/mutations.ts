@@ -46,14 +46,14 @@ export const mutations: ReadonlyArray<Mutation> = [
   },
   {
     rule: "another epoch has every circuit looked at",
-    from: "if (rung === \"all\" || isLost || wasSetBack) this.gaps++",
-    to: "if (rung === \"all\" || wasSetBack) this.gaps++",
+    from: "rung === \"all\" || isLost || wasSetBack",
+    to: "rung === \"all\" || wasSetBack",
     by: "outages"
   },
   {
     rule: "every circuit is looked at where any may have rung",
-    from: "if (rung === \"all\" || isLost || wasSetBack) this.gaps++",
-    to: "if (isLost || wasSetBack) this.gaps++",
+    from: "rung === \"all\" || isLost || wasSetBack",
+    to: "isLost || wasSetBack",
     by: "outages"
   },
   {

@@ -32,6 +32,7 @@ export class Bell {
   readonly #line: Line
   readonly #poll: Poll
   readonly #heard: (rung: Rung) => void
+  readonly #missed: () => void
   /** Whether the last poll was answered. */
   isWorking = false
   gaps = 0
@@ -43,10 +44,12 @@ export class Bell {
   #lastRungAt: StorageMillis = 0
   #now: StorageMillis | undefined = undefined
 
-  constructor(line: Line, poll: Poll, heard: (rung: Rung) => void) {
+  /** `heard` is called with each circuit that rang, and `missed` where something may have rung that is not told. */
+  constructor(line: Line, poll: Poll, heard: (rung: Rung) => void, missed: () => void) {
     this.#line = line
     this.#poll = poll
     this.#heard = heard
+    this.#missed = missed
   }
 
   /** In each round: polls, unless another round has within this interval. */
@@ -74,12 +77,14 @@ export class Bell {
     // A storage whose clock was set back dates what rings before the time that is asked for.
     const wasSetBack = this.#now !== undefined && now < this.#now
     const isLost = epoch !== this.#epoch || lastRungAt < this.#lastRungAt
-    if (rung === "all" || isLost || wasSetBack) this.gaps++
+    const hasMissed = rung === "all" || isLost || wasSetBack
+    if (hasMissed) this.gaps++
     this.#epoch = epoch
     this.#lastRungAt = lastRungAt
     this.#now = now
     this.confirmedAt = sentAt
     if (rung !== "all") { for (const one of rung) this.#heard(one) }
+    if (hasMissed) this.#missed()
   }
 }
 

@@ -25,7 +25,7 @@ import { type Log, makeLog } from "../Log.ts"
 import { messages } from "../Messages.ts"
 import type { Resolved } from "../ResolvedPolicy.ts"
 import { isUnreachable } from "../StorageErrors.ts"
-import { Bell } from "./Bell.ts"
+import { Bell, type Rung } from "./Bell.ts"
 import { Connection } from "./Connection.ts"
 import { Drift } from "./Drift.ts"
 import { type Circuits, type Entry, GATE_IDLE, type Local } from "./Fleet.ts"
@@ -69,8 +69,9 @@ class Engine {
     this.connection = new Connection(storage, clock, kept, this.#log, () => this.#loggers)
     this.batches = new Batches(this.connection)
     if (hasBells(storage)) {
-      this.connection.bell = new Bell(this.connection, storage.bells!, (rung) => {
-        this.#inUse(rung.circuit, (member) => member.rung(rung))
+      const heard = (rung: Rung): void => this.#inUse(rung.circuit, (member) => member.rung(rung))
+      this.connection.bell = new Bell(this.connection, storage.bells!, heard, () => {
+        for (const rounds of this.#rounds.values()) rounds.look()
       })
     }
   }

@@ -194,6 +194,11 @@ export class Rounds {
     this.#armFor(dueAt)
   }
 
+  /** Changes may have been missed. Processes poll the bell at different times, so they do not look at the same time. */
+  look(): void {
+    for (const participant of this.scheduled) if (participant.hears) this.hurry(participant, this.#connection.now())
+  }
+
   #armFor(dueAt: LocalMillis): void {
     if (dueAt >= this.#hurriedAt) return
     this.#hurriedAt = dueAt
