@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { snapshot as snapshotOf } from "../src/core/Record.ts"
 import { Breaker, Trip } from "../src/index.ts"
 import type * as Storage from "../src/Storage/Storage.ts"
-import { failing, hanging, Link, lostReply, memory, processes, slow } from "./support/storages.ts"
+import { failing, type Fault, hanging, Link, lostReply, memory, processes, slow } from "./support/storages.ts"
 import { failTimes, inBrief, listen, rejectionOf, untilQuiet } from "./utils.ts"
 
 const two = { trip: Trip.consecutiveFailures(2), openFor: "10 seconds" } as const
@@ -458,14 +458,17 @@ describe("a leased probe", () => {
 })
 
 describe("an answer", () => {
+  /** The storage performs the request at once, and its answer takes 500 ms. */
+  const overtaken: Fault = (request) => Effect.flatMap(request, (answer) => Effect.delay(Effect.succeed(answer), 500))
+
   it.effect("an answer to an older request does not undo a newer one", () =>
     Effect.gen(function*() {
       const [link] = yield* processes(1, { pushes: false })
       const a = yield* link!.make("stale", two)
       yield* a.wrap(Effect.void)
-      // The answer to a round takes 500 ms, and a change that is sent after it is answered first.
+      // A change that is sent after a round is answered first.
       yield* failTimes(a, 1)
-      link!.fault((request) => Effect.flatMap(request, (answer) => Effect.delay(Effect.succeed(answer), 500)), "sync")
+      link!.fault(overtaken, "sync")
       yield* TestClock.adjust("50 millis")
       yield* untilQuiet
       link!.fault(undefined)
@@ -474,6 +477,25 @@ describe("an answer", () => {
       yield* untilQuiet
       assert.strictEqual((yield* rejectionOf(a)).state, "ForcedOpen")
       assert.strictEqual((yield* a.snapshot).override?.mode, "ForcedOpen")
+    }))
+
+  it.effect("an answer of the same generation that others have overtaken is dropped: a denial holds", () =>
+    Effect.gen(function*() {
+      const { a, b, linkA } = yield* pair("overtaken", two, { pushes: false })
+      yield* Effect.all([a.wrap(Effect.void), b.wrap(Effect.void)])
+      yield* b.forceHalfOpen
+      yield* untilNextRound
+      linkA.fault(overtaken, "sync")
+      // It says that no probe runs yet.
+      yield* untilNextRound
+      linkA.fault(undefined)
+      yield* TestClock.adjust("100 millis")
+      yield* Effect.forkChild(b.wrap(Effect.never), { startImmediately: true })
+      assert.strictEqual((yield* rejectionOf(a)).state, "HalfOpen")
+      yield* TestClock.adjust("400 millis")
+      yield* untilQuiet
+      assert.strictEqual((yield* rejectionOf(a)).state, "HalfOpen")
+      assert.strictEqual(linkA.probes.length, 1)
     }))
 })
 

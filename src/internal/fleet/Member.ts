@@ -644,7 +644,10 @@ export class Member implements Fleet, Evidence, Participant {
     if (this.#isLoaded && !this.membership.hasLeft) this.membership.batches.sendNow(this)
   }
 
-  /** Adopts a newer snapshot, drops an older one, and puts back a generation that the storage has lost. */
+  /**
+   * Adopts a newer snapshot, drops an older one, and puts back a generation that the storage has lost. Of one generation the answer to
+   * the later request is the newer one.
+   */
   accept(snapshot: Snapshot, knewGeneration: number, requestedAt: LocalMillis, act?: Act): void {
     if (this.#hasEnded) return
     const now = this.#now()
