@@ -132,6 +132,14 @@ describe("a recording", () => {
     )
   const at = (seconds: number) => new Date(START + seconds * 1000).toISOString()
 
+  it.effect("has intervals with any number of calls, and too many calls are refused with their line", () =>
+    Effect.gen(function*() {
+      const interval = { at: at(0), circuit: "a", over: 10_000 }
+      assert.lengthOf((yield* parse([{ ...interval, success: 300_000 }])).calls, 300_000)
+      const { text } = yield* Effect.flip(parse([{ ...interval, success: Number.MAX_SAFE_INTEGER }]))
+      assert.strictEqual(text, "\"x\", line 1: there are more than 5,000,000 calls until here")
+    }))
+
   it.effect("has single calls, counts of intervals and changes", () =>
     Effect.gen(function*() {
       const { calls, rejected, was } = yield* parse([

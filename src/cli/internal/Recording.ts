@@ -32,6 +32,9 @@ const timeIn = (value: unknown): number | undefined => {
   return Number.isFinite(millis) && millis >= 0 ? millis : undefined
 }
 
+/** The most calls that are replayed. */
+const MOST_CALLS = 5_000_000
+
 /** The calls of a span of time, spread evenly over it, failures among successes. */
 const spread = (
   { failure, ignored, slow, success }: Readonly<Record<"success" | "failure" | "ignored" | "slow", number>>,
@@ -43,7 +46,7 @@ const spread = (
   const calls: Array<Call> = []
   // The i-th of `of` places has one of `count` where the whole number that is due by then grows.
   const isOne = (count: number, i: number, of: number) => Math.floor((i + 1) * count / of) > Math.floor(i * count / of)
-  for (let i = 0, others = 0; i < all; i++) {
+  for (let i = 0, others = 0; i < all && i <= MOST_CALLS; i++) {
     const at = from + (to - from) * (i + 1) / all
     const isFailure = isOne(failure, i, all)
     const outcome = isFailure ? "failure" : isOne(ignored, others++, rest) ? "ignored" : "success"
@@ -55,9 +58,6 @@ const spread = (
 // -----------------------------------------------------------------------------
 // a file
 // -----------------------------------------------------------------------------
-
-/** The most calls that are replayed. */
-const MOST_CALLS = 5_000_000
 
 interface Circuits {
   readonly calls: Array<Call>
@@ -103,7 +103,10 @@ const add = (into: Circuits, line: Line): string | undefined => {
 
 const addCounts = (into: Circuits, line: Line, from: number, to: number): void => {
   const [success, failure, ignored, slow] = ["success", "failure", "ignored", "slow"].map((key) => countOf(line, key))
-  into.calls.push(...spread({ success: success!, failure: failure!, ignored: ignored!, slow: slow! }, from, to))
+  // One by one, because there may be more than a function takes as arguments.
+  for (const call of spread({ success: success!, failure: failure!, ignored: ignored!, slow: slow! }, from, to)) {
+    into.calls.push(call)
+  }
   into.rejected += countOf(line, "rejected")
 }
 

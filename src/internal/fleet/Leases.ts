@@ -194,8 +194,10 @@ export class Leases {
 
   #askAgain(waiting: ReadonlyArray<() => void>): void {
     const asking = this.#holder.leave(this.#now()) === "Ask" ? this.#ask(true) : undefined
-    if (asking?.isInFlight === true) asking.waiters.push(...waiting)
-    else for (const resume of waiting) resume()
+    for (const resume of waiting) {
+      if (asking?.isInFlight === true) asking.waiters.push(resume)
+      else resume()
+    }
   }
 
   /** After a denial none is requested before a probe can be free. */

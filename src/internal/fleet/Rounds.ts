@@ -207,10 +207,15 @@ export class Rounds {
 
   readonly #sendHurried: Effect.Effect<void> = Effect.suspend(() => {
     const soon = this.#connection.now() + FAILURE_DELAY_MILLIS
-    const due = [...this.#hurried].filter(([, dueAt]) => dueAt <= soon).map(([participant]) => participant)
+    const due: Array<Participant> = []
+    let nextAt = Infinity
+    for (const [participant, dueAt] of this.#hurried) {
+      if (dueAt <= soon) due.push(participant)
+      else nextAt = Math.min(nextAt, dueAt)
+    }
     for (const participant of due) this.#hurried.delete(participant)
     this.#hurriedAt = Infinity
-    if (this.#hurried.size > 0) this.#armFor(Math.min(...this.#hurried.values()))
+    this.#armFor(nextAt)
     return this.#batches.send(due, "hurried")
   })
 
