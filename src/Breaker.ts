@@ -1022,13 +1022,11 @@ function wrapThrough<Self, Err>(key: Context.Service<Self, Breaker<Err>>): Wrap<
 // -----------------------------------------------------------------------------
 
 /**
- * A policy from config, each field optional, under a prefix: for `PAYMENTS`, in environment variables, `PAYMENTS_OPEN_FOR`,
- * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_CONSISTENCY` (`local`, `strict`) or
- * `PAYMENTS_CONSISTENCY_MAX_AGE`, `PAYMENTS_EVIDENCE`, `PAYMENTS_ON_STORAGE_ERROR`, `PAYMENTS_ENFORCEMENT`, `PAYMENTS_APPROACH_AT`, `PAYMENTS_SYNC_EVERY`,
- * `PAYMENTS_HALF_OPEN_PROBES`, `…_SUCCESSES`, `…_LEASE`, `…_TIMEOUT`, `…_RAMP`, and `PAYMENTS_TRIP`, a trip policy as JSON. A
- * duration has its unit. For bare seconds, other names and files see `effect-breaker/config/BreakerConfig`. An invalid value is a
- * `ConfigError` that names
- * the field, the value and the range. A field that is not set is absent, so the policy can be spread over another.
+ * A policy from config, each field optional, under a prefix. For `PAYMENTS` the environment variables are `PAYMENTS_OPEN_FOR`,
+ * `PAYMENTS_MAX_OPEN_FOR`, `PAYMENTS_TIMEOUT`, `PAYMENTS_MAX_CONCURRENT`, `PAYMENTS_HALF_OPEN_PROBES` and so on: the table of
+ * `docs/configuration.md` has all, from `_TRIP` on, which is a trip policy as JSON. A duration has its unit. For bare seconds, other
+ * names and files see `effect-breaker/config/BreakerConfig`. An invalid value is a `ConfigError` that names the field, the value and
+ * the range. A field that is not set is absent, so the policy can be spread over another.
  *
  * **Gotchas**
  *
