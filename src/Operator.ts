@@ -61,6 +61,7 @@ import { noDelta } from "./core/Delta.ts"
 import { isBlank } from "./core/Record.ts"
 import { isReserved, RESERVED_PREFIX } from "./core/Reserved.ts"
 import type { OverrideMode } from "./Event.ts"
+import { isSnapshot } from "./internal/Answers.ts"
 import { CIRCUITS_PER_REQUEST } from "./internal/Bounds.ts"
 import { countIn, durationIn, oneOf, refuse } from "./internal/Check.ts"
 import { monotonicMillis } from "./internal/Clock.ts"
@@ -77,6 +78,7 @@ import {
   type Snapshot,
   Storage,
   type StorageError,
+  type Synced,
   type Why
 } from "./Storage/Storage.ts"
 
@@ -437,10 +439,7 @@ class StorageOperator implements Operator {
       (synced) =>
         circuits.map((circuit, index): Entry => ({
           circuit,
-          result: Result.map(
-            synced[index]?.result ?? Result.fail(failure({ operation: "sync", circuit }, "Invalid", "no answer")),
-            ({ snapshot }) => snapshot
-          )
+          result: readFrom(synced, index, circuit, 0)
         }))
     )
   }
@@ -448,10 +447,7 @@ class StorageOperator implements Operator {
   #readOne(circuit: string, withins: ReadonlyArray<number> = []): Effect.Effect<Snapshot, StorageError> {
     return Effect.flatMap(
       this.#request("sync", circuit, () => this.#storage.sync([reading(circuit, withins)])),
-      ([synced]) =>
-        synced === undefined
-          ? Effect.fail(failure({ operation: "sync", circuit }, "Invalid", "no answer"))
-          : Effect.map(Effect.fromResult(synced.result), ({ snapshot }) => snapshot)
+      (synced) => Effect.fromResult(readFrom(synced, 0, circuit, withins.length))
     )
   }
 
@@ -474,8 +470,10 @@ class StorageOperator implements Operator {
         why,
         to
       } as const
-      const { snapshot } = yield* this.#request("change", circuit, () => this.#storage.change(circuit, operation))
-      return { done: true, before, after: { circuit, snapshot } }
+      const changed = yield* this.#request("change", circuit, () => this.#storage.change(circuit, operation))
+      if (!isSnapshot(changed?.snapshot)) return yield* Effect.fail(invalid("change", circuit, changed))
+      if (!changed.committed) return yield* denied(`the storage has not done it: ${to._tag}`)
+      return { done: true, before, after: { circuit, snapshot: changed.snapshot } }
     })
   }
 }
@@ -484,6 +482,24 @@ const whyOf = (act: string, options: ActOptions, usual: string): Why => {
   refuse(act, actProblems(options))
   const { actor, reason = usual } = options
   return { reason, actor }
+}
+
+const invalid = (operation: string, circuit: string, answer: unknown): StorageError =>
+  failure({ operation, circuit }, "Invalid", answer ?? "no answer")
+
+/** The snapshot of a circuit in the answers to a batch. A storage may answer anything, so its shape is checked. */
+const readFrom = (
+  answers: ReadonlyArray<Synced>,
+  index: number,
+  circuit: string,
+  totals: number
+): Result.Result<Snapshot, StorageError> => {
+  const answer: Synced | undefined = Array.isArray(answers) ? answers[index] : undefined
+  if (!Result.isResult(answer?.result)) return Result.fail(invalid("sync", circuit, answer))
+  return Result.flatMap(answer.result, (reply) =>
+    isSnapshot(reply?.snapshot, totals)
+      ? Result.succeed(reply.snapshot)
+      : Result.fail(invalid("sync", circuit, reply)))
 }
 
 const isLate = ({ result }: Entry): boolean => Result.isFailure(result) && isUnreachable(result.failure)

@@ -4,7 +4,8 @@ import { Cause, Effect, Exit, Layer, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import { Breaker, Storage as Storages, Trip } from "../src/index.ts"
-import { type Snapshot, Storage, type Synced } from "../src/Storage/Storage.ts"
+import * as Operator from "../src/Operator.ts"
+import { type Snapshot, Storage, type StorageError, type Synced } from "../src/Storage/Storage.ts"
 
 type Twist = (snapshot: Snapshot) => unknown
 
@@ -139,4 +140,36 @@ describe.each([
       assert.isTrue(Number.isSafeInteger(statistics.success))
     }).pipe(Effect.provide(twisting(now)))
   })
+})
+
+describe("an operator of a storage that answers nonsense", () => {
+  it.effect.each(PARTS)("%s", ([, twist]) => {
+    const now: { twist: Twist | undefined } = { twist: undefined }
+    return Effect.gen(function*() {
+      const operator = yield* Operator.make()
+      yield* operator.override("payments", { mode: "Disabled", reason: "moving", actor: "ann", create: true })
+      now.twist = twist
+      const acts = [
+        operator.get("payments", { withins: ["1 minute"] }),
+        Stream.runCollect(operator.list()),
+        operator.reset("payments", { actor: "ann" })
+      ]
+      for (const act of acts) {
+        const ended = yield* Effect.exit(act as Effect.Effect<unknown, StorageError>)
+        assert.isFalse(Exit.isFailure(ended) && Cause.hasDies(ended.cause), String(ended))
+      }
+    }).pipe(Effect.provide(twisting(now)))
+  })
+
+  it.effect("an act that the storage says it has not done is refused", () =>
+    Effect.gen(function*() {
+      const storage = yield* Storage
+      const operator = yield* Operator.make().pipe(Effect.provideService(Storage, {
+        ...storage,
+        change: (circuit, change) =>
+          Effect.map(storage.change(circuit, change), (changed) => ({ ...changed, committed: false }))
+      }))
+      const override = { mode: "Disabled", reason: "moving", actor: "ann", create: true } as const
+      assert.strictEqual((yield* Effect.flip(operator.override("payments", override))).reason, "Denied")
+    }).pipe(Effect.provide(Storages.MemoryStorageLive)))
 })

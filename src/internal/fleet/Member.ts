@@ -34,11 +34,11 @@ import type {
   StorageError,
   Synced
 } from "../../Storage/Storage.ts"
+import { isSnapshot } from "../Answers.ts"
 import { REQUEST_DEADLINE_MILLIS } from "../Bounds.ts"
 import { randomId } from "../Ids.ts"
 import { messages } from "../Messages.ts"
 import { deadlineExceeded } from "../StorageErrors.ts"
-import { isSnapshot } from "./Answers.ts"
 import type { Rung } from "./Bell.ts"
 import { Exchange } from "./Exchange.ts"
 import { type Counted, type Fleet, GATE_IDLE, GATE_SHEDS, type Leave, type Local } from "./Fleet.ts"

@@ -1,6 +1,6 @@
 /** A storage may answer anything, so the shape of an answer is checked before it is used. */
-import { isSnapshotAlert } from "../../core/Record.ts"
-import type { Snapshot } from "../../Storage/Storage.ts"
+import { isSnapshotAlert } from "../core/Record.ts"
+import type { Snapshot } from "../Storage/Storage.ts"
 
 const MODES: ReadonlyArray<unknown> = ["ForcedOpen", "Disabled", "MetricsOnly"]
 
