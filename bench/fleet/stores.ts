@@ -87,8 +87,11 @@ const readProcess = (pid: string) => {
   }
 }
 
+/** The processor time of a running process. Linux tells it. */
+export const processorMillis = (pid: number): number => readProcess(String(pid))!.own * 1000 / TICKS_PER_SECOND
+
 /** The processor time of a Postgres: that of the parent of a backend, and of its other children. Linux tells it. */
-const processorMillis = (backend: string): number => {
+const postgresMillis = (backend: string): number => {
   const processes = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((pid) => readProcess(pid) ?? [])
   const server = processes.find(({ pid }) => pid === processes.find((one) => one.pid === backend)!.parent)!
   const ticks = processes.filter(({ parent }) => parent === server.pid).reduce((sum, { own }) => sum + own, 0)
@@ -109,7 +112,7 @@ const startPostgres = async (): Promise<Store> => {
           SELECT pg_backend_pid() AS pid, xact_commit AS commits, pg_current_wal_lsn() - '0/0'::pg_lsn AS log
           FROM pg_stat_database WHERE datname = current_database()`
         return {
-          "server-cpu": processorMillis(String(row!.pid)),
+          "server-cpu": postgresMillis(String(row!.pid)),
           transactions: Number(row!.commits),
           "log-bytes": Number(row!.log)
         }

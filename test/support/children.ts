@@ -50,6 +50,10 @@ export class Child<Requests, Replies extends { readonly [_ in keyof Requests]: u
     }
   }
 
+  get pid(): number {
+    return this.#process.pid!
+  }
+
   get isRunning(): boolean {
     return this.#process.exitCode === null && this.#process.signalCode === null
   }
