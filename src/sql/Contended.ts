@@ -1,15 +1,15 @@
 /**
- * Circuits of which others write the same stripe again and again. A report that comes alone locks its stripe there at once,
- * because without a lock it would find the stripe changed, and then need the lock after all.
+ * Circuits of which others write the same stripe again and again. A report that comes alone has the database add it there, because
+ * it would find the stripe changed, and come again.
  */
-const LOCKED_REPORTS = 20
+const ADDED_REPORTS = 20
 
 export class Contended {
-  /** How many reports still lock. */
+  /** How many reports are still added by the database. */
   readonly #left = new Map<string, number>()
 
-  /** Whether the next report locks. */
-  locks(key: string): boolean {
+  /** Whether the database is to add the next report. */
+  adds(key: string): boolean {
     const left = this.#left.get(key) ?? 0
     if (left > 1) this.#left.set(key, left - 1)
     else this.#left.delete(key)
@@ -18,6 +18,6 @@ export class Contended {
 
   /** Another one wrote between our reading and our writing. */
   found(key: string): void {
-    this.#left.set(key, LOCKED_REPORTS)
+    this.#left.set(key, ADDED_REPORTS)
   }
 }

@@ -8,6 +8,8 @@
  *   nothing of it.
  * - In Postgres a report holds its stripe only while it is written, and writes it only if its text is the one that was read.
  *   Each writer begins the text with an id of its own, a change too. So it is as if the stripe had been held since.
+ * - Or Postgres adds it to a stripe that only other reports have written since, which the stripe's `base` tells. It is then as if
+ *   the reports were of two stripes: neither has seen the other, and both count.
  * - Rows of `counts`, and those of reports in `instances`, are written only while their stripe is held, so they need no lock
  *   of their own.
  * - All transactions lock in one order: circuits by name, a circuit's row before its stripes, stripes by number.

@@ -14,7 +14,7 @@ import { arrived, type Report, report, type Reported } from "../core/Report.ts"
 import type { Call } from "./Bells.ts"
 import type { StripeRow } from "./Locks.ts"
 import type { Members } from "./Members.ts"
-import { enter, type Stripe } from "./Stripes.ts"
+import { additionOf, enter, type Stripe } from "./Stripes.ts"
 import type { SeenRow, StoredCircuit, View } from "./View.ts"
 import type { Counted } from "./Write.ts"
 
@@ -49,7 +49,7 @@ export class ReportBatch {
   readonly #members: Pick<Members, "of">
   readonly #seen: Map<string, ReadonlyArray<Seen>>
   readonly #current = new Map<string, Current>()
-  readonly #stripes = new Map<string, StripeRow & { readonly stripe: Stripe }>()
+  readonly #stripes = new Map<string, Counted["stripes"][number]>()
   readonly #added: Array<SeenRow> = []
 
   constructor({ circuits, idleMillis, locked, members, view }: {
@@ -87,9 +87,11 @@ export class ReportBatch {
     if (!this.#locked.has(idOf({ key, index }))) return "missing"
     this.#call(input, next, counted)
     const isCurrent = input.generation === next.generation
-    const stripe = enter(current.stripes, index, { delta: arrived(input, nowMillis), withins }, isCurrent, nowMillis)
+    const sent = { delta: arrived(input, nowMillis), withins }
+    const stripe = enter(current.stripes, index, sent, isCurrent, nowMillis)
+    const addition = additionOf(current.stripes, index, sent, isCurrent, nowMillis)
     this.#current.set(key, { record: next, stripes: new Map(current.stripes).set(index, stripe) })
-    this.#stripes.set(idOf({ key, index }), { key, index, stripe })
+    this.#stripes.set(idOf({ key, index }), { key, index, stripe, addition })
     this.#added.push(
       ...next.seen.filter((message) => before?.seen.includes(message) !== true).map((message) => ({ ...message, key }))
     )

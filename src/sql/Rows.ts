@@ -23,7 +23,8 @@ const StoredStripe = Schema.Struct({
     lifetime: Schema.Record(Schema.String, Schema.Finite),
     hint: Schema.Finite
   }),
-  window: Schema.optional(Schema.Unknown)
+  window: Schema.optional(Schema.Unknown),
+  base: Schema.optional(Schema.String)
 })
 
 const checkStripe = checkerOf(StoredStripe)
@@ -105,7 +106,7 @@ export const stripeFrom = (text: string): Stripe => {
 
 /** Encodes `counts.delta`. Throws for a stripe that could not be decoded again, so that it is never written. */
 export const stripeText = (stripe: Stripe, id: string): string => {
-  const stored = { id, ...stripe, window: checkWindow(storedWindow(stripe.window)) }
+  const stored = { id, ...stripe, window: checkWindow(storedWindow(stripe.window)), base: stripe.base ?? id }
   checkStripe(stored)
   return JSON.stringify(stored)
 }

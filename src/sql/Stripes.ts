@@ -13,7 +13,17 @@
  * - A report of failures that does not see a success, because both are committed at the same time, comes before it.
  */
 import { addCounts, type Bucket, MOST_BUCKETS } from "../core/Buckets.ts"
-import { aged, type Delta, type LifetimeDelta, merge, noDelta, noStreak } from "../core/Delta.ts"
+import {
+  aged,
+  type Delta,
+  type LastCalls,
+  type LifetimeCounts,
+  type LifetimeDelta,
+  merge,
+  noDelta,
+  noStreak,
+  type Streak
+} from "../core/Delta.ts"
 import { type CircuitRecord, created, expired, isWritable } from "../core/Record.ts"
 import { type Report, report } from "../core/Report.ts"
 import type { StorageMillis } from "../core/Time.ts"
@@ -29,6 +39,8 @@ export interface Stripe {
   readonly success: number
   /** The counts of its reports of this generation. Some may be too old to count. */
   readonly window: ReadonlyArray<Bucket>
+  /** An id that reports keep and a change replaces. Absent before the first report, and where an earlier version wrote. */
+  readonly base?: string | undefined
 }
 
 /** A stripe without reports, which a change leaves. */
@@ -85,7 +97,7 @@ export const enter = (
   isCurrent: boolean,
   nowMillis: number
 ): Stripe => {
-  const { asOf, delta: before, since, success, window: former } = stripes.get(index) ?? emptied(nowMillis)
+  const { asOf, base, delta: before, since, success, window: former } = stripes.get(index) ?? emptied(nowMillis)
   const counted = addCounts(former, isCurrent ? delta.buckets : [], withins, nowMillis)
   const window = [...notRemoved(former, nowMillis), ...counted]
   const { hint, streak } = isCurrent ? delta : noDelta
@@ -96,13 +108,52 @@ export const enter = (
   const newest = newestSuccess(stripes)
   if (streak.sawSuccess) {
     const next = (Math.floor(newest / MOST_STRIPES) + 1) * MOST_STRIPES + index
-    return { asOf: nowMillis, delta: { ...merged, streak }, since: next, success: next, window }
+    return { asOf: nowMillis, delta: { ...merged, streak }, since: next, success: next, window, base }
   }
   if (streak.trailing === 0) {
-    return { asOf: nowMillis, delta: { ...merged, streak: before.streak }, since, success, window }
+    return { asOf: nowMillis, delta: { ...merged, streak: before.streak }, since, success, window, base }
   }
   const trailing = streak.trailing + (since === newest ? before.streak.trailing : 0)
-  return { asOf: nowMillis, delta: { ...merged, streak: { ...noStreak, trailing } }, since: newest, success, window }
+  return {
+    asOf: nowMillis,
+    delta: { ...merged, streak: { ...noStreak, trailing } },
+    since: newest,
+    success,
+    window,
+    base
+  }
+}
+
+/** What a report adds to its stripe, for a database that adds it where others have reported to the stripe meanwhile. */
+export interface Addition {
+  /** The stripe's own when it was read: with another one, a change came between. */
+  readonly base: string
+  readonly asOf: StorageMillis
+  /** The number of the newest success that the report sees. */
+  readonly newest: number
+  readonly streak: Streak
+  readonly counts: LifetimeCounts
+  readonly last: LastCalls
+  readonly bucket?: Bucket | undefined
+}
+
+/** `undefined` for a report that only `enter` adds: one with a hint, with several buckets, or with calls that were shed. */
+export const additionOf = (
+  stripes: Stripes,
+  index: number,
+  { delta, withins }: Pick<Report, "delta" | "withins">,
+  isCurrent: boolean,
+  nowMillis: StorageMillis
+): Addition | undefined => {
+  const base = stripes.get(index)?.base
+  const { buckets, hint, streak } = isCurrent ? delta : noDelta
+  const [bucket, ...others] = addCounts([], buckets, withins, nowMillis)
+  if (base === undefined || hint > 0 || others.length > 0 || bucket?.shed !== undefined) return undefined
+  const { lastFailureAge, lastFailureDuration, lastSuccessAge, lastSuccessDuration, ...counts } = withoutFuture(
+    delta.lifetime
+  )
+  const last = { lastFailureAge, lastFailureDuration, lastSuccessAge, lastSuccessDuration }
+  return { base, asOf: nowMillis, newest: newestSuccess(stripes), streak, counts, last, bucket }
 }
 
 /** The record of a circuit with its stripes added; `undefined` for a circuit without a change or a report. */

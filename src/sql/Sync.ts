@@ -23,7 +23,7 @@ import type { Run } from "./Run.ts"
 import { stripeOf } from "./Stripes.ts"
 import { isConflict, transaction } from "./Transaction.ts"
 import { readView, type StoredCircuit, type View } from "./View.ts"
-import { createCircuits, forgetExpired, writeCounted, writeUnchanged } from "./Write.ts"
+import { createCircuits, forgetExpired, writeAdded, writeCounted, writeUnchanged } from "./Write.ts"
 
 /** Circuits of one transaction. */
 const MOST_CIRCUITS = 100
@@ -53,10 +53,13 @@ interface Attempt {
 }
 
 /**
- * How a report gets its stripe. `unchanged`: it locks nothing, and writes what nobody has written since it was read. `free`: it
- * locks what no other transaction has locked. `waits`: it locks it.
+ * How a report gets its stripe. `unchanged`: it locks nothing, and writes what nobody has written since it was read. `added`: the
+ * same, and the database adds it to what others have reported since. `free`: it locks what no other transaction has locked.
+ * `waits`: it locks it.
  */
-type Claim = "unchanged" | "free" | "waits"
+type Claim = "unchanged" | "added" | "free" | "waits"
+
+const isUnlocked = (claim: Claim): claim is "unchanged" | "added" => claim === "unchanged" || claim === "added"
 
 /** The stripes that may be written where none is locked: those with rows, of circuits with one report in the batch. */
 const unlocked = (written: ReadonlyArray<KeyedReport>, { token }: View): ReadonlyArray<StripeRow> =>
@@ -74,7 +77,7 @@ const attempt = (
   Effect.gen(function*() {
     const { idleMillis, members } = database
     const written = reports.filter((report) => !isRead(report))
-    const locked = written.length === 0 || claim === "unchanged"
+    const locked = written.length === 0 || isUnlocked(claim)
       ? []
       : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })), claim === "waits")
     const keys = keysOf(reports)
@@ -90,7 +93,7 @@ const attempt = (
       if (Result.isSuccess(circuit)) circuits.set(key, circuit.success)
       else failures.set(key, circuit.failure)
     }
-    const writable = claim === "unchanged" ? unlocked(written, view) : locked
+    const writable = isUnlocked(claim) ? unlocked(written, view) : locked
     const batch = new ReportBatch({ view, circuits, locked: writable, members, idleMillis })
     const answers = reports.map((report): Answered | Uncounted => {
       const failure = failures.get(report.key)
@@ -100,12 +103,13 @@ const attempt = (
       return view.token({ key: report.key, index: report.stripe }) === undefined ? answer : "held"
     })
     const counted = batch.counted()
-    if (claim !== "unchanged") {
+    if (!isUnlocked(claim)) {
       yield* writeCounted(database, counted)
       return { answers, calls: batch.calls }
     }
     const changed = new Set(counted.stripes.map(({ key }) => key))
-    for (const { key } of yield* writeUnchanged(database, counted, view.token)) changed.delete(key)
+    const write = claim === "added" ? writeAdded : writeUnchanged
+    for (const { key } of yield* write(database, counted, view.token)) changed.delete(key)
     return {
       answers: answers.map((answer, i) => changed.has(reports[i]!.key) ? "held" : answer),
       calls: batch.calls.filter(({ key }) => !changed.has(key))
@@ -125,23 +129,23 @@ const attemptAs = (
 ): Effect.Effect<Attempt, SqlError | StorageError> => {
   const attempted = attempt(database, reports, claim)
   if (reports.every(isRead)) return attempted
-  return claim !== "unchanged" ? transaction(database, attempted) : Effect.catchIf(
+  return !isUnlocked(claim) ? transaction(database, attempted) : Effect.catchIf(
     attempted,
     isConflict,
     () => Effect.succeed({ answers: reports.map(() => "held" as const), calls: [] })
   )
 }
 
-/** In Postgres two attempts lock nothing: a lock costs three statements more. */
+/** In Postgres two attempts lock nothing: a lock costs three statements more. To add costs a little more than to write. */
 const claimOf = (
   { contended, dialect: { backend } }: Context,
   reports: ReadonlyArray<KeyedReport>,
   attempts: number
 ): Claim => {
   if (backend !== "postgres") return attempts > 1 || reports.length === 1 ? "waits" : "free"
+  if (attempts > 2) return "waits"
   const [report, ...others] = reports
-  const isContended = attempts === 1 && others.length === 0 && contended.locks(report!.key)
-  return attempts > 2 || isContended ? "waits" : "unchanged"
+  return others.length === 0 && (attempts > 1 || contended.adds(report!.key)) ? "added" : "unchanged"
 }
 
 /**
@@ -168,7 +172,7 @@ const countAll = (
     ) as [Array<KeyedReport>, Array<KeyedReport>, Array<KeyedReport>]
     const uncounted = [...missing, ...expired, ...held]
     if (uncounted.length === 0) return
-    if (claim === "unchanged") { for (const { key } of held) database.contended.found(key) }
+    if (isUnlocked(claim)) { for (const { key } of held) database.contended.found(key) }
     if (attempts === MOST_ATTEMPTS) {
       for (const report of uncounted) {
         answers.set(report, Result.fail(vanished(database.tables.counts, report.circuit, attempts)))

@@ -8,16 +8,23 @@ import { newId } from "../internal/Ids.ts"
 import { failure } from "../internal/StorageErrors.ts"
 import { encodeDocument } from "../Storage/Document.ts"
 import type { HistoryEntry, StorageError } from "../Storage/Storage.ts"
+import { added } from "./Additions.ts"
 import type { Database } from "./Database.ts"
 import { lockCircuits, type StripeRow } from "./Locks.ts"
 import { fullNameOf, keyOf } from "./NameColumns.ts"
 import { historyRow, instanceRow, stateColumns, stripeText, tokenIn } from "./Rows.ts"
-import { emptied, type Stripe } from "./Stripes.ts"
+import { type Addition, emptied, type Stripe } from "./Stripes.ts"
 import { readNowMillis, readView, type SeenRow, type View } from "./View.ts"
+
+/** A stripe with a report added, and what the report adds to it where others have reported to it meanwhile. */
+interface CountedStripe extends StripeRow {
+  readonly stripe: Stripe
+  readonly addition?: Addition | undefined
+}
 
 /** Everything that a batch of reports changes. */
 export interface Counted {
-  readonly stripes: ReadonlyArray<StripeRow & { readonly stripe: Stripe }>
+  readonly stripes: ReadonlyArray<CountedStripe>
   readonly seen: ReadonlyArray<SeenRow>
 }
 
@@ -156,24 +163,29 @@ export const writeCounted = (
     yield* sql`WITH counted AS (${counted}) ${heard}`
   })
 
+/** The reports as parameters of a statement, each with the token of its stripe. */
+const givenOf = ({ seen, stripes }: Counted, tokenOf: View["token"]) =>
+  Effect.map(countRows(stripes), (rows) => {
+    const messages = new Map(seen.map((message) => [message.key, message]))
+    return rows.map((row) => ({
+      ...row,
+      ...instanceRow(row.service_name, messages.get(row.service_name)!),
+      token: tokenOf({ key: row.service_name, index: row.stripe })
+    }))
+  })
+
 /**
  * Writes those of these reports whose stripes nobody has written since the view was read, and returns their stripes. It is one
  * statement, which waits for no other one. Each circuit comes once. For Postgres.
  */
 export const writeUnchanged = (
   { sql, tables }: Database,
-  { seen, stripes }: Counted,
+  counted: Counted,
   tokenOf: View["token"]
 ): Effect.Effect<ReadonlyArray<StripeRow>, SqlError | StorageError> =>
   Effect.gen(function*() {
-    const rows = yield* countRows(stripes)
-    if (rows.length === 0) return []
-    const messages = new Map(seen.map((message) => [message.key, message]))
-    const given = rows.map((row) => ({
-      ...row,
-      ...instanceRow(row.service_name, messages.get(row.service_name)!),
-      token: tokenOf({ key: row.service_name, index: row.stripe })
-    }))
+    const given = yield* givenOf(counted, tokenOf)
+    if (given.length === 0) return []
     const counts = sql(tables.counts)
     // One parameter, so that the statement is prepared once for batches of any size.
     const found = yield* sql<{ readonly service_name: string; readonly stripe: number }>`
@@ -194,6 +206,45 @@ SELECT service_name, instance, kind, sequence, heard_at FROM free
 ON CONFLICT (service_name, instance, kind) DO UPDATE SET sequence = excluded.sequence, heard_at = excluded.heard_at
 ) SELECT service_name, stripe FROM free`
     return found.map(({ service_name, stripe }) => ({ key: service_name, index: stripe }))
+  })
+
+/**
+ * Writes a report, and returns its stripe. It is one statement, which waits for whoever holds the stripe. Where others have
+ * reported to the stripe since the view was read, the database adds the report. Writes nothing where it cannot. For Postgres.
+ */
+export const writeAdded = (
+  { sql, tables }: Database,
+  counted: Counted,
+  tokenOf: View["token"]
+): Effect.Effect<ReadonlyArray<StripeRow>, SqlError | StorageError> =>
+  Effect.gen(function*() {
+    const [given] = yield* givenOf(counted, tokenOf)
+    if (given === undefined) return []
+    const [{ addition, index, key }] = counted.stripes as readonly [CountedStripe]
+    const counts = sql(tables.counts)
+    const found = yield* sql`
+WITH given AS (
+SELECT service_name COLLATE "C" AS service_name, stripe, token, delta, addition, instance, kind, sequence, heard_at
+FROM json_to_record(${JSON.stringify({ ...given, addition })}::json) AS given (service_name text, stripe smallint,
+token text, delta text, addition jsonb, instance text, kind text, sequence bigint, heard_at double precision)
+), held AS (
+SELECT given.*, counts.delta AS stored, ${sql.literal(tokenIn("counts.delta"))} IS DISTINCT FROM token AS is_changed
+FROM given JOIN ${counts} AS counts USING (service_name, stripe) FOR UPDATE OF counts
+), changed AS (
+SELECT stripe, stored, addition, delta::json ->> 'id' AS id FROM held WHERE is_changed AND addition IS NOT NULL
+), ${sql.literal(added)}, written AS (
+SELECT delta FROM held WHERE NOT is_changed UNION ALL SELECT delta FROM added
+), heard AS (
+INSERT INTO ${sql(tables.instances)} AS instances (service_name, instance, kind, sequence, heard_at)
+SELECT service_name, instance, kind, sequence, heard_at FROM held CROSS JOIN written
+ON CONFLICT (service_name, instance, kind) DO UPDATE SET sequence = excluded.sequence, heard_at = excluded.heard_at
+-- The same report may have come by another connection since the view was read.
+WHERE instances.sequence < excluded.sequence RETURNING service_name
+), counted AS (
+UPDATE ${counts} AS counts SET delta = written.delta FROM written CROSS JOIN heard
+WHERE counts.service_name = ${key} AND counts.stripe = ${index}
+) SELECT service_name FROM heard`
+    return found.length === 0 ? [] : [{ key, index }]
   })
 
 /**

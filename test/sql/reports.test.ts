@@ -3,11 +3,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { atOnce, circuitOf, failures, HOUR, MINUTE, reading, times } from "../../src/conformance/Law.ts"
-import type { Delta } from "../../src/core/Delta.ts"
+import { aged, type Delta, noStreak, shedCalls } from "../../src/core/Delta.ts"
 import { type CircuitRecord, snapshot } from "../../src/core/Record.ts"
 import { report } from "../../src/core/Report.ts"
-import { stripeFrom, stripeText } from "../../src/sql/Rows.ts"
-import { emptied, enter, recordOf } from "../../src/sql/Stripes.ts"
+import { databaseOf } from "../../src/sql/Database.ts"
+import { stripeFrom, stripeText, tokenOf } from "../../src/sql/Rows.ts"
+import { tablesFor } from "../../src/sql/Settings.ts"
+import { additionOf, emptied, enter, recordOf, type Stripe } from "../../src/sql/Stripes.ts"
+import { writeAdded } from "../../src/sql/Write.ts"
 import { eventually } from "../support/machine.ts"
 import { RandomReports } from "../support/reports.ts"
 import { build, type Database, databases, freshPrefix, postgres } from "./databases.ts"
@@ -140,6 +143,91 @@ describe("the text of a stripe", () => {
 })
 
 describe("in Postgres", () => {
+  it.live("a report that the database adds counts as one that has seen all reports before it", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      yield* circuitOf(yield* build(postgres.client(), { prefix }), "circuit").report(failures(1))
+      const sql = yield* sqlOn(postgres)
+      const database = databaseOf(sql, tablesFor({ prefix }), HOUR)
+      const counts = sql(database.tables.counts)
+      const write = (delta: string) => sql`UPDATE ${counts} SET delta = ${delta} WHERE stripe = 0`
+      const read = Effect.map(
+        sql<{ readonly delta: string }>`SELECT delta FROM ${counts} WHERE stripe = 0`,
+        ([row]) => row!.delta
+      )
+      const random = new RandomReports(12, 2)
+      let [own, other, now, added] = [emptied(0), emptied(0), 1_800_000_000_000, 0]
+      let seen = { own, other, now }
+      for (const step of times(600)) {
+        if (step % 50 === 0) own = { ...emptied(now), base: `${step}` }
+        const sent = random.next()
+        const { delta, withins } = random.random(4) > 0 ? { ...sent, withins: [MINUTE].slice(random.random(2)) } : sent
+        const report = {
+          delta: {
+            ...delta,
+            // Few of them with calls that were shed.
+            buckets: delta.buckets.slice(0, random.random(2)).map(({ shed = 0, ...bucket }) => ({
+              ...bucket,
+              ...shedCalls(random.random(5) === 0 ? shed : 0)
+            })),
+            hint: [0, 0, 0, 5000][random.random(4)]!,
+            lifetime: { ...delta.lifetime, lastSuccessDuration: [undefined, 5][random.random(2)] }
+          },
+          withins
+        }
+        const isCurrent = random.random(10) > 0
+        const stripes = new Map([[0, seen.own], [1, seen.other]])
+        const addition = additionOf(stripes, 0, report, isCurrent, seen.now)
+        const stripe = enter(stripes, 0, report, isCurrent, seen.now)
+        const text = stripeText(own, `${step}`.padStart(32, "0"))
+        yield* write(text)
+        const written = yield* writeAdded(database, {
+          stripes: [{ key: "circuit", index: 0, stripe, addition }],
+          seen: [{ key: "circuit", instance: "a", kind: "report", sequence: step + 100, at: now }]
+        }, () => "of another text")
+        const found = yield* read
+        if (written.length === 0) {
+          assert.strictEqual(found, text)
+          const [width, ...others] = new Set(own.window.map((bucket) => bucket.width))
+          const index = addition?.bucket?.index ?? Number.NaN
+          const indexes = own.window.map((bucket) => bucket.index)
+          const hasPlace = others.length === 0 && width === addition?.bucket?.width &&
+            Math.min(...indexes) <= index && index <= Math.max(...indexes)
+          assert.isFalse(addition?.base === own.base && (addition?.bucket === undefined || hasPlace), `step ${step}`)
+        } else {
+          added++
+          assert.deepStrictEqual([addition?.base, tokenOf(found) === tokenOf(text)], [own.base, false])
+          // As of the later one of the report and the stripe. A report of failures that misses a success came before it.
+          const later = Math.max(seen.now, own.asOf)
+          const late = aged(report.delta, later - seen.now)
+          const isBefore = !late.streak.sawSuccess && addition!.newest < own.since
+          const expected = enter(
+            new Map([[0, own], [1, seen.other], [2, { ...emptied(0), success: own.since }]]),
+            0,
+            { ...report, delta: isBefore ? { ...late, streak: noStreak } : late },
+            isCurrent,
+            later
+          )
+          const { window: _, ...rest } = stripeFrom(found)
+          const { window: __, ...expectedRest } = stripeFrom(stripeText(expected, "id"))
+          assert.deepStrictEqual(rest, expectedRest, `step ${step}`)
+          const totals = (stripe: Stripe) =>
+            snapshot(recordOf(undefined, new Map([[0, stripe]]), later, HOUR), [5000, MINUTE, 5 * MINUTE], later, HOUR)
+              .totals
+          assert.deepStrictEqual(totals(stripeFrom(found)), totals(expected), `step ${step}`)
+        }
+        // The next report has seen the stripe before this one, or with it. The other stripe goes on, too.
+        const before = { own: stripeFrom(text), other, now }
+        now += [0, 1, 700, 2000][random.random(4)]!
+        own = written.length === 0
+          ? enter(new Map([[0, before.own], [1, other]]), 0, report, isCurrent, now)
+          : stripeFrom(found)
+        if (random.random(2) === 0) other = enter(new Map([[0, own], [1, other]]), 1, random.next(), true, now)
+        seen = random.random(2) === 0 ? before : { own, other, now }
+      }
+      assert.isAbove(added, 200)
+    }).pipe(Effect.scoped))
+
   it.live("a batch of reports is two statements, and a look is one", () =>
     Effect.gen(function*() {
       const storage = yield* build(postgres.client(), { prefix: freshPrefix() })
