@@ -103,7 +103,7 @@ const answerTo = (
 ): HttpServerResponse.HttpServerResponse => {
   const problem = problemOf(error, options)
   const response = HttpServerResponse.jsonUnsafe(problem, Problems.optionsOf(problem))
-  if (error._tag !== "BreakerTimeoutError") rejected.add(response)
+  if (error._tag !== "BreakerTimeoutError") rejected.add(response.body)
   return response
 }
 

@@ -156,7 +156,17 @@ describe("a guard of routes", () => {
         HttpRouter.add("GET", "/dies", Effect.die(new Error("bug"))),
         HttpRouter.add("GET", "/fails", Effect.fail("no")),
         HttpRouter.add("GET", "/rejected", Effect.fail(open)),
-        HttpRouter.add("GET", "/answered", Effect.succeed(BreakerHttpServer.toResponse(open)))
+        HttpRouter.add("GET", "/answered", Effect.succeed(BreakerHttpServer.toResponse(open))),
+        HttpRouter.add(
+          "GET",
+          "/dressed",
+          Effect.succeed(
+            BreakerHttpServer.toResponse(open).pipe(
+              HttpServerResponse.setHeader("x-request-id", "7"),
+              HttpServerResponse.setCookieUnsafe("seen", "1")
+            )
+          )
+        )
       ).pipe(Layer.provide(BreakerHttpServer.guard(Guard).layer), Layer.provideMerge(Guard.layer))
       const snapshot = yield* Deferred.make<Breaker.Snapshot>()
       const told = HttpRouter.add(
@@ -168,11 +178,11 @@ describe("a guard of routes", () => {
         })
       ).pipe(Layer.provide(Guard.layer))
       const get = yield* serve(Layer.mergeAll(routes, told))
-      for (const path of ["/dies", "/fails", "/rejected", "/answered"]) yield* get(path)
+      for (const path of ["/dies", "/fails", "/rejected", "/answered", "/dressed"]) yield* get(path)
       yield* get("/snapshot")
       const { statistics } = yield* Deferred.await(snapshot)
       assert.strictEqual(statistics.failure, 2)
-      assert.strictEqual(statistics.ignored, 2)
+      assert.strictEqual(statistics.ignored, 3)
     }))
 })
 

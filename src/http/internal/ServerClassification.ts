@@ -8,14 +8,17 @@ import type { HttpServerResponse } from "effect/http/HttpServerResponse"
 import * as Result from "effect/Result"
 import * as Outcome from "../../Outcome.ts"
 
-/** Answers that stand for a rejection: they say nothing about what a guard outside of it guards. */
-export const rejected = new WeakSet<HttpServerResponse>()
+/**
+ * The bodies of answers that stand for a rejection: they say nothing about what a guard outside of it guards. A response that gets
+ * another header is another object, and keeps its body.
+ */
+export const rejected = new WeakSet<HttpServerResponse["body"]>()
 
 /** Exceptions by status; `undefined` is no exception. */
 type Statuses = (status: number) => Outcome.Outcome["_tag"] | undefined
 
 const ofResponse = (response: HttpServerResponse, statuses: Statuses | undefined): Effect.Effect<Outcome.Outcome> => {
-  if (rejected.has(response)) return Effect.succeed(Outcome.ignored)
+  if (rejected.has(response.body)) return Effect.succeed(Outcome.ignored)
   const { headers, status } = response
   const tag = statuses?.(status) ?? (status >= 500 && status !== 501 ? "Failure" : "Success")
   if (tag !== "Failure") return Effect.succeed({ _tag: tag })
