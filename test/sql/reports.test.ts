@@ -1,6 +1,6 @@
 /** Reports on databases: windows and streaks that are kept in stripes, whoever writes between a reading and a writing. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer, Result } from "effect"
+import { Context, Effect, Fiber, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { atOnce, circuitOf, failures, HOUR, MINUTE, reading, times } from "../../src/conformance/Law.ts"
 import { aged, type Delta, noStreak, shedCalls } from "../../src/core/Delta.ts"
@@ -227,6 +227,43 @@ describe("in Postgres", () => {
       }
       assert.isAbove(added, 200)
     }).pipe(Effect.scoped))
+
+  it.live.each([
+    { between: "another report", counted: 3, statements: 4 },
+    { between: "a change", counted: 1, statements: 7 }
+  ])(
+    "a report waits for who holds its stripe, and needs no transaction unless a change comes between: $between",
+    (each) =>
+      Effect.gen(function*() {
+        const prefix = freshPrefix()
+        const it = circuitOf(yield* build(postgres.client(), { prefix }), "circuit")
+        yield* it.report(failures(1))
+        const sql = yield* sqlOn(postgres)
+        const counts = sql(`${prefix}counts`)
+        const waiting = yield* sql.withTransaction(Effect.gen(function*() {
+          const [row] = yield* sql<{ readonly stripe: number; readonly delta: string }>`
+SELECT stripe, delta FROM ${counts} WHERE delta IS NOT NULL FOR UPDATE`
+          const { delta, stripe } = row!
+          const fiber = yield* Effect.forkChild(statementsOf(it.send({ sequence: 2, delta: failures(1) })))
+          yield* eventually(
+            "the report waits",
+            Effect.map(
+              sql`SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE ${`%${prefix}counts%`}`,
+              (rows) => rows.length > 0
+            )
+          )
+          const former = stripeFrom(delta)
+          const next = each.between === "a change"
+            ? emptied(former.asOf)
+            : enter(new Map([[stripe, former]]), stripe, { delta: failures(1), withins: [] }, true, former.asOf)
+          yield* sql`UPDATE ${counts} SET delta = ${stripeText(next, "0".repeat(32))} WHERE stripe = ${stripe}`
+          return fiber
+        }))
+        assert.lengthOf((yield* Fiber.join(waiting)).statements, each.statements)
+        const { lifetime, streak } = yield* it.read
+        assert.deepEqual([lifetime.failure, streak], [each.counted, each.counted])
+      }).pipe(Effect.scoped)
+  )
 
   it.live("a batch of reports is two statements, and a look is one", () =>
     Effect.gen(function*() {
