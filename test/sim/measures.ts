@@ -6,7 +6,7 @@ import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
 import { perfect } from "../../src/testing/internal/Link.ts"
 import { Rng } from "../../src/testing/internal/Random.ts"
-import { fails, succeeds } from "./nodes.ts"
+import { fails, rateWithin, succeeds } from "./nodes.ts"
 
 const streak: Breaker.Data = {
   trip: { _tag: "ConsecutiveFailures", failures: 5 },
@@ -15,18 +15,13 @@ const streak: Breaker.Data = {
 }
 
 const rate: Breaker.Data = {
-  trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window: { _tag: "Within", duration: 30_000 } },
+  trip: rateWithin(30_000),
   evidence: "pooled",
   reports: "quiet"
 }
 
 /** Silent for 30 seconds while it is healthy. */
-const longRate = {
-  _tag: "FailureRate",
-  threshold: 0.5,
-  minimumCalls: 40,
-  window: { _tag: "Within", duration: 120_000 }
-} as const
+const longRate = rateWithin(120_000, 40)
 
 /** So many of a hundred calls fail, at random. */
 const partly = (percent: number) => {
@@ -77,6 +72,14 @@ class Measured {
       for (const node of this.nodes) node.call(0, behaviour(node, at / every))
       this.fleet.advance(every)
     }
+  }
+
+  /** How often each node reports, after a while of such calls; `Infinity` where they open the circuit. */
+  reportsASecond(every: number, behaviour: (node: Process, call: number) => Behaviour): number {
+    this.pass(40_000, every, behaviour)
+    const at = this.now
+    this.pass(60_000, every, behaviour)
+    return this.isOpen ? Infinity : this.reportsSince(at).length / 60 / this.nodes.length
   }
 
   reportsSince(at: number): ReadonlyArray<Sent> {
@@ -154,8 +157,7 @@ export const measures = {
     unit: "ms",
     most: 2500,
     of: () => {
-      const trip = { ...longRate, minimumCalls: 100, window: { _tag: "Within", duration: 30_000 } } as const
-      const measured = new Measured({ ...rate, trip }, 10, true)
+      const measured = new Measured({ ...rate, trip: rateWithin(30_000, 100) }, 10, true)
       // No instance makes enough calls to trip alone.
       const sick = (_: Process, call: number) => call * 11 % 20 < 11 ? fails : succeeds
       measured.pass(1200, 100, sick)
@@ -185,48 +187,25 @@ export const measures = {
     of: () => {
       const measured = new Measured({ ...rate, reports: "every interval" }, 10)
       measured.pass(5000, 50)
-      measured.pass(40_000, 50, (_, call) => call * 9 % 20 < 9 ? fails : succeeds)
-      const at = measured.now
-      measured.pass(20_000, 50, (_, call) => call * 9 % 20 < 9 ? fails : succeeds)
-      return measured.reportsSince(at).length / 20 / 10
+      return measured.reportsASecond(50, (_, call) => call * 9 % 20 < 9 ? fails : succeeds)
     }
   },
-  "reports a second of ten instances, of whose calls one in twenty fails": {
+  "reports a second of each of ten instances, of whose calls one in twenty fails": {
     unit: "1/s",
-    most: 6,
-    of: () => {
-      const measured = new Measured(streak, 10)
-      const isUnlucky = (node: Process, call: number) => (call * 7 + node.index * 13) % 20 === 0
-      measured.pass(20_000, 1000, (node, call) => isUnlucky(node, call) ? fails : succeeds)
-      const at = measured.now
-      measured.pass(60_000, 1000, (node, call) => isUnlucky(node, call) ? fails : succeeds)
-      return measured.isOpen ? Infinity : measured.reportsSince(at).length / 60
-    }
+    most: 0.1,
+    of: () =>
+      new Measured(streak, 10)
+        .reportsASecond(1000, ({ index }, call) => (call * 7 + index * 13) % 20 === 0 ? fails : succeeds)
   },
   "reports a second of each of twenty instances, of whose calls one in five fails": {
     unit: "1/s",
     most: 0.37,
-    of: () => {
-      const measured = new Measured(streak, 20, true)
-      const behaviour = partly(20)
-      measured.pass(40_000, 200, behaviour)
-      const at = measured.now
-      measured.pass(60_000, 200, behaviour)
-      return measured.isOpen ? Infinity : measured.reportsSince(at).length / 60 / 20
-    }
+    of: () => new Measured(streak, 20, true).reportsASecond(200, partly(20))
   },
   "reports a second of each of ten instances, where alerts begin and end": {
     unit: "1/s",
     most: 1.03,
-    of: () => {
-      const trip = { ...longRate, minimumCalls: 20, window: { _tag: "Within", duration: 5000 } } as const
-      const measured = new Measured({ ...rate, trip }, 10, true)
-      const behaviour = partly(36)
-      measured.pass(40_000, 300, behaviour)
-      const at = measured.now
-      measured.pass(60_000, 300, behaviour)
-      return measured.isOpen ? Infinity : measured.reportsSince(at).length / 60 / 10
-    }
+    of: () => new Measured({ ...rate, trip: rateWithin(5000) }, 10, true).reportsASecond(300, partly(36))
   },
   "the share of forty instances that answer an alert in the same 50 ms": {
     unit: "1",

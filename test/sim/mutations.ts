@@ -120,7 +120,7 @@ export const mutations: ReadonlyArray<Mutation> = [
     rule: "successes that come late end a row, too",
     from: "later.sawSuccess ? later.trailing : run + later.trailing",
     to: "later.sawSuccess && later.trailing === 0 && run === 0 ? later.trailing : run + later.trailing",
-    measure: "reports a second of ten instances, of whose calls one in twenty fails"
+    measure: "reports a second of each of ten instances, of whose calls one in twenty fails"
   },
   {
     rule: "instances answer an alert at random",

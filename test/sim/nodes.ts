@@ -1,4 +1,7 @@
-/** Fleets of ten nodes that start one after the other. There are no pushes, and instances are silent while they are healthy. */
+/**
+ * What simulated fleets have in common, and fleets of ten nodes that start one after the other. Those have no pushes, and their
+ * instances are silent while they are healthy.
+ */
 import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet, type Process } from "../../src/testing/internal/Fleet.ts"
 import { perfect } from "../../src/testing/internal/Link.ts"
@@ -8,6 +11,10 @@ export const NODES = 10
 
 export const fails: Behaviour = { ends: "fails", takes: 0 }
 export const succeeds: Behaviour = { ends: "succeeds", takes: 0 }
+
+/** Half of the calls within so many milliseconds. */
+export const rateWithin = (duration: number, minimumCalls = 20) =>
+  ({ _tag: "FailureRate", threshold: 0.5, minimumCalls, window: { _tag: "Within", duration } }) as const
 
 export interface Nodes {
   readonly fleet: Fleet

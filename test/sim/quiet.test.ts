@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Measure, measures } from "./measures.ts"
+import { rateWithin } from "./nodes.ts"
 import { openedByBadNodes } from "./quiet.ts"
 import { longestSilence, openedThoughIsolated, policy, slowed } from "./slow.ts"
 import { firstMissed } from "./switch.ts"
@@ -42,8 +43,7 @@ describe("between two reports on a storage that is as slow as it can be", () => 
   })
 
   it("a sixth of the shortest window passes at most", () => {
-    const trip = { ...policy.trip!, window: { _tag: "Within", duration: 12_000 } } as typeof policy.trip
-    assert.isAtMost(longestSilence(1, SLOWEST_MILLIS, { ...loud, trip }), 2000)
+    assert.isAtMost(longestSilence(1, SLOWEST_MILLIS, { ...loud, trip: rateWithin(12_000) }), 2000)
   })
 })
 

@@ -3,7 +3,7 @@
  * has not said yet decides whether the circuit opens, which must not be.
  */
 import type { Breaker } from "../../src/index.ts"
-import { fails, startNodes, succeeds } from "./nodes.ts"
+import { fails, rateWithin, startNodes, succeeds } from "./nodes.ts"
 
 const BAD = 3
 const CALM_MILLIS = 4000
@@ -11,9 +11,7 @@ const TROUBLE_MILLIS = 8000
 const BUSY_EVERY_MILLIS = 5
 const LATENCY_MILLIS = 125
 
-const policy: Breaker.Data = {
-  trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window: { _tag: "Within", duration: 30_000 } }
-}
+const policy: Breaker.Data = { trip: rateWithin(30_000) }
 
 /** Whether the circuit opened for all. Messages are as slow as they can be before intervals get longer. */
 const opensByBadNodes = (seed: number): boolean => {

@@ -2,6 +2,7 @@
 import type { Breaker } from "../../src/index.ts"
 import { type Behaviour, Fleet } from "../../src/testing/internal/Fleet.ts"
 import { perfect } from "../../src/testing/internal/Link.ts"
+import { rateWithin } from "./nodes.ts"
 
 const PROCESSES = 5
 
@@ -9,7 +10,7 @@ const PROCESSES = 5
 const SLOW_MILLIS = 300
 
 export const policy: Breaker.Data = {
-  trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window: { _tag: "Within", duration: 30_000 } },
+  trip: rateWithin(30_000),
   evidence: "pooled",
   openFor: 60_000
 }
@@ -105,13 +106,7 @@ export const slowed = (seed: number, reports: "quiet" | "every interval"): Slowe
  * long before, so that later there is only what their own probes tell.
  */
 export const openedThoughIsolated = (seed: number, latency: number): number => {
-  const trip = {
-    _tag: "FailureRate",
-    threshold: 0.5,
-    minimumCalls: 20,
-    window: { _tag: "Within", duration: 9000 }
-  } as const
-  const circuits = [{ name: "c", policy: { ...policy, trip, openFor: 3000 } }]
+  const circuits = [{ name: "c", policy: { ...policy, trip: rateWithin(9000), openFor: 3000 } }]
   const fleet = new Fleet({ seed, circuits, bells: true })
   const nodes = Array.from({ length: 8 }, () => {
     fleet.advance(137)

@@ -6,6 +6,7 @@ import type { Breaker } from "../../src/index.ts"
 import { Fleet } from "../../src/testing/internal/Fleet.ts"
 import { perfect } from "../../src/testing/internal/Link.ts"
 import { Rng } from "../../src/testing/internal/Random.ts"
+import { rateWithin } from "./nodes.ts"
 
 const PROCESSES = 4
 const OUTAGES = 8
@@ -14,7 +15,7 @@ const OUTAGES = 8
 const LEARNS_MILLIS = 2000 + 3 * 450 + 4000
 
 const policy: Breaker.Data = {
-  trip: { _tag: "FailureRate", threshold: 0.5, minimumCalls: 20, window: { _tag: "Within", duration: 90_000 } },
+  trip: rateWithin(90_000),
   evidence: "pooled",
   reports: "quiet"
 }

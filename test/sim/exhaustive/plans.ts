@@ -67,6 +67,7 @@ const any = "evidence=any trip=consecutive(1) openFor=1s lease=1s"
 const pooled = "trip=consecutive(2) openFor=1s lease=1s"
 const quiet = "bells=yes reports=quiet"
 const silent = `trip=rate(0.5,30s,4) ${quiet}`
+const chained = `trip=rate(0.5,90s,20) ${quiet} storages=primary,secondary`
 const throttled = `trip=consecutive(99) throttle=2,20s,4 ${quiet}`
 
 /** Both instances know the circuit, and have their first reports under way. */
@@ -77,6 +78,15 @@ const silence = ["call a succeed", "call b succeed", "advance 2s"]
 
 const times = (count: number, ...commands: ReadonlyArray<string>): ReadonlyArray<string> =>
   Array.from({ length: count }, () => commands).flat()
+
+/** Both instances are in use, and report in rounds that come later than the search. */
+const busy = [
+  "draw a 0.9",
+  "draw b 0.9",
+  "call a succeed x100 every=250ms",
+  "call b succeed x100 every=250ms",
+  "advance 2s"
+]
 
 /** The circuit is open for both, and its time is over. */
 const opened = ["call a fail", "advance 50ms", "call b fail", "advance 1.1s"]
@@ -590,17 +600,8 @@ export const plans: ReadonlyArray<Plan> = [
     name: "outage",
     about:
       "A silent fleet on two storages: each instance is cut off from another one, operators act, and one is healed.",
-    fleet: `a b trip=rate(0.5,90s,20) ${quiet} storages=primary,secondary`,
-    before: [
-      // The rounds in which they report come later than the search.
-      "draw a 0.9",
-      "draw b 0.9",
-      "call a succeed x100 every=250ms",
-      "call b succeed x100 every=250ms",
-      "advance 2s",
-      "cut a from=primary refused",
-      "cut b from=secondary refused"
-    ],
+    fleet: `a b ${chained}`,
+    before: [...busy, "cut a from=primary refused", "cut b from=secondary refused"],
     budget: { acts: 1, leaps: 2 },
     acts: ["override % forcedOpen"],
     leapMillis: 3000,
@@ -617,17 +618,8 @@ export const plans: ReadonlyArray<Plan> = [
     name: "return",
     about:
       "A fleet whose first storage was away for all: polls return to it sooner than changes do, while an operator acts.",
-    fleet: `a b trip=rate(0.5,90s,20) ${quiet} storages=primary,secondary`,
-    before: [
-      "draw a 0.9",
-      "draw b 0.9",
-      "call a succeed x100 every=250ms",
-      "call b succeed x100 every=250ms",
-      "advance 2s",
-      "cut a from=primary refused",
-      "cut b from=primary refused",
-      "override b forcedOpen"
-    ],
+    fleet: `a b ${chained}`,
+    before: [...busy, "cut a from=primary refused", "cut b from=primary refused", "override b forcedOpen"],
     budget: { acts: 3, leaps: 2 },
     acts: ["clear %", "heal %"],
     leapMillis: 1500,
