@@ -457,7 +457,7 @@ const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? Console.error([
-        ...event.errors.map(({ message }) => safe(message.replaceAll(/\s+/g, " "))),
+        ...event.errors.map(({ message }) => safe(message.replaceAll(/\s*\n\s*\n\s*/g, ". ").replaceAll(/\s+/g, " "))),
         `See ${event.commandPath.join(" ")} --help`
       ].join("\n"))
       : CliOutput.defaultPresenter.present(event)

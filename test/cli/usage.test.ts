@@ -122,7 +122,7 @@ describe("what is said to a person", () => {
     assert.strictEqual(code, 2)
     assert.strictEqual(
       stderr,
-      `Unknown subcommand "shwo" for "effect-breaker" Did you mean this? show\nSee effect-breaker --help\n`
+      `Unknown subcommand "shwo" for "effect-breaker". Did you mean this? show\nSee effect-breaker --help\n`
     )
   })
 
