@@ -51,7 +51,10 @@ const scene = (storage: Storage) =>
   Effect.gen(function*() {
     const healthy = ["checkout", "orders", "search", "stock", "users"]
     for (const name of healthy) yield* circuitOf(storage, `shop/${name}`).report(failures(1))
-    yield* circuitOf(storage, "payments").open()
+    const payments = circuitOf(storage, "payments")
+    yield* payments.trip(yield* payments.read, {
+      why: { reason: "5 consecutive failures", evidence: { by: "fleet", streak: 5, totals: [] } }
+    })
     const mail = circuitOf(storage, "mail")
     yield* mail.open()
     yield* mail.operate({ _tag: "HalfOpen" })
@@ -71,6 +74,7 @@ describe("the dashboard in a browser", () => {
       const { faults, page } = yield* open(yield* browser, url)
       page.setDefaultTimeout(HANG_MILLIS)
       yield* does(() => page.getByText("1 forced open, 1 open, 1 half-open, 4 closed").waitFor())
+      yield* does(() => page.getByText("Last changes").waitFor())
       yield* does(() => page.setViewportSize({ width: 1100, height: 1100 }))
       const picture = yield* does(() => page.screenshot())
       const file = new URL("../../docs/images/dashboard.png", import.meta.url)
