@@ -132,7 +132,7 @@ export interface WrapStream<out Err, out Ctx> {
 /**
  * `WrapStream` with options. `idleTimeout` is the longest wait for each element after the first, counted only while the consumer
  * waits, because a slow consumer is not the dependency's fault. It ends the stream with `BreakerTimeoutError` and counts as a
- * timeout. `classify` gets the exit of the stream.
+ * timeout. From a millisecond to a year; anything else is a `RangeError` at once. `classify` gets the exit of the stream.
  *
  * @category models
  * @since 0.1.0

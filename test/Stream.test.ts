@@ -85,6 +85,21 @@ describe("a stream through a breaker", () => {
       assert.strictEqual(yield* breaker.state, "Open")
     }))
 
+  it.effect("refuses an idle timeout that makes no sense at once, as layerTest does", () => {
+    class Tested extends Breaker.Service<Tested>()("refuses", one) {}
+    return Effect.gen(function*() {
+      for (const breaker of [yield* make("refuses", one), yield* Tested]) {
+        for (const wrong of ["soon", NaN, 0, -1, Infinity]) {
+          assert.throws(
+            () => breaker.wrapStreamWith(Stream.empty, { idleTimeout: wrong as "1 second" }),
+            RangeError,
+            /^wrapStreamWith: idleTimeout /
+          )
+        }
+      }
+    }).pipe(Effect.provide(Tested.layerTest()))
+  })
+
   it.effect("can settle with its first element", () =>
     Effect.gen(function*() {
       const breaker = yield* make("settles-first", one)

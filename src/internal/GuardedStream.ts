@@ -9,6 +9,7 @@ import { BreakerTimeoutError } from "../BreakerError.ts"
 import type { StreamSettles } from "../Guard.ts"
 import { success } from "../Outcome.ts"
 import { type AnyClassify, enforcementOf } from "./Call.ts"
+import { durationIn, refuse, YEAR_MILLIS } from "./Check.ts"
 import { type Find, takeIn, type TakenPermit } from "./TakenPermit.ts"
 import { spanOf } from "./Tracing.ts"
 import { withoutStack } from "./WithoutStack.ts"
@@ -19,13 +20,20 @@ export interface StreamOptions {
   readonly settles?: StreamSettles | undefined
 }
 
-/** Runs a stream through the circuit that `find` chooses when it is started. */
+/** Throws a `RangeError` for options out of range. */
+export const checkStreamOptions = ({ idleTimeout }: StreamOptions): void => {
+  if (idleTimeout === undefined) return
+  refuse("wrapStreamWith", durationIn("idleTimeout", idleTimeout, 1, YEAR_MILLIS))
+}
+
+/** Runs a stream through the circuit that `find` chooses when it is started. Throws a `RangeError` for options out of range. */
 export const guardedStream = <A, E, R>(
   self: Stream.Stream<A, E, R>,
   find: Find,
   options: StreamOptions
-): Stream.Stream<A, any, R> =>
-  Stream.unwrap(Effect.withFiber((fiber) => {
+): Stream.Stream<A, any, R> => {
+  checkStreamOptions(options)
+  return Stream.unwrap(Effect.withFiber((fiber) => {
     const enforcement = enforcementOf(fiber)
     const circuit = enforcement === "bypass" ? undefined : find(fiber)
     if (circuit === undefined) return Effect.succeed(self)
@@ -38,6 +46,7 @@ export const guardedStream = <A, E, R>(
       ? Effect.succeed(Stream.withSpan(Stream.unwrap(guarded), ...spanOf(circuit)) as Stream.Stream<A, any, R>)
       : guarded
   }))
+}
 
 /** Runs a stream under a permit that is settled when it ends, and that its scope gives back where it does not. */
 export const underPermit = <A, E, R>(

@@ -16,7 +16,7 @@ import { StorageError } from "../Storage/Storage.ts"
 import { type AnyClassify, enforcementOf, judged } from "./Call.ts"
 import { oneOf, refuse } from "./Check.ts"
 import { circuitName } from "./CircuitName.ts"
-import { type StreamOptions, underPermit } from "./GuardedStream.ts"
+import { checkStreamOptions, type StreamOptions, underPermit } from "./GuardedStream.ts"
 import { refuseKey } from "./Keys.ts"
 import { unhandled } from "./Log.ts"
 import { clearProblems, overrideProblems } from "./OperatorInput.ts"
@@ -220,6 +220,7 @@ class TestCircuit {
   readonly awaitTurn = Effect.catchIf(this.take, (error) => error._tag !== "StorageError", () => Effect.never)
 
   wrapStream<A, E, R>(self: Stream.Stream<A, E, R>, options: StreamOptions): Stream.Stream<A, any, R> {
+    checkStreamOptions(options)
     return Stream.unwrap(Effect.withFiber((fiber) => {
       if (enforcementOf(fiber) === "bypass") return Effect.succeed(self)
       return this.refusal(fiber, false) ??
