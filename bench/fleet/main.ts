@@ -48,6 +48,8 @@ const PROCESSES = wholeNumber("processes", options.processes, { least: 1, most: 
 const CIRCUITS = 50
 const LARGE = 200
 
+const IDLE_MILLIS = 10_000
+
 const MODES = { "quiet": "quiet", "every-interval": "every interval" } as const
 type Mode = keyof typeof MODES
 const modes = Object.keys(MODES) as ReadonlyArray<Mode>
@@ -188,12 +190,22 @@ const setLoad = (contenders: ReadonlyArray<string>, circuits: ReadonlyArray<stri
     for (const contender of contenders) await member.request("load", { contender, circuits, load })
   }))
 
+/** The processor time that servers take without a fleet, which a larger fleet does not multiply. */
+const measureIdle = async (contenders: ReadonlyArray<Contender>): Promise<ReadonlyArray<Result>> => {
+  progress("idle")
+  const start = await read(contenders)
+  await sleep(IDLE_MILLIS)
+  const end = await read(contenders)
+  return contenders.flatMap((contender) => ratesOf("idle", contender, start, end))
+    .filter((result) => result.case.startsWith("server-cpu-idle"))
+}
+
 const measureCost = async (contenders: ReadonlyArray<Contender>): Promise<ReadonlyArray<Result>> => {
   const circuits = Array.from({ length: CIRCUITS }, (_, i) => `circuit-${i}`)
+  const results: Array<Result> = [...await measureIdle(contenders)]
   for (const { mode, name, rule, store } of contenders) {
     await join({ contender: name, url: store.url, policy: policyOf(mode, rule), pushes: true, circuits }, false)
   }
-  const results: Array<Result> = []
   for (const { load, name, warmUpSeconds } of cases) {
     progress(`${name}: warming up`)
     // The times of the last case begin with its load.
@@ -215,14 +227,17 @@ const measureCost = async (contenders: ReadonlyArray<Contender>): Promise<Readon
   return results
 }
 
-/** Ten times as many instances: what a report costs stays, and the simulation tells how many there are. */
+/**
+ * Ten times as many instances: what a report costs stays, and the simulation tells how many there are. What the server takes
+ * without a fleet stays, too.
+ */
 const measureLarge = (results: ReadonlyArray<Result>): ReadonlyArray<Result> =>
   rules.flatMap((rule) =>
     cases.slice(0, 3).flatMap(({ load, name }) =>
       modes.flatMap((mode) => {
         progress(`simulating ${name}${rule}, ${mode}`)
-        const of = (what: string) =>
-          results.find((one) => one.case === `${what}-${name}${rule}` && one.contender === mode)?.value ?? 0
+        const of = (what: string, at: string = name) =>
+          results.find((one) => one.case === `${what}-${at}${rule}` && one.contender === mode)?.value ?? 0
         const [small, large] = [INSTANCES, LARGE].map((instances) =>
           simulate({ instances, policy: policyOf(mode, rule), load, seconds: 60 })
         )
@@ -233,12 +248,13 @@ const measureLarge = (results: ReadonlyArray<Result>): ReadonlyArray<Result> =>
           unit
         })
         const factor = large!.reports / small!.reports
+        const idle = of("server-cpu", "idle")
         return [
           row("simulated-reports", INSTANCES, small!.reports * CIRCUITS, "reports/s"),
           row("simulated-reports", LARGE, large!.reports * CIRCUITS, "reports/s"),
           row("computed-reports", LARGE, of("reports") * factor, "reports/s"),
           row("computed-polls", LARGE, of("polls") * LARGE / INSTANCES, "polls/s"),
-          row("computed-server-cpu", LARGE, of("server-cpu") * factor, "ms/s")
+          row("computed-server-cpu", LARGE, idle + (of("server-cpu") - idle) * factor, "ms/s")
         ]
       })
     )
