@@ -87,6 +87,8 @@ export class Stage {
     if (act === undefined) throw new Error(`no command is called "${command.name}"`)
     act(command)
     command.end()
+    // What a message or a call begins has come as far as it can before the next command.
+    this.fleet.world.drain()
     this.#invariants?.afterStep()
   }
 
