@@ -46,10 +46,10 @@ export const oursOn = async <E>(
       return { wrap: breaker.wrap, close }
     },
     wrapKeyed: async (name) => {
-      // A window, because it makes the largest reports.
+      // A window, because it makes the largest reports. Every interval, because few quiet ones fall in the seconds that are measured.
       const trip = Trip.failureRate({ threshold: 0.5, within: "1 minute", minimumCalls: 20 })
       const breaker = await Effect.runPromise(
-        Breaker.makeKeyed(name, { ...policy, trip, openFor: OPEN, capacity: 20_000 }).pipe(
+        Breaker.makeKeyed(name, { reports: "every interval", ...policy, trip, openFor: OPEN, capacity: 20_000 }).pipe(
           Effect.provideService(Scope.Scope, forever),
           Effect.provide(storage)
         )
