@@ -459,15 +459,30 @@ const addressOf = (text: string): Address | undefined => {
   return { host, ...port === undefined ? {} : { port: Number(port) } }
 }
 
+const wrongConfig = (message: string): Config.Config<never> =>
+  Config.fail(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
+
 /** Options from a URL that is a secret: the error does not quote it. */
 const urlOptions = (url: Redacted.Redacted): Config.Config<Options> => {
   try {
     return Config.succeed(fromUrl(Redacted.value(url)))
   } catch (error) {
     const message = `REDIS_URL: ${error instanceof RangeError ? error.message : "it is not correctly percent-encoded"}`
-    return Config.fail(new Schema.SchemaError(new SchemaIssue.InvalidValue({ message })))
+    return wrongConfig(message)
   }
 }
+
+const hostOptions = (host: string): Config.Config<Options> =>
+  Config.all({
+    host: Config.succeed(host),
+    port: Config.withDefault(Config.Port("REDIS_PORT"), 6379),
+    username: Config.withDefault(Config.String("REDIS_USERNAME"), undefined),
+    password: Config.withDefault(Config.Redacted("REDIS_PASSWORD"), undefined),
+    database: Config.withDefault(Config.Int("REDIS_DATABASE"), 0),
+    tls: Config.withDefault(Config.Boolean("REDIS_TLS"), false)
+  })
+
+const noAddress = (): Config.Config<never> => wrongConfig("REDIS_URL or REDIS_HOST must be set, and neither is")
 
 /**
  * Options from `REDIS_URL`. Without it, from `REDIS_HOST` (then required), `REDIS_PORT`, `REDIS_USERNAME`,
@@ -482,16 +497,9 @@ export const config: Config.Config<Options> = Config.flatMap(
   Option.match({
     onSome: urlOptions,
     onNone: () =>
-      Config.map(
-        Config.all({
-          host: Config.String("REDIS_HOST"),
-          port: Config.withDefault(Config.Port("REDIS_PORT"), 6379),
-          username: Config.withDefault(Config.String("REDIS_USERNAME"), undefined),
-          password: Config.withDefault(Config.Redacted("REDIS_PASSWORD"), undefined),
-          database: Config.withDefault(Config.Int("REDIS_DATABASE"), 0),
-          tls: Config.withDefault(Config.Boolean("REDIS_TLS"), false)
-        }),
-        (options): Options => options
+      Config.flatMap(
+        Config.option(Config.String("REDIS_HOST")),
+        Option.match({ onSome: hostOptions, onNone: noAddress })
       )
   })
 ).pipe(

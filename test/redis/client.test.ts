@@ -577,6 +577,8 @@ describe("the address of Redis", () => {
       assert.include(inspect(exit, { depth: 20 }), "ConfigError")
       assert.notInclude(inspect(exit, { depth: 20, showHidden: true }), "hidden")
     }
+    const neither = "REDIS_URL or REDIS_HOST must be set, and neither is"
+    assert.include(inspect(configured({ REDIS_PORT: "1" }), { depth: 20 }), neither)
     assert.include(inspect(configured({ REDIS_URL: "redis//a" }), { depth: 20 }), "REDIS_URL: a Redis URL must be")
   })
 

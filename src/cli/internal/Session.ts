@@ -55,11 +55,15 @@ export const storageFailure = (error: StorageError, secrets: ReadonlyArray<strin
     text: storageText(error, secrets)
   })
 
+/** The text of a `ConfigError` names the classes around what is wrong, and the variable on a line of its own. */
+const configText = ({ cause }: Config.ConfigError): string =>
+  causeOf(cause).replaceAll(/^(.*)\n +at \["(\w+)"\]$/gm, "$2: $1")
+
 /** A storage or a driver that cannot be used. */
 export const layerFailure = (error: unknown, secrets: ReadonlyArray<string>): CliFailure => {
   if (isStorageError(error)) return storageFailure(error, secrets)
-  // The text of a `ConfigError` names the classes around what is wrong.
-  const text = causeOf(isTagged(error, "ConfigError") ? (error as Config.ConfigError).cause : error) || String(error)
+  const text = (isTagged(error, "ConfigError") ? configText(error as Config.ConfigError) : causeOf(error)) ||
+    String(error)
   return usage(safe(secrets.reduce((text, secret) => text.replaceAll(secret, "***"), text)))
 }
 
@@ -77,7 +81,7 @@ export const foundStorage = (flags: StorageFlags, making: Making): Effect.Effect
   Effect.flatMap(GivenStorage, (given) =>
     given === undefined
       ? Effect.mapError(findStorage(flags, making), (error) =>
-        error._tag === "CliFailure" ? error : usage(safe(error.message)))
+        error._tag === "CliFailure" ? error : layerFailure(error, []))
       : Effect.succeed<Found>({
         name: "the given storage",
         layer: given as Layer.Layer<Storage, Config.ConfigError>,
