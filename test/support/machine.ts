@@ -136,5 +136,6 @@ export const eventually = <E, R>(event: string, isSo: Effect.Effect<boolean, E, 
       if (Exit.isSuccess(seen) && seen.value) return
       yield* Effect.sleep(PAUSE_MILLIS)
     }
-    return yield* Effect.die(new Error(`it did not happen that ${event}`, { cause: seen }))
+    const why = seen !== undefined && Exit.isFailure(seen) ? `: ${String(Cause.squash(seen.cause))}` : ""
+    return yield* Effect.die(new Error(`it did not happen that ${event}${why}`, { cause: seen }))
   })
