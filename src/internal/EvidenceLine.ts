@@ -40,8 +40,8 @@ const known = (evidence: Readonly<Record<string, unknown>>): string | undefined 
 }
 
 /**
- * What a change was decided on, as a line for people: `the whole fleet: 57 failures in a row; 61 of 122 calls failed`. What somebody
- * else has written in a form of their own is a list of names and values. It may hold any character, so escape it.
+ * The evidence of a change as a line for people: `the whole fleet: 57 failures in a row; 61 of 122 calls failed`. Evidence in another
+ * form, which a change of somebody's own may have, becomes a list of names and values. The line may hold any character, so escape it.
  */
 export const evidenceLine = (evidence: unknown): string => {
   if (!isRecord(evidence)) return typeof evidence === "string" ? evidence : JSON.stringify(evidence) ?? ""

@@ -124,7 +124,7 @@ export const enter = (
   }
 }
 
-/** What a report adds to its stripe, for a database that adds it where others have reported to the stripe meanwhile. */
+/** The addition of a report to its stripe, for a database that adds it where others have reported to the stripe meanwhile. */
 export interface Addition {
   /** The stripe's own when it was read: with another one, a change came between. */
   readonly base: string

@@ -87,7 +87,7 @@ export class Stage {
     if (act === undefined) throw new Error(`no command is called "${command.name}"`)
     act(command)
     command.end()
-    // What a message or a call begins has come as far as it can before the next command.
+    // Fibers that a message or a call woke run before the next command, as they do before the next event of a real process.
     this.fleet.world.drain()
     this.#invariants?.afterStep()
   }

@@ -579,7 +579,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     if (generation > verdicts.generation) this.#verdicts.set(who, { since: undefined, last: undefined, generation })
   }
 
-  /** What has tripped the policy before says nothing of the new one, and another `syncEvery` begins now. */
+  /** Evidence that tripped the former policy says nothing of the new one, and another `syncEvery` begins now. */
   reconfigured(process: Process, circuit: number): void {
     const verdicts = this.#verdicts.get(`${process.index} ${this.#name(circuit)}`)
     if (verdicts !== undefined) verdicts.since = undefined

@@ -10,7 +10,8 @@ import * as Outcome from "../../Outcome.ts"
 
 /**
  * The bodies of answers that stand for a rejection: they say nothing about what a guard outside of it guards. A response that gets
- * another header is another object, and keeps its body.
+ * another header is another object, and keeps its body. Each of these answers has a body of its own. Never add `HttpBody.empty`,
+ * which all empty answers share.
  */
 export const rejected = new WeakSet<HttpServerResponse["body"]>()
 

@@ -838,8 +838,8 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   /**
-   * Who has lifted the override, if the view that is adopted has none any more. `answered` is the act that this view is the answer to.
-   * Another message may come before the answer, and tell of the one act in flight that lifts overrides.
+   * The actor who has lifted the override, if the adopted view has none any more. `answered` is the act that this view answers.
+   * Another message may come before that answer, and tell of the one act in flight that lifts overrides.
    */
   #lifter(answered: Act | undefined): string | undefined {
     if (answered?.lifts === true) return answered.actor
