@@ -3,64 +3,123 @@
  * stripe that many instances report to at once is not read, counted and sent again. What it adds was computed by `additionOf`.
  *
  * The result is what `enter` makes of the stripe as it is now, where `enter` sees no success of another stripe that the report did
- * not see when it was counted. The counts of the window stay text, except for those of one bucket, because to read hundreds of
- * numbers would take longer than all the rest.
+ * not see when it was counted.
+ *
+ * The stripe stays text: it is cut where `stripeText` has put a field, and only what a report changes is read as numbers. To read all
+ * of it as JSON takes twice as long.
  */
-import { MOST_STRIPES } from "./Stripes.ts"
+import { MOST_BUCKETS } from "../core/Buckets.ts"
+import { noLifetimeCounts } from "../core/Delta.ts"
+import { type Addition, MOST_STRIPES, REMOVED } from "./Stripes.ts"
 
-/** The age and the duration of the last success, or failure: of the later call, and of the addition's if both are as old. */
-const last = (call: "lastSuccess" | "lastFailure"): string => {
-  const age = `(was #>> '{lifetime,${call}Age}')::float8 + as_of - was_as_of`
-  const sentAge = `(addition #>> '{last,${call}Age}')::float8 + as_of - sent_as_of`
-  return `
-'${call}Age', least(${age}, ${sentAge}),
-'${call}Duration', CASE WHEN ${sentAge} <= coalesce(${age}, 'Infinity') THEN addition #> '{last,${call}Duration}'
-ELSE was #> '{lifetime,${call}Duration}' END`
+const COUNTS = Object.keys(noLifetimeCounts)
+const LAST_CALLS = ["lastSuccess", "lastFailure"]
+
+const columns = (names: ReadonlyArray<string>, type: string): string =>
+  names.map((name) => `"${name}" ${type}`).join(", ")
+
+const lifetimeColumns = `${columns(COUNTS, "bigint")}, ${
+  columns(LAST_CALLS.flatMap((call) => [`${call}Age`, `${call}Duration`]), "float8")
+}`
+
+/** The columns of an addition, in a list of columns with their types. All are null for a report that is not added. */
+export const additionColumns = `base text, "sentAsOf" float8, newest bigint, "leading" bigint, "sawSuccess" boolean,
+"trailing" bigint, ${lifetimeColumns}, ${columns(["width", "index", "inSuccess", "inFailure", "inSlow"], "bigint")}`
+
+/** The values of `additionColumns`. */
+export const additionRow = ({ asOf, base, bucket, counts, last, newest, streak }: Addition) => ({
+  base,
+  sentAsOf: asOf,
+  newest,
+  ...streak,
+  ...counts,
+  ...last,
+  ...bucket === undefined ? {} : {
+    width: bucket.width,
+    index: bucket.index,
+    inSuccess: bucket.success,
+    inFailure: bucket.failure,
+    inSlow: bucket.slow
+  }
+})
+
+/** The age and the duration of the last success, or failure: of the later call, and of the report's if both are as old. */
+const last = (call: string): string => {
+  const age = `life."${call}Age" + as_of - old."asOf"`
+  const sentAge = `places."${call}Age" + as_of - "sentAsOf"`
+  return `',"${call}Age":' || least(${age}, ${sentAge}), ',"${call}Duration":' ||
+CASE WHEN ${sentAge} <= coalesce(${age}, 'Infinity') THEN places."${call}Duration" ELSE life."${call}Duration" END`
 }
 
-const count = (name: string, i: number): string =>
-  `counts[at + ${i}]::bigint + (addition #>> '{bucket,${name}}')::bigint`
+const lifetime = `concat('{', ${
+  COUNTS.map((name, i) => `'${i === 0 ? "" : ","}"${name}":', life."${name}" + places."${name}"`).join(", ")
+}, ${LAST_CALLS.map(last).join(", ")}, '}')`
+
+const IN = ["inSuccess", "inFailure", "inSlow"]
+
+/** The counts where the report's bucket is the newest, which most are. */
+const addedToNewest = `concat(${
+  IN.map((name, i) => `split_part(counts, ',', ${i + 1})::bigint + "${name}"`).join(`, ',', `)
+}, substr(counts, 3${IN.map((_, i) => ` + length(split_part(counts, ',', ${i + 1}))`).join("")}))`
+
+/** A window with more buckets is cut to those that may still count. */
+const MOST_STORED = MOST_BUCKETS + REMOVED
+
+/** The counts where it is another one, maybe a new one before all others. */
+const addedToOther = `(
+SELECT array_to_string(all_counts[:3 * place]
+|| ARRAY[${IN.map((name, i) => `all_counts[3 * place + ${i + 1}]::bigint + "${name}"`).join(", ")}]::text[]
+|| all_counts[3 * place + 4:CASE WHEN cardinality(all_counts) > ${3 * MOST_STORED} THEN ${3 * MOST_BUCKETS}
+ELSE cardinality(all_counts) END], ',')
+FROM (SELECT greatest(at, 0) AS place, CASE WHEN at < 0
+THEN array_fill('0'::text, ARRAY[3 * least(-at, ${MOST_STORED})]) || string_to_array(counts, ',')
+ELSE string_to_array(counts, ',') END AS all_counts) AS placed
+)`
 
 /**
- * Common table expressions, of which `added` has the text of each stripe with its addition. `changed` has the texts as they are
- * (`stored`), the additions, and ids for the new texts. Left out are stripes that were not only reported to since they were read,
- * and those that have no place for the addition's counts.
+ * Common table expressions, of which `added` has the rows of `held` with their new texts (`delta`). `held` has the texts as they
+ * are (`stored`), `additionColumns`, and ids for the new texts. Left out are reports that are not to be added, stripes that were
+ * not only reported to since they were read, and those whose window has no place for the report's counts.
  */
 export const added = `
 parts AS MATERIALIZED (
-SELECT stripe, id, addition, old.delta AS was, old."asOf" AS was_as_of, since, success, base, old.window AS whole,
-width, shed, ones.newest AS newest_bucket, string_to_array(btrim(counts::text, '[]'), ',') AS counts,
-3 * (ones.newest - (addition #>> '{bucket,index}')::bigint) AS at,
-(addition ->> 'asOf')::float8 AS sent_as_of, greatest(old."asOf", (addition ->> 'asOf')::float8) AS as_of,
-(addition ->> 'newest')::bigint AS newest, (addition #>> '{streak,sawSuccess}')::boolean AS saw_success,
-(addition #>> '{streak,trailing}')::bigint AS failures
-FROM changed
-CROSS JOIN LATERAL json_to_record(stored::json)
-AS old ("asOf" float8, since bigint, success bigint, delta jsonb, "window" json, base text)
-CROSS JOIN LATERAL json_to_record(old.window -> 0) AS ones (width bigint, newest bigint, counts json, shed json)
-WHERE base = addition ->> 'base'
-), places AS (
-SELECT *, (greatest(since, newest) / ${MOST_STRIPES} + 1) * ${MOST_STRIPES} + stripe AS next_success,
--- Failures that do not see the newest success came before it.
-NOT saw_success AND failures > 0 AND newest >= since AS counts_failures
-FROM parts WHERE addition -> 'bucket' IS NULL OR (
-json_array_length(whole) = 1 AND width = (addition #>> '{bucket,width}')::bigint AND at BETWEEN 0 AND cardinality(counts) - 3)
+SELECT held.*, split_part(stored, ',"window":', 1) || '}' AS head,
+split_part(split_part(stored, ',"window":', 2), ',"base":', 1) AS whole
+FROM held WHERE right(stored, length(base) + 11) = concat(',"base":"', base, '"}')
+), buckets AS MATERIALIZED (
+SELECT parts.*, split_part(split_part(whole, '"counts":[', 2), ']', 1) AS counts, split_part(whole, ',"shed":', 2) AS shed,
+nullif(split_part(split_part(whole, '"width":', 2), ',', 1), '')::bigint AS stored_width,
+nullif(split_part(split_part(whole, '"newest":', 2), ',', 1), '')::bigint AS stored_newest
+FROM parts
+), places AS MATERIALIZED (
+SELECT * FROM (
+SELECT buckets.*, coalesce(stored_newest - "index", -1)::integer AS at FROM buckets
+) AS buckets WHERE "index" IS NULL OR (
+strpos(whole, '},{') = 0 AND coalesce(stored_width, width) = width AND CASE WHEN at < 0 THEN shed = ''
+WHEN at = 0 THEN counts <> '' ELSE 3 * at < cardinality(string_to_array(counts, ',')) END)
 ), added AS (
-SELECT concat('{"id":"', id, '","asOf":', to_jsonb(as_of), ',"delta":', was || jsonb_build_object(
-'streak', CASE WHEN saw_success THEN addition -> 'streak' WHEN counts_failures THEN jsonb_build_object(
-'leading', 0, 'sawSuccess', false,
-'trailing', failures + CASE WHEN since = newest THEN (was #>> '{streak,trailing}')::bigint ELSE 0 END)
-ELSE was -> 'streak' END,
-'hint', greatest(0, (was ->> 'hint')::float8 - as_of + was_as_of),
-'lifetime', (
-SELECT jsonb_object_agg(key, value::bigint + (was #>> ARRAY['lifetime', key])::bigint)
-FROM jsonb_each_text(addition -> 'counts')
-) || jsonb_strip_nulls(jsonb_build_object(${last("lastSuccess")},${last("lastFailure")}))
-), ',"since":', CASE WHEN saw_success THEN next_success WHEN counts_failures THEN newest ELSE since END,
-',"success":', CASE WHEN saw_success THEN next_success ELSE success END,
-',"window":', CASE WHEN addition -> 'bucket' IS NULL THEN whole::text ELSE concat(
-'[{"width":', width, ',"newest":', newest_bucket, ',"counts":[', array_to_string(
-counts[:at] || ARRAY[${["success", "failure", "slow"].map((name, i) => count(name, i + 1)).join(", ")}]::text[]
-|| counts[at + 4:], ','), ']', ',"shed":' || shed::text, '}]') END,
-',"base":"', base, '"}') AS delta FROM places
+SELECT service_name, stripe, instance, kind, sequence, heard_at, concat(
+'{"id":"', id, '","asOf":', as_of, ',"delta":{"buckets":[],"streak":', CASE
+WHEN "sawSuccess" THEN concat('{"leading":', "leading", ',"sawSuccess":true,"trailing":', "trailing", '}')
+WHEN counts_failures THEN concat('{"leading":0,"sawSuccess":false,"trailing":',
+"trailing" + CASE WHEN since = newest THEN (old.delta #>> '{streak,trailing}')::bigint ELSE 0 END, '}')
+ELSE (old.delta -> 'streak')::text END,
+',"lifetime":', ${lifetime},
+',"hint":', greatest(0, (old.delta ->> 'hint')::float8 - as_of + old."asOf"),
+'},"since":', CASE WHEN "sawSuccess" THEN next_success WHEN counts_failures THEN newest ELSE since END,
+',"success":', CASE WHEN "sawSuccess" THEN next_success ELSE old.success END,
+',"window":', CASE WHEN "index" IS NULL THEN whole ELSE concat(
+'[{"width":', width, ',"newest":', greatest(stored_newest, "index"), ',"counts":[',
+CASE WHEN at = 0 THEN ${addedToNewest} ELSE ${addedToOther} END,
+']', CASE WHEN shed = '' THEN '}]' ELSE ',"shed":' || shed END) END,
+',"base":"', base, '"}') AS delta
+FROM places
+CROSS JOIN LATERAL json_to_record(head::json) AS old ("asOf" float8, since bigint, success bigint, delta json)
+CROSS JOIN LATERAL json_to_record(old.delta -> 'lifetime') AS life (${lifetimeColumns})
+CROSS JOIN LATERAL (
+SELECT greatest(old."asOf", "sentAsOf") AS as_of,
+(greatest(since, newest) / ${MOST_STRIPES} + 1) * ${MOST_STRIPES} + places.stripe AS next_success,
+-- Failures that do not see the newest success came before it.
+NOT "sawSuccess" AND "trailing" > 0 AND newest >= since AS counts_failures
+) AS counted
 )`

@@ -1,8 +1,8 @@
 /**
- * Circuits of which others write the same stripe again and again. A report that comes alone has the database add it there, because
- * it would find the stripe changed, and come again.
+ * Circuits of which others write the same stripe again and again. The database adds their reports, because they
+ * would find the stripe changed, and come again.
  */
-const ADDED_REPORTS = 20
+const ADDED_REPORTS = 100
 
 export class Contended {
   /** How many reports are still added by the database. */

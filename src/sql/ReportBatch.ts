@@ -14,7 +14,7 @@ import { arrived, type Report, report, type Reported } from "../core/Report.ts"
 import type { Call } from "./Bells.ts"
 import type { StripeRow } from "./Locks.ts"
 import type { Members } from "./Members.ts"
-import { additionOf, enter, type Stripe } from "./Stripes.ts"
+import { additionOf, enter, type Stripes } from "./Stripes.ts"
 import type { SeenRow, StoredCircuit, View } from "./View.ts"
 import type { Counted } from "./Write.ts"
 
@@ -33,7 +33,13 @@ export interface Answer {
 /** A circuit as the reports of the batch have left it. */
 interface Current {
   readonly record: CircuitRecord | undefined
-  readonly stripes: ReadonlyMap<number, Stripe>
+  readonly stripes: () => Stripes
+}
+
+/** Most stripes are not needed: the database adds the report, and no other report of the batch is on the circuit. */
+const whenNeeded = <A>(make: () => A): () => A => {
+  let made: A | undefined
+  return () => made ??= make()
 }
 
 /** Whether a report is a pure read, which needs no lock. */
@@ -64,14 +70,14 @@ export class ReportBatch {
     this.#locked = new Set(locked.map(idOf))
     this.#members = members
     this.#seen = new Map(Map.groupBy(view.seen, ({ key }) => key))
-    for (const [key, circuit] of circuits) this.#current.set(key, circuit)
+    for (const [key, { record, stripes }] of circuits) this.#current.set(key, { record, stripes: () => stripes })
   }
 
   /** Counts a report, or says why it cannot be counted yet: its rows must be made, or deleted, before. */
   enter(input: KeyedReport): Answer | "missing" | "expired" {
     const { key, stripe: index, withins } = input
     const [nowMillis, idleMillis] = [this.#nowMillis, this.#idleMillis]
-    const current: Current = this.#current.get(key) ?? { record: undefined, stripes: new Map() }
+    const current: Current = this.#current.get(key) ?? { record: undefined, stripes: () => new Map() }
     const record = unexpired(current.record, idleMillis, nowMillis)
     const seen = this.#seen.get(key) ?? []
     const before = record === undefined ? undefined : { ...record, seen }
@@ -88,9 +94,9 @@ export class ReportBatch {
     this.#call(input, next, counted)
     const isCurrent = input.generation === next.generation
     const sent = { delta: arrived(input, nowMillis), withins }
-    const stripe = enter(current.stripes, index, sent, isCurrent, nowMillis)
-    const addition = additionOf(current.stripes, index, sent, isCurrent, nowMillis)
-    this.#current.set(key, { record: next, stripes: new Map(current.stripes).set(index, stripe) })
+    const stripe = whenNeeded(() => enter(current.stripes(), index, sent, isCurrent, nowMillis))
+    const addition = additionOf(current.stripes(), index, sent, isCurrent, nowMillis)
+    this.#current.set(key, { record: next, stripes: whenNeeded(() => new Map(current.stripes()).set(index, stripe())) })
     this.#stripes.set(idOf({ key, index }), { key, index, stripe, addition })
     this.#added.push(
       ...next.seen.filter((message) => before?.seen.includes(message) !== true).map((message) => ({ ...message, key }))

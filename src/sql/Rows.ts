@@ -1,15 +1,14 @@
 /** The rows of the tables, encoded from and decoded into the types of the core. */
 import * as Schema from "effect/Schema"
-import type { Bucket } from "../core/Buckets.ts"
-import { type Counts, type Delta, noCounts, shedCalls } from "../core/Delta.ts"
+import type { Delta } from "../core/Delta.ts"
 import { type CircuitRecord, expiresAt, overrideAt, type Seen } from "../core/Record.ts"
 import { overrideWord, stateWord } from "../core/Words.ts"
-import { shown } from "../internal/Check.ts"
 import { checkerOf, readerOf } from "../internal/StoredJson.ts"
 import type { HistoryEntry } from "../Storage/Storage.ts"
 import type { Dialect } from "./Dialect.ts"
 import { keyOf } from "./NameColumns.ts"
 import type { Stripe } from "./Stripes.ts"
+import { windowFrom } from "./StripeWindow.ts"
 
 const Count = Schema.Natural
 
@@ -30,65 +29,6 @@ const StoredStripe = Schema.Struct({
 const checkStripe = checkerOf(StoredStripe)
 const readStripe = readerOf(StoredStripe)
 
-/**
- * The buckets of one width: the index of the newest, and successes, failures and slow calls of each one after the other, the newest
- * first, without a gap. So what a report changes is at the beginning of the text, and Postgres logs no more than that. `first` is
- * the index of the oldest where that is the first, as in earlier versions. `shed` are the calls that were shed in each, absent where there
- * was none.
- */
-interface StoredBuckets {
-  readonly width: number
-  readonly newest?: number
-  readonly first?: number
-  readonly counts: ReadonlyArray<number>
-  readonly shed?: ReadonlyArray<number>
-}
-
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
-
-const isCounts = (value: unknown): value is ReadonlyArray<number> => Array.isArray(value) && value.every(isCount)
-
-const isBuckets = (value: unknown): value is StoredBuckets => {
-  const { counts, first, newest = first, shed = [], width } = (value ?? {}) as Partial<StoredBuckets>
-  return isCount(width) && isCount(newest) && isCounts(counts) && counts.length % 3 === 0 && isCounts(shed)
-}
-
-/** A stripe has hundreds of counts, so they are checked here and not by a schema. */
-const checkWindow = (value: unknown): ReadonlyArray<StoredBuckets> => {
-  if (Array.isArray(value) && value.every(isBuckets)) return value
-  throw new Error(`field window holds ${shown(value)}, expected counts in buckets of each width`)
-}
-
-const windowFrom = (value: unknown): ReadonlyArray<Bucket> =>
-  checkWindow(value).flatMap(({ counts, first, newest = 0, shed = [], width }: StoredBuckets) =>
-    Array.from({ length: counts.length / 3 }, (_, i) => {
-      const [success, failure, slow] = counts.slice(3 * i, 3 * i + 3) as [number, number, number]
-      return {
-        width,
-        index: first === undefined ? newest - i : first + i,
-        success,
-        failure,
-        slow,
-        ...shedCalls(shed[i] ?? 0)
-      }
-    }).filter(({ failure, shed = 0, slow, success }) => success + failure + slow + shed > 0)
-  )
-
-const storedWindow = (window: ReadonlyArray<Bucket>): ReadonlyArray<StoredBuckets> =>
-  [...Map.groupBy(window, ({ width }) => width)].map(([width, buckets]) => {
-    const byIndex = new Map(buckets.map((bucket) => [bucket.index, bucket]))
-    const newest = Math.max(...byIndex.keys())
-    const length = newest - Math.min(...byIndex.keys()) + 1
-    const all = Array.from({ length }, (_, i): Counts => byIndex.get(newest - i) ?? noCounts)
-    const shed = all.map(({ shed = 0 }) => shed)
-    return {
-      width,
-      newest,
-      counts: all.flatMap(({ failure, slow, success }) => [success, failure, slow]),
-      ...(shed.some((count) => count > 0) ? { shed } : {})
-    }
-  })
-
 /** The length of `{"id":"…"`: a stripe begins with an id of its own, by which a writer sees whether it was written meanwhile. */
 const BEGINNING = 40
 
@@ -104,9 +44,12 @@ export const stripeFrom = (text: string): Stripe => {
   return { ...stripe, window: windowFrom(window) }
 }
 
-/** Encodes `counts.delta`. Throws for a stripe that could not be decoded again, so that it is never written. */
-export const stripeText = (stripe: Stripe, id: string): string => {
-  const stored = { id, ...stripe, window: checkWindow(storedWindow(stripe.window)), base: stripe.base ?? id }
+/**
+ * Encodes `counts.delta`. Throws for a stripe that could not be decoded again, so that it is never written. The order of the fields is
+ * the one in which Postgres cuts the text (`Additions.ts`).
+ */
+export const stripeText = ({ asOf, base, delta, since, success, window }: Stripe, id: string): string => {
+  const stored = { id, asOf, delta, since, success, window: windowFrom(window), base: base ?? id }
   checkStripe(stored)
   return JSON.stringify(stored)
 }

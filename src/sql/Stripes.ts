@@ -27,6 +27,7 @@ import {
 import { type CircuitRecord, created, expired, isWritable } from "../core/Record.ts"
 import { type Report, report } from "../core/Report.ts"
 import type { StorageMillis } from "../core/Time.ts"
+import { bucketsOf, type StripeWindow, windowOf } from "./StripeWindow.ts"
 
 export interface Stripe {
   /** The storage's clock at the last report. */
@@ -38,7 +39,7 @@ export interface Stripe {
   /** The number of this stripe's own last success; 0 for none. */
   readonly success: number
   /** The counts of its reports of this generation. Some may be too old to count. */
-  readonly window: ReadonlyArray<Bucket>
+  readonly window: StripeWindow
   /** An id that reports keep and a change replaces. Absent before the first report, and where an earlier version wrote. */
   readonly base?: string | undefined
 }
@@ -77,7 +78,7 @@ const withoutFuture = (lifetime: LifetimeDelta): LifetimeDelta => {
 }
 
 /** So many buckets are removed at once. */
-const REMOVED = 15
+export const REMOVED = 15
 
 /**
  * The buckets that are too old to count, and are not removed yet. A stripe that lost one bucket with each second would be another
@@ -97,9 +98,10 @@ export const enter = (
   isCurrent: boolean,
   nowMillis: number
 ): Stripe => {
-  const { asOf, base, delta: before, since, success, window: former } = stripes.get(index) ?? emptied(nowMillis)
+  const { asOf, base, delta: before, since, success, window: stored } = stripes.get(index) ?? emptied(nowMillis)
+  const former = bucketsOf([stored])
   const counted = addCounts(former, isCurrent ? delta.buckets : [], withins, nowMillis)
-  const window = [...notRemoved(former, nowMillis), ...counted]
+  const window = windowOf([...notRemoved(former, nowMillis), ...counted])
   const { hint, streak } = isCurrent ? delta : noDelta
   const merged = merge(
     aged({ ...before, streak: noStreak }, nowMillis - asOf),
@@ -185,6 +187,6 @@ export const recordOf = (
     atMillis,
     idleMillis
   )
-  const window = [...record.window, ...all.flatMap(({ window }) => window)]
+  const window = [...record.window, ...bucketsOf(all.map(({ window }) => window))]
   return { ...record, ...counted.record, usedAt, seen: record.seen, window }
 }

@@ -1,9 +1,9 @@
 /**
  * Batches of reports: one transaction for up to 100 circuits, one statement for reads.
  *
- * A batch locks its stripes, reads its circuits, counts the reports in memory and writes the result. Reports whose rows
- * do not exist yet, or whose circuit has expired, are counted by another attempt, once their rows are made or deleted.
- * So are reports whose stripe another transaction holds. Alerts that the reports call for begin once they are counted.
+ * A batch locks its stripes, reads its circuits, counts the reports in memory and writes the result. In Postgres it locks nothing
+ * before it writes. Reports whose rows do not exist yet, or whose circuit has expired, are counted by another attempt, once their
+ * rows are made or deleted. So are reports whose stripe another transaction holds. Alerts that the reports call for begin once they are counted.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -23,7 +23,7 @@ import type { Run } from "./Run.ts"
 import { stripeOf } from "./Stripes.ts"
 import { isConflict, transaction } from "./Transaction.ts"
 import { readView, type StoredCircuit, type View } from "./View.ts"
-import { createCircuits, forgetExpired, writeAdded, writeCounted, writeUnchanged } from "./Write.ts"
+import { createCircuits, forgetExpired, writeCounted, writeUnlocked } from "./Write.ts"
 
 /** Circuits of one transaction. */
 const MOST_CIRCUITS = 100
@@ -52,14 +52,15 @@ interface Attempt {
   readonly calls: ReadonlyArray<Call>
 }
 
-/**
- * How a report gets its stripe. `unchanged`: it locks nothing, and writes what nobody has written since it was read. `added`: the
- * same, and the database adds it to what others have reported since. `free`: it locks what no other transaction has locked.
- * `waits`: it locks it.
- */
-type Claim = "unchanged" | "added" | "free" | "waits"
-
-const isUnlocked = (claim: Claim): claim is "unchanged" | "added" => claim === "unchanged" || claim === "added"
+/** How reports get their stripes. */
+interface Claim {
+  /** Whether they lock them before they are read. Otherwise they hold them only while they are written, which needs Postgres. */
+  readonly locks: boolean
+  /** Whether they wait for stripes that another transaction holds. */
+  readonly waits: boolean
+  /** Whether the database adds a report on this circuit to what others have reported since it was read. */
+  readonly adds: (key: string) => boolean
+}
 
 /** The stripes that may be written where none is locked: those with rows, of circuits with one report in the batch. */
 const unlocked = (written: ReadonlyArray<KeyedReport>, { token }: View): ReadonlyArray<StripeRow> =>
@@ -72,14 +73,14 @@ const unlocked = (written: ReadonlyArray<KeyedReport>, { token }: View): Readonl
 const attempt = (
   database: Context,
   reports: ReadonlyArray<KeyedReport>,
-  claim: Claim
+  { adds, locks, waits }: Claim
 ): Effect.Effect<Attempt, SqlError | StorageError> =>
   Effect.gen(function*() {
     const { idleMillis, members } = database
     const written = reports.filter((report) => !isRead(report))
-    const locked = written.length === 0 || isUnlocked(claim)
+    const locked = written.length === 0 || !locks
       ? []
-      : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })), claim === "waits")
+      : yield* lockStripes(database, written.map(({ key, stripe }) => ({ key, index: stripe })), waits)
     const keys = keysOf(reports)
     const view = yield* readView(database, keys, {
       seen: { kind: "report", messages: written },
@@ -93,7 +94,7 @@ const attempt = (
       if (Result.isSuccess(circuit)) circuits.set(key, circuit.success)
       else failures.set(key, circuit.failure)
     }
-    const writable = isUnlocked(claim) ? unlocked(written, view) : locked
+    const writable = locks ? locked : unlocked(written, view)
     const batch = new ReportBatch({ view, circuits, locked: writable, members, idleMillis })
     const answers = reports.map((report): Answered | Uncounted => {
       const failure = failures.get(report.key)
@@ -103,13 +104,12 @@ const attempt = (
       return view.token({ key: report.key, index: report.stripe }) === undefined ? answer : "held"
     })
     const counted = batch.counted()
-    if (!isUnlocked(claim)) {
+    if (locks) {
       yield* writeCounted(database, counted)
       return { answers, calls: batch.calls }
     }
     const changed = new Set(counted.stripes.map(({ key }) => key))
-    const write = claim === "added" ? writeAdded : writeUnchanged
-    for (const { key } of yield* write(database, counted, view.token)) changed.delete(key)
+    for (const { key } of yield* writeUnlocked(database, counted, view.token, { adds, waits })) changed.delete(key)
     return {
       answers: answers.map((answer, i) => changed.has(reports[i]!.key) ? "held" : answer),
       calls: batch.calls.filter(({ key }) => !changed.has(key))
@@ -129,7 +129,7 @@ const attemptAs = (
 ): Effect.Effect<Attempt, SqlError | StorageError> => {
   const attempted = attempt(database, reports, claim)
   if (reports.every(isRead)) return attempted
-  return !isUnlocked(claim) ? transaction(database, attempted) : Effect.catchIf(
+  return claim.locks ? transaction(database, attempted) : Effect.catchIf(
     attempted,
     isConflict,
     () => Effect.succeed({ answers: reports.map(() => "held" as const), calls: [] })
@@ -141,12 +141,11 @@ const claimOf = (
   { contended, dialect: { backend } }: Context,
   reports: ReadonlyArray<KeyedReport>,
   attempts: number
-): Claim => {
-  if (backend !== "postgres") return attempts > 1 || reports.length === 1 ? "waits" : "free"
-  if (attempts > 2) return "waits"
-  const [report, ...others] = reports
-  return others.length === 0 && (attempts > 1 || contended.adds(report!.key)) ? "added" : "unchanged"
-}
+): Claim => ({
+  locks: backend !== "postgres" || attempts > 2,
+  waits: attempts > 1 || reports.length === 1,
+  adds: (key) => attempts > 1 || contended.adds(key)
+})
 
 /**
  * Counts all of the reports, and adds their answers: those that an attempt cannot count come again when their rows are
@@ -172,7 +171,7 @@ const countAll = (
     ) as [Array<KeyedReport>, Array<KeyedReport>, Array<KeyedReport>]
     const uncounted = [...missing, ...expired, ...held]
     if (uncounted.length === 0) return
-    if (isUnlocked(claim)) { for (const { key } of held) database.contended.found(key) }
+    if (!claim.locks) { for (const { key } of held) database.contended.found(key) }
     if (attempts === MOST_ATTEMPTS) {
       for (const report of uncounted) {
         answers.set(report, Result.fail(vanished(database.tables.counts, report.circuit, attempts)))

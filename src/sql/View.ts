@@ -1,5 +1,6 @@
 /** Reads circuits, their alerts and newest messages by one statement, so that all of it is of one moment. */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Alert, CircuitRecord, Message, Seen } from "../core/Record.ts"
 import { decodeDocument } from "../Storage/Document.ts"
@@ -171,11 +172,12 @@ const decode = (
     const decoded = new Map<number, Stripe>()
     for (const [index, text] of stripes) {
       if (text === null) continue
-      const stripe = yield* Effect.try({
+      const stripe = Result.try({
         try: () => stripeFrom(text),
         catch: (cause) => unreadable(tables.counts, `delta of stripe ${index}`, key, cause)
       })
-      decoded.set(index, stripe)
+      if (Result.isFailure(stripe)) return yield* stripe.failure
+      decoded.set(index, stripe.success)
     }
     const record = yield* Effect.try({
       try: () => recordOf(base?.record, decoded, nowMillis, idleMillis),

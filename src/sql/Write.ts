@@ -8,7 +8,7 @@ import { newId } from "../internal/Ids.ts"
 import { failure } from "../internal/StorageErrors.ts"
 import { encodeDocument } from "../Storage/Document.ts"
 import type { HistoryEntry, StorageError } from "../Storage/Storage.ts"
-import { added } from "./Additions.ts"
+import { added, additionColumns, additionRow } from "./Additions.ts"
 import type { Database } from "./Database.ts"
 import { lockCircuits, type StripeRow } from "./Locks.ts"
 import { fullNameOf, keyOf } from "./NameColumns.ts"
@@ -18,7 +18,7 @@ import { readNowMillis, readView, type SeenRow, type View } from "./View.ts"
 
 /** A stripe with a report added, and what the report adds to it where others have reported to it meanwhile. */
 interface CountedStripe extends StripeRow {
-  readonly stripe: Stripe
+  readonly stripe: () => Stripe
   readonly addition?: Addition | undefined
 }
 
@@ -133,15 +133,12 @@ const seenUpserts = (database: Database, seen: ReadonlyArray<SeenRow>): Readonly
   return upserts(database, tables.instances, rows, ["service_name", "instance", "kind"], values)
 }
 
-/** Rows of `counts`. Fails with `Invalid` for a stripe that could not be decoded again, so that it is never written. */
-const countRows = (stripes: Counted["stripes"]) => {
-  const id = newId()
-  return Effect.forEach(stripes, ({ index, key, stripe }) =>
-    Effect.try({
-      try: () => ({ service_name: key, stripe: index, delta: stripeText(stripe, id) }),
-      catch: (cause) => failure({ operation: "encode", circuit: key }, "Invalid", cause)
-    }))
-}
+/** The text of a stripe. Fails with `Invalid` for a stripe that could not be decoded again, so that it is never written. */
+const textOf = ({ key, stripe }: CountedStripe, id: string) =>
+  Effect.try({
+    try: () => stripeText(stripe(), id),
+    catch: (cause) => failure({ operation: "encode", circuit: key }, "Invalid", cause)
+  })
 
 /** Writes a batch of reports. The caller holds the stripes. */
 export const writeCounted = (
@@ -151,8 +148,11 @@ export const writeCounted = (
   Effect.gen(function*() {
     const { dialect, sql, tables } = database
     const replace = { delta: dialect.inserted("delta") }
+    const id = newId()
+    const rows = yield* Effect.forEach(stripes, (counted) =>
+      Effect.map(textOf(counted, id), (delta) => ({ service_name: counted.key, stripe: counted.index, delta })))
     const statements = [
-      ...upserts(database, tables.counts, yield* countRows(stripes), ["service_name", "stripe"], replace),
+      ...upserts(database, tables.counts, rows, ["service_name", "stripe"], replace),
       ...seenUpserts(database, seen)
     ]
     const [counted, heard, ...more] = statements
@@ -163,88 +163,61 @@ export const writeCounted = (
     yield* sql`WITH counted AS (${counted}) ${heard}`
   })
 
-/** The reports as parameters of a statement, each with the token of its stripe. */
-const givenOf = ({ seen, stripes }: Counted, tokenOf: View["token"]) =>
-  Effect.map(countRows(stripes), (rows) => {
-    const messages = new Map(seen.map((message) => [message.key, message]))
-    return rows.map((row) => ({
-      ...row,
-      ...instanceRow(row.service_name, messages.get(row.service_name)!),
-      token: tokenOf({ key: row.service_name, index: row.stripe })
-    }))
+/** The reports as a parameter of a statement. */
+const givenOf = ({ seen, stripes }: Counted, tokenOf: View["token"], adds: (key: string) => boolean) => {
+  const id = newId()
+  const messages = new Map(seen.map((message) => [message.key, message]))
+  return Effect.forEach(stripes, (counted): Effect.Effect<object, StorageError> => {
+    const { addition, index, key } = counted
+    const row = { ...instanceRow(key, messages.get(key)!), stripe: index, id }
+    return addition !== undefined && adds(key)
+      ? Effect.succeed({ ...row, ...additionRow(addition) })
+      : Effect.map(textOf(counted, id), (delta) => ({ ...row, delta, token: tokenOf(counted) }))
   })
+}
 
 /**
- * Writes those of these reports whose stripes nobody has written since the view was read, and returns their stripes. It is one
- * statement, which waits for no other one. Each circuit comes once. For Postgres.
+ * Writes reports whose stripes are not held, and returns the stripes that it has written: those that nobody has written since the
+ * view was read, and those of `adds`, to which the database adds the report. It is one statement. With `waits` it waits for stripes
+ * that another transaction holds, and without leaves them out. Each circuit comes once. For Postgres.
  */
-export const writeUnchanged = (
+export const writeUnlocked = (
   { sql, tables }: Database,
   counted: Counted,
-  tokenOf: View["token"]
+  tokenOf: View["token"],
+  { adds, waits }: { readonly adds: (key: string) => boolean; readonly waits: boolean }
 ): Effect.Effect<ReadonlyArray<StripeRow>, SqlError | StorageError> =>
   Effect.gen(function*() {
-    const given = yield* givenOf(counted, tokenOf)
+    const given = yield* givenOf(counted, tokenOf, adds)
     if (given.length === 0) return []
     const counts = sql(tables.counts)
     // One parameter, so that the statement is prepared once for batches of any size.
     const found = yield* sql<{ readonly service_name: string; readonly stripe: number }>`
 WITH given AS (
-SELECT service_name COLLATE "C" AS service_name, stripe, token, delta, instance, kind, sequence, heard_at
-FROM json_to_recordset(${JSON.stringify(given)}::json) AS given (service_name text, stripe smallint, token text,
-delta text, instance text, kind text, sequence bigint, heard_at double precision)
-), free AS (
-SELECT given.* FROM given JOIN ${counts} AS counts USING (service_name, stripe)
-WHERE ${sql.literal(tokenIn("counts.delta"))} IS NOT DISTINCT FROM token
-ORDER BY service_name, stripe FOR UPDATE OF counts SKIP LOCKED
-), counted AS (
-UPDATE ${counts} AS counts SET delta = free.delta FROM free
-WHERE counts.service_name = free.service_name AND counts.stripe = free.stripe
-), heard AS (
-INSERT INTO ${sql(tables.instances)} (service_name, instance, kind, sequence, heard_at)
-SELECT service_name, instance, kind, sequence, heard_at FROM free
-ON CONFLICT (service_name, instance, kind) DO UPDATE SET sequence = excluded.sequence, heard_at = excluded.heard_at
-) SELECT service_name, stripe FROM free`
-    return found.map(({ service_name, stripe }) => ({ key: service_name, index: stripe }))
-  })
-
-/**
- * Writes a report, and returns its stripe. It is one statement, which waits for whoever holds the stripe. Where others have
- * reported to the stripe since the view was read, the database adds the report. Writes nothing where it cannot. For Postgres.
- */
-export const writeAdded = (
-  { sql, tables }: Database,
-  counted: Counted,
-  tokenOf: View["token"]
-): Effect.Effect<ReadonlyArray<StripeRow>, SqlError | StorageError> =>
-  Effect.gen(function*() {
-    const [given] = yield* givenOf(counted, tokenOf)
-    if (given === undefined) return []
-    const [{ addition, index, key }] = counted.stripes as readonly [CountedStripe]
-    const counts = sql(tables.counts)
-    const found = yield* sql`
-WITH given AS (
-SELECT service_name COLLATE "C" AS service_name, stripe, token, delta, addition, instance, kind, sequence, heard_at
-FROM json_to_record(${JSON.stringify({ ...given, addition })}::json) AS given (service_name text, stripe smallint,
-token text, delta text, addition jsonb, instance text, kind text, sequence bigint, heard_at double precision)
+SELECT * FROM json_to_recordset(${
+      JSON.stringify(given)
+    }::json) AS given (service_name text COLLATE "C", stripe smallint,
+token text, delta text, id text, instance text, kind text, sequence bigint, heard_at float8, ${
+      sql.literal(additionColumns)
+    })
 ), held AS (
-SELECT given.*, counts.delta AS stored, ${sql.literal(tokenIn("counts.delta"))} IS DISTINCT FROM token AS is_changed
-FROM given JOIN ${counts} AS counts USING (service_name, stripe) FOR UPDATE OF counts
-), changed AS (
-SELECT stripe, stored, addition, delta::json ->> 'id' AS id FROM held WHERE is_changed AND addition IS NOT NULL
+SELECT given.*, counts.delta AS stored FROM given JOIN ${counts} AS counts USING (service_name, stripe)
+WHERE base IS NOT NULL OR ${sql.literal(tokenIn("counts.delta"))} IS NOT DISTINCT FROM token
+ORDER BY service_name, stripe FOR UPDATE OF counts ${sql.literal(waits ? "" : "SKIP LOCKED")}
 ), ${sql.literal(added)}, written AS (
-SELECT delta FROM held WHERE NOT is_changed UNION ALL SELECT delta FROM added
+SELECT service_name, stripe, delta, instance, kind, sequence, heard_at FROM held WHERE base IS NULL
+UNION ALL SELECT service_name, stripe, delta, instance, kind, sequence, heard_at FROM added
 ), heard AS (
 INSERT INTO ${sql(tables.instances)} AS instances (service_name, instance, kind, sequence, heard_at)
-SELECT service_name, instance, kind, sequence, heard_at FROM held CROSS JOIN written
+SELECT service_name, instance, kind, sequence, heard_at FROM written
 ON CONFLICT (service_name, instance, kind) DO UPDATE SET sequence = excluded.sequence, heard_at = excluded.heard_at
 -- The same report may have come by another connection since the view was read.
 WHERE instances.sequence < excluded.sequence RETURNING service_name
 ), counted AS (
-UPDATE ${counts} AS counts SET delta = written.delta FROM written CROSS JOIN heard
-WHERE counts.service_name = ${key} AND counts.stripe = ${index}
-) SELECT service_name FROM heard`
-    return found.length === 0 ? [] : [{ key, index }]
+UPDATE ${counts} AS counts SET delta = written.delta FROM written JOIN heard USING (service_name)
+WHERE counts.service_name = written.service_name AND counts.stripe = written.stripe
+) SELECT service_name, stripe FROM written JOIN heard USING (service_name)`
+    return found.map(({ service_name, stripe }) => ({ key: service_name, index: stripe }))
   })
 
 /**

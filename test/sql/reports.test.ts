@@ -9,8 +9,9 @@ import { report } from "../../src/core/Report.ts"
 import { databaseOf } from "../../src/sql/Database.ts"
 import { stripeFrom, stripeText, tokenOf } from "../../src/sql/Rows.ts"
 import { tablesFor } from "../../src/sql/Settings.ts"
-import { additionOf, emptied, enter, recordOf, type Stripe } from "../../src/sql/Stripes.ts"
-import { writeAdded } from "../../src/sql/Write.ts"
+import { additionOf, emptied, enter, MOST_STRIPES, recordOf, type Stripe, stripeOf } from "../../src/sql/Stripes.ts"
+import { bucketsOf, windowOf } from "../../src/sql/StripeWindow.ts"
+import { writeUnlocked } from "../../src/sql/Write.ts"
 import { eventually } from "../support/machine.ts"
 import { RandomReports } from "../support/reports.ts"
 import { build, type Database, databases, freshPrefix, postgres } from "./databases.ts"
@@ -127,7 +128,7 @@ describe("the text of a stripe", () => {
       slow: 0,
       shed: 1
     }))
-    const text = stripeText({ ...emptied(NOW), window }, "id")
+    const text = stripeText({ ...emptied(NOW), window: windowOf(window) }, "id")
     const earlier = JSON.stringify({
       ...JSON.parse(text),
       window: [{
@@ -137,8 +138,8 @@ describe("the text of a stripe", () => {
         shed: [1, 0, 1, 0, 1]
       }]
     })
-    assert.sameDeepMembers([...stripeFrom(text).window], window)
-    assert.sameDeepMembers([...stripeFrom(earlier).window], window)
+    assert.sameDeepMembers([...bucketsOf([stripeFrom(text).window])], window)
+    assert.sameDeepMembers([...bucketsOf([stripeFrom(earlier).window])], window)
   })
 })
 
@@ -159,7 +160,7 @@ describe("in Postgres", () => {
       let [own, other, now, added] = [emptied(0), emptied(0), 1_800_000_000_000, 0]
       let seen = { own, other, now }
       for (const step of times(600)) {
-        if (step % 50 === 0) own = { ...emptied(now), base: `${step}` }
+        if (step % 150 === 0) own = { ...emptied(now), base: `${step}` }
         const sent = random.next()
         const { delta, withins } = random.random(4) > 0 ? { ...sent, withins: [MINUTE].slice(random.random(2)) } : sent
         const report = {
@@ -181,18 +182,22 @@ describe("in Postgres", () => {
         const stripe = enter(stripes, 0, report, isCurrent, seen.now)
         const text = stripeText(own, `${step}`.padStart(32, "0"))
         yield* write(text)
-        const written = yield* writeAdded(database, {
-          stripes: [{ key: "circuit", index: 0, stripe, addition }],
-          seen: [{ key: "circuit", instance: "a", kind: "report", sequence: step + 100, at: now }]
-        }, () => "of another text")
+        const written = yield* writeUnlocked(
+          database,
+          {
+            stripes: [{ key: "circuit", index: 0, stripe: () => stripe, addition }],
+            seen: [{ key: "circuit", instance: "a", kind: "report", sequence: step + 100, at: now }]
+          },
+          () => "of another text",
+          { adds: () => true, waits: true }
+        )
         const found = yield* read
         if (written.length === 0) {
           assert.strictEqual(found, text)
-          const [width, ...others] = new Set(own.window.map((bucket) => bucket.width))
-          const index = addition?.bucket?.index ?? Number.NaN
-          const indexes = own.window.map((bucket) => bucket.index)
-          const hasPlace = others.length === 0 && width === addition?.bucket?.width &&
-            Math.min(...indexes) <= index && index <= Math.max(...indexes)
+          const [ones, ...others] = own.window
+          const { index = Number.NaN, width } = addition?.bucket ?? {}
+          const hasPlace = others.length === 0 && (ones === undefined || ones.width === width &&
+              (index > ones.newest ? ones.shed === undefined : 3 * (ones.newest - index) < ones.counts.length))
           assert.isFalse(addition?.base === own.base && (addition?.bucket === undefined || hasPlace), `step ${step}`)
         } else {
           added++
@@ -218,7 +223,7 @@ describe("in Postgres", () => {
         }
         // The next report has seen the stripe before this one, or with it. The other stripe goes on, too.
         const before = { own: stripeFrom(text), other, now }
-        now += [0, 1, 700, 2000][random.random(4)]!
+        now += step % 20 === 0 ? 30_000 * random.random(4) : [0, 1, 700, 2000][random.random(4)]!
         own = written.length === 0
           ? enter(new Map([[0, before.own], [1, other]]), 0, report, isCurrent, now)
           : stripeFrom(found)
@@ -228,11 +233,45 @@ describe("in Postgres", () => {
       assert.isAbove(added, 200)
     }).pipe(Effect.scoped))
 
-  it.live.each([
-    { between: "another report", counted: 3, statements: 4 },
-    { between: "a change", counted: 1, statements: 7 }
-  ])(
-    "a report waits for who holds its stripe, and needs no transaction unless a change comes between: $between",
+  it.live("a window that only the database adds to keeps the last minute, and stays short", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      yield* circuitOf(yield* build(postgres.client(), { prefix }), "circuit").report(failures(1))
+      const sql = yield* sqlOn(postgres)
+      const database = databaseOf(sql, tablesFor({ prefix }), HOUR)
+      const counts = sql(database.tables.counts)
+      let [stripe, expected, now] = [{ ...emptied(0), base: "base" } as Stripe, emptied(0), 1_800_000_000_000]
+      yield* sql`UPDATE ${counts} SET delta = ${stripeText(stripe, "0".repeat(32))} WHERE stripe = 0`
+      const totals = (stripe: Stripe) =>
+        snapshot(recordOf(undefined, new Map([[0, stripe]]), now, HOUR), [MINUTE], now, HOUR).totals
+      for (const second of times(200)) {
+        // Now and then nobody calls for some time.
+        now += second % 90 === 89 ? 40_000 : 1000
+        const report = {
+          delta: { ...failures(1), buckets: [{ age: 0, success: second, failure: 1, slow: 0 }] },
+          withins: [MINUTE]
+        }
+        const addition = additionOf(new Map([[0, stripe]]), 0, report, true, now)
+        const written = yield* writeUnlocked(
+          database,
+          {
+            stripes: [{ key: "circuit", index: 0, stripe: () => assert.fail("it is added"), addition }],
+            seen: [{ key: "circuit", instance: "a", kind: "report", sequence: second + 100, at: now }]
+          },
+          () => undefined,
+          { adds: () => true, waits: true }
+        )
+        assert.lengthOf(written, 1)
+        const [row] = yield* sql<{ readonly delta: string }>`SELECT delta FROM ${counts} WHERE stripe = 0`
+        stripe = stripeFrom(row!.delta)
+        expected = enter(new Map([[0, expected]]), 0, report, true, now)
+        assert.deepStrictEqual(totals(stripe), totals(expected), `second ${second}`)
+        assert.isAtMost(stripe.window[0]!.counts.length, 3 * 75)
+      }
+    }).pipe(Effect.scoped))
+
+  it.live.each([{ between: "another report", counted: 3 }, { between: "a change", counted: 1 }])(
+    "a report waits for who holds its stripe, and needs no transaction: $between",
     (each) =>
       Effect.gen(function*() {
         const prefix = freshPrefix()
@@ -259,11 +298,37 @@ SELECT stripe, delta FROM ${counts} WHERE delta IS NOT NULL FOR UPDATE`
           yield* sql`UPDATE ${counts} SET delta = ${stripeText(next, "0".repeat(32))} WHERE stripe = ${stripe}`
           return fiber
         }))
-        assert.lengthOf((yield* Fiber.join(waiting)).statements, each.statements)
+        assert.lengthOf((yield* Fiber.join(waiting)).statements, 4)
         const { lifetime, streak } = yield* it.read
         assert.deepEqual([lifetime.failure, streak], [each.counted, each.counted])
       }).pipe(Effect.scoped)
   )
+
+  it.live("batches that report to the same stripes at once need no transaction, and no report is lost", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      const storages = yield* Effect.forEach(times(4), () => build(postgres.client(), { prefix }))
+      // Instances of one stripe.
+      const instances = times(40).map(String).filter((instance) => stripeOf(instance, MOST_STRIPES) === 0).slice(0, 4)
+      assert.lengthOf(instances, 4)
+      const batch = (index: number, sequence: number) =>
+        storages[index]!.sync(
+          times(20).map((circuit) => ({
+            ...reading(`circuit ${circuit}`, instances[index]!),
+            sequence,
+            delta: failures(1),
+            withins: [MINUTE]
+          }))
+        )
+      yield* batch(0, 1)
+      for (const round of times(15)) {
+        const { statements } = yield* statementsOf(atOnce(4, (index) => batch(index, round + 2)))
+        assert.isTrue(statements.every((text) => !text.endsWith("FOR UPDATE")), statements.join("\n"))
+      }
+      const { lifetime, streak, totals } = (yield* circuitOf(storages[0]!, "circuit 7").send({ withins: [MINUTE] }))
+        .snapshot
+      assert.deepEqual([lifetime.failure, streak, totals[0]!.failure], [61, 61, 61])
+    }).pipe(Effect.scoped))
 
   it.live("a batch of reports is two statements, and a look is one", () =>
     Effect.gen(function*() {
