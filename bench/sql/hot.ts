@@ -1,10 +1,14 @@
 /**
- * `npm run bench:sql:hot`: how many reports of one circuit a second Postgres takes from 80 instances in two processes, and the
- * processor time of one. With `-- --beside <checkout>` that version takes turns with this one, on a database of its own. A result
- * is the median of the rounds. It starts its own server, and needs Linux to tell the times.
+ * `npm run bench:sql:hot`: how many reports of the same circuits a second Postgres takes from 40 instances, and the processor time of
+ * one. Each instance reports one circuit, and then 50 in each request, which are the same for all. Postgres has the first processor,
+ * and the instances have the others, as on machines of their own. With `-- --beside <checkout>` that version takes turns with this
+ * one, on a database of its own. A result is the median of the rounds. It starts its own server, and needs Linux, for its times and
+ * for `taskset`.
  */
 import { Effect, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
+import { spawnSync } from "node:child_process"
+import { availableParallelism } from "node:os"
 import { resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { parseArgs } from "node:util"
@@ -14,12 +18,30 @@ import { processorMillis, startStore } from "../fleet/stores.ts"
 import { median } from "../timing.ts"
 import type { AllReplies, AllRequests } from "./contenders.ts"
 
-const [PROCESSES, ROUNDS] = [2, 9]
-const LOAD = { circuits: 1, batch: 1, instances: 80 / PROCESSES, millis: 2000 }
+/** A window is a minute long. Contenders take turns of half a second, so each of them has counts in most seconds of it. */
+const [WARM_UP, ROUNDS] = [60, 20]
+const BATCHES = [1, 50]
+const PROCESSES = availableParallelism() - 1
+const LOAD = { instances: Math.ceil(40 / PROCESSES), millis: 500 }
 
 const { values: { beside } } = parseArgs({ options: { beside: { type: "string" } } })
 
+/** From here on, what this process starts runs on these processors alone. */
+const useProcessors = (list: string): void => {
+  const { error, stderr } = spawnSync("taskset", ["--all-tasks", "--cpu-list", "--pid", list, String(process.pid)])
+  if (error !== undefined || stderr.length > 0) {
+    console.error(`taskset could not choose processor ${list}: ${error ?? stderr}`)
+    process.exit(1)
+  }
+}
+
+if (PROCESSES === 0) {
+  console.error("there is one processor, and Postgres and the instances need one each")
+  process.exit(1)
+}
+useProcessors("0")
 const store = await startStore("postgres")
+useProcessors(`1-${PROCESSES}`)
 
 const createDatabase = (name: string): Promise<unknown> =>
   Effect.flatMap(SqlClient.SqlClient, (sql) => sql`CREATE DATABASE ${sql(name)}`).pipe(
@@ -35,32 +57,55 @@ const start = async (name: string, checkout: string) => {
   for (let i = 0; i < PROCESSES; i++) {
     processes.push(await Child.start(name, new URL("../fleet/worker.ts", import.meta.url), [module, "postgres"], env))
   }
-  return { name, processes, rates: [] as Array<number>, server: [] as Array<number>, clients: [] as Array<number> }
+  return { name, processes }
+}
+
+type Contender = Awaited<ReturnType<typeof start>>
+
+const timeOf = ({ processes }: Contender) => processes.reduce((sum, { pid }) => sum + processorMillis(pid), 0)
+
+const work = async (contender: Contender) => ({
+  server: (await store.work())["server-cpu"]!,
+  instances: timeOf(contender)
+})
+
+/** How many reports a second, and the processor time of a report, in milliseconds. */
+const measure = async (contender: Contender, batch: number) => {
+  const before = await work(contender)
+  const replies = await Promise.all(
+    contender.processes.map((one) => one.request("reports", { ...LOAD, circuits: batch, batch }))
+  )
+  const after = await work(contender)
+  const rate = replies.reduce((sum, { counted }) => sum + counted, 0)
+  const reports = rate * LOAD.millis / 1000
+  return {
+    rate,
+    server: (after.server - before.server) / reports,
+    instances: (after.instances - before.instances) / reports
+  }
 }
 
 try {
   const contenders = [await start("this", "."), ...(beside === undefined ? [] : [await start("beside", beside)])]
-  const timeOf = (processes: ReadonlyArray<Child<AllRequests, AllReplies>>) =>
-    processes.reduce((sum, { pid }) => sum + processorMillis(pid), 0)
-  for (let round = 0; round <= ROUNDS; round++) {
-    for (const { clients, processes, rates, server } of round % 2 === 0 ? contenders : contenders.toReversed()) {
-      const before = [(await store.work())["server-cpu"]!, timeOf(processes)] as const
-      const replies = await Promise.all(processes.map((one) => one.request("reports", LOAD)))
-      const after = [(await store.work())["server-cpu"]!, timeOf(processes)] as const
-      const rate = replies.reduce((sum, { counted }) => sum + counted, 0)
-      const reports = rate * LOAD.millis / 1000
-      // The first round warms up.
-      if (round === 0) continue
-      rates.push(rate)
-      server.push((after[0] - before[0]) / reports)
-      clients.push((after[1] - before[1]) / reports)
+  for (const batch of BATCHES) {
+    const rounds = contenders.map((contender) => ({
+      contender,
+      results: [] as Array<Awaited<ReturnType<typeof measure>>>
+    }))
+    for (let round = 0; round < WARM_UP + ROUNDS; round++) {
+      for (const { contender, results } of round % 2 === 0 ? rounds : rounds.toReversed()) {
+        const result = await measure(contender, batch)
+        if (round >= WARM_UP) results.push(result)
+      }
     }
-  }
-  for (const { clients, name, rates, server } of contenders) {
-    console.log(
-      `${name.padEnd(6)} ${median(rates).toFixed(0).padStart(5)} reports/s, processor time of a report: ` +
-        `${median(server).toFixed(2)} ms of the server, ${median(clients).toFixed(2)} ms of the instances`
-    )
+    console.log(batch === 1 ? "one circuit" : `${batch} circuits in a request`)
+    for (const { contender: { name }, results } of rounds) {
+      const of = (key: keyof (typeof results)[number]) => median(results.map((result) => result[key]))
+      console.log(
+        `  ${name.padEnd(6)} ${of("rate").toFixed(0).padStart(6)} reports/s, processor time of a report: ` +
+          `${of("server").toFixed(3)} ms of the server, ${of("instances").toFixed(3)} ms of the instances`
+      )
+    }
   }
   await Promise.all(contenders.flatMap(({ processes }) => processes.map((one) => one.stop())))
 } finally {
