@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Result } from "effect"
 import { SqlClient } from "effect/sql"
 import { atOnce, circuitOf, failures, HOUR, MINUTE, reading, times } from "../../src/conformance/Law.ts"
+import { totals } from "../../src/core/Buckets.ts"
 import { aged, type Delta, noStreak, shedCalls } from "../../src/core/Delta.ts"
 import { type CircuitRecord, snapshot } from "../../src/core/Record.ts"
 import { report } from "../../src/core/Report.ts"
@@ -157,7 +158,7 @@ describe("in Postgres", () => {
         ([row]) => row!.delta
       )
       const random = new RandomReports(12, 2)
-      let [own, other, now, added] = [emptied(0), emptied(0), 1_800_000_000_000, 0]
+      let [own, other, now, added] = [emptied(0), emptied(0), 1_800_000_000_000.123, 0]
       let seen = { own, other, now }
       for (const step of times(600)) {
         if (step % 150 === 0) own = { ...emptied(now), base: `${step}` }
@@ -172,7 +173,11 @@ describe("in Postgres", () => {
               ...shedCalls(random.random(5) === 0 ? shed : 0)
             })),
             hint: [0, 0, 0, 5000][random.random(4)]!,
-            lifetime: { ...delta.lifetime, lastSuccessDuration: [undefined, 5][random.random(2)] }
+            lifetime: {
+              ...delta.lifetime,
+              lastSuccessAge: random.random(100) / 7,
+              lastSuccessDuration: [undefined, 5, 1e-7, 1e21][random.random(4)]
+            }
           },
           withins
         }
@@ -223,7 +228,7 @@ describe("in Postgres", () => {
         }
         // The next report has seen the stripe before this one, or with it. The other stripe goes on, too.
         const before = { own: stripeFrom(text), other, now }
-        now += step % 20 === 0 ? 30_000 * random.random(4) : [0, 1, 700, 2000][random.random(4)]!
+        now += step % 20 === 0 ? 30_000 * random.random(4) : [0, 0.1, 700, 2000, -3000][random.random(5)]!
         own = written.length === 0
           ? enter(new Map([[0, before.own], [1, other]]), 0, report, isCurrent, now)
           : stripeFrom(found)
@@ -231,6 +236,93 @@ describe("in Postgres", () => {
         seen = random.random(2) === 0 ? before : { own, other, now }
       }
       assert.isAbove(added, 200)
+    }).pipe(Effect.scoped))
+
+  it.live("the database adds to no text that it would damage, and leaves it to a process", () =>
+    Effect.gen(function*() {
+      const prefix = freshPrefix()
+      yield* circuitOf(yield* build(postgres.client(), { prefix }), "circuit").report(failures(1))
+      const sql = yield* sqlOn(postgres)
+      const database = databaseOf(sql, tablesFor({ prefix }), HOUR)
+      const counts = sql(database.tables.counts)
+      // So late that the number of the second takes more than 32 bits.
+      const now = 2_300_000_000_000
+      const delta = { ...failures(1), buckets: [{ age: 0, success: 2, failure: 1, slow: 0 }] }
+      const former: Stripe = { ...enter(new Map(), 0, { delta, withins: [MINUTE] }, true, now - 3000), base: "base" }
+      const text = stripeText(former, "0".repeat(32))
+      const [ones] = former.window
+      const replaced = (part: string | RegExp, by: string) => {
+        const changed = text.replace(part, by)
+        assert.notStrictEqual(changed, text)
+        return changed
+      }
+      const most = Number.MAX_SAFE_INTEGER
+      const texts = {
+        "as this version writes it": text,
+        "the oldest counts first": replaced("\"newest\"", "\"first\""),
+        "the window first": replaced(/(,"asOf".*)(,"window".*)(,"base".*)/, "$2$1$3"),
+        "the window before another field": replaced(/(,"since":\d+)(.*)(,"base")/, "$2$1$3"),
+        "the window before the time": replaced(/(,"asOf":\d+)(.*)(,"base")/, "$2$1$3"),
+        "no window": replaced(/,"window":.*(?=,"base")/, ""),
+        "a field within the window": replaced(",\"counts\"", ",\"more\":[1],\"counts\""),
+        "a field at the window's end": replaced("}],\"base\"", ",\"more\":[1]}],\"base\""),
+        "a field after the calls that were shed": replaced("}],\"base\"", ",\"shed\":[1],\"more\":[1]}],\"base\""),
+        "the width last": replaced(/("width":1000),(.*)(}],"base")/, "$2,$1$3"),
+        "another window within the delta": replaced(",\"lifetime\"", ",\"window\":[],\"lifetime\""),
+        "another base within the window": replaced(",\"counts\"", ",\"base\":1,\"counts\""),
+        "two widths": replaced("}],\"base\"", `},${JSON.stringify({ ...ones, width: 10_000 })}],"base"`),
+        "another width": replaced("\"width\":1000,\"newest\":", "\"width\":600000,\"newest\":1"),
+        "a newest bucket in the far future": replaced(/"newest":\d+/, `"newest":${most}`),
+        "no place": replaced(/"counts":\[[\d,]*\]/, "\"counts\":[]"),
+        "most successes": replaced("\"counts\":[2,", `"counts":[${most},`),
+        "most failures in a row": replaced("\"trailing\":1", `"trailing":${most}`),
+        "a lifetime without a count": replaced(",\"rejected\":0", "")
+      }
+      const reports = [
+        { delta, withins: [MINUTE], at: now },
+        { delta, withins: [MINUTE], at: now - 3000 },
+        { delta, withins: [], at: now },
+        {
+          delta: { ...delta, buckets: [{ age: 0, success: -3, failure: 1, slow: 0 }] },
+          withins: [MINUTE],
+          at: now - 3000
+        },
+        { delta: { ...delta, streak: { ...noStreak, sawSuccess: true } }, withins: [], at: now }
+      ]
+      for (const [name, stored] of Object.entries(texts)) {
+        for (const [index, { at, ...report }] of reports.entries()) {
+          const addition = additionOf(new Map([[0, former]]), 0, report, true, at)
+          assert.isDefined(addition)
+          yield* sql`UPDATE ${counts} SET delta = ${stored} WHERE stripe = 0`
+          yield* sql`DELETE FROM ${sql(database.tables.instances)}`
+          const written = yield* writeUnlocked(
+            database,
+            {
+              stripes: [{ key: "circuit", index: 0, stripe: () => assert.fail("it is added"), addition }],
+              seen: [{ key: "circuit", instance: "a", kind: "report", sequence: 1, at }]
+            },
+            () => undefined,
+            { adds: () => true, waits: true }
+          )
+          const [row] = yield* sql<{ readonly delta: string }>`SELECT delta FROM ${counts} WHERE stripe = 0`
+          if (written.length === 0) {
+            assert.strictEqual(row!.delta, stored)
+            assert.isTrue(name !== "as this version writes it" || index === 3)
+            continue
+          }
+          const { window, ...rest } = stripeFrom(row!.delta)
+          const { window: expectedWindow, ...expectedRest } = enter(
+            new Map([[0, stripeFrom(stored)]]),
+            0,
+            report,
+            true,
+            at
+          )
+          assert.deepEqual(rest, expectedRest, `${name}, report ${index}`)
+          const totalsOf = (window: Stripe["window"]) => totals(bucketsOf([window]), [MINUTE, 10 * MINUTE], now)
+          assert.deepEqual(totalsOf(window), totalsOf(expectedWindow), `${name}, report ${index}`)
+        }
+      }
     }).pipe(Effect.scoped))
 
   it.live("a window that only the database adds to keeps the last minute, and stays short", () =>
