@@ -93,7 +93,10 @@ export const migrate = (
         migrations.map(({ name }, index) => [index + 1, name, Effect.succeed(create(index))] as const)
       )
     })
-    if (dialect.backend !== "mysql") return yield* run
+    if (dialect.begin !== undefined) {
+      // A stricter isolation would not see what others have created while this one waited.
+      return yield* Effect.provideService(run, SqlClient.BeginTransaction, dialect.begin)
+    }
     // The migrator notes a migration before it runs it. A MySQL that ends in between would keep the note without the
     // tables, so they are created before.
     const createAll = Effect.forEach(migrations, (_, index) => create(index), { discard: true })

@@ -2,9 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { SqlClient } from "effect/sql"
-import { circuitOf, failures, reading, times } from "../../src/conformance/Law.ts"
+import { atOnce, circuitOf, failures, reading, times } from "../../src/conformance/Law.ts"
 import { migrations } from "../../src/sql/Schema.ts"
-import { build, databases, freshPrefix, layerOn } from "./databases.ts"
+import { build, databases, freshPrefix, layerOn, postgres } from "./databases.ts"
 
 describe.each(databases)("$name", (database) => {
   it.live("a thousand reports of one circuit at once are each counted once", () =>
@@ -66,4 +66,32 @@ describe.each(databases)("$name", (database) => {
       const sql = yield* SqlClient.SqlClient
       assert.lengthOf(yield* sql`SELECT migration_id FROM ${sql(`${prefix}migrations`)}`, migrations.length)
     }).pipe(Effect.scoped, Effect.provide(layerOn(database))))
+})
+
+describe("in a Postgres with another default isolation", () => {
+  it.live.each(["repeatable read", "serializable"])(
+    "concurrent batches fail in no instance: %s",
+    (isolation) =>
+      Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        const name = freshPrefix()
+        yield* sql`CREATE DATABASE ${sql(name)}`
+        yield* sql`ALTER DATABASE ${sql(name)} SET default_transaction_isolation = ${sql.literal(`'${isolation}'`)}`
+        const storages = yield* Effect.forEach(times(4), () => build(postgres.client({ database: name })))
+        const circuits = times(20).map((index) => `circuit ${index}`)
+        for (const sequence of times(10)) {
+          // The first ones come while the tables are created.
+          const answers = yield* atOnce(4, (index) =>
+            storages[index]!.sync(circuits.map((circuit) => ({
+              ...reading(circuit, "a"),
+              sequence: sequence + 1,
+              delta: failures(1)
+            }))))
+          assert.deepEqual(answers.flat().filter(({ result }) => Result.isFailure(result)), [])
+        }
+        for (const circuit of circuits) {
+          assert.strictEqual((yield* circuitOf(storages[0]!, circuit).read).lifetime.failure, 10)
+        }
+      }).pipe(Effect.scoped, Effect.provide(layerOn(postgres)))
+  )
 })

@@ -21,6 +21,8 @@ export interface Database {
 }
 
 interface ClientOptions {
+  /** Another database of the same server, for Postgres. */
+  readonly database?: string
   readonly maxConnections?: number
 }
 
@@ -42,7 +44,11 @@ export const sqlite: Database = {
 export const postgres: Database = {
   name: "Postgres",
   capabilities: { ...all, shared: true, pushes: true },
-  client: (options) => Postgres.layer({ ...PATIENT_CLIENT, ...options, url: Redacted.make(serverUrl("postgres")) })
+  client: ({ database, ...options } = {}) => {
+    const url = new URL(serverUrl("postgres"))
+    if (database !== undefined) url.pathname = database
+    return Postgres.layer({ ...PATIENT_CLIENT, ...options, url: Redacted.make(url.href) })
+  }
 }
 
 export const mariadb: Database = {
