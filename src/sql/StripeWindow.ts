@@ -77,7 +77,10 @@ export const bucketsOf = (windows: ReadonlyArray<StripeWindow>): ReadonlyArray<B
   return [...sums.values()].flatMap((ofWidth) => [...ofWidth.values()])
 }
 
-/** The window that has these buckets, each of which comes once. */
+/**
+ * The window that has these buckets, each of which comes once. It is as long as the time from the oldest to the newest, so the
+ * caller leaves out those that are too old, or in the future.
+ */
 export const windowOf = (buckets: ReadonlyArray<Bucket>): StripeWindow =>
   [...Map.groupBy(buckets, ({ width }) => width)].map(([width, ofWidth]) => {
     const indexes = ofWidth.map(({ index }) => index)

@@ -157,6 +157,10 @@ describe.each([postgres, mariadb])("$name", (database) => {
       yield* (yield* build(database.client(), { prefix })).sync(reports)
       const storage = yield* build(database.client(), { prefix, deadline: "3 seconds" })
       yield* Effect.retry(storage.sync(reports), { times: 100 })
+      // Two reports of a circuit make the storage expect others. Postgres then adds its next reports to their stripes.
+      const contended = reports.slice(100, 140)
+      const twoOfEach = ["b", "c"].flatMap((instance) => contended.map((report) => ({ ...report, instance })))
+      yield* Effect.retry(storage.sync(twoOfEach), { times: 100 })
       const sql = yield* SqlClient.SqlClient
       const [locked, unlock] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
       const holder = yield* Effect.forkScoped(sql.withTransaction(Effect.gen(function*() {
