@@ -32,7 +32,7 @@ export type EnforcementMode = "enforce" | "metricsOnly" | "bypass"
  *
  * Where it is not provided, a breaker enforces, or bypasses if `CIRCUIT_BREAKER_ENABLED` was false when the breaker was made. The
  * `ConfigProvider` is asked for it, by default the environment. `true`, `yes`, `on`, `y` and `1` are true, `false`, `no`, `off`,
- *  * `n` and `0` are false, in any case and with spaces around. Any other value means `enforce`, and is logged at `Warn`, because making
+ * `n` and `0` are false, in any case and with spaces around. Any other value means `enforce`, and is logged at `Warn`, because making
  * a breaker cannot fail. The layers of `BreakerConfig` refuse it.
  *
  * When the first breaker is made, one line says which mode is on and who said so: at `Warn` if it is not `enforce`, at `Info` if the
