@@ -252,6 +252,42 @@ describe("the policy's metricsOnly in a fleet", () => {
       }))
   }
 
+  it.effect("it opens no circuit for others that it opened alone before it only measured", () =>
+    Effect.gen(function*() {
+      const [first, other] = yield* processes(2)
+      const a = yield* first!.make("shadow-before", { ...two, evidence: "any" })
+      const b = yield* other!.make("shadow-before", { ...two, evidence: "any" })
+      first!.fault(failing("Unavailable"))
+      yield* failTimes(a, 2)
+      yield* intervals(2)
+      yield* a.reconfigure({ enforcement: "metricsOnly" })
+      first!.fault(undefined)
+      yield* intervals(3)
+      assert.strictEqual(yield* a.wrap(ran), "ran")
+      assert.strictEqual(yield* b.wrap(ran), "ran")
+      const { fleet, state } = yield* a.snapshot
+      assert.deepStrictEqual([state, fleet?.state, fleet?.statistics.failure], ["Open", "Closed", 2])
+      assert.deepStrictEqual(first!.changes, [])
+    }))
+
+  it.effect("it takes no lease for a circuit that it closed alone before it only measured", () =>
+    Effect.gen(function*() {
+      const [first, other] = yield* processes(2)
+      const a = yield* first!.make("shadow-ahead", { ...two, evidence: "any" })
+      yield* a.wrap(Effect.void)
+      yield* failTimes(yield* other!.make("shadow-ahead", { ...two, evidence: "any" }), 2)
+      yield* intervals(2)
+      first!.fault(failing("Unavailable"))
+      yield* intervals(10)
+      yield* a.wrap(Effect.void)
+      assert.strictEqual(yield* a.state, "Closed")
+      yield* a.reconfigure({ enforcement: "metricsOnly" })
+      first!.fault(undefined)
+      yield* Effect.repeat(Effect.andThen(a.wrap(ran), intervals(1)), { times: 9 })
+      assert.strictEqual((yield* a.snapshot).fleet?.state, "Open")
+      assert.deepStrictEqual(first!.probes, [])
+    }))
+
   it.effect("its outcomes are no evidence, also under an operator's MetricsOnly", () =>
     Effect.gen(function*() {
       const [enforcing, measuring] = yield* processes(2)

@@ -63,8 +63,8 @@ export interface FleetPolicy {
   /** `undefined` where the storage decides. */
   readonly evidence: "pooled" | "any" | undefined
   readonly failsWithStorage: boolean
-  /** Whether it proposes trips to the fleet: not under `metricsOnly`. */
-  readonly proposes: boolean
+  /** Whether it proposes trips to the fleet and asks for leases: not under `metricsOnly`. */
+  readonly takesPart: boolean
   /** Whether healthy circuits report rarely, where the storage has bells. */
   readonly isQuiet: boolean
 }
@@ -291,7 +291,7 @@ export const withDefaults = (policy: Policy): Resolved => {
       maxAgeMillis: consistency === "local" ? Infinity : consistency === "strict" ? 0 : millis(consistency.maxAge),
       evidence: looksAtCalls(rule) ? "any" : policy.evidence,
       failsWithStorage: policy.onStorageError === "fail" && enforcement === "enforce",
-      proposes: enforcement === "enforce",
+      takesPart: enforcement === "enforce",
       isQuiet: policy.reports !== "every interval"
     }
   }

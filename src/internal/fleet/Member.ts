@@ -280,7 +280,7 @@ export class Member implements Fleet, Evidence, Participant {
     const now = this.#now()
     this.#collect(now)
     this.#leases?.expire(now)
-    const wantsToProbe = this.#isClosedAhead() && this.#reports.isCalled
+    const wantsToProbe = this.membership.policy.takesPart && this.#isClosedAhead() && this.#reports.isCalled
     if (wantsToProbe && this.leave(now) === "Ask") this.#leasesOf().requestAhead()
     if (this.isSending || this.#skips(turn, now)) return undefined
     this.membership.rounds.served(this)
@@ -405,7 +405,7 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   #wantsToKnow(now: LocalMillis): boolean {
-    if (!this.#isLoaded || this.#proposals.isSuspecting || this.#hasOpenedAlone(now) || this.#reports.hasWaiters) {
+    if (!this.#isLoaded || this.#proposals.isSuspecting || this.#hasToPropose(now) || this.#reports.hasWaiters) {
       return true
     }
     if (!this.membership.polls) return false
@@ -780,7 +780,7 @@ export class Member implements Fleet, Evidence, Participant {
   tripped(reason: string, now: LocalMillis): void {
     const { batches, hasLeft, isPooled, isQuiet, log, policy } = this.membership
     log(messages.tripped, { circuit: this.local.name, reason })
-    if (hasLeft || !policy.proposes) return
+    if (hasLeft || !policy.takesPart) return
     if (isPooled) {
       if (isQuiet) batches.sendNow(this)
       return
@@ -792,16 +792,20 @@ export class Member implements Fleet, Evidence, Participant {
     else if (this.snapshot.override?.kind === "MetricsOnly") this.#proposals.proposeOwn(reason, undefined, now)
   }
 
-  /** Whether this instance is open under `evidence: any` and the fleet has not opened with it yet. */
-  #hasOpenedAlone(now: LocalMillis): boolean {
+  /**
+   * Whether this instance is open under `evidence: any` and the fleet has not opened with it yet. Where the policy enforces nothing any
+   * more, it stays open for itself.
+   */
+  #hasToPropose(now: LocalMillis): boolean {
+    const { isPooled, policy } = this.membership
     const opening = this.local.opening()
-    return !this.membership.isPooled && opening !== undefined && now < opening.until &&
+    return !isPooled && policy.takesPart && opening !== undefined && now < opening.until &&
       this.snapshot.state._tag === "Closed"
   }
 
   #proposeOwn(): void {
     const now = this.#now()
-    if (!this.#hasOpenedAlone(now) || this.isChanging || this.isAway) return
+    if (!this.#hasToPropose(now) || this.isChanging || this.isAway) return
     const { reason = "", until } = this.local.opening()!
     this.#proposals.proposeOwn(reason, until - now, now)
   }

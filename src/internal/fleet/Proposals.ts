@@ -74,7 +74,7 @@ export class Proposals {
   judge(requestedAt: LocalMillis): void {
     const { local, membership: { alerts, connection, isPooled, plan, policy }, snapshot } = this.#proposer
     const mode = snapshot.override?.kind
-    const isJudged = isPooled && policy.proposes && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" &&
+    const isJudged = isPooled && policy.takesPart && snapshot.state._tag === "Closed" && mode !== "ForcedOpen" &&
       mode !== "Disabled"
     const { alert, asOf, streak, totals } = snapshot
     const { pacedMillis: intervalMillis } = this.#proposer
