@@ -683,6 +683,39 @@ describe("other versions", () => {
       assert.deepStrictEqual([after.colour, after.record.colour, after.history[1].colour], ["blue", "red", "green"])
     }))
 
+  /** A document as the version before throttling and samples wrote it, with this state and this window. */
+  const former = (state: string, window: string): string =>
+    `{"record":{"format":1,"generation":7,"state":${state},"changedAt":1000,"openings":1,"openFor":60000,"hintUntil":0,
+      "why":{"reason":"5 consecutive failures","evidence":{"by":"instance","instance":"i"}},
+      "lifetime":{"success":3,"failure":5,"ignored":0,"timeout":0,"slow":0,"rejected":2,"opened":1,
+        "lastFailureAt":900,"lastOpenedAt":1000},
+      "window":${window},"streak":1,"seen":[{"kind":"report","instance":"i","sequence":0,"at":900}],"usedAt":1000},
+      "history":[{"generation":7,"at":1000,"from":"Closed","to":"Open","why":{"reason":"5 consecutive failures"}}]}`
+
+  it.effect("a document of before throttling is read as one of which nothing was shed, and counts on", () =>
+    Effect.gen(function*() {
+      const table = new Table()
+      table.now = 2000
+      table.rows.set("a", former(`{"_tag":"Closed"}`, `[{"width":1000,"index":1,"success":3,"failure":1,"slow":0}]`))
+      const { streak, totals } = yield* table.look()
+      assert.deepStrictEqual([streak, totals[0]], [1, { success: 3, failure: 1, slow: 0 }])
+      const shed = { ...noDelta, buckets: [{ age: 0, success: 0, failure: 0, slow: 0, shed: 4 }] }
+      const { snapshot } = yield* table.report({ delta: shed })
+      assert.deepStrictEqual(snapshot.totals[0], { success: 3, failure: 1, slow: 0, shed: 4 })
+    }))
+
+  it.effect("a half-open round of before samples is judged by one, as of no failed probe", () =>
+    Effect.gen(function*() {
+      const table = new Table()
+      table.now = 2000
+      const leases = [1, 2].map((sequence) => `{"instance":"i","sequence":${sequence},"until":60000}`)
+      table.rows.set("a", former(`{"_tag":"HalfOpen","leases":[${leases}],"successes":1}`, "[]"))
+      const failed = { _tag: "Failure", opening, hint: 0, why, failures: 2 } as const
+      const { snapshot } = yield* table.settle(failed, 7)
+      assert.deepInclude(snapshot.state, { _tag: "HalfOpen", live: 1, successes: 1, failures: 1 })
+      assert.strictEqual((yield* table.settle(failed, 7, 2)).snapshot.state._tag, "Open")
+    }))
+
   it.effect("a document of a newer format is read and never written", () =>
     Effect.gen(function*() {
       const table = new Table()
