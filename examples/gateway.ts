@@ -9,7 +9,7 @@ import { HttpClient, HttpRouter, HttpServer } from "effect/http"
 import { createServer } from "node:http"
 import * as BreakerMetrics from "../src/observability/BreakerMetrics.ts"
 import { Circuits } from "./gateway/Circuits.ts"
-import { Journal, Transitions } from "./gateway/Journal.ts"
+import { Changes, Journal } from "./gateway/Journal.ts"
 import { AnswerLog } from "./gateway/Report.ts"
 import { Routes } from "./gateway/Routes.ts"
 import { Screen } from "./gateway/Screen.ts"
@@ -67,7 +67,7 @@ const Traffic = Layer.effectDiscard(Effect.gen(function*() {
 
 const Metrics = BreakerMetrics.layer({ durations: true, errors: true })
 
-const App = Layer.mergeAll(Screen, Traffic, Transitions, Metrics).pipe(
+const App = Layer.mergeAll(Changes, Screen, Traffic, Metrics).pipe(
   Layer.provideMerge(Gateway),
   Layer.provide(Shop.layer),
   Layer.provide(Layer.mergeAll(Server, Upstream.layer, AnswerLog.layer)),

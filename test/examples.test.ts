@@ -367,7 +367,7 @@ describe.concurrent("the gateway", () => {
     await fetch(half, { method: "POST" })
     await until("offers that are served while search is refused", async () => {
       const summaries = gateway.out().matchAll(
-        /half .* search OPEN: .* (\d+) % served, .* offers CLOSED: .* (\d+) refused, (\d+) % served/g
+        /half .* search OPEN: .* (\d+) % served, .* offers CLOSED, sheds \d+ %: .* (\d+) refused, (\d+) % served/g
       )
       return [...summaries].find(([, ofSearch, refused, ofOffers]) =>
         Number(refused) > 0 && Number(ofOffers) > 1.5 * Number(ofSearch)
@@ -375,6 +375,7 @@ describe.concurrent("the gateway", () => {
     })
     await prints(gateway, /search  OPEN -> HALF-OPEN: [^]*search  CLOSED -> OPEN/)
     assert.notMatch(gateway.out(), /offers  CLOSED -> OPEN/)
+    assert.match(gateway.out(), /offers  sheds \d+ % of its calls/)
     await stop(gateway, "SIGINT")
   })
 

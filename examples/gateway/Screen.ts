@@ -57,8 +57,8 @@ const circuitLines = ({ snapshot }: Circuit): ReadonlyArray<Line> => [
   }
 ]
 
-const colorOf = ({ state }: Breaker.Snapshot): Color =>
-  state === "Closed" ? "green" : state === "Open" ? "red" : "yellow"
+const colorOf = ({ shed, state }: Breaker.Snapshot): Color =>
+  state === "Closed" && shed === 0 ? "green" : state === "Open" ? "red" : "yellow"
 
 const doing = ({ retryAfter, shed, state }: Breaker.Snapshot): string => {
   switch (state) {
@@ -160,8 +160,10 @@ const summary = Effect.gen(function*() {
   return [`${yield* timeOfDay}  last 10 s, upstream ${upstream}`, ...circuits.map(circuitSummary)].join(" | ")
 })
 
-const circuitSummary = ({ answers, snapshot }: Circuit): string =>
-  `${snapshot.circuit} ${stateInWords[snapshot.state]}: ${answers.ok} ok, ${answers.failed} failed, `
+const circuitSummary = ({ answers, snapshot: { circuit, shed, state } }: Circuit): string =>
+  `${circuit} ${stateInWords[state]}${
+    shed === 0 ? "" : `, sheds ${percent(shed)}`
+  }: ${answers.ok} ok, ${answers.failed} failed, `
   + `${answers.timedOut} timed out, ${answers.refused} refused, ${percent(answers.served)} served, median ${
     inMillis(answers.medianMillis)
   }`
