@@ -80,7 +80,7 @@ export interface Overload {
  * The most windows until nothing is shed any more after a recovery. With `k` 2 the accepted part x of an instance's window grows by
  * (2x - a) / window, where a is that part before the recovery, and nothing is shed once it is a half: after ln((1 - a) / a) / 2 windows.
  * These are 0.7 for an instance that shed 60 % of its calls, and at least 1.5 for one that shed `max`, because accepted calls leave
- * the window then, too. An instance here makes 200 calls in a window, so the last one of a fleet takes 0.85 to 2 windows (seeds 1 to 40).
+ * the window then, too. An instance here makes 200 calls in a window, so the last one of a fleet takes 0.95 to 2.05 windows (seeds 1 to 40).
  */
 const MOST_WINDOWS = 2.5
 
@@ -98,7 +98,7 @@ export const overload = (seed: number): Overload => {
     return nodes.map(taken)
   }
   run(2 * WITHIN_MILLIS)
-  const ran = Array.from({ length: 6 }, () => sum(run(10_000).map(({ ran }) => ran)) / 10)
+  const ran = Array.from({ length: 20 }, () => sum(run(10_000).map(({ ran }) => ran)) / 10)
   capacity = Infinity
   let recovery = 0
   while (sum(run(1000).map(({ shed }) => shed)) > 0) recovery++
