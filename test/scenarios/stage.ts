@@ -473,6 +473,7 @@ const policyOf = (command: Command): Breaker.Data => {
       : { k: Number(k), within: millisOf(within!), minimumCalls: Number(minimumCalls) },
     timeout: command.millis("timeout"),
     evidence: command.option("evidence"),
+    enforcement: command.option("enforcement"),
     consistency: consistency === undefined || consistency === "local" || consistency === "strict"
       ? consistency
       : { maxAge: millisOf(consistency) },

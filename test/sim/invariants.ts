@@ -91,6 +91,9 @@ interface Running {
 
 const millisOf = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
 
+/** Whether a process only measures a circuit, so that it refuses no call of its own accord and takes no part in what the fleet decides. */
+const measures = ({ policies }: Process, circuit: number): boolean => policies[circuit]!.enforcement === "metricsOnly"
+
 const intervalOf = ({ syncEvery = 1000 }: Breaker.Data): number => millisOf(syncEvery)
 
 /** The longest interval of a process: the round that is under way when its policy changes is one of the policy before. */
@@ -136,8 +139,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
   readonly #asked = new Map<string, { readonly at: number; readonly duration: number }>()
   /** Leases that the server has granted and that were not settled, since it last lost data. */
   readonly #unsettled = new Set<string>()
-  /** By circuit: how many settled probes have failed since it became half-open. An override does not end the round. */
-  readonly #probesFailed = new Map<string, number>()
+  /** By circuit and outcome: how many probes were settled since it became half-open. An override does not end the round. */
+  readonly #probesEnded = new Map<string, number>()
   /** By circuit and generation: when the hints of its ignored probes are over, by the server's clock. */
   readonly #hinted = new Map<string, number>()
   /** By process and circuit: when the hints of its own ignored calls are over. */
@@ -256,8 +259,8 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
           () => `a settlement of a lease that is not held changed ${circuit}`
         )
         const round = `${circuit} ${generation}`
-        if (record !== before?.record && input.outcome._tag === "Failure") {
-          this.#checkSample(circuit, input.outcome, record)
+        if (record !== before?.record && input.outcome._tag !== "Ignored") {
+          this.#checkRound(circuit, input.outcome, record)
         }
         const hint = input.outcome._tag === "Success" || record?.state._tag !== "HalfOpen" ? 0 : input.outcome.hint ?? 0
         if (record !== before?.record && hint > 0) {
@@ -299,7 +302,9 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     }
     if (record === undefined || record === before?.record) return
     const isForced = input._tag === "Operation" && input.to._tag === "HalfOpen"
-    if (record.state._tag !== "HalfOpen" || isForced) this.#probesFailed.delete(circuit)
+    if (record.state._tag !== "HalfOpen" || isForced) {
+      for (const outcome of ["Success", "Failure"]) this.#probesEnded.delete(`${circuit} ${outcome}`)
+    }
     if (record.state._tag === "HalfOpen") {
       const live = record.state.leases.filter(({ until }) => now < until).length
       const probes = this.#probes(this.#circuit(circuit))
@@ -308,17 +313,22 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     if (record.generation !== before?.record.generation) this.#issue(circuit, generation, record, input, now)
   }
 
-  /** A failed probe reopens exactly as the last that is needed, by the policy of the instance that settles it. */
-  #checkSample(
+  /** A probe closes or reopens the circuit exactly as the last that is needed, by the policy of the instance that settles it. */
+  #checkRound(
     circuit: string,
-    { failures = 1 }: Extract<Settle["outcome"], { readonly _tag: "Failure" }>,
+    outcome: Exclude<Settle["outcome"], { readonly _tag: "Ignored" }>,
     record: CircuitRecord | undefined
   ): void {
-    const failed = (this.#probesFailed.get(circuit) ?? 0) + 1
-    this.#probesFailed.set(circuit, failed)
+    const [needed, follows] = outcome._tag === "Success"
+      ? [outcome.successes, "Closed"]
+      : [outcome.failures ?? 1, "Open"]
+    const round = `${circuit} ${outcome._tag}`
+    const ended = (this.#probesEnded.get(round) ?? 0) + 1
+    this.#probesEnded.set(round, ended)
     this.#check(
-      (record?.state._tag === "Open") === (failed >= failures) || this.#fleet.server.losses > 0 || this.#mayForget(),
-      () => `${failed} of the ${failures} failed probes that reopen it left ${circuit} ${record?.state._tag}`
+      (record?.state._tag === follows) === (ended >= needed) || this.#fleet.server.losses > 0 || this.#mayForget(),
+      () =>
+        `${ended} of ${needed} times ${outcome._tag} of a probe, then ${follows}, left ${circuit} ${record?.state._tag}`
     )
   }
 
@@ -402,6 +412,11 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       if (input._tag === "Report") this.#checkEvidence(process, name, input)
       if (input._tag === "Ask") {
         const lease = `${process.index} ${name} ${input.lease.sequence}`
+        // One that was asked for before is asked for until there is an answer.
+        this.#check(
+          this.#asked.has(lease) || !measures(process, this.#circuit(name)),
+          () => `process ${process.index} asks for a lease of ${name}, which it only measures`
+        )
         if (!this.#asked.has(lease)) this.#asked.set(lease, { at: sentAt, duration: input.duration })
       }
       if (input._tag === "Settle") {
@@ -412,6 +427,10 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       }
       if (input._tag !== "Trip") continue
       const circuit = this.#circuit(name)
+      this.#check(
+        !measures(process, circuit),
+        () => `process ${process.index} asks to open ${name}, which it only measures`
+      )
       this.#proposes(process, circuit, input.generation)
       const { consistency = "local", evidence = "pooled", syncEvery } = process.policies[circuit]!
       if (evidence === "any" || consistency !== "local" || looksAtCalls(tripOf(process, circuit))) continue
@@ -600,12 +619,14 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
     const snapshot = process.snapshot(circuit)
     const mode = snapshot.override?.mode
     call.isRecorded = mode !== "Disabled"
-    const admission = `${process.index} ${name} ${snapshot.fleet?.generation ?? 0}`
-    this.#admitted.set(admission, (this.#admitted.get(admission) ?? 0) + 1)
     this.#check(
       mode !== "ForcedOpen",
       () => `process ${process.index} ran a call through ${name}, which is forced open`
     )
+    // What is only measured is no evidence.
+    if (measures(process, circuit) && mode === undefined) return
+    const admission = `${process.index} ${name} ${snapshot.fleet?.generation ?? 0}`
+    this.#admitted.set(admission, (this.#admitted.get(admission) ?? 0) + 1)
     this.#checkStrict(call)
     // A breaker whose scope has closed decides alone.
     if (mode !== undefined || !process.isAlive) return
@@ -709,6 +730,11 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
         () => `a call of process ${process.index} failed with ${String(error)}`
       )
       this.#countsOf(process, circuit).rejected++
+      this.#check(
+        !measures(process, circuit) ||
+          (isTagged(error, "BreakerOpenError") && "state" in error && error.state === "ForcedOpen"),
+        () => `process ${process.index} rejected a call to ${name}, which it only measures`
+      )
       if (isTagged(error, "BreakerOpenError") && "state" in error && error.state === "Throttled") {
         return this.#checkShed(call)
       }

@@ -20,7 +20,7 @@ describe.concurrent("mutations of the protocol", () => {
   for (const [i, { by, measure, rule }] of mutations.entries()) {
     if (by !== undefined || measure !== undefined) continue
     it(`a schedule fails without the rule that ${rule}`, async () => {
-      const found = await without(i, fileOf("./main.ts"), "--first", "--schedules", "1000")
+      const found = await without(i, fileOf("./main.ts"), "--first", "--schedules", "2000")
       assert.match(found, /^Seed \d+ fails: \d+ ms: /)
     })
   }

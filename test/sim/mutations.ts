@@ -189,6 +189,11 @@ export const mutations: ReadonlyArray<Mutation> = [
     to: "const failures = outcome._tag === \"Failure\" ? 1 : 0"
   },
   {
+    rule: "successful probes of a round add up until they are enough",
+    from: "const successes = record.state.successes + (outcome._tag === \"Success\" ? 1 : 0)",
+    to: "const successes = outcome._tag === \"Success\" ? 1 : 0"
+  },
+  {
     rule: "no lease is granted before the hint of an ignored probe is over",
     from: "if (now < (round.state.probesFrom ?? -Infinity)) return denied",
     to: ""
@@ -284,6 +289,26 @@ export const mutations: ReadonlyArray<Mutation> = [
     rule: "the guard of the keys is asked before the fleet is",
     from: "if (mode === undefined && local.isHeldBack(reason, connection.now())) return",
     to: ""
+  },
+  {
+    rule: "an instance that only measures asks for no opening",
+    from: "takesPart: enforcement === \"enforce\"",
+    to: "takesPart: true"
+  },
+  {
+    rule: "what is only measured is no evidence",
+    from: "const isMeasured = permit.metricsOnly && (this.#isShadow || state.override === undefined)",
+    to: "const isMeasured = false"
+  },
+  {
+    rule: "an instance that only measures refuses no call, and takes no lease",
+    from: "if (metricsOnly || this.#isShadow || override !== undefined) {",
+    to: "if (metricsOnly || override !== undefined) {"
+  },
+  {
+    rule: "what an instance opened before it only measured, it opens for no other",
+    from: "return !isPooled && policy.takesPart && opening !== undefined",
+    to: "return !isPooled && opening !== undefined"
   },
   {
     rule: "a strict call joins no load that was sent before it came",

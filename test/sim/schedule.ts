@@ -133,6 +133,10 @@ const throttledFrom = (rng: Rng, policy: Breaker.Data): Breaker.Data =>
     }
     : policy
 
+/** The policy with or without a shadow start, in some schedules: with one it enforces nothing. */
+const measuredFrom = (rng: Rng, policy: Breaker.Data): Breaker.Data =>
+  rng.chance(0.15) ? { ...policy, enforcement: rng.pick(["metricsOnly", "metricsOnly", "enforce"] as const) } : policy
+
 /** A change of a policy. How fresh a view must be is not changed, because a call is judged by what it was when it came. */
 const changeFrom = (rng: Rng): Breaker.Data => {
   const { consistency: _, ...policy } = policyFrom(rng)
@@ -173,8 +177,10 @@ export const scheduleFrom = (seed: number): Schedule => {
   const sampled = new Rng(seed, 5)
   // Whether circuits shed calls.
   const throttled = new Rng(seed, 6)
+  // Whether circuits only measure, and which processes of a fleet do.
+  const measured = new Rng(seed, 8)
   const softened = (policy: Breaker.Data): Breaker.Data =>
-    throttledFrom(throttled, sampledFrom(sampled, withReports(policy)))
+    measuredFrom(measured, throttledFrom(throttled, sampledFrom(sampled, withReports(policy))))
   const plain = Array.from({ length: rng.pick([1, 1, 2]) }, (_, i) => ({
     name: `c${i}`,
     policy: softened(policyFrom(rng))

@@ -189,7 +189,8 @@ export const plans: ReadonlyArray<Plan> = [
     before: [...opened, "call a succeed", "deliver 1"],
     budget: { calls: 2, faults: 1 },
     rules: [
-      "only a lease that is held in its generation is settled"
+      "only a lease that is held in its generation is settled",
+      "successful probes of a round add up until they are enough"
     ],
     depth: 6,
     depthInTests: 2
@@ -293,6 +294,22 @@ export const plans: ReadonlyArray<Plan> = [
       "the evidence must trip the new policy for an interval of its own"
     ],
     depth: 6,
+    depthInTests: 2
+  },
+  {
+    name: "measured",
+    about:
+      "A closed circuit that opens with the first instance that trips, while the policy of an instance turns to measuring alone.",
+    fleet: `a b ${any}`,
+    budget: { calls: 3, faults: 1, acts: 1 },
+    acts: ["reconfigure % enforcement=metricsOnly"],
+    rules: [
+      "an instance that only measures asks for no opening",
+      "what is only measured is no evidence",
+      "an instance that only measures refuses no call, and takes no lease",
+      "what an instance opened before it only measured, it opens for no other"
+    ],
+    depth: 5,
     depthInTests: 2
   },
   {
