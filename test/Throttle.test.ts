@@ -234,8 +234,10 @@ describe("a fleet with a throttle", () => {
       }
       assert.strictEqual(shed(exits.slice(0, 20)), 0)
       assert.isAbove(shed(exits.slice(-200)), 200 * 0.8)
-      const error = yield* Effect.retry(rejectionOf(fleet[0]!), { times: 100 })
-      assert.deepInclude(error, { state: "Throttled", openedBy: "fleet" })
+      const shedBy = Effect.map(Effect.retry(rejectionOf(fleet[0]!), { times: 100 }), ({ openedBy }) => openedBy)
+      assert.strictEqual(yield* shedBy, "fleet")
+      yield* calls(fleet[0]!, 400, Effect.fail("no"))
+      assert.strictEqual(yield* shedBy, "instance")
     })))
 
   it.effect("refuses only the calls of the one instance that fails", () =>

@@ -63,8 +63,13 @@ interface Trouble {
   hasApproached: boolean
   /** Whether it was told that calls are shed. */
   hasToldShedding: boolean
-  /** The error of refused calls, good for one epoch. */
-  rejection: { readonly epoch: number; readonly refusal: Refusal; readonly exit: Rejection } | undefined
+  /** The error of refused calls, good for one epoch, and where calls are shed, for as long as the same requests say so. */
+  rejection: {
+    readonly epoch: number
+    readonly refusal: Refusal
+    readonly by: State.OpenedBy | undefined
+    readonly exit: Rejection
+  } | undefined
   /** Made with the first refusal or change of state. */
   tally: Tally | undefined
 }
@@ -352,7 +357,6 @@ export class Circuit implements Local, Evidence {
     if (hasTold ? share > 0 : share < TOLD_SHARE) return
     const trouble = this.#inTrouble()
     trouble.hasToldShedding = !hasTold
-    trouble.rejection = undefined
     this.shared.transitionLog.shedding(this.name, share, now)
     const { hub } = this.shared
     if (hub.listening) hub.publish({ _tag: "Throttling", circuit: this.name, share, snapshot: this.snapshot(now) })
@@ -597,13 +601,14 @@ export class Circuit implements Local, Evidence {
     if (hub.listening) hub.publish({ _tag: "Rejected", circuit: this.name, by, snapshot: this.snapshot(now) })
   }
 
-  /** The error of a refused call, made once an epoch. */
+  /** The error of a refused call, which all that are refused for the same cause share. */
   rejection(refusal: Refusal, now: LocalMillis): Exit.Exit<never, BreakerOpenError> {
     const trouble = this.#inTrouble()
+    const by = refusal === "Throttled" ? this.shedsBecauseOf() : undefined
     let { rejection } = trouble
-    if (rejection === undefined || rejection.epoch !== this.epoch || rejection.refusal !== refusal) {
-      trouble.rejection = rejection = { epoch: this.epoch, refusal, exit: rejectionOf(this, refusal, now) }
-    }
+    if (
+      rejection === undefined || rejection.epoch !== this.epoch || rejection.refusal !== refusal || rejection.by !== by
+    ) trouble.rejection = rejection = { epoch: this.epoch, refusal, by, exit: rejectionOf(this, refusal, now) }
     return rejection.exit
   }
 
