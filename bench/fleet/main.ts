@@ -77,10 +77,11 @@ interface Case {
 
 /** In this order, because the last one opens the circuits. */
 const cases: ReadonlyArray<Case> = [
-  // A streak is reported after half a minute, and a quarter of that more.
+  // As long as in the simulation. A streak is reported after half a minute, and a quarter of that more. Alerts that nothing follows
+  // become rarer after ten intervals.
   { name: "healthy", load: { rate: 5, failing: 0 }, warmUpSeconds: 40 },
-  { name: "1pct", load: { rate: 20, failing: 0.01 }, warmUpSeconds: 10 },
-  { name: "20pct", load: { rate: 20, failing: 0.2 }, warmUpSeconds: 10 },
+  { name: "1pct", load: { rate: 20, failing: 0.01 }, warmUpSeconds: 40 },
+  { name: "20pct", load: { rate: 20, failing: 0.2 }, warmUpSeconds: 40 },
   { name: "sick", load: { rate: 5, failing: 1 }, warmUpSeconds: 0 }
 ]
 
