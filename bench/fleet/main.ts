@@ -320,7 +320,7 @@ const boundsOf = (value: (name: string, contender: string) => number): ReadonlyA
     bound("1 % failing, a rate", "1pct", 0.15),
     bound("1 % failing, a streak", "1pct-streak", 0.15),
     bound("20 % failing, a rate", "20pct", 0.45),
-    bound("20 % failing, a streak", "20pct-streak", 1.05),
+    bound("20 % failing, a streak", "20pct-streak", 0.45),
     bound("all sick, a rate", "sick", 1.05),
     bound("all sick, a streak", "sick-streak", 1.05)
   ]
