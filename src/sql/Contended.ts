@@ -1,7 +1,7 @@
 /**
  * Circuits of which others write the same stripe again and again. The database adds their reports, because they would find the stripe
- * changed, and come again. To add costs half as much as to write, so from time to time one is tried without: after each that still
- * finds its stripe changed, twice as many are added before the next.
+ * changed, and come again. An addition costs the server almost as much as all the rest of a report, so from time to time one report
+ * is tried without: after each that still finds its stripe changed, twice as many are added before the next.
  */
 const MOST_ADDED = 128
 

@@ -136,7 +136,7 @@ const attemptAs = (
   )
 }
 
-/** In Postgres two attempts lock nothing: a lock costs three statements more. To add costs a little more than to write. */
+/** In Postgres two attempts lock nothing before they write: a lock costs three statements more. */
 const claimOf = (
   { contended, dialect: { backend } }: Context,
   reports: ReadonlyArray<KeyedReport>,
