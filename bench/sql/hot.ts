@@ -30,13 +30,19 @@ const { values: { beside } } = parseArgs({ options: { beside: { type: "string" }
 const useProcessors = (list: string): void => {
   const { error, stderr } = spawnSync("taskset", ["--all-tasks", "--cpu-list", "--pid", list, String(process.pid)])
   if (error !== undefined || stderr.length > 0) {
-    console.error(`taskset could not choose processor ${list}: ${error ?? stderr}`)
+    console.error(
+      `taskset could not restrict this process to processor ${list}: ${
+        error ?? stderr
+      }; install util-linux, or allow it`
+    )
     process.exit(1)
   }
 }
 
 if (PROCESSES === 0) {
-  console.error("there is one processor, and Postgres and the instances need one each")
+  console.error(
+    "bench:sql:hot needs 2 processors, one for Postgres and one for the instances, and finds 1: run it on a larger machine"
+  )
   process.exit(1)
 }
 useProcessors("0")
@@ -98,7 +104,7 @@ try {
         if (round >= WARM_UP) results.push(result)
       }
     }
-    console.log(batch === 1 ? "one circuit" : `${batch} circuits in a request`)
+    console.log(batch === 1 ? "1 circuit in a request" : `${batch} circuits in a request`)
     for (const { contender: { name }, results } of rounds) {
       const of = (key: keyof (typeof results)[number]) => median(results.map((result) => result[key]))
       console.log(

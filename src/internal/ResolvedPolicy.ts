@@ -63,7 +63,7 @@ export interface FleetPolicy {
   /** `undefined` where the storage decides. */
   readonly evidence: "pooled" | "any" | undefined
   readonly failsWithStorage: boolean
-  /** Whether it proposes trips to the fleet and asks for leases: not under `metricsOnly`. */
+  /** The instance proposes trips to the fleet and asks for leases. False under `metricsOnly`. */
   readonly takesPart: boolean
   /** Whether healthy circuits report rarely, where the storage has bells. */
   readonly isQuiet: boolean

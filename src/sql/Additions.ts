@@ -55,7 +55,7 @@ const lifetime = `'{' || ${
   COUNTS.map((name, i) => `'${i === 0 ? "" : ","}"${name}":' || life."${name}" + places."${name}"`).join(" || ")
 } || ${LAST_CALLS.map(last).join(" || ")} || '}'`
 
-/** Whether a process could read these numbers. It takes no text with a number that is below zero, or not exact. */
+/** SQL: these numbers are not below zero, and exact in JavaScript. A process refuses the text of a stripe with any other number. */
 const areReadable = (numbers: ReadonlyArray<string>): string =>
   `greatest(${numbers.join(", ")}) <= ${Number.MAX_SAFE_INTEGER} AND least(${numbers.join(", ")}) >= 0`
 

@@ -3,6 +3,8 @@
  * changed, and come again. An addition costs the server almost as much as all the rest of a report, so from time to time one report
  * is tried without: after each that still finds its stripe changed, twice as many are added before the next.
  */
+
+/** The most reports on a circuit that are added before one is tried without. */
 const MOST_ADDED = 128
 
 /** Where there are more, all are forgotten, and found again: those that are used no more would stay. */

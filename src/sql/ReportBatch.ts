@@ -6,7 +6,8 @@
  * - Each report sees all that earlier reports of the batch have added, as if they had been written one by one.
  * - Only a report whose stripe is held changes anything. One whose circuit or stripe has no rows yet is `missing`, and
  *   one whose circuit has expired is `expired`; both leave the batch as it was.
- * - `#current` and `#seen` are what the next report sees. `#stripes` and `#added` are what is to be written, and `calls` are the alerts that are to be called once it is.
+ * - `#current` and `#seen` are what the next report sees. `#stripes` and `#added` are what is to be written, and `calls` are the alerts
+ *   that are to be called once it is.
  */
 import { isEmpty, noDelta } from "../core/Delta.ts"
 import { type CircuitRecord, type Seen, type Snapshot, snapshot, unexpired } from "../core/Record.ts"

@@ -3,7 +3,8 @@
  *
  * A batch locks its stripes, reads its circuits, counts the reports in memory and writes the result. In Postgres it locks nothing
  * before it writes. Reports whose rows do not exist yet, or whose circuit has expired, are counted by another attempt, once their
- * rows are made or deleted. So are reports whose stripe another transaction holds. Alerts that the reports call for begin once they are counted.
+ * rows are made or deleted. So are reports whose stripe another transaction holds. Alerts that the reports call for begin once they
+ * are counted.
  */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -54,11 +55,11 @@ interface Attempt {
 
 /** How reports get their stripes. */
 interface Claim {
-  /** Whether they lock them before they are read. Otherwise they hold them only while they are written, which needs Postgres. */
+  /** Stripes are locked before they are read. Otherwise they are held only while they are written, which needs Postgres. */
   readonly locks: boolean
-  /** Whether they wait for stripes that another transaction holds. */
+  /** Reports wait for stripes that another transaction holds. Otherwise these reports are left for the next attempt. */
   readonly waits: boolean
-  /** Whether the database adds a report on this circuit to what others have reported since it was read. */
+  /** The database adds a report on this circuit to what others have reported since it was read. */
   readonly adds: (key: string) => boolean
 }
 

@@ -14,8 +14,8 @@
  *     fleet a b c [evidence=pooled|any] [trip=consecutive(5)|failures(3,1m)|rate(0.5,10s,20)|slow(0.5,10s,20,200ms)]
  *                 [openFor=10s] [maxOpenFor=1m] [probes=1] [successes=1] [sample=10,0.5] [lease=30s] [ramp=10s]
  *                 [throttle=2,1m,20] [timeout=2s] [consistency=local|strict|300ms] [onStorageError=fail]
- *                 [enforcement=metricsOnly] [syncEvery=1s] [pushes=yes] [bells=yes] [reports=quiet|everyInterval] [idle=1h] [storages=primary,secondary]
- *                 [keys=2 neverOpenMoreThan=0.5] [messages=byHand]
+ *                 [enforcement=metricsOnly] [syncEvery=1s] [pushes=yes] [bells=yes] [reports=quiet|everyInterval] [idle=1h]
+ *                 [storages=primary,secondary] [keys=2 neverOpenMoreThan=0.5] [messages=byHand]
  *     start d [the policy's options, where they are not the fleet's]
  *
  * Events and commands (`[x5]` repeats, `every=` apart or at once; a duration is `50ms`, `1s`, `2m`, `1h`):

@@ -91,7 +91,7 @@ interface Running {
 
 const millisOf = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
 
-/** Whether a process only measures a circuit, so that it refuses no call of its own accord and takes no part in what the fleet decides. */
+/** The policy of a process is `metricsOnly`: it refuses no call by itself, and takes no part in what the fleet decides. */
 const measures = ({ policies }: Process, circuit: number): boolean => policies[circuit]!.enforcement === "metricsOnly"
 
 const intervalOf = ({ syncEvery = 1000 }: Breaker.Data): number => millisOf(syncEvery)
@@ -623,7 +623,7 @@ export class Invariants implements Omit<Watcher, "pushed" | "chained"> {
       mode !== "ForcedOpen",
       () => `process ${process.index} ran a call through ${name}, which is forced open`
     )
-    // What is only measured is no evidence.
+    // Outcomes under `metricsOnly` are no evidence.
     if (measures(process, circuit) && mode === undefined) return
     const admission = `${process.index} ${name} ${snapshot.fleet?.generation ?? 0}`
     this.#admitted.set(admission, (this.#admitted.get(admission) ?? 0) + 1)

@@ -177,7 +177,7 @@ export const scheduleFrom = (seed: number): Schedule => {
   const sampled = new Rng(seed, 5)
   // Whether circuits shed calls.
   const throttled = new Rng(seed, 6)
-  // Whether circuits only measure, and which processes of a fleet do.
+  // Policies with `enforcement: "metricsOnly"`.
   const measured = new Rng(seed, 8)
   const softened = (policy: Breaker.Data): Breaker.Data =>
     measuredFrom(measured, throttledFrom(throttled, sampledFrom(sampled, withReports(policy))))

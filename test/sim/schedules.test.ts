@@ -6,7 +6,7 @@ import { type Schedule, scheduleFrom } from "./schedule.ts"
 const SCHEDULES = 1000
 const AT_ONCE = 100
 
-/** What only some policies have, and a schedule in which one does. */
+/** Fields that only some policies have, with the test for a schedule that has one. */
 const rules: Readonly<Record<string, (schedule: Schedule) => boolean>> = {
   "a throttle": ({ circuits }) => circuits.some(({ policy }) => policy.throttle !== undefined),
   "a sample": ({ circuits }) => circuits.some(({ policy }) => policy.halfOpen?.sample !== undefined),

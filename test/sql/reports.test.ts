@@ -144,14 +144,19 @@ describe("the text of a stripe", () => {
   })
 })
 
+/** A circuit with rows in tables of its own, in Postgres. */
+const storedCircuit = Effect.gen(function*() {
+  const prefix = freshPrefix()
+  yield* circuitOf(yield* build(postgres.client(), { prefix }), "circuit").report(failures(1))
+  const sql = yield* sqlOn(postgres)
+  const database = databaseOf(sql, tablesFor({ prefix }), HOUR)
+  return { sql, database, counts: sql(database.tables.counts) }
+})
+
 describe("in Postgres", () => {
   it.live("a report that the database adds counts as one that has seen all reports before it", () =>
     Effect.gen(function*() {
-      const prefix = freshPrefix()
-      yield* circuitOf(yield* build(postgres.client(), { prefix }), "circuit").report(failures(1))
-      const sql = yield* sqlOn(postgres)
-      const database = databaseOf(sql, tablesFor({ prefix }), HOUR)
-      const counts = sql(database.tables.counts)
+      const { counts, database, sql } = yield* storedCircuit
       const write = (delta: string) => sql`UPDATE ${counts} SET delta = ${delta} WHERE stripe = 0`
       const read = Effect.map(
         sql<{ readonly delta: string }>`SELECT delta FROM ${counts} WHERE stripe = 0`,
@@ -240,11 +245,7 @@ describe("in Postgres", () => {
 
   it.live("the database adds to no text that it would damage, and leaves it to a process", () =>
     Effect.gen(function*() {
-      const prefix = freshPrefix()
-      yield* circuitOf(yield* build(postgres.client(), { prefix }), "circuit").report(failures(1))
-      const sql = yield* sqlOn(postgres)
-      const database = databaseOf(sql, tablesFor({ prefix }), HOUR)
-      const counts = sql(database.tables.counts)
+      const { counts, database, sql } = yield* storedCircuit
       // So late that the number of the second takes more than 32 bits.
       const now = 2_300_000_000_000
       const delta = { ...failures(1), buckets: [{ age: 0, success: 2, failure: 1, slow: 0 }] }
@@ -327,11 +328,7 @@ describe("in Postgres", () => {
 
   it.live("a window that only the database adds to keeps the last minute, and stays short", () =>
     Effect.gen(function*() {
-      const prefix = freshPrefix()
-      yield* circuitOf(yield* build(postgres.client(), { prefix }), "circuit").report(failures(1))
-      const sql = yield* sqlOn(postgres)
-      const database = databaseOf(sql, tablesFor({ prefix }), HOUR)
-      const counts = sql(database.tables.counts)
+      const { counts, database, sql } = yield* storedCircuit
       let [stripe, expected, now] = [{ ...emptied(0), base: "base" } as Stripe, emptied(0), 1_800_000_000_000]
       yield* sql`UPDATE ${counts} SET delta = ${stripeText(stripe, "0".repeat(32))} WHERE stripe = 0`
       const totals = (stripe: Stripe) =>

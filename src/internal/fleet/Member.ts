@@ -793,8 +793,8 @@ export class Member implements Fleet, Evidence, Participant {
   }
 
   /**
-   * Whether this instance is open under `evidence: any` and the fleet has not opened with it yet. Where the policy enforces nothing any
-   * more, it stays open for itself.
+   * This instance has opened by itself, under `evidence: any`, and the fleet has not opened yet. Under `metricsOnly` it proposes no
+   * trip, so its opening stays its own.
    */
   #hasToPropose(now: LocalMillis): boolean {
     const { isPooled, policy } = this.membership
