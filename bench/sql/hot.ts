@@ -32,8 +32,8 @@ const useProcessors = (list: string): void => {
   if (error !== undefined || stderr.length > 0) {
     console.error(
       `taskset could not restrict this process to processor ${list}: ${
-        error ?? stderr
-      }; install util-linux, or allow it`
+        error?.message ?? stderr
+      }. Where it is missing, install util-linux`
     )
     process.exit(1)
   }
